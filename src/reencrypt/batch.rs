@@ -40,7 +40,7 @@ use crate::{
         leftover::{Leftover, unseen},
         machine::{
             choice::{Choice, RepairMethod},
-            snapshot::Snapshot,
+            job::{JobBucket, JobPhase, JobRules},
             state::RepairState,
         },
         options::BatchOptions,
@@ -98,38 +98,9 @@ pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
     }
 }
 
-/// Why an object is none for a job; nothing where it is.
-fn unfit(
-    seen: &Snapshot,
-    method: RepairMethod,
-    bucket: &BucketPlan,
-    now: i64,
-) -> Option<&'static str> {
-    let target = bucket.target.kind;
-    // It names a version, and moves no data.
-    if method == RepairMethod::Update {
-        return None;
-    }
-    if bucket.versioning.has_versions() {
-        return Some(
-            "a job copies without preconditions, so that in a bucket with versions it could bring back what was overwritten or deleted since",
-        );
-    }
-    let only_owner = seen.grants.is_empty()
-        || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
-    if method == RepairMethod::CopyInParts {
-        Some("a job copies no more than 5 GiB")
-    } else if target == EncryptionKind::DsseKms {
-        Some("a job cannot ask for DSSE-KMS")
-    } else if seen.lock.protects(now) {
-        Some("a job would lose its Object Lock")
-    } else if !only_owner {
-        Some("a job would lose its ACL")
-    } else if seen.headers.contains_key("website-redirect") {
-        Some("a job would lose where it redirects to")
-    } else {
-        None
-    }
+/// What of a bucket decides about jobs in it.
+pub(super) fn job_bucket(bucket: &BucketPlan) -> JobBucket {
+    JobBucket { versioning: bucket.versioning, dsse: bucket.target.kind == EncryptionKind::DsseKms }
 }
 
 pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
@@ -191,16 +162,14 @@ pub(crate) async fn make(
                 }
             };
             let now = scope.aws.s3_clock.now_or_own_millis();
-            // An update is refused under a lock; then it is a copy, which would lose the lock.
-            let method = if method == RepairMethod::Update && seen.lock.protects(now) {
-                RepairMethod::Copy
-            } else {
-                method
+            let method = match JobRules::default().fit(&seen, method, job_bucket(bucket), now) {
+                Ok(method) => method,
+                Err(why) => {
+                    let why = why.of_object();
+                    unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
+                    continue;
+                }
             };
-            if let Some(why) = unfit(&seen, method, bucket, now) {
-                unfit_ones.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
-                continue;
-            }
             let group = JobGroup {
                 bucket: place.bucket.clone(),
                 storage_class: (method != RepairMethod::Update).then_some(seen.storage_class),
@@ -397,9 +366,14 @@ pub(super) fn operation(
     Some(JobOperation::builder().s3_put_object_copy(copy).build())
 }
 
-/// Whether a job has ended, one way or another.
-pub(super) fn is_over(status: &JobStatus) -> bool {
-    matches!(status, JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled)
+/// How far a job is, by S3's word for it.
+pub(super) fn phase(status: Option<&JobStatus>) -> JobPhase {
+    match status {
+        None | Some(JobStatus::New | JobStatus::Preparing) => JobPhase::Preparing,
+        Some(JobStatus::Suspended) => JobPhase::Awaiting,
+        Some(JobStatus::Complete | JobStatus::Failed | JobStatus::Cancelled) => JobPhase::Over,
+        Some(_) => JobPhase::Running,
+    }
 }
 
 /// This program's jobs.

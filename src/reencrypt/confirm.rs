@@ -20,7 +20,10 @@ use crate::{
     reencrypt::{
         batch::{DESCRIPTION, text},
         error::ReencryptError,
-        machine::versioning::Versioning,
+        machine::{
+            job::{JobObjection, JobOperationKind, JobRules, OutsidePlaces},
+            versioning::Versioning,
+        },
         place::{ObjectId, shown},
         scope::RepairScope,
         side_effects::{ChangesByPlace, PlannedChanges, SideEffects, side_effects_given},
@@ -55,6 +58,18 @@ pub(crate) async fn extent(
         _ => Err(ReencryptError::Unseen(format!(
             "job {id}: S3 does not say which objects it is about"
         ))),
+    }
+}
+
+/// What a job does.
+fn kind(job: &JobDescriptor) -> JobOperationKind {
+    let operation = job.operation.as_ref();
+    if copy(job).is_some() {
+        JobOperationKind::Copy
+    } else if operation.is_some_and(|it| it.s3_update_object_encryption.is_some()) {
+        JobOperationKind::Update
+    } else {
+        JobOperationKind::Other
     }
 }
 
@@ -98,20 +113,21 @@ async fn of_manifest(
             continue;
         }
         let object = object_of(&line).ok_or_else(|| unreadable("a line of it cannot be read"))?;
-        match scope.place_of(&object) {
-            Some(place) if target.is_none_or(|target| target == object.bucket) => {
-                places.insert(place);
-            }
-            Some(_) => return Ok(outside_target(&object.to_string(), target)),
-            None => return Ok(JobExtent::Outside(shown(&object.to_string()))),
+        let (bucket, key) = (&object.bucket, &object.key);
+        match JobRules::default().place(scope.place_names(), bucket, key, target) {
+            Ok(place) => drop(places.insert(place)),
+            Err(outside) => return Ok(outside_places(outside, &object.to_string(), target)),
         }
     }
     Ok(JobExtent::Within(places))
 }
 
-fn outside_target(what: &str, target: Option<&str>) -> JobExtent {
+fn outside_places(outside: OutsidePlaces, what: &str, target: Option<&str>) -> JobExtent {
     let target = target.unwrap_or_default();
-    JobExtent::Outside(shown(&format!("a copy of {what} to s3://{target}/")))
+    JobExtent::Outside(shown(&match outside {
+        OutsidePlaces::Source => what.to_owned(),
+        OutsidePlaces::Target => format!("a copy of {what} to s3://{target}/"),
+    }))
 }
 
 /// The object that a line of a manifest names. Source: Amazon S3 user guide, Specifying a manifest
@@ -136,13 +152,10 @@ fn of_filter(
     let prefixes = if named.is_empty() { vec![String::new()] } else { named };
     let mut places = BTreeSet::new();
     for prefix in prefixes {
-        let what = shown(&format!("s3://{bucket}/{prefix}"));
-        match scope.place_around(bucket, &prefix) {
-            Some(place) if target.is_none_or(|target| target == bucket) => {
-                places.insert(place);
-            }
-            Some(_) => return outside_target(&what, target),
-            None => return JobExtent::Outside(what),
+        let what = format!("s3://{bucket}/{prefix}");
+        match JobRules::default().place(scope.place_names(), bucket, &prefix, target) {
+            Ok(place) => drop(places.insert(place)),
+            Err(outside) => return outside_places(outside, &what, target),
         }
     }
     JobExtent::Within(places)
@@ -165,17 +178,9 @@ pub(crate) async fn judge(
     job: &JobDescriptor,
     places: &BTreeSet<usize>,
 ) -> Result<SideEffects, ReencryptError> {
-    let mut refused = Vec::from_iter(in_use(scope, id, places).await?);
+    let in_use = in_use(scope, id, places).await?;
     let Some(copy) = copy(job) else {
-        let updates = job
-            .operation
-            .as_ref()
-            .is_some_and(|operation| operation.s3_update_object_encryption.is_some());
-        if !updates {
-            refused.push(format!(
-                "job {id} neither copies objects nor updates their encryption, as jobs of emr-etl-guard do"
-            ));
-        }
+        let refused = refusals(id, job, in_use.as_deref(), &[]);
         return Ok(SideEffects { refused, ..SideEffects::default() });
     };
     let class = copy.storage_class.as_ref().map_or("STANDARD", |class| class.as_str());
@@ -185,25 +190,43 @@ pub(crate) async fn judge(
         places.iter().filter_map(|place| scope.wanted.get(*place)).map(|it| &it.location).collect();
     let buckets: BTreeSet<_> = locations.iter().map(|location| &location.bucket).collect();
     let mut reactions = scope.reactions.clone();
+    let mut versionings = Vec::new();
     for bucket in buckets {
         let (status, notifications) = tokio::join!(
             s3_configurations::versioning_status(&scope.aws.s3, bucket),
             s3_configurations::notifications(&scope.aws.s3, bucket),
         );
         let status = text(status, &format!("whether the bucket {bucket} keeps versions"))?;
-        let versioning = Versioning::of_status(status.status.as_deref());
-        if versioning.has_versions() {
-            refused.push(format!(
-                "job {id} copies objects in s3://{bucket}, which keeps versions ({versioning}) by now: it could bring back what was overwritten or deleted since; cancel it, and run this with --apply, without --batch"
-            ));
-        }
+        versionings.push((bucket.as_str(), Versioning::of_status(status.status.as_deref())));
         if let Some(reaction) = reactions.get_mut(bucket.as_str()) {
             reaction.configurations.notifications = notifications;
         }
     }
     let mut effects = side_effects_given(scope, &reactions, &changes);
-    effects.refused.extend(refused);
+    effects.refused.extend(refusals(id, job, in_use.as_deref(), &versionings));
     Ok(effects)
+}
+
+/// What speaks against a job, in words. `in_use`: of clusters that run; `buckets`: how each keeps
+/// versions now.
+fn refusals(
+    id: &str,
+    job: &JobDescriptor,
+    in_use: Option<&str>,
+    buckets: &[(&str, Versioning)],
+) -> Vec<String> {
+    let objections =
+        JobRules::default().objections(kind(job), in_use.is_some(), buckets.iter().copied());
+    let words = |objection| match objection {
+        JobObjection::ClustersRun => in_use.unwrap_or_default().to_owned(),
+        JobObjection::OtherOperation => format!(
+            "job {id} neither copies objects nor updates their encryption, as jobs of emr-etl-guard do"
+        ),
+        JobObjection::Versions(bucket, versioning) => format!(
+            "job {id} copies objects in s3://{bucket}, which keeps versions ({versioning}) by now: it could bring back what was overwritten or deleted since; cancel it, and run this with --apply, without --batch"
+        ),
+    };
+    objections.into_iter().map(words).collect()
 }
 
 /// Why a cluster of the pipeline that is alive keeps a job from being confirmed.

@@ -8,12 +8,13 @@ use serde_json::Value;
 use crate::{
     base::{aws_calls, lookup::Lookup},
     reencrypt::{
-        batch::{describe, is_over, own, text},
+        batch::{describe, own, phase, text},
         confirm::{self, JobExtent},
         cost::Cost,
         error::ReencryptError,
         job::Job,
         leftover::Leftover,
+        machine::job::{FollowStep, JobPhase, JobRules},
         options::FollowOptions,
         scope::RepairScope,
     },
@@ -54,7 +55,7 @@ pub(crate) async fn choose(
     options: &FollowOptions,
 ) -> Result<ChosenJobs, ReencryptError> {
     // The same switch as for every other change.
-    if options.confirm && !scope.refusals.is_empty() {
+    if JobRules::default().is_switched_off(options.confirm, !scope.refusals.is_empty()) {
         return Err(ReencryptError::Refused(scope.refusals.join("; ")));
     }
     let mut chosen = match named {
@@ -81,7 +82,7 @@ pub(crate) async fn choose(
 
 /// Whether a job is yet to be confirmed.
 fn awaits_confirmation(job: &JobDescriptor) -> bool {
-    matches!(job.status, None | Some(JobStatus::New | JobStatus::Preparing | JobStatus::Suspended))
+    phase(job.status.as_ref()).awaits_confirmation()
 }
 
 async fn the_named(
@@ -119,7 +120,7 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
         ));
     }
     let (over, alive): (Vec<_>, Vec<_>) =
-        own.into_iter().partition(|job| job.status.as_ref().is_some_and(is_over));
+        own.into_iter().partition(|job| phase(job.status.as_ref()) == JobPhase::Over);
     let mut chosen = ChosenJobs::default();
     for id in alive.into_iter().filter_map(|job| job.job_id) {
         chosen.add(scope, id, confirm).await?;
@@ -223,27 +224,20 @@ pub(crate) async fn follow(
         let (total, succeeded, failed) = progress(&job);
         bar.set_length(total);
         bar.set_position(succeeded + failed);
-        match job.status.clone().unwrap_or(JobStatus::New) {
-            status if is_over(&status) => {
+        let ended = |job, is_over, not_confirmed| {
+            Ok(FollowedJob { id: id.to_owned(), job, is_over, not_confirmed })
+        };
+        match JobRules::default().follow(phase(job.status.as_ref()), options.confirm, confirmed) {
+            FollowStep::Ended => {
                 bar.finish_and_clear();
-                return Ok(FollowedJob {
-                    id: id.to_owned(),
-                    job,
-                    is_over: true,
-                    not_confirmed: None,
-                });
+                return ended(job, true, None);
             }
-            JobStatus::Suspended if options.confirm && !confirmed => {
+            FollowStep::Left => return ended(job, false, None),
+            FollowStep::JudgeAndConfirm => {
                 // Other jobs may have been followed for hours since it was chosen.
                 if let Some(why) = objection(scope, chosen, &job, options).await? {
                     bar.finish_and_clear();
-                    let not_confirmed = Some(why);
-                    return Ok(FollowedJob {
-                        id: id.to_owned(),
-                        job,
-                        is_over: false,
-                        not_confirmed,
-                    });
+                    return ended(job, false, Some(why));
                 }
                 let request =
                     scope.aws.s3control.update_job_status().account_id(&scope.account).job_id(id);
@@ -254,15 +248,7 @@ pub(crate) async fn follow(
                 )?;
                 confirmed = true;
             }
-            JobStatus::Suspended if !options.confirm => {
-                return Ok(FollowedJob {
-                    id: id.to_owned(),
-                    job,
-                    is_over: false,
-                    not_confirmed: None,
-                });
-            }
-            _ => tokio::time::sleep(options.poll_interval).await,
+            FollowStep::Wait => tokio::time::sleep(options.poll_interval).await,
         }
     }
 }

@@ -20,9 +20,11 @@ use crate::{
         batch::{self, CreatedJobs, DESCRIPTION, JobDescription, JobGroup},
         error::ReencryptError,
         leftover::Leftover,
-        machine::choice::LARGEST_COPY,
+        machine::{
+            choice::LARGEST_COPY,
+            job::{HiddenLosses, JobPhase, JobRules},
+        },
         options::BatchOptions,
-        plan::BucketPlan,
         scope::RepairScope,
     },
     settings::policy::{EncryptionKind, kind_name},
@@ -82,11 +84,17 @@ pub(crate) async fn plan(
             within().map(|wanted| wanted.location.prefix.clone()).collect()
         };
         let is_website = is_website(scope, bucket).await?;
-        match would_lose(plan, is_website) {
-            Some(why) => left.push(Leftover::other(format!(
-                "s3://{bucket}: {why}; run this without --generate-manifest"
+        let hidden = HiddenLosses {
+            locks: plan.carries.locks,
+            acls: plan.carries.acls,
+            redirects: is_website,
+        };
+        match JobRules::default().may_list(batch::job_bucket(plan), hidden) {
+            Err(why) => left.push(Leftover::other(format!(
+                "s3://{bucket}: {}; run this without --generate-manifest",
+                why.of_bucket()
             ))),
-            None => wishes.extend(classes.iter().map(|class| JobRequest {
+            Ok(()) => wishes.extend(classes.iter().map(|class| JobRequest {
                 group: JobGroup { bucket: bucket.clone(), storage_class: Some(class.clone()) },
                 prefixes: prefixes.clone(),
             })),
@@ -113,24 +121,6 @@ pub(crate) async fn plan(
         }
     }
     Ok((wishes, left))
-}
-
-/// Why a copy of whatever there is in a bucket could lose something; nothing where it cannot.
-fn would_lose(plan: &BucketPlan, is_website: bool) -> Option<&'static str> {
-    if plan.versioning.has_versions() {
-        // A list of all versions would bring old contents back.
-        Some("it keeps versions, and a job that copies an old one makes it the current one")
-    } else if plan.carries.locks {
-        Some("its objects may be locked, and a job would lose that")
-    } else if plan.carries.acls {
-        Some("its objects have ACLs, and a job would lose them")
-    } else if is_website {
-        Some("it is a website, and a job would lose where its objects redirect to")
-    } else if plan.target.kind == EncryptionKind::DsseKms {
-        Some("a job cannot ask for DSSE-KMS")
-    } else {
-        None
-    }
 }
 
 async fn is_website(scope: &RepairScope, bucket: &str) -> Result<bool, ReencryptError> {
@@ -167,7 +157,7 @@ pub(crate) async fn make(
             .collect();
         if let Some(id) = same
             .iter()
-            .find(|job| !job.status.as_ref().is_some_and(batch::is_over))
+            .find(|job| batch::phase(job.status.as_ref()) != JobPhase::Over)
             .and_then(|job| job.job_id.clone())
         {
             made.jobs.push(batch::new_job(id, None));
@@ -234,52 +224,4 @@ fn generator(
         .enable_manifest_output(true)
         .build()
         .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reencrypt::{
-        machine::versioning::Versioning, snapshot::HiddenMetadata, target::RepairTarget,
-    };
-
-    #[test]
-    fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
-        let target = RepairTarget {
-            kind: EncryptionKind::SseKms,
-            key: Some("k".to_owned()),
-            updatable: true,
-            by: "as asked",
-        };
-        let plain = BucketPlan {
-            target,
-            carries: HiddenMetadata::default(),
-            versioning: Versioning::Unversioned,
-        };
-        assert_eq!(would_lose(&plain, false), None);
-        let dsse = RepairTarget { kind: EncryptionKind::DsseKms, ..plain.target.clone() };
-        let table = [
-            (BucketPlan { versioning: Versioning::Enabled, ..plain.clone() }, "versions"),
-            (BucketPlan { versioning: Versioning::Suspended, ..plain.clone() }, "versions"),
-            (
-                BucketPlan {
-                    carries: HiddenMetadata { locks: true, acls: false },
-                    ..plain.clone()
-                },
-                "locked",
-            ),
-            (
-                BucketPlan {
-                    carries: HiddenMetadata { locks: false, acls: true },
-                    ..plain.clone()
-                },
-                "ACLs",
-            ),
-            (BucketPlan { target: dsse, ..plain.clone() }, "DSSE-KMS"),
-        ];
-        for (plan, word) in table {
-            assert!(would_lose(&plan, false).unwrap().contains(word), "{word}");
-        }
-        assert!(would_lose(&plain, true).unwrap().contains("website"));
-    }
 }

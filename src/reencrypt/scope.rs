@@ -21,7 +21,7 @@ use crate::{
     },
     reencrypt::{
         error::ReencryptError,
-        machine::versioning::Versioning,
+        machine::{job::place_around, versioning::Versioning},
         options::{PipelineConfig, ScopeOptions},
         place::ObjectId,
         plan::{BucketPlan, BucketReactions, RepairPlan},
@@ -314,9 +314,13 @@ impl RepairScope {
 
     /// Which place holds every key that starts with `prefix`, if one does.
     pub(crate) fn place_around(&self, bucket: &str, prefix: &str) -> Option<usize> {
-        self.wanted.iter().position(|it| {
-            it.location.bucket.as_str() == bucket && prefix.starts_with(&it.location.prefix)
-        })
+        place_around(self.place_names(), bucket, prefix)
+    }
+
+    /// Bucket and prefix of each place.
+    pub(crate) fn place_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let locations = self.wanted.iter().map(|it| &it.location);
+        locations.map(|it| (it.bucket.as_str(), it.prefix.as_str()))
     }
 
     /// What is said before the scan.

@@ -59,6 +59,7 @@ pub mod reencrypt {
     pub mod machine {
         pub mod choice;
         pub mod event;
+        pub mod job;
         pub mod mutants;
         pub mod plan;
         pub mod repair;

@@ -1,9 +1,10 @@
-//! Histories of repairs: the machine that repairs one object, on a bucket of every kind, with
-//! writers, deleters, owners and a lifecycle between any two of its calls.
+//! Histories of repairs: the machine that repairs one object, and jobs of S3 Batch Operations, on a
+//! bucket of every kind, with writers, deleters, owners and a lifecycle between any two calls.
 
 pub mod bucket;
 pub mod coverage;
 pub mod engine;
+pub mod job_scenario;
 pub mod laws;
 pub mod process;
 pub mod scenario;

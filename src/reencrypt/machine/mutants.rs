@@ -93,4 +93,28 @@ mutants! {
     PurgesWhatDiffers,
     /// What an earlier run has begun is taken as done.
     BegunIsDone,
+    /// Jobs copy in buckets with versions.
+    JobsWhereVersionsAre,
+    /// S3 lists what jobs copy in buckets with versions.
+    ListsWhereVersionsAre,
+    /// Jobs copy what others were given rights to.
+    JobsLoseRights,
+    /// A job is confirmed wherever its objects lie.
+    OtherPlacesConfirmed,
+    /// The first line of a job's manifest stands for all.
+    FirstLineForAll,
+    /// Where a job's copies go does not matter.
+    CopyTargetIgnored,
+    /// The safety switch is not asked before a confirmation.
+    SwitchNotAsked,
+    /// Clusters that run do not speak against a confirmation.
+    ClustersIgnored,
+    /// A bucket that got versions since does not speak against a confirmation.
+    VersionsSinceIgnored,
+    /// A job is confirmed whatever it does.
+    AnyOperationConfirmed,
+    /// A job is judged when it is chosen, and not again when it is confirmed.
+    JudgedWhenChosen,
+    /// A job that is named is confirmed whoever has made it.
+    NamedIsOwn,
 }

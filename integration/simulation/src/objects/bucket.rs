@@ -16,6 +16,8 @@ pub type Time = i64;
 
 /// When histories begin.
 pub const START: Time = 1_700_000_000_000;
+/// The bucket's name.
+pub const BUCKET: &str = "bucket";
 /// Larger than one copy takes.
 pub const LARGE: u64 = 6 * 1024 * 1024 * 1024;
 /// The target's key.
@@ -126,6 +128,15 @@ pub struct Upload {
 
 /// A law that a call of this program has broken.
 pub type Broken = (&'static str, String);
+
+/// What a job's copy may lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tolerance {
+    /// Nothing.
+    Nothing,
+    /// ACL, redirect, class and lock, which somebody has changed since the object was looked at.
+    AttributesChangedSince,
+}
 
 /// The bucket.
 #[derive(Clone, Debug)]
@@ -300,6 +311,60 @@ impl Bucket {
         restate(&mut snapshot, order);
         let broken = self.make(key, snapshot, &source, by, 0, overwrites);
         (Copied::Made(self.serial), broken)
+    }
+
+    /// A copy by a job of S3 Batch Operations: without preconditions, of `source` as it is now, and
+    /// judged at once. It keeps metadata and tags, and restates neither ACL, redirect nor lock.
+    pub fn copy_by_job(
+        &mut self,
+        key: usize,
+        source: &Version,
+        class: &str,
+        tolerance: Tolerance,
+    ) -> Vec<Broken> {
+        let serial = self.stamp();
+        let mut snapshot = source.snapshot.clone();
+        snapshot.grants.truncate(1);
+        snapshot.headers.remove("website-redirect");
+        class.clone_into(&mut snapshot.storage_class);
+        snapshot.lock = ObjectLock::default();
+        snapshot.version = self.next_id(serial);
+        snapshot.modified = self.now;
+        snapshot.algorithm = Some(self.target().to_owned());
+        snapshot.key = self.kms.then(|| KEY.to_owned());
+        snapshot.etag = etag(serial, source.content, &snapshot, false, 0);
+        // For the program it is what a writer wrote.
+        let mut made = Version {
+            serial,
+            marker: false,
+            content: source.content,
+            snapshot,
+            author: Author::Other,
+            source: None,
+            defect: Defect::default(),
+            touched: false,
+            equal: false,
+        };
+        let under = self.keys[key].first().cloned();
+        let Defect { mut lost, exposed } = self.defect(under.as_ref(), &made);
+        made.equal = lost.is_empty();
+        let mut broken = Vec::new();
+        if exposed {
+            let what = format!("a job made {} current, and showed what was not", made.text());
+            broken.push((B, what));
+        }
+        if tolerance == Tolerance::AttributesChangedSince {
+            lost.retain(|it| !["ACL", "headers", "class", "lock"].contains(&it.as_str()));
+        }
+        if !lost.is_empty() {
+            broken.push((A, format!("a job made {} without {lost:?}", made.text())));
+        }
+        let gone = self.put_on_top(key, made);
+        let is_other = |gone: &Version| under.is_none_or(|under| under.serial != gone.serial);
+        if let Some(gone) = gone.filter(is_other) {
+            broken.push((A, format!("a job has overwritten the version {}", gone.text())));
+        }
+        broken
     }
 
     /// `CreateMultipartUpload` by this program.

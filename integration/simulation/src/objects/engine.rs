@@ -20,6 +20,8 @@
 //! - A version that its owner has changed in the round trip of its copy is not removed by others
 //!   before the run has looked at it again: afterwards nobody could tell what the copy lacks.
 
+mod jobs;
+
 use std::collections::BTreeMap;
 
 #[cfg(feature = "mutants")]
@@ -29,6 +31,7 @@ use crate::{
         bucket::{
             Author, Broken, Bucket, Copied, Defect, LARGE, Time, Version, checksum, template,
         },
+        engine::jobs::Jobs,
         process::{Ledger, Next, Process},
         scenario::{Act, ActAt, CallFault, First, Put, RepairScenario, RunPlan, Stored, Wave},
     },
@@ -129,6 +132,7 @@ struct Engine {
     /// Keys whose current version was changed while it was copied, which the run has yet to see.
     changed: Vec<bool>,
     number: usize,
+    jobs: Jobs,
 }
 
 /// The history of a seed.
@@ -153,6 +157,7 @@ pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairH
     acts.reverse();
     let keys = scenario.keys.len();
     let turn = scenario.turns;
+    let jobs = Jobs::new(scenario.jobs.turns);
     let history = RepairHistory {
         scenario,
         bucket,
@@ -174,6 +179,7 @@ pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairH
         next_content: 100,
         number: 0,
         changed: vec![false; keys],
+        jobs,
     };
     engine.live();
     engine.history
@@ -235,9 +241,12 @@ fn snapshot(first: &First, now: Time, early: bool) -> Snapshot {
 impl Engine {
     fn live(&mut self) {
         let waves = self.history.scenario.waves.clone();
-        for wave in &waves {
+        for (number, wave) in waves.iter().enumerate() {
+            self.jobs_before(number);
             self.wave(wave, false);
         }
+        self.jobs_before(usize::MAX);
+        self.finish_jobs();
         self.flush(true);
         let has_second = waves.iter().any(|wave| wave.runs[1].is_some());
         let last = waves.last().and_then(|wave| wave.runs[0].clone());
@@ -284,6 +293,7 @@ impl Engine {
             || wave.versioning == Some(Versioning::Enabled);
         if let Some(versioning) = wave.versioning.filter(|_| is_versioned) {
             self.flush(false);
+            self.finish_jobs();
             self.history.bucket.versioning = versioning;
             self.count("owner: switches versioning");
             self.trace(|_| format!("the owner switches versioning: {versioning:?}"));
@@ -415,6 +425,7 @@ impl Engine {
             self.land(&late);
         }
         self.due(processes);
+        self.jobs_go_on(processes);
         let process = &mut processes[which];
         let fault = process.fault();
         process.actions += 1;

@@ -16,10 +16,12 @@ use crate::{
 /// Law (c).
 pub const C: &str = "(c) exit 0 means that all is as required";
 /// Law (e).
-pub const E: &str = "(e) no upload is left behind unnamed";
+pub const E: &str = "(e) no upload or job is left behind unnamed";
+/// Law (f).
+pub const F: &str = "(f) only jobs within the named places are confirmed, and none that is refused";
 
 /// All laws.
-pub const REPAIR_LAWS: [&str; 5] = [A, B, C, D, E];
+pub const REPAIR_LAWS: [&str; 6] = [A, B, C, D, E, F];
 
 /// A law that does not hold, and what is wrong.
 pub type BrokenLaw = (&'static str, String);
@@ -172,6 +174,7 @@ fn copies(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     let runs = || history.scenario.waves.iter().flat_map(|wave| &wave.runs).flatten();
     let is_calm = runs().all(|run| run.faults.is_empty() && !run.loses_ledger)
         && history.scenario.acts.is_empty()
+        && history.scenario.jobs.stages.is_empty()
         && history.scenario.waves.iter().all(|wave| wave.runs[1].is_none());
     if is_calm && let Some((write, count)) = history.copies.iter().find(|(_, count)| **count > 1) {
         broken.push((D, format!("write {write} was copied {count} times")));

@@ -1,7 +1,14 @@
 //! The decisions of a history of repairs: what is in the bucket, who else does what, what fails,
 //! which runs there are.
 
-use crate::{objects::bucket::Time, random::Random, reencrypt::machine::versioning::Versioning};
+use crate::{
+    objects::{
+        bucket::Time,
+        job_scenario::{self, JobStory},
+    },
+    random::Random,
+    reencrypt::machine::versioning::Versioning,
+};
 
 /// What somebody else writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +154,8 @@ pub struct RepairScenario {
     pub waves: Vec<Wave>,
     /// Which host goes on next.
     pub turns: u64,
+    /// Jobs of S3 Batch Operations.
+    pub jobs: JobStory,
 }
 
 fn stored(random: &mut Random) -> Stored {
@@ -265,10 +274,12 @@ pub fn draw(seed: u64) -> RepairScenario {
             act: act(&mut random),
         })
         .collect();
+    let jobs = job_scenario::draw(seed, keys.len(), waves.len());
     RepairScenario {
         versioning,
         kms: random.chance(35),
         updatable: random.chance(70),
+        jobs,
         keys,
         acts,
         waves,

@@ -3,6 +3,7 @@
 
 use crate::objects::{
     engine::{RepairOptions, live_through},
+    job_scenario::JobAct,
     laws,
     scenario::{RepairScenario, RunPlan, Stored},
 };
@@ -46,7 +47,18 @@ fn with(scenario: &RepairScenario, change: impl FnOnce(&mut RepairScenario)) -> 
 
 /// All that are simpler by one decision, the greatest changes first.
 fn simpler(scenario: &RepairScenario) -> Vec<RepairScenario> {
-    let mut all = vec![with(scenario, |it| it.acts.clear())];
+    let mut all =
+        vec![with(scenario, |it| it.jobs.stages.clear()), with(scenario, |it| it.acts.clear())];
+    for number in 0..scenario.jobs.stages.len() {
+        all.push(with(scenario, |it| {
+            it.jobs.stages.remove(number);
+        }));
+        for act in 0..scenario.jobs.stages[number].acts.len() {
+            all.push(with(scenario, |it| {
+                it.jobs.stages[number].acts.remove(act);
+            }));
+        }
+    }
     if scenario.keys.len() > 1 {
         for number in 0..scenario.keys.len() {
             all.push(with(scenario, |it| {
@@ -54,6 +66,16 @@ fn simpler(scenario: &RepairScenario) -> Vec<RepairScenario> {
                 it.acts.retain(|act| act.key != number);
                 for act in &mut it.acts {
                     act.key -= usize::from(act.key > number);
+                }
+                for stage in &mut it.jobs.stages {
+                    let is_of =
+                        |act: &JobAct| matches!(act, JobAct::Object(key, _) if *key == number);
+                    stage.acts.retain(|(_, act)| !is_of(act));
+                    for (_, act) in &mut stage.acts {
+                        if let JobAct::Object(key, _) = act {
+                            *key -= usize::from(*key > number);
+                        }
+                    }
                 }
             }));
         }

@@ -1,0 +1,353 @@
+//! What is left to S3 Batch Operations: which objects and buckets a job may be made for, which jobs
+//! may be confirmed, and when. A job runs later, and without preconditions: what it copies is
+//! whatever a line of its manifest names at that time.
+
+#[cfg(feature = "mutants")]
+use crate::reencrypt::machine::mutants::RepairMutant;
+use crate::reencrypt::machine::{
+    choice::RepairMethod, mutants::mutated, snapshot::Snapshot, versioning::Versioning,
+};
+
+/// The rules for jobs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobRules {
+    /// The deliberate fault.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<RepairMutant>,
+}
+
+/// What of a bucket decides about a job in it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobBucket {
+    /// How it keeps versions.
+    pub versioning: Versioning,
+    /// Its objects get DSSE-KMS.
+    pub dsse: bool,
+}
+
+/// What its objects may carry that a job would lose, as far as the bucket alone shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct HiddenLosses {
+    /// They may be locked.
+    pub locks: bool,
+    /// They have ACLs.
+    pub acls: bool,
+    /// They may redirect: the bucket is a website.
+    pub redirects: bool,
+}
+
+/// Why nothing is left to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotForJob {
+    /// The bucket has versions.
+    Versions,
+    /// Larger than one copy takes.
+    TooLarge,
+    /// A job cannot ask for DSSE-KMS.
+    Dsse,
+    /// Object Lock.
+    Lock,
+    /// Rights besides its owner's.
+    Acl,
+    /// A website redirect.
+    Redirect,
+}
+
+impl NotForJob {
+    /// Said of an object.
+    pub fn of_object(self) -> &'static str {
+        match self {
+            Self::Versions => {
+                "a job copies without preconditions, so that in a bucket with versions it could bring back what was overwritten or deleted since"
+            }
+            Self::TooLarge => "a job copies no more than 5 GiB",
+            Self::Dsse => "a job cannot ask for DSSE-KMS",
+            Self::Lock => "a job would lose its Object Lock",
+            Self::Acl => "a job would lose its ACL",
+            Self::Redirect => "a job would lose where it redirects to",
+        }
+    }
+
+    /// Said of a bucket of which S3 would make the list.
+    pub fn of_bucket(self) -> &'static str {
+        match self {
+            // A list of all versions would bring old contents back.
+            Self::Versions => {
+                "it keeps versions, and a job that copies an old one makes it the current one"
+            }
+            Self::Lock => "its objects may be locked, and a job would lose that",
+            Self::Acl => "its objects have ACLs, and a job would lose them",
+            Self::Redirect => "it is a website, and a job would lose where its objects redirect to",
+            Self::TooLarge | Self::Dsse => self.of_object(),
+        }
+    }
+}
+
+/// Where something lies that no place of a run holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsidePlaces {
+    /// It lies in none of them.
+    Source,
+    /// Its copy goes to another bucket.
+    Target,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOperationKind {
+    /// It copies objects.
+    Copy,
+    /// It updates their encryption in place.
+    Update,
+    /// Neither.
+    Other,
+}
+
+/// What speaks against a confirmation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobObjection<B> {
+    /// Clusters of the pipeline run, and may use its places.
+    ClustersRun,
+    /// It does what no job of this program does.
+    OtherOperation,
+    /// It copies, and this bucket has versions by now.
+    Versions(B, Versioning),
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobPhase {
+    /// S3 reads or makes its list.
+    Preparing,
+    /// It waits for its confirmation; its list is made.
+    Awaiting,
+    /// It was confirmed.
+    Running,
+    /// It has ended, one way or another.
+    Over,
+}
+
+impl JobPhase {
+    /// Whether it is yet to be confirmed.
+    pub fn awaits_confirmation(self) -> bool {
+        matches!(self, Self::Preparing | Self::Awaiting)
+    }
+}
+
+/// What a run does about a job that it follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowStep {
+    /// It is over.
+    Ended,
+    /// It waits for a confirmation that this run does not give.
+    Left,
+    /// It is judged now, and confirmed if nothing speaks against it.
+    JudgeAndConfirm,
+    /// A while passes.
+    Wait,
+}
+
+/// Which place, a bucket and a prefix, holds every key that starts with `prefix`, if one does.
+pub fn place_around<'a>(
+    places: impl IntoIterator<Item = (&'a str, &'a str)>,
+    bucket: &str,
+    prefix: &str,
+) -> Option<usize> {
+    places.into_iter().position(|(holds, start)| holds == bucket && prefix.starts_with(start))
+}
+
+impl JobRules {
+    /// How a job may change an object that was seen so, in milliseconds since 1970, or why none may.
+    ///
+    /// # Errors
+    /// [`NotForJob`]
+    pub fn fit(
+        self,
+        seen: &Snapshot,
+        method: RepairMethod,
+        bucket: JobBucket,
+        now: i64,
+    ) -> Result<RepairMethod, NotForJob> {
+        if method == RepairMethod::Update {
+            if !seen.lock.protects(now) {
+                // It names a version, and moves no data.
+                return Ok(method);
+            }
+            // An update is refused under a lock; then it is a copy, which would lose the lock.
+            return self.fit(seen, RepairMethod::Copy, bucket, now);
+        }
+        let only_owner = seen.grants.is_empty()
+            || matches!(seen.grants.as_slice(), [(_, permission)] if permission == "FULL_CONTROL");
+        if bucket.versioning.has_versions() && !mutated!(self, JobsWhereVersionsAre) {
+            Err(NotForJob::Versions)
+        } else if method == RepairMethod::CopyInParts {
+            Err(NotForJob::TooLarge)
+        } else if bucket.dsse {
+            Err(NotForJob::Dsse)
+        } else if seen.lock.protects(now) {
+            Err(NotForJob::Lock)
+        } else if !only_owner && !mutated!(self, JobsLoseRights) {
+            Err(NotForJob::Acl)
+        } else if seen.headers.contains_key("website-redirect") {
+            Err(NotForJob::Redirect)
+        } else {
+            Ok(method)
+        }
+    }
+
+    /// Why S3 may not make the list of what is copied in a bucket: a copy of whatever there is could
+    /// lose something.
+    ///
+    /// # Errors
+    /// [`NotForJob`]
+    pub fn may_list(self, bucket: JobBucket, hidden: HiddenLosses) -> Result<(), NotForJob> {
+        if bucket.versioning.has_versions() && !mutated!(self, ListsWhereVersionsAre) {
+            Err(NotForJob::Versions)
+        } else if hidden.locks {
+            Err(NotForJob::Lock)
+        } else if hidden.acls && !mutated!(self, JobsLoseRights) {
+            Err(NotForJob::Acl)
+        } else if hidden.redirects {
+            Err(NotForJob::Redirect)
+        } else if bucket.dsse {
+            Err(NotForJob::Dsse)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The place, by its index, that holds what a job names: an object, or all that starts with
+    /// `prefix`. `target`: the bucket that its copies go to.
+    ///
+    /// # Errors
+    /// [`OutsidePlaces`]
+    pub fn place<'a>(
+        self,
+        places: impl IntoIterator<Item = (&'a str, &'a str)>,
+        bucket: &str,
+        prefix: &str,
+        target: Option<&str>,
+    ) -> Result<usize, OutsidePlaces> {
+        if mutated!(self, OtherPlacesConfirmed) {
+            return Ok(0);
+        }
+        match place_around(places, bucket, prefix) {
+            None => Err(OutsidePlaces::Source),
+            Some(_)
+                if target.is_some_and(|target| target != bucket)
+                    && !mutated!(self, CopyTargetIgnored) =>
+            {
+                Err(OutsidePlaces::Target)
+            }
+            Some(place) => Ok(place),
+        }
+    }
+
+    /// Whether nothing is confirmed at all: the safety switch, the same as for every other change.
+    pub fn is_switched_off(self, confirm: bool, is_refused: bool) -> bool {
+        confirm && is_refused && !mutated!(self, SwitchNotAsked)
+    }
+
+    /// What speaks against confirming a job at this moment. `clusters_run`: clusters of the pipeline
+    /// that may use its places; `buckets`: those of its places, and how each keeps versions now.
+    pub fn objections<B>(
+        self,
+        kind: JobOperationKind,
+        clusters_run: bool,
+        buckets: impl IntoIterator<Item = (B, Versioning)>,
+    ) -> Vec<JobObjection<B>> {
+        let mut all = Vec::new();
+        if clusters_run && !mutated!(self, ClustersIgnored) {
+            all.push(JobObjection::ClustersRun);
+        }
+        match kind {
+            JobOperationKind::Copy if !mutated!(self, VersionsSinceIgnored) => {
+                let versioned = buckets.into_iter().filter(|(_, it)| it.has_versions());
+                all.extend(versioned.map(|(bucket, it)| JobObjection::Versions(bucket, it)));
+            }
+            JobOperationKind::Other if !mutated!(self, AnyOperationConfirmed) => {
+                all.push(JobObjection::OtherOperation);
+            }
+            _ => {}
+        }
+        all
+    }
+
+    /// What a run does about a job that it follows, and that is this far. A job is judged when its
+    /// list is made already: versions that come later can be in no list.
+    pub fn follow(self, phase: JobPhase, confirm: bool, is_confirmed: bool) -> FollowStep {
+        match phase {
+            JobPhase::Over => FollowStep::Ended,
+            JobPhase::Awaiting if !confirm => FollowStep::Left,
+            JobPhase::Awaiting if !is_confirmed => FollowStep::JudgeAndConfirm,
+            JobPhase::Awaiting | JobPhase::Preparing | JobPhase::Running => FollowStep::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: JobRules = JobRules {
+        #[cfg(feature = "mutants")]
+        mutant: None,
+    };
+
+    #[test]
+    fn a_bucket_whose_objects_may_carry_what_a_job_loses_is_left_to_a_look_at_each() {
+        let bucket = |versioning, dsse| JobBucket { versioning, dsse };
+        let plain = bucket(Versioning::Unversioned, false);
+        let none = HiddenLosses { locks: false, acls: false, redirects: false };
+        assert_eq!(RULES.may_list(plain, none), Ok(()));
+        let table = [
+            (bucket(Versioning::Enabled, false), none, NotForJob::Versions),
+            (bucket(Versioning::Suspended, false), none, NotForJob::Versions),
+            (plain, HiddenLosses { locks: true, ..none }, NotForJob::Lock),
+            (plain, HiddenLosses { acls: true, ..none }, NotForJob::Acl),
+            (plain, HiddenLosses { redirects: true, ..none }, NotForJob::Redirect),
+            (bucket(Versioning::Unversioned, true), none, NotForJob::Dsse),
+        ];
+        for (bucket, hidden, why) in table {
+            assert_eq!(RULES.may_list(bucket, hidden), Err(why));
+        }
+    }
+
+    #[test]
+    fn what_a_job_names_lies_in_a_place_and_is_copied_to_its_own_bucket() {
+        let places = [("a", "in/"), ("b", "")];
+        let place = |bucket, prefix, target| RULES.place(places, bucket, prefix, target);
+        assert_eq!(place("a", "in/x", Some("a")), Ok(0));
+        assert_eq!(place("b", "x", None), Ok(1));
+        assert_eq!(place("a", "i", None), Err(OutsidePlaces::Source));
+        assert_eq!(place("c", "in/x", None), Err(OutsidePlaces::Source));
+        assert_eq!(place("b", "x", Some("a")), Err(OutsidePlaces::Target));
+    }
+
+    #[test]
+    fn versions_speak_against_copies_alone_and_clusters_against_every_job() {
+        let of = |kind, clusters| {
+            let buckets = [("a", Versioning::Unversioned), ("b", Versioning::Enabled)].into_iter();
+            RULES.objections(kind, clusters, buckets)
+        };
+        let versions = JobObjection::Versions("b", Versioning::Enabled);
+        assert_eq!(of(JobOperationKind::Copy, false), [versions]);
+        assert_eq!(of(JobOperationKind::Update, false), []);
+        assert_eq!(of(JobOperationKind::Update, true), [JobObjection::ClustersRun]);
+        assert_eq!(of(JobOperationKind::Other, false), [JobObjection::OtherOperation]);
+    }
+
+    #[test]
+    fn a_job_is_judged_once_its_list_is_made_and_confirmed_once() {
+        for (phase, confirm, is_confirmed, step) in [
+            (JobPhase::Preparing, true, false, FollowStep::Wait),
+            (JobPhase::Awaiting, false, false, FollowStep::Left),
+            (JobPhase::Awaiting, true, false, FollowStep::JudgeAndConfirm),
+            (JobPhase::Awaiting, true, true, FollowStep::Wait),
+            (JobPhase::Running, false, false, FollowStep::Wait),
+            (JobPhase::Over, true, true, FollowStep::Ended),
+        ] {
+            assert_eq!(RULES.follow(phase, confirm, is_confirmed), step, "{phase:?}");
+        }
+    }
+}
