@@ -2,7 +2,8 @@
 //! programs, for tables, or for S3 Batch Operations.
 
 use std::{
-    fs::{File, OpenOptions},
+    ffi::OsString,
+    fs::File,
     io::{self, BufWriter, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     audit::object_row::SeenObject, aws::fast_s3::PATH, base::text::shown,
-    facts::stored::StoredEncryption, settings::policy::EncryptionKind,
+    facts::stored::StoredEncryption, settings::policy::EncryptionKind, system::output,
 };
 
 /// The forms of the list.
@@ -76,7 +77,8 @@ struct OffenderLine<'a> {
 }
 
 impl Offenders {
-    /// Begins a list, or goes on with its first `kept` bytes.
+    /// Begins a list, or goes on with the first bytes of one that was `kept`: so many, in the draft
+    /// of this name.
     ///
     /// # Errors
     /// Why it cannot be written, with its name.
@@ -84,7 +86,7 @@ impl Offenders {
         place: &Path,
         format: Option<OffendersFormat>,
         versions: bool,
-        kept: Option<u64>,
+        kept: Option<(u64, Option<&str>)>,
     ) -> Result<Self, String> {
         let Some(format) = format.or_else(|| OffendersFormat::of(place)) else {
             let place = place.display();
@@ -92,17 +94,29 @@ impl Offenders {
                 "{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"
             ));
         };
-        let mut draft = place.as_os_str().to_owned();
-        draft.push(".part");
-        let draft = PathBuf::from(draft);
+        let (bytes, draft, mut file) = match kept {
+            Some((bytes, draft)) if bytes > 0 => {
+                let older_draft = || {
+                    let mut name = place.file_name().unwrap_or_default().to_owned();
+                    name.push(".part");
+                    name
+                };
+                let draft = place.with_file_name(draft.map_or_else(older_draft, OsString::from));
+                let file = output::open_own(&draft, File::options().read(true).write(true));
+                (
+                    bytes,
+                    draft.clone(),
+                    file.map_err(|error| format!("{}: {error}", draft.display()))?,
+                )
+            }
+            _ => {
+                let named = |error: io::Error| format!("{}: {error}", place.display());
+                let draft = output::draft(place, 0o644).map_err(named)?.keep();
+                let (file, draft) = draft.map_err(|error| named(error.error))?;
+                (0, draft, file)
+            }
+        };
         let named = |error: io::Error| format!("{}: {error}", draft.display());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(kept.is_none())
-            .open(&draft)
-            .map_err(named)?;
-        let bytes = kept.unwrap_or_default();
         if file.metadata().map_err(named)?.len() < bytes {
             return Err(format!(
                 "{}: is shorter than the state of the scan says; start anew without --resume",
@@ -190,6 +204,11 @@ impl Offenders {
         self.file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// The name of the file that it is in until it is whole.
+    pub(crate) fn draft_name(&self) -> Option<String> {
+        Some(self.draft.file_name()?.to_str()?.to_owned())
     }
 
     /// Has everything so far on the disk; gives how many bytes that are.

@@ -34,6 +34,12 @@ fn ours(file: &str) -> Option<(OffsetDateTime, &str)> {
     Some((time.assume_utc(), name))
 }
 
+/// The run of one of the guard's own files, by its name.
+pub(crate) fn run_of(file: &str) -> Option<&str> {
+    let (_, name) = ours(file)?;
+    name.strip_prefix(START)?.split_once('-').map(|(_, run)| run)
+}
+
 /// The files of `folder` that may go, by their names.
 fn old<'a>(files: &'a [String], retention: Retention, now: OffsetDateTime) -> Vec<&'a str> {
     let mut runs: BTreeMap<(OffsetDateTime, &str), Vec<&'a str>> = BTreeMap::new();

@@ -50,6 +50,7 @@ mod runbook;
 mod search;
 mod secrets;
 mod signals;
+mod state_directory;
 mod streams;
 mod terminal;
 mod throttling;
