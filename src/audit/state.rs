@@ -171,5 +171,9 @@ mod tests {
         let path = folder.path().join("audits/0123456789abcdef.json");
         std::fs::write(&path, "{\"version\": 1").unwrap();
         assert!(file.read(1).unwrap().is_none(), "a part is nothing");
+        // What others could have written is no place to go on from.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&path, mode).unwrap();
+        assert!(matches!(file.read(1), Err(AuditStateError::NotOwn(_))));
     }
 }

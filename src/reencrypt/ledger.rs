@@ -606,6 +606,30 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("reencrypt")).unwrap().count(), 2);
     }
 
+    #[test]
+    fn one_that_others_could_have_written_is_not_believed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        drop(Ledger::take(folder.path()).unwrap());
+        let refused = |why: &str| {
+            let error = Ledger::take(folder.path()).unwrap_err();
+            assert!(matches!(error, LedgerError::NotOwn(_)), "{error:?}");
+            assert!(error.to_string().contains(why), "{error}");
+        };
+        let mode =
+            |bits| fs::set_permissions(file(folder.path()), fs::Permissions::from_mode(bits));
+        mode(0o666).unwrap();
+        refused("ledger.redb may be written by every user");
+        mode(0o600).unwrap();
+        let elsewhere = folder.path().join("elsewhere.redb");
+        fs::rename(file(folder.path()), &elsewhere).unwrap();
+        symlink(&elsewhere, file(folder.path())).unwrap();
+        refused("ledger.redb is a symbolic link");
+        fs::remove_file(file(folder.path())).unwrap();
+        fs::rename(&elsewhere, file(folder.path())).unwrap();
+        assert!(Ledger::take(folder.path()).is_ok());
+    }
+
     #[tokio::test]
     async fn what_another_version_wrote_is_not_skipped() {
         let folder = tempfile::tempdir().unwrap();

@@ -77,6 +77,14 @@ pub(crate) fn draft(file: &Path, mode: u32) -> io::Result<tempfile::NamedTempFil
         .rand_bytes(16)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(file))
+        .map_err(without_path)
+}
+
+/// What the kernel said: the path that is told with it is one that nobody has chosen.
+fn without_path(error: io::Error) -> io::Error {
+    let source = error.get_ref().and_then(|error| error.source());
+    let code = source.and_then(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn folder(file: &Path) -> &Path {
@@ -126,7 +134,8 @@ mod tests {
         fs::create_dir(folder.path().join("taken")).unwrap();
         assert!(write_whole(&folder.path().join("taken"), "x").is_err());
         assert!(write_whole(&folder.path().join("none/x"), "x").is_err());
-        assert!(probe(&folder.path().join("none/x")).is_err());
+        let error = probe(&folder.path().join("none/x")).unwrap_err().to_string();
+        assert_eq!(error, "No such file or directory (os error 2)");
         // Nothing is left of what was tried.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
     }

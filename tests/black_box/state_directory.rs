@@ -286,6 +286,7 @@ fn no_link_beside_a_report_a_list_or_evidence_leads_a_write_elsewhere() {
     stage.set(Set::PutObject(PutObject {
         bucket: "old".to_owned(),
         key: "k".to_owned(),
+        size: Some(100),
         sse: Some(Sse::None),
         ..PutObject::default()
     }));
