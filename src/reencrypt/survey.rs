@@ -506,6 +506,7 @@ fn said(choice: Choice) -> &'static str {
         Choice::Leave(LeaveReason::UnknownUpload) => "left: an upload in parts of unknown origin",
         Choice::Leave(LeaveReason::UnreadableMetadata) => "left: metadata that cannot be read",
         Choice::Leave(LeaveReason::Annotated) => "left: annotated",
+        Choice::Leave(LeaveReason::UnknownChecksum) => "left: a checksum that parts cannot keep",
         Choice::Leave(LeaveReason::KeyNotInXml) => "left: a key that XML cannot hold",
     }
 }
