@@ -95,19 +95,9 @@ impl Offenders {
             ));
         };
         let (bytes, draft, mut file) = match kept {
-            Some((bytes, draft)) if bytes > 0 => {
-                let older_draft = || {
-                    let mut name = place.file_name().unwrap_or_default().to_owned();
-                    name.push(".part");
-                    name
-                };
-                let draft = place.with_file_name(draft.map_or_else(older_draft, OsString::from));
-                let file = output::open_own(&draft, File::options().read(true).write(true));
-                (
-                    bytes,
-                    draft.clone(),
-                    file.map_err(|error| format!("{}: {error}", draft.display()))?,
-                )
+            Some((bytes, name)) if bytes > 0 => {
+                let (draft, file) = kept_draft(place, name)?;
+                (bytes, draft, file)
             }
             _ => {
                 let named = |error: io::Error| format!("{}: {error}", place.display());
@@ -231,6 +221,25 @@ impl Offenders {
     }
 }
 
+/// The draft of a list that is gone on with, by its name; older versions did not choose one.
+fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), String> {
+    let older = || {
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        name
+    };
+    let name = name.map_or_else(older, OsString::from);
+    let draft = place.with_file_name(&name);
+    if draft.file_name() != Some(name.as_os_str()) {
+        return Err(format!(
+            "{} is no name of a draft; start anew without --resume",
+            draft.display()
+        ));
+    }
+    let file = output::open_own(&draft, File::options().read(true).write(true));
+    Ok((draft.clone(), file.map_err(|error| format!("{}: {error}", draft.display()))?))
+}
+
 fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
     let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
     line.write_record(fields)?;
@@ -251,5 +260,62 @@ pub(crate) fn kind_name(stored: &StoredEncryption) -> (&str, Option<&str>) {
         ),
         StoredEncryption::CustomerKey => ("SSE-C", None),
         StoredEncryption::Other(kind) => (kind, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    fn open(place: &Path, kept: Option<(u64, Option<&str>)>) -> Result<Offenders, String> {
+        Offenders::open(place, None, false, kept)
+    }
+
+    #[test]
+    fn a_list_goes_on_in_its_own_draft_and_in_that_of_an_older_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("list.jsonl");
+        let mut list = open(&place, None).unwrap();
+        list.write(b"one\ntwo\n").unwrap();
+        list.sync().unwrap();
+        let name = list.draft_name().unwrap();
+        assert!(name.starts_with(".list.jsonl.") && name.ends_with(".part"), "{name}");
+        drop(list);
+        fs::copy(folder.path().join(&name), folder.path().join("list.jsonl.part")).unwrap();
+        for (kept, end) in [(Some(name.as_str()), "three\n"), (None, "four\n")] {
+            let mut list = open(&place, Some((4, kept))).unwrap();
+            list.write(end.as_bytes()).unwrap();
+            list.finish().unwrap();
+            assert_eq!(fs::read_to_string(&place).unwrap(), format!("one\n{end}"));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = open(&place, Some((4, Some(&name)))).unwrap_err();
+        assert!(error.ends_with("No such file or directory (os error 2)"), "{error}");
+        // Nothing was in it yet: it begins anew.
+        open(&place, Some((0, Some(&name)))).unwrap().abandon();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_list_does_not_go_on_in_what_others_could_have_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, draft) = (folder.path().join("o.csv"), folder.path().join("o.csv.part"));
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        symlink(&victim, &draft).unwrap();
+        assert!(open(&place, Some((4, None))).is_err());
+        let error = open(&place, Some((4, Some("x/../victim")))).unwrap_err();
+        assert!(error.contains("is no name of a draft"), "{error}");
+        fs::remove_file(&draft).unwrap();
+        fs::write(&draft, "planted").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
+        let error = open(&place, Some((4, None))).unwrap_err();
+        assert!(error.contains("o.csv.part may be written by every user"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "victim");
+        assert_eq!(fs::read_to_string(&draft).unwrap(), "planted");
     }
 }
