@@ -2,9 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions, Permissions},
+    fs::{File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -38,7 +38,7 @@ pub(crate) fn err(text: &str) {
 /// A link in its place is replaced, not followed.
 pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     let mut draft = draft(file, OTHERS_MAY_READ)?;
-    draft.write_all(text.as_bytes())?;
+    draft.as_file_mut().write_all(text.as_bytes())?;
     draft.persist(file)?;
     Ok(())
 }
@@ -50,7 +50,7 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
 /// [`io::ErrorKind::AlreadyExists`] when something has its name; and when it cannot be written.
 pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = draft(file, 0o600)?;
-    draft.write_all(bytes)?;
+    draft.as_file_mut().write_all(bytes)?;
     draft.as_file().sync_all()?;
     draft.persist_noclobber(file)?;
     File::open(folder(file))?.sync_all()
@@ -70,21 +70,14 @@ pub(crate) fn draft(file: &Path, mode: u32) -> io::Result<tempfile::NamedTempFil
     let name = file.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut prefix = OsString::from(".");
     prefix.push(name);
-    prefix.push(".");
+    prefix.push(format!(".{}", uuid::Uuid::now_v7().simple()));
+    let mut make = File::options();
+    make.read(true).write(true).create_new(true).mode(mode).custom_flags(OFlag::O_NOFOLLOW.bits());
+    // Its own way of making files tells the path, which nobody has chosen, with each error.
     tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(".part")
-        .rand_bytes(16)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder(file))
-        .map_err(without_path)
-}
-
-/// What the kernel said: the path that is told with it is one that nobody has chosen.
-fn without_path(error: io::Error) -> io::Error {
-    let source = error.get_ref().and_then(|error| error.source());
-    let code = source.and_then(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
-    code.map_or(error, io::Error::from_raw_os_error)
+        .make_in(folder(file), |path| make.open(path))
 }
 
 fn folder(file: &Path) -> &Path {
@@ -115,7 +108,10 @@ fn open_with(file: &Path, how: &mut OpenOptions) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
 
     #[test]
     fn a_file_is_replaced_as_a_whole_and_a_link_is_not_followed() {
