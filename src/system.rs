@@ -1,12 +1,15 @@
-//! This process and this machine: child processes, signals, the terminal, standard streams.
+//! This process and this machine: child processes, signals, the terminal, standard
+//! streams, and files of this process's own.
 
 pub(crate) mod bar;
 pub(crate) mod core_dumps;
+pub(crate) mod file_owner;
 pub(crate) mod heap;
 pub(crate) mod held_file;
 pub(crate) mod http;
 pub(crate) mod orphaned_processes;
 pub(crate) mod output;
+pub(crate) mod private_dir;
 pub mod process;
 pub(crate) mod quietly;
 pub(crate) mod reap;

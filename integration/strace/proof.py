@@ -136,6 +136,11 @@ def plain(name: str) -> str:
     return re.sub(r"<(char|block) [\d:]+>$", "", name)
 
 
+def draft(name: str) -> str:
+    """What a draft of this name is called, as a regular expression: nobody can foresee it."""
+    return f"\\.{re.escape(name)}\\.[0-9A-Za-z]{{16,}}\\.part"
+
+
 def judge(trace: Trace, may_open: list[str], may_name: list[tuple[str, str]]) -> list[str]:
     """Everything that is wrong. `may_open` and `may_name` are whole names as regular expressions."""
     wrong = list(trace.trouble)
@@ -220,19 +225,20 @@ class Proof:
             "/dev/null",
             "/dev/tty",
             # The guard's: the report's draft, the draft of what it remembers of the runner's version, the journal, and the chain's draft.
-            f"{here}/report\\.json\\.part",
-            f"{memory}/\\.runner-versions\\.\\d+",
+            f"{here}/{draft('report.json')}",
+            f"{memory}/{draft('runner-versions.json')}",
             f"{here}/state/lock",
-            f"{here}/state/chain\\.json\\.part",
+            f"{here}/state/{draft('chain.json')}",
             f"{here}/state/runs/[0-9a-f-]+\\.journal",
             # The stand-in runner's.
             f"{here}/journal",
             f"{here}/lock",
         ]
         self.may_name = [
-            (f"{here}/report\\.json\\.part", f"{here}/report\\.json"),
-            (f"{memory}/\\.runner-versions\\.\\d+", f"{memory}/runner-versions\\.json"),
-            (f"{here}/state/chain\\.json\\.part", f"{here}/state/chain\\.json"),
+            (f"{here}/{draft('report.json')}", f"{here}/report\\.json"),
+            # In a folder of the guard's own by its descriptor, so without the folder's name.
+            (draft("runner-versions.json"), "runner-versions\\.json"),
+            (draft("chain.json"), "chain\\.json"),
         ]
 
     def control(self, *commands: dict):

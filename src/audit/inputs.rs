@@ -22,8 +22,12 @@ pub(crate) struct AuditInputs {
 }
 
 impl AuditInputs {
-    /// Opens the list of offenders where one is asked for; `kept`: go on with one of this length.
-    pub(super) fn open_list(&self, kept: Option<u64>) -> Result<Option<Offenders>, AuditError> {
+    /// Opens the list of offenders where one is asked for; `kept`: go on with one of
+    /// this length, whose draft has this name.
+    pub(super) fn open_list(
+        &self,
+        kept: Option<(u64, Option<&str>)>,
+    ) -> Result<Option<Offenders>, AuditError> {
         let options = &self.options;
         let versions = options.versions || !options.inventories.is_empty();
         options

@@ -2,7 +2,8 @@
 //! programs, for tables, or for S3 Batch Operations.
 
 use std::{
-    fs::{File, OpenOptions},
+    ffi::OsString,
+    fs::File,
     io::{self, BufWriter, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     audit::object_row::SeenObject, aws::fast_s3::PATH, base::text::shown,
-    facts::stored::StoredEncryption, settings::policy::EncryptionKind,
+    facts::stored::StoredEncryption, settings::policy::EncryptionKind, system::output,
 };
 
 /// The forms of the list.
@@ -76,7 +77,8 @@ struct OffenderLine<'a> {
 }
 
 impl Offenders {
-    /// Begins a list, or goes on with its first `kept` bytes.
+    /// Begins a list, or goes on with the first bytes of one that was `kept`: so many, in the draft
+    /// of this name.
     ///
     /// # Errors
     /// Why it cannot be written, with its name.
@@ -84,7 +86,7 @@ impl Offenders {
         place: &Path,
         format: Option<OffendersFormat>,
         versions: bool,
-        kept: Option<u64>,
+        kept: Option<(u64, Option<&str>)>,
     ) -> Result<Self, String> {
         let Some(format) = format.or_else(|| OffendersFormat::of(place)) else {
             let place = place.display();
@@ -92,17 +94,19 @@ impl Offenders {
                 "{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"
             ));
         };
-        let mut draft = place.as_os_str().to_owned();
-        draft.push(".part");
-        let draft = PathBuf::from(draft);
+        let (bytes, draft, mut file) = match kept {
+            Some((bytes, name)) if bytes > 0 => {
+                let (draft, file) = kept_draft(place, name)?;
+                (bytes, draft, file)
+            }
+            _ => {
+                let named = |error: io::Error| format!("{}: {error}", place.display());
+                let draft = output::draft(place, 0o644).map_err(named)?.keep();
+                let (file, draft) = draft.map_err(|error| named(error.error))?;
+                (0, draft, file)
+            }
+        };
         let named = |error: io::Error| format!("{}: {error}", draft.display());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(kept.is_none())
-            .open(&draft)
-            .map_err(named)?;
-        let bytes = kept.unwrap_or_default();
         if file.metadata().map_err(named)?.len() < bytes {
             return Err(format!(
                 "{}: is shorter than the state of the scan says; start anew without --resume",
@@ -192,6 +196,11 @@ impl Offenders {
         Ok(())
     }
 
+    /// The name of the file that it is in until it is whole.
+    pub(crate) fn draft_name(&self) -> Option<String> {
+        Some(self.draft.file_name()?.to_str()?.to_owned())
+    }
+
     /// Has everything so far on the disk; gives how many bytes that are.
     pub(crate) fn sync(&mut self) -> io::Result<u64> {
         self.file.flush()?;
@@ -210,6 +219,25 @@ impl Offenders {
     pub(crate) fn abandon(self) {
         let _ = std::fs::remove_file(&self.draft);
     }
+}
+
+/// The draft of a list that is gone on with, by its name; older versions did not choose one.
+fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), String> {
+    let older = || {
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        name
+    };
+    let name = name.map_or_else(older, OsString::from);
+    let draft = place.with_file_name(&name);
+    if draft.file_name() != Some(name.as_os_str()) {
+        return Err(format!(
+            "{} is no name of a draft; start anew without --resume",
+            draft.display()
+        ));
+    }
+    let file = output::open_own(&draft, File::options().read(true).write(true));
+    Ok((draft.clone(), file.map_err(|error| format!("{}: {error}", draft.display()))?))
 }
 
 fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
@@ -232,5 +260,62 @@ pub(crate) fn kind_name(stored: &StoredEncryption) -> (&str, Option<&str>) {
         ),
         StoredEncryption::CustomerKey => ("SSE-C", None),
         StoredEncryption::Other(kind) => (kind, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    fn open(place: &Path, kept: Option<(u64, Option<&str>)>) -> Result<Offenders, String> {
+        Offenders::open(place, None, false, kept)
+    }
+
+    #[test]
+    fn a_list_goes_on_in_its_own_draft_and_in_that_of_an_older_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("list.jsonl");
+        let mut list = open(&place, None).unwrap();
+        list.write(b"one\ntwo\n").unwrap();
+        list.sync().unwrap();
+        let name = list.draft_name().unwrap();
+        assert!(name.starts_with(".list.jsonl.") && name.ends_with(".part"), "{name}");
+        drop(list);
+        fs::copy(folder.path().join(&name), folder.path().join("list.jsonl.part")).unwrap();
+        for (kept, end) in [(Some(name.as_str()), "three\n"), (None, "four\n")] {
+            let mut list = open(&place, Some((4, kept))).unwrap();
+            list.write(end.as_bytes()).unwrap();
+            list.finish().unwrap();
+            assert_eq!(fs::read_to_string(&place).unwrap(), format!("one\n{end}"));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = open(&place, Some((4, Some(&name)))).unwrap_err();
+        assert!(error.ends_with("No such file or directory (os error 2)"), "{error}");
+        // Nothing was in it yet: it begins anew.
+        open(&place, Some((0, Some(&name)))).unwrap().abandon();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_list_does_not_go_on_in_what_others_could_have_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, draft) = (folder.path().join("o.csv"), folder.path().join("o.csv.part"));
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        symlink(&victim, &draft).unwrap();
+        assert!(open(&place, Some((4, None))).is_err());
+        let error = open(&place, Some((4, Some("x/../victim")))).unwrap_err();
+        assert!(error.contains("is no name of a draft"), "{error}");
+        fs::remove_file(&draft).unwrap();
+        fs::write(&draft, "planted").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
+        let error = open(&place, Some((4, None))).unwrap_err();
+        assert!(error.contains("o.csv.part may be written by every user"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "victim");
+        assert_eq!(fs::read_to_string(&draft).unwrap(), "planted");
     }
 }

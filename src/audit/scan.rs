@@ -87,7 +87,7 @@ impl<'a> LiveScan<'a> {
     ) -> Result<Self, AuditError> {
         let number = inputs.targets.len();
         let file = state_dir.map(|folder| StateFile::take(folder, &inputs.digest())).transpose()?;
-        let earlier = file.as_ref().and_then(|file| file.read(number));
+        let earlier = file.as_ref().map(|file| file.read(number)).transpose()?.flatten();
         let is_resumed = earlier.is_some();
         let mut state = earlier.unwrap_or_else(|| ScanState::new(inputs.started, number));
         if is_resumed {
@@ -110,7 +110,9 @@ impl<'a> LiveScan<'a> {
     /// # Errors
     /// [`AuditError`] when the list of offenders or the state cannot be written.
     pub(crate) async fn run(&mut self, caught: &mut Caught) -> Result<ScanEnd, AuditError> {
-        let mut list = self.inputs.open_list(self.is_resumed.then_some(self.state.offenders))?;
+        let mut list = self.inputs.open_list(
+            self.is_resumed.then_some((self.state.offenders, self.state.draft.as_deref())),
+        )?;
         let crew = ConcurrencyLimit::new(HEADS_AT_ONCE, HEADS_IN_A_SPLIT);
         let end = self.scan(&crew, list.as_mut(), caught).await?;
         if let WorkEnd::Stopped(signal) = end {
@@ -261,6 +263,7 @@ impl<'a> LiveScan<'a> {
         if let Some(list) = list {
             self.state.offenders =
                 list.sync().map_err(|error| AuditError::Offenders(error.to_string()))?;
+            self.state.draft = list.draft_name();
         }
         Ok(file.write(&self.state)?)
     }

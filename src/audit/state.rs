@@ -4,12 +4,7 @@
 //! It is written whole, beside its place, and moved there: after a crash there is the old state or
 //! the new one. What it counts and where it stands always belong together.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -17,6 +12,10 @@ use time::OffsetDateTime;
 use crate::{
     audit::tally::AuditTally,
     facts::scan::scope::{ListPosition, Split},
+    system::{
+        file_owner::NotOwnError,
+        private_dir::{LockError, PrivateDir, PrivateDirError},
+    },
 };
 
 /// The form of the file; another one is not gone on with.
@@ -29,8 +28,19 @@ pub(crate) enum AuditStateError {
         "the state of the audit cannot be kept: {0}: {1}; free or mend the disk, name another place in the setting `state_dir`, or leave --resume out"
     )]
     Unusable(String, io::Error),
+    #[error("nothing was looked at: the state directory cannot be trusted: {0}")]
+    NotOwn(#[from] NotOwnError),
     #[error("another audit of the same scope is under way ({0} is held); wait for its end")]
     Held(String),
+}
+
+impl From<PrivateDirError> for AuditStateError {
+    fn from(error: PrivateDirError) -> Self {
+        match error {
+            PrivateDirError::NotOwn(error) => Self::NotOwn(error),
+            PrivateDirError::Io { path, source } => Self::Unusable(path, source),
+        }
+    }
 }
 
 /// Where a scan stands.
@@ -42,6 +52,9 @@ pub(crate) struct ScanState {
     pub(crate) targets: Vec<TargetState>,
     /// How long the list of offenders was.
     pub(crate) offenders: u64,
+    /// The name of the file that holds it until it is whole; older versions did not choose one.
+    #[serde(default)]
+    pub(crate) draft: Option<String>,
 }
 
 /// Where the scan of one target stands.
@@ -77,6 +90,7 @@ impl ScanState {
             started,
             targets: (0..targets).map(|_| TargetState::default()).collect(),
             offenders: 0,
+            draft: None,
         }
     }
 
@@ -90,63 +104,41 @@ impl ScanState {
 /// The file of one scope, held by one audit at a time.
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    path: PathBuf,
+    folder: PrivateDir,
+    name: String,
     _lock: File,
 }
 
 impl StateFile {
     /// Takes the file of the scope that `digest` stands for, in the state directory.
     pub(crate) fn take(state_dir: &Path, digest: &str) -> Result<Self, AuditStateError> {
-        let folder = state_dir.join("audits");
-        let unusable = |path: &Path| {
-            let path = path.display().to_string();
-            move |error| AuditStateError::Unusable(path, error)
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable(&folder))?;
+        let folder = PrivateDir::create(state_dir)?.create_below("audits")?;
         let name = digest.get(..16).unwrap_or(digest);
-        let lock_file = folder.join(format!("{name}.lock"));
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_file)
-            .map_err(unusable(&lock_file))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: folder.join(format!("{name}.json")), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(AuditStateError::Held(lock_file.display().to_string()))
+        let lock_name = format!("{name}.lock");
+        match folder.lock(&lock_name) {
+            Ok(lock) => Ok(Self { name: format!("{name}.json"), folder, _lock: lock }),
+            Err(LockError::Held(_)) => {
+                Err(AuditStateError::Held(folder.path_of(&lock_name).display().to_string()))
             }
-            Err(TryLockError::Error(error)) => Err(unusable(&lock_file)(error)),
+            Err(LockError::Dir(error)) => Err(error.into()),
         }
     }
 
     /// Where an earlier scan of `targets` targets stands, if there was one that this version can go
     /// on with.
-    pub(crate) fn read(&self, targets: usize) -> Option<ScanState> {
-        let state: ScanState = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
-        (state.version == VERSION && state.targets.len() == targets).then_some(state)
+    pub(crate) fn read(&self, targets: usize) -> Result<Option<ScanState>, AuditStateError> {
+        let bytes = self.folder.read(&self.name)?;
+        let state: Option<ScanState> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(state.filter(|state| state.version == VERSION && state.targets.len() == targets))
     }
 
     pub(crate) fn write(&self, state: &ScanState) -> Result<(), AuditStateError> {
-        let draft = self.path.with_extension("part");
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&draft)?;
-            file.write_all(&serde_json::to_vec(state)?)?;
-            file.sync_data()?;
-            fs::rename(&draft, &self.path)
-        };
-        write().map_err(|error| AuditStateError::Unusable(self.path.display().to_string(), error))
+        Ok(self.folder.replace_json(&self.name, state)?)
     }
 
     /// The scan has come to its end.
     pub(crate) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = self.folder.remove(&self.name);
     }
 }
 
@@ -165,18 +157,23 @@ mod tests {
             ),
             "the name is the digest's start"
         );
-        assert!(file.read(1).is_none());
+        assert!(file.read(1).unwrap().is_none());
         let mut state = ScanState::new(OffsetDateTime::UNIX_EPOCH, 1);
         let mut split = SplitState::new(Split { after: None, until: Some("b/".to_owned()) });
         split.reach(ListPosition { key: "a/1".to_owned(), version: Some("v".to_owned()) });
         state.targets[0].splits = Some(vec![split.clone(), SplitState { done: true, ..split }]);
         state.offenders = 7;
         file.write(&state).unwrap();
-        let read = file.read(1).unwrap();
+        let read = file.read(1).unwrap().unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&state).unwrap());
         assert_eq!(read.progress(), (2, 1));
-        assert!(file.read(2).is_none(), "of another scope");
-        fs::write(&file.path, "{\"version\": 1").unwrap();
-        assert!(file.read(1).is_none(), "a part is nothing");
+        assert!(file.read(2).unwrap().is_none(), "of another scope");
+        let path = folder.path().join("audits/0123456789abcdef.json");
+        std::fs::write(&path, "{\"version\": 1").unwrap();
+        assert!(file.read(1).unwrap().is_none(), "a part is nothing");
+        // What others could have written is no place to go on from.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&path, mode).unwrap();
+        assert!(matches!(file.read(1), Err(AuditStateError::NotOwn(_))));
     }
 }

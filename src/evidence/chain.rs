@@ -4,15 +4,12 @@
 //! A number is taken, on the disk, before its run begins. A run that dies without a document leaves
 //! a gap, and the next document says whose it is.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::io;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::system::private_dir::{PrivateDir, PrivateDirError};
 
 /// A document's place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,24 +66,38 @@ const FILE: &str = "chain.json";
 const NAMED: usize = 16;
 
 impl ChainState {
-    fn read(state_dir: &Path) -> io::Result<Self> {
-        match fs::read(state_dir.join(FILE)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                let why = format!(
-                    "{FILE} cannot be understood ({error}); where it is lost, remove it: a new chain begins, and its first document shows that"
-                );
-                io::Error::new(io::ErrorKind::InvalidData, why)
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Self { id: uuid::Uuid::now_v7().to_string(), sequence: 0, last: None, begun: Vec::new() })
-            }
-            Err(error) => Err(error),
-        }
+    fn read(state_dir: &PrivateDir) -> Result<Option<Self>, PrivateDirError> {
+        let Some(bytes) = state_dir.read(FILE)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let why = format!(
+                "it cannot be understood ({error}); where it is lost, remove it: a new chain begins, and its first document shows that"
+            );
+            let source = io::Error::new(io::ErrorKind::InvalidData, why);
+            PrivateDirError::Io { path: state_dir.path_of(FILE).display().to_string(), source }
+        })
     }
 
-    fn write(&self, state_dir: &Path) -> io::Result<()> {
-        write_atomically(&state_dir.join(FILE), &serde_json::to_vec(self)?)
+    fn read_or_begin(state_dir: &PrivateDir) -> Result<Self, PrivateDirError> {
+        Ok(Self::read(state_dir)?.unwrap_or_else(|| Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            sequence: 0,
+            last: None,
+            begun: Vec::new(),
+        }))
     }
+
+    fn write(&self, state_dir: &PrivateDir) -> Result<(), PrivateDirError> {
+        state_dir.replace_json(FILE, self)
+    }
+}
+
+/// Whether the chain in `state_dir` has given this place to a document.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub(crate) fn gave(state_dir: &PrivateDir, place: &ChainLink) -> Result<bool, PrivateDirError> {
+    let chain = ChainState::read(state_dir)?;
+    Ok(chain.is_some_and(|chain| chain.id == place.id && place.sequence <= chain.sequence))
 }
 
 /// Takes the next number of the chain in `state_dir` for `run`. `digest_of` gives the digest of a
@@ -96,11 +107,11 @@ impl ChainState {
 /// # Errors
 /// When the state directory cannot be read or written.
 pub(crate) fn begin(
-    state_dir: &Path,
+    state_dir: &PrivateDir,
     run: &str,
     digest_of: impl Fn(&BegunRun) -> Option<String>,
-) -> io::Result<ChainLink> {
-    let mut state = ChainState::read(state_dir)?;
+) -> Result<ChainLink, PrivateDirError> {
+    let mut state = ChainState::read_or_begin(state_dir)?;
     let mut unrecorded = Vec::new();
     for begun in std::mem::take(&mut state.begun) {
         match digest_of(&begun) {
@@ -132,12 +143,12 @@ pub(crate) fn begin(
 /// # Errors
 /// When the state directory cannot be read or written.
 pub(crate) fn record(
-    state_dir: &Path,
+    state_dir: &PrivateDir,
     chain: &ChainLink,
     run: &str,
     sha256: &str,
-) -> io::Result<()> {
-    let mut state = ChainState::read(state_dir)?;
+) -> Result<(), PrivateDirError> {
+    let mut state = ChainState::read_or_begin(state_dir)?;
     state.begun.clear();
     state.last = Some(PreviousReport {
         run: run.to_owned(),
@@ -147,32 +158,17 @@ pub(crate) fn record(
     state.write(state_dir)
 }
 
-/// Writes a file so that whoever looks, also after a crash, finds the old content or the new one
-/// whole.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    let written = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    written().inspect_err(|_| {
-        let _ = fs::remove_file(&draft);
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    /// A state directory of a test's own, and what removes it.
+    fn state_dir() -> (tempfile::TempDir, PrivateDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = PrivateDir::create(folder.path()).unwrap();
+        (folder, state_dir)
+    }
 
     fn nothing_kept(_: &BegunRun) -> Option<String> {
         None
@@ -180,11 +176,11 @@ mod tests {
 
     #[test]
     fn each_document_names_the_one_before_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = begin(folder.path(), "one", nothing_kept).unwrap();
+        let (_folder, state) = state_dir();
+        let first = begin(&state, "one", nothing_kept).unwrap();
         assert_eq!((first.sequence, &first.previous, first.unrecorded.len()), (1, &None, 0));
-        record(folder.path(), &first, "one", "aa").unwrap();
-        let second = begin(folder.path(), "two", nothing_kept).unwrap();
+        record(&state, &first, "one", "aa").unwrap();
+        let second = begin(&state, "two", nothing_kept).unwrap();
         assert_eq!((second.sequence, &second.id), (2, &first.id));
         assert_eq!(
             second.previous,
@@ -194,23 +190,22 @@ mod tests {
 
     #[test]
     fn a_run_that_left_no_document_is_named_by_the_next_one_that_does() {
-        let folder = tempfile::tempdir().unwrap();
-        begin(folder.path(), "one", nothing_kept).unwrap();
-        begin(folder.path(), "two", nothing_kept).unwrap();
-        let third = begin(folder.path(), "three", nothing_kept).unwrap();
+        let (_folder, state) = state_dir();
+        begin(&state, "one", nothing_kept).unwrap();
+        begin(&state, "two", nothing_kept).unwrap();
+        let third = begin(&state, "three", nothing_kept).unwrap();
         let lost: Vec<(&str, u64)> =
             third.unrecorded.iter().map(|begun| (begun.run.as_str(), begun.sequence)).collect();
         assert_eq!((third.sequence, lost), (3, vec![("one", 1), ("two", 2)]));
-        record(folder.path(), &third, "three", "cc").unwrap();
-        assert_eq!(begin(folder.path(), "four", nothing_kept).unwrap().unrecorded, []);
+        record(&state, &third, "three", "cc").unwrap();
+        assert_eq!(begin(&state, "four", nothing_kept).unwrap().unrecorded, []);
     }
 
     #[test]
     fn of_very_many_runs_without_a_document_the_last_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let chains: Vec<ChainLink> = (0..40)
-            .map(|run| begin(folder.path(), &run.to_string(), nothing_kept).unwrap())
-            .collect();
+        let (_folder, state) = state_dir();
+        let chains: Vec<ChainLink> =
+            (0..40).map(|run| begin(&state, &run.to_string(), nothing_kept).unwrap()).collect();
         let last = chains.last().unwrap();
         let named: Vec<u64> = last.unrecorded.iter().map(|begun| begun.sequence).collect();
         assert_eq!((last.sequence, named), (40, (24..40).collect()));
@@ -218,11 +213,10 @@ mod tests {
 
     #[test]
     fn a_document_that_was_kept_before_its_guard_died_has_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        begin(folder.path(), "one", nothing_kept).unwrap();
+        let (_folder, state) = state_dir();
+        begin(&state, "one", nothing_kept).unwrap();
         let second =
-            begin(folder.path(), "two", |begun| (begun.run == "one").then(|| "aa".to_owned()))
-                .unwrap();
+            begin(&state, "two", |begun| (begun.run == "one").then(|| "aa".to_owned())).unwrap();
         assert_eq!(
             second.previous,
             Some(PreviousReport { run: "one".to_owned(), sequence: 1, sha256: "aa".to_owned() })
@@ -232,18 +226,10 @@ mod tests {
 
     #[test]
     fn a_chain_that_cannot_be_read_is_no_new_chain() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, state) = state_dir();
         fs::write(folder.path().join(FILE), "{").unwrap();
-        let error = begin(folder.path(), "one", nothing_kept).unwrap_err().to_string();
-        assert!(error.starts_with("chain.json cannot be understood (EOF"), "{error}");
+        let error = begin(&state, "one", nothing_kept).unwrap_err().to_string();
+        assert!(error.contains("chain.json: it cannot be understood (EOF"), "{error}");
         assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), b"{", "it stays as it is");
-    }
-
-    #[test]
-    fn what_cannot_be_written_leaves_no_half_of_it() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("taken")).unwrap();
-        assert!(write_atomically(&folder.path().join("taken"), b"x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

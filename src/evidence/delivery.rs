@@ -88,6 +88,17 @@ impl<'a> ReportDelivery<'a> {
         self.way.as_ref().map(|(aws, protection)| DestinationAccess { aws, protection })
     }
 
+    /// Makes sure that what waits to be delivered was put there by nobody else.
+    ///
+    /// # Errors
+    /// [`StateError`] where somebody else could have.
+    pub(crate) fn check_outbox(&self) -> Result<(), StateError> {
+        match &self.outbox {
+            Some(outbox) if !self.options.destinations.is_empty() => Ok(outbox.check()?),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     async fn sign(&self, statement: &Statement) -> Result<Option<String>, String> {
         match &self.signer {
             None => Ok(None),
@@ -277,6 +288,13 @@ impl<'a> ReportDelivery<'a> {
     /// Sends what waits to each of its destinations; those that have it are struck off.
     async fn send(&self, waiting: &mut PendingReports, troubles: &mut Vec<String>) {
         for destination in waiting.to.clone() {
+            // What waits says where to, and the settings say whether that is still wanted.
+            if !self.options.destinations.contains(&destination) {
+                troubles.push(format!(
+                    "it is not sent to {destination}, which the setting `evidence` does not name (any more)"
+                ));
+                continue;
+            }
             if self.told_there && destination == Destination::Stdout {
                 crate::system::output::out(waiting.parcel.envelope.as_deref().unwrap_or_default());
                 waiting.to.retain(|other| *other != destination);
@@ -330,6 +348,26 @@ impl<'a> ReportDelivery<'a> {
         }
     }
 
+    /// Signs a document that waits to be signed, if it was the guard that left it so.
+    async fn sign_earlier(
+        &self,
+        outbox: &Outbox,
+        waiting: &mut PendingReports,
+    ) -> Result<(), String> {
+        if !waiting.unsigned {
+            return Ok(());
+        }
+        if !outbox.may_sign(&waiting.parcel).map_err(|error| error.to_string())? {
+            return Err(UNKNOWN.to_owned());
+        }
+        waiting.parcel.envelope = self.sign(&waiting.parcel.statement()).await?;
+        waiting.unsigned = waiting.parcel.envelope.is_none();
+        if waiting.unsigned {
+            return Err("it was to be signed; set `sign_key` as it was then".to_owned());
+        }
+        Ok(())
+    }
+
     async fn send_one_earlier(
         &self,
         outbox: &Outbox,
@@ -339,20 +377,9 @@ impl<'a> ReportDelivery<'a> {
     ) {
         let run = waiting.parcel.run.clone();
         let mut troubles = Vec::new();
-        if waiting.unsigned {
-            match self.sign(&waiting.parcel.statement()).await {
-                Ok(envelope) => {
-                    waiting.unsigned = envelope.is_none();
-                    waiting.parcel.envelope = envelope;
-                }
-                Err(error) => troubles.push(error),
-            }
-            if waiting.unsigned {
-                troubles.push("it was to be signed; set `sign_key` as it was then".to_owned());
-            }
-        }
-        if !waiting.unsigned {
-            self.send(&mut waiting, &mut troubles).await;
+        match self.sign_earlier(outbox, &mut waiting).await {
+            Ok(()) => self.send(&mut waiting, &mut troubles).await,
+            Err(error) => troubles.push(error),
         }
         let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
         timeline.did(GuardAction::DeliverEarlier, &waiting.parcel.name, &result);
@@ -364,11 +391,14 @@ impl<'a> ReportDelivery<'a> {
                 ));
             }
             Err(error) => {
-                self.keep(&waiting, &mut Vec::new());
+                if let Err(error) = outbox.update(&waiting) {
+                    tell(&format!("the outbox: {error}"));
+                }
                 tell(&format!("the document of run {run} still waits in the outbox: {error}"));
             }
         }
     }
 }
 
+const UNKNOWN: &str = "it is not signed, because the chain of this state directory does not know it; fix: see where it comes from, and move it away";
 const TOLD_TO_STOP: &str = "the guard was told to stop";

@@ -1,7 +1,10 @@
 //! Where documents go: a folder, a place in S3, standard output. Each takes a document and its
 //! signature whole, or not at all, and never in place of another.
 
-use std::path::Path;
+use std::{
+    io::{self, Read as _},
+    path::Path,
+};
 
 use aws_config::Region;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,7 +19,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     aws::{answer::describe, bucket_region, clients::Aws},
     base::{aws_calls, lookup::Lookup, names::S3Location},
-    evidence::{chain::write_atomically, signed_report::SignedReport},
+    evidence::signed_report::SignedReport,
     facts::{
         gather::Facts,
         stored::{encryption_kind, server_side_encryption},
@@ -25,6 +28,7 @@ use crate::{
         destination::Destination,
         policy::{EncryptionKind, Policy},
     },
+    system::output,
 };
 
 impl From<Destination> for String {
@@ -111,10 +115,8 @@ impl Destination {
     /// Why not.
     pub(crate) fn probe_here(&self) -> Result<(), String> {
         let Self::Folder(folder) = self else { return Ok(()) };
-        let probe = folder.join(".emr-etl-guard.probe");
         let tried = std::fs::create_dir_all(folder)
-            .and_then(|()| write_atomically(&probe, b""))
-            .and_then(|()| std::fs::remove_file(&probe));
+            .and_then(|()| output::probe(&folder.join("emr-etl-guard")));
         tried.map_err(|error| format!("{}: {error}", folder.display()))
     }
 
@@ -129,8 +131,8 @@ impl Destination {
     ) -> Result<(), String> {
         match self {
             Self::Stdout => {
-                crate::system::output::out(&parcel.document);
-                crate::system::output::out(parcel.envelope.as_deref().unwrap_or_default());
+                output::out(&parcel.document);
+                output::out(parcel.envelope.as_deref().unwrap_or_default());
                 Ok(())
             }
             Self::Folder(folder) => {
@@ -172,16 +174,20 @@ impl Destination {
 }
 
 /// Writes a file that is not there yet; one that is must be the same.
-fn write_once(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    match std::fs::read(file) {
-        Ok(there) if there == bytes => Ok(()),
-        Ok(_) => Err(std::io::Error::new(
-            std::io::ErrorKind::AlreadyExists,
-            "another file of that name is there; it stays as it is",
-        )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_atomically(file, bytes),
-        Err(error) => Err(error),
+fn write_once(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    match output::write_new(file, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        written => return written,
     }
+    let mut there = Vec::new();
+    output::open_regular(file)?.read_to_end(&mut there)?;
+    if there == bytes {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "another file of that name is there; it stays as it is",
+    ))
 }
 
 /// A bucket to write to, asked in its own region.

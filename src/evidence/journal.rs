@@ -1,15 +1,17 @@
 //! The journal: what must be known of a run if the guard dies in the middle of it. One file for
 //! each run that is not closed, in the state directory, which one guard holds at a time.
 //!
+//! What a journal says is believed because nobody else can have written it: the state directory and
+//! all in it are this user's alone, or nothing is launched. No entry gives a right to end a cluster.
+//!
 //! Each entry is on the disk before what it speaks of happens. The room for them is taken when the
 //! run begins, so that a disk that fills up later refuses the next launch and harms no run under
 //! way. No secret is in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,9 +22,16 @@ use time::OffsetDateTime;
 use crate::{
     base::names::ClusterId,
     checks::{stored::Standard, verified::VerifiedConfiguration},
-    evidence::chain::{self, BegunRun, ChainLink},
+    evidence::{
+        chain::{self, BegunRun, ChainLink},
+        outbox::Outbox,
+    },
     facts::written::WriteLocations,
     settings::policy::Policy,
+    system::{
+        file_owner::NotOwnError,
+        private_dir::{LockError, PrivateDir, PrivateDirError},
+    },
 };
 
 /// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes
@@ -44,6 +53,9 @@ pub(crate) enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Another user owns it, or something in it, or may write to it.
+    #[error("nothing was launched: the state directory cannot be trusted: {0}")]
+    NotOwn(#[from] NotOwnError),
     /// Another guard works with it.
     #[error(
         "nothing was launched: the state directory {path} is held by another emr-etl-guard ({holder}); wait for its end, or give each pipeline a `state_dir` of its own"
@@ -71,11 +83,20 @@ pub(crate) enum StateError {
     },
 }
 
+impl From<PrivateDirError> for StateError {
+    fn from(error: PrivateDirError) -> Self {
+        match error {
+            PrivateDirError::NotOwn(error) => Self::NotOwn(error),
+            PrivateDirError::Io { path, source } => Self::Unusable { path, source },
+        }
+    }
+}
+
 /// The state directory, held by this process until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StateDir {
-    root: PathBuf,
-    runs: PathBuf,
+    root: PrivateDir,
+    runs: Arc<PrivateDir>,
     /// The kernel lets go of it when its holder dies, however that is.
     _lock: File,
 }
@@ -145,15 +166,17 @@ pub(crate) struct Journal(Arc<OpenJournal>);
 
 #[derive(Debug)]
 struct OpenJournal {
-    path: PathBuf,
+    runs: Arc<PrivateDir>,
+    name: String,
     file: Mutex<File>,
 }
 
 /// A run that was not closed.
 #[derive(Clone, Debug)]
 pub(crate) struct UnfinishedRun {
-    /// Its journal's file.
-    pub(crate) path: PathBuf,
+    runs: Arc<PrivateDir>,
+    /// Its journal's file in `runs`.
+    name: String,
     pub(crate) prepared: Prepared,
     /// The clusters that counted as its own.
     pub(crate) clusters: BTreeSet<ClusterId>,
@@ -186,49 +209,23 @@ impl StateDir {
     /// Takes the state directory at `path`, which is made if it is not there.
     ///
     /// # Errors
-    /// [`StateError`] when it cannot be used, or another guard holds it.
+    /// [`StateError`] when it cannot be used, is not this user's alone, or another guard holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, StateError> {
-        let unusable = |path: &Path| {
-            let path = path.display().to_string();
-            move |source| StateError::Unusable { path, source }
-        };
-        let runs = path.join("runs");
-        DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
-        let lock_file = path.join("lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_file)
-            .map_err(unusable(&lock_file))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                return Err(StateError::Held {
-                    path: path.display().to_string(),
-                    holder: holder.trim().to_owned(),
-                });
+        let root = PrivateDir::create(path)?;
+        let runs = Arc::new(root.create_below("runs")?);
+        let lock = root.lock("lock").map_err(|error| match error {
+            LockError::Held(holder) => {
+                StateError::Held { path: path.display().to_string(), holder }
             }
-            Err(TryLockError::Error(source)) => return Err(unusable(&lock_file)(source)),
-        }
-        // For eyes only: what counts is the kernel's lock, so that a dead holder's words harm
-        // nobody.
-        let now = crate::base::text::shown(OffsetDateTime::now_utc());
-        let host = nix::unistd::gethostname().unwrap_or_default();
-        let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
-        // A disk that is full must not keep an open run from being closed; `begin` finds that out
-        // before anything is launched.
-        let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
-        Ok(Self { root: path.to_owned(), runs, _lock: lock })
+            LockError::Dir(error) => error.into(),
+        })?;
+        Outbox::of(path).check()?;
+        Ok(Self { root, runs, _lock: lock })
     }
 
     /// The directory itself.
     pub(crate) fn path(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     /// Notes that a run's document has its place in the chain.
@@ -241,10 +238,7 @@ impl StateDir {
         run: &str,
         sha256: &str,
     ) -> Result<(), StateError> {
-        chain::record(&self.root, chain, run, sha256).map_err(|source| StateError::Unusable {
-            path: self.root.display().to_string(),
-            source,
-        })
+        Ok(chain::record(&self.root, chain, run, sha256)?)
     }
 
     /// Takes the next number in the chain of documents for `run`.
@@ -256,10 +250,7 @@ impl StateDir {
         run: &str,
         digest_of: impl Fn(&BegunRun) -> Option<String>,
     ) -> Result<ChainLink, StateError> {
-        chain::begin(&self.root, run, digest_of).map_err(|source| StateError::Unusable {
-            path: self.root.display().to_string(),
-            source,
-        })
+        Ok(chain::begin(&self.root, run, digest_of)?)
     }
 
     /// The runs that were not closed, oldest first. A journal whose run was never about to be
@@ -268,21 +259,14 @@ impl StateDir {
     /// # Errors
     /// [`StateError`] for the first journal that cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Vec<UnfinishedRun>, StateError> {
-        let unusable =
-            |source| StateError::Unusable { path: self.runs.display().to_string(), source };
-        let mut files: Vec<PathBuf> = fs::read_dir(&self.runs)
-            .map_err(unusable)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()
-            .map_err(unusable)?;
-        files.retain(|file| file.extension().is_some_and(|ending| ending == ENDING));
-        // Run ids grow with time.
-        files.sort();
         let mut runs = Vec::new();
-        for file in files {
-            match read(&file)? {
-                Some(run) => runs.push(run),
-                None => remove(&file),
+        // Run ids grow with time.
+        for name in self.runs.names()? {
+            if Path::new(&name).extension().is_some_and(|ending| ending == ENDING) {
+                match read(&self.runs, &name)? {
+                    Some(run) => runs.push(run),
+                    None => remove(&self.runs, &name),
+                }
             }
         }
         Ok(runs)
@@ -293,25 +277,23 @@ impl StateDir {
     /// # Errors
     /// [`StateError`] when that, or the room for the entries to come, is not to be had.
     pub(crate) fn begin(&self, prepared: Prepared) -> Result<Journal, StateError> {
-        let path = self.runs.join(format!("{}.{ENDING}", prepared.run));
+        let name = format!("{}.{ENDING}", prepared.run);
+        let path = self.runs.path_of(&name).display().to_string();
+        let file = self.runs.create_new(&name)?;
         let written = || {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
             nix::fcntl::posix_fallocate(&file, 0, ROOM)?;
-            let journal =
-                Journal(Arc::new(OpenJournal { path: path.clone(), file: Mutex::new(file) }));
+            let journal = Journal(Arc::new(OpenJournal {
+                runs: Arc::clone(&self.runs),
+                name: name.clone(),
+                file: Mutex::new(file),
+            }));
             journal.write(&JournalEntry::Prepared(Box::new(prepared)))?;
-            // The file's name must be on the disk as well.
-            File::open(&self.runs)?.sync_all()?;
-            Ok(journal)
+            io::Result::Ok(journal)
         };
-        written().map_err(|source| {
-            remove(&path);
-            StateError::Unusable { path: path.display().to_string(), source }
+        let journal = written().map_err(|source| StateError::Unusable { path, source });
+        // The file's name must be on the disk as well.
+        journal.and_then(|journal| Ok(self.runs.sync().map(|()| journal)?)).inspect_err(|_| {
+            remove(&self.runs, &name);
         })
     }
 }
@@ -329,13 +311,14 @@ impl Journal {
     /// resume would know.
     pub(crate) fn note(&self, entry: &JournalEntry) {
         if let Err(error) = self.write(entry) {
-            tracing::error!(path = %self.0.path.display(), %error, "the journal cannot be written");
+            let path = self.0.runs.path_of(&self.0.name);
+            tracing::error!(path = %path.display(), %error, "the journal cannot be written");
         }
     }
 
     /// Closes the run: nothing of it is left to be looked at.
     pub(crate) fn close(self) {
-        remove(&self.0.path);
+        remove(&self.0.runs, &self.0.name);
     }
 }
 
@@ -351,9 +334,14 @@ impl UnfinishedRun {
         format!("run {}, which was left open, stays open: {known}", self.prepared.run)
     }
 
+    /// Where its journal is, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.runs.path_of(&self.name)
+    }
+
     /// Closes the run.
     pub(crate) fn close(&self) {
-        remove(&self.path);
+        remove(&self.runs, &self.name);
     }
 
     /// Its journal, to go on with.
@@ -361,25 +349,27 @@ impl UnfinishedRun {
     /// # Errors
     /// [`StateError`] when it cannot be opened.
     pub(crate) fn reopen(&self) -> Result<Journal, StateError> {
-        let open = || {
-            let mut file = OpenOptions::new().read(true).write(true).open(&self.path)?;
-            let end = entries(&fs::read(&self.path)?).map(<[u8]>::len).sum::<usize>();
-            file.seek(SeekFrom::Start(end as u64))?;
-            Ok(file)
+        let path = || self.path().display().to_string();
+        let gone = || StateError::Unusable { path: path(), source: io::ErrorKind::NotFound.into() };
+        let mut file = self.runs.open(&self.name)?.ok_or_else(gone)?;
+        let mut at_end = || {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let end = entries(&bytes).map(<[u8]>::len).sum::<usize>();
+            file.seek(SeekFrom::Start(end as u64))
         };
-        let file = open().map_err(|source| StateError::Unusable {
-            path: self.path.display().to_string(),
-            source,
-        })?;
-        Ok(Journal(Arc::new(OpenJournal { path: self.path.clone(), file: Mutex::new(file) })))
+        at_end().map_err(|source| StateError::Unusable { path: path(), source })?;
+        Ok(Journal(Arc::new(OpenJournal {
+            runs: Arc::clone(&self.runs),
+            name: self.name.clone(),
+            file: Mutex::new(file),
+        })))
     }
 }
 
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::error!(path = %path.display(), %error, "the journal cannot be removed");
+fn remove(runs: &PrivateDir, name: &str) {
+    if let Err(error) = runs.remove(name) {
+        tracing::error!(%error, "the journal cannot be removed");
     }
 }
 
@@ -390,19 +380,27 @@ fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads a journal; `None` where its run was never about to be launched.
-fn read(path: &Path) -> Result<Option<UnfinishedRun>, StateError> {
-    let bytes = fs::read(path)
-        .map_err(|source| StateError::Unusable { path: path.display().to_string(), source })?;
-    let unreadable =
-        |reason: String| StateError::Unreadable { path: path.display().to_string(), reason };
+fn read(runs: &Arc<PrivateDir>, name: &str) -> Result<Option<UnfinishedRun>, StateError> {
+    let path = || runs.path_of(name).display().to_string();
+    let unreadable = |reason: String| StateError::Unreadable { path: path(), reason };
+    let id = name.strip_suffix(&format!(".{ENDING}")).unwrap_or(name);
+    if !is_run_id(id) {
+        return Err(unreadable("its name is none that emr-etl-guard gives".to_owned()));
+    }
+    // It may have been closed since it was listed.
+    let Some(bytes) = runs.read(name)? else { return Ok(None) };
     let mut run: Option<UnfinishedRun> = None;
     for line in entries(&bytes) {
         let entry: JournalEntry =
             serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
         match (entry, &mut run) {
             (JournalEntry::Prepared(prepared), None) => {
+                if prepared.run != id {
+                    return Err(unreadable(format!("it is of run {}", prepared.run)));
+                }
                 run = Some(UnfinishedRun {
-                    path: path.to_owned(),
+                    runs: Arc::clone(runs),
+                    name: name.to_owned(),
                     prepared: *prepared,
                     clusters: BTreeSet::new(),
                     terminate: false,
@@ -418,6 +416,11 @@ fn read(path: &Path) -> Result<Option<UnfinishedRun>, StateError> {
         }
     }
     Ok(run)
+}
+
+/// Whether a text is an id as runs have it.
+fn is_run_id(text: &str) -> bool {
+    text.parse::<uuid::Uuid>().is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
 /// Where the journal is kept: in `named`, the setting `state_dir`, else in the user's own place.
@@ -459,12 +462,17 @@ mod tests {
         checks::verified::VerifiedConfiguration,
         settings::resolve::{Options, Settings},
     };
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, fs};
 
-    fn prepared(run: &str) -> Prepared {
+    /// The id of run `n`.
+    fn id(n: u32) -> String {
+        format!("00000000-0000-7000-8000-{n:012}")
+    }
+
+    fn prepared(run: u32) -> Prepared {
         let file = tempfile::NamedTempFile::new().unwrap();
         Prepared {
-            run: run.to_owned(),
+            run: id(run),
             started: OffsetDateTime::UNIX_EPOCH,
             account: Some("123456789012".to_owned()),
             region: "eu-west-1".to_owned(),
@@ -512,19 +520,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::take(folder.path()).unwrap();
         assert!(state.unfinished().unwrap().is_empty());
-        let second = state.begin(prepared("2")).unwrap();
-        let first = state.begin(prepared("1")).unwrap();
+        let second = state.begin(prepared(2)).unwrap();
+        let first = state.begin(prepared(1)).unwrap();
         first.note(&JournalEntry::Cluster { id: "j-1".parse().unwrap() });
         first.note(&JournalEntry::Stopped { terminate: true });
         let runs = state.unfinished().unwrap();
         assert_eq!(
-            runs.iter().map(|run| run.prepared.run.as_str()).collect::<Vec<_>>(),
-            ["1", "2"]
+            runs.iter().map(|run| run.prepared.run.clone()).collect::<Vec<_>>(),
+            [id(1), id(2)]
         );
         assert_eq!(runs[0].clusters.iter().map(ToString::to_string).collect::<Vec<_>>(), ["j-1"]);
         assert!(runs[0].terminate && !runs[1].terminate);
         let output = |run: &Prepared| serde_json::to_value(&run.output).unwrap();
-        assert_eq!(output(&runs[0].prepared), output(&prepared("1")));
+        assert_eq!(output(&runs[0].prepared), output(&prepared(1)));
         runs[0].reopen().unwrap().note(&JournalEntry::Cluster { id: "j-3".parse().unwrap() });
         assert_eq!(state.unfinished().unwrap()[0].clusters.len(), 2);
         second.close();
@@ -536,9 +544,10 @@ mod tests {
     fn a_line_that_broke_off_is_no_entry_wherever_it_broke() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::take(folder.path()).unwrap();
-        let journal = state.begin(prepared("1")).unwrap();
+        let journal = state.begin(prepared(1)).unwrap();
         journal.note(&JournalEntry::Cluster { id: "j-1".parse().unwrap() });
-        let path = folder.path().join("runs/1.journal");
+        let name = format!("{}.journal", id(1));
+        let path = folder.path().join("runs").join(&name);
         let whole = fs::read(&path).unwrap();
         assert_eq!(whole.len(), usize::try_from(ROOM).unwrap());
         let lines: Vec<usize> = entries(&whole).map(<[u8]>::len).collect();
@@ -547,7 +556,7 @@ mod tests {
             let mut torn = whole[..cut].to_vec();
             torn.resize(whole.len(), 0);
             fs::write(&path, &torn).unwrap();
-            let found = read(&path).unwrap().map(|run| run.clusters.len());
+            let found = read(&state.runs, &name).unwrap().map(|run| run.clusters.len());
             assert_eq!(found, (cut >= lines[0]).then_some(0), "cut at {cut}");
         }
     }
@@ -573,16 +582,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let error = StateDir::take(&folder.path().join("file")).unwrap_err().to_string();
-        assert!(error.contains("file/runs: Not a directory"), "{error}");
+        assert!(error.contains("file: Not a directory"), "{error}");
         let state = StateDir::take(folder.path()).unwrap();
-        fs::write(folder.path().join("runs/9.journal"), "{\"entry\": \"unheard-of\"}\n").unwrap();
-        let error = state.unfinished().unwrap_err().to_string();
-        assert!(
-            error.contains(
-                "9.journal is no journal that this version can read (unknown variant `unheard-of`"
-            ),
-            "{error}"
-        );
+        let refused = |name: &str, content: &str, why: &str| {
+            let path = folder.path().join("runs").join(name);
+            fs::write(&path, content).unwrap();
+            let error = state.unfinished().unwrap_err().to_string();
+            let said = format!("{name} is no journal that this version can read ({why}");
+            assert!(error.contains(&said), "{error}");
+            assert!(path.exists());
+            fs::remove_file(path).unwrap();
+        };
+        let unknown = "{\"entry\": \"unheard-of\"}\n";
+        refused(&format!("{}.journal", id(9)), unknown, "unknown variant `unheard-of`");
+        refused("9.journal", unknown, "its name is none that emr-etl-guard gives");
+        let of_another = serde_json::to_string(&JournalEntry::Prepared(Box::new(prepared(1))));
+        let why = format!("it is of run {}", id(1));
+        refused(&format!("{}.journal", id(9)), &(of_another.unwrap() + "\n"), &why);
+        // What is no journal is nobody's business.
+        fs::write(folder.path().join("runs/notes.txt"), "x").unwrap();
+        assert!(state.unfinished().unwrap().is_empty());
     }
 
     #[test]

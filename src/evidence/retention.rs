@@ -1,8 +1,15 @@
 //! Retention: which documents in a folder are old enough to go. It looks at names alone, knows only
 //! the guard's own, and never lets the newest go.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
+use nix::{
+    dir::Dir,
+    errno::Errno,
+    fcntl::{AtFlags, OFlag},
+    sys::stat::{Mode, SFlag, fstatat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_description};
 
 use crate::settings::destination::Retention;
@@ -32,6 +39,12 @@ fn ours(file: &str) -> Option<(OffsetDateTime, &str)> {
     .ok()?;
     run.parse::<uuid::Uuid>().ok()?;
     Some((time.assume_utc(), name))
+}
+
+/// The run of one of the guard's own files, by its name.
+pub(crate) fn run_of(file: &str) -> Option<&str> {
+    let (_, name) = ours(file)?;
+    name.strip_prefix(START)?.split_once('-').map(|(_, run)| run)
 }
 
 /// The files of `folder` that may go, by their names.
@@ -64,16 +77,25 @@ pub(crate) fn apply(folder: &Path, retention: Retention, now: OffsetDateTime) ->
     if retention == Retention::default() {
         return Ok(0);
     }
+    let how = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut folder = Dir::open(folder, how, Mode::empty())?;
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            files.extend(entry.file_name().into_string());
-        }
+    for entry in folder.iter() {
+        files.extend(entry?.file_name().to_str().map(str::to_owned));
     }
+    let is_file = |file: &String| {
+        fstatat(&folder, file.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| {
+            SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG
+        })
+    };
+    files.retain(|file| ours(file).is_some() && is_file(file));
     let old = old(&files, retention, now);
     for file in &old {
-        fs::remove_file(folder.join(file))?;
+        // By the folder's descriptor: what is put in the folder's place meanwhile keeps its files.
+        match unlinkat(&folder, *file, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(old.len())
 }
@@ -82,6 +104,7 @@ pub(crate) fn apply(folder: &Path, retention: Retention, now: OffsetDateTime) ->
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-25 16:00 UTC);
@@ -133,6 +156,11 @@ mod tests {
             2,
             "the newest, and what is no file"
         );
+        // A link under such a name is nobody's report, and what it leads to stays.
+        let link = folder.path().join(format!("{}.json", run(8)));
+        std::os::unix::fs::symlink(folder.path().join("target"), &link).unwrap();
+        assert_eq!(apply(folder.path(), Retention { keep: Some(1), days: None }, NOW).unwrap(), 0);
+        assert!(link.symlink_metadata().is_ok());
         assert!(
             apply(&folder.path().join("none"), Retention { keep: Some(1), days: None }, NOW)
                 .is_err()

@@ -9,9 +9,8 @@
 //! never taken for a new one, and nothing in it is skipped: what it would have said is not known.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::File,
+    io,
     path::Path,
     sync::{
         Arc,
@@ -23,14 +22,18 @@ use std::{
 
 use redb::{
     Database, MultimapTableHandle as _, ReadableDatabase as _, TableDefinition, TableHandle as _,
+    backends::FileBackend,
 };
-use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use crate::{
     base::digest::sha256,
     reencrypt::{machine::state::RepairState, place::ObjectId},
-    system::quietly::quietly,
+    system::{
+        file_owner::NotOwnError,
+        private_dir::{LockError, PrivateDir, PrivateDirError},
+        quietly::quietly,
+    },
 };
 
 /// So many entries of the ledger are read at once.
@@ -58,6 +61,9 @@ pub(crate) enum LedgerError {
         /// Why.
         why: String,
     },
+    /// Another user owns the state directory or the ledger, or may write to them.
+    #[error("nothing was changed: the state directory cannot be trusted: {0}")]
+    NotOwn(#[from] NotOwnError),
     /// It is there, and cannot be believed.
     #[error(
         "the ledger {path} is damaged, or is no ledger: {why}; what earlier runs have begun cannot be told without it, so nothing (more) is changed. fix: bring the file back from a backup, or, when no earlier run was cut off, move it away: the next run makes a new one, and looks at every object anew"
@@ -98,6 +104,17 @@ pub(crate) enum LedgerError {
         /// Why.
         why: String,
     },
+}
+
+impl From<PrivateDirError> for LedgerError {
+    fn from(error: PrivateDirError) -> Self {
+        match error {
+            PrivateDirError::NotOwn(error) => Self::NotOwn(error),
+            PrivateDirError::Io { path, source } => {
+                Self::Unusable { path, why: source.to_string() }
+            }
+        }
+    }
 }
 
 /// The ledger, held by this process until it is dropped.
@@ -173,9 +190,17 @@ fn access<T>(work: impl FnOnce() -> Result<T, AccessError>) -> Result<T, AccessE
 impl LedgerFile {
     /// Opens a ledger that is there. The check of every page takes a moment for each million of
     /// objects, and is what tells damage from what may be believed.
-    fn open(file: &Path) -> Result<Self, AccessError> {
-        let database =
-            access(|| Ok(Database::builder().set_check_integrity_on_open(true).open(file)?))?;
+    fn open(file: File) -> Result<Self, AccessError> {
+        // The database would begin anew in a file that is empty.
+        if file.metadata().map_err(redb::Error::Io)?.len() == 0 {
+            let empty = io::Error::new(io::ErrorKind::InvalidData, "it is empty");
+            return Err(redb::Error::Io(empty).into());
+        }
+        let database = access(|| {
+            let mut builder = Database::builder();
+            let builder = builder.set_check_integrity_on_open(true);
+            Ok(builder.create_with_backend(FileBackend::new(file)?)?)
+        })?;
         Ok(Self { database, is_broken: AtomicBool::new(false) })
     }
 
@@ -206,29 +231,28 @@ impl LedgerFile {
 
 /// Makes a new ledger. It has its name only when it is whole on the disk, so that one that is cut
 /// off while it is made is not taken for a damaged one.
-fn make(folder: &Path, file: &Path) -> Result<(), LedgerError> {
-    let draft = folder.join("ledger.redb.new");
-    let unusable = |why: String| LedgerError::Unusable { path: draft.display().to_string(), why };
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(unusable(error.to_string()));
-        }
-        _ => {}
-    }
+fn make(folder: &PrivateDir) -> Result<(), LedgerError> {
+    folder.remove(DRAFT)?;
+    let draft = folder.create_new(DRAFT)?;
+    let unusable = |why: String| LedgerError::Unusable {
+        path: folder.path_of(DRAFT).display().to_string(),
+        why,
+    };
+    let to_sync = draft.try_clone().map_err(|error| unusable(error.to_string()))?;
     access(|| {
-        let database = Database::create(&draft)?;
+        let database = Database::builder().create_with_backend(FileBackend::new(draft)?)?;
         let write = database.begin_write()?;
         write.open_table(OBJECTS)?;
         write.commit()?;
         Ok(())
     })
     .map_err(|error| unusable(error.to_string()))?;
-    File::open(&draft)
-        .and_then(|draft| draft.sync_all())
-        .and_then(|()| fs::rename(&draft, file))
-        .and_then(|()| File::open(folder)?.sync_all())
-        .map_err(|error| unusable(error.to_string()))
+    to_sync.sync_all().map_err(|error| unusable(error.to_string()))?;
+    Ok(folder.rename(DRAFT, FILE)?)
 }
+
+const FILE: &str = "ledger.redb";
+const DRAFT: &str = "ledger.redb.new";
 
 /// What of an object's name and state goes behind the state: the database's own checksums are looked
 /// at when the ledger is opened, this one whenever an entry is read.
@@ -263,11 +287,13 @@ impl Ledger {
     /// # Errors
     /// As [`Self::take`].
     pub(crate) fn take_existing(path: &Path) -> Result<Option<Self>, LedgerError> {
-        let file = path.join("reencrypt").join("ledger.redb");
-        match fs::symlink_metadata(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // What cannot be looked at cannot be taken either, which says why.
-            _ => Self::take(path).map(Some),
+        let folder = match PrivateDir::existing(path)? {
+            Some(state) => state.existing_below("reencrypt")?,
+            None => None,
+        };
+        match folder {
+            Some(folder) if folder.open(FILE)?.is_some() => Self::take(path).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -276,22 +302,26 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] when it cannot be used, or another repair holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, LedgerError> {
-        let folder = path.join("reencrypt");
-        let unusable = |path: &Path| {
-            let path = path.display().to_string();
-            move |error: io::Error| LedgerError::Unusable { path, why: error.to_string() }
+        let folder = PrivateDir::create(path)?.create_below("reencrypt")?;
+        let lock = folder.lock("lock").map_err(|error| match error {
+            LockError::Held(holder) => {
+                LedgerError::Held { path: folder.path().display().to_string(), holder }
+            }
+            LockError::Dir(error) => error.into(),
+        })?;
+        let shown = folder.path_of(FILE).display().to_string();
+        let unusable = |error: io::Error| LedgerError::Unusable {
+            path: shown.clone(),
+            why: error.to_string(),
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable(&folder))?;
-        let lock = hold(&folder)?;
-        let path = folder.join("ledger.redb");
-        let shown = path.display().to_string();
-        // A link that leads nowhere is there, too.
-        match fs::symlink_metadata(&path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&folder, &path)?,
-            Err(error) => return Err(unusable(&path)(error)),
-        }
-        let file = LedgerFile::open(&path).map_err(|error| error.read(shown.clone()))?;
+        let file = match folder.open(FILE)? {
+            Some(file) => file,
+            None => {
+                make(&folder)?;
+                folder.open(FILE)?.ok_or_else(|| unusable(io::ErrorKind::NotFound.into()))?
+            }
+        };
+        let file = LedgerFile::open(file).map_err(|error| error.read(shown.clone()))?;
         let tables = file.tables().map_err(|error| error.read(shown.clone()))?;
         if tables != [OBJECTS.name()] {
             let what = format!("the tables {tables:?} instead of {:?}", OBJECTS.name());
@@ -303,7 +333,7 @@ impl Ledger {
         let writer = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || write_all(&for_writer, &inbox));
-        let writer = writer.map_err(unusable(&path))?;
+        let writer = writer.map_err(unusable)?;
         Ok(Self {
             changes: Some(changes),
             writer: Some(writer),
@@ -472,45 +502,11 @@ fn write_together(database: &Database, changes: &[LedgerChange]) -> Result<(), A
     Ok(())
 }
 
-/// Holds the folder, so that two repairs cannot share one ledger; the database's own lock does not
-/// say who.
-fn hold(folder: &Path) -> Result<File, LedgerError> {
-    let path = folder.join("lock");
-    let shown = || path.display().to_string();
-    let unusable =
-        |error: io::Error| LedgerError::Unusable { path: shown(), why: error.to_string() };
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = lock.read_to_string(&mut holder);
-            return Err(LedgerError::Held {
-                path: folder.display().to_string(),
-                holder: holder.trim().to_owned(),
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(unusable(error)),
-    }
-    // For eyes only: what counts is the kernel's lock.
-    let now = crate::base::text::shown(OffsetDateTime::now_utc());
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
-    lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(unusable)?;
-    Ok(lock)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::reencrypt::machine::choice::{Choice, RepairMethod};
+    use std::fs::{self, OpenOptions};
 
     fn place(key: &str, version: Option<&str>) -> ObjectId {
         ObjectId {
@@ -623,6 +619,30 @@ mod tests {
         fs::write(folder.path().join("reencrypt/ledger.redb.new"), "half").unwrap();
         assert_eq!(Ledger::take(folder.path()).unwrap().len(), 0);
         assert_eq!(fs::read_dir(folder.path().join("reencrypt")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_that_others_could_have_written_is_not_believed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        drop(Ledger::take(folder.path()).unwrap());
+        let refused = |why: &str| {
+            let error = Ledger::take(folder.path()).unwrap_err();
+            assert!(matches!(error, LedgerError::NotOwn(_)), "{error:?}");
+            assert!(error.to_string().contains(why), "{error}");
+        };
+        let mode =
+            |bits| fs::set_permissions(file(folder.path()), fs::Permissions::from_mode(bits));
+        mode(0o666).unwrap();
+        refused("ledger.redb may be written by every user");
+        mode(0o600).unwrap();
+        let elsewhere = folder.path().join("elsewhere.redb");
+        fs::rename(file(folder.path()), &elsewhere).unwrap();
+        symlink(&elsewhere, file(folder.path())).unwrap();
+        refused("ledger.redb is a symbolic link");
+        fs::remove_file(file(folder.path())).unwrap();
+        fs::rename(&elsewhere, file(folder.path())).unwrap();
+        assert!(Ledger::take(folder.path()).is_ok());
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use crate::{
         terminal,
     },
     settings::report_options::ReportOptions,
-    system::output::{draft, err, out, write_whole},
+    system::output::{err, out, probe, write_whole},
     watch::{
         confirm::Confirmation,
         records::{ClusterRecord, ClusterVerdict, WatchResult},
@@ -92,9 +92,7 @@ impl Report {
         let files: Vec<(PathBuf, Form)> =
             forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
         for (file, _) in &files {
-            let draft = draft(file);
-            let tried = std::fs::File::create(&draft).and_then(|_| std::fs::remove_file(&draft));
-            tried.map_err(|error| format!("{}: {error}", file.display()))?;
+            probe(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

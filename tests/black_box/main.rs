@@ -52,6 +52,7 @@ mod search;
 mod secrets;
 mod settings;
 mod signals;
+mod state_directory;
 mod streams;
 mod terminal;
 mod throttling;

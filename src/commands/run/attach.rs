@@ -86,6 +86,7 @@ pub(crate) async fn watch(
         false,
     )
     .map_err(GuardError::Evidence)?;
+    evidence.check_outbox()?;
     let given = match arguments {
         [] => None,
         arguments => match Invocation::parse(arguments)? {

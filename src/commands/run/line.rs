@@ -166,6 +166,7 @@ impl<'a> LineSession<'a> {
             check.is_some_and(|check| check.json),
         )
         .map_err(GuardError::Evidence)?;
+        evidence.check_outbox()?;
         Ok(Self { settings, check, invocation, report, evidence, caught })
     }
 

@@ -378,7 +378,7 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
     };
     let way_out = format!(
         "try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
-        run.path.display()
+        run.path().display()
     );
     let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);
     (Some(Outcome::FactsUnknown), vec![reason])

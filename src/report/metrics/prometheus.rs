@@ -3,7 +3,7 @@
 //! The file holds one state per command, so that a `check` does not make the last `run` look as if
 //! it had never been; and the time of the last success outlives the failures after it.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::atomic::AtomicU64};
+use std::{collections::BTreeMap, fs::File, io, path::Path, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::text,
@@ -11,21 +11,19 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::report::metrics::{Gauge, SUCCESS, SampleLabels};
+use crate::{
+    report::metrics::{Gauge, SUCCESS, SampleLabels},
+    system::output::{open_own, write_whole},
+};
 
 /// Writes `gauges` of `command` to `file`; what it held of other commands stays.
 pub(crate) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::Result<()> {
-    // One that is not there yet, or that nobody of ours has written, holds nothing to keep.
-    keep(&mut gauges, &fs::read_to_string(file).unwrap_or_default(), command);
+    // One that is not there yet, or that somebody else could have written, holds nothing to keep.
+    let before = open_own(file, File::options().read(true)).and_then(io::read_to_string);
+    keep(&mut gauges, &before.unwrap_or_default(), command);
     let text = render(&gauges).map_err(io::Error::other)?;
     // The collector reads only what ends in .prom, and so never half a file.
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(format!(".{}.part", std::process::id()));
-    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written
+    write_whole(file, &text)
 }
 
 /// Takes over from `before` the samples of other commands, and this one's last success if it is not
@@ -110,6 +108,7 @@ mod tests {
         settings::metrics_targets::Labels,
     };
     use proptest::prelude::*;
+    use std::fs;
     use std::time::Duration;
     use time::OffsetDateTime;
 

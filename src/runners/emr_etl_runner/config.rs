@@ -4,7 +4,7 @@
 //! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4
 //! (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
 
-use std::{io::Read as _, path::Path, sync::Arc};
+use std::{io::Read as _, path::Path};
 
 use crate::{
     base::{

@@ -3,7 +3,7 @@
 //!
 //! A mask too many costs a reader a name. One too few shows a key to whoever reads a log.
 
-use std::{cell::RefCell, ffi::OsString};
+use std::{cell::RefCell, ffi::OsString, sync::Arc};
 
 use crate::runners::emr_etl_runner::yaml_value::{Value, YamlKey, YamlNode};
 

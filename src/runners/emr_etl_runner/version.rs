@@ -15,7 +15,11 @@ use crate::{
     base::lookup::{Lookup, LookupError, LookupErrorKind},
     runners::emr_etl_runner::packaged_version,
     spec::observations::RunnerVersion,
-    system::{held_file::FileIdentity, process::Program},
+    system::{
+        held_file::FileIdentity,
+        private_dir::{PrivateDir, PrivateDirError},
+        process::Program,
+    },
 };
 
 impl From<RunnerVersion> for String {
@@ -115,11 +119,13 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     }
 }
 
-/// The file that versions are remembered in. Losing it costs one question; so trouble with it is no
-/// error.
+/// The folder with the file that versions are remembered in. Losing it costs one question; so trouble
+/// with it is no error, and what others could have written there is not believed.
 struct Memory {
-    file: PathBuf,
+    folder: PathBuf,
 }
+
+const FILE: &str = "runner-versions.json";
 
 impl Memory {
     fn default_place() -> Option<Self> {
@@ -127,14 +133,15 @@ impl Memory {
             |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let cache = absolute("XDG_CACHE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-        Some(Self { file: cache.join("emr-etl-guard").join("runner-versions.json") })
+        Some(Self { folder: cache.join("emr-etl-guard") })
     }
 
     fn all(&self) -> BTreeMap<PathBuf, CachedVersion> {
-        std::fs::read(&self.file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        let read = || PrivateDir::existing(&self.folder)?.map_or(Ok(None), |it| it.read_json(FILE));
+        let read = read().inspect_err(|error: &PrivateDirError| {
+            tracing::debug!(%error, "what is remembered of the runner's version is not believed");
+        });
+        read.ok().flatten().unwrap_or_default()
     }
 
     fn recall(&self, program: &Path, identity: FileIdentity) -> Option<RunnerVersion> {
@@ -145,16 +152,10 @@ impl Memory {
     fn keep(&self, program: &Path, remembered: CachedVersion) {
         let mut all = self.all();
         all.insert(program.to_owned(), remembered);
-        let written = || -> std::io::Result<()> {
-            let folder = self.file.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            // Renamed into place, so that a reader never meets half a file.
-            let draft = folder.join(format!(".runner-versions.{}", std::process::id()));
-            std::fs::write(&draft, serde_json::to_vec(&all)?)?;
-            std::fs::rename(&draft, &self.file)
-        };
-        if let Err(error) = written() {
-            tracing::debug!(file = %self.file.display(), %error, "the runner's version could not be remembered");
+        let written =
+            PrivateDir::create(&self.folder).and_then(|folder| folder.replace_json(FILE, &all));
+        if let Err(error) = written {
+            tracing::debug!(%error, "the runner's version could not be remembered");
         }
     }
 }
@@ -181,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("runner");
         std::fs::write(&program, "one").unwrap();
-        let memory = Memory { file: folder.path().join("cache/versions.json") };
+        let memory = Memory { folder: folder.path().join("cache/guard") };
         let recall = || memory.recall(&program, FileIdentity::of(&program).unwrap());
         memory.keep(
             &program,
