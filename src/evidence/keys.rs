@@ -205,9 +205,9 @@ impl FileOwner {
 /// like. Where root owns it, a group may read it: that is how a service gets a key that it cannot
 /// change. Source: PostgreSQL, which has the same rule for its server's key (Secure TCP/IP
 /// Connections with SSL).
-fn check_private(path: &Path, owner: &FileOwner, user: u32) -> Result<(), KeyError> {
+fn check_private(path: &Path, owner: FileOwner, user: u32) -> Result<(), KeyError> {
     const ROOT: u32 = 0;
-    let FileOwner { uid, mode } = *owner;
+    let FileOwner { uid, mode } = owner;
     if uid != ROOT && uid != user {
         return Err(KeyError::unusable(format!(
             "belongs to another user (uid {uid}), who can sign with it; expected the guard's own (uid {user}) or root; fix: chown {user} {0}, and make a new key if that user should not have had it",
@@ -247,7 +247,7 @@ impl Signer {
         let mut file = File::open(path).map_err(unreadable)?;
         // Of what was opened, whatever the path leads to by now.
         let metadata = file.metadata().map_err(unreadable)?;
-        check_private(path, &FileOwner::of(&metadata), Uid::effective().as_raw())?;
+        check_private(path, FileOwner::of(&metadata), Uid::effective().as_raw())?;
         let mut text = Zeroizing::new(Vec::new());
         file.read_to_end(&mut text).map_err(unreadable)?;
         let mut pem = pem(&text)?;
@@ -455,7 +455,7 @@ pub(super) mod tests {
     #[test]
     fn a_key_is_for_its_user_and_root_alone() {
         let judged = |uid, mode| {
-            check_private(Path::new("key.pem"), &FileOwner { uid, mode }, 1000)
+            check_private(Path::new("key.pem"), FileOwner { uid, mode }, 1000)
                 .map_err(|error| error.to_string())
         };
         for (uid, mode) in [(1000, 0o600), (1000, 0o400), (1000, 0o700), (0, 0o640), (0, 0o440)] {

@@ -200,7 +200,7 @@ fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     if let Some(why) = not_enforced(document)
         && outcome == RecordedOutcome::Ended(0)
     {
-        let sentence = format!("{} looked at, but {why}.", clusters);
+        let sentence = format!("{clusters} looked at, but {why}.");
         return Conclusion::new(Tone::Unsure, NOT_ENFORCED, sentence);
     }
     match outcome {

@@ -637,13 +637,6 @@ impl Settings {
     }
 
     fn for_alerts_over(base: &Path, given: Options, named: Option<&Path>) -> Option<Self> {
-        let base = RawFile::read(base);
-        let named = named.map(RawFile::read);
-        // The value that counts, and whether it counts more than what was given.
-        let find = |key: &str| match &named {
-            Some(named) if !base.locks(key) => (named.value(key), named.locks(key)),
-            _ => (base.value(key), base.locks(key)),
-        };
         fn one<T>(
             given: Option<T>,
             (stored, is_locked): (Option<serde_yaml::Value>, bool),
@@ -651,6 +644,13 @@ impl Settings {
         ) -> Option<T> {
             given.filter(|_| !is_locked).or_else(|| read(stored?))
         }
+        let base = RawFile::read(base);
+        let named = named.map(RawFile::read);
+        // The value that counts, and whether it counts more than what was given.
+        let find = |key: &str| match &named {
+            Some(named) if !base.locks(key) => (named.value(key), named.locks(key)),
+            _ => (base.value(key), base.locks(key)),
+        };
         let text = |value: serde_yaml::Value| value.as_str().map(str::to_owned);
         let given = Options {
             alert_sns: one(given.alert_sns, find("alert_sns"), text),
@@ -984,6 +984,7 @@ fn read(path: &Path) -> Result<ReadFile, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::alert_channels::Channel;
     use std::io::Write as _;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -1102,7 +1103,7 @@ mod tests {
         let given = flags(&["--alert-command=/bin/false"]).options;
         let alerts = |named| {
             let settings = Settings::for_alerts_over(base.path(), given.clone(), named).unwrap();
-            let names = settings.alerts.channels.iter().map(|channel| channel.name());
+            let names = settings.alerts.channels.iter().map(Channel::name);
             (names.collect::<Vec<_>>(), settings.alerts.limit)
         };
         let page = vec!["the command /bin/page".to_owned()];

@@ -1,5 +1,7 @@
 //! What the document of a run is evidence of, and what becomes of it.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use emr_simulator::{
     BucketEncryption, Calls, Command as Set, Fault, FaultKind, NextCluster, PutBucket, PutKey,
 };
@@ -530,7 +532,6 @@ fn a_chain_that_was_begun_anew_shows_and_holds_only_where_it_is_expected() {
 
 #[test]
 fn a_signing_key_that_others_can_read_is_refused_before_anything_is_asked() {
-    use std::os::unix::fs::PermissionsExt as _;
     let stage = signing();
     let with = |mode: u32| {
         std::fs::set_permissions(stage.path("key.pem"), std::fs::Permissions::from_mode(mode))

@@ -2,11 +2,12 @@
 //! operator's file may set, required checks on clusters that were lowered to advice, and what
 //! overrode what in the report.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::{Played, Stage, hermetic_command, programs};
 
 /// Writes `guard.yml` so that nobody else may write it, whatever the umask is.
 fn guard_yml(stage: &Stage, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
     stage.write("guard.yml", text);
     std::fs::set_permissions(stage.path("guard.yml"), std::fs::Permissions::from_mode(0o644))
         .unwrap();
@@ -154,7 +155,6 @@ fn a_lock_that_locks_nothing_is_an_error() {
     }
     // Who may write the file could take the lock away.
     guard_yml(&stage, "quiet: true\nlocked: [policy]\n");
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(stage.path("guard.yml"), std::fs::Permissions::from_mode(0o666))
         .unwrap();
     said.push(mistake(&stage));
@@ -168,7 +168,6 @@ fn whoever_hears_of_an_override_of_a_locked_channel_is_whom_the_file_names() {
         .env("EMR_ETL_GUARD_SETTINGS", "guard.yml")
         .env("EMR_ETL_GUARD_ALERT_COMMAND", "/bin/true");
     stage.write("page", script);
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(stage.path("page"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let page = stage.path("page").display().to_string();
     guard_yml(&stage, &format!("alert_command: {page}\nlocked: [alert_command]\n"));
