@@ -798,6 +798,8 @@ mod tests {
     }
 
     mod laws {
+        use std::sync::Arc;
+
         use super::*;
         use proptest::prelude::*;
 

@@ -195,9 +195,9 @@ impl KnownSecrets {
             Value::Integer(_) | Value::Float(_) if is_secret => {
                 node.value = Value::Text(MASK.into());
             }
-            Value::List(items) => Arc::make_mut(items)
-.iter_mut()
-.for_each(|item| self.mask_node(item, is_secret)),
+            Value::List(items) => {
+                Arc::make_mut(items).iter_mut().for_each(|item| self.mask_node(item, is_secret))
+            }
             Value::Map(entries) => {
                 let mut masked = 0;
                 for (key, child) in Arc::make_mut(entries) {
