@@ -620,10 +620,11 @@ impl Settings {
             return Err(SettingsError::Locked(locked));
         }
         let beaten = |(setting, origins): (String, Vec<Origin>)| {
-            let mut names = origins.iter().map(|origin| origin.name().to_owned());
-            let by = names.next()?;
+            let mut by_weight = origins.iter().map(|origin| origin.name().to_owned());
+            let by = by_weight.next()?;
             let stored = file.as_ref().filter(|_| keys.contains(&setting));
-            let over = names.chain(stored.map(|file| file.path.display().to_string())).collect();
+            let over =
+                by_weight.chain(stored.map(|file| file.path.display().to_string())).collect();
             Some(SettingOverride { setting, by, over })
         };
         provenance.overrides = origins.into_iter().filter_map(beaten).collect();

@@ -193,8 +193,8 @@ impl NotOwnError {
     }
 }
 
-fn named(kind: &str, id: u32, name: Option<String>) -> String {
-    let shown: &dyn fmt::Display = match &name {
+fn named(kind: &str, id: u32, name: Option<&str>) -> String {
+    let shown: &dyn fmt::Display = match name {
         Some(name) => &format!(" ({name})"),
         None => &"",
     };
@@ -202,11 +202,13 @@ fn named(kind: &str, id: u32, name: Option<String>) -> String {
 }
 
 fn named_user(id: u32) -> String {
-    named("user", id, User::from_uid(id.into()).ok().flatten().map(|user| user.name))
+    let user = User::from_uid(id.into()).ok().flatten();
+    named("user", id, user.as_ref().map(|user| user.name.as_str()))
 }
 
 fn named_group(id: u32) -> String {
-    named("group", id, Group::from_gid(id.into()).ok().flatten().map(|group| group.name))
+    let group = Group::from_gid(id.into()).ok().flatten();
+    named("group", id, group.as_ref().map(|group| group.name.as_str()))
 }
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ impl JobRules {
 
     /// What a run does about a job that it follows, and that is this far. A job is judged when its
     /// list is made already: versions that come later can be in no list.
-    pub fn follow(self, phase: JobPhase, confirm: bool, is_confirmed: bool) -> FollowStep {
+    pub fn follow(phase: JobPhase, confirm: bool, is_confirmed: bool) -> FollowStep {
         match phase {
             JobPhase::Over => FollowStep::Ended,
             JobPhase::Awaiting if !confirm => FollowStep::Left,
@@ -347,7 +347,7 @@ mod tests {
             (JobPhase::Running, false, false, FollowStep::Wait),
             (JobPhase::Over, true, true, FollowStep::Ended),
         ] {
-            assert_eq!(RULES.follow(phase, confirm, is_confirmed), step, "{phase:?}");
+            assert_eq!(JobRules::follow(phase, confirm, is_confirmed), step, "{phase:?}");
         }
     }
 }

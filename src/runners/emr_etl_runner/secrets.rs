@@ -187,16 +187,16 @@ impl KnownSecrets {
 
     fn mask_node(&self, node: &mut YamlNode, is_secret: bool) {
         match &mut node.value {
-            Value::Text(text) if is_secret || self.holds(text, SHORTEST_PART) => {
-                if !text.is_empty() {
-                    *text = MASK.into();
-                }
+            Value::Text(text)
+                if !text.is_empty() && (is_secret || self.holds(text, SHORTEST_PART)) =>
+            {
+                *text = MASK.into();
             }
             Value::Integer(_) | Value::Float(_) if is_secret => {
                 node.value = Value::Text(MASK.into());
             }
             Value::List(items) => {
-                Arc::make_mut(items).iter_mut().for_each(|item| self.mask_node(item, is_secret))
+                Arc::make_mut(items).iter_mut().for_each(|item| self.mask_node(item, is_secret));
             }
             Value::Map(entries) => {
                 let mut masked = 0;
