@@ -162,7 +162,7 @@ fn sealed() -> Vec<(&'static str, String)> {
             format!(
                 "x: &x {{{}}}\ny: {{{}}}",
                 numbered(2000, |n| format!("k{n}: 1, ")),
-                repeated("<<: *x, ", 8)
+                repeated("<<: *x, ", 6)
             ),
         ),
         (

@@ -1122,7 +1122,7 @@ mod tests {
         assert!(resolve(Options::default(), &fitting).is_ok());
         assert_eq!(
             resolve(Options::default(), &format!("{fitting}#")).unwrap_err(),
-            "guard.yml: larger than 131072 bytes; this is no settings file"
+            "guard.yml: cannot be read: larger than 131072 bytes; this is no settings file"
         );
         let laughs: Vec<String> =
             (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
