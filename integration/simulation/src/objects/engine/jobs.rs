@@ -410,7 +410,7 @@ impl Engine {
             return self.count("job: not confirmed: the safety switch");
         }
         self.moment(run);
-        let named = named.filter(|id| *id < self.jobs.all.len());
+        let named = named.and_then(|back| self.jobs.all.len().checked_sub(back + 1));
         let Some(chosen) = (match named {
             Some(id) => self.choose_named(id, place, confirm),
             None => Some(self.choose_within(run, place)),
@@ -653,7 +653,7 @@ impl Engine {
 }
 
 impl Job {
-    /// Whether all that it changes lies in this place.
+    /// Whether all that it changes lies in this place. S3 fails a job without objects.
     fn is_truly_within(&self, place: usize) -> bool {
         let holds = |name: &str| name.starts_with(PREFIXES[place]);
         let is_held = match self.list {
@@ -661,7 +661,7 @@ impl Job {
             List::Manifest => true,
         };
         is_held
-            && self.target == BUCKET
+            && (self.target == BUCKET || self.list == List::Manifest && self.tasks.is_empty())
             && self.tasks.iter().all(|it| it.bucket == BUCKET && holds(NAMES[it.key]))
     }
 }
