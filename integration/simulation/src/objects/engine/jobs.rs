@@ -522,7 +522,7 @@ impl Engine {
         let mut is_confirmed = false;
         for _ in 0..ASKED {
             self.moment(run);
-            match self.rules().follow(self.jobs.all[id].phase, confirm, is_confirmed) {
+            match self.jobs.all[id].phase.next_step(confirm, is_confirmed) {
                 FollowStep::Ended => return self.count("job: followed until it is over"),
                 FollowStep::Left => return self.count("job: left unconfirmed"),
                 FollowStep::Wait => self.s3_works(),
