@@ -115,7 +115,9 @@ async fn of_manifest(
         let object = object_of(&line).ok_or_else(|| unreadable("a line of it cannot be read"))?;
         let (bucket, key) = (&object.bucket, &object.key);
         match JobRules::default().place(scope.place_names(), bucket, key, target) {
-            Ok(place) => drop(places.insert(place)),
+            Ok(place) => {
+                places.insert(place);
+            }
             Err(outside) => return Ok(outside_places(outside, &object.to_string(), target)),
         }
     }
@@ -154,7 +156,9 @@ fn of_filter(
     for prefix in prefixes {
         let what = format!("s3://{bucket}/{prefix}");
         match JobRules::default().place(scope.place_names(), bucket, &prefix, target) {
-            Ok(place) => drop(places.insert(place)),
+            Ok(place) => {
+                places.insert(place);
+            }
             Err(outside) => return outside_places(outside, &what, target),
         }
     }

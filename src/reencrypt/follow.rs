@@ -227,7 +227,7 @@ pub(crate) async fn follow(
         let ended = |job, is_over, not_confirmed| {
             Ok(FollowedJob { id: id.to_owned(), job, is_over, not_confirmed })
         };
-        match JobRules::follow(phase(job.status.as_ref()), options.confirm, confirmed) {
+        match phase(job.status.as_ref()).next_step(options.confirm, confirmed) {
             FollowStep::Ended => {
                 bar.finish_and_clear();
                 return ended(job, true, None);

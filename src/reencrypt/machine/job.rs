@@ -132,6 +132,17 @@ impl JobPhase {
     pub fn awaits_confirmation(self) -> bool {
         matches!(self, Self::Preparing | Self::Awaiting)
     }
+
+    /// What a run does about a job that it follows. A job is judged when its list is made already:
+    /// versions that come later can be in no list.
+    pub fn next_step(self, confirm: bool, is_confirmed: bool) -> FollowStep {
+        match self {
+            Self::Over => FollowStep::Ended,
+            Self::Awaiting if !confirm => FollowStep::Left,
+            Self::Awaiting if !is_confirmed => FollowStep::JudgeAndConfirm,
+            Self::Awaiting | Self::Preparing | Self::Running => FollowStep::Wait,
+        }
+    }
 }
 
 /// What a run does about a job that it follows.
@@ -272,17 +283,6 @@ impl JobRules {
         }
         all
     }
-
-    /// What a run does about a job that it follows, and that is this far. A job is judged when its
-    /// list is made already: versions that come later can be in no list.
-    pub fn follow(phase: JobPhase, confirm: bool, is_confirmed: bool) -> FollowStep {
-        match phase {
-            JobPhase::Over => FollowStep::Ended,
-            JobPhase::Awaiting if !confirm => FollowStep::Left,
-            JobPhase::Awaiting if !is_confirmed => FollowStep::JudgeAndConfirm,
-            JobPhase::Awaiting | JobPhase::Preparing | JobPhase::Running => FollowStep::Wait,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -347,7 +347,7 @@ mod tests {
             (JobPhase::Running, false, false, FollowStep::Wait),
             (JobPhase::Over, true, true, FollowStep::Ended),
         ] {
-            assert_eq!(JobRules::follow(phase, confirm, is_confirmed), step, "{phase:?}");
+            assert_eq!(phase.next_step(confirm, is_confirmed), step, "{phase:?}");
         }
     }
 }

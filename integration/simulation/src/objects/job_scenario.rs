@@ -40,7 +40,7 @@ pub enum JobStep {
         place: usize,
         /// `--confirm`
         confirm: bool,
-        /// With this job's id.
+        /// With a job's id: 0 is the newest.
         named: Option<usize>,
         /// The bucket is the pipeline's, and nobody has named it.
         unnamed: bool,
@@ -94,8 +94,8 @@ fn act(random: &mut Random, keys: u64) -> JobAct {
         8 => JobAct::Object(key, Act::Acl(0, true)),
         9..=11 => JobAct::Versioning(Versioning::Enabled),
         12 => JobAct::Versioning(Versioning::Suspended),
-        13..=14 => JobAct::Cluster(true),
-        15..=16 => JobAct::Cluster(false),
+        13 => JobAct::Cluster(true),
+        14..=16 => JobAct::Cluster(false),
         _ => JobAct::Console(usize::try_from(random.below(4)).unwrap_or_default()),
     }
 }
@@ -108,7 +108,7 @@ fn step(random: &mut Random, is_first: bool) -> JobStep {
         6..=16 => JobStep::Status {
             place,
             confirm: random.chance(85),
-            named: random.chance(25).then(|| usize::try_from(random.below(4)).unwrap_or_default()),
+            named: random.chance(35).then(|| usize::try_from(random.below(3)).unwrap_or_default()),
             unnamed: random.chance(8),
         },
         _ => JobStep::Foreign(random.pick(&[
@@ -129,20 +129,26 @@ pub fn draw(seed: u64, keys: usize, waves: usize) -> JobStory {
     if !random.chance(30) {
         return JobStory::default();
     }
-    let used = [random.chance(30), random.chance(30), random.chance(30)];
+    let used = [random.chance(40), random.chance(40), random.chance(40)];
     let mut before = 0;
     let mut stages = Vec::new();
     for number in 0..random.between(2, 6) {
         if before < waves && random.chance(25) {
             before += 1;
         }
-        let acts = (0..random.below(5))
+        let mut acts: Vec<(u32, JobAct)> = (0..random.below(5))
             .map(|_| {
                 let at = u32::try_from(random.below(14)).unwrap_or_default();
                 (at, act(&mut random, keys as u64))
             })
             .collect();
-        stages.push(JobStage { before, step: step(&mut random, number == 0), acts });
+        let step = step(&mut random, number == 0);
+        if matches!(step, JobStep::Status { confirm: true, .. }) && random.chance(25) {
+            // After the run has begun, which no cluster keeps it from.
+            let at = u32::try_from(random.below(6)).unwrap_or_default();
+            acts.push((at, JobAct::Cluster(true)));
+        }
+        stages.push(JobStage { before, step, acts });
     }
     JobStory { used, stages, turns: random.bits() }
 }

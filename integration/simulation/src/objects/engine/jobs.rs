@@ -410,7 +410,7 @@ impl Engine {
             return self.count("job: not confirmed: the safety switch");
         }
         self.moment(run);
-        let named = named.filter(|id| *id < self.jobs.all.len());
+        let named = named.and_then(|back| self.jobs.all.len().checked_sub(back + 1));
         let Some(chosen) = (match named {
             Some(id) => self.choose_named(id, place, confirm),
             None => Some(self.choose_within(run, place)),
@@ -522,7 +522,7 @@ impl Engine {
         let mut is_confirmed = false;
         for _ in 0..ASKED {
             self.moment(run);
-            match JobRules::follow(self.jobs.all[id].phase, confirm, is_confirmed) {
+            match self.jobs.all[id].phase.next_step(confirm, is_confirmed) {
                 FollowStep::Ended => return self.count("job: followed until it is over"),
                 FollowStep::Left => return self.count("job: left unconfirmed"),
                 FollowStep::Wait => self.s3_works(),
@@ -653,7 +653,7 @@ impl Engine {
 }
 
 impl Job {
-    /// Whether all that it changes lies in this place.
+    /// Whether all that it changes lies in this place. S3 fails a job without objects.
     fn is_truly_within(&self, place: usize) -> bool {
         let holds = |name: &str| name.starts_with(PREFIXES[place]);
         let is_held = match self.list {
@@ -661,7 +661,7 @@ impl Job {
             List::Manifest => true,
         };
         is_held
-            && self.target == BUCKET
+            && (self.target == BUCKET || self.list == List::Manifest && self.tasks.is_empty())
             && self.tasks.iter().all(|it| it.bucket == BUCKET && holds(NAMES[it.key]))
     }
 }
