@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         let bomb = &bombs[number.parse::<usize>().expect("a number")];
         let started = Instant::now();
         let (end, said) = explode(bomb);
+        assert_eq!(end, bomb.end, "{said}");
         let took = started.elapsed();
         let said: String = said.chars().take(100).collect();
         println!("{} {} {end:?}: {said}", took.as_micros(), peak());

@@ -1,6 +1,12 @@
 //! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command
 //! lines, and mutations of them by a fixed seed.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot be staged has nothing else to say"
+)]
+
 #[path = "../integration/fuzz/bombs.rs"]
 mod bombs;
 #[path = "support/inventories.rs"]

@@ -266,7 +266,7 @@ fn no_link_in_the_state_directory_leads_a_write_elsewhere() {
         };
         victim.expect_untouched(link);
         assert!(matches!(played.code, Some(0 | 69)), "{link}\n{}", played.transcript());
-        let is_draft = link.ends_with(".part") || link.ends_with(".new");
+        let is_draft = [".part", ".new"].iter().any(|end| link.ends_with(end));
         assert_eq!(played.code == Some(0), is_draft, "{link}\n{}", played.transcript());
     }
     // A folder of it that is a link leads elsewhere altogether.
@@ -518,23 +518,23 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         (10_001, 10_001, 0o2770, "the guard's own, after a mount under fsGroup"),
     ] {
         let stage = Stage::acme();
-        let state = stage.path("state");
-        fs::create_dir(&state).unwrap();
+        let folder = stage.path("state");
+        fs::create_dir(&folder).unwrap();
         let command = stage.command("run");
         let command = as_container_user(&stage, command);
-        chown(&state, Some(owner), Some(group)).unwrap();
-        mode(&state, bits);
+        chown(&folder, Some(owner), Some(group)).unwrap();
+        mode(&folder, bits);
         let played = stage.play(command);
         assert_eq!(played.code, Some(0), "{why}\n{}", played.transcript());
         // A later mount gives the group every file, and lets it write.
         for file in ["lock", "chain.json"] {
-            mode(&state.join(file), 0o660);
+            mode(&folder.join(file), 0o660);
         }
-        mode(&state.join("runs"), 0o2770);
+        mode(&folder.join("runs"), 0o2770);
         let command = stage.command("run");
         let command = as_container_user(&stage, command);
-        chown(&state, Some(owner), Some(group)).unwrap();
-        mode(&state, bits);
+        chown(&folder, Some(owner), Some(group)).unwrap();
+        mode(&folder, bits);
         let played = stage.play(command);
         expect_good(&played, &format!("{why}, mounted again"));
     }
@@ -546,12 +546,12 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         (0, 0, 0o755, "Permission denied"),
     ] {
         let stage = Stage::acme();
-        let state = stage.path("state");
-        fs::create_dir(&state).unwrap();
+        let folder = stage.path("state");
+        fs::create_dir(&folder).unwrap();
         let command = stage.command("run");
         let command = as_container_user(&stage, command);
-        chown(&state, Some(owner), Some(group)).unwrap();
-        mode(&state, bits);
+        chown(&folder, Some(owner), Some(group)).unwrap();
+        mode(&folder, bits);
         let played = stage.play(command);
         played.expect_code(69);
         assert!(played.stderr.contains(what), "`{what}` is missing:\n{}", played.stderr);
@@ -564,10 +564,8 @@ fn a_version_that_others_could_have_remembered_is_not_believed() {
     let stage = Stage::acme();
     stage.run().expect_code(0);
     let cache = stage.path(".cache/emr-etl-guard/runner-versions.json");
-    if !cache.exists() {
-        // The stand-in's version is asked; what is asked is remembered.
-        panic!("no version is remembered in {}", cache.display());
-    }
+    // The stand-in's version is asked; what is asked is remembered.
+    assert!(cache.exists(), "no version is remembered in {}", cache.display());
     let text = fs::read_to_string(&cache).unwrap();
     let forged = text.replace("1.0.4", "1.0.3");
     assert_ne!(text, forged);
