@@ -46,7 +46,7 @@ use crate::{
     },
     report::{notify::Notify, options::CheckOptions},
     settings::resolve::Settings,
-    system::{heap, screen, signals},
+    system::{heap, output, screen, signals},
 };
 
 /// The program: from the process' arguments to its exit code.
@@ -60,16 +60,19 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => command(cli, &line),
         Err(error) => {
-            // Help and version are asked for; everything else is a usage error.
-            let _ = error.print();
+            // Help and version are asked for; everything else is a usage error, which repeats words
+            // of the command line.
             if !error.use_stderr() {
+                let _ = error.print();
                 return ExitCode::SUCCESS;
             }
+            let said = error.to_string();
+            output::err(&said);
             if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
                 alert_settings_error(
                     &options,
                     "run",
-                    error.to_string().lines().next().unwrap_or_default(),
+                    &said.lines().next().unwrap_or_default().into(),
                 );
             }
             Outcome::BadUsage.code()
@@ -101,7 +104,7 @@ async fn line(
 /// reaches standard error.
 fn start_log() {
     let log = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(|| screen::AboveLiveView));
+        .with(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView));
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
         Ok(filter) => log.with(filter).init(),
         // The same as `emr_etl_guard=error`, without the machinery that reads such words.

@@ -10,6 +10,7 @@ use crate::{
     base::{
         aws_calls,
         names::{KeyReference, partition},
+        printable::Printable,
     },
     checks::{
         buckets,
@@ -162,7 +163,7 @@ impl Write<'_> {
     fn on(
         &self,
         check: &'static Check,
-        wanted: impl Into<std::borrow::Cow<'static, str>>,
+        wanted: impl Into<Printable>,
     ) -> CheckSubject {
         check
             .on(format!("{} by {}", self.location.role, self.actor), wanted)

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use crate::{
     audit::error,
     aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
-    base::outcome::Outcome,
+    base::{outcome::Outcome, printable::Printable},
     evidence::journal::StateError,
     reencrypt::error as reencrypt_error,
     runners::emr_etl_runner::{
@@ -54,6 +54,15 @@ pub(crate) enum GuardError {
 }
 
 impl GuardError {
+    /// What is said of it: a line, or a line for each place of the runner config where something is
+    /// wrong.
+    pub(crate) fn lines(&self) -> Vec<Printable> {
+        match self {
+            Self::Config(error) => error.lines(),
+            error => vec![error.to_string().into()],
+        }
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Settings(_) | Self::Report(_) | Self::Evidence(_) | Self::NoRegion(_) => {

@@ -103,7 +103,7 @@ async fn of_manifest(
                 places.insert(place);
             }
             Some(_) => return Ok(outside_target(&object.to_string(), target)),
-            None => return Ok(JobExtent::Outside(shown(&object.to_string()))),
+            None => return Ok(JobExtent::Outside(object.to_string())),
         }
     }
     Ok(JobExtent::Within(places))
@@ -111,7 +111,7 @@ async fn of_manifest(
 
 fn outside_target(what: &str, target: Option<&str>) -> JobExtent {
     let target = target.unwrap_or_default();
-    JobExtent::Outside(shown(&format!("a copy of {what} to s3://{target}/")))
+    JobExtent::Outside(format!("a copy of {what} to s3://{}/", shown(target)))
 }
 
 /// The object that a line of a manifest names. Source: Amazon S3 user guide, Specifying a manifest
@@ -142,7 +142,7 @@ fn of_filter(
                 places.insert(place);
             }
             Some(_) => return outside_target(&what, target),
-            None => return JobExtent::Outside(what),
+            None => return JobExtent::Outside(what.into()),
         }
     }
     JobExtent::Within(places)

@@ -5,6 +5,7 @@
 //! readable when the program's own types have moved on.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::Read as _,
     ops::RangeInclusive,
@@ -16,7 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    base::report_kind::ReportKind,
+    base::{printable::neutralised, report_kind::ReportKind},
     checks::catalogue::CATALOGUE,
     report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
@@ -636,7 +637,7 @@ impl AnyReport {
 
     pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, ReadReportError> {
         let not_one = |why: String| ReadReportError::NotOne { file: file.to_owned(), why };
-        let value: Value =
+        let mut value: Value =
             serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
         let kind = ReportKind::of(value["command"].as_str().unwrap_or_default());
         let wanted = readable(kind);
@@ -655,6 +656,8 @@ impl AnyReport {
             }
             None => return Err(not_one("it has no `version`".to_owned())),
         }
+        // Whoever has written the file, what is made of it is shown to people.
+        neutralise(&mut value);
         let read = match kind {
             ReportKind::Run => serde_json::from_value(value)
                 .map(|document: RunReport| Self::Run(Box::new(document.without_claims()))),
@@ -678,13 +681,36 @@ impl AnyReport {
     }
 }
 
+/// Has each text in `value` be one line without invisible characters. What was escaped when it was
+/// recorded stays as it is.
+fn neutralise(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(shown) = neutralised(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(neutralise),
+        Value::Object(members) => {
+            let all = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                neutralise(&mut value);
+                (neutralised(&name).into_owned(), value)
+            });
+            *members = all.collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 impl RunReport {
     /// The document that `record` would be written as.
     ///
     /// # Errors
     /// When the record cannot be read again, which is a bug.
     pub(super) fn of(record: &Record<'_>) -> anyhow::Result<Self> {
-        Ok(serde_json::from_value(serde_json::to_value(record)?)?)
+        let mut value = serde_json::to_value(record)?;
+        neutralise(&mut value);
+        Ok(serde_json::from_value(value)?)
     }
 
     /// The same, in which what is to do about a cluster says nothing of its end: that its own entry

@@ -5,22 +5,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::system::screen::{self, Stream};
+use crate::{
+    base::printable::{Printable, neutralised_lines},
+    system::screen::{self, Stream},
+};
 
-/// A paragraph on standard error, in the form all of the guard's own have.
-pub(crate) fn complain(text: &str) {
-    err(&format!("emr-etl-guard: {text}\n"));
+/// A line on standard output, in the form that all of the guard's own have.
+pub(crate) fn say(line: &Printable) {
+    out(&format!("emr-etl-guard: {line}\n"));
+}
+
+/// The same on standard error.
+pub(crate) fn complain(line: &Printable) {
+    err(&format!("emr-etl-guard: {line}\n"));
+}
+
+/// Lines on standard output. No character in them steers a terminal; whoever makes several of them
+/// keeps text of others to one each (`Printable`).
+pub(crate) fn out(text: &str) {
+    out_bytes(neutralised_lines(text).as_bytes());
+}
+
+/// The same with the colours that `terminal::table` gives: its text is made of printable parts.
+pub(crate) fn out_coloured(text: &str) {
+    out_bytes(text.as_bytes());
 }
 
 /// Output must not be able to stop a run: a reader that has gone is no reason to fail.
-pub(crate) fn out(text: &str) {
-    let _ = screen::above(Stream::Out, text.as_bytes(), || {
+fn out_bytes(bytes: &[u8]) {
+    let _ = screen::above(Stream::Out, bytes, || {
         let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        out.write_all(bytes).and_then(|()| out.flush())
     });
 }
 
+/// Lines on standard error, as `out` has them.
 pub(crate) fn err(text: &str) {
+    let text = neutralised_lines(text);
     let _ = screen::above(Stream::Err, text.as_bytes(), || {
         std::io::stderr().lock().write_all(text.as_bytes())
     });

@@ -162,7 +162,7 @@ impl WatchResult {
     pub(crate) fn with_remediation(mut self, region: &str) -> Self {
         for record in &mut self.clusters {
             for fix in record.findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-                *fix = fix.replace("{region}", &shell_word(region));
+                *fix = fix.replaced("{region}", &shell_word(region).into());
             }
             let is_left = record.orphan == Some(Orphan::Left) && record.goes_on();
             if is_left || (record.must_end() && record.end != Some(TerminationResult::Confirmed)) {

@@ -80,7 +80,7 @@ async fn close(
     report.know(|known| {
         let of = &run.prepared;
         (known.run, known.account, known.region) =
-            (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+            (Some((&of.run).into()), of.account.as_ref().map(Into::into), Some((&of.region).into()));
     });
     // A runner that lives could still launch something.
     match orphaned_processes::end(id) {
