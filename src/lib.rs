@@ -13,6 +13,12 @@
 //! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
 //! `report`, `commands`. A test holds that order.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`system::output` keeps what others have written from steering a terminal"
+)]
+
 pub mod audit;
 pub mod aws;
 pub mod base;

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use crate::{
     audit::error,
     aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
-    base::{outcome::Outcome, printable::Printable},
+    base::{outcome::Outcome, printable::{Printable, printable}},
     evidence::journal::StateError,
     reencrypt::error as reencrypt_error,
     runners::emr_etl_runner::{
@@ -59,6 +59,8 @@ impl GuardError {
     pub(crate) fn lines(&self) -> Vec<Printable> {
         match self {
             Self::Config(error) => error.lines(),
+            // Its keys are escaped where they are put into words.
+            Self::Reencrypt(error) => vec![printable!("{error}")],
             error => vec![error.to_string().into()],
         }
     }

@@ -59,3 +59,59 @@ pub(crate) fn draft(file: &Path) -> PathBuf {
     name.push(".part");
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// Files below `folder`, as they are named below `src`, and what they hold up to their tests.
+    fn sources(folder: &Path, all: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+                let name = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+                all.push((name.display().to_string(), code));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_goes_to_a_stream_past_this_module_and_no_json_past_its_own() {
+        let mut all = Vec::new();
+        sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut all);
+        let users = |words: &[&str], within: &str| {
+            let uses = |code: &str| words.iter().any(|word| code.contains(word));
+            let mut files: Vec<&str> = all
+                .iter()
+                .filter(|(name, code)| name.starts_with(within) && uses(code))
+                .map(|(name, _)| name.as_str())
+                .collect();
+            files.sort_unstable();
+            files
+        };
+        // Each with its reason: the runner's own output is passed on as it is (`supervise`), a form
+        // of a report is made of neutralised text (`render`), and whether it is a terminal is asked
+        // (`reporter`).
+        assert_eq!(
+            users(&["io::stdout()", "io::stderr()", "println!", "print!("], ""),
+            [
+                "build.rs",
+                "commands/run/supervise.rs",
+                "report/render.rs",
+                "report/reporter.rs",
+                "system/output.rs",
+                "system/screen.rs"
+            ]
+        );
+        // The schema is this program's own text.
+        assert_eq!(
+            users(&["serde_json::to_string", "serde_json::to_vec", "serde_json::to_writer"], "report"),
+            ["report/schema.rs"]
+        );
+        assert!(users(&["serde_json::to_"], "audit/offenders").is_empty());
+    }
+}

