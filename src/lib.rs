@@ -109,8 +109,9 @@ async fn line(
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever
 /// reaches standard error.
 fn start_log() {
-    let log = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView));
+    let log = tracing_subscriber::registry().with(
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView),
+    );
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
         Ok(filter) => log.with(filter).init(),
         // The same as `emr_etl_guard=error`, without the machinery that reads such words.

@@ -15,7 +15,8 @@ use crate::{
     audit::object_row::SeenObject,
     aws::fast_s3::PATH,
     base::{json::compact, printable::Printable, text::shown},
-    facts::stored::StoredEncryption, settings::policy::EncryptionKind,
+    facts::stored::StoredEncryption,
+    settings::policy::EncryptionKind,
 };
 
 /// The forms of the list.

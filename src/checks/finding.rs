@@ -78,8 +78,8 @@ pub enum Status {
     Excepted,
 }
 
-/// What one check found on one subject. Its text is made of what others have written, so it is
-/// escaped here, once, whatever shows it later.
+/// What one check found on one subject.
+// Its text is made of what others have written, so it is escaped here, once, whatever shows it later.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Finding {
     /// The check.

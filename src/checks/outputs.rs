@@ -109,10 +109,8 @@ fn judge_one(
                     && was.policy.found() == Some(policy)
             });
             match (worse.is_empty(), same) {
-                (false, _) => subject.failed(printable!(
-                    "changed meanwhile: {}",
-                    Printable::joined(&worse, "; ")
-                )),
+                (false, _) => subject
+                    .failed(printable!("changed meanwhile: {}", Printable::joined(&worse, "; "))),
                 (true, true) => subject.passed("as before the launch"),
                 (true, false) => subject.passed("changed meanwhile, and still as required"),
             }

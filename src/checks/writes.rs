@@ -160,11 +160,7 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn on(
-        &self,
-        check: &'static Check,
-        wanted: impl Into<Printable>,
-    ) -> CheckSubject {
+    fn on(&self, check: &'static Check, wanted: impl Into<Printable>) -> CheckSubject {
         check
             .on(format!("{} by {}", self.location.role, self.actor), wanted)
             .at(Some(&self.location.at))

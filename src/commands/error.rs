@@ -5,7 +5,10 @@ use nix::sys::signal::Signal;
 use crate::{
     audit::error,
     aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
-    base::{outcome::Outcome, printable::{Printable, printable}},
+    base::{
+        outcome::Outcome,
+        printable::{Printable, printable},
+    },
     evidence::journal::StateError,
     reencrypt::error as reencrypt_error,
     runners::emr_etl_runner::{

@@ -19,7 +19,8 @@ pub(crate) fn explain(name: Option<&str>) -> Outcome {
             Some(check) => out(&entry(check)),
             None => {
                 complain(
-                    &format!("there is no check `{name}`; `emr-etl-guard explain` lists them").into(),
+                    &format!("there is no check `{name}`; `emr-etl-guard explain` lists them")
+                        .into(),
                 );
                 return Outcome::BadUsage;
             }

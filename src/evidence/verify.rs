@@ -100,7 +100,12 @@ pub(crate) fn verify(
         match one(file, &key) {
             Ok(document) => documents.push(document),
             Err(fault) => {
-                write_escaped_line!(troubles, "emr-etl-guard: {}: {}", file.display(), fault.text());
+                write_escaped_line!(
+                    troubles,
+                    "emr-etl-guard: {}: {}",
+                    file.display(),
+                    fault.text()
+                );
                 faults.push(fault);
             }
         }

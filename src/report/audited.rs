@@ -175,7 +175,11 @@ impl Audited<'_> {
                 );
             }
             for hidden in &tally.unlisted {
-                write_escaped_line!(&mut text, "  UNKNOWN    not listed to the end: {}", in_words(hidden));
+                write_escaped_line!(
+                    &mut text,
+                    "  UNKNOWN    not listed to the end: {}",
+                    in_words(hidden)
+                );
             }
             if tally.vanished > 0 {
                 write_escaped_line!(

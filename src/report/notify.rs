@@ -63,7 +63,11 @@ impl Notify {
         let timeline = Timeline::default();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let news = News {
-            known: AlertContext { command, host: host.map(Printable::from), ..AlertContext::default() },
+            known: AlertContext {
+                command,
+                host: host.map(Printable::from),
+                ..AlertContext::default()
+            },
             ..News::default()
         };
         Self {
@@ -121,7 +125,13 @@ impl Notify {
         self.news().counts = Some(counts);
     }
 
-    fn tell(&self, kind: AlertKind, notices: &[Notice], fixes: &[Printable], exit_code: Option<u8>) {
+    fn tell(
+        &self,
+        kind: AlertKind,
+        notices: &[Notice],
+        fixes: &[Printable],
+        exit_code: Option<u8>,
+    ) {
         // The other commands stop nothing: whoever calls them reads their answer.
         if !matches!(self.command, "run" | "watch") {
             return;

@@ -355,8 +355,7 @@ impl Report {
             "not everything is done"
         };
         self.timeline.note(headline);
-        let lines: String =
-            lines.iter().map(|line| format!("  {}\n", neutralised(line))).collect();
+        let lines: String = lines.iter().map(|line| format!("  {}\n", neutralised(line))).collect();
         err(&format!("emr-etl-guard: {headline}\n{lines}"));
     }
 

@@ -153,7 +153,8 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         let badge = badge(finding.status, finding.level, false);
         notice.lines.push(NoticeLine::telling(printable!(
             "{badge} {} {}",
-            finding.check.name, finding.subject
+            finding.check.name,
+            finding.subject
         )));
         notice.lines.extend(details(finding));
         notice.clusters.extend(finding.cluster.clone());

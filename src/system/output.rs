@@ -109,7 +109,10 @@ mod tests {
         );
         // The schema is this program's own text.
         assert_eq!(
-            users(&["serde_json::to_string", "serde_json::to_vec", "serde_json::to_writer"], "report"),
+            users(
+                &["serde_json::to_string", "serde_json::to_vec", "serde_json::to_writer"],
+                "report"
+            ),
             ["report/schema.rs"]
         );
         assert!(users(&["serde_json::to_"], "audit/offenders").is_empty());

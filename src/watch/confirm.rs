@@ -429,8 +429,7 @@ mod tests {
         .with_remediation("eu-west-1");
         let (outcome, reasons) = of_unsafe(&watched, true, " of run r", "").unwrap();
         assert_eq!(outcome, Outcome::UnsafeClusterAlive);
-        let said: Vec<String> =
-            reasons.iter().map(|reason| reason.headline().into()).collect();
+        let said: Vec<String> = reasons.iter().map(|reason| reason.headline().into()).collect();
         let end = |id| manual_termination_commands(&id, Some("eu-west-1"));
         let id = |id: &str| id.parse().unwrap();
         assert_eq!(

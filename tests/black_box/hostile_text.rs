@@ -109,7 +109,8 @@ fn assert_all_tame(stage: &Stage, played: &Played, receiver: &Receiver) -> Vec<V
     for file in ["guard.prom"] {
         assert_tame(file, &std::fs::read_to_string(stage.path(file)).unwrap());
     }
-    let published = stage.sim.with_world(|world| world.topics.values().cloned().collect::<Vec<_>>());
+    let published =
+        stage.sim.with_world(|world| world.topics.values().cloned().collect::<Vec<_>>());
     for publication in published.into_iter().flatten() {
         assert_tame("the subject", publication.subject.as_deref().unwrap());
         for text in publication.messages.values() {
@@ -201,7 +202,8 @@ fn what_aws_and_a_cluster_say_while_it_runs() {
     for alert in &alerts {
         assert_eq!(alert["clusters"], json!(own), "{alert:#}");
         let ends = |action: &Value| action.as_str().unwrap().contains("terminate-clusters");
-        assert!(alert["to_do"].as_array().unwrap().iter().any(ends), "{alert:#}");
+        let is_to_end = alert["to_do"].as_array().unwrap().iter().any(ends);
+        assert_eq!(is_to_end, alert["kind"] == "unsafe-alive", "{alert:#}");
         for action in alert["to_do"].as_array().unwrap() {
             let action = action.as_str().unwrap();
             // Where an action has to name what was found, the name is a word in quotes.
@@ -266,10 +268,7 @@ fn the_keys_of_an_audit_are_exact_for_programs_and_tame_for_people() {
     }
     for list in ["list.csv", "list.jsonl", "list.manifest"] {
         let offenders = format!("--offenders={list}");
-        let played = words(
-            &stage,
-            &["audit", "s3://acme-old", &offenders, "--report=report.json"],
-        );
+        let played = words(&stage, &["audit", "s3://acme-old", &offenders, "--report=report.json"]);
         played.expect_code(77);
         assert_tame("standard output", &played.stdout);
         assert_tame("standard error", &played.stderr);
@@ -288,13 +287,15 @@ fn the_keys_of_an_audit_are_exact_for_programs_and_tame_for_people() {
     assert_eq!(exact, wanted, "a program gets the keys as they are");
 
     let mut table = csv::Reader::from_path(stage.path("list.csv")).unwrap();
-    let cells: Vec<String> =
-        table.records().map(|row| row.unwrap()[1].to_owned()).collect();
+    let cells: Vec<String> = table.records().map(|row| row.unwrap()[1].to_owned()).collect();
     for cell in &cells {
         assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
     }
-    let read: BTreeMap<&str, &str> =
-        listed.iter().map(|line| line["key"].as_str().unwrap()).zip(cells.iter().map(String::as_str)).collect();
+    let read: BTreeMap<&str, &str> = listed
+        .iter()
+        .map(|line| line["key"].as_str().unwrap())
+        .zip(cells.iter().map(String::as_str))
+        .collect();
     assert_eq!(read["plain"], "plain");
     assert_eq!(read["+1"], "'+1");
     assert_eq!(read["'quoted"], "''quoted", "what is marked can be told from what was there");
@@ -366,7 +367,7 @@ fn values_of_files_arguments_and_names_of_files() {
         Stage::acme()
             .replace("good: s3://acme-out/enriched/good", &format!("good: {quoted}"))
             .run(),
-        Stage::acme().replace("aws:\n", &format!("aws:\n  {quoted}: 1\n")).run(),
+        Stage::acme().replace("aws:\n", &format!("aws:\n  {quoted}: [\n")).run(),
         // Keys and values of the settings.
         with_settings(format!("{quoted}: 1\n")),
         with_settings(format!("erb: {quoted}\n")),
@@ -397,9 +398,7 @@ fn values_of_files_arguments_and_names_of_files() {
         assert_tame(&what, &played.stderr);
         assert_tame(&what, &serde_json::to_string(&played.report["findings"]).unwrap());
     }
-    let sealed = Stage::acme()
-        .replace("security_configuration: acme-sc", &named)
-        .option("--diff");
+    let sealed = Stage::acme().replace("security_configuration: acme-sc", &named).option("--diff");
     let shown = sealed.play(sealed.command("seal"));
     shown.expect_code(0);
     assert!(shown.stdout.contains("forged"), "{}", shown.transcript());

@@ -81,8 +81,11 @@ async fn close(
     let id = &run.prepared.run;
     report.know(|known| {
         let of = &run.prepared;
-        (known.run, known.account, known.region) =
-            (Some((&of.run).into()), of.account.as_ref().map(Into::into), Some((&of.region).into()));
+        (known.run, known.account, known.region) = (
+            Some((&of.run).into()),
+            of.account.as_ref().map(Into::into),
+            Some((&of.region).into()),
+        );
     });
     // A runner that lives could still launch something.
     match orphaned_processes::end(id) {

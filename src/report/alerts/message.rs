@@ -124,7 +124,8 @@ impl Message {
     ) -> Self {
         let mut lines = notices.iter().flat_map(|notice| notice.lines.iter().cloned());
         let first = lines.next().unwrap_or_else(|| NoticeLine::telling(""));
-        let (text, text_fix) = (Printable::compose(format_args!("{}", first.text.trim_start())), first.fix);
+        let (text, text_fix) =
+            (Printable::compose(format_args!("{}", first.text.trim_start())), first.fix);
         let details: Vec<NoticeLine> = lines.collect();
         let named =
             text_fix.iter().cloned().chain(details.iter().filter_map(|line| line.fix.clone()));
@@ -218,7 +219,9 @@ impl Message {
             ("host", &known.host),
         ]
         .into_iter()
-        .filter_map(|(name, value): (_, &Option<Printable>)| Some(format!("{name} {}", value.as_ref()?)))
+        .filter_map(|(name, value): (_, &Option<Printable>)| {
+            Some(format!("{name} {}", value.as_ref()?))
+        })
         .collect::<Vec<_>>()
         .join(", ")
     }
