@@ -39,7 +39,7 @@ use crate::{
         run::{RepairRun, Resumed},
         scope::{self, RepairScope},
         side_effects::{self, ChangesByPlace, PlannedChanges},
-        survey::{PlaceSurvey, RepairSurvey},
+        survey::{PlaceSurvey, RepairSurvey, SurveyLedger},
         tally::RepairTally,
         uploads,
     },
@@ -73,18 +73,27 @@ pub(crate) async fn reencrypt(
     ca_certificates::check_ca_certificates()?;
     // Taken first, so that two runs that want the same see so before either looks at a million
     // objects.
-    let ledger = if arguments.apply {
-        Some(
-            Ledger::take(&state_dir(settings.state_dir.as_deref())?)
-                .map_err(ReencryptError::from)?,
-        )
-    } else {
-        None
-    };
+    let ledger = take_ledger(arguments, settings)?;
     tokio::select! {
         outcome = run(arguments, settings, config, ledger.as_ref(), &report) => outcome,
         signal = stop_signal(&mut caught) => Err(ReencryptError::Stopped(signal).into()),
     }
+}
+
+/// The ledger, where the run writes into it or what earlier runs have done makes a difference.
+fn take_ledger(
+    arguments: &ReencryptArguments,
+    settings: &Settings,
+) -> Result<Option<Ledger>, GuardError> {
+    let ledger = if arguments.apply {
+        Ledger::take(&state_dir(settings.state_dir.as_deref())?).map(Some)
+    } else if arguments.purge_old_versions {
+        // Which old versions a purge removes depends on what earlier runs have replaced.
+        Ledger::take_existing(&state_dir(settings.state_dir.as_deref())?)
+    } else {
+        Ok(None)
+    };
+    Ok(ledger.map_err(ReencryptError::from)?)
 }
 
 async fn run(
@@ -142,7 +151,7 @@ async fn survey_and_repair(
 ) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, scope, report, .. } = work;
     let mut books = RepairSummary::new();
-    let run = ledger.map(|ledger| {
+    let run = ledger.filter(|_| arguments.apply).map(|ledger| {
         RepairRun::new(scope, ledger, rate_limits(arguments), work.settings.watch.interval)
     });
     let mut begun = 0;
@@ -153,17 +162,22 @@ async fn survey_and_repair(
         begun = resumed.begun;
         say_resumed(resumed, report);
     }
+    let known = match ledger {
+        None => SurveyLedger::None,
+        Some(ledger) if arguments.apply => SurveyLedger::Planned(ledger),
+        Some(ledger) => SurveyLedger::Known(ledger),
+    };
     books.survey =
-        RepairSurvey::take(scope, ledger, arguments.list.as_deref(), work.quiet()).await?;
+        RepairSurvey::take(scope, known, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
         report.say(printable!("{line}"));
     }
     books.side_effects = side_effects::side_effects(scope, &planned(work, &books.survey));
     work.check_side_effects(&books.side_effects, begun)?;
     let cost = &mut books.survey.cost;
-    if ledger.is_none() {
+    if run.is_none() {
         books.open_uploads =
-            uploads::find(scope, None, cost).await.map_err(ReencryptError::from)?;
+            uploads::find(scope, ledger, cost).await.map_err(ReencryptError::from)?;
     } else if order.is_none() {
         // It will look for them at its end.
         scope.wanted.iter().for_each(|_| cost.list());
@@ -349,7 +363,8 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     }
     if !followed.waiting {
         books.survey =
-            RepairSurvey::take(scope, None, arguments.list.as_deref(), work.quiet()).await?;
+            RepairSurvey::take(scope, SurveyLedger::None, arguments.list.as_deref(), work.quiet())
+                .await?;
     }
     for line in books.survey.lines() {
         report.say(printable!("{line}"));

@@ -258,6 +258,19 @@ enum EntryError {
 }
 
 impl Ledger {
+    /// Takes the ledger below the state directory `path` if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_existing(path: &Path) -> Result<Option<Self>, LedgerError> {
+        let file = path.join("reencrypt").join("ledger.redb");
+        match fs::symlink_metadata(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // What cannot be looked at cannot be taken either, which says why.
+            _ => Self::take(path).map(Some),
+        }
+    }
+
     /// Takes the ledger below the state directory `path`, which is made if it is not there.
     ///
     /// # Errors
@@ -710,8 +723,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn damage_that_comes_while_it_is_held_is_an_error_too() {
+    #[test]
+    fn damage_that_comes_while_it_is_held_is_an_error_too() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("reencrypt")).unwrap();
         fs::write(file(folder.path()), &real().0).unwrap();
@@ -725,7 +738,8 @@ mod tests {
         let read = ledger.page(None, usize::MAX, |_| true);
         let (_, states) = real();
         assert!(read.is_err() || read.unwrap() == states[states.len() - 1]);
-        let _ = ledger.write(&place("a", None), &done()).await;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _ = runtime.block_on(ledger.write(&place("a", None), &done()));
         drop(ledger);
         let error = Ledger::take(folder.path()).unwrap_err();
         assert!(matches!(error, LedgerError::Damaged { .. }), "{error:?}");

@@ -18,6 +18,7 @@ use crate::{
             repair::ObjectRepair,
             snapshot::Snapshot,
             state::RepairState,
+            verdict,
         },
         object_calls::{FIRST_WAIT, ObjectCalls},
         pace::CopyPace,
@@ -256,6 +257,9 @@ impl Turn<'_> {
         }
         if seen.missing_metadata > 0 {
             return Lookup::Found(Some(LeaveReason::UnreadableMetadata));
+        }
+        if !verdict::keeps_checksum_in_parts(seen) {
+            return Lookup::Found(Some(LeaveReason::UnknownChecksum));
         }
         if !choice::fits_in_xml(&self.place.key) {
             return Lookup::Found(Some(LeaveReason::KeyNotInXml));

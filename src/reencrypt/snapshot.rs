@@ -263,13 +263,19 @@ fn snapshot(
     })
 }
 
+/// Source: Amazon S3 API reference, HeadObject, the response's headers.
 fn checksum(head: &HeadObjectOutput) -> Option<Checksum> {
     let all = [
         ("CRC64NVME", &head.checksum_crc64_nvme),
         ("CRC32C", &head.checksum_crc32_c),
         ("CRC32", &head.checksum_crc32),
+        ("SHA512", &head.checksum_sha512),
         ("SHA256", &head.checksum_sha256),
         ("SHA1", &head.checksum_sha1),
+        ("MD5", &head.checksum_md5),
+        ("XXHASH128", &head.checksum_xxhash128),
+        ("XXHASH3", &head.checksum_xxhash3),
+        ("XXHASH64", &head.checksum_xxhash64),
     ];
     let (algorithm, value) =
         all.into_iter().find_map(|(algorithm, value)| Some((algorithm, value.as_ref()?)))?;
@@ -278,4 +284,32 @@ fn checksum(head: &HeadObjectOutput) -> Option<Checksum> {
         .as_ref()
         .map_or(!value.contains('-'), |kind| kind.as_str() == "FULL_OBJECT");
     Some(Checksum { algorithm: algorithm.to_owned(), value: value.clone(), full })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::types::ChecksumAlgorithm;
+
+    #[test]
+    fn no_kind_of_checksum_is_taken_for_none() {
+        let head = HeadObjectOutput::builder;
+        let every = [
+            head().checksum_crc32("a"),
+            head().checksum_crc32_c("a"),
+            head().checksum_crc64_nvme("a"),
+            head().checksum_md5("a"),
+            head().checksum_sha1("a"),
+            head().checksum_sha256("a"),
+            head().checksum_sha512("a"),
+            head().checksum_xxhash128("a"),
+            head().checksum_xxhash3("a"),
+            head().checksum_xxhash64("a"),
+        ];
+        let seen: Vec<_> =
+            every.map(|head| checksum(&head.build()).unwrap().algorithm).into_iter().collect();
+        // The names as S3 writes them, in the alphabet's order, and all that the SDK knows.
+        assert_eq!(seen, ChecksumAlgorithm::values());
+        assert!(checksum(&head().build()).is_none());
+    }
 }

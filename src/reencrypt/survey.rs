@@ -87,11 +87,32 @@ struct Offender {
     made: Option<String>,
 }
 
+/// What a survey knows of earlier runs, and whether it plans a run.
+#[derive(Clone, Copy)]
+pub(crate) enum SurveyLedger<'a> {
+    /// A dry run to which earlier runs make no difference.
+    None,
+    /// A dry run: it is only read.
+    Known(&'a Ledger),
+    /// What is to be done is written into it.
+    Planned(&'a Ledger),
+}
+
+impl<'a> SurveyLedger<'a> {
+    fn known(self) -> Option<&'a Ledger> {
+        match self {
+            Self::None => None,
+            Self::Known(ledger) | Self::Planned(ledger) => Some(ledger),
+        }
+    }
+}
+
 impl RepairSurvey {
-    /// Looks at everything. What is to be done goes into `ledger`, and into the file `list`.
+    /// Looks at everything. What is to be done goes into `ledger`, where a run is planned, and into
+    /// the file `list`.
     pub(crate) async fn take(
         scope: &RepairScope,
-        ledger: Option<&Ledger>,
+        ledger: SurveyLedger<'_>,
         list: Option<&Path>,
         quiet: bool,
     ) -> Result<Self, ReencryptError> {
@@ -133,7 +154,7 @@ impl RepairSurvey {
         &mut self,
         scope: &RepairScope,
         wanted: &RepairLocation,
-        ledger: Option<&Ledger>,
+        ledger: SurveyLedger<'_>,
         found: &mut PlaceSurvey,
         spinner: &ProgressBar,
         list: &mut impl FnMut(&Offender) -> Result<(), ReencryptError>,
@@ -187,8 +208,9 @@ impl RepairSurvey {
                     }
                 }
             }
-            let judged = stream::iter(offenders)
-                .map(async |(object, stored)| judge((scope, bucket), ledger, object, stored).await);
+            let judged = stream::iter(offenders).map(async |(object, stored)| {
+                judge((scope, bucket), ledger.known(), object, stored).await
+            });
             let judged: Vec<Result<Result<Offender, LookupError>, LedgerError>> =
                 judged.buffered(LOOKS_AT_ONCE).collect().await;
             let mut planned = Vec::new();
@@ -220,7 +242,7 @@ impl RepairSurvey {
                     Err(obstacle) => found.unseen(obstacle),
                 }
             }
-            if let Some(ledger) = ledger {
+            if let SurveyLedger::Planned(ledger) = ledger {
                 let writes = planned.iter().map(|(place, state)| plan(ledger, place, state));
                 for written in join_all(writes).await {
                     written?;
@@ -506,6 +528,7 @@ fn said(choice: Choice) -> &'static str {
         Choice::Leave(LeaveReason::UnknownUpload) => "left: an upload in parts of unknown origin",
         Choice::Leave(LeaveReason::UnreadableMetadata) => "left: metadata that cannot be read",
         Choice::Leave(LeaveReason::Annotated) => "left: annotated",
+        Choice::Leave(LeaveReason::UnknownChecksum) => "left: a checksum that parts cannot keep",
         Choice::Leave(LeaveReason::KeyNotInXml) => "left: a key that XML cannot hold",
     }
 }

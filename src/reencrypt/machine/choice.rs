@@ -72,6 +72,8 @@ pub enum LeaveReason {
     UnreadableMetadata,
     /// It is annotated, and copies in parts lose annotations.
     Annotated,
+    /// Its checksum is of an algorithm that copies in parts are not known to keep.
+    UnknownChecksum,
     /// Its key holds characters that S3's answers about copies in parts, which are XML, cannot
     /// hold.
     KeyNotInXml,
@@ -105,6 +107,9 @@ impl LeaveReason {
             }
             Self::UnreadableMetadata => {
                 "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
+            }
+            Self::UnknownChecksum => {
+                "its checksum is of an algorithm that S3 does not document for uploads in parts, and it is too large for one copy: have its writer upload it anew, under the target encryption"
             }
             Self::KeyNotInXml => {
                 "its key has control characters, which S3's answers about copies in parts cannot hold, and it is too large for one copy: download it, and upload it under another key"
@@ -328,9 +333,12 @@ mod tests {
             choose(&large(LARGEST_COPY + 1), true, to(S3)),
             Choice::Do(RepairMethod::CopyInParts)
         );
-        for reason in
-            [LeaveReason::UnreadableMetadata, LeaveReason::Annotated, LeaveReason::KeyNotInXml]
-        {
+        for reason in [
+            LeaveReason::UnreadableMetadata,
+            LeaveReason::Annotated,
+            LeaveReason::UnknownChecksum,
+            LeaveReason::KeyNotInXml,
+        ] {
             let losing = ObjectState { loss: Some(reason), ..large(LARGEST_COPY + 1) };
             assert_eq!(choose(&losing, true, to(S3)), Choice::Leave(reason));
             assert_eq!(

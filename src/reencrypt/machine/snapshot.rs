@@ -62,7 +62,8 @@ pub struct ObjectLock {
 /// A checksum that S3 keeps with the object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
-    /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1` or `SHA256`.
+    /// S3's name for it: `CRC32`, `CRC32C`, `CRC64NVME`, `MD5`, `SHA1`, `SHA256`, `SHA512`,
+    /// `XXHASH3`, `XXHASH64` or `XXHASH128`.
     pub algorithm: String,
     /// As S3 writes it.
     pub value: String,

@@ -67,6 +67,14 @@ pub fn checksum_of_parts(before: &Snapshot) -> (&str, bool) {
     }
 }
 
+/// Whether S3 makes such a checksum of an upload in parts, as far as that is documented. Source:
+/// Amazon S3 user guide, Checking object integrity, the table of algorithms and their types.
+pub fn keeps_checksum_in_parts(before: &Snapshot) -> bool {
+    before.checksum.as_ref().is_none_or(|it| {
+        matches!(it.algorithm.as_str(), "CRC32" | "CRC32C" | "CRC64NVME" | "SHA1" | "SHA256")
+    })
+}
+
 /// What a copy of `source` is that restates what was seen `before`: S3 takes metadata and tags from
 /// the source, and the rest from the request.
 fn expected(source: &Snapshot, before: &Snapshot, method: RepairMethod) -> Snapshot {
