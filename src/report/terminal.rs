@@ -8,7 +8,7 @@ use crate::{
         lookup::Lookup,
         names::ClusterId,
         outcome::Outcome,
-        printable::{Printable, printable},
+        printable::{Printable, printable, write_escaped_line},
         reason::Reason,
     },
     checks::{
@@ -108,7 +108,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
 pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
     let mut text = "What stays open whatever the checks prove:\n".to_owned();
     for residual_risk in residual_risks {
-        let _ = writeln!(text, "  {:<20} {}", residual_risk.name, residual_risk.what);
+        write_escaped_line!(&mut text, "  {:<20} {}", residual_risk.name, residual_risk.what);
     }
     text
 }

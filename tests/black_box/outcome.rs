@@ -223,7 +223,12 @@ fn after_a_stop_a_cluster_that_was_there_before_is_told_as_such() {
 #[test]
 fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirmed() {
     let told = |terminating: f64| {
-        let stage = Stage::acme().misbehave("hang").option("--on-stop=terminate");
+        // A request that was sent just before the stop may take effect for 24 intervals, which a busy
+        // machine must not outlast.
+        let stage = Stage::acme()
+            .misbehave("hang")
+            .option("--on-stop=terminate")
+            .env("EMR_ETL_GUARD_WATCH_INTERVAL", "1s");
         let child = under_way_for(&stage, Timings { terminating, ..Timings::all(3600.0) });
         send(&child, Signal::SIGTERM);
         let played = stage.finish(child);
@@ -233,12 +238,8 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
         (said[0].clone(), played.stdout)
     };
     let (line, log) = told(0.1);
-    assert_eq!(
-        line,
-        format!(
-            "emr-etl-guard: no cluster goes on: j-ID, which this run started, is over{STAYS_OPEN}"
-        )
-    );
+    let over = "emr-etl-guard: no cluster goes on: j-ID, which this run started, is over";
+    assert_eq!(line, format!("{over}{STAYS_OPEN}"));
     assert!(log.contains("; it was terminated, because the run was stopped\n"), "{log}");
     let (line, log) = told(3600.0);
     let begin = "emr-etl-guard: cluster j-ID, which this run started, was told to terminate, but its end is not confirmed (";
@@ -248,15 +249,18 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
 
 #[test]
 fn after_a_stop_before_there_is_a_cluster_one_line_tells_that_none_is_known() {
-    let stage = Stage::acme().scripted("cat > /dev/null\necho > ready\nexec sleep 600");
-    for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
-        let _ = std::fs::remove_file(stage.path("ready"));
+    // A runner that ends by itself is waited for until nothing of it can take effect any more: six
+    // intervals. After a stop that are 24, which a busy machine must not outlast.
+    for (signal, interval, open) in
+        [(Signal::SIGTERM, "1s", STAYS_OPEN), (Signal::SIGQUIT, "30ms", "")]
+    {
+        let stage = Stage::acme()
+            .scripted("cat > /dev/null\necho > ready\nexec sleep 600")
+            .env("EMR_ETL_GUARD_WATCH_INTERVAL", interval);
         let child = stage.command("run").spawn().unwrap();
         crate::support::wait_until("the runner is ready", || stage.path("ready").exists());
         send(&child, signal);
         let played = stage.finish(child);
-        // A runner that ends by itself is waited for until nothing of it can take effect any more.
-        let open = if signal == Signal::SIGQUIT { "" } else { STAYS_OPEN };
         assert_eq!(
             said(&played),
             [format!("emr-etl-guard: no cluster of this run is known{open}")],

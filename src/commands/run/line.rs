@@ -219,7 +219,7 @@ impl<'a> LineSession<'a> {
         };
         facts.runner_version = runner_version;
         report.know(|known| {
-            known.account = facts.launch_account().map(|account| account.as_str().into())
+            known.account = facts.launch_account().map(|account| account.as_str().into());
         });
         let runner = digest.zip(facts.runner_version.clone());
         let runner = runner.map(|((program, sha256), version)| json::RunnerProgram {
