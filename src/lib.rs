@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
             }
-            let said = error.to_string();
+            let said = Cli::usage_error(std::env::args_os(), &error);
             output::err(&said);
             if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
                 alert_settings_error(
