@@ -20,6 +20,7 @@ import time
 import tomllib
 import traceback
 import zipfile
+import zlib
 
 import compose_spec
 
@@ -252,6 +253,30 @@ def _():
         assert crate not in {name for name, _ in listed}, f"{crate} is in the SBOM, and not in the guard"
     assert all(component.get("licenses") for component in sbom["components"]), "a crate without a licence"
     assert "Apache License" in inside(IMAGE, "cat /usr/share/doc/emr-etl-guard/LICENSE")
+
+
+def section(program, wanted):
+    """A section of a 64-bit ELF file. Source: elf(5)."""
+    (start,) = struct.unpack_from("<Q", program, 0x28)
+    size, count, names = struct.unpack_from("<HHH", program, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQ", program, start + index * size) for index in range(count)]
+    for name, _, _, _, offset, length in headers:
+        begin = headers[names][4] + name
+        if program[begin : program.index(b"\0", begin)] == wanted:
+            return program[offset : offset + length]
+    raise AssertionError(f"the program has no section {wanted}")
+
+
+@case("the program itself tells scanners every crate that is built into it, with Cargo.lock's version")
+def _():
+    program = World.folder / "program"
+    podman_cp(program, image=IMAGE, path="/usr/local/bin/emr-etl-guard")
+    packages = json.loads(zlib.decompress(section(program.read_bytes(), b".dep-v0")))["packages"]
+    locked = {(p["name"], p["version"]) for p in tomllib.loads((HERE.parent / "Cargo.lock").read_text())["package"]}
+    told = {(p["name"], p["version"]) for p in packages}
+    equal(sorted(told - locked), [], "crates that Cargo.lock does not know")
+    for crate in ("aws-sdk-emr", "rustls", "tokio", "yaml_serde"):
+        assert crate in {name for name, _ in told}, f"{crate} is not told"
 
 
 # What it does, on a read-only root, without any capability, as documented.
@@ -609,10 +634,10 @@ def _():
         compose("down", "--volumes")
 
 
-def podman_cp(to):
-    """Takes the stand-in runner from the rehearsal's image."""
-    name = podman("create", REHEARSAL).stdout.strip()
-    podman("cp", f"{name}:{RUNNER}", to)
+def podman_cp(to, image=REHEARSAL, path=RUNNER):
+    """Takes a file from an image: the stand-in runner, if nothing else is said."""
+    name = podman("create", image).stdout.strip()
+    podman("cp", f"{name}:{path}", to)
     podman("rm", "--volumes", name)
 
 

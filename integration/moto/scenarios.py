@@ -627,7 +627,7 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     copies = sum(item["number"] for item in done.report["spent"]["items"] if item["what"] == "writes")
     expect(copies, sum("PUT /acme-old" in line for line in stage.requests.lines), "writes that it came to")
     expect(sum("?encryption" in line and "PUT" in line for line in stage.requests.lines), 0, "updates of an encryption, which moto must not be asked for")
-    expect("an old version: add --purge-old-versions" in done.stderr, True, "whether they are named")
+    expect("an old version: --purge-old-versions removes those" in done.stderr, True, "whether they are named")
     expect({key: attributes(stage, key) for key in before}, before, "what objects carry")
     for key in before:
         head = stage.world.s3.head_object(Bucket="acme-old", Key=key)

@@ -85,6 +85,11 @@ fn changed_at_launch(stage: &Stage, update: UpdateCluster) {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::UpdateCluster(update)])));
 }
 
+/// A stage on which no second look begins while a busy machine is at the first.
+fn one_look() -> Stage {
+    Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "1s")
+}
+
 /// Runs, and proves that `check` alone was refuted, and that the cluster was being terminated
 /// before it was out of STARTING.
 #[track_caller]
@@ -121,7 +126,7 @@ fn refuted_while_starting(stage: &Stage, check: &str) -> Played {
 
 #[test]
 fn a_cluster_with_a_property_that_weakens_encryption() {
-    let stage = Stage::acme();
+    let stage = one_look();
     let weak = json!([{"Classification": "hdfs-site", "Properties": {}, "Configurations": [
         {"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(weak), ..Default::default() });
@@ -137,7 +142,7 @@ fn a_cluster_with_a_property_that_weakens_encryption() {
 
 #[test]
 fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
-    let stage = Stage::acme();
+    let stage = one_look();
     let other = json!([{"Classification": "hive-site", "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(other), ..Default::default() });
     let played = refuted_while_starting(&stage, "cluster-configurations");
@@ -152,7 +157,7 @@ fn a_cluster_with_other_roles() {
         json!({"ServiceRole": "arn:aws:iam::123456789012:role/Other"}),
         json!({"JobFlowRole": "Other"}),
     ] {
-        let stage = Stage::acme();
+        let stage = one_look();
         changed_at_launch(&stage, UpdateCluster { request, ..Default::default() });
         refuted_while_starting(&stage, "cluster-roles");
     }
@@ -160,7 +165,7 @@ fn a_cluster_with_other_roles() {
 
 #[test]
 fn a_cluster_on_a_machine_image_of_somebodys_own() {
-    let stage = Stage::acme();
+    let stage = one_look();
     changed_at_launch(
         &stage,
         UpdateCluster {
@@ -179,7 +184,7 @@ fn spark_step(arguments: &[&str]) -> serde_json::Value {
 
 #[test]
 fn a_step_that_switches_encryption_off_for_itself() {
-    let stage = Stage::acme();
+    let stage = one_look();
     let add_steps = spark_step(&[
         "--conf",
         "spark.authenticate=false",
@@ -263,7 +268,7 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
 
 #[test]
 fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
-    let stage = Stage::acme();
+    let stage = one_look();
     let script = json!({"Name": "theirs", "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}});
     changed_at_launch(
         &stage,
@@ -285,7 +290,7 @@ fn weak_groups() -> UpdateCluster {
 
 #[test]
 fn a_cluster_whose_groups_weaken_encryption() {
-    let stage = Stage::acme();
+    let stage = one_look();
     changed_at_launch(&stage, weak_groups());
     refuted_while_starting(&stage, "cluster-groups");
 }
