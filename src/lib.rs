@@ -13,6 +13,12 @@
 //! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
 //! `report`, `commands`. A test holds that order.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`system::output` keeps what others have written from steering a terminal"
+)]
+
 pub mod audit;
 pub mod aws;
 pub mod base;
@@ -49,7 +55,7 @@ use crate::{
     },
     report::{notify::Notify, options::CheckOptions},
     settings::resolve::Settings,
-    system::{core_dumps, heap, screen, signals},
+    system::{core_dumps, heap, output, screen, signals},
 };
 
 /// The program: from the process' arguments to its exit code.
@@ -67,16 +73,19 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => command(cli, &line),
         Err(error) => {
-            // Help and version are asked for; everything else is a usage error.
-            let _ = error.print();
+            // Help and version are asked for; everything else is a usage error, which repeats words
+            // of the command line.
             if !error.use_stderr() {
+                let _ = error.print();
                 return ExitCode::SUCCESS;
             }
+            let said = Cli::usage_error(std::env::args_os(), &error);
+            output::err(&said);
             if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
                 alert_settings_error(
                     &options,
                     "run",
-                    error.to_string().lines().next().unwrap_or_default(),
+                    &said.lines().next().unwrap_or_default().into(),
                 );
             }
             Outcome::BadUsage.code()
@@ -107,8 +116,9 @@ async fn line(
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever
 /// reaches standard error.
 fn start_log() {
-    let log = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(|| screen::AboveLiveView));
+    let log = tracing_subscriber::registry().with(
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView),
+    );
     // What libraries log of requests and answers, from DEBUG on, holds headers and bodies, and with
     // them secrets. No value of the variable shows that.
     let own = FilterFn::new(|line| {

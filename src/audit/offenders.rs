@@ -13,8 +13,12 @@ use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use crate::{
-    audit::object_row::SeenObject, aws::fast_s3::PATH, base::text::shown,
-    facts::stored::StoredEncryption, settings::policy::EncryptionKind, system::output,
+    audit::object_row::SeenObject,
+    aws::fast_s3::PATH,
+    base::{json::compact, printable::Printable, text::shown},
+    facts::stored::StoredEncryption,
+    settings::policy::EncryptionKind,
+    system::output,
 };
 
 /// The forms of the list.
@@ -157,13 +161,13 @@ impl Offenders {
                     kms_key,
                     role,
                 };
-                let mut line = serde_json::to_vec(&line)?;
-                line.push(b'\n');
-                line
+                let mut line = compact(&line)?;
+                line.push('\n');
+                line.into_bytes()
             }
             OffendersFormat::Csv => {
                 let (latest, size) = (object.is_latest.to_string(), object.size.to_string());
-                fields(&[
+                let cells = [
                     object.bucket,
                     object.key,
                     object.version_id.unwrap_or_default(),
@@ -175,12 +179,13 @@ impl Offenders {
                     encryption,
                     kms_key.unwrap_or_default(),
                     role,
-                ])?
+                ];
+                fields(&cells.map(cell))?
             }
             OffendersFormat::Manifest => {
                 // The keys of a manifest are URL-encoded. Source: Amazon S3 user guide, Specifying
                 // a manifest.
-                let key = utf8_percent_encode(object.key, PATH).to_string();
+                let key = manifest_key(object.key);
                 match object.version_id.filter(|_| self.versions) {
                     Some(version) => fields(&[object.bucket, &key, version])?,
                     None => fields(&[object.bucket, &key])?,
@@ -240,7 +245,30 @@ fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), Strin
     Ok((draft.clone(), file.map_err(|error| format!("{}: {error}", draft.display()))?))
 }
 
-fn fields(fields: &[&str]) -> io::Result<Vec<u8>> {
+/// What a table shows in a cell. Programs for tables take a cell that begins with one of these
+/// characters for a formula: an apostrophe before it says that it is text. A cell that begins with an
+/// apostrophe gets another one, so that what is marked can be told from what was there. Source:
+/// OWASP, CSV Injection.
+fn cell(text: &str) -> String {
+    let shown = Printable::from(text);
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
+        format!("'{shown}")
+    } else {
+        shown.into()
+    }
+}
+
+/// A key as a manifest has it. A first letter with which a program for tables would begin a formula
+/// is encoded, too: S3 reads the same key.
+fn manifest_key(key: &str) -> String {
+    let encoded = utf8_percent_encode(key, PATH).to_string();
+    match encoded.as_bytes().first() {
+        Some(first @ (b'=' | b'+' | b'-' | b'@')) => format!("%{first:02X}{}", &encoded[1..]),
+        _ => encoded,
+    }
+}
+
+fn fields(fields: &[impl AsRef<[u8]>]) -> io::Result<Vec<u8>> {
     let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
     line.write_record(fields)?;
     line.into_inner().map_err(|error| io::Error::other(error.to_string()))

@@ -8,12 +8,6 @@ pub(crate) fn shown(time: OffsetDateTime) -> String {
     format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
-/// `text` in one line: what would end a line, or steer a terminal, is a blank.
-pub(crate) fn one_line(text: &str) -> String {
-    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
-    text.chars().map(|letter| if breaks(letter) { ' ' } else { letter }).collect()
-}
-
 /// A word of a shell's command line: as it stands, or in quotes where the shell would read something
 /// else.
 pub(crate) fn shell_word(text: &str) -> String {

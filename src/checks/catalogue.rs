@@ -2,7 +2,7 @@
 //! facts; none asks AWS anything.
 
 use crate::{
-    base::text::shell_word,
+    base::{printable::Printable, text::shell_word},
     checks::{
         buckets, built,
         case::Case,
@@ -152,9 +152,9 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     for room in rooms {
         room(case, &mut findings);
     }
-    let region = shell_word(&case.cluster.region.value);
+    let region = Printable::from(shell_word(&case.cluster.region.value));
     for fix in findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-        *fix = fix.replace("{region}", &region);
+        *fix = fix.replaced("{region}", &region);
     }
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);

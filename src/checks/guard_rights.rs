@@ -111,7 +111,7 @@ fn by_policies(rights: &GuardRights) -> Finding {
     }
     if !saw.is_empty() {
         let failed = subject().failed(format!("{} to {arn}", saw.join("; ")));
-        return Finding { fix: Some(fixes.join("; ")), ..failed };
+        return Finding { fix: Some(fixes.join("; ").into()), ..failed };
     }
     if !unclear.is_empty() {
         return advisory(subject().unknown(

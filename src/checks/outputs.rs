@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    base::{aws_calls, names::BucketName},
+    base::{
+        aws_calls,
+        names::BucketName,
+        printable::{Printable, printable},
+    },
     checks::{
         buckets,
         case::Case,
@@ -97,7 +101,7 @@ fn judge_one(
             let is_worse = |finding: &&Finding| {
                 finding.level == Level::Required && finding.is_open() && !was_open(finding)
             };
-            let worse: Vec<String> =
+            let worse: Vec<Printable> =
                 later.iter().filter(of_bucket).filter(is_worse).map(Finding::in_brief).collect();
             let was = before.facts.buckets.get(bucket);
             let same = was.is_some_and(|was| {
@@ -105,7 +109,8 @@ fn judge_one(
                     && was.policy.found() == Some(policy)
             });
             match (worse.is_empty(), same) {
-                (false, _) => subject.failed(format!("changed meanwhile: {}", worse.join("; "))),
+                (false, _) => subject
+                    .failed(printable!("changed meanwhile: {}", Printable::joined(&worse, "; "))),
                 (true, true) => subject.passed("as before the launch"),
                 (true, false) => subject.passed("changed meanwhile, and still as required"),
             }

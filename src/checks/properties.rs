@@ -874,7 +874,7 @@ fn all_mutations(world: &World) -> Vec<Mutation> {
 fn each_world_launches_as_it_is() {
     for world in WORLDS.iter() {
         let findings = world.findings(&strict(), &world.facts);
-        let open: Vec<String> = findings
+        let open: Vec<crate::base::printable::Printable> = findings
             .iter()
             .filter(|finding| {
                 finding.level == crate::checks::finding::Level::Required && finding.is_open()

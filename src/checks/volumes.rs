@@ -175,7 +175,7 @@ mod tests {
         let verified =
             VerifiedConfiguration { ebs: Some(Ebs { key: Some(KEY.to_owned()) }), ..verified() };
         let finding = judge("j-1", &look, &verified);
-        (finding.status, finding.not_there, finding.saw)
+        (finding.status, finding.not_there, finding.saw.into())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     base::{
         aws_calls,
         names::{KeyReference, partition},
+        printable::Printable,
     },
     checks::{
         buckets,
@@ -159,11 +160,7 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn on(
-        &self,
-        check: &'static Check,
-        wanted: impl Into<std::borrow::Cow<'static, str>>,
-    ) -> CheckSubject {
+    fn on(&self, check: &'static Check, wanted: impl Into<Printable>) -> CheckSubject {
         check
             .on(format!("{} by {}", self.location.role, self.actor), wanted)
             .at(Some(&self.location.at))

@@ -2,7 +2,7 @@
 //! here it shows.
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, names::S3Location},
+    base::{aws_calls, lookup::Lookup, names::S3Location, text::shell_word},
     checks::{
         finding::{Check, Finding, Level, Stage, apply_policy},
         stored::{self, Standard},
@@ -81,7 +81,7 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
     // What is wrong is wrong however far the look came; nothing else is said of a look that did not
     // come to its end.
     if finding.status == crate::checks::finding::Status::Failed {
-        return Finding { fix: Some(repair(standard, &written.folders)), ..finding };
+        return Finding { fix: Some(repair(standard, &written.folders).into()), ..finding };
     }
     match (&written.look, written.cut_short) {
         (Lookup::Found(()), None) => finding,
@@ -100,6 +100,7 @@ fn repair(standard: &Standard, folders: &[S3Location]) -> String {
     let how = standard.copy_options();
     let commands: Vec<String> = folders
         .iter()
+        .map(|folder| shell_word(&folder.to_string()))
         .map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}"))
         .collect();
     format!("copy them in place: {}; then find out who wrote them so", commands.join("; "))

@@ -33,7 +33,7 @@ use crate::{
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::{policy::Policy, resolve::Settings},
     system::{
-        output::complain,
+        output::{complain, err},
         signals::{self, Caught},
     },
 };
@@ -213,9 +213,10 @@ fn finish(
     match outcome {
         Outcome::Ended(_) => report.say(&verdict),
         Outcome::Refused => {
-            complain(&format!("{verdict}{listed}\n  to do: {}", fix(list.as_deref())));
+            complain(&format!("{verdict}{listed}").into());
+            err(&format!("  to do: {}\n", fix(list.as_deref())));
         }
-        _ => complain(&verdict),
+        _ => complain(&verdict.into()),
     }
     let code = outcome.exit_code(&settings.exit_codes);
     report.write_document(&audited.document(

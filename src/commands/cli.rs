@@ -7,7 +7,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::{
     audit::offenders::OffendersFormat,
-    base::{names::ClusterId, report_kind::ReportKind},
+    base::{names::ClusterId, printable::Printable, report_kind::ReportKind},
     evidence::verify::VerifyArguments,
     report::{options::CheckOptions, render::RenderArguments},
     settings::{policy::EncryptionKind, resolve::GivenOptions},
@@ -433,6 +433,20 @@ impl Cli {
             Self::try_parse_from(std::iter::once(name).chain(words))
         }
     }
+
+    /// What clap says of words that it cannot take. It repeats them, and its text has several lines:
+    /// so it is asked again about the same words in printable form. A value from the environment
+    /// that holds ends of lines still cannot begin a line like one of the guard's own.
+    pub(crate) fn usage_error(
+        words: impl IntoIterator<Item = OsString>,
+        error: &clap::Error,
+    ) -> String {
+        let printable = |word: OsString| String::from(Printable::from(word.to_string_lossy()));
+        let words = words.into_iter().map(|word| printable(word).into());
+        let again = Self::parse_from_process(words).err().filter(clap::Error::use_stderr);
+        let said = again.map_or_else(|| error.to_string(), |again| again.to_string());
+        said.replace("\nemr-etl-guard: ", "\n  emr-etl-guard: ")
+    }
 }
 
 fn is_runner_name(program: &OsString) -> bool {
@@ -442,6 +456,18 @@ fn is_runner_name(program: &OsString) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_cannot_be_taken_are_repeated_without_lines_of_their_own() {
+        let words = ["guard", "run", "--x\nemr-etl-guard: confirmed\u{9b}"].map(OsString::from);
+        let error = Cli::parse_from_process(words.clone()).unwrap_err();
+        let said = Cli::usage_error(words, &error);
+        assert_eq!(
+            said.lines().next().unwrap(),
+            r"error: unexpected argument '--x\u{a}emr-etl-guard: confirmed\u{9b}' found"
+        );
+        assert!(said.contains("\nUsage: "), "{said}");
+    }
 
     #[test]
     fn under_the_runners_name_every_argument_belongs_to_the_runner() {

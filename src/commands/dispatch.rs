@@ -3,7 +3,11 @@
 use std::ffi::OsString;
 
 use crate::{
-    base::outcome::{ExitCodes, Outcome},
+    base::{
+        json,
+        outcome::{ExitCodes, Outcome},
+        printable::{Printable, printable},
+    },
     checks::{catalogue, finding},
     commands::{
         audit,
@@ -103,7 +107,7 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
         };
         policy::policy(launch, Some(options))
     };
-    println!("{policy:#}");
+    output::out(&format!("{}\n", json::pretty(&policy).map_err(anyhow::Error::from)?));
     Ok(Outcome::Ended(0))
 }
 
@@ -161,7 +165,7 @@ fn with_settings(
         match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
             Ok(settings) => settings,
             Err(error) => {
-                alert_settings_error(launch, command, &error.to_string());
+                alert_settings_error(launch, command, &error.to_string().into());
                 return finish(Err(error), &ExitCodes::default());
             }
         };
@@ -210,22 +214,22 @@ fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
 /// Says why, if the guard itself failed, and gives the outcome.
 fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
-        let (outcome, line) = (error.outcome(), format!("emr-etl-guard: {error}\n"));
-        output::err(&line);
-        notify.said(outcome, Notice::of_text(&line));
+        let (outcome, notice) = (error.outcome(), Notice::of_lines(&error.lines()));
+        output::err(&notice.text());
+        notify.said(outcome, notice);
         outcome
     })
 }
 
 /// Tells whoever can be told that there are no settings to go by.
-pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: &str) {
+pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: &Printable) {
     let Some(settings) =
         Settings::for_alerts(launch.options.options.clone(), launch.settings.as_deref())
     else {
         return;
     };
     let notify = Notify::new((&settings).into(), command, false);
-    let notice = Notice::of_text(&format!("emr-etl-guard: nothing was launched: {why}"));
+    let notice = Notice::of_lines(&[printable!("nothing was launched: {why}")]);
     notify.said(Outcome::BadUsage, notice);
     if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));
@@ -235,7 +239,7 @@ pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: 
 /// Says why, if the guard itself failed, and gives the exit code.
 pub(super) fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
     let outcome = result.unwrap_or_else(|error| {
-        eprintln!("emr-etl-guard: {error}");
+        output::err(&Notice::of_lines(&error.lines()).text());
         error.outcome()
     });
     outcome.exit_code(remap)

@@ -5,7 +5,10 @@ use nix::sys::signal::Signal;
 use crate::{
     audit::error,
     aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
-    base::outcome::Outcome,
+    base::{
+        outcome::Outcome,
+        printable::{Printable, printable},
+    },
     evidence::journal::StateError,
     reencrypt::error as reencrypt_error,
     runners::emr_etl_runner::{
@@ -54,6 +57,17 @@ pub(crate) enum GuardError {
 }
 
 impl GuardError {
+    /// What is said of it: a line, or a line for each place of the runner config where something is
+    /// wrong.
+    pub(crate) fn lines(&self) -> Vec<Printable> {
+        match self {
+            Self::Config(error) => error.lines(),
+            // Its keys are escaped where they are put into words.
+            Self::Reencrypt(error) => vec![printable!("{error}")],
+            error => vec![error.to_string().into()],
+        }
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Settings(_) | Self::Report(_) | Self::Evidence(_) | Self::NoRegion(_) => {

@@ -8,17 +8,19 @@ use crate::{
         catalogue::{CATALOGUE, find},
         finding::{Check, Level, Stage},
     },
+    system::output::{complain, out},
 };
 
 /// Prints the catalogue, or the check called `name`.
 pub(crate) fn explain(name: Option<&str>) -> Outcome {
     match name {
-        None => print!("{}", catalogue()),
+        None => out(&catalogue()),
         Some(name) => match find(name) {
-            Some(check) => print!("{}", entry(check)),
+            Some(check) => out(&entry(check)),
             None => {
-                eprintln!(
-                    "emr-etl-guard: there is no check `{name}`; `emr-etl-guard explain` lists them"
+                complain(
+                    &format!("there is no check `{name}`; `emr-etl-guard explain` lists them")
+                        .into(),
                 );
                 return Outcome::BadUsage;
             }
@@ -29,7 +31,7 @@ pub(crate) fn explain(name: Option<&str>) -> Outcome {
 
 /// Prints the catalogue as Markdown: the file `src/checks/README.md`.
 pub(crate) fn markdown() -> Outcome {
-    print!("{}", in_markdown());
+    out(&in_markdown());
     Outcome::Ended(0)
 }
 

@@ -13,7 +13,7 @@ mod work;
 
 use crate::{
     aws::{ca_certificates, clients::Aws},
-    base::{names::S3Location, outcome::Outcome},
+    base::{json::pretty, names::S3Location, outcome::Outcome, printable::printable},
     commands::{
         cli::ReencryptArguments,
         error::GuardError,
@@ -46,7 +46,10 @@ use crate::{
     report::{options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::config::RunnerConfig,
     settings::resolve::Settings,
-    system::signals::{self, stop_signal},
+    system::{
+        output::out,
+        signals::{self, stop_signal},
+    },
 };
 
 /// The command.
@@ -64,7 +67,7 @@ pub(crate) async fn reencrypt(
     if arguments.permissions {
         let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
         let launch = launch_scope(config.as_ref(), cluster.as_ref());
-        println!("{:#}", policy::reencrypt(launch));
+        out(&format!("{}\n", pretty(&policy::reencrypt(launch)).map_err(anyhow::Error::from)?));
         return Ok(Outcome::Ended(0));
     }
     ca_certificates::check_ca_certificates()?;
@@ -107,14 +110,13 @@ async fn run(
     if arguments.role_policy {
         let place =
             arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
-        println!(
-            "{:#}",
-            batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some())
-        );
+        let policy =
+            batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some());
+        out(&format!("{}\n", pretty(&policy).map_err(anyhow::Error::from)?));
         return Ok(Outcome::Ended(0));
     }
     for line in scope.lines() {
-        report.say(&line);
+        report.say(printable!("{line}"));
     }
     let work = RepairContext { arguments, settings, scope: &scope, report };
     if arguments.batch_status {
@@ -168,7 +170,7 @@ async fn survey_and_repair(
     books.survey =
         RepairSurvey::take(scope, known, arguments.list.as_deref(), work.quiet()).await?;
     for line in books.survey.lines() {
-        report.say(&line);
+        report.say(printable!("{line}"));
     }
     books.side_effects = side_effects::side_effects(scope, &planned(work, &books.survey));
     work.check_side_effects(&books.side_effects, begun)?;
@@ -182,7 +184,7 @@ async fn survey_and_repair(
     }
     let prices = work.prices();
     let what = if arguments.apply { "estimate:" } else { "estimate of what --apply would cost:" };
-    report.say(&format!("{what} {}", books.survey.cost.shown(&prices)));
+    report.say(printable!("{what} {}", books.survey.cost.shown(&prices)));
     let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals(&books.side_effects);
         let to_do = books.survey.to_do();
@@ -201,13 +203,13 @@ async fn survey_and_repair(
     books.open_uploads =
         uploads::find(scope, Some(ledger), &mut came_to).await.map_err(ReencryptError::from)?;
     say_open_uploads(&books, report);
-    report.say(&format!(
+    report.say(printable!(
         "done: {} objects are encrypted as they should be, and proved; {} old versions were removed; {} restores were started",
         books.tally.done(),
         books.tally.purged,
         books.tally.restoring
     ));
-    report.say(&format!("it came to: {}", came_to.shown(&prices)));
+    report.say(printable!("it came to: {}", came_to.shown(&prices)));
     books.spent = Some(came_to);
     let outcome = outcome(&books.survey, &books.tally, 0);
     books.close(work, outcome)
@@ -226,7 +228,7 @@ fn dry_run(to_do: u64, unseen: u64) -> String {
 /// looked at, and where others write there is always one.
 fn say_open_uploads(books: &RepairSummary, report: &Report) {
     for line in books.open_uploads.iter().flat_map(uploads::OpenUploads::lines) {
-        report.say(&line);
+        report.say(printable!("{line}"));
     }
 }
 
@@ -248,10 +250,10 @@ fn planned(work: RepairContext<'_>, survey: &RepairSurvey) -> ChangesByPlace {
 fn say_resumed(resumed: Resumed, report: &Report) {
     let Resumed { begun, elsewhere } = resumed;
     if begun > 0 {
-        report.say(&format!("went on with {begun} objects that an earlier run had begun"));
+        report.say(printable!("went on with {begun} objects that an earlier run had begun"));
     }
     if elsewhere > 0 {
-        report.say(&format!("{elsewhere} objects that an earlier run had begun lie elsewhere; run this for their locations, too"));
+        report.say(printable!("{elsewhere} objects that an earlier run had begun lie elsewhere; run this for their locations, too"));
     }
 }
 
@@ -265,7 +267,7 @@ async fn generated_jobs(
     let mut books = RepairSummary::new();
     let (wishes, left) = generate::plan(scope, classes).await?;
     for wish in &wishes {
-        report.say(&format!(
+        report.say(printable!(
             "{}job: {wish}",
             if arguments.apply { "" } else { "a dry run: there would be a " }
         ));
@@ -299,7 +301,7 @@ async fn generated_jobs(
     }
     if !arguments.apply {
         for leftover in &made.left {
-            report.say(&leftover.line);
+            report.say(printable!("{}", leftover.line));
         }
     }
     report_created_jobs(work, books, made)
@@ -316,7 +318,7 @@ fn report_created_jobs(
             || "S3 lists its objects".to_owned(),
             |objects| format!("{objects} objects"),
         );
-        work.report.say(&format!(
+        work.report.say(printable!(
             "job {}: {objects}; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places",
             job.id
         ));
@@ -328,7 +330,7 @@ fn report_created_jobs(
     } else {
         "besides the estimate above"
     };
-    work.report.say(&format!("{what}: {}", made.cost.shown(&work.prices())));
+    work.report.say(printable!("{what}: {}", made.cost.shown(&work.prices())));
     books.jobs_cost = made.cost;
     books.jobs = made.jobs;
     books.left = made.left;
@@ -350,12 +352,12 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     let mut followed = follow::JobProgress::default();
     let chosen = follow::choose(scope, arguments.job.as_deref(), &options).await?;
     for line in &chosen.said {
-        report.say(line);
+        report.say(printable!("{line}"));
     }
     for job in &chosen.jobs {
         let job = follow::follow(scope, job, &options).await?;
         if let Some(line) = job.line() {
-            report.say(&line);
+            report.say(printable!("{line}"));
         }
         followed.add(scope, job).await?;
     }
@@ -365,12 +367,12 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
                 .await?;
     }
     for line in books.survey.lines() {
-        report.say(&line);
+        report.say(printable!("{line}"));
     }
     let mut came_to = books.survey.looking.clone();
     came_to.join(&followed.spent);
     if followed.spent != Cost::default() {
-        report.say(&format!("it came to, as far as S3 tells: {}", came_to.shown(&work.prices())));
+        report.say(printable!("it came to, as far as S3 tells: {}", came_to.shown(&work.prices())));
         books.spent = Some(came_to);
     }
     let to_do = books.survey.to_do() + u64::try_from(followed.left.len()).unwrap_or(u64::MAX);

@@ -10,7 +10,7 @@ use crate::{
         html::{self, audit, reencrypt},
         junit, markdown, render, sarif, schema,
     },
-    system::output::{err, out},
+    system::output::{complain, err, out},
 };
 
 /// The command `report`.
@@ -22,7 +22,7 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
                 Outcome::Ended(0)
             }
             Err(error) => {
-                err(&format!("emr-etl-guard: a bug in emr-etl-guard: {error:#}\n"));
+                complain(&format!("a bug in emr-etl-guard: {error:#}").into());
                 Outcome::Bug
             }
         },

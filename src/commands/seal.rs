@@ -1,14 +1,14 @@
 //! The command `seal`: the sealed config for eyes, or what sealing changes. It asks AWS nothing.
 
 use crate::{
-    base::outcome::Outcome,
+    base::{outcome::Outcome, printable::Printable},
     commands::{cli::SealArguments, error::GuardError, run::guarded_run::seal_of},
     runners::emr_etl_runner::{
         config::RunnerConfig,
         invocation::{Invocation, InvocationError},
     },
     settings::resolve::Settings,
-    system::process::Program,
+    system::{output::out, process::Program},
 };
 
 /// What stands for the run's id, which only a real run has.
@@ -34,17 +34,19 @@ pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Out
     let sealed =
         if arguments.show_secrets { config.seal(&seal)? } else { config.seal_masked(&seal)? };
     if arguments.diff {
+        let line = |text: &str| out(&format!("{}\n", Printable::from(text)));
         for change in &sealed.changes {
             match &change.before {
-                Some(before) if !change.replaced() => println!("  {}: {before}", change.key),
+                Some(before) if !change.replaced() => line(&format!("  {}: {before}", change.key)),
                 Some(before) => {
-                    println!("- {}: {before}\n+ {}: {}", change.key, change.key, change.after);
+                    line(&format!("- {}: {before}", change.key));
+                    line(&format!("+ {}: {}", change.key, change.after));
                 }
-                None => println!("+ {}: {}", change.key, change.after),
+                None => line(&format!("+ {}: {}", change.key, change.after)),
             }
         }
     } else {
-        print!("{}", sealed.text.reveal());
+        out(sealed.text.reveal());
     }
     Ok(Outcome::Ended(0))
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::clients::Aws,
-    base::{digest::sha256, time_format::rfc3339},
+    base::{digest::sha256, json, time_format::rfc3339},
     evidence::{
         chain::ChainLink,
         destination::{DestinationAccess, RequiredEncryption},
@@ -144,7 +144,7 @@ impl<'a> ReportDelivery<'a> {
         }
         let note = match signed {
             Ok(Some(envelope)) => envelope,
-            Ok(None) => format!("{}\n", serde_json::to_string(&statement).unwrap_or_default()),
+            Ok(None) => format!("{}\n", json::compact(&statement).unwrap_or_default()),
             Err(error) => {
                 return Err(vec![format!(
                     "documents cannot be signed: {error} (setting `sign_key`)"

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    base::names::ClusterId,
+    base::{names::ClusterId, printable::Printable},
     facts::emr::{ClusterState, ClusterStatus},
 };
 
@@ -32,7 +32,7 @@ pub struct TimelineEntry {
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub at: OffsetDateTime,
     /// What.
-    pub what: String,
+    pub what: Printable,
 }
 
 /// What the guard can do to others.
@@ -69,9 +69,9 @@ pub struct ActionRecord {
     /// What it did.
     pub action: GuardAction,
     /// To what: a cluster's id, ….
-    pub subject: String,
+    pub subject: Printable,
     /// What stood in the way, where it did not succeed.
-    pub error: Option<String>,
+    pub error: Option<Printable>,
 }
 
 /// A cluster was seen in another state than before.
@@ -82,7 +82,7 @@ pub struct StateChange {
     /// Its state.
     pub state: ClusterState,
     /// Why, in EMR's words.
-    pub reason: Option<String>,
+    pub reason: Option<Printable>,
     /// When the guard first saw it so, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
@@ -95,7 +95,7 @@ impl Timeline {
     }
 
     /// Adds an entry.
-    pub fn note(&self, what: impl Into<String>) {
+    pub fn note(&self, what: impl Into<Printable>) {
         let what = what.into();
         tracing::info!("{what}");
         self.lists().moments.push(TimelineEntry { at: OffsetDateTime::now_utc(), what });
@@ -103,8 +103,9 @@ impl Timeline {
 
     /// Adds what the guard did, and what it came to.
     pub fn did(&self, action: GuardAction, subject: &impl ToString, result: &Result<(), String>) {
-        let (subject, error) = (subject.to_string(), result.clone().err());
-        tracing::debug!(?action, subject, error);
+        let subject = Printable::from(subject.to_string());
+        let error = result.as_ref().err().map(Printable::from);
+        tracing::debug!(?action, %subject, error = error.as_deref());
         self.lists().actions.push(ActionRecord {
             at: OffsetDateTime::now_utc(),
             action,
@@ -117,8 +118,8 @@ impl Timeline {
     pub fn saw(&self, cluster: &ClusterId, status: &ClusterStatus) {
         let mut lists = self.lists();
         let last = lists.states.iter().rev().find(|change| change.cluster == *cluster);
-        if last.is_none_or(|last| last.state != status.state || last.reason != status.reason) {
-            let (state, reason) = (status.state, status.reason.clone());
+        let (state, reason) = (status.state, status.reason.as_ref().map(Printable::from));
+        if last.is_none_or(|last| last.state != state || last.reason != reason) {
             lists.states.push(StateChange {
                 cluster: cluster.clone(),
                 state,

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,7 @@ use crate::{
     base::{
         digest::sha256,
         outcome::Outcome,
+        printable::write_escaped_line,
         report_kind::{RUN_REPORT_VERSION, ReportKind},
     },
     evidence::{
@@ -98,13 +98,12 @@ pub(crate) fn verify(
     told: &mut String,
     troubles: &mut String,
 ) -> Outcome {
-    // Writing to a String cannot fail.
     let read = std::fs::read(&arguments.key).map_err(|error| format!("cannot be read: {error}"));
     let key =
         match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
             Ok(key) => key,
             Err(error) => {
-                let _ = writeln!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
+                write_escaped_line!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
                 return Outcome::BadUsage;
             }
         };
@@ -114,7 +113,12 @@ pub(crate) fn verify(
         match one(file, &key) {
             Ok(document) => documents.push(document),
             Err(fault) => {
-                let _ = writeln!(troubles, "emr-etl-guard: {}: {}", file.display(), fault.text());
+                write_escaped_line!(
+                    troubles,
+                    "emr-etl-guard: {}: {}",
+                    file.display(),
+                    fault.text()
+                );
                 faults.push(fault);
             }
         }
@@ -124,11 +128,11 @@ pub(crate) fn verify(
             || "in no chain".to_owned(),
             |chain| format!("number {} of chain {}", chain.sequence, chain.id),
         );
-        let _ = writeln!(told, "{}: holds: run {}, {number}", document.file, document.run);
+        write_escaped_line!(told, "{}: holds: run {}, {number}", document.file, document.run);
     }
     let chains = chains_of(&documents);
     for (id, of_one) in &chains {
-        let _ = writeln!(told, "{}", in_words(id, of_one));
+        write_escaped_line!(told, "{}", in_words(id, of_one));
     }
     let wrong = missing(&chains).into_iter().chain(unexpected(
         &chains,
@@ -136,11 +140,11 @@ pub(crate) fn verify(
         arguments.any_chain,
     ));
     for broken in wrong {
-        let _ = writeln!(troubles, "emr-etl-guard: {broken}");
+        write_escaped_line!(troubles, "emr-etl-guard: {broken}");
         faults.push(Fault::Broken(broken));
     }
     if faults.is_empty() {
-        let _ = writeln!(told, "{} verified, signed by {}", documents.len(), key.id());
+        write_escaped_line!(told, "{} verified, signed by {}", documents.len(), key.id());
     }
     faults.iter().max().map_or(Outcome::Ended(0), Fault::outcome)
 }

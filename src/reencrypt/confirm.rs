@@ -126,10 +126,10 @@ async fn of_manifest(
 
 fn outside_places(outside: OutsidePlaces, what: &str, target: Option<&str>) -> JobExtent {
     let target = target.unwrap_or_default();
-    JobExtent::Outside(shown(&match outside {
+    JobExtent::Outside(match outside {
         OutsidePlaces::Source => what.to_owned(),
-        OutsidePlaces::Target => format!("a copy of {what} to s3://{target}/"),
-    }))
+        OutsidePlaces::Target => format!("a copy of {what} to s3://{}/", shown(target)),
+    })
 }
 
 /// The object that a line of a manifest names. Source: Amazon S3 user guide, Specifying a manifest

@@ -556,7 +556,7 @@ mod tests {
     fn a_key_makes_no_line_of_its_own() {
         assert_eq!(
             place("a\nb\u{1b}[2J\u{fc}", Some("v")).to_string(),
-            "s3://b/a\\nb\\u{1b}[2J\u{fc} (version v)"
+            "s3://b/a\\u{a}b\\u{1b}[2J\u{fc} (version v)"
         );
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::printable::Printable;
+
 /// One object, or one version of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ObjectId {
@@ -36,10 +38,7 @@ impl std::fmt::Display for ObjectId {
     }
 }
 
-/// A key as people may read it: no control character of it can make another line, or move the
-/// cursor.
-pub(crate) fn shown(key: &str) -> String {
-    key.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+/// A key, or another text of S3's, as people may read it.
+pub(crate) fn shown(key: &str) -> Printable {
+    key.into()
 }

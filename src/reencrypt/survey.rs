@@ -469,7 +469,7 @@ impl PlaceSurvey {
                 (Some(version), false) => {
                     format!("{} (version {version})", shown(&offender.place.key))
                 }
-                _ => shown(&offender.place.key),
+                _ => shown(&offender.place.key).into(),
             });
         }
     }

@@ -313,9 +313,9 @@ mod tests {
         };
         insta::assert_snapshot!(open.lines().join("\n"), @r"
         s3://b/k/: 5 uploads in parts are open: no objects yet, so their encryption was not checked; their parts are billed until they are completed or aborted
-          k/0\n, begun at an unknown time by an unknown initiator, upload id id-0
-          k/1\n, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-1
-          k/2\n, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-2
+          k/0\u{a}, begun at an unknown time by an unknown initiator, upload id id-0
+          k/1\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-1
+          k/2\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-2
           and 2 more
           fix: ask who began them; what nobody completes can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed
         ");

@@ -86,7 +86,7 @@ impl Alerts {
     /// breaks no promise.
     fn failed(&self, name: &str, why: &str) {
         self.timeline.note(format!("alert NOT sent: {name}: {why}"));
-        output::err(&format!("emr-etl-guard: an alert was not sent ({name}): {why}\n"));
+        output::complain(&format!("an alert was not sent ({name}): {why}").into());
     }
 
     /// Waits until all of them are through or have failed. One that is still on its way when `cut`

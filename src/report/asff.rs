@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use crate::{
-    base::{digest::sha256, names::ClusterId},
+    base::{digest::sha256, json::compact, names::ClusterId},
     checks::catalogue,
     report::{
         document::{
@@ -71,7 +71,7 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
     for batch in batches(
         findings.into_iter().map(|finding| crate::report::asff::finding(document, finding, &place)),
     ) {
-        lines.push_str(&json!({"Findings": batch}).to_string());
+        lines.push_str(&compact(&json!({"Findings": batch})).map_err(anyhow::Error::from)?);
         lines.push('\n');
     }
     Ok(lines)

@@ -1,7 +1,7 @@
 //! What an audit says: the table for people, the document for machines, and the line that a
 //! refusal's mail begins with.
 
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 
 use time::OffsetDateTime;
 
@@ -14,6 +14,7 @@ use crate::{
     },
     base::{
         outcome::Outcome,
+        printable::write_escaped_line,
         text::{grouped, size},
     },
     checks::stored::Standard,
@@ -127,7 +128,7 @@ impl Audited<'_> {
             outcome,
             exit_code,
         };
-        Ok(format!("{}\n", serde_json::to_string_pretty(&document)?))
+        Ok(format!("{}\n", crate::base::json::pretty(&document)?))
     }
 
     /// The table: a paragraph for each location, a row for each kind of encryption in it.
@@ -135,12 +136,12 @@ impl Audited<'_> {
         let mut text = String::new();
         for (target, tally) in self.targets.iter().zip(&self.tallies) {
             if target.roles.is_empty() {
-                let _ = writeln!(text, "{}", target.location);
+                write_escaped_line!(&mut text, "{}", target.location);
             } else {
-                let _ = writeln!(text, "{}  {}", target.name(), target.location);
+                write_escaped_line!(&mut text, "{}  {}", target.name(), target.location);
             }
             if tally.no_bucket {
-                let _ = writeln!(text, "  UNKNOWN    no such bucket");
+                write_escaped_line!(&mut text, "  UNKNOWN    no such bucket");
             }
             for row in sorted(tally) {
                 let (encryption, key) = kind_name(&row.stored);
@@ -155,8 +156,8 @@ impl Audited<'_> {
                 } else {
                     format!(", {} of them old versions", grouped(noncurrent))
                 };
-                let _ = writeln!(
-                    text,
+                write_escaped_line!(
+                    &mut text,
                     "  {badge:<10} {encryption:<9} {:>15} {:>10}  {}{old}{}",
                     counted(objects, "object"),
                     size(bytes),
@@ -166,19 +167,23 @@ impl Audited<'_> {
             }
             for hidden in &tally.unseen {
                 let first = hidden.first.as_deref().unwrap_or_default();
-                let _ = writeln!(
-                    text,
+                write_escaped_line!(
+                    &mut text,
                     "  UNKNOWN    {}, the first {first}: {}",
                     counted(hidden.objects, "object"),
                     in_words(hidden)
                 );
             }
             for hidden in &tally.unlisted {
-                let _ = writeln!(text, "  UNKNOWN    not listed to the end: {}", in_words(hidden));
+                write_escaped_line!(
+                    &mut text,
+                    "  UNKNOWN    not listed to the end: {}",
+                    in_words(hidden)
+                );
             }
             if tally.vanished > 0 {
-                let _ = writeln!(
-                    text,
+                write_escaped_line!(
+                    &mut text,
                     "  -          {}: listed, and gone when asked",
                     counted(tally.vanished, "object")
                 );
@@ -190,13 +195,13 @@ impl Audited<'_> {
                     .map(|(number, what)| counted(number, what))
                     .collect();
             if !nothing.is_empty() {
-                let _ = writeln!(
-                    text,
+                write_escaped_line!(
+                    &mut text,
                     "  -          {}: nothing in them to encrypt",
                     nothing.join(", ")
                 );
             } else if tally.rows.is_empty() && tally.is_complete() {
-                let _ = writeln!(text, "  -          nothing there");
+                write_escaped_line!(&mut text, "  -          nothing there");
             }
         }
         text

@@ -5,6 +5,7 @@
 //! readable when the program's own types have moved on.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::Read as _,
     ops::RangeInclusive,
@@ -16,7 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    base::report_kind::ReportKind,
+    base::{printable::neutralised, report_kind::ReportKind},
     checks::{
         catalogue::{CATALOGUE, find, required_of_runs},
         finding::Level,
@@ -664,7 +665,7 @@ impl AnyReport {
 
     pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Self, ReadReportError> {
         let not_one = |why: String| ReadReportError::NotOne { file: file.to_owned(), why };
-        let value: Value =
+        let mut value: Value =
             serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
         let kind = ReportKind::of(value["command"].as_str().unwrap_or_default());
         let wanted = readable(kind);
@@ -683,6 +684,8 @@ impl AnyReport {
             }
             None => return Err(not_one("it has no `version`".to_owned())),
         }
+        // Whoever has written the file, what is made of it is shown to people.
+        neutralise(&mut value);
         let read = match kind {
             ReportKind::Run => serde_json::from_value(value)
                 .map(|document: RunReport| Self::Run(Box::new(document.without_claims()))),
@@ -706,13 +709,36 @@ impl AnyReport {
     }
 }
 
+/// Has each text in `value` be one line without invisible characters. What was escaped when it was
+/// recorded stays as it is.
+fn neutralise(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(shown) = neutralised(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(neutralise),
+        Value::Object(members) => {
+            let all = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                neutralise(&mut value);
+                (neutralised(&name).into_owned(), value)
+            });
+            *members = all.collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 impl RunReport {
     /// The document that `record` would be written as.
     ///
     /// # Errors
     /// When the record cannot be read again, which is a bug.
     pub(super) fn of(record: &Record<'_>) -> anyhow::Result<Self> {
-        Ok(serde_json::from_value(serde_json::to_value(record)?)?)
+        let mut value = serde_json::to_value(record)?;
+        neutralise(&mut value);
+        Ok(serde_json::from_value(value)?)
     }
 
     /// The same, in which what is to do about a cluster says nothing of its end: that its own entry
@@ -959,6 +985,14 @@ pub(super) mod tests {
             ["STARTING", "TERMINATING", "TERMINATED"]
         );
         assert!(new.actions.iter().any(|action| action.action == "terminate"));
+    }
+
+    #[test]
+    fn a_document_that_somebody_else_wrote_shows_no_control_characters_either() {
+        let mut hostile: Value = serde_json::from_str(RECORDED[1].1).unwrap();
+        hostile["findings"][0]["saw"] = "a\u{1b}[2J\nb \\u{a}".into();
+        let read = parse(&hostile.to_string()).unwrap();
+        assert_eq!(read.findings[0].saw, r"a\u{1b}[2J\u{a}b \u{a}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    base::markdown::cell,
+    base::markdown::{cell, name},
     report::{
         conclusion::{Conclusion, Tone},
         document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport},
@@ -23,7 +23,7 @@ pub(crate) fn markdown(document: &RunReport) -> String {
     let config = document
         .inputs
         .as_ref()
-        .map_or_else(String::new, |inputs| format!("`{}`, ", cell(&inputs.config)));
+        .map_or_else(String::new, |inputs| format!("{}, ", name(&inputs.config)));
     let mut text = format!(
         "## emr-etl-guard: {sign} {}\n\n{}\n\n{config}exit code {}\n",
         conclusion.title.to_lowercase(),
@@ -52,9 +52,9 @@ pub(crate) fn markdown(document: &RunReport) -> String {
             let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
             let _ = writeln!(
                 text,
-                "| {} | `{}` | {} | {}{} | {} | {} |",
+                "| {} | {} | {} | {}{} | {} | {} |",
                 word(finding),
-                finding.check,
+                name(&finding.check),
                 cell(&finding.subject),
                 cell(&finding.saw),
                 cell(&at),
@@ -69,8 +69,8 @@ pub(crate) fn markdown(document: &RunReport) -> String {
         let why = finding.excepted.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
-            "\n⚠️ excused: `{}` {}: {}",
-            finding.check,
+            "\n⚠️ excused: {} {}: {}",
+            name(&finding.check),
             cell(&finding.subject),
             cell(why)
         );
@@ -86,8 +86,8 @@ pub(crate) fn markdown(document: &RunReport) -> String {
             };
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} | {} |",
-            check,
+            "| {} | {} | {} | {} | {} | {} |",
+            name(check),
             count(RecordedStatus::Passed),
             count(RecordedStatus::NotApplicable),
             count(RecordedStatus::Failed),
@@ -97,7 +97,7 @@ pub(crate) fn markdown(document: &RunReport) -> String {
     }
     text.push_str("\n</details>\n\nWhat stays open whatever the checks prove:\n\n");
     for residual_risk in &document.residual_risks {
-        let _ = writeln!(text, "- `{}`: {}", residual_risk.name, cell(&residual_risk.what));
+        let _ = writeln!(text, "- {}: {}", name(&residual_risk.name), cell(&residual_risk.what));
     }
     text
 }

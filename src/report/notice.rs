@@ -1,27 +1,30 @@
 //! A paragraph of standard error as data: alerts tell the same lines, and know which of them are
 //! actions and which clusters they are about.
 
-use crate::base::{names::ClusterId, text::one_line};
+use crate::base::{
+    names::ClusterId,
+    printable::{Printable, printable},
+};
 
 /// One line of a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NoticeLine {
     /// As it is shown.
-    pub(crate) text: String,
+    pub(crate) text: Printable,
     /// What to do, where the line says that.
-    pub(crate) fix: Option<String>,
+    pub(crate) fix: Option<Printable>,
 }
 
 impl NoticeLine {
     /// A line that only tells.
-    pub(crate) fn telling(text: impl AsRef<str>) -> Self {
-        Self { text: one_line(text.as_ref()), fix: None }
+    pub(crate) fn telling(text: impl Into<Printable>) -> Self {
+        Self { text: text.into(), fix: None }
     }
 
     /// A line that says what to do: `label` and `fix`.
-    pub(crate) fn fixing(label: &str, fix: impl AsRef<str>) -> Self {
-        let fix = one_line(fix.as_ref());
-        Self { text: format!("{label}{fix}"), fix: Some(fix) }
+    pub(crate) fn fixing(label: &'static str, fix: impl Into<Printable>) -> Self {
+        let fix = fix.into();
+        Self { text: printable!("{label}{fix}"), fix: Some(fix) }
     }
 }
 
@@ -35,14 +38,20 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// One that is a single line.
-    pub(crate) fn new(headline: impl AsRef<str>) -> Self {
+    pub(crate) fn new(headline: impl Into<Printable>) -> Self {
         Self { lines: vec![NoticeLine::telling(headline)], clusters: Vec::new() }
     }
 
-    /// One of the lines of `text`, none of which is an action.
-    pub(crate) fn of_text(text: &str) -> Self {
-        let lines = text.trim().lines().map(NoticeLine::telling).collect();
-        Self { lines, clusters: Vec::new() }
+    /// One of `lines`, none of which is an action; the first one says it all.
+    pub(crate) fn of_lines(lines: &[Printable]) -> Self {
+        let told = lines.iter().enumerate().map(|(index, line)| {
+            NoticeLine::telling(if index == 0 {
+                printable!("emr-etl-guard: {line}")
+            } else {
+                line.clone()
+            })
+        });
+        Self { lines: told.collect(), clusters: Vec::new() }
     }
 
     /// The same about a cluster.

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    base::outcome::Outcome,
+    base::{outcome::Outcome, printable::Printable},
     checks::finding::{Finding, Level, Status},
     evidence::timeline::Timeline,
     report::{
@@ -44,7 +44,7 @@ struct News {
     /// Why the run will end as it will: paragraphs of standard error.
     said: Vec<(Outcome, Notice)>,
     /// What mends what was found of unsafe clusters.
-    unsafe_fixes: Vec<String>,
+    unsafe_fixes: Vec<Printable>,
     /// The outcome that an alert has told of.
     told: Option<Outcome>,
     counts: Option<MetricCounts>,
@@ -63,7 +63,11 @@ impl Notify {
         let timeline = Timeline::default();
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let news = News {
-            known: AlertContext { command, host, ..AlertContext::default() },
+            known: AlertContext {
+                command,
+                host: host.map(Printable::from),
+                ..AlertContext::default()
+            },
             ..News::default()
         };
         Self {
@@ -101,7 +105,7 @@ impl Notify {
 
     /// The region that the run's clusters are in, once that is known.
     pub(crate) fn region(&self) -> Option<String> {
-        self.news().known.region.clone()
+        self.news().known.region.clone().map(String::from)
     }
 
     /// An unsafe cluster was found: that is told at once.
@@ -121,7 +125,13 @@ impl Notify {
         self.news().counts = Some(counts);
     }
 
-    fn tell(&self, kind: AlertKind, notices: &[Notice], fixes: &[String], exit_code: Option<u8>) {
+    fn tell(
+        &self,
+        kind: AlertKind,
+        notices: &[Notice],
+        fixes: &[Printable],
+        exit_code: Option<u8>,
+    ) {
         // The other commands stop nothing: whoever calls them reads their answer.
         if !matches!(self.command, "run" | "watch") {
             return;
@@ -203,20 +213,19 @@ impl Notify {
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();
         let troubles = told.into_iter().filter_map(Result::err);
         for trouble in troubles {
-            let line = format!("emr-etl-guard: metrics: {trouble}\n");
             tracing::warn!(trouble, "metrics are not told");
             // On a good run nothing stands on standard error.
             if outcome != Outcome::Ended(0) {
-                output::err(&line);
+                output::complain(&format!("metrics: {trouble}").into());
             } else if self.may_say {
-                output::out(&line);
+                output::say(&format!("metrics: {trouble}").into());
             }
         }
     }
 }
 
 /// What mends the open ones of `findings`; where some are refuted, these alone.
-fn fixes(findings: &[Finding]) -> Vec<String> {
+fn fixes(findings: &[Finding]) -> Vec<Printable> {
     let open = || {
         findings.iter().filter(|finding| {
             finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none()

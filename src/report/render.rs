@@ -11,7 +11,7 @@ use clap::Args;
 use crate::{
     base::outcome::Outcome,
     report::document::{AnyReport, ReadReportError, RunReport},
-    system::output::{err, write_whole},
+    system::output::{complain, write_whole},
 };
 
 /// What is rendered, and where to.
@@ -72,7 +72,7 @@ pub(crate) fn render_any(
     match rendered.and_then(|text| write(arguments.out.as_deref(), &text)) {
         Ok(()) => Outcome::Ended(0),
         Err(error) => {
-            err(&format!("emr-etl-guard: {error}\n"));
+            complain(&error.to_string().into());
             error.outcome()
         }
     }

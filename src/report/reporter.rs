@@ -7,7 +7,13 @@ use std::{
 };
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{
+        json::pretty,
+        names::ClusterId,
+        outcome::Outcome,
+        printable::{Printable, neutralised, printable},
+        reason::Reason,
+    },
     checks::{
         finding::{Finding, Level, Status},
         residual_risks::ResidualRisk,
@@ -28,7 +34,7 @@ use crate::{
         terminal,
     },
     settings::report_options::ReportOptions,
-    system::output::{err, out, probe, write_whole},
+    system::output::{complain, err, out, out_coloured, probe, say, write_whole},
     watch::{
         confirm::Confirmation,
         records::{ClusterRecord, ClusterVerdict, WatchResult},
@@ -68,7 +74,7 @@ enum Form {
 impl Form {
     fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
         Ok(match self {
-            Self::Json => format!("{}\n", serde_json::to_string_pretty(record)?),
+            Self::Json => format!("{}\n", pretty(record)?),
             Self::Junit => junit::junit(&RunReport::of(record)?)?,
             Self::Markdown => markdown::markdown(&RunReport::of(record)?),
         })
@@ -142,9 +148,9 @@ impl Report {
     }
 
     /// One line on standard output, in the form all of the guard's own have.
-    pub fn say(&self, line: &str) {
+    pub fn say(&self, line: impl Into<Printable>) {
         if !self.quiet {
-            out(&format!("emr-etl-guard: {line}\n"));
+            say(&line.into());
         }
     }
 
@@ -158,7 +164,7 @@ impl Report {
     ) -> bool {
         let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
         if table {
-            out(&terminal::table(findings, self.colour));
+            out_coloured(&terminal::table(findings, self.colour));
             out(&terminal::residual_risks(residual_risks));
         } else {
             let count = |status| findings.iter().filter(|finding| finding.status == status).count();
@@ -167,7 +173,7 @@ impl Report {
                 .filter(|finding| finding.level == Level::Advisory && finding.is_open())
                 .count();
             for finding in findings.iter().filter(|finding| finding.status == Status::Excepted) {
-                self.say(&format!(
+                self.say(printable!(
                     "excused: {} {}: {}",
                     finding.check.name,
                     finding.subject,
@@ -210,7 +216,7 @@ impl Report {
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
         let headline = terminal::unsafe_cluster(cluster, findings, ends);
         self.say(&headline);
-        let mut notice = Notice::new(format!("emr-etl-guard: {headline}")).about(cluster);
+        let mut notice = Notice::new(printable!("emr-etl-guard: {headline}")).about(cluster);
         if !ends {
             let commands =
                 terminate::manual_termination_commands(cluster, self.region().as_deref());
@@ -219,7 +225,7 @@ impl Report {
         if let Some(notify) = &self.notify {
             notify.unsafe_cluster(&notice, findings);
         }
-        self.timeline.note(format!("stopping the runner: {headline}"));
+        self.timeline.note(printable!("stopping the runner: {headline}"));
     }
 
     /// Only a person can end a cluster that must end: that is told at once.
@@ -242,7 +248,7 @@ impl Report {
     ) {
         if what_goes_on.is_none() {
             let orphans = watched.clusters.iter().filter_map(ClusterRecord::orphan_line);
-            orphans.for_each(|line| self.say(&line));
+            orphans.for_each(|line| self.say(line));
         }
         if confirmation.reasons.is_empty() {
             self.confirmed(watched);
@@ -264,8 +270,8 @@ impl Report {
     }
 
     /// What checks refute that the settings lower to advice.
-    pub(crate) fn warn_of_advice(&self, refuted: &[String]) {
-        refuted.iter().for_each(|what| self.warning(&format!("NOT ENFORCED: {what}")));
+    pub(crate) fn warn_of_advice(&self, refuted: &[Printable]) {
+        refuted.iter().for_each(|what| self.warning(&printable!("NOT ENFORCED: {what}")));
     }
 
     /// What a run's clusters were and came to, where all is confirmed.
@@ -281,10 +287,12 @@ impl Report {
                     "; it was told to terminate, because the run was stopped, but its end is not confirmed"
                 }
             };
-            self.say(&match watched.verified_in_words(&record.id) {
-                ClusterVerdict::Verified(words) => format!("confirmed: {words}; {end}{stopped}"),
+            self.say(match watched.verified_in_words(&record.id) {
+                ClusterVerdict::Verified(words) => {
+                    printable!("confirmed: {words}; {end}{stopped}")
+                }
                 ClusterVerdict::NotEnforced(words) => {
-                    format!("not enforced: {words}; {end}{stopped}")
+                    printable!("not enforced: {words}; {end}{stopped}")
                 }
             });
         }
@@ -323,9 +331,10 @@ impl Report {
     }
 
     /// One line on standard error, in the form that all of the guard's own have.
-    pub(crate) fn tell(&self, line: &str) {
-        self.timeline.note(line.to_owned());
-        err(&Notice::new(format!("emr-etl-guard: {line}")).text());
+    pub(crate) fn tell(&self, line: impl Into<Printable>) {
+        let line = line.into();
+        complain(&line);
+        self.timeline.note(line);
     }
 
     fn paragraph(&self, outcome: Outcome, notice: Notice) {
@@ -346,20 +355,22 @@ impl Report {
     }
 
     /// What a person should know of a run that counts as good: a line on standard error.
-    pub(crate) fn warning(&self, line: &str) {
-        self.timeline.note(line.to_owned());
-        err(&format!("emr-etl-guard: warning: {line}\n"));
+    pub(crate) fn warning(&self, line: impl Into<Printable>) {
+        let line = line.into();
+        complain(&printable!("warning: {line}"));
+        self.timeline.note(line);
     }
 
-    /// What a repair leaves undone, and why.
+    /// What a repair leaves undone, and why; keys in `lines` are printable already.
     pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
         let headline = if outcome == Outcome::FactsUnknown {
             "not everything could be looked at"
         } else {
             "not everything is done"
         };
-        self.timeline.note(headline.to_owned());
-        err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
+        self.timeline.note(headline);
+        let lines: String = lines.iter().map(|line| format!("  {}\n", neutralised(line))).collect();
+        err(&format!("emr-etl-guard: {headline}\n{lines}"));
     }
 
     /// Writes the record in every form that was asked for; `parcel` is the document that it is,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::{
-    base::digest::sha256,
+    base::{digest::sha256, json::pretty},
     checks::{
         catalogue::{self, CATALOGUE},
         finding::{self, Check},
@@ -68,7 +68,7 @@ pub(crate) fn sarif(document: &RunReport) -> anyhow::Result<String> {
         details.remove("guid");
     }
     let log = json!({"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "version": "2.1.0", "runs": [run]});
-    Ok(format!("{}\n", serde_json::to_string_pretty(&log)?))
+    Ok(format!("{}\n", pretty(&log)?))
 }
 
 /// The versions of UUID that SARIF 2.1.0 knows.

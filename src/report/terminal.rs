@@ -4,7 +4,13 @@
 use std::fmt::Write as _;
 
 use crate::{
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{
+        lookup::Lookup,
+        names::ClusterId,
+        outcome::Outcome,
+        printable::{Printable, printable, write_escaped_line},
+        reason::Reason,
+    },
     checks::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
@@ -103,16 +109,16 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
 pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
     let mut text = "What stays open whatever the checks prove:\n".to_owned();
     for residual_risk in residual_risks {
-        let _ = writeln!(text, "  {:<20} {}", residual_risk.name, residual_risk.what);
+        write_escaped_line!(&mut text, "  {:<20} {}", residual_risk.name, residual_risk.what);
     }
     text
 }
 
 fn details(finding: &Finding) -> Vec<NoticeLine> {
-    let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
+    let at = finding.at.as_ref().map(|at| printable!(" ({at})")).unwrap_or_default();
     let mut lines = vec![
-        NoticeLine::telling(format!("           saw     {}{at}", finding.saw)),
-        NoticeLine::telling(format!("           wanted  {}", finding.wanted)),
+        NoticeLine::telling(printable!("           saw     {}{at}", finding.saw)),
+        NoticeLine::telling(printable!("           wanted  {}", finding.wanted)),
     ];
     lines.extend(finding.fix.as_ref().map(|fix| NoticeLine::fixing("           to do   ", fix)));
     lines
@@ -143,12 +149,13 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         )
     });
     let mut notice =
-        Notice::new(format!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}"));
+        Notice::new(printable!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}"));
     for finding in open.into_iter().filter(|finding| with_details && finding.waits_for.is_none()) {
         let badge = badge(finding.status, finding.level, false);
-        notice.lines.push(NoticeLine::telling(format!(
+        notice.lines.push(NoticeLine::telling(printable!(
             "{badge} {} {}",
-            finding.check.name, finding.subject
+            finding.check.name,
+            finding.subject
         )));
         notice.lines.extend(details(finding));
         notice.clusters.extend(finding.cluster.clone());
@@ -169,14 +176,14 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
     for (index, reason) in reasons.iter().enumerate() {
         let headline = reason.headline();
         let headline = NoticeLine::telling(if index == 0 {
-            format!("emr-etl-guard: {what}: {headline}")
+            printable!("emr-etl-guard: {what}: {headline}")
         } else {
-            format!("  {headline}")
+            printable!("  {headline}")
         });
-        let fix = reason.command().map(str::to_owned);
+        let fix = reason.command().cloned();
         notice.lines.push(NoticeLine { fix, ..headline });
         let details = reason.details().iter();
-        notice.lines.extend(details.map(|detail| NoticeLine::telling(format!("  {detail}"))));
+        notice.lines.extend(details.map(|detail| NoticeLine::telling(printable!("  {detail}"))));
         let fixes = reason.fixes().iter();
         notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  to do: ", fix)));
         notice.clusters.extend_from_slice(reason.clusters());
@@ -251,10 +258,10 @@ fn unseen(written: &OutputSurvey) -> Option<String> {
 }
 
 /// What an unsafe cluster means, in one line.
-pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding], ends: bool) -> String {
+pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding], ends: bool) -> Printable {
     let required = findings.iter().filter(|finding| finding.level == Level::Required);
     let what = if ends { "is unsafe and is being terminated" } else { "is unsafe" };
-    format!("cluster {cluster} {what}: {}", Finding::open_in_brief(required))
+    printable!("cluster {cluster} {what}: {}", Finding::open_in_brief(required))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl WatchEvent {
             )]),
             Self::Twice(ids) => {
                 let ids: Vec<&str> = ids.iter().map(ClusterId::as_str).collect();
-                report.warning(&format!(
+                report.warning(format!(
                     "{} clusters of this run ran the same steps ({}): a RunJobFlow whose answer was lost was sent again; look for events that were loaded twice",
                     ids.len(),
                     ids.join(", ")

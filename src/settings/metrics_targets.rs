@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
+use crate::base::printable::{Printable, is_invisible};
+
 /// Labels that all metrics bear, written as `pipeline=acme,stage=prod` or as a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
@@ -28,6 +30,13 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
                 && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
                 && !OWN_LABELS.contains(&name)
         };
+        let unseen = |value: &&String| value.contains(is_invisible);
+        if let Some((name, value)) = labels.iter().find(|(_, value)| unseen(value)) {
+            return Err(format!(
+                "the value `{}` of the label `{name}` holds a character that shows nothing; leave it out",
+                Printable::from(value)
+            ));
+        }
         match labels.keys().find(|name| !is_name(name)) {
             Some(name) => Err(format!(
                 "`{name}` cannot be a label: letters, digits and `_`, and not one of {}",

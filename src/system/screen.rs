@@ -16,6 +16,8 @@ use std::{
 use nix::unistd::{getpgrp, tcgetpgrp};
 use terminal_size::{Height, Width, terminal_size_of};
 
+use crate::base::printable::neutralised;
+
 /// Whether a stop by the terminal is heard of, so that whatever stands on it can go first.
 pub(super) static HEARS_STOPS: AtomicBool = AtomicBool::new(false);
 
@@ -105,7 +107,8 @@ pub(crate) fn is_taken() -> bool {
 /// Shows `rows`, in the place of those before.
 pub(crate) fn show(rows: Vec<String>) {
     if let Some(screen) = screen().as_mut() {
-        screen.rows = rows;
+        // A row is one line, and nothing in it moves the cursor.
+        screen.rows = rows.iter().map(|row| neutralised(row).into_owned()).collect();
         screen.draw();
     }
 }
@@ -191,13 +194,17 @@ fn put(text: &str) {
     }
 }
 
-/// Standard error, above what stands on the terminal.
+/// Standard error, above what stands on the terminal, for lines of the log: each is written at once,
+/// and is one line whatever its fields hold.
 #[derive(Debug)]
 pub(crate) struct AboveLiveView;
 
 impl Write for AboveLiveView {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        above(Stream::Err, bytes, || io::stderr().write(bytes))
+        let text = String::from_utf8_lossy(bytes);
+        let line = format!("{}\n", neutralised(text.strip_suffix('\n').unwrap_or(&text)));
+        above(Stream::Err, line.as_bytes(), || io::stderr().lock().write_all(line.as_bytes()))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! of the objects they wrote, to the outcome of the run. Plain functions.
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{names::ClusterId, outcome::Outcome, printable::printable, reason::Reason},
     checks::{
         clusters::{ExpectedEnd, judge_work},
         finding::{Finding, Level, Status},
@@ -86,7 +86,7 @@ pub(crate) fn of_unsafe(
         .filter_map(|record| still_running(record, of_run))
         .collect();
     let ended = |record: &ClusterRecord| {
-        Reason::new(format!(
+        Reason::new(printable!(
             "cluster {}{of_run} was unsafe; its end is confirmed{over}; {}",
             record.id,
             Finding::open_in_brief(&record.findings)
@@ -157,8 +157,8 @@ impl Confirmation {
         let reasons =
             findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
                 |finding| {
-                    Reason::new(format!("{}: {}", finding.subject, finding.in_brief()))
-                        .fix(finding.fix.as_deref().unwrap_or_default())
+                    Reason::new(printable!("{}: {}", finding.subject, finding.in_brief()))
+                        .fix(finding.fix.clone().unwrap_or_default())
                 },
             );
         self.reasons.extend(reasons);
@@ -249,7 +249,7 @@ fn reason(doubt: &Doubt<ClusterId>, watched: &WatchResult) -> Option<Reason> {
             .into_iter()
             .flat_map(|record| &record.findings)
             .filter(|finding| finding.level == Level::Required);
-        let why = format!("cluster {id}: {}", Finding::open_in_brief(required));
+        let why = printable!("cluster {id}: {}", Finding::open_in_brief(required));
         Reason::new(why).about(id)
     };
     Some(match doubt {
@@ -287,7 +287,7 @@ fn unconfirmed(
             .map(|record| record.steps.found().map_or(&[][..], Vec::as_slice));
         let work = judge_work(steps, expected, has_steps);
         if work.status != Status::Passed {
-            let why = format!("the runner ended with exit 0, but {}", work.in_brief());
+            let why = printable!("the runner ended with exit 0, but {}", work.in_brief());
             reasons.push(Reason::new(why));
         }
         findings.push(work);
@@ -430,7 +430,7 @@ mod tests {
         .with_remediation("eu-west-1");
         let (outcome, reasons) = of_unsafe(&watched, true, " of run r", "").unwrap();
         assert_eq!(outcome, Outcome::UnsafeClusterAlive);
-        let said: Vec<String> = reasons.iter().map(Reason::headline).collect();
+        let said: Vec<String> = reasons.iter().map(|reason| reason.headline().into()).collect();
         let end = |id| manual_termination_commands(&id, Some("eu-west-1"));
         let id = |id: &str| id.parse().unwrap();
         assert_eq!(

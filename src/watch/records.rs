@@ -4,7 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, names::ClusterId, text::shell_word},
+    base::{
+        aws_calls,
+        lookup::Lookup,
+        names::ClusterId,
+        printable::{Printable, printable},
+        text::shell_word,
+    },
     checks::{
         finding::{Check, Finding, Level, Stage, Status},
         verified::{ClusterDetails, ClusterObservation},
@@ -175,7 +181,7 @@ impl WatchResult {
     pub(crate) fn with_remediation(mut self, region: &str) -> Self {
         for record in &mut self.clusters {
             for fix in record.findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-                *fix = fix.replace("{region}", &shell_word(region));
+                *fix = fix.replaced("{region}", &shell_word(region).into());
             }
             let is_left = record.orphan == Some(Orphan::Left) && record.goes_on();
             if is_left || (record.must_end() && record.end != Some(TerminationResult::Confirmed)) {
@@ -278,21 +284,22 @@ impl WatchResult {
 
     /// What checks that are not enforced refute, about the clusters and in `findings`: who hears
     /// of the run must hear of it, although it changes no outcome.
-    pub(crate) fn refuted_advice(&self, findings: &[Finding]) -> Vec<String> {
+    pub(crate) fn refuted_advice(&self, findings: &[Finding]) -> Vec<Printable> {
         let is_told = |finding: &&Finding| {
             finding.status == Status::Failed
                 && finding.level == Level::Advisory
                 && self.not_enforced.iter().any(|check| check.name == finding.check.name)
         };
         let of_clusters = self.clusters.iter().filter_map(|record| {
-            let told: Vec<String> =
+            let told: Vec<Printable> =
                 record.findings.iter().filter(is_told).map(Finding::in_brief).collect();
-            (!told.is_empty()).then(|| format!("cluster {}: {}", record.id, told.join("; ")))
+            let joined = Printable::joined(&told, "; ");
+            (!told.is_empty()).then(|| printable!("cluster {}: {joined}", record.id))
         });
         let of_run = findings
             .iter()
             .filter(is_told)
-            .map(|finding| format!("{}: {}", finding.subject, finding.in_brief()));
+            .map(|finding| printable!("{}: {}", finding.subject, finding.in_brief()));
         of_clusters.chain(of_run).collect()
     }
 

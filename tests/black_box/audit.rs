@@ -199,7 +199,9 @@ fn offenders_are_listed_for_programs_for_tables_and_for_batch_operations() {
         .map(|row| row.unwrap())
         .map(|row| (row[1].to_owned(), row[8].to_owned()))
         .collect();
-    assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), keys);
+    // A table is for people: what shows nothing is escaped in it.
+    let shown: Vec<String> = keys.iter().map(|key| key.replace('\u{1}', r"\u{1}")).collect();
+    assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), shown);
     assert_eq!(rows[0].1, "SSE-C");
     assert_eq!(
         read("list.manifest"),

@@ -26,6 +26,7 @@ mod faults;
 mod good_runs;
 mod guard_rights;
 mod hermetic;
+mod hostile_text;
 mod init;
 mod lists;
 mod live_view;

@@ -559,7 +559,7 @@ fn open_uploads_of_others_are_named_with_who_began_them_and_are_not_touched() {
                     ))
             })
         };
-        assert!(line("in/a b\\n+c", &ids[0]) && line("in/z", &ids[1]), "{}", played.stdout);
+        assert!(line(r"in/a b\u{a}+c", &ids[0]) && line("in/z", &ids[1]), "{}", played.stdout);
         assert!(!played.stdout.contains(&ids[2]), "{}", played.stdout);
         let open = &played.report["open_uploads"];
         assert_eq!((open[0]["uploads"].as_u64(), open[1].is_null()), (Some(2), true), "{open}");

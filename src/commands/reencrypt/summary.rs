@@ -129,7 +129,7 @@ impl RepairSummary {
             outcome,
             exit_code: outcome.exit_code(&settings.exit_codes),
         };
-        let text = serde_json::to_string_pretty(&document).map_err(anyhow::Error::from)?;
+        let text = crate::base::json::pretty(&document).map_err(anyhow::Error::from)?;
         report.write_document(&format!("{text}\n"))?;
         Ok(outcome)
     }

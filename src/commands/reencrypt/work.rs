@@ -1,7 +1,7 @@
 //! What stays the same throughout a `reencrypt`.
 
 use crate::{
-    base::prices::Prices,
+    base::{prices::Prices, printable::printable},
     commands::{cli::ReencryptArguments, reencrypt::options::acknowledged},
     reencrypt::{error::ReencryptError, scope::RepairScope, side_effects::SideEffects},
     report::reporter::Report,
@@ -30,7 +30,7 @@ impl RepairContext<'_> {
     pub(crate) fn say_refusals(&self, effects: &SideEffects) {
         let objections = effects.objections(acknowledged(self.arguments));
         for refusal in self.scope.refusals.iter().chain(&objections) {
-            self.report.say(&format!("--apply would be refused: {refusal}"));
+            self.report.say(printable!("--apply would be refused: {refusal}"));
         }
     }
 
@@ -42,7 +42,7 @@ impl RepairContext<'_> {
         begun: usize,
     ) -> Result<(), ReencryptError> {
         for line in &effects.said {
-            self.report.say(line);
+            self.report.say(printable!("{line}"));
         }
         let objections = effects.objections(acknowledged(self.arguments));
         match (self.arguments.apply && !objections.is_empty(), begun) {

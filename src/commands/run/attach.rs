@@ -145,7 +145,7 @@ pub(crate) async fn watch(
             }
         }
     }
-    report.know(|known| known.region = Some(regions.emr.clone()));
+    report.know(|known| known.region = Some((&regions.emr).into()));
     evidence.connect(&aws, &settings.policy, None).await;
     let attaching = AttachContext {
         aws: &aws,

@@ -167,9 +167,9 @@ impl<'a> Run<'a> {
 
     pub(crate) fn introduce(&self, report: &Report) {
         report.know(|known| {
-            known.run = Some(self.id.clone());
-            known.region = Some(self.cluster.region.value.clone());
-            known.config = Some(self.cluster.origin.clone());
+            known.run = Some((&self.id).into());
+            known.region = Some((&self.cluster.region.value).into());
+            known.config = Some((&self.cluster.origin).into());
             known.runner.clone_from(&self.credentials);
         });
     }

@@ -219,7 +219,9 @@ impl<'a> LineSession<'a> {
             signal = stop_signal(caught) => return Err(GuardError::Stopped(signal)),
         };
         facts.runner_version = runner_version;
-        report.know(|known| known.account = facts.launch_account().map(ToString::to_string));
+        report.know(|known| {
+            known.account = facts.launch_account().map(|account| account.as_str().into());
+        });
         let runner = digest.zip(facts.runner_version.clone());
         let runner = runner.map(|((program, sha256), version)| json::RunnerProgram {
             path: program.path.display().to_string(),

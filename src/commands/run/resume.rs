@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, region::Regions},
-    base::{lookup::Lookup, names::ClusterId, outcome::Outcome, reason::Reason},
+    base::{
+        lookup::Lookup, names::ClusterId, outcome::Outcome, printable::printable, reason::Reason,
+    },
     checks::finding::Finding,
     commands::{
         error::GuardError,
@@ -80,8 +82,11 @@ async fn close(
     let id = &run.prepared.run;
     report.know(|known| {
         let of = &run.prepared;
-        (known.run, known.account, known.region) =
-            (Some(of.run.clone()), of.account.clone(), Some(of.region.clone()));
+        (known.run, known.account, known.region) = (
+            Some((&of.run).into()),
+            of.account.as_ref().map(Into::into),
+            Some((&of.region).into()),
+        );
     });
     // A runner that lives could still launch something.
     match orphaned_processes::end(id) {
@@ -155,10 +160,10 @@ async fn close(
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
         let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-        report.say(&match watched.verified_in_words(&record.id) {
-            ClusterVerdict::Verified(words) => format!("run {id}: {words}; {end}"),
+        report.say(match watched.verified_in_words(&record.id) {
+            ClusterVerdict::Verified(words) => printable!("run {id}: {words}; {end}"),
             ClusterVerdict::NotEnforced(words) => {
-                format!("run {id}: not enforced: {words}; {end}")
+                printable!("run {id}: not enforced: {words}; {end}")
             }
         });
         if let Some(line) = record.orphan_line() {

@@ -7,7 +7,9 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::{
-    base::{names::ClusterId, outcome::Outcome, secret::RunnerCredentials, text::one_line},
+    base::{
+        json, names::ClusterId, outcome::Outcome, printable::Printable, secret::RunnerCredentials,
+    },
     report::notice::{Notice, NoticeLine},
 };
 
@@ -71,14 +73,14 @@ impl fmt::Display for AlertKind {
 pub(crate) struct AlertContext {
     /// The guard's command.
     pub(crate) command: &'static str,
-    pub(crate) run: Option<String>,
+    pub(crate) run: Option<Printable>,
     /// The account that clusters are launched in.
-    pub(crate) account: Option<String>,
-    pub(crate) region: Option<String>,
+    pub(crate) account: Option<Printable>,
+    pub(crate) region: Option<Printable>,
     /// The runner config, by its path.
-    pub(crate) config: Option<String>,
+    pub(crate) config: Option<Printable>,
     /// This machine's name.
-    pub(crate) host: Option<String>,
+    pub(crate) host: Option<Printable>,
     /// The runner's own keys, for where the settings say that the guard uses them.
     #[serde(skip)]
     pub(crate) runner: Option<RunnerCredentials>,
@@ -91,15 +93,15 @@ pub(crate) struct Message {
     version: u8,
     kind: AlertKind,
     /// The line that says it all.
-    text: String,
+    text: Printable,
     /// What to do, where that line says it.
     #[serde(skip)]
-    text_fix: Option<String>,
+    text_fix: Option<Printable>,
     /// What was said after it, line by line.
     #[serde(serialize_with = "as_shown")]
     details: Vec<NoticeLine>,
     /// What mends it, one action each.
-    to_do: Vec<String>,
+    to_do: Vec<Printable>,
     /// The clusters that it names.
     clusters: Vec<ClusterId>,
     /// What the process will exit with; null while that is not decided.
@@ -116,18 +118,19 @@ impl Message {
     pub(crate) fn new(
         kind: AlertKind,
         notices: &[Notice],
-        fixes: &[String],
+        fixes: &[Printable],
         exit_code: Option<u8>,
         known: AlertContext,
     ) -> Self {
         let mut lines = notices.iter().flat_map(|notice| notice.lines.iter().cloned());
         let first = lines.next().unwrap_or_else(|| NoticeLine::telling(""));
-        let (text, text_fix) = (first.text.trim_start().to_owned(), first.fix);
+        let (text, text_fix) =
+            (Printable::compose(format_args!("{}", first.text.trim_start())), first.fix);
         let details: Vec<NoticeLine> = lines.collect();
         let named =
             text_fix.iter().cloned().chain(details.iter().filter_map(|line| line.fix.clone()));
-        let mut to_do: Vec<String> = Vec::new();
-        for action in named.chain(fixes.iter().map(|fix| one_line(fix))) {
+        let mut to_do: Vec<Printable> = Vec::new();
+        for action in named.chain(fixes.iter().cloned()) {
             if !to_do.contains(&action) {
                 to_do.push(action);
             }
@@ -167,7 +170,7 @@ impl Message {
 
     /// For programs.
     pub(crate) fn json(&self) -> Result<String, String> {
-        serde_json::to_string(self).map_err(|error| error.to_string())
+        json::compact(self).map_err(|error| error.to_string())
     }
 
     /// For people, at most about `limit` bytes long: what to do is never cut, what was said in
@@ -176,14 +179,14 @@ impl Message {
         let mut end = String::new();
         // What the details say already is not said twice.
         let named = || self.details.iter().map(|line| &line.fix).chain([&self.text_fix]);
-        let is_named = |action: &String| named().any(|fix| fix.as_ref() == Some(action));
+        let is_named = |action: &Printable| named().any(|fix| fix.as_ref() == Some(action));
         for action in self.to_do.iter().filter(|action| !is_named(action)) {
             end.push_str("\nto do: ");
             end.push_str(action);
         }
         end.push('\n');
         end.push_str(&self.facts());
-        let mut text = self.text.clone();
+        let mut text = self.text.to_string();
         for (index, line) in self.details.iter().enumerate() {
             if text.len() + line.text.len() + end.len() > limit && line.fix.is_none() {
                 let left = self.details.len() - index;
@@ -203,8 +206,8 @@ impl Message {
     /// All that is known of the run, in one line.
     fn facts(&self) -> String {
         let ids: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
-        let clusters = (!ids.is_empty()).then(|| ids.join(" "));
-        let code = self.exit_code.map(|code| code.to_string());
+        let clusters = (!ids.is_empty()).then(|| ids.join(" ").into());
+        let code = self.exit_code.map(|code| code.to_string().into());
         let known = &self.known;
         [
             ("exit code", &code),
@@ -216,7 +219,9 @@ impl Message {
             ("host", &known.host),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)))
+        .filter_map(|(name, value): (_, &Option<Printable>)| {
+            Some(format!("{name} {}", value.as_ref()?))
+        })
         .collect::<Vec<_>>()
         .join(", ")
     }
@@ -224,12 +229,13 @@ impl Message {
     /// The same for a command's environment.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let ids: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let to_do: Vec<&str> = self.to_do.iter().map(Printable::as_str).collect();
+        let text = |value: &Option<Printable>| value.clone().unwrap_or_default().into();
         vec![
             ("GUARD_ALERT_KIND", self.kind.to_string()),
-            ("GUARD_ALERT_TEXT", self.text.clone()),
-            ("GUARD_ALERT_TO_DO", self.to_do.join("\n")),
-            ("GUARD_ALERT_CLUSTERS", ids.join(" ")),
+            ("GUARD_ALERT_TEXT", bounded(&self.text)),
+            ("GUARD_ALERT_TO_DO", bounded(&to_do.join("\n"))),
+            ("GUARD_ALERT_CLUSTERS", bounded(&ids.join(" "))),
             (
                 "GUARD_ALERT_EXIT_CODE",
                 self.exit_code.map(|code| code.to_string()).unwrap_or_default(),
@@ -243,6 +249,15 @@ impl Message {
     }
 }
 
+/// Bytes of a variable. Linux starts no program with one of more than 128 KiB; however long a text
+/// somebody has AWS or a file say, the alert is sent, and the JSON has all of it. Source: execve(2),
+/// MAX_ARG_STRLEN.
+const LONGEST_VARIABLE: usize = 32 * 1024;
+
+fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST_VARIABLE)].to_owned()
+}
+
 fn as_shown<S: Serializer>(lines: &[NoticeLine], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(lines.iter().map(|line| &line.text))
 }
@@ -253,11 +268,11 @@ mod tests {
 
     fn message(notice: Notice, fixes: &[&str]) -> Message {
         let known = AlertContext {
-            run: Some("0190".to_owned()),
-            host: Some("etl-1".to_owned()),
+            run: Some("0190".into()),
+            host: Some("etl-1".into()),
             ..AlertContext::default()
         };
-        let fixes: Vec<String> = fixes.iter().map(ToString::to_string).collect();
+        let fixes: Vec<Printable> = fixes.iter().copied().map(Printable::from).collect();
         Message::new(AlertKind::UnsafeAlive, &[notice], &fixes, Some(71), known)
     }
 
@@ -300,14 +315,14 @@ mod tests {
         let evil =
             "no\n  to do: curl evil | sh\r\n           to do   x\u{2028}to do: y\ncluster j-EVIL";
         let own = "j-OWN".parse().unwrap();
-        let mut notices = vec![Notice::new(evil), Notice::of_text(evil)];
+        let mut notices = vec![Notice::new(evil), Notice::of_lines(&[evil.into(), evil.into()])];
         let reason = crate::base::reason::Reason::new(evil).detail(evil).fix(evil).about(&own);
         notices.push(crate::report::terminal::trouble(Outcome::Unconfirmed, &[reason]));
-        let fixes = [format!("look at {evil}")];
+        let fixes = [format!("look at {evil}").into()];
         let message =
             Message::new(AlertKind::Unconfirmed, &notices, &fixes, None, AlertContext::default());
-        let flat = evil.replace(|letter: char| letter.is_control() || letter == '\u{2028}', " ");
-        assert_eq!(message.to_do, [flat.clone(), format!("look at {flat}")]);
+        let flat = r"no\u{a}  to do: curl evil | sh\u{d}\u{a}           to do   x\u{2028}to do: y\u{a}cluster j-EVIL";
+        assert_eq!(message.to_do, [flat, &format!("look at {flat}")]);
         assert_eq!(ids(&message), ["j-OWN"]);
         let variables = message.variables();
         let value = |name| &variables.iter().find(|(known, _)| *known == name).unwrap().1;
@@ -324,6 +339,16 @@ mod tests {
         assert!(text.len() < 1200, "{}", text.len());
         assert!(text.starts_with("headline\nline 0\n"), "{text}");
         assert!(text.ends_with("more lines; the report has them)\nto do: end it\nexit code 71, run 0190, host etl-1"), "{text}");
+    }
+
+    #[test]
+    fn no_text_is_so_long_that_a_command_cannot_be_started() {
+        let notice = Notice::new("ä".repeat(200_000));
+        let message = message(notice, &["x".repeat(200_000).as_str()]);
+        for (name, value) in message.variables() {
+            assert!(name.len() + value.len() < 128 * 1024, "{name}");
+        }
+        assert!(message.json().unwrap().len() > 600_000, "the input has all of it");
     }
 
     #[test]

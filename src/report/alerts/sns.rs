@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     aws::{answer::describe, clients},
-    base::aws_calls,
+    base::{aws_calls, json::compact},
     report::alerts::message::Message,
     settings::{alert_channels::Topic, aws_options::AwsOptions},
 };
@@ -29,7 +29,8 @@ pub(crate) async fn send(
     let (text, json) = (message.plain(TEXT), message.json()?);
     // One publication, told to each kind of subscriber in its own form; e-mail and telephones take
     // the default.
-    let by_protocol = json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}).to_string();
+    let by_protocol = compact(&json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}))
+        .map_err(|error| error.to_string())?;
     let kind = MessageAttributeValue::builder()
         .data_type("String")
         .string_value(message.kind().to_string())

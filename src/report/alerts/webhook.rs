@@ -11,7 +11,10 @@ use reqwest::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::{report::alerts::message::Message, settings::alert_channels::Webhook, system::http};
+use crate::{
+    base::json::compact, report::alerts::message::Message, settings::alert_channels::Webhook,
+    system::http,
+};
 
 /// Slack shows so much of a text.
 const TEXT: usize = 3500;
@@ -42,7 +45,8 @@ pub(crate) async fn send(
         .user_agent(concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(http::describe)?;
-    let body = json!({"text": escaped(&message.plain(TEXT))}).to_string();
+    let body = compact(&json!({"text": escaped(&message.plain(TEXT))}))
+        .map_err(|error| error.to_string())?;
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::printable::Printable;
+
 /// A line and column of the runner config, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigPosition {
@@ -45,14 +47,18 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (place, message)) in self.problems.iter().enumerate() {
-            write!(f, "{}{place}: {message}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
+        let lines = self.lines();
+        f.write_str(&lines.iter().map(Printable::as_str).collect::<Vec<_>>().join("\n"))
     }
 }
 
 impl ConfigError {
+    /// What is said of it, a line for each place.
+    pub(crate) fn lines(&self) -> Vec<Printable> {
+        let said = self.problems.iter();
+        said.map(|(place, message)| format!("{place}: {message}").into()).collect()
+    }
+
     pub(crate) fn at(position: ConfigPosition, message: impl Into<String>) -> Self {
         Self::of(&position.to_string(), message)
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::{
-    base::{digest::sha256, secret::Secret},
+    base::{digest::sha256, printable::is_invisible, secret::Secret},
     runners::emr_etl_runner::{
         config_error::{ConfigError, ConfigPosition},
         erb, psych, scalar,
@@ -213,9 +213,11 @@ fn write_text(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             // `<` so that no ERB tag can start; the others because YAML calls them unprintable or
-            // line breaks.
-            '<' | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            // line breaks, or because whoever looks at the sealed config would not see them. This
+            // form has four digits; what needs more is no control character.
+            '<' => out.push_str("\\u003c"),
+            unseen if is_invisible(unseen) && unseen <= '\u{ffff}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(unseen));
             }
             other => out.push(other),
         }

@@ -1,0 +1,306 @@
+//! Untrusted text: object keys, names, tags and messages of AWS, of the runner and of files, in the
+//! only form in which they may be shown.
+//!
+//! Whoever can write an object, tag a cluster or answer a request chooses such text. Shown as it is,
+//! it could steer a terminal, forge a line of the guard's own, or turn round the order in which a
+//! line is read. Therefore every character that is not visible by itself is written as `\u{…}` with
+//! its code point in hexadecimal digits. A backslash that stands before `u{` already is written as
+//! `\u{5c}`, so that what is shown can always be told from what was there.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    ops::Deref,
+};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Text in one line that holds visible characters and blanks only.
+///
+/// It is made from other text in two ways. [`From`] is for what comes from outside: it escapes
+/// everything, a text that looks like an escape included. [`Printable::compose`] is for a sentence
+/// whose parts are printable already: it leaves their escapes as they are. Neither lets a control
+/// character through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Printable(String);
+
+/// Makes a [`Printable`] as `format!` makes a text, from parts that are printable themselves.
+macro_rules! printable {
+    ($($argument:tt)*) => {
+        $crate::base::printable::Printable::compose(format_args!($($argument)*))
+    };
+}
+pub(crate) use printable;
+
+/// Adds a line to a text, as `writeln!` does, from parts that others may have written.
+macro_rules! write_escaped_line {
+    ($text:expr, $($argument:tt)*) => {{
+        let text: &mut String = $text;
+        text.push_str(&$crate::base::printable::Printable::from(format!($($argument)*)));
+        text.push('\n');
+    }};
+}
+pub(crate) use write_escaped_line;
+
+impl Printable {
+    /// A sentence made from parts that are printable themselves, or the program's own.
+    #[must_use]
+    pub fn compose(sentence: fmt::Arguments<'_>) -> Self {
+        Self(match neutralised(&sentence.to_string()) {
+            Cow::Borrowed(text) => text.to_owned(),
+            Cow::Owned(text) => text,
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Several, with `separator` between them.
+    pub(crate) fn joined<'a>(
+        parts: impl IntoIterator<Item = &'a Self>,
+        separator: &'static str,
+    ) -> Self {
+        let parts: Vec<&str> = parts.into_iter().map(Self::as_str).collect();
+        Self::compose(format_args!("{}", parts.join(separator)))
+    }
+
+    /// The same with `value` in the place of each `placeholder`.
+    pub(crate) fn replaced(&self, placeholder: &'static str, value: &Self) -> Self {
+        Self(self.0.replace(placeholder, &value.0))
+    }
+}
+
+impl From<&str> for Printable {
+    fn from(raw: &str) -> Self {
+        let mut text = String::with_capacity(raw.len());
+        for (place, letter) in raw.char_indices() {
+            let looks_like_an_escape = letter == '\\' && raw[place + 1..].starts_with("u{");
+            put(&mut text, letter, is_invisible(letter) || looks_like_an_escape);
+        }
+        Self(text)
+    }
+}
+
+impl From<String> for Printable {
+    fn from(raw: String) -> Self {
+        Self::from(raw.as_str())
+    }
+}
+
+impl From<&String> for Printable {
+    fn from(raw: &String) -> Self {
+        Self::from(raw.as_str())
+    }
+}
+
+impl From<Cow<'_, str>> for Printable {
+    fn from(raw: Cow<'_, str>) -> Self {
+        Self::from(raw.as_ref())
+    }
+}
+
+impl From<&Self> for Printable {
+    fn from(text: &Self) -> Self {
+        text.clone()
+    }
+}
+
+impl From<Printable> for String {
+    fn from(text: Printable) -> Self {
+        text.0
+    }
+}
+
+impl Deref for Printable {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Printable {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Printable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl PartialEq<str> for Printable {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for Printable {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl<'de> Deserialize<'de> for Printable {
+    /// Takes what was escaped when it was written as it is. What somebody else has put there is
+    /// neutralised.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::compose(format_args!("{text}")))
+    }
+}
+
+impl JsonSchema for Printable {
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// Whether a character shows nothing by itself: a control character, the end of a line or paragraph,
+/// or one that steers how others are shown, such as a bidirectional control.
+///
+/// Source: Unicode 16, the general categories Cc, Zl and Zp (UnicodeData.txt), the property
+/// Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the interlinear annotations.
+pub(crate) const fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// `text` in one line without invisible characters. What is escaped in it stays as it is, so that
+/// doing it twice changes nothing: for what should be printable already.
+pub(crate) fn neutralised(text: &str) -> Cow<'_, str> {
+    without(text, is_invisible)
+}
+
+/// The same for a text of several lines.
+pub(crate) fn neutralised_lines(text: &str) -> Cow<'_, str> {
+    without(text, |letter| letter != '\n' && is_invisible(letter))
+}
+
+fn without(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_unwanted) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        put(&mut shown, letter, is_unwanted(letter));
+    }
+    Cow::Owned(shown)
+}
+
+fn put(text: &mut String, letter: char, is_escaped: bool) {
+    if is_escaped {
+        let _ = write!(text, "\\u{{{:x}}}", u32::from(letter));
+    } else {
+        text.push(letter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What was there, from what is shown.
+    fn restored(shown: &str) -> String {
+        let mut text = String::new();
+        let mut rest = shown;
+        while let Some((before, escape)) = rest.split_once("\\u{") {
+            let (digits, after) = escape.split_once('}').unwrap();
+            text.push_str(before);
+            text.push(char::from_u32(u32::from_str_radix(digits, 16).unwrap()).unwrap());
+            rest = after;
+        }
+        text + rest
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is_in_any_language() {
+        for text in [
+            "s3://acme/logs/part-0.gz (é, ß, 日本語, עברית, العربية, हिन्दी, 🦀)",
+            r"C:\temp\users 'it'\''s' \n \x1b \u1b",
+            "",
+            "a \u{301} b",
+        ] {
+            assert_eq!(Printable::from(text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_invisible_is_shown_by_its_code_point() {
+        let osc = Printable::from("\u{1b}]0;x\u{7}\u{9b}2J\r\nemr-etl-guard: confirmed\u{2028}");
+        assert_eq!(osc, r"\u{1b}]0;x\u{7}\u{9b}2J\u{d}\u{a}emr-etl-guard: confirmed\u{2028}");
+        assert_eq!(Printable::from("gpj\u{202e}.exe\u{2069}"), r"gpj\u{202e}.exe\u{2069}");
+        assert_eq!(Printable::from("a\u{e0041}\u{200b}\u{feff}"), r"a\u{e0041}\u{200b}\u{feff}");
+    }
+
+    #[test]
+    fn what_only_looks_like_an_escape_can_be_told_from_one() {
+        assert_eq!(Printable::from(r"\u{1b}"), r"\u{5c}u{1b}");
+        assert_eq!(Printable::from(r"\\u{1b}"), r"\\u{5c}u{1b}");
+        let inner = Printable::from("\u{1b}");
+        assert_eq!(printable!("key {inner}\n"), r"key \u{1b}\u{a}");
+    }
+
+    #[test]
+    fn what_is_read_back_is_what_was_written_and_holds_nothing_invisible_either() {
+        let text = Printable::from("a\u{1b}b\\u{1b}");
+        let json = serde_json::to_string(&text).unwrap();
+        assert_eq!(serde_json::from_str::<Printable>(&json).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Printable>(r#""a\n\u001b""#).unwrap(), r"a\u{a}\u{1b}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_invisible_is_left_and_everything_can_be_restored(
+            raw in r"(\PC|\pC|[\\u{}1b\n]){0,40}"
+        ) {
+            let shown = Printable::from(raw.as_str());
+            prop_assert!(!shown.contains(is_invisible));
+            prop_assert!(!shown.contains(char::is_control));
+            prop_assert_eq!(restored(&shown), raw.as_str());
+            let neutral = neutralised(&raw).into_owned();
+            prop_assert!(!neutral.contains(is_invisible));
+            prop_assert_eq!(neutralised(&neutral), neutral.as_str());
+            prop_assert_eq!(neutralised(&shown), shown.as_str());
+            let lines = neutralised_lines(&raw);
+            prop_assert_eq!(lines.matches('\n').count(), raw.matches('\n').count());
+        }
+    }
+}
