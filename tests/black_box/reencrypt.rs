@@ -647,8 +647,10 @@ pub(crate) fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
     let mut child = command(stage, &[&["s3://old", "--bucket", "old", "--apply"], words].concat())
         .spawn()
         .unwrap();
-    wait_until("eight parts were copied", || {
-        stage.sim.with_world(|world| world.uploads.iter().any(|upload| upload.parts.len() == 8))
+    // The others are under way by then, so that none is counted only after the kill.
+    wait_until("eight of twelve parts were copied", || {
+        asked(stage, "UploadPartCopy") == 12
+            && stage.sim.with_world(|world| world.uploads.iter().any(|it| it.parts.len() == 8))
     });
     child.kill().unwrap();
     child.wait().unwrap();
