@@ -141,7 +141,7 @@ async fn live(
 ) -> Result<Outcome, GuardError> {
     let mut scan = LiveScan::open(inputs, state_dir)?;
     if let Some(began) = scan.resumed_from() {
-        report.say(&format!("going on with the audit that began at {}", text::shown(began)));
+        report.say(format!("going on with the audit that began at {}", text::shown(began)));
     }
     match scan.run(caught).await? {
         ScanEnd::Stopped { signal, can_resume } => {
@@ -205,7 +205,7 @@ fn finish(
         .transpose()
         .map_err(|error| AuditError::Offenders(error.to_string()))?;
     report.show(&audited.table());
-    report.say(&audited.source_line());
+    report.say(audited.source_line());
     let listed = list
         .as_deref()
         .map_or_else(String::new, |list| format!("; they are listed in {}", list.display()));

@@ -189,7 +189,7 @@ async fn survey_and_repair(
         work.say_refusals(&books.side_effects);
         let to_do = books.survey.to_do();
         say_open_uploads(&books, report);
-        report.say(&dry_run(to_do, books.survey.unseen()));
+        report.say(dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
     };

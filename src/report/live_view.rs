@@ -107,7 +107,7 @@ fn run(what: &str, phase: &Mutex<Phase>, stopped: &mpsc::Receiver<()>) {
     loop {
         let rows =
             rows(what, began.elapsed(), &phase.lock().unwrap_or_else(PoisonError::into_inner));
-        screen::show(rows);
+        screen::show(&rows);
         match stopped.recv_timeout(PACE) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

@@ -180,7 +180,7 @@ impl Report {
                     finding.excepted.as_deref().unwrap_or_default()
                 ));
             }
-            self.say(&format!(
+            self.say(format!(
                 "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
                 count(Status::Passed),
                 count(Status::NotApplicable),
@@ -253,7 +253,7 @@ impl Report {
         if confirmation.reasons.is_empty() {
             self.confirmed(watched);
             if let OutputCheck::Leave(why) = objects {
-                self.say(&format!("what this run wrote was not looked at: {why}"));
+                self.say(format!("what this run wrote was not looked at: {why}"));
             } else if !written.is_empty() {
                 self.confirmed_objects(written, watched.enforces_objects());
             }
@@ -271,7 +271,7 @@ impl Report {
 
     /// What checks refute that the settings lower to advice.
     pub(crate) fn warn_of_advice(&self, refuted: &[Printable]) {
-        refuted.iter().for_each(|what| self.warning(&printable!("NOT ENFORCED: {what}")));
+        refuted.iter().for_each(|what| self.warning(printable!("NOT ENFORCED: {what}")));
     }
 
     /// What a run's clusters were and came to, where all is confirmed.
@@ -301,7 +301,7 @@ impl Report {
     /// How much of what a run wrote was looked at, where nothing of it is known to be otherwise than
     /// required; or, where that is not enforced, whatever they are.
     pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey], is_enforced: bool) {
-        self.say(&terminal::written(written, is_enforced));
+        self.say(terminal::written(written, is_enforced));
     }
 
     /// A text for people, on standard output.
@@ -369,8 +369,8 @@ impl Report {
             "not everything is done"
         };
         self.timeline.note(headline);
-        let lines: String = lines.iter().map(|line| format!("  {}\n", neutralised(line))).collect();
-        err(&format!("emr-etl-guard: {headline}\n{lines}"));
+        let lines: Vec<_> = lines.iter().map(|line| neutralised(line)).collect();
+        err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
     }
 
     /// Writes the record in every form that was asked for; `parcel` is the document that it is,

@@ -105,7 +105,7 @@ pub(crate) fn is_taken() -> bool {
 }
 
 /// Shows `rows`, in the place of those before.
-pub(crate) fn show(rows: Vec<String>) {
+pub(crate) fn show(rows: &[String]) {
     if let Some(screen) = screen().as_mut() {
         // A row is one line, and nothing in it moves the cursor.
         screen.rows = rows.iter().map(|row| neutralised(row).into_owned()).collect();

@@ -279,7 +279,7 @@ impl AttachContext<'_> {
     ) -> Result<Outcome, GuardError> {
         let Self { aws, settings, report, evidence, clusters } = *self;
         report.findings(&standing.findings, &standing.residual_risks, false);
-        report.say(&format!(
+        report.say(format!(
             "watching {}",
             clusters.iter().map(|cluster| cluster.id.as_str()).collect::<Vec<_>>().join(", ")
         ));

@@ -273,9 +273,9 @@ impl<'a> Run<'a> {
             .filter(|change| change.replaced() && !change.key.ends_with(RUN_TAG))
         {
             let before = change.before.as_deref().unwrap_or("(missing)");
-            report.say(&format!("sealed {}: {before} -> {}", change.key, change.after));
+            report.say(format!("sealed {}: {before} -> {}", change.key, change.after));
         }
-        report.say(&format!("launching (run {})", self.id));
+        report.say(format!("launching (run {})", self.id));
     }
 
     pub(crate) fn watch_plan(

@@ -264,14 +264,14 @@ impl<'a> LineSession<'a> {
         let shown =
             report.findings(&pre_flight.findings, &pre_flight.residual_risks, check.is_some());
         for exception in idle {
-            report.say(&format!(
+            report.say(format!(
                 "the exception for {} {} excused nothing; remove it from the settings",
                 exception.check, exception.subject
             ));
         }
         let lowered = names(&catalogue::not_enforced(&settings.policy));
         if !lowered.is_empty() {
-            report.say(&format!(
+            report.say(format!(
                 "a run is not enforced: the settings lower {} to advice",
                 lowered.join(", ")
             ));
@@ -514,7 +514,7 @@ async fn resume(
         outcome = resume::close_unfinished(state, settings, config, report) => outcome,
         signal = stop_signal(caught) => {
             for run in state.unfinished()? {
-                report.tell(&run.what_stays_open());
+                report.tell(run.what_stays_open());
             }
             Err(GuardError::Stopped(signal))
         }

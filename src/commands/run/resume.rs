@@ -56,7 +56,7 @@ pub(crate) async fn close_unfinished(
 ) -> Result<Option<Outcome>, GuardError> {
     let mut worst: Option<Outcome> = None;
     for run in state.unfinished()? {
-        report.say(&format!("run {} was left open; closing it", run.prepared.run));
+        report.say(format!("run {} was left open; closing it", run.prepared.run));
         let outcome = close(state, &run, settings, config, report).await?;
         worst = worst.into_iter().chain(outcome).max_by_key(|outcome| severity(*outcome));
     }
@@ -72,14 +72,8 @@ fn severity(outcome: Outcome) -> u8 {
     }
 }
 
-async fn close(
-    state: &StateDir,
-    run: &UnfinishedRun,
-    settings: &Settings,
-    config: Option<&RunnerConfig>,
-    report: &Report,
-) -> Result<Option<Outcome>, GuardError> {
-    let id = &run.prepared.run;
+/// Has alerts name the run that is closed.
+fn know(report: &Report, run: &UnfinishedRun) {
     report.know(|known| {
         let of = &run.prepared;
         (known.run, known.account, known.region) = (
@@ -88,11 +82,22 @@ async fn close(
             Some((&of.region).into()),
         );
     });
+}
+
+async fn close(
+    state: &StateDir,
+    run: &UnfinishedRun,
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+) -> Result<Option<Outcome>, GuardError> {
+    let id = &run.prepared.run;
+    know(report, run);
     // A runner that lives could still launch something.
     match orphaned_processes::end(id) {
         Ok(0) => {}
         Ok(several) => {
-            report.say(&format!("run {id}: ended {several} processes that it had left behind"));
+            report.say(format!("run {id}: ended {several} processes that it had left behind"));
         }
         Err(error) => {
             report.trouble(
@@ -192,7 +197,7 @@ async fn close(
     report.warn_of_advice(&watched.refuted_advice(&closing.findings));
     if closing.is_closed {
         run.close();
-        report.say(&format!("run {id} is closed"));
+        report.say(format!("run {id} is closed"));
     }
     let told = ResumeReport { run, started, chain: &chain, aws: &aws, evidence: &evidence };
     let troubles = told.document(state, settings, &watched, &closing, report).await?;
@@ -287,7 +292,7 @@ async fn verify_output(
 ) -> Result<ClosedRun, GuardError> {
     let id = &run.prepared.run;
     if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
-        report.say(&format!(
+        report.say(format!(
             "run {id}: what it writes is not looked at, because its cluster {cluster} goes on"
         ));
         return Ok(ClosedRun {
@@ -326,7 +331,7 @@ async fn verify_output(
     let reasons = confirmation
         .reasons
         .into_iter()
-        .map(|reason| reason.within(&format!("run {id}, which was left open")))
+        .map(|reason| reason.within(format!("run {id}, which was left open")))
         .collect();
     Ok(ClosedRun { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
@@ -364,7 +369,7 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         // One judgement for live and resumed runs: passed means seen.
         let reasons = confirm::doubts(watched);
         let outcome = (!reasons.is_empty()).then_some(Outcome::Unconfirmed);
-        let within = |reason: Reason| reason.within(&format!("run {id}, which was left open"));
+        let within = |reason: Reason| reason.within(format!("run {id}, which was left open"));
         return (outcome, reasons.into_iter().map(within).collect());
     }
     let trouble = watched
