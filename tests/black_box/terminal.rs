@@ -9,7 +9,10 @@ use std::{
         unix::process::CommandExt as _,
     },
     process::{Child, Command},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use emr_simulator::{ClockMode, Command as Set, SetClock, Timings};
@@ -29,10 +32,17 @@ use crate::support::{
 pub(crate) struct Terminal {
     keyboard: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// Where the program writes to.
+    screen: File,
+    /// How many marks were read of it: what was written before them is in `shown`.
+    marks: Arc<AtomicUsize>,
     /// The terminal's device.
     pub(crate) device: std::path::PathBuf,
     pub(crate) child: Child,
 }
+
+/// Nothing shows it, and no program of the tests writes it.
+const MARK: u8 = 0;
 
 impl Terminal {
     /// Starts `command`, as it would run on `stage`, as the leader of a new session that this
@@ -61,18 +71,24 @@ impl Terminal {
         let child =
             leader.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
         let (shown, keyboard) = (Arc::new(Mutex::new(Vec::new())), File::from(pair.master));
-        let (mut screen, to) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
+        let (mut output, to) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
         let slave: OwnedFd = pair.slave;
+        let screen = File::from(slave.try_clone().unwrap());
+        let marks = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&marks);
         std::thread::spawn(move || {
             // Open until the program has ended and all was read, or what was written last could be
             // lost.
             let _slave = slave;
             let mut chunk = [0; 4096];
-            while let Ok(read @ 1..) = screen.read(&mut chunk) {
-                to.lock().unwrap().extend_from_slice(&chunk[..read]);
+            while let Ok(read @ 1..) = output.read(&mut chunk) {
+                let text = chunk[..read].iter().copied().filter(|byte| *byte != MARK);
+                to.lock().unwrap().extend(text);
+                let marks = chunk[..read].iter().filter(|byte| **byte == MARK).count();
+                seen.fetch_add(marks, Ordering::Release);
             }
         });
-        Self { keyboard, shown, device, child }
+        Self { keyboard, shown, screen, marks, device, child }
     }
 
     pub(crate) fn press(&mut self, keys: &str) {
@@ -89,6 +105,7 @@ impl Terminal {
         wait_until(&format!("the terminal shows `{text}`"), shows);
     }
 
+    /// Waits until the program has ended, and what it wrote is in `shown`.
     #[track_caller]
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let mut status = None;
@@ -96,6 +113,9 @@ impl Terminal {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        let before = self.marks.load(Ordering::Acquire);
+        self.screen.write_all(&[MARK]).unwrap();
+        wait_until("all was read", || self.marks.load(Ordering::Acquire) > before);
         status.and_then(|status| status.code())
     }
 }
