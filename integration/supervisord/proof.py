@@ -16,8 +16,8 @@ sys.path.insert(0, str(HERE.parent))
 from stage import Cases, Stage, expect  # noqa: E402
 
 NAME = "emr-etl-guard"
-# The same command with nothing else said. Its own startsecs would take the stage's quick refusals for failed starts; a real one, after the look at AWS, takes longer.
-DEFAULTS = "[program:defaults]\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nautostart=false\nstartsecs=0\n"
+# The same command, as the same user, with nothing else said. Its own startsecs would take the stage's quick refusals for failed starts; a real one, after the look at AWS, takes longer.
+DEFAULTS = "[program:defaults]\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n"
 
 
 class Supervisord:
