@@ -82,9 +82,10 @@ impl Terminal {
             let _slave = slave;
             let mut chunk = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut chunk) {
-                let text = chunk[..read].iter().copied().filter(|byte| *byte != MARK);
-                to.lock().unwrap().extend(text);
-                let marks = chunk[..read].iter().filter(|byte| **byte == MARK).count();
+                let text: Vec<u8> =
+                    chunk[..read].iter().copied().filter(|byte| *byte != MARK).collect();
+                to.lock().unwrap().extend_from_slice(&text);
+                let marks = read - text.len();
                 seen.fetch_add(marks, Ordering::Release);
             }
         });
