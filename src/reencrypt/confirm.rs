@@ -118,16 +118,16 @@ async fn of_manifest(
             Ok(place) => {
                 places.insert(place);
             }
-            Err(outside) => return Ok(outside_places(outside, &object.to_string(), target)),
+            Err(outside) => return Ok(outside_places(outside, &object, target)),
         }
     }
     Ok(JobExtent::Within(places))
 }
 
-fn outside_places(outside: OutsidePlaces, what: &str, target: Option<&str>) -> JobExtent {
+fn outside_places(outside: OutsidePlaces, what: &ObjectId, target: Option<&str>) -> JobExtent {
     let target = target.unwrap_or_default();
     JobExtent::Outside(match outside {
-        OutsidePlaces::Source => what.to_owned(),
+        OutsidePlaces::Source => what.to_string(),
         OutsidePlaces::Target => format!("a copy of {what} to s3://{}/", shown(target)),
     })
 }
@@ -154,12 +154,14 @@ fn of_filter(
     let prefixes = if named.is_empty() { vec![String::new()] } else { named };
     let mut places = BTreeSet::new();
     for prefix in prefixes {
-        let what = format!("s3://{bucket}/{prefix}");
         match JobRules::default().place(scope.place_names(), bucket, &prefix, target) {
             Ok(place) => {
                 places.insert(place);
             }
-            Err(outside) => return outside_places(outside, &what, target),
+            Err(outside) => {
+                let what = ObjectId { bucket: bucket.to_owned(), key: prefix, version: None };
+                return outside_places(outside, &what, target);
+            }
         }
     }
     JobExtent::Within(places)

@@ -33,12 +33,27 @@ impl ObjectId {
 
 impl std::fmt::Display for ObjectId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, shown(&self.key))?;
-        self.version.as_ref().map_or(Ok(()), |version| write!(f, " (version {version})"))
+        write!(f, "s3://{}/{}", shown(&self.bucket), shown(&self.key))?;
+        let version = self.version.as_deref().map(shown);
+        version.map_or(Ok(()), |version| write!(f, " (version {version})"))
     }
 }
 
 /// A key, or another text of S3's, as people may read it.
 pub(crate) fn shown(key: &str) -> Printable {
     key.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_an_address_steers_a_terminal_or_looks_like_an_escape() {
+        let hostile = |text: &str| format!("{text}\n\u{1b}[2J\\u{{41}}");
+        let object =
+            ObjectId { bucket: hostile("b"), key: hostile("ü/k"), version: Some(hostile("v")) };
+        let told = r"\u{a}\u{1b}[2J\u{5c}u{41}";
+        assert_eq!(object.to_string(), format!("s3://b{told}/ü/k{told} (version v{told})"));
+    }
 }
