@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use emr_simulator::{
-    Command as Set, Fault, FaultKind, Hook, PutBucket, PutObject, Sse, UpdateCluster,
-};
+use emr_simulator::{Command as Set, Fault, FaultKind, Hook, PutBucket, UpdateCluster};
 use serde_json::{Value, json};
 
 use crate::{
     alerts::to_command,
     receiver::{Answer, Receiver},
     reencrypt,
+    reencrypt_trust::put,
     support::{Played, Stage, hermetic_command, programs},
 };
 
@@ -237,16 +236,6 @@ fn the_keys_of_what_was_written() {
         assert!(!alert["to_do"].to_string().contains("curl"), "{alert:#}");
         assert!(!alert["clusters"].to_string().contains("EVIL"), "{alert:#}");
     }
-}
-
-fn put(stage: &Stage, bucket: &str, key: &str) {
-    stage.set(Set::PutObject(PutObject {
-        bucket: bucket.to_owned(),
-        key: key.to_owned(),
-        body: Some("x".to_owned()),
-        sse: Some(Sse::None),
-        ..PutObject::default()
-    }));
 }
 
 fn words(stage: &Stage, words: &[&str]) -> Played {

@@ -14,7 +14,8 @@ use crate::{
     support::Stage,
 };
 
-fn put(stage: &Stage, bucket: &str, key: &str) {
+/// Puts an unencrypted object there.
+pub(crate) fn put(stage: &Stage, bucket: &str, key: &str) {
     stage.set(Set::PutObject(PutObject {
         bucket: bucket.to_owned(),
         key: key.to_owned(),

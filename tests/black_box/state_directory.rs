@@ -504,6 +504,16 @@ fn as_container_user(stage: &Stage, mut command: Command) -> Command {
     command
 }
 
+/// A run as the user of the container, whose state directory is mounted with this owner, group and
+/// mode.
+fn played_on_volume(stage: &Stage, (owner, group, bits): (u32, u32, u32)) -> Played {
+    let command = as_container_user(stage, stage.command("run"));
+    let folder = stage.path("state");
+    chown(&folder, Some(owner), Some(group)).unwrap();
+    mode(&folder, bits);
+    stage.play(command)
+}
+
 #[test]
 fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
     if !is_root() {
@@ -520,22 +530,14 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         let stage = Stage::acme();
         let folder = stage.path("state");
         fs::create_dir(&folder).unwrap();
-        let command = stage.command("run");
-        let command = as_container_user(&stage, command);
-        chown(&folder, Some(owner), Some(group)).unwrap();
-        mode(&folder, bits);
-        let played = stage.play(command);
+        let played = played_on_volume(&stage, (owner, group, bits));
         assert_eq!(played.code, Some(0), "{why}\n{}", played.transcript());
         // A later mount gives the group every file, and lets it write.
         for file in ["lock", "chain.json"] {
             mode(&folder.join(file), 0o660);
         }
         mode(&folder.join("runs"), 0o2770);
-        let command = stage.command("run");
-        let command = as_container_user(&stage, command);
-        chown(&folder, Some(owner), Some(group)).unwrap();
-        mode(&folder, bits);
-        let played = stage.play(command);
+        let played = played_on_volume(&stage, (owner, group, bits));
         expect_good(&played, &format!("{why}, mounted again"));
     }
     for (owner, group, bits, what) in [
@@ -548,11 +550,7 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         let stage = Stage::acme();
         let folder = stage.path("state");
         fs::create_dir(&folder).unwrap();
-        let command = stage.command("run");
-        let command = as_container_user(&stage, command);
-        chown(&folder, Some(owner), Some(group)).unwrap();
-        mode(&folder, bits);
-        let played = stage.play(command);
+        let played = played_on_volume(&stage, (owner, group, bits));
         played.expect_code(69);
         assert!(played.stderr.contains(what), "`{what}` is missing:\n{}", played.stderr);
         assert!(!played.runner_started());

@@ -66,6 +66,21 @@ pub struct Version {
 }
 
 impl Version {
+    /// What another writer wrote, nothing wrong with it.
+    fn written(serial: u64, content: u32, snapshot: Snapshot) -> Self {
+        Self {
+            serial,
+            marker: false,
+            content,
+            snapshot,
+            author: Author::Other,
+            source: None,
+            defect: Defect::default(),
+            touched: false,
+            equal: false,
+        }
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -246,17 +261,7 @@ impl Bucket {
         snapshot.version = self.next_id(serial);
         snapshot.modified = self.now;
         snapshot.etag = etag(serial, content, &snapshot, snapshot.size >= LARGE, 2);
-        let version = Version {
-            serial,
-            marker: false,
-            content,
-            snapshot,
-            author: Author::Other,
-            source: None,
-            defect: Defect::default(),
-            touched: false,
-            equal: false,
-        };
+        let version = Version::written(serial, content, snapshot);
         self.put_on_top(key, version);
         serial
     }
@@ -270,17 +275,7 @@ impl Bucket {
         let serial = self.stamp();
         let snapshot =
             Snapshot { version: self.next_id(serial), modified: self.now, ..template(0, None) };
-        let version = Version {
-            serial,
-            marker: true,
-            content: 0,
-            snapshot,
-            author: Author::Other,
-            source: None,
-            defect: Defect::default(),
-            touched: false,
-            equal: false,
-        };
+        let version = Version { marker: true, ..Version::written(serial, 0, snapshot) };
         self.put_on_top(key, version);
     }
 
@@ -334,17 +329,7 @@ impl Bucket {
         snapshot.key = self.kms.then(|| KEY.to_owned());
         snapshot.etag = etag(serial, source.content, &snapshot, false, 0);
         // For the program it is what a writer wrote.
-        let mut made = Version {
-            serial,
-            marker: false,
-            content: source.content,
-            snapshot,
-            author: Author::Other,
-            source: None,
-            defect: Defect::default(),
-            touched: false,
-            equal: false,
-        };
+        let mut made = Version::written(serial, source.content, snapshot);
         let under = self.keys[key].first().cloned();
         let Defect { mut lost, exposed } = self.defect(under.as_ref(), &made);
         made.equal = lost.is_empty();
@@ -446,17 +431,7 @@ impl Bucket {
         self.uploads.remove(index);
         let mut snapshot = (*begun.before).clone();
         restate(&mut snapshot, &begun);
-        let source = Version {
-            serial: source,
-            content,
-            marker: false,
-            snapshot: snapshot.clone(),
-            author: Author::Other,
-            source: None,
-            defect: Defect::default(),
-            touched: false,
-            equal: false,
-        };
+        let source = Version::written(source, content, snapshot.clone());
         let broken = self.make(key, snapshot, &source, by, 7, overwrites);
         (Copied::Made(self.serial), broken)
     }
@@ -479,15 +454,9 @@ impl Bucket {
         snapshot.key = self.kms.then(|| KEY.to_owned());
         snapshot.etag = etag(serial, source.content, &snapshot, parts > 0, parts);
         let mut version = Version {
-            serial,
-            marker: false,
-            content: source.content,
-            snapshot,
             author: Author::Guard(by),
             source: Some(source.serial),
-            defect: Defect::default(),
-            touched: false,
-            equal: false,
+            ..Version::written(serial, source.content, snapshot)
         };
         let tells = parts == 0 && self.versioning != Versioning::Unversioned;
         self.copied = tells.then(|| source.id().to_owned());
