@@ -1,6 +1,8 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while
 //! it lives and at its end.
 
+use std::collections::BTreeSet;
+
 use crate::{
     base::{aws_calls, lookup::Lookup, text::shown},
     checks::{
@@ -148,9 +150,13 @@ pub(crate) fn judge(
         findings.push(SUBNET.on(subject, subnet.clone()).by(
             &look.cluster,
             "no such cluster",
-            |subject, cluster| {
-                let seen = cluster.subnet.clone().unwrap_or_else(|| "none".to_owned());
-                subject.decided(&seen == subnet, seen)
+            |subject, cluster| match seen_subnet(cluster) {
+                SeenSubnet::Is(seen) => subject.decided(seen == Some(subnet), seen.unwrap_or("none")),
+                SeenSubnet::OneOf(requested) if !requested.contains(subnet) => subject
+                    .failed(format!("one of {}", joined(requested))),
+                SeenSubnet::OneOf(_) | SeenSubnet::NotThere => {
+                    subject.not_there("EMR does not show a subnet yet")
+                }
             },
         ));
     }
@@ -228,6 +234,33 @@ fn different_content(
     }
 }
 
+/// What EMR shows of a cluster's subnet.
+enum SeenSubnet<'a> {
+    /// This one, or surely none.
+    Is(Option<&'a str>),
+    /// Which of these it is does not show yet.
+    OneOf(&'a BTreeSet<String>),
+    /// Nothing yet, or nothing any more.
+    NotThere,
+}
+
+/// The subnet of a cluster. While it starts, and where it never got further, EMR need not show one;
+/// where only one was asked for, it is that.
+fn seen_subnet(cluster: &ClusterFacts) -> SeenSubnet<'_> {
+    let requested = &cluster.requested_subnets;
+    match (&cluster.subnet, requested.first()) {
+        (Some(subnet), _) => SeenSubnet::Is(Some(subnet)),
+        (None, Some(only)) if requested.len() == 1 => SeenSubnet::Is(Some(only)),
+        (None, Some(_)) => SeenSubnet::OneOf(requested),
+        (None, None) if cluster.has_started() => SeenSubnet::Is(None),
+        (None, None) => SeenSubnet::NotThere,
+    }
+}
+
+fn joined(all: &BTreeSet<String>) -> String {
+    all.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// How a cluster that the runner would adopt differs from what a new one would be; `None` when it
 /// does not.
 pub(super) fn difference_before_launch(
@@ -253,18 +286,28 @@ pub(super) fn difference_before_launch(
     {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
-    if let Some(subnet) =
-        verified.subnet.as_ref().filter(|subnet| cluster.subnet.as_ref() != Some(*subnet))
-    {
-        return Some(format!(
-            "subnet {}, and not {subnet}",
-            cluster.subnet.as_deref().unwrap_or("none")
-        ));
+    if let Some(subnet) = &verified.subnet {
+        match seen_subnet(cluster) {
+            SeenSubnet::Is(seen) if seen == Some(subnet) => {}
+            SeenSubnet::Is(seen) => {
+                return Some(format!("subnet {}, and not {subnet}", seen.unwrap_or("none")));
+            }
+            SeenSubnet::OneOf(requested) if !requested.contains(subnet) => {
+                return Some(format!("one of the subnets {}, and not {subnet}", joined(requested)));
+            }
+            SeenSubnet::OneOf(_) | SeenSubnet::NotThere => {}
+        }
     }
     if let Some(image) = &cluster.custom_ami {
         return Some(format!("the machine image {image}"));
     }
     verified.asked.as_ref().and_then(|asked| built::different_roles(cluster, asked))
+}
+
+/// Whether EMR does not show yet if a cluster is in the subnet that it should be in.
+pub(super) fn awaits_subnet(cluster: &ClusterFacts, verified: &VerifiedConfiguration) -> bool {
+    verified.subnet.is_some()
+        && matches!(seen_subnet(cluster), SeenSubnet::OneOf(_) | SeenSubnet::NotThere)
 }
 
 /// Whether a cluster was requested as the run would have requested it: its release and roles. Where
@@ -395,6 +438,7 @@ pub(super) mod tests {
             status: ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH },
             release: None,
             subnet: None,
+            requested_subnets: std::collections::BTreeSet::default(),
             security_configuration: None,
             tags: BTreeMap::new(),
             termination_protected: false,

@@ -104,10 +104,12 @@ fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     else {
         return subject.waiting_for(&security_configuration::EXISTS);
     };
-    match clusters::difference_before_launch(
-        cluster,
-        &VerifiedConfiguration::of(verified, case.cluster, case.facts),
-    ) {
+    let verified_for = VerifiedConfiguration::of(verified, case.cluster, case.facts);
+    match clusters::difference_before_launch(cluster, &verified_for) {
+        None if clusters::awaits_subnet(cluster, &verified_for) => subject.unknown(
+            format!("{}, and EMR does not show its subnet yet", cluster.status.state),
+            "launch again once the cluster runs",
+        ),
         None => {
             let protected =
                 if cluster.termination_protected { ", protected from termination" } else { "" };

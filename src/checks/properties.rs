@@ -302,6 +302,7 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         status: ClusterStatus { state: ClusterState::Waiting, reason: None, created: now },
         release: Some(config.release.value.to_string()),
         subnet: config.subnet.as_ref().map(|subnet| subnet.value.clone()),
+        requested_subnets: BTreeSet::new(),
         security_configuration: Some("sc".to_owned()),
         tags: BTreeMap::new(),
         termination_protected: false,

@@ -346,8 +346,11 @@ pub struct ClusterFacts {
     pub status: ClusterStatus,
     /// `emr-…`.
     pub release: Option<String>,
-    /// The subnet.
+    /// The subnet; it can be absent while the cluster starts.
     pub subnet: Option<String>,
+    /// The subnets that were asked for, of which EMR chooses one.
+    #[serde(skip)]
+    pub requested_subnets: BTreeSet<String>,
     /// The security configuration's name, which is all that EMR says about it.
     pub security_configuration: Option<String>,
     /// Its tags.
@@ -366,6 +369,14 @@ pub struct ClusterFacts {
     pub was_ready: bool,
     /// A machine image of somebody's own.
     pub custom_ami: Option<String>,
+}
+
+impl ClusterFacts {
+    /// Whether it surely got so far that it had instances.
+    pub(crate) fn has_started(&self) -> bool {
+        use ClusterState::{Bootstrapping, Running, Waiting};
+        self.was_ready || matches!(self.status.state, Bootstrapping | Running | Waiting)
+    }
 }
 
 /// A property of a cluster's or an instance group's `Configurations`.
@@ -523,7 +534,14 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
         status: status(cluster.status.as_ref())?,
         name: cluster.name?,
         release: cluster.release_label,
-        subnet: attributes.as_ref().and_then(|attributes| attributes.ec2_subnet_id.clone()),
+        subnet: attributes
+            .as_ref()
+            .and_then(|attributes| attributes.ec2_subnet_id.clone())
+            .filter(|subnet| !subnet.is_empty()),
+        requested_subnets: attributes
+            .iter()
+            .flat_map(|attributes| attributes.requested_ec2_subnet_ids().iter().cloned())
+            .collect(),
         security_configuration: cluster.security_configuration.filter(|name| !name.is_empty()),
         tags: cluster
             .tags

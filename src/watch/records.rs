@@ -511,6 +511,7 @@ mod tests {
                 status: ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH },
                 release: None,
                 subnet: None,
+                requested_subnets: std::collections::BTreeSet::default(),
                 security_configuration: None,
                 tags: std::collections::BTreeMap::default(),
                 termination_protected: false,

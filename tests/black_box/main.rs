@@ -52,6 +52,7 @@ mod runner_process;
 mod search;
 mod secrets;
 mod settings;
+mod shown_by_aws;
 mod signals;
 mod state_directory;
 mod streams;

@@ -110,9 +110,12 @@ impl Emr<'_> {
         let found = self.world.security_configuration(self.account, self.region, name).ok_or_else(
             || invalid(format!("Security configuration with name '{name}' does not exist.")),
         )?;
+        // EMR promises no order of keys: once a cluster lives by it, it is another one.
+        let used = self.mine().any(|it| it.security_configuration.as_deref() == Some(name));
+        let text = if used { reordered(&found.content) } else { found.content.clone() };
         Ok(json!({
             "Name": found.name,
-            "SecurityConfiguration": found.content,
+            "SecurityConfiguration": text,
             "CreationDateTime": epoch_seconds(found.created),
         }))
     }
@@ -391,7 +394,7 @@ impl Emr<'_> {
                         "StateChangeReason": {"Message": ""},
                         "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
                     },
-                    "Configurations": group.configurations,
+                    "Configurations": shown_configurations(&group.configurations, &cluster.fate.masked),
                     "ConfigurationsVersion": 0,
                     "LastSuccessfullyAppliedConfigurations": [],
                     "LastSuccessfullyAppliedConfigurationsVersion": 0,
@@ -541,9 +544,11 @@ fn status(cluster: &Cluster) -> Value {
 fn description(world: &World, cluster: &Cluster) -> Value {
     let asked = &cluster.request;
     let instances = &asked["Instances"];
-    let subnet = text(instances, "Ec2SubnetId");
-    let zone =
-        world.subnets.iter().find(|it| Some(it.id.as_str()) == subnet).map_or('a', |it| it.zone);
+    let mut requested: Vec<String> = text(instances, "Ec2SubnetId").map(str::to_owned).into_iter().collect();
+    requested.extend(strings(&instances["Ec2SubnetIds"]));
+    // Which one it is shows once there are instances.
+    let subnet = requested.first().filter(|_| cluster.state != ClusterState::Starting);
+    let zone = world.subnets.iter().find(|it| Some(&it.id) == subnet).map_or('a', |it| it.zone);
     let applications: Vec<Value> = asked["Applications"]
         .as_array()
         .into_iter()
@@ -556,8 +561,8 @@ fn description(world: &World, cluster: &Cluster) -> Value {
     let attributes = without_nulls(json!({
         "Ec2KeyName": instances.get("Ec2KeyName"),
         "Ec2SubnetId": subnet,
-        "RequestedEc2SubnetIds": subnet.map(|it| vec![it]).unwrap_or_default(),
-        "Ec2AvailabilityZone": format!("{}{zone}", cluster.region),
+        "RequestedEc2SubnetIds": requested,
+        "Ec2AvailabilityZone": subnet.map(|_| format!("{}{zone}", cluster.region)),
         "RequestedEc2AvailabilityZones": [],
         "IamInstanceProfile": asked.get("JobFlowRole"),
         "EmrManagedMasterSecurityGroup": instances.get("EmrManagedMasterSecurityGroup"),
@@ -585,7 +590,7 @@ fn description(world: &World, cluster: &Cluster) -> Value {
         "ServiceRole": asked.get("ServiceRole"),
         "NormalizedInstanceHours": 0,
         "MasterPublicDnsName": master.map(|it| private_name(cluster, it)),
-        "Configurations": cluster.configurations,
+        "Configurations": shown_configurations(&cluster.configurations, &cluster.fate.masked),
         "SecurityConfiguration": cluster.security_configuration,
         "AutoScalingRole": asked.get("AutoScalingRole"),
         "ScaleDownBehavior": asked.get("ScaleDownBehavior"),
@@ -596,6 +601,43 @@ fn description(world: &World, cluster: &Cluster) -> Value {
         "StepConcurrencyLevel": asked.get("StepConcurrencyLevel").cloned().unwrap_or_else(|| json!(1)),
         "PlacementGroups": [],
     }))
+}
+
+/// Configurations as EMR shows them: in an order of its own, without the annotation of secrets, and
+/// with asterisks for the values of the properties that are `masked`.
+fn shown_configurations(configurations: &Value, masked: &[String]) -> Value {
+    let of_one = |one: &Value| {
+        let properties = one["Properties"].as_object().into_iter().flatten();
+        let properties: Map<String, Value> = properties
+            .map(|(name, value)| {
+                let name = name.strip_prefix("EMR.secret@").unwrap_or(name);
+                let is_masked = masked.iter().any(|it| it == name);
+                (name.to_owned(), if is_masked { "********".into() } else { value.clone() })
+            })
+            .rev()
+            .collect();
+        json!({
+            "Classification": one["Classification"],
+            "Properties": properties,
+            "Configurations": shown_configurations(&one["Configurations"], masked),
+        })
+    };
+    configurations.as_array().into_iter().flatten().rev().map(of_one).collect()
+}
+
+/// The same JSON with the keys of each object in the opposite order; what is no JSON as it is.
+fn reordered(text: &str) -> String {
+    fn reversed(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members = members.into_iter().rev();
+                Value::Object(members.map(|(key, value)| (key, reversed(value))).collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(reversed).collect()),
+            other => other,
+        }
+    }
+    serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value| reversed(value).to_string())
 }
 
 fn step(cluster: &Cluster, step: &Step) -> Value {

@@ -106,8 +106,18 @@ impl Iam<'_> {
         })
     }
 
+    /// A parameter that takes a name alone: no path, and no ARN.
+    fn name(&self, parameter: &str) -> Result<&str, Failure> {
+        let name = self.parameter(parameter)?;
+        if name.chars().all(|it| it.is_ascii_alphanumeric() || "+=,.@_-".contains(it)) {
+            return Ok(name);
+        }
+        let message = format!("The specified value for {parameter} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-");
+        Err(Failure::new(400, "ValidationError", message))
+    }
+
     fn role(&self) -> Result<&Role, Failure> {
-        let name = self.parameter("RoleName")?;
+        let name = self.name("RoleName")?;
         self.world
             .role(self.account, name)
             .ok_or_else(|| no_such(format!("The role with name {name} cannot be found.")))
@@ -127,7 +137,7 @@ impl Iam<'_> {
     }
 
     fn instance_profile(&self, xml: &mut Xml) -> Result<(), Failure> {
-        let name = self.parameter("InstanceProfileName")?;
+        let name = self.name("InstanceProfileName")?;
         let profile = self
             .world
             .instance_profiles
@@ -135,10 +145,10 @@ impl Iam<'_> {
             .find(|it| it.account == self.account && it.name == name)
             .ok_or_else(|| no_such(format!("Instance Profile {name} cannot be found.")))?;
         xml.element("InstanceProfile", |xml| {
-            xml.text("Path", "/")
+            xml.text("Path", &profile.path)
                 .text("InstanceProfileName", name)
                 .text("InstanceProfileId", "AIPASIMULATEDPROFILE0")
-                .text("Arn", format!("arn:aws:iam::{}:instance-profile/{name}", self.account))
+                .text("Arn", format!("arn:aws:iam::{}:instance-profile{}{name}", self.account, profile.path))
                 .text("CreateDate", iso(self.world.now));
             xml.element("Roles", |xml| {
                 let roles =

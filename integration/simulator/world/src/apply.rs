@@ -336,6 +336,7 @@ impl World {
             self.put_instance_profile(PutInstanceProfile {
                 name: profile,
                 account: Some(account.clone()),
+                path: put.path.clone(),
                 roles: vec![put.name.clone()],
             });
         }
@@ -359,7 +360,12 @@ impl World {
     fn put_instance_profile(&mut self, put: PutInstanceProfile) {
         let (account, _) = place(put.account.as_ref(), None);
         self.instance_profiles.retain(|it| !(it.account == account && it.name == put.name));
-        self.instance_profiles.push(InstanceProfile { name: put.name, account, roles: put.roles });
+        self.instance_profiles.push(InstanceProfile {
+            name: put.name,
+            account,
+            path: put.path.unwrap_or_else(|| "/".to_owned()),
+            roles: put.roles,
+        });
     }
 
     fn put_subnet(&mut self, put: PutSubnet) {

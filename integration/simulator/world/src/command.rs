@@ -395,7 +395,7 @@ pub struct PutRole {
     /// Trust policy; default: EC2 may assume it.
     #[serde(default)]
     pub trust: Option<Value>,
-    /// Name of an instance profile to make with this role in it.
+    /// Name of an instance profile to make with this role in it, under the role's path.
     #[serde(default)]
     pub instance_profile: Option<String>,
 }
@@ -409,6 +409,9 @@ pub struct PutInstanceProfile {
     /// Twelve digits.
     #[serde(default)]
     pub account: Option<String>,
+    /// Default `/`.
+    #[serde(default)]
+    pub path: Option<String>,
     /// None or one role name.
     #[serde(default)]
     pub roles: Vec<String>,

@@ -104,6 +104,8 @@ pub struct NextCluster {
     pub ebs_root_encrypted: Option<bool>,
     /// By which key, whatever the security configuration says.
     pub ebs_key: Option<String>,
+    /// The properties of its configurations whose values EMR shows as asterisks, by their names.
+    pub masked: Vec<String>,
     /// How the objects its steps write are protected, whatever the flags say.
     pub objects: Option<Sse>,
 }
@@ -121,6 +123,7 @@ impl Default for NextCluster {
             ebs_encrypted: None,
             ebs_root_encrypted: None,
             ebs_key: None,
+            masked: Vec::new(),
             objects: None,
         }
     }

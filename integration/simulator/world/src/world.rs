@@ -268,6 +268,8 @@ pub struct InstanceProfile {
     pub name: String,
     /// Twelve digits.
     pub account: String,
+    /// `/` or `/…/`.
+    pub path: String,
     /// Names of the roles in it: none or one.
     pub roles: Vec<String>,
 }

@@ -1,0 +1,264 @@
+//! Good clusters and good launches as AWS shows them, which is not as they were asked for: they are
+//! neither ended nor refused. The rows are those of what real AWS does otherwise than one would
+//! believe.
+
+use emr_simulator::{
+    Command as Set, DEFAULT_ACCOUNT, DEFAULT_REGION, Fault, FaultKind, NextCluster, PutRole,
+    Timings,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    good_runs::waiting_cluster,
+    support::{Played, Stage},
+};
+
+const PASSWORD: &str = "javax.jdo.option.ConnectionPassword";
+
+/// A stage whose runner config has this classification, too.
+fn with_classification(stage: Stage, classification: &str) -> Stage {
+    stage.replace("    configuration:\n", &format!("    configuration:\n      {classification}\n"))
+}
+
+/// Nothing was ended, nothing was refused.
+#[track_caller]
+fn left_alone(stage: &Stage, played: &Played) {
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0, "{}", played.transcript());
+    assert!(played.runner_started(), "{}", played.transcript());
+    assert!(!played.clusters().is_empty());
+}
+
+/// The only status of a check.
+#[track_caller]
+fn status(played: &Played, check: &str) -> String {
+    let statuses: Vec<String> = played.findings(check).into_values().collect();
+    assert_eq!(statuses.len(), 1, "{check}: {statuses:?}");
+    statuses[0].clone()
+}
+
+/// What the finding of a check on the run's cluster saw.
+fn saw(played: &Played, check: &str) -> String {
+    let findings = played.report["watched"]["clusters"][0]["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
+    finding["saw"].as_str().unwrap().to_owned()
+}
+
+/// A cluster that cannot be judged in a second would be ended.
+fn impatient(stage: Stage) -> Stage {
+    stage.env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s")
+}
+
+#[test]
+fn a_secret_that_emr_shows_without_its_annotation_is_no_difference() {
+    let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hive-AbCdEf";
+    let stage = with_classification(
+        Stage::acme(),
+        &format!("hive-site: {{\"EMR.secret@{PASSWORD}\": \"{arn}\"}}"),
+    );
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-configurations"), "proved");
+}
+
+#[test]
+fn another_secret_than_the_config_names_is_a_difference() {
+    let stage = with_classification(
+        Stage::acme(),
+        &format!("hive-site: {{\"EMR.secret@{PASSWORD}\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a\"}}"),
+    );
+    let other = json!([
+        {"Classification": "yarn-site", "Properties": {"yarn.resourcemanager.am.max-attempts": "1"}},
+        {"Classification": "spark", "Properties": {"maximizeResourceAllocation": "true"}},
+        {"Classification": "hive-site", "Properties": {format!("EMR.secret@{PASSWORD}"): "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b"}}]);
+    stage.set(Set::AddHook(emr_simulator::Hook::after_first(
+        "RunJobFlow",
+        vec![Set::UpdateCluster(emr_simulator::UpdateCluster {
+            configurations: Some(other),
+            ..Default::default()
+        })],
+    )));
+    let played = stage.run();
+    played.expect_code(76);
+    assert!(
+        saw(&played, "cluster-configurations").contains(&format!("{PASSWORD}: another value")),
+        "{}",
+        played.transcript()
+    );
+}
+
+/// A run whose cluster's properties of this name are shown as asterisks.
+fn masked(classification: &str, property: &str) -> Stage {
+    let stage = with_classification(impatient(Stage::acme()), classification);
+    stage.set(Set::SetNextCluster(NextCluster {
+        masked: vec![property.to_owned()],
+        ..Default::default()
+    }));
+    // Its life takes longer than the time in which a cluster must be judged.
+    stage.set(Set::SetTimings(Timings { bootstrapping: 150.0, ..Timings::all(6.0) }));
+    stage
+}
+
+#[test]
+fn a_value_that_is_shown_as_asterisks_is_neither_equal_nor_different() {
+    let hive = format!("hive-site: {{{PASSWORD}: hunter2}}");
+    let stage = masked(&hive, PASSWORD);
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-configurations"), "unknown");
+    assert_eq!(
+        saw(&played, "cluster-configurations"),
+        format!("what the runner asks for, but AWS does not show the values of: hive-site {PASSWORD}")
+    );
+    assert!(
+        played.stdout.contains("was what was verified, but for values that AWS does not show"),
+        "{}",
+        played.stdout
+    );
+    // Who wants it proved is told that it is not; but a cluster is not ended for it, either.
+    let stage = masked(&hive, PASSWORD).option("--enforce=cluster-configurations");
+    let played = stage.run();
+    played.expect_code(75);
+    left_alone(&stage, &played);
+}
+
+#[test]
+fn a_value_shown_as_asterisks_that_could_weaken_encryption_is_not_confirmed_and_ends_nothing() {
+    let stage = masked("core-site: {hadoop.rpc.protection: privacy}", "hadoop.rpc.protection");
+    let played = stage.run();
+    played.expect_code(75);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-configurations"), "unknown");
+    assert!(
+        saw(&played, "cluster-configurations").contains("core-site hadoop.rpc.protection"),
+        "{}",
+        played.transcript()
+    );
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_value_that_could_weaken_encryption_is_unknown_before_the_launch() {
+    let stage = with_classification(
+        Stage::acme(),
+        "core-site: {\"EMR.secret@hadoop.rpc.protection\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:x\"}",
+    );
+    let played = stage.run();
+    played.expect_code(69);
+    assert!(!played.runner_started());
+    assert_eq!(status(&played, "configuration-weakens-encryption"), "unknown");
+}
+
+#[test]
+fn a_security_configuration_whose_keys_come_in_another_order_is_the_same() {
+    let stage = Stage::acme();
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-security-configuration"), "proved");
+    assert_eq!(status(&played, "cluster-configurations"), "proved");
+}
+
+#[test]
+fn a_subnet_that_does_not_show_while_the_cluster_starts_is_no_difference() {
+    let stage = impatient(Stage::acme());
+    stage.set(Set::SetTimings(Timings { starting: 150.0, bootstrapping: 36.0, ..Timings::all(6.0) }));
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-subnet"), "proved");
+}
+
+/// What hook changes the request of the next cluster to.
+fn requested_in(subnets: &[&str]) -> Set {
+    Set::AddHook(emr_simulator::Hook::after_first(
+        "RunJobFlow",
+        vec![Set::UpdateCluster(emr_simulator::UpdateCluster {
+            request: json!({"Instances": {"Ec2SubnetIds": subnets, "InstanceCount": 3}}),
+            ..Default::default()
+        })],
+    ))
+}
+
+#[test]
+fn of_several_subnets_that_were_asked_for_the_one_that_emr_chooses_is_waited_for() {
+    let stage = impatient(Stage::acme());
+    stage.set(Set::SetTimings(Timings { starting: 150.0, bootstrapping: 36.0, ..Timings::all(6.0) }));
+    stage.set(requested_in(&["subnet-0123456789abcdef0", "subnet-2"]));
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "cluster-subnet"), "proved");
+
+    let stage = impatient(Stage::acme());
+    stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(6.0) }));
+    stage.set(requested_in(&["subnet-1", "subnet-2"]));
+    let played = stage.run();
+    played.expect_code(76);
+    assert_eq!(saw(&played, "cluster-subnet"), "one of subnet-1, subnet-2");
+}
+
+#[test]
+fn a_cluster_to_adopt_whose_subnet_does_not_show_yet_is_unknown_and_not_another_one() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(Set::SetTimings(Timings::all(36_000.0)));
+    let Set::StartCluster(cluster) = waiting_cluster(&json!({
+        "SecurityConfiguration": "acme-sc",
+        "Instances": {"Ec2SubnetIds": ["subnet-0123456789abcdef0", "subnet-2"]},
+    })) else {
+        unreachable!()
+    };
+    stage.set(Set::StartCluster(emr_simulator::StartCluster {
+        state: emr_simulator::StartState::Starting,
+        ..cluster
+    }));
+    let played = stage.run();
+    played.expect_code(69);
+    assert_eq!(status(&played, "persistent-cluster"), "unknown");
+}
+
+/// The roles of the scene under paths, with an instance profile of another path.
+fn with_paths(stage: &Stage) {
+    let roles = stage.sim.with_world(|world| world.roles.clone());
+    for (name, path) in [("EMR_EC2_DefaultRole", "/team/"), ("EMR_DefaultRole", "/service-role/")] {
+        let role = roles.iter().find(|role| role.name == name).unwrap();
+        stage.set(Set::PutRole(PutRole {
+            name: name.to_owned(),
+            path: Some(path.to_owned()),
+            policies: role.policies.iter().map(|(_, document)| document.clone()).collect(),
+            trust: Some(role.trust.clone()),
+            instance_profile: (path == "/team/").then(|| name.to_owned()),
+            ..Default::default()
+        }));
+    }
+}
+
+#[test]
+fn roles_and_instance_profiles_can_be_named_by_arn_and_have_a_path() {
+    let profile = "arn:aws:iam::123456789012:instance-profile/team/EMR_EC2_DefaultRole";
+    let service = "arn:aws:iam::123456789012:role/service-role/EMR_DefaultRole";
+    let stage = Stage::acme()
+        .replace("jobflow_role: EMR_EC2_DefaultRole", &format!("jobflow_role: {profile}"))
+        .replace("service_role: EMR_DefaultRole", &format!("service_role: {service}"));
+    with_paths(&stage);
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(status(&played, "jobflow-role-exists"), "proved");
+    assert_eq!(status(&played, "cluster-roles"), "proved");
+}
+
+#[test]
+fn an_arn_of_another_accounts_profile_or_of_another_path_names_no_profile() {
+    for wrong in [
+        "arn:aws:iam::999999999999:instance-profile/team/EMR_EC2_DefaultRole",
+        "arn:aws:iam::123456789012:instance-profile/other/EMR_EC2_DefaultRole",
+    ] {
+        let stage = Stage::acme()
+            .replace("jobflow_role: EMR_EC2_DefaultRole", &format!("jobflow_role: {wrong}"));
+        with_paths(&stage);
+        let played = stage.run();
+        played.expect_code(77);
+        assert_eq!(status(&played, "jobflow-role-exists"), "refuted");
+    }
+}
