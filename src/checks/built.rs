@@ -100,23 +100,7 @@ pub(super) fn judge(
         by_cluster(
             &CONFIGURATIONS,
             wanted_configurations(origin).to_owned(),
-            &|subject, cluster| {
-                let weak = weakenings(&cluster.properties);
-                if !weak.is_empty() {
-                    return subject.failed(weak.join("; "));
-                }
-                let count = cluster.properties.len();
-                match (origin, &verified.asked) {
-                    (Origin::Run | Origin::Attached, Some(asked)) => {
-                        match different_properties(&cluster.properties, asked) {
-                            None => subject
-                                .passed(format!("the {count} properties that the runner asks for")),
-                            Some(difference) => subject.failed(difference),
-                        }
-                    }
-                    _ => subject.passed(format!("{count} properties, none against it")),
-                }
-            },
+            &|subject, cluster| configurations(subject, cluster, verified, origin),
         ),
         match &verified.asked {
             Some(asked) => {
@@ -144,7 +128,10 @@ pub(super) fn judge(
         by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, _| {
             subject.by(&look.closer.group_properties, "no such cluster", |subject, properties| {
                 let weak = weakenings(properties);
-                if weak.is_empty() {
+                let hidden = hidden_weakenings(properties);
+                if weak.is_empty() && !hidden.is_empty() {
+                    subject.hidden(not_shown(&hidden), LOOK)
+                } else if weak.is_empty() {
                     subject.passed(format!(
                         "{} properties of groups, none against it",
                         properties.len()
@@ -156,6 +143,51 @@ pub(super) fn judge(
         }),
         step_arguments(subject, look),
     ]
+}
+
+/// The properties of a cluster's software.
+fn configurations(
+    subject: CheckSubject,
+    cluster: &ClusterFacts,
+    verified: &VerifiedConfiguration,
+    origin: Origin,
+) -> Finding {
+    let weak = weakenings(&cluster.properties);
+    if !weak.is_empty() {
+        return subject.failed(weak.join("; "));
+    }
+    let count = cluster.properties.len();
+    let asked = verified.asked.as_ref().filter(|_| origin != Origin::Adopted);
+    let comparison = asked.map(|asked| compare_properties(&cluster.properties, asked));
+    if let Some(different) = comparison.as_ref().and_then(PropertyComparison::different) {
+        return subject.failed(different);
+    }
+    let hidden = hidden_weakenings(&cluster.properties);
+    if !hidden.is_empty() {
+        return subject.hidden(not_shown(&hidden), LOOK);
+    }
+    match comparison {
+        None => subject.passed(format!("{count} properties, none against it")),
+        Some(comparison) if comparison.not_shown.is_empty() => {
+            subject.passed(format!("the {count} properties that the runner asks for"))
+        }
+        // None of them is known to touch encryption, whatever its value is.
+        Some(comparison) => Finding {
+            level: Level::Advisory,
+            ..subject.hidden(
+                format!("what the runner asks for, but {}", not_shown(&comparison.not_shown)),
+                "nothing: no value of these is known to weaken encryption",
+            )
+        },
+    }
+}
+
+/// What to do about a property whose value AWS does not show.
+pub(super) const LOOK: &str =
+    "look at the property on a node of the cluster, in the file of its classification";
+
+pub(super) fn not_shown(properties: &[String]) -> String {
+    format!("AWS does not show the values of: {}", properties.join("; "))
 }
 
 /// Why nothing can be compared with what was asked for.
@@ -237,8 +269,8 @@ pub(super) fn weakenings<'a>(
 ) -> Vec<String> {
     let weak =
         properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
-            let found = weakening::judge(classification, name, value)
-                .filter(|found| found.weight == WeakeningSeverity::Weakens)?;
+            let found = weakening::judge_shown(classification, name, value)
+                .filter(|found| found.weight == WeakeningSeverity::Weakens && !found.hidden)?;
             Some(format!(
                 "{classification} {name}={}: {}",
                 weakening::shown(name, value),
@@ -248,30 +280,85 @@ pub(super) fn weakenings<'a>(
     weak.collect()
 }
 
-/// How a cluster's properties differ from what the runner asks for; `None` when they do not.
-fn different_properties(
+/// The properties that could weaken encryption, whose values AWS does not show.
+pub(super) fn hidden_weakenings<'a>(
+    properties: impl IntoIterator<Item = &'a ClusterProperty>,
+) -> Vec<String> {
+    let hidden =
+        properties.into_iter().filter(|ClusterProperty { classification, name, value }| {
+            weakening::judge_shown(classification, name, value)
+                .is_some_and(|found| found.weight == WeakeningSeverity::Weakens && found.hidden)
+        });
+    hidden
+        .map(|ClusterProperty { classification, name, .. }| format!("{classification} {name}"))
+        .collect()
+}
+
+/// A cluster's properties held against those that the runner asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct PropertyComparison {
+    /// By name, and how.
+    differences: BTreeMap<String, &'static str>,
+    /// Those whose values AWS does not show.
+    not_shown: Vec<String>,
+}
+
+impl PropertyComparison {
+    /// What differs, in words; `None` when nothing does.
+    fn different(&self) -> Option<String> {
+        let said: Vec<String> =
+            self.differences.iter().map(|(name, what)| format!("{name}: {what}")).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// Compares a cluster's properties with those that the runner asks for, as values: in whatever order
+/// and nesting EMR shows them, and without the annotation of secrets, which it does not show.
+fn compare_properties(
     properties: &[ClusterProperty],
     asked: &RequestedCluster,
-) -> Option<String> {
-    let seen: BTreeSet<_> = properties
-        .iter()
-        .map(|property| entry(&property.classification, &property.name, &property.value))
-        .collect();
-    let foreign = seen.iter().filter(|entry| {
-        !asked.properties.contains(*entry) && !asked.added_properties.contains(*entry)
-    });
-    let missing = asked.properties.iter().filter(|entry| !seen.contains(*entry));
-    // A property whose value differs is both.
-    let mut differences: BTreeMap<&str, &str> =
-        missing.map(|(name, _)| (name.as_str(), "missing")).collect();
-    for (name, _) in foreign {
-        let said =
-            if differences.contains_key(name.as_str()) { "another value" } else { "not asked for" };
-        differences.insert(name, said);
+) -> PropertyComparison {
+    // A journal of an older guard has the annotation in its names.
+    let asked_for = |entries: &BTreeSet<(String, String)>| -> BTreeSet<(String, String)> {
+        let of_one = |(name, digest): &(String, String)| {
+            let (classification, name) = name.split_once(' ').unwrap_or(("", name));
+            (format!("{classification} {}", weakening::shown_name(name)), digest.clone())
+        };
+        entries.iter().map(of_one).collect()
+    };
+    let (wanted, added) = (asked_for(&asked.properties), asked_for(&asked.added_properties));
+    let is_named = |entries: &BTreeSet<(String, String)>, name: &str| {
+        entries.iter().any(|(known, _)| known == name)
+    };
+    let mut comparison = PropertyComparison::default();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for property in properties {
+        let (name, digest) = entry(&property.classification, &property.name, &property.value);
+        // EMR may leave out blanks at the ends.
+        let (_, trimmed) = entry("", "", property.value.trim());
+        seen.insert(name.clone());
+        let is_asked = |entries: &BTreeSet<(String, String)>| {
+            [&digest, &trimmed]
+                .into_iter()
+                .any(|digest| entries.contains(&(name.clone(), digest.clone())))
+        };
+        if is_asked(&wanted) || is_asked(&added) {
+            continue;
+        }
+        let is_wanted = is_named(&wanted, &name);
+        if weakening::is_masked(&property.value) && (is_wanted || is_named(&added, &name)) {
+            comparison.not_shown.push(name);
+        } else {
+            let how = if is_wanted { "another value" } else { "not asked for" };
+            comparison.differences.insert(name, how);
+        }
     }
-    let said: Vec<String> =
-        differences.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
-    (!said.is_empty()).then(|| said.join("; "))
+    for (name, _) in wanted {
+        if !seen.contains(&name) {
+            comparison.differences.insert(name, "missing");
+        }
+    }
+    comparison
 }
 
 /// How a cluster's roles differ from those that the runner asks for; `None` when they do not.
@@ -372,14 +459,14 @@ mod tests {
 
     #[test]
     fn what_the_recorded_runner_sends_is_what_it_is_asked_for_with_or_without_what_it_adds() {
-        assert_eq!(different_properties(&recorded(), &asked()), None);
+        assert_eq!(compare_properties(&recorded(), &asked()).different(), None);
         let added = ["io.file.buffer.size", "mapreduce.user.classpath.first"];
         let without: Vec<_> = recorded()
             .into_iter()
             .filter(|property| !added.contains(&property.name.as_str()))
             .collect();
         assert_eq!(without.len(), 2);
-        assert_eq!(different_properties(&without, &asked()), None);
+        assert_eq!(compare_properties(&without, &asked()).different(), None);
     }
 
     #[test]
@@ -393,12 +480,40 @@ mod tests {
             property.value = "9".to_owned();
         }
         assert_eq!(
-            different_properties(&properties, &asked()).unwrap(),
+            compare_properties(&properties, &asked()).different().unwrap(),
             "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: another value"
         );
         assert!(
             !serde_json::to_string(&asked()).unwrap().contains("65536"),
             "the journal holds no value"
+        );
+    }
+
+    #[test]
+    fn what_emr_shows_in_another_form_is_no_difference_and_what_it_does_not_show_is_none_either() {
+        let mut asked = asked();
+        // As an older guard wrote it into its journal, and as this one does.
+        asked.properties.insert(entry("hive-site", "EMR.secret@old", "arn:old"));
+        asked.properties.insert(entry("hive-site", "new", "arn:new"));
+        let shown = |value: &str| {
+            let mut properties = recorded();
+            properties.reverse();
+            properties.push(property("hive-site", "new", " arn:new "));
+            properties.push(property("hive-site", "old", value));
+            compare_properties(&properties, &asked)
+        };
+        assert_eq!(shown("arn:old"), PropertyComparison::default());
+        let masked = PropertyComparison {
+            not_shown: vec!["hive-site old".to_owned()],
+            ..PropertyComparison::default()
+        };
+        assert_eq!(shown("********"), masked);
+        assert_eq!(shown("arn:other").different().unwrap(), "hive-site old: another value");
+        let mut foreign = recorded();
+        foreign.push(property("hive-site", "theirs", "********"));
+        assert_eq!(
+            compare_properties(&foreign, &asked).different().unwrap(),
+            "hive-site new: missing; hive-site old: missing; hive-site theirs: not asked for"
         );
     }
 

@@ -151,9 +151,12 @@ pub(crate) fn judge(
             &look.cluster,
             "no such cluster",
             |subject, cluster| match seen_subnet(cluster) {
-                SeenSubnet::Is(seen) => subject.decided(seen == Some(subnet), seen.unwrap_or("none")),
-                SeenSubnet::OneOf(requested) if !requested.contains(subnet) => subject
-                    .failed(format!("one of {}", joined(requested))),
+                SeenSubnet::Is(seen) => {
+                    subject.decided(seen == Some(subnet), seen.unwrap_or("none"))
+                }
+                SeenSubnet::OneOf(requested) if !requested.contains(subnet) => {
+                    subject.failed(format!("one of {}", joined(requested)))
+                }
                 SeenSubnet::OneOf(_) | SeenSubnet::NotThere => {
                     subject.not_there("EMR does not show a subnet yet")
                 }
@@ -438,7 +441,7 @@ pub(super) mod tests {
             status: ClusterStatus { state, reason: None, created: OffsetDateTime::UNIX_EPOCH },
             release: None,
             subnet: None,
-            requested_subnets: std::collections::BTreeSet::default(),
+            requested_subnets: BTreeSet::default(),
             security_configuration: None,
             tags: BTreeMap::new(),
             termination_protected: false,

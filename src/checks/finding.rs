@@ -114,6 +114,10 @@ pub struct Finding {
     /// against it either.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
+    /// Unknown because AWS does not show it, or shows it in another form than it was sent: asking
+    /// again tells no more, and nothing speaks against it.
+    #[serde(skip)]
+    pub hidden: bool,
     /// The running cluster that a launch would use, where it is about that: the alert of a refusal
     /// names it. Not recorded: there it is the subject.
     #[serde(skip)]
@@ -237,6 +241,7 @@ impl CheckSubject {
             fix,
             waits_for: None,
             not_there: false,
+            hidden: false,
             excepted: None,
             cluster: self.cluster,
         }
@@ -267,6 +272,11 @@ impl CheckSubject {
     /// Unknown, because what it is about is not there yet, or no longer.
     pub(crate) fn not_there(self, saw: impl Into<Printable>) -> Finding {
         Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
+    }
+
+    /// Unknown, because AWS does not show it.
+    pub(crate) fn hidden(self, saw: impl Into<Printable>, fix: impl Into<Printable>) -> Finding {
+        Finding { hidden: true, ..self.unknown(saw, fix) }
     }
 
     pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {

@@ -60,15 +60,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let subject = format!("{} {}", property.classification, property.name);
         match weakening::judge(&property.classification, &property.name, &property.value) {
             None => well += 1,
-            Some(Weakening { weight, effect, safe }) => {
+            Some(Weakening { weight, hidden, effect, safe }) => {
                 let check = match weight {
                     WeakeningSeverity::Weakens => &WEAKENS,
                     WeakeningSeverity::Review => &REVIEW,
                 };
-                findings.push(check.on(subject, safe).at(Some(&property.at)).failed(format!(
-                    "`{}`: {effect}",
-                    weakening::shown(&property.name, &property.value)
-                )));
+                let subject = check.on(subject, safe).at(Some(&property.at));
+                findings.push(if hidden {
+                    subject.unknown(
+                        format!("the value of a secret, which nobody here can tell; unless it is {safe}, {effect}"),
+                        "write the value itself into aws.emr.configuration; it is no secret",
+                    )
+                } else {
+                    let value = weakening::shown(&property.name, &property.value);
+                    subject.failed(format!("`{value}`: {effect}"))
+                });
             }
         }
     }

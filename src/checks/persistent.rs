@@ -137,7 +137,10 @@ fn configuration(adoptable: &Adoptable) -> Finding {
                     .filter(|action| built::is_plain_http(&action.path))
                     .map(|action| format!("bootstrap action {}", action.path)),
             );
-            if weak.is_empty() {
+            let hidden = built::hidden_weakenings(all());
+            if weak.is_empty() && !hidden.is_empty() {
+                subject.unknown(built::not_shown(&hidden), built::LOOK)
+            } else if weak.is_empty() {
                 subject.passed(format!("{} properties, none against it", all().count()))
             } else {
                 subject.failed(weak.join("; "))

@@ -15,6 +15,7 @@ use crate::{
             SecurityConfiguration,
         },
         gather::Facts,
+        weakening,
     },
     spec::cluster_spec::ClusterSpec,
 };
@@ -26,7 +27,7 @@ pub(crate) struct RequestedCluster {
     pub(crate) service_role: String,
     pub(crate) instance_profile: String,
     /// `aws.emr.configuration`: classification and name, and the digest of the value, since values
-    /// can be secrets.
+    /// can be secrets. Names are those that EMR shows, and blanks at the ends of values do not count.
     pub(crate) properties: BTreeSet<(String, String)>,
     /// What the runner adds by itself, perhaps.
     pub(crate) added_properties: BTreeSet<(String, String)>,
@@ -44,7 +45,10 @@ impl RequestedCluster {
             properties: cluster
                 .properties
                 .iter()
-                .map(|property| entry(&property.classification, &property.name, &property.value))
+                .map(|property| {
+                    let name = weakening::shown_name(&property.name);
+                    entry(&property.classification, name, property.value.trim())
+                })
                 .collect(),
             bootstrap: cluster
                 .bootstrap_actions

@@ -346,9 +346,10 @@ pub struct ClusterFacts {
     pub status: ClusterStatus,
     /// `emr-…`.
     pub release: Option<String>,
-    /// The subnet; it can be absent while the cluster starts.
+    /// The subnet.
     pub subnet: Option<String>,
-    /// The subnets that were asked for, of which EMR chooses one.
+    /// The subnets that were asked for, of which EMR chooses one; while the cluster starts, that
+    /// need not show.
     #[serde(skip)]
     pub requested_subnets: BTreeSet<String>,
     /// The security configuration's name, which is all that EMR says about it.

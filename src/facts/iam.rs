@@ -28,9 +28,22 @@ pub enum SimulationDecision {
     Denied,
 }
 
-/// The role behind the instance profile `name` (`aws.emr.jobflow_role` names the profile, which
-/// often has its role's name).
-pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
+/// The last part of an ARN, or of a name under a path, as people copy it from an ARN: IAM takes
+/// names alone.
+fn name_alone(named: &str) -> &str {
+    named.rsplit('/').next().unwrap_or(named)
+}
+
+/// Whether what IAM has found is what was `named`: a name is one of this account, and an ARN says
+/// itself which it means.
+fn is_named(named: &str, found: &str) -> bool {
+    !named.starts_with("arn:") || named == found
+}
+
+/// The role behind an instance profile, `named` as in `aws.emr.jobflow_role`: by its name, which is
+/// often its role's name too, or by its ARN.
+pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
+    let name = name_alone(named);
     let result = iam.get_instance_profile().instance_profile_name(name).send().await;
     Lookup::from_call(
         &aws_calls::GET_INSTANCE_PROFILE,
@@ -40,6 +53,9 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Look
     .and_then(|answer| {
         Lookup::expect_in_answer(&aws_calls::GET_INSTANCE_PROFILE, answer.instance_profile)
             .and_then(|profile| {
+                if !is_named(named, &profile.arn) {
+                    return Lookup::Absent;
+                }
                 // A profile can stand without a role in it; then there is no role.
                 profile
                     .roles
@@ -50,14 +66,18 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, name: &str) -> Look
     })
 }
 
-/// The role `name`; a path before the name, as people copy it from an ARN, is no part of it.
-pub(super) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleFacts> {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let result = iam.get_role().role_name(name).send().await;
+/// The role that is `named` by its name or its ARN.
+pub(super) async fn role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
+    let result = iam.get_role().role_name(name_alone(named)).send().await;
     Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
         .and_then(|answer| {
-            Lookup::expect_in_answer(&aws_calls::GET_ROLE, answer.role)
-                .map(|role| RoleFacts { arn: role.arn })
+            Lookup::expect_in_answer(&aws_calls::GET_ROLE, answer.role).and_then(|role| {
+                if is_named(named, &role.arn) {
+                    Lookup::Found(RoleFacts { arn: role.arn })
+                } else {
+                    Lookup::Absent
+                }
+            })
         })
 }
 

@@ -66,11 +66,12 @@ fn of_pair(pair: &str) -> Vec<WeakeningArgument> {
 }
 
 fn setting(name: &str, value: &str) -> Option<WeakeningArgument> {
-    let Weakening { weight, effect, .. } =
-        weakening::judge_by_name(name, value.trim_matches(['"', '\'']))?;
+    let value = value.trim_matches(['"', '\'']);
+    let Weakening { weight, effect, .. } = weakening::judge_by_name(name, value)?;
     Some(WeakeningArgument {
         what: format!("{name}={}: {effect}", weakening::shown(name, value)),
-        weakens: weight == WeakeningSeverity::Weakens,
+        // What AWS does not show is for a person to look at.
+        weakens: weight == WeakeningSeverity::Weakens && !weakening::is_masked(value),
     })
 }
 

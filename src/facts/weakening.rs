@@ -25,6 +25,8 @@ pub(crate) enum WeakeningSeverity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Weakening {
     pub(crate) weight: WeakeningSeverity,
+    /// The value is not shown, so that nobody can tell whether it has this effect.
+    pub(crate) hidden: bool,
     /// What it does.
     pub(crate) effect: &'static str,
     /// What it should be.
@@ -363,8 +365,44 @@ pub(crate) fn shown<'a>(property: &str, value: &'a str) -> &'a str {
 /// Properties of Hadoop travel in Spark's configuration under this prefix.
 const THROUGH_SPARK: &str = "spark.hadoop.";
 
-/// What is wrong with a property of a classification; `None` when nothing is known against it.
+/// With this before its name, a property's value is the ARN of a secret, in whose place EMR puts what
+/// the secret holds. EMR shows the name without it. Source: Amazon EMR release guide, "Store
+/// sensitive configuration data in AWS Secrets Manager".
+const SECRET: &str = "EMR.secret@";
+
+/// A property's name as EMR shows it.
+pub(crate) fn shown_name(property: &str) -> &str {
+    property.strip_prefix(SECRET).unwrap_or(property)
+}
+
+/// Whether a value, as AWS shows it, stands for one that it does not show: asterisks, as for values
+/// that look like secrets.
+pub(crate) fn is_masked(value: &str) -> bool {
+    let value = value.trim();
+    !value.is_empty() && value.chars().all(|it| it == '*')
+}
+
+/// Whether a value is the name of a secret and not what the cluster gets.
+fn is_secret(value: &str) -> bool {
+    let mut parts = value.trim().split(':');
+    parts.next() == Some("arn") && parts.nth(1) == Some("secretsmanager")
+}
+
+/// What is wrong with a property of a classification, as it is asked for; `None` when nothing is
+/// known against it.
 pub(crate) fn judge(classification: &str, property: &str, value: &str) -> Option<Weakening> {
+    let value = if property.starts_with(SECRET) { None } else { Some(value) };
+    judge_value(classification, shown_name(property), value)
+}
+
+/// The same of a property as AWS shows it.
+pub(crate) fn judge_shown(classification: &str, property: &str, value: &str) -> Option<Weakening> {
+    let value = Some(value).filter(|value| !is_masked(value) && !is_secret(value));
+    judge_value(classification, shown_name(property), value)
+}
+
+/// What is wrong with a property whose value is this, or is not known.
+fn judge_value(classification: &str, property: &str, value: Option<&str>) -> Option<Weakening> {
     let spark = matches!(classification, "spark-defaults" | "spark");
     if let Some(hadoop) = property.strip_prefix(THROUGH_SPARK).filter(|_| spark) {
         // Spark hands it to whatever part of Hadoop knows it; that it has the same effect there is
@@ -382,13 +420,14 @@ pub(crate) fn judge_by_name(property: &str, value: &str) -> Option<Weakening> {
     if property.starts_with("spark.") {
         return judge("spark-defaults", property, value);
     }
-    first(TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*"), property, value)
+    let rows = TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*");
+    first(rows, property, Some(value))
 }
 
 fn first<'a>(
     rows: impl Iterator<Item = &'a WeakeningRule>,
     property: &str,
-    value: &str,
+    value: Option<&str>,
 ) -> Option<Weakening> {
     // A row without a wildcard stands before one with; and one that finds nothing wrong ends the
     // search, or `spark.ssl.*` would speak of `spark.ssl.enabled`.
@@ -396,7 +435,9 @@ fn first<'a>(
         rows.filter(|row| crate::base::wildcard::fits(row.1, property)).collect();
     fitting.sort_by_key(|row| (row.1.contains('*'), std::cmp::Reverse(row.1.len())));
     let (_, _, bad, weight, effect, safe) = fitting.first()?;
-    bad.holds(value.trim()).then_some(Weakening { weight: *weight, effect, safe })
+    let hidden = value.is_none() && !matches!(bad, Any);
+    let holds = value.is_none_or(|value| bad.holds(value.trim()));
+    holds.then_some(Weakening { weight: *weight, hidden, effect, safe })
 }
 
 impl Unsafe {
@@ -445,6 +486,30 @@ mod tests {
                 "{classification} {property}={value}"
             );
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_shown_is_neither_safe_nor_unsafe() {
+        const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x-AbCdEf";
+        let hidden = |found: Option<Weakening>| found.map(|found| (found.weight, found.hidden));
+        for (property, hides) in [
+            ("hadoop.rpc.protection", Some((Weakens, true))),
+            // Whatever its value is.
+            ("fs.s3a.encryption.key", Some((Weakens, false))),
+            ("hadoop.tmp.dir", None),
+        ] {
+            for value in ["********", SECRET] {
+                assert_eq!(hidden(judge_shown("core-site", property, value)), hides, "{property}");
+            }
+            let annotated = format!("EMR.secret@{property}");
+            assert_eq!(hidden(judge("core-site", &annotated, SECRET)), hides, "{property}");
+        }
+        // What a config says is what it says.
+        for value in ["*", SECRET] {
+            let found = judge("core-site", "hadoop.rpc.protection", value);
+            assert_eq!(hidden(found), Some((Weakens, false)));
+        }
+        assert_eq!(judge_shown("core-site", "hadoop.rpc.protection", "privacy"), None);
     }
 
     #[test]

@@ -223,9 +223,6 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
         || BTreeSet::from(["*"]),
         |launch| launch.locations.iter().map(|location| location.bucket().as_str()).collect(),
     );
-    let named = |name: Option<&String>| {
-        name.map_or("*", |name| name.rsplit('/').next().unwrap_or("*")).to_owned()
-    };
     match on {
         Resource::Any => vec!["*".to_owned()],
         Resource::Bucket => {
@@ -235,10 +232,16 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
         Resource::Object => vec![format!("arn:{partition}:s3:::*/*")],
         Resource::Key => vec![format!("arn:{partition}:kms:{region}:*:key/*")],
         Resource::InstanceProfile => {
-            vec![format!(
-                "arn:{partition}:iam::*:instance-profile/{}",
-                named(launch.map(|launch| &launch.cluster.instance_profile.value))
-            )]
+            let any = format!("arn:{partition}:iam::*:instance-profile/");
+            match launch.map(|launch| launch.cluster.instance_profile.value.as_str()) {
+                None => vec![format!("{any}*")],
+                Some(arn) if arn.starts_with("arn:") => vec![arn.to_owned()],
+                // A name says nothing of the path that the profile may have.
+                Some(name) => {
+                    let name = name.rsplit('/').next().unwrap_or(name);
+                    vec![format!("{any}{name}"), format!("{any}*/{name}")]
+                }
+            }
         }
         // Which role is behind the instance profile is known only to IAM.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],

@@ -261,11 +261,21 @@ impl WatchResult {
             ));
         }
         let end = self.conclusion.clusters.iter().find(|(of, _)| of == id).map(|(_, end)| end);
+        let findings = || self.record(id).into_iter().flat_map(|record| &record.findings);
+        let sees_all_but_volumes = findings()
+            .filter(|finding| finding.not_there && finding.status == Status::Unknown)
+            .all(|finding| finding.check.name == "cluster-volumes");
         let verified = match end {
-            Some(end) if end.unseen && end.is_over => {
+            Some(end) if end.unseen && end.is_over && sees_all_but_volumes => {
                 "was what was verified, but for its volumes, which nobody could see"
             }
+            Some(end) if end.unseen && end.is_over => {
+                "was what was verified, but for what it never showed"
+            }
             Some(end) if end.unseen => "is what was verified, as far as it is there yet",
+            _ if findings().any(|finding| finding.hidden) => {
+                "was what was verified, but for values that AWS does not show"
+            }
             _ => "was what was verified",
         };
         ClusterVerdict::Verified(format!("cluster {id} {verified}"))
@@ -465,8 +475,10 @@ impl ClusterRecord {
         Judgement {
             failed: required().any(|finding| finding.status == Status::Failed),
             unknown: self.findings.is_empty()
-                || required().any(|finding| is_unknown(finding) && !finding.not_there),
+                || required()
+                    .any(|finding| is_unknown(finding) && !finding.not_there && !finding.hidden),
             unseen: required().any(|finding| is_unknown(finding) && finding.not_there),
+            hidden: required().any(|finding| is_unknown(finding) && finding.hidden),
             awaits_instances: self.findings.iter().any(|finding| {
                 finding.not_there || finding.check.name == "cluster-volumes" && is_unknown(finding)
             }),

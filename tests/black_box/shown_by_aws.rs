@@ -2,11 +2,8 @@
 //! neither ended nor refused. The rows are those of what real AWS does otherwise than one would
 //! believe.
 
-use emr_simulator::{
-    Command as Set, DEFAULT_ACCOUNT, DEFAULT_REGION, Fault, FaultKind, NextCluster, PutRole,
-    Timings,
-};
-use serde_json::{Value, json};
+use emr_simulator::{Command as Set, NextCluster, PutRole, Timings};
+use serde_json::json;
 
 use crate::{
     good_runs::waiting_cluster,
@@ -65,7 +62,9 @@ fn a_secret_that_emr_shows_without_its_annotation_is_no_difference() {
 fn another_secret_than_the_config_names_is_a_difference() {
     let stage = with_classification(
         Stage::acme(),
-        &format!("hive-site: {{\"EMR.secret@{PASSWORD}\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a\"}}"),
+        &format!(
+            "hive-site: {{\"EMR.secret@{PASSWORD}\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a\"}}"
+        ),
     );
     let other = json!([
         {"Classification": "yarn-site", "Properties": {"yarn.resourcemanager.am.max-attempts": "1"}},
@@ -109,7 +108,9 @@ fn a_value_that_is_shown_as_asterisks_is_neither_equal_nor_different() {
     assert_eq!(status(&played, "cluster-configurations"), "unknown");
     assert_eq!(
         saw(&played, "cluster-configurations"),
-        format!("what the runner asks for, but AWS does not show the values of: hive-site {PASSWORD}")
+        format!(
+            "what the runner asks for, but AWS does not show the values of: hive-site {PASSWORD}"
+        )
     );
     assert!(
         played.stdout.contains("was what was verified, but for values that AWS does not show"),
@@ -162,7 +163,11 @@ fn a_security_configuration_whose_keys_come_in_another_order_is_the_same() {
 #[test]
 fn a_subnet_that_does_not_show_while_the_cluster_starts_is_no_difference() {
     let stage = impatient(Stage::acme());
-    stage.set(Set::SetTimings(Timings { starting: 150.0, bootstrapping: 36.0, ..Timings::all(6.0) }));
+    stage.set(Set::SetTimings(Timings {
+        starting: 150.0,
+        bootstrapping: 36.0,
+        ..Timings::all(6.0)
+    }));
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
@@ -183,7 +188,11 @@ fn requested_in(subnets: &[&str]) -> Set {
 #[test]
 fn of_several_subnets_that_were_asked_for_the_one_that_emr_chooses_is_waited_for() {
     let stage = impatient(Stage::acme());
-    stage.set(Set::SetTimings(Timings { starting: 150.0, bootstrapping: 36.0, ..Timings::all(6.0) }));
+    stage.set(Set::SetTimings(Timings {
+        starting: 150.0,
+        bootstrapping: 36.0,
+        ..Timings::all(6.0)
+    }));
     stage.set(requested_in(&["subnet-0123456789abcdef0", "subnet-2"]));
     let played = stage.run();
     played.expect_code(0);

@@ -74,6 +74,9 @@ pub struct Judgement {
     pub unknown: bool,
     /// A required check is undecided because what it looks at is not there yet, or was never seen.
     pub unseen: bool,
+    /// A required check is undecided because AWS does not show what it looks at, and never will:
+    /// nothing is waited for, and nothing speaks against the cluster.
+    pub hidden: bool,
     /// Its instances or their volumes are what is missing.
     pub awaits_instances: bool,
     /// The questions that are asked less often were answered once.
@@ -92,6 +95,7 @@ impl Judgement {
         failed: false,
         unknown: true,
         unseen: false,
+        hidden: false,
         awaits_instances: false,
         details_known: false,
         groups_known: false,
@@ -108,7 +112,7 @@ impl Judgement {
     /// Every required check has passed.
     #[must_use]
     pub fn passed(self) -> bool {
-        self.passed_so_far() && !self.unseen
+        self.passed_so_far() && !self.unseen && !self.hidden
     }
 }
 

@@ -205,6 +205,7 @@ impl Knowledge {
                 || !self.groups
                 || (volumes_required && self.volumes_failed),
             unseen,
+            hidden: false,
             awaits_instances: unseen || (volumes_required && self.volumes_failed),
             details_known: self.bootstrap && self.groups,
             groups_known: self.groups,

@@ -544,7 +544,8 @@ fn status(cluster: &Cluster) -> Value {
 fn description(world: &World, cluster: &Cluster) -> Value {
     let asked = &cluster.request;
     let instances = &asked["Instances"];
-    let mut requested: Vec<String> = text(instances, "Ec2SubnetId").map(str::to_owned).into_iter().collect();
+    let mut requested: Vec<String> =
+        text(instances, "Ec2SubnetId").map(str::to_owned).into_iter().collect();
     requested.extend(strings(&instances["Ec2SubnetIds"]));
     // Which one it is shows once there are instances.
     let subnet = requested.first().filter(|_| cluster.state != ClusterState::Starting);

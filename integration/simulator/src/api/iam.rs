@@ -112,7 +112,9 @@ impl Iam<'_> {
         if name.chars().all(|it| it.is_ascii_alphanumeric() || "+=,.@_-".contains(it)) {
             return Ok(name);
         }
-        let message = format!("The specified value for {parameter} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-");
+        let message = format!(
+            "The specified value for {parameter} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
+        );
         Err(Failure::new(400, "ValidationError", message))
     }
 
@@ -148,7 +150,10 @@ impl Iam<'_> {
             xml.text("Path", &profile.path)
                 .text("InstanceProfileName", name)
                 .text("InstanceProfileId", "AIPASIMULATEDPROFILE0")
-                .text("Arn", format!("arn:aws:iam::{}:instance-profile{}{name}", self.account, profile.path))
+                .text(
+                    "Arn",
+                    format!("arn:aws:iam::{}:instance-profile{}{name}", self.account, profile.path),
+                )
                 .text("CreateDate", iso(self.world.now));
             xml.element("Roles", |xml| {
                 let roles =

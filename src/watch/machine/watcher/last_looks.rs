@@ -97,7 +97,8 @@ impl<I: Id> Watcher<I> {
         if cluster.cause.is_some() {
             return !cluster.is_ending();
         }
-        let seen = cluster.judgement.passed()
+        // What AWS does not show is decided, too: it will not be told later.
+        let seen = (cluster.judgement.passed_so_far() && !cluster.judgement.unseen)
             || (cluster.judgement.passed_so_far()
                 && (cluster.is_over() || cluster.state() == Some(State::Terminating)));
         seen && (self.ends_as_expected(cluster) || cluster.whose == Ownership::Presumed)
@@ -373,7 +374,10 @@ impl<I: Id> Watcher<I> {
             }
             if cluster.described.is_none() || cluster.judgement.unknown {
                 doubts.push(Doubt::Unknown(id.clone()));
-            } else if cluster.judgement.unseen && !failed && !ended_unused(cluster) {
+            } else if (cluster.judgement.unseen || cluster.judgement.hidden)
+                && !failed
+                && !ended_unused(cluster)
+            {
                 doubts.push(Doubt::Unseen(id.clone()));
             } else if cluster.cause.is_none() && !self.ends_as_expected(cluster) {
                 doubts.push(Doubt::GoesOn(id.clone()));
