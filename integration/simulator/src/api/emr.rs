@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use emr_world::clock::epoch_seconds;
-use emr_world::cluster::{Cluster, ClusterState, Instance, Step};
+use emr_world::cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step};
 use emr_world::fate::Termination;
 use emr_world::life;
 use emr_world::provisioning::{self, Birth};
@@ -40,6 +40,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         "DescribeStep" => emr.describe_step(),
         "ListInstances" => emr.list_instances(),
         "ListInstanceGroups" => emr.list_instance_groups(),
+        "ListInstanceFleets" => emr.list_instance_fleets(),
         "ListBootstrapActions" => emr.list_bootstrap_actions(),
         "SetTerminationProtection" => emr.set_termination_protection(),
         "TerminateJobFlows" => emr.terminate_job_flows(),
@@ -365,15 +366,66 @@ impl Emr<'_> {
         Ok(with_marker(json!({"Instances": page}), marker))
     }
 
+    fn list_instance_fleets(&self) -> Output {
+        let cluster = self.cluster()?;
+        if !cluster.has_fleets() {
+            return Err(invalid(
+                "Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance groups. The ListInstanceFleets operation does not support clusters that use instance groups. Use the ListInstanceGroups operation instead.",
+            ));
+        }
+        let state = group_state(cluster);
+        let found: Vec<Value> = cluster
+            .groups
+            .iter()
+            .map(|fleet| {
+                let asked = &fleet.request;
+                let target = |name: &str| asked[name].as_u64().unwrap_or(0);
+                let provisioned = |name: &str| if state == "RUNNING" { target(name) } else { 0 };
+                let types = asked["InstanceTypeConfigs"].as_array().into_iter().flatten();
+                let types: Vec<Value> = types
+                    .enumerate()
+                    .map(|(number, kind)| {
+                        let own = if number == 0 { &fleet.configurations } else { &kind["Configurations"] };
+                        without_nulls(json!({
+                            "InstanceType": kind["InstanceType"],
+                            "WeightedCapacity": kind["WeightedCapacity"].as_u64().unwrap_or(1),
+                            "BidPriceAsPercentageOfOnDemandPrice": kind.get("BidPriceAsPercentageOfOnDemandPrice"),
+                            "Configurations": shown_configurations(own, &cluster.fate.masked),
+                            "EbsBlockDevices": block_devices(cluster, &fleet.id),
+                            "CustomAmiId": kind.get("CustomAmiId"),
+                        }))
+                    })
+                    .collect();
+                without_nulls(json!({
+                    "Id": fleet.id,
+                    "Name": text(asked, "Name").unwrap_or(&fleet.role),
+                    "Status": {
+                        "State": state,
+                        "StateChangeReason": {"Message": ""},
+                        "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
+                    },
+                    "InstanceFleetType": fleet.role,
+                    "TargetOnDemandCapacity": target("TargetOnDemandCapacity"),
+                    "TargetSpotCapacity": target("TargetSpotCapacity"),
+                    "ProvisionedOnDemandCapacity": provisioned("TargetOnDemandCapacity"),
+                    "ProvisionedSpotCapacity": provisioned("TargetSpotCapacity"),
+                    "InstanceTypeSpecifications": types,
+                    "LaunchSpecifications": asked.get("LaunchSpecifications"),
+                }))
+            })
+            .collect();
+        Ok(json!({"InstanceFleets": found}))
+    }
+
     fn list_instance_groups(&self) -> Output {
         let cluster = self.cluster()?;
-        let state = match cluster.state {
-            ClusterState::Starting => "PROVISIONING",
-            ClusterState::Bootstrapping => "BOOTSTRAPPING",
-            ClusterState::Running | ClusterState::Waiting => "RUNNING",
-            ClusterState::Terminating => "TERMINATING",
-            ClusterState::Terminated | ClusterState::TerminatedWithErrors => "TERMINATED",
-        };
+        if cluster.has_fleets() {
+            let message = "Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance fleets. The ListInstanceGroups operation does not support clusters that use instance fleets. Use the ListInstanceFleets operation instead.";
+            return Err(
+                invalid(message).with("ErrorCode", "API_DOES_NOT_SUPPORT_INSTANCE_FLEET_CLUSTERS")
+            );
+        }
+        let state = group_state(cluster);
         let found: Vec<Value> = cluster
             .groups
             .iter()
@@ -400,6 +452,7 @@ impl Emr<'_> {
                     "LastSuccessfullyAppliedConfigurationsVersion": 0,
                     "EbsBlockDevices": block_devices(cluster, &group.id),
                     "EbsOptimized": asked["EbsConfiguration"].get("EbsOptimized"),
+                    "CustomAmiId": asked.get("CustomAmiId"),
                     "ShrinkPolicy": {},
                 }))
             })
@@ -577,7 +630,7 @@ fn description(world: &World, cluster: &Cluster) -> Value {
         "Name": cluster.name,
         "Status": status(cluster),
         "Ec2InstanceAttributes": attributes,
-        "InstanceCollectionType": "INSTANCE_GROUP",
+        "InstanceCollectionType": if cluster.has_fleets() { "INSTANCE_FLEET" } else { "INSTANCE_GROUP" },
         "LogUri": asked.get("LogUri"),
         "LogEncryptionKmsKeyId": asked.get("LogEncryptionKmsKeyId"),
         "RequestedAmiVersion": asked.get("AmiVersion"),
@@ -617,11 +670,12 @@ fn shown_configurations(configurations: &Value, masked: &[String]) -> Value {
             })
             .rev()
             .collect();
-        json!({
+        let nested = one.get("Configurations").map(|it| shown_configurations(it, masked));
+        without_nulls(json!({
             "Classification": one["Classification"],
             "Properties": properties,
-            "Configurations": shown_configurations(&one["Configurations"], masked),
-        })
+            "Configurations": nested,
+        }))
     };
     configurations.as_array().into_iter().flatten().rev().map(of_one).collect()
 }
@@ -670,6 +724,16 @@ fn step(cluster: &Cluster, step: &Step) -> Value {
     })
 }
 
+fn group_state(cluster: &Cluster) -> &'static str {
+    match cluster.state {
+        ClusterState::Starting => "PROVISIONING",
+        ClusterState::Bootstrapping => "BOOTSTRAPPING",
+        ClusterState::Running | ClusterState::Waiting => "RUNNING",
+        ClusterState::Terminating => "TERMINATING",
+        ClusterState::Terminated | ClusterState::TerminatedWithErrors => "TERMINATED",
+    }
+}
+
 fn instance_state(cluster: &Cluster) -> &'static str {
     match cluster.state {
         ClusterState::Starting => "PROVISIONING",
@@ -699,7 +763,8 @@ fn instance(cluster: &Cluster, instance: &Instance, state: &str) -> Value {
         .skip(1)
         .map(|it| json!({"Device": it.device, "VolumeId": it.id}))
         .collect();
-    json!({
+    let is_fleet = group.is_some_and(InstanceGroup::is_fleet);
+    without_nulls(json!({
         "Id": instance.id,
         "Ec2InstanceId": instance.ec2_id,
         "PublicDnsName": "",
@@ -710,11 +775,12 @@ fn instance(cluster: &Cluster, instance: &Instance, state: &str) -> Value {
             "StateChangeReason": {},
             "Timeline": timeline(Some(cluster.created), "ReadyDateTime", cluster.ready, cluster.ended),
         },
-        "InstanceGroupId": instance.group,
+        "InstanceGroupId": (!is_fleet).then_some(&instance.group),
+        "InstanceFleetId": is_fleet.then_some(&instance.group),
         "Market": group.and_then(|it| text(&it.request, "Market")).unwrap_or("ON_DEMAND"),
         "InstanceType": instance.kind,
         "EbsVolumes": volumes,
-    })
+    }))
 }
 
 fn block_devices(cluster: &Cluster, group: &str) -> Value {

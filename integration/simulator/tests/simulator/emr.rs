@@ -106,11 +106,13 @@ fn the_real_runners_own_body_starts_a_cluster_that_describes_what_was_asked_for(
         (&cluster["AutoTerminate"], &cluster["TerminationProtected"]),
         (&json!(true), &json!(false))
     );
-    assert_eq!(cluster["Ec2InstanceAttributes"]["Ec2SubnetId"], "subnet-0123456789abcdef0");
+    let attributes = &cluster["Ec2InstanceAttributes"];
+    assert_eq!(attributes["RequestedEc2SubnetIds"], json!(["subnet-0123456789abcdef0"]));
+    assert_eq!(attributes.get("Ec2SubnetId"), None, "it shows once there are instances");
     assert_eq!(cluster["Ec2InstanceAttributes"]["IamInstanceProfile"], "EMR_EC2_DefaultRole");
     assert_eq!(cluster["ServiceRole"], "EMR_DefaultRole");
     assert_eq!(
-        cluster["Configurations"][2]["Properties"]["yarn.resourcemanager.am.max-attempts"],
+        cluster["Configurations"][1]["Properties"]["yarn.resourcemanager.am.max-attempts"],
         "1"
     );
     let steps = guard.emr("ListSteps", &json!({"ClusterId": id})).json();
@@ -327,6 +329,62 @@ fn a_running_clusters_configurations_can_change_behind_its_back() {
     sim.apply(Command::UpdateCluster(update)).unwrap();
     let groups = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json();
     assert_eq!(groups["InstanceGroups"][0]["Configurations"], weak);
+}
+
+/// A cluster of instance fleets, with configurations of one of its types.
+fn with_fleets() -> Value {
+    json!({"Name": "fleets", "ReleaseLabel": "emr-6.15.0", "Instances": {
+        "KeepJobFlowAliveWhenNoSteps": true,
+        "Ec2SubnetIds": ["subnet-0123456789abcdef0", "subnet-2"],
+        "InstanceFleets": [
+            {"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]},
+            {"Name": "cores", "InstanceFleetType": "CORE", "TargetOnDemandCapacity": 1, "TargetSpotCapacity": 4, "InstanceTypeConfigs": [
+                {"InstanceType": "r5.xlarge", "WeightedCapacity": 2, "CustomAmiId": "ami-1", "Configurations": [{"Classification": "core-site", "Properties": {"a": "b"}}]},
+                {"InstanceType": "r5.2xlarge", "WeightedCapacity": 4}]}]}})
+}
+
+#[test]
+fn a_cluster_of_instance_fleets_has_no_groups_and_emr_says_which_call_to_use() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let started = guard.emr("RunJobFlow", &with_fleets()).json();
+    let id = json!({"ClusterId": started["JobFlowId"]});
+    let groups = guard.emr("ListInstanceGroups", &id);
+    assert_eq!(groups.error(), (400, "InvalidRequestException".to_owned()));
+    assert_eq!(groups.json()["ErrorCode"], "API_DOES_NOT_SUPPORT_INSTANCE_FLEET_CLUSTERS");
+    let fleets = guard.emr("ListInstanceFleets", &id).json()["InstanceFleets"].clone();
+    assert_eq!(
+        (&fleets[0]["InstanceFleetType"], &fleets[0]["ProvisionedOnDemandCapacity"]),
+        (&json!("MASTER"), &json!(0))
+    );
+    let cores = &fleets[1]["InstanceTypeSpecifications"][0];
+    assert_eq!(
+        (&cores["InstanceType"], &cores["CustomAmiId"]),
+        (&json!("r5.xlarge"), &json!("ami-1"))
+    );
+    assert_eq!(cores["Configurations"][0]["Properties"], json!({"a": "b"}));
+    sim.advance(std::time::Duration::from_secs(600));
+    let cluster = guard.emr("DescribeCluster", &id).json()["Cluster"].clone();
+    assert_eq!(cluster["InstanceCollectionType"], "INSTANCE_FLEET");
+    assert_eq!(cluster["Ec2InstanceAttributes"]["Ec2SubnetId"], "subnet-0123456789abcdef0");
+    let instances = guard.emr("ListInstances", &id).json()["Instances"].clone();
+    let instances = instances.as_array().unwrap();
+    // One master, and as many of the first type as the capacity of 5 takes.
+    assert_eq!(instances.len(), 4);
+    assert!(instances.iter().all(|it| it.get("InstanceGroupId").is_none()));
+    assert_eq!(instances[1]["InstanceFleetId"], fleets[1]["Id"]);
+    assert!(fleets[1]["Id"].as_str().unwrap().starts_with("if-"));
+    assert_eq!(instances[1]["EbsVolumes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_cluster_of_instance_groups_has_no_fleets() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let id = run_job_flow(&guard);
+    assert_eq!(describe(&guard, &id)["InstanceCollectionType"], "INSTANCE_GROUP");
+    let fleets = guard.emr("ListInstanceFleets", &json!({"ClusterId": id}));
+    assert_eq!(fleets.error(), (400, "InvalidRequestException".to_owned()));
 }
 
 #[test]

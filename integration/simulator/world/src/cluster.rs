@@ -119,16 +119,17 @@ pub struct Step {
     pub written: Vec<String>,
 }
 
-/// An instance group.
+/// An instance group, or an instance fleet.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceGroup {
-    /// `ig-…`
+    /// `ig-…`, or `if-…` of a fleet.
     pub id: String,
     /// `MASTER`, `CORE` or `TASK`.
     pub role: String,
     /// As requested, in `RunJobFlow`'s form.
     pub request: Value,
-    /// Its own `Configurations`; they may change while the cluster runs.
+    /// Its own `Configurations`; they may change while the cluster runs. Of a fleet: those of its
+    /// first instance type.
     pub configurations: Value,
 }
 
@@ -236,7 +237,21 @@ pub struct Cluster {
     pub(crate) next: Option<(OffsetDateTime, Next)>,
 }
 
+impl InstanceGroup {
+    /// Whether it is a fleet.
+    #[must_use]
+    pub fn is_fleet(&self) -> bool {
+        self.id.starts_with("if-")
+    }
+}
+
 impl Cluster {
+    /// Whether it is one of instance fleets.
+    #[must_use]
+    pub fn has_fleets(&self) -> bool {
+        self.groups.iter().any(InstanceGroup::is_fleet)
+    }
+
     /// The state's name in the API.
     #[must_use]
     pub fn state_name(&self) -> &'static str {

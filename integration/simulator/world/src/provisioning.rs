@@ -122,8 +122,11 @@ pub fn add_steps(
     ids
 }
 
-/// Instance groups in `RunJobFlow`'s form, from either way of asking for instances.
+/// Instance groups in `RunJobFlow`'s form, from any way of asking for instances.
 fn groups(world: &mut World, instances: &Value) -> Vec<InstanceGroup> {
+    if let Some(fleets) = instances["InstanceFleets"].as_array().filter(|it| !it.is_empty()) {
+        return fleets.iter().map(|request| fleet(world, request.clone())).collect();
+    }
     let mut asked: Vec<Value> = instances["InstanceGroups"].as_array().cloned().unwrap_or_default();
     if asked.is_empty() {
         let count = instances["InstanceCount"].as_u64().unwrap_or(1);
@@ -137,6 +140,16 @@ fn groups(world: &mut World, instances: &Value) -> Vec<InstanceGroup> {
         }
     }
     asked.into_iter().map(|request| group(world, request)).collect()
+}
+
+fn fleet(world: &mut World, request: Value) -> InstanceGroup {
+    let first = &request["InstanceTypeConfigs"][0];
+    InstanceGroup {
+        id: world.emr_id("if-", 13),
+        role: text(&request, "InstanceFleetType").unwrap_or("CORE").to_owned(),
+        configurations: first.get("Configurations").cloned().unwrap_or_else(|| json!([])),
+        request,
+    }
 }
 
 fn group(world: &mut World, request: Value) -> InstanceGroup {
@@ -179,7 +192,14 @@ pub fn resize(world: &mut World, index: usize, number: usize, count: u64) {
     }
 }
 
+/// How many instances it has: of a fleet as many of its first type as its capacity takes.
 fn instance_count(group: &InstanceGroup) -> u64 {
+    if group.is_fleet() {
+        let capacity = |name: &str| group.request[name].as_u64().unwrap_or(0);
+        let weight = group.request["InstanceTypeConfigs"][0]["WeightedCapacity"].as_u64();
+        let all = capacity("TargetOnDemandCapacity") + capacity("TargetSpotCapacity");
+        return all.div_ceil(weight.unwrap_or(1).max(1));
+    }
     group.request["InstanceCount"].as_u64().unwrap_or(1)
 }
 
@@ -198,11 +218,13 @@ fn add_instances(world: &mut World, index: usize, group: &InstanceGroup, count: 
     let root_encrypted = cluster.fate.ebs_root_encrypted.unwrap_or(encrypted);
     let name = key.unwrap_or_else(|| "alias/aws/ebs".to_owned());
     let key = world.key(&cluster.account, &cluster.region, &name).map_or(name, Key::arn);
+    let asked =
+        if group.is_fleet() { &group.request["InstanceTypeConfigs"][0] } else { &group.request };
     let root = cluster.request["EbsRootVolumeSize"].as_u64().unwrap_or(10);
     for _ in 0..count {
         let mut volumes = vec![("/dev/xvda".to_owned(), root, "gp2".to_owned(), root_encrypted)];
         volumes.extend(
-            data_volumes(&group.request)
+            data_volumes(asked)
                 .into_iter()
                 .map(|(device, size, kind)| (device, size, kind, encrypted)),
         );
@@ -218,7 +240,7 @@ fn add_instances(world: &mut World, index: usize, group: &InstanceGroup, count: 
             ec2_id: world.ec2_id("i-"),
             group: group.id.clone(),
             role: group.role.clone(),
-            kind: text(&group.request, "InstanceType").unwrap_or("m4.large").to_owned(),
+            kind: text(asked, "InstanceType").unwrap_or("m4.large").to_owned(),
             address: (world.random.u8(..), world.random.u8(4..254)),
             volumes,
         };
