@@ -153,6 +153,9 @@ pub(crate) static SET_TERMINATION_PROTECTION: Call = call(
 );
 pub(crate) static LIST_INSTANCE_GROUPS: Call =
     call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
+/// The same for clusters of instance fleets, for which EMR refuses the other.
+pub(crate) static LIST_INSTANCE_FLEETS: Call =
+    call("ListInstanceFleets", "elasticmapreduce:ListInstanceFleets", Resource::Cluster);
 pub(crate) static LIST_BOOTSTRAP_ACTIONS: Call =
     call("ListBootstrapActions", "elasticmapreduce:ListBootstrapActions", Resource::Cluster);
 pub(crate) static LIST_INSTANCES: Call =

@@ -10,7 +10,7 @@ use crate::{
         verified::{ClusterObservation, Origin, RequestedCluster, VerifiedConfiguration, entry},
     },
     facts::{
-        emr::{BootstrapAction, ClusterFacts, ClusterProperty},
+        emr::{BootstrapAction, ClusterFacts, ClusterProperty, GroupFacts},
         weakening::{self, WeakeningSeverity},
     },
 };
@@ -42,8 +42,12 @@ pub(super) static AMI: Check = Check {
     stage: Stage::Watch,
     level: Level::Required,
     why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
-    looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster.",
-    asks: &[&aws_calls::DESCRIBE_CLUSTER],
+    looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster, and of each group in ListInstanceGroups, or of each type in ListInstanceFleets.",
+    asks: &[
+        &aws_calls::DESCRIBE_CLUSTER,
+        &aws_calls::LIST_INSTANCE_GROUPS,
+        &aws_calls::LIST_INSTANCE_FLEETS,
+    ],
     fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
 };
@@ -64,8 +68,12 @@ pub(super) static GROUPS: Check = Check {
     stage: Stage::Watch,
     level: Level::Required,
     why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
-    looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
-    asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCE_GROUPS],
+    looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, or of each type of the fleets in ListInstanceFleets, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
+    asks: &[
+        &aws_calls::DESCRIBE_CLUSTER,
+        &aws_calls::LIST_INSTANCE_GROUPS,
+        &aws_calls::LIST_INSTANCE_FLEETS,
+    ],
     fix: "find out who reconfigures its groups, then launch again",
     source: "Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
@@ -118,15 +126,21 @@ pub(super) fn judge(
                 ROLES.on(subject, "those verified").not_applicable(unknown_origin_reason(origin))
             }
         },
-        by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| match &cluster
-            .custom_ami
-        {
-            None => subject.passed("one of EMR's own"),
-            Some(image) => subject.failed(image.clone()),
+        by_cluster(&AMI, "one of EMR's own".to_owned(), &|subject, cluster| {
+            if let Some(image) = &cluster.custom_ami {
+                return subject.failed(image.clone());
+            }
+            subject.by(&look.closer.group_properties, "no such cluster", |subject, groups| {
+                match custom_amis(groups) {
+                    None => subject.passed("one of EMR's own"),
+                    Some(images) => subject.failed(images),
+                }
+            })
         }),
         bootstrap_actions(subject, look, verified, origin),
         by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, _| {
-            subject.by(&look.closer.group_properties, "no such cluster", |subject, properties| {
+            subject.by(&look.closer.group_properties, "no such cluster", |subject, groups| {
+                let properties = &groups.properties;
                 let weak = weakenings(properties);
                 let hidden = hidden_weakenings(properties);
                 if weak.is_empty() && !hidden.is_empty() {
@@ -188,6 +202,12 @@ pub(super) const LOOK: &str =
 
 pub(super) fn not_shown(properties: &[String]) -> String {
     format!("AWS does not show the values of: {}", properties.join("; "))
+}
+
+/// The machine images of somebody's own that groups are made with, if there are any.
+pub(super) fn custom_amis(groups: &GroupFacts) -> Option<String> {
+    let images: Vec<&str> = groups.custom_amis.iter().map(String::as_str).collect();
+    (!images.is_empty()).then(|| images.join(", "))
 }
 
 /// Why nothing can be compared with what was asked for.

@@ -451,6 +451,7 @@ pub(super) mod tests {
             instance_profile: None,
             was_ready: true,
             custom_ami: None,
+            has_fleets: false,
         };
         let security_configuration =
             Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test");

@@ -30,11 +30,12 @@ pub(super) static CONFIGURATION: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration and aws.emr.bootstrap are ignored.",
-    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups, against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups (of fleets: of each type in ListInstanceFleets), against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
     asks: &[
         &aws_calls::LIST_CLUSTERS,
         &aws_calls::DESCRIBE_CLUSTER,
         &aws_calls::LIST_INSTANCE_GROUPS,
+        &aws_calls::LIST_INSTANCE_FLEETS,
         &aws_calls::LIST_BOOTSTRAP_ACTIONS,
     ],
     fix: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --region {region} --cluster-ids {subject}",
@@ -127,10 +128,12 @@ fn configuration(adoptable: &Adoptable) -> Finding {
     let subject = CONFIGURATION
         .on(adoptable.cluster.id.as_str(), "nothing that weakens encryption")
         .cluster(&adoptable.cluster.id);
-    subject.by(&adoptable.group_properties, "no such cluster", |subject, of_groups| {
-        let all = || adoptable.cluster.properties.iter().chain(of_groups);
+    subject.by(&adoptable.group_properties, "no such cluster", |subject, groups| {
+        let all = || adoptable.cluster.properties.iter().chain(&groups.properties);
         subject.by(&adoptable.bootstrap_actions, "no such cluster", |subject, actions| {
             let mut weak = built::weakenings(all());
+            let images = built::custom_amis(groups);
+            weak.extend(images.map(|images| format!("machine image {images}")));
             weak.extend(
                 actions
                     .iter()

@@ -27,7 +27,7 @@ use crate::{
         ec2::NetworkFacts,
         emr::{
             Adoptable, ClusterFacts, ClusterProperty, ClusterState, ClusterStatus, Content,
-            LocalDisk, Override, Persistent, S3AtRest, SecurityConfiguration, Tls,
+            GroupFacts, LocalDisk, Override, Persistent, S3AtRest, SecurityConfiguration, Tls,
         },
         gather::Facts,
         iam::{self, RoleFacts},
@@ -312,11 +312,12 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
         instance_profile: Some(config.jobflow_role.value.clone()),
         was_ready: true,
         custom_ami: None,
+        has_fleets: false,
     };
     Adoptable {
         cluster,
         earlier_steps: BTreeSet::new(),
-        group_properties: Lookup::Found(Vec::new()),
+        group_properties: Lookup::Found(GroupFacts::default()),
         bootstrap_actions: Lookup::Found(Vec::new()),
     }
 }
@@ -662,7 +663,13 @@ fn damages(world: &World) -> Vec<Mutation> {
             "group properties",
             "weak",
             |facts| first_adoptable(facts).map(|found| &mut found.group_properties),
-            move |all| all.push(weak()),
+            move |all| all.properties.push(weak()),
+        );
+        mutations.spoil(
+            "group properties",
+            "machine image",
+            |facts| first_adoptable(facts).map(|found| &mut found.group_properties),
+            |all| drop(all.custom_amis.insert("ami-1".to_owned())),
         );
         mutations.spoil(
             "live clusters",

@@ -11,7 +11,7 @@ use crate::{
     facts::{
         ec2::Volume,
         emr::{
-            BootstrapAction, ClusterFacts, ClusterInstance, ClusterProperty, ClusterStep,
+            BootstrapAction, ClusterFacts, ClusterInstance, ClusterStep, GroupFacts,
             SecurityConfiguration,
         },
         gather::Facts,
@@ -163,7 +163,7 @@ pub(crate) struct ClusterDetails {
     /// The scripts that its nodes run first; they cannot change.
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
     /// What its instance groups are configured with.
-    pub(crate) group_properties: Lookup<Vec<ClusterProperty>>,
+    pub(crate) group_properties: Lookup<GroupFacts>,
     /// Its instances that have not ended.
     #[serde(skip)]
     pub(crate) nodes: Lookup<Vec<ClusterInstance>>,

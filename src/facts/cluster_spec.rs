@@ -16,10 +16,10 @@ use crate::{
 pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, NameError> {
     let origin = format!("the cluster {}", cluster.id);
     let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
-    // A role is named by its ARN or by its name alone; IAM is asked by name.
-    let role = |role: &Option<String>| {
-        at(role.as_deref().and_then(|role| role.rsplit('/').next()).unwrap_or_default())
-    };
+    let role = |role: &Option<String>| at(role.as_deref().unwrap_or_default());
+    // While it starts, EMR need not show which of the subnets that were asked for it has chosen;
+    // those of one cluster are in one VPC, which is what is judged.
+    let subnet = cluster.subnet.as_ref().or_else(|| cluster.requested_subnets.first());
     let release = cluster.release.as_deref().unwrap_or("none").parse()?;
     Ok(ClusterSpec {
         digest: sha256(serde_json::to_vec(cluster).unwrap_or_default()),
@@ -28,7 +28,7 @@ pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, Na
         release: Located { value: release, at: origin.clone() },
         service_role: role(&cluster.service_role),
         instance_profile: role(&cluster.instance_profile),
-        subnet: cluster.subnet.as_deref().map(at),
+        subnet: subnet.map(|subnet| at(subnet)),
         security_configuration: cluster.security_configuration.as_deref().map(at),
         // What else it was started with is judged on the cluster itself.
         instance_types: Vec::new(),

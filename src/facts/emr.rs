@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_emr::{
     operation::{
         list_bootstrap_actions::ListBootstrapActionsOutput, list_clusters::ListClustersOutput,
+        list_instance_fleets::ListInstanceFleetsOutput,
         list_instance_groups::ListInstanceGroupsOutput, list_instances::ListInstancesOutput,
         list_steps::ListStepsOutput,
     },
     primitives::DateTime,
     types::{
         Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration,
-        StepSummary,
+        InstanceCollectionType, StepSummary,
     },
 };
 use futures_util::future::join_all;
@@ -370,6 +371,9 @@ pub struct ClusterFacts {
     pub was_ready: bool,
     /// A machine image of somebody's own.
     pub custom_ami: Option<String>,
+    /// Whether its instances are in fleets, and not in groups.
+    #[serde(skip)]
+    pub has_fleets: bool,
 }
 
 impl ClusterFacts {
@@ -559,6 +563,7 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
             .filter(|profile| !profile.is_empty()),
         was_ready,
         custom_ami: cluster.custom_ami_id.filter(|image| !image.is_empty()),
+        has_fleets: cluster.instance_collection_type == Some(InstanceCollectionType::InstanceFleet),
     })
 }
 
@@ -580,13 +585,35 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
     configurations.into_iter().flat_map(of_one).collect()
 }
 
-/// The properties that the cluster's instance groups have of their own, by reconfiguration or from
-/// the start. A cluster of instance fleets has no groups, and EMR says so by an error: then nobody
-/// can tell.
-pub(crate) async fn group_properties(
+/// What the instance groups of a cluster are made with, or each type of its instance fleets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct GroupFacts {
+    /// Their `Configurations`, nested ones too.
+    pub properties: Vec<ClusterProperty>,
+    /// Machine images of somebody's own.
+    #[serde(skip)]
+    pub custom_amis: BTreeSet<String>,
+}
+
+impl GroupFacts {
+    fn add(&mut self, configurations: Option<Vec<Configuration>>, custom_ami: Option<String>) {
+        self.properties.extend(properties(configurations.unwrap_or_default()));
+        self.custom_amis.extend(custom_ami.filter(|image| !image.is_empty()));
+    }
+}
+
+/// What the cluster's instance groups, or fleets, have of their own, by reconfiguration or from the
+/// start, all pages.
+pub(crate) async fn groups(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
-) -> Lookup<Vec<ClusterProperty>> {
+    has_fleets: bool,
+) -> Lookup<GroupFacts> {
+    if has_fleets {
+        return fleets(emr, id).await;
+    }
     let pages = whole_list(
         &aws_calls::LIST_INSTANCE_GROUPS,
         &[],
@@ -595,11 +622,30 @@ pub(crate) async fn group_properties(
         |page| page.instance_groups().iter().filter_map(|group| group.id()).collect(),
     );
     pages.await.map(|pages| {
-        pages
-            .into_iter()
-            .flat_map(|page| page.instance_groups.unwrap_or_default())
-            .flat_map(|group| properties(group.configurations.unwrap_or_default()))
-            .collect()
+        let mut facts = GroupFacts::default();
+        for group in pages.into_iter().flat_map(|page| page.instance_groups.unwrap_or_default()) {
+            facts.add(group.configurations, group.custom_ami_id);
+        }
+        facts
+    })
+}
+
+async fn fleets(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<GroupFacts> {
+    let pages = whole_list(
+        &aws_calls::LIST_INSTANCE_FLEETS,
+        &[],
+        |marker| emr.list_instance_fleets().cluster_id(id.as_str()).set_marker(marker).send(),
+        ListInstanceFleetsOutput::marker,
+        |page| page.instance_fleets().iter().filter_map(|fleet| fleet.id()).collect(),
+    );
+    pages.await.map(|pages| {
+        let fleets = pages.into_iter().flat_map(|page| page.instance_fleets.unwrap_or_default());
+        let types = fleets.flat_map(|fleet| fleet.instance_type_specifications.unwrap_or_default());
+        let mut facts = GroupFacts::default();
+        for kind in types {
+            facts.add(kind.configurations, kind.custom_ami_id);
+        }
+        facts
     })
 }
 
@@ -746,7 +792,7 @@ pub struct Adoptable {
     /// The ids of the steps it had before the launch.
     pub earlier_steps: BTreeSet<String>,
     /// What its instance groups are configured with besides the cluster.
-    pub group_properties: Lookup<Vec<ClusterProperty>>,
+    pub group_properties: Lookup<GroupFacts>,
     /// The scripts that its nodes have run, and that nodes which join it will.
     pub bootstrap_actions: Lookup<Vec<BootstrapAction>>,
 }
@@ -783,12 +829,20 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
     let named = listings.into_iter().filter(|listing| listing.name == name);
     let described = join_all(named.map(|listing| async move {
         let id = &listing.id;
-        let (cluster, steps, group_properties, bootstrap_actions) = tokio::join!(
-            cluster(emr, id),
-            steps(emr, id),
-            group_properties(emr, id),
-            bootstrap_actions(emr, id)
-        );
+        let described = async {
+            let cluster = cluster(emr, id).await;
+            // Which call tells of its groups, the cluster says.
+            let groups = match cluster.found() {
+                Some(cluster) => groups(emr, id, cluster.has_fleets).await,
+                None => {
+                    let why = "the cluster could not be described";
+                    Lookup::not_asked(&aws_calls::LIST_INSTANCE_GROUPS, why)
+                }
+            };
+            (cluster, groups)
+        };
+        let ((cluster, group_properties), steps, bootstrap_actions) =
+            tokio::join!(described, steps(emr, id), bootstrap_actions(emr, id));
         cluster.and_then(|cluster| {
             steps.map(|steps| Adoptable {
                 cluster,

@@ -580,10 +580,15 @@ impl Driver {
                 });
             }
             Question::Details { id, groups, volumes } => {
-                let known = self.records.get(&id).map(|record| record.closer.clone());
+                let record = self.records.get(&id);
+                let known = record.map(|record| record.closer.clone());
+                let has_fleets = record
+                    .and_then(|record| record.cluster.found())
+                    .is_some_and(|facts| facts.has_fleets);
                 let volumes = volumes && self.verified(&id).ebs.is_some();
                 self.asked.spawn(async move {
                     let known = known.unwrap_or_default();
+                    let groups = groups.then_some(has_fleets);
                     let details = Box::pin(poll_details(&aws, &id, known, groups, volumes)).await;
                     Answered::Detailed(id, Box::new(details))
                 });
@@ -868,13 +873,13 @@ async fn look_at(
     RawLook { cluster, steps, security_configuration }
 }
 
-/// One closer look at a cluster of which `known` is known already; with a look at its groups and
-/// its volumes, if so wanted.
+/// One closer look at a cluster of which `known` is known already; with a look at its groups, and
+/// whether these are fleets, and at its volumes, if so wanted.
 async fn poll_details(
     aws: &Aws,
     id: &ClusterId,
     known: ClusterDetails,
-    groups: bool,
+    groups: Option<bool>,
     volumes: bool,
 ) -> ClusterDetails {
     let bootstrap_actions = async {
@@ -885,7 +890,10 @@ async fn poll_details(
         }
     };
     let group_properties = async {
-        if groups { emr::group_properties(&aws.emr, id).await } else { known.group_properties }
+        match groups {
+            Some(has_fleets) => emr::groups(&aws.emr, id, has_fleets).await,
+            None => known.group_properties,
+        }
     };
     let nodes = async { if volumes { Some(fetch_volumes(aws, id).await) } else { None } };
     let (bootstrap_actions, group_properties, nodes) =

@@ -533,6 +533,7 @@ mod tests {
                 instance_profile: None,
                 was_ready: false,
                 custom_ami: None,
+                has_fleets: false,
             });
         }
         record

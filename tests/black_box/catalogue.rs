@@ -36,6 +36,9 @@ fn good(check: &str) -> Stage {
         "persistent-cluster" | "persistent-cluster-configuration" | "persistent-cluster-is-one" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+            if check == "persistent-cluster-configuration" {
+                stage.set(starting_cluster_of_fleets());
+            }
             stage
         }
         "guard-may-end-clusters" => {
@@ -350,6 +353,22 @@ pub(crate) fn refuting(check: &str) -> Stage {
 /// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
 pub(crate) fn cannot_be_refuted(check: &str) -> bool {
     matches!(check, "clusters-can-be-listed")
+}
+
+/// A second cluster of the name, of instance fleets, which the runner cannot adopt yet.
+fn starting_cluster_of_fleets() -> Set {
+    let fleets = json!([{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]}]);
+    let request = json!({
+        "Name": "Snowplow ETL",
+        "SecurityConfiguration": "acme-sc",
+        "Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0", "InstanceFleets": fleets},
+    });
+    Set::StartCluster(emr_simulator::StartCluster {
+        id: Some("j-STARTING".to_owned()),
+        state: emr_simulator::StartState::Starting,
+        request,
+        ..Default::default()
+    })
 }
 
 fn bucket(bucket: PutBucket) -> Set {

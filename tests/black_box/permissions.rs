@@ -72,6 +72,11 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     let adopting = Stage::acme().argument("--use-persistent-jobflow");
     adopting.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     adopting.run().expect_code(0);
+    let of_fleets = Stage::acme().argument("--use-persistent-jobflow");
+    of_fleets.set(waiting_cluster(
+        &json!({"SecurityConfiguration": "acme-sc", "Instances": crate::shown_by_aws::fleets(|_| {})}),
+    ));
+    of_fleets.run().expect_code(0);
     let unsafe_one = with_alerts().misbehave("drop-security-configuration");
     unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster {
         termination_protected: Some(true),
@@ -85,7 +90,8 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     };
     unsafe_one.set(Set::PutBucket(open));
     unsafe_one.run().expect_code(76);
-    let needed: BTreeSet<String> = needed(&adopting).union(&needed(&unsafe_one)).cloned().collect();
+    let needed: BTreeSet<String> =
+        [&adopting, &of_fleets, &unsafe_one].into_iter().flat_map(needed).collect();
     let allowed_then = allowed(&with_alerts());
     assert_eq!(allowed_then, needed);
     // Where nobody is told by SNS, nothing of it is asked for.

@@ -2,8 +2,10 @@
 //! neither ended nor refused. The rows are those of what real AWS does otherwise than one would
 //! believe.
 
-use emr_simulator::{Command as Set, NextCluster, PutRole, Timings};
-use serde_json::json;
+use emr_simulator::{
+    Command as Set, Hook, NextCluster, PutRole, StartCluster, StartState, Timings, UpdateCluster,
+};
+use serde_json::{Value, json};
 
 use crate::{
     good_runs::waiting_cluster,
@@ -70,9 +72,9 @@ fn another_secret_than_the_config_names_is_a_difference() {
         {"Classification": "yarn-site", "Properties": {"yarn.resourcemanager.am.max-attempts": "1"}},
         {"Classification": "spark", "Properties": {"maximizeResourceAllocation": "true"}},
         {"Classification": "hive-site", "Properties": {format!("EMR.secret@{PASSWORD}"): "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b"}}]);
-    stage.set(Set::AddHook(emr_simulator::Hook::after_first(
+    stage.set(Set::AddHook(Hook::after_first(
         "RunJobFlow",
-        vec![Set::UpdateCluster(emr_simulator::UpdateCluster {
+        vec![Set::UpdateCluster(UpdateCluster {
             configurations: Some(other),
             ..Default::default()
         })],
@@ -176,9 +178,9 @@ fn a_subnet_that_does_not_show_while_the_cluster_starts_is_no_difference() {
 
 /// What hook changes the request of the next cluster to.
 fn requested_in(subnets: &[&str]) -> Set {
-    Set::AddHook(emr_simulator::Hook::after_first(
+    Set::AddHook(Hook::after_first(
         "RunJobFlow",
-        vec![Set::UpdateCluster(emr_simulator::UpdateCluster {
+        vec![Set::UpdateCluster(UpdateCluster {
             request: json!({"Instances": {"Ec2SubnetIds": subnets, "InstanceCount": 3}}),
             ..Default::default()
         })],
@@ -217,10 +219,7 @@ fn a_cluster_to_adopt_whose_subnet_does_not_show_yet_is_unknown_and_not_another_
     })) else {
         unreachable!()
     };
-    stage.set(Set::StartCluster(emr_simulator::StartCluster {
-        state: emr_simulator::StartState::Starting,
-        ..cluster
-    }));
+    stage.set(Set::StartCluster(StartCluster { state: StartState::Starting, ..cluster }));
     let played = stage.run();
     played.expect_code(69);
     assert_eq!(status(&played, "persistent-cluster"), "unknown");
@@ -269,5 +268,105 @@ fn an_arn_of_another_accounts_profile_or_of_another_path_names_no_profile() {
         let played = stage.run();
         played.expect_code(77);
         assert_eq!(status(&played, "jobflow-role-exists"), "refuted");
+    }
+}
+
+/// Fleets in the place of a request's groups; `change` is made to the second type of the cores.
+pub(crate) fn fleets(change: impl FnOnce(&mut Value)) -> Value {
+    let mut instances = json!({
+        "KeepJobFlowAliveWhenNoSteps": true,
+        "Ec2SubnetIds": ["subnet-0123456789abcdef0", "subnet-2"],
+        "InstanceFleets": [
+            {"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]},
+            {"InstanceFleetType": "CORE", "TargetSpotCapacity": 4, "InstanceTypeConfigs": [
+                {"InstanceType": "r5.xlarge", "WeightedCapacity": 2, "Configurations": [{"Classification": "yarn-site", "Properties": {"x": "y"}}]},
+                {"InstanceType": "r5.2xlarge", "WeightedCapacity": 4}]}]});
+    change(&mut instances["InstanceFleets"][1]["InstanceTypeConfigs"][1]);
+    instances
+}
+
+const FLEETS: &str = "j-FLEETS";
+
+/// Watches a cluster of fleets that was started by hand, until it is idle.
+fn watched(change: impl FnOnce(&mut Value)) -> (Stage, Played) {
+    let stage = Stage::acme().env("AWS_REGION", "eu-west-1").option("--terminate-attached");
+    let request = json!({"SecurityConfiguration": "acme-sc", "Instances": fleets(change)});
+    stage.set(Set::StartCluster(StartCluster {
+        id: Some(FLEETS.to_owned()),
+        state: StartState::Starting,
+        request,
+        ..Default::default()
+    }));
+    let mut command = stage.watch(&[FLEETS], false);
+    command.arg("--until-idle");
+    let played = stage.play(command);
+    (stage, played)
+}
+
+#[test]
+fn a_good_cluster_of_instance_fleets_is_judged_by_its_fleets() {
+    let (stage, played) = watched(|_| {});
+    played.expect_code(0);
+    assert_eq!(played.findings("cluster-groups")[FLEETS], "proved");
+    assert_eq!(played.findings("cluster-volumes")[FLEETS], "proved");
+    assert_eq!(saw(&played, "cluster-groups"), "1 properties of groups, none against it");
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
+    assert_eq!(stage.by_guard("ListInstanceGroups"), 0, "EMR would not answer");
+}
+
+#[test]
+fn every_type_of_a_fleet_is_looked_at() {
+    let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
+    let (_, played) = watched(|kind| kind["Configurations"] = weak);
+    played.expect_code(76);
+    assert_eq!(played.findings("cluster-groups")[FLEETS], "refuted");
+    let (_, played) = watched(|kind| kind["CustomAmiId"] = "ami-0123456789abcdef0".into());
+    played.expect_code(76);
+    assert_eq!(played.findings("cluster-ami")[FLEETS], "refuted");
+}
+
+#[test]
+fn a_machine_image_of_one_instance_group_is_seen() {
+    let stage = Stage::acme();
+    stage.set(Set::AddHook(Hook::after_first(
+        "RunJobFlow",
+        vec![Set::UpdateCluster(UpdateCluster {
+            add_groups: json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "CustomAmiId": "ami-2"}]),
+            ..Default::default()
+        })],
+    )));
+    let played = stage.run();
+    played.expect_code(76);
+    assert_eq!(status(&played, "cluster-ami"), "refuted");
+    assert_eq!(saw(&played, "cluster-ami"), "ami-2");
+}
+
+#[test]
+fn a_persistent_run_adopts_a_cluster_of_instance_fleets_that_is_what_was_verified() {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(waiting_cluster(
+        &json!({"SecurityConfiguration": "acme-sc", "Instances": fleets(|_| {})}),
+    ));
+    let played = stage.run();
+    played.expect_code(0);
+    left_alone(&stage, &played);
+    assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "proved");
+
+    for (name, value) in [
+        (
+            "Configurations",
+            json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]),
+        ),
+        ("CustomAmiId", json!("ami-3")),
+    ] {
+        let stage = Stage::acme().argument("--use-persistent-jobflow");
+        let instances = fleets(|kind| kind[name] = value);
+        stage.set(waiting_cluster(
+            &json!({"SecurityConfiguration": "acme-sc", "Instances": instances}),
+        ));
+        let played = stage.run();
+        played.expect_code(77);
+        assert!(!played.runner_started());
+        assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "refuted");
     }
 }
