@@ -57,8 +57,9 @@ pub use emr_world::cluster::{
 pub use emr_world::command::{
     AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
     Moment, Named, ObjectName, ObjectVersion, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
-    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload, PutVpc, Rounds,
-    Seed, SendMessage, SetClock, SetLatency, StartCluster, Switch, UpdateCluster,
+    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload, PutUser, PutVpc,
+    Rounds, Seed, SendMessage, SetClock, SetLatency, SetOrganization, StartCluster, Switch,
+    UpdateCluster,
 };
 pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};

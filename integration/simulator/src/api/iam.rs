@@ -179,11 +179,14 @@ impl Iam<'_> {
 
     fn simulate(&self, xml: &mut Xml) -> Result<(), Failure> {
         let source = self.parameter("PolicySourceArn")?;
-        let role = self
-            .world
-            .roles
+        let is_source = |it: &&Role| {
+            it.account == self.account
+                && (it.arn() == source || it.arn().replace(":role/", ":user/") == source)
+        };
+        let kind = if source.contains(":user/") { &self.world.users } else { &self.world.roles };
+        let role = kind
             .iter()
-            .find(|role| role.account == self.account && role.arn() == source)
+            .find(is_source)
             .ok_or_else(|| no_such(format!("The entity {source} cannot be found.")))?;
         let actions = self.call.list("ActionNames");
         if actions.is_empty() {
@@ -197,33 +200,44 @@ impl Iam<'_> {
         if resources.is_empty() {
             resources.push("*".to_owned());
         }
-        let context = self.context(source);
+        let context = self.context();
+        let organization = self.world.organizations.get(self.account).map(Vec::as_slice);
         xml.element("EvaluationResults", |xml| {
             for action in &actions {
-                for resource in &resources {
-                    let ask = Ask { action, resource, context: &context };
-                    xml.element("member", |xml| write_evaluation(xml, role, &ask));
-                }
+                let of = |resource| {
+                    evaluation(role, organization, &Ask { action, resource, context: &context })
+                };
+                let all: Vec<(&str, Evaluation)> =
+                    resources.iter().map(|resource| (resource.as_str(), of(resource))).collect();
+                xml.element("member", |xml| write_evaluations(xml, action, &all));
             }
         });
         xml.text("IsTruncated", "false");
         Ok(())
     }
 
-    /// The request's `ContextEntries`.
-    fn context(&self, principal: &str) -> Context {
-        let mut context = policy::base_context(principal, self.account);
+    /// The request's `ContextEntries`, which are all that the simulation knows.
+    fn context(&self) -> Context {
         let names = (1..).map_while(|number| {
             let prefix = format!("ContextEntries.member.{number}");
             let name = self.call.form.get(&format!("{prefix}.ContextKeyName"))?;
             Some((name.clone(), self.call.list(&format!("{prefix}.ContextKeyValues"))))
         });
-        context.extend(names);
-        context
+        names.collect()
     }
 }
 
-fn write_evaluation(xml: &mut Xml, role: &Role, ask: &Ask<'_>) {
+/// What the simulation makes of one action on one resource.
+struct Evaluation {
+    decision: Decision,
+    /// Name and kind of the policies that decide.
+    matched: Vec<(String, &'static str)>,
+    missing: BTreeSet<String>,
+    boundary: Option<bool>,
+    organization: Option<bool>,
+}
+
+fn evaluation(role: &Role, organization: Option<&[Value]>, ask: &Ask<'_>) -> Evaluation {
     let all = || {
         role.policies
             .iter()
@@ -239,31 +253,91 @@ fn write_evaluation(xml: &mut Xml, role: &Role, ask: &Ask<'_>) {
         Some(Decision::ImplicitDeny) if identity == Decision::Allowed => Decision::ImplicitDeny,
         _ => identity,
     };
-    xml.text("EvalActionName", ask.action)
-        .text("EvalResourceName", ask.resource)
-        .text("EvalDecision", decision.name());
-    xml.element("MatchedStatements", |xml| {
-        let matched = all().filter(|((_, document), _)| {
-            let opinion = policy::evaluate_identity(document, ask);
-            opinion == identity && opinion != Decision::ImplicitDeny
+    let organization = organization.map(|documents| policy::organization_allows(documents, ask));
+    let decision = match organization {
+        Some(false) if decision == Decision::Allowed => Decision::ImplicitDeny,
+        _ => decision,
+    };
+    let decides = |document: &Value| {
+        let opinion = policy::evaluate_identity(document, ask);
+        opinion == identity && opinion != Decision::ImplicitDeny
+    };
+    let keys = all().flat_map(|((_, document), _)| policy::condition_keys(document, ask));
+    Evaluation {
+        decision,
+        matched: all()
+            .filter(|((_, document), _)| organization != Some(false) && decides(document))
+            .map(|((name, _), kind)| (last_part(name).to_owned(), kind))
+            .collect(),
+        missing: keys.filter(|key| !policy::is_told(ask.context, key)).collect(),
+        boundary: boundary.map(|boundary| boundary == Decision::Allowed),
+        organization,
+    }
+}
+
+/// One result for an action: what there is to say of each resource is in `ResourceSpecificResults`,
+/// the keys that conditions asked for in vain only there, or only above where no resource is named.
+fn write_evaluations(xml: &mut Xml, action: &str, all: &[(&str, Evaluation)]) {
+    let Some((first, of_first)) = all.first() else { return };
+    let is_any = *first == "*";
+    let decision =
+        all.iter().map(|(_, it)| it.decision).fold(Decision::Allowed, |worst, it| {
+            match (worst, it) {
+                (Decision::ExplicitDeny, _) | (_, Decision::ExplicitDeny) => Decision::ExplicitDeny,
+                (Decision::Allowed, Decision::Allowed) => Decision::Allowed,
+                _ => Decision::ImplicitDeny,
+            }
         });
-        for ((name, _), kind) in matched {
+    xml.text("EvalActionName", action)
+        .text("EvalResourceName", first)
+        .text("EvalDecision", decision.name());
+    write_matched(xml, of_first);
+    write_missing(xml, is_any.then_some(&of_first.missing));
+    if let Some(allows) = of_first.organization {
+        let allows = allows && all.iter().all(|(_, it)| it.organization == Some(true));
+        xml.element("OrganizationsDecisionDetail", |xml| {
+            xml.text("AllowedByOrganizations", allows.to_string());
+        });
+    }
+    write_boundary(xml, of_first.boundary);
+    if is_any {
+        return;
+    }
+    xml.element("ResourceSpecificResults", |xml| {
+        for (resource, it) in all {
             xml.element("member", |xml| {
-                xml.text("SourcePolicyId", last_part(name)).text("SourcePolicyType", kind);
+                xml.text("EvalResourceName", resource)
+                    .text("EvalResourceDecision", it.decision.name());
+                write_matched(xml, it);
+                write_missing(xml, Some(&it.missing));
+                write_boundary(xml, it.boundary);
             });
         }
     });
+}
+
+fn write_matched(xml: &mut Xml, evaluation: &Evaluation) {
+    xml.element("MatchedStatements", |xml| {
+        for (name, kind) in &evaluation.matched {
+            xml.element("member", |xml| {
+                xml.text("SourcePolicyId", name).text("SourcePolicyType", kind);
+            });
+        }
+    });
+}
+
+fn write_missing(xml: &mut Xml, missing: Option<&BTreeSet<String>>) {
     xml.element("MissingContextValues", |xml| {
-        let keys = all().flat_map(|((_, document), _)| policy::condition_keys(document));
-        let missing: BTreeSet<String> =
-            keys.filter(|key| !policy::is_told(ask.context, key)).collect();
-        for key in missing {
+        for key in missing.into_iter().flatten() {
             xml.text("member", key);
         }
     });
-    if let Some(boundary) = boundary {
+}
+
+fn write_boundary(xml: &mut Xml, boundary: Option<bool>) {
+    if let Some(allows) = boundary {
         xml.element("PermissionsBoundaryDecisionDetail", |xml| {
-            xml.text("AllowedByPermissionsBoundary", (boundary == Decision::Allowed).to_string());
+            xml.text("AllowedByPermissionsBoundary", allows.to_string());
         });
     }
 }

@@ -23,8 +23,7 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
         }
         "ListGrants" => {
             let key = find(world, call, caller, false)?;
-            let grants: Vec<Value> = key.grants.iter().map(|it| grant(key, it)).collect();
-            json!({"Grants": grants, "Truncated": false})
+            list_grants(key, call)?
         }
         "GetKeyRotationStatus" => {
             let key = find(world, call, caller, false)?;
@@ -52,6 +51,27 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
         other => return Err(Failure::not_modelled(Service::Kms, other)),
     };
     Ok(Reply::json(&output))
+}
+
+/// One page of a key's grants, those of one grantee where one is named.
+fn list_grants(key: &Key, call: &Call) -> Result<Value, Failure> {
+    let grantee = call.json["GranteePrincipal"].as_str();
+    let limit = call.json["Limit"].as_u64().unwrap_or(50);
+    let limit = usize::try_from(limit).ok().filter(|it| (1..=100).contains(it));
+    let limit = limit.ok_or_else(|| {
+        Failure::new(400, "ValidationException", "1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100")
+    })?;
+    let start = call.json["Marker"].as_str().and_then(|it| it.strip_prefix("marker-"));
+    let start = start.and_then(|it| it.parse::<usize>().ok()).unwrap_or(0);
+    let all: Vec<&Grant> =
+        key.grants.iter().filter(|it| grantee.is_none_or(|name| it.grantee == name)).collect();
+    let page: Vec<Value> = all.iter().skip(start).take(limit).map(|it| grant(key, it)).collect();
+    let end = start + page.len();
+    let mut listed = json!({"Grants": page, "Truncated": end < all.len()});
+    if end < all.len() {
+        listed["NextMarker"] = format!("marker-{end}").into();
+    }
+    Ok(listed)
 }
 
 /// The key a request names, by an alias too, if it can be used.
@@ -195,7 +215,7 @@ fn metadata(key: &Key) -> Value {
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": emr_world::object::etag(Some(grant.grantee.as_bytes()), &[], &emr_world::sse::Sse::None, None),
+        "GrantId": emr_world::object::etag(Some(format!("{grant:?}").as_bytes()), &[], &emr_world::sse::Sse::None, None),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

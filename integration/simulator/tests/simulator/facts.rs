@@ -1,6 +1,6 @@
 //! Owns the proofs about KMS, IAM and EC2.
 
-use emr_simulator::{AttachedPolicy, Command, Grant, PutKey, PutRole};
+use emr_simulator::{AttachedPolicy, Command, Grant, PutKey, PutRole, SetOrganization};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Got, stepped};
@@ -172,6 +172,73 @@ fn a_simulation_allows_denies_and_says_nothing_as_the_roles_policies_do() {
     };
     sim.apply(Command::PutRole(bounded)).unwrap();
     assert_eq!(decisions(&ask("r")), ["implicitDeny"; 3]);
+}
+
+#[test]
+fn a_simulation_knows_what_it_is_told_and_says_of_each_resource_what_it_lacks() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let condition = json!({"Statement": [
+        {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}},
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}]});
+    let put = PutRole { name: "r".to_owned(), policies: vec![condition], ..Default::default() };
+    sim.apply(Command::PutRole(put)).unwrap();
+    let ask = |more: &str| {
+        let query = "Action=SimulatePrincipalPolicy&PolicySourceArn=arn:aws:iam::123456789012:role/r&ActionNames.member.1=kms:Decrypt";
+        guard.form("iam", &format!("{query}{more}"))
+    };
+    let resources = "&ResourceArns.member.1=arn:a&ResourceArns.member.2=arn:b";
+    let got = ask(resources);
+    assert_eq!(decisions(&got), ["implicitDeny"], "one result for an action");
+    let (above, specific) = got.body.split_once("<ResourceSpecificResults>").unwrap();
+    assert!(!above.contains("aws:RequestedRegion"));
+    assert_eq!(specific.matches("<member>aws:RequestedRegion</member>").count(), 2);
+    assert!(!got.body.contains("aws:SecureTransport"), "no statement about the action asks for it");
+    let any = ask("");
+    assert!(any.body.contains("<member>aws:RequestedRegion</member>"));
+    assert!(!any.body.contains("ResourceSpecificResults"));
+    let told = "&ContextEntries.member.1.ContextKeyName=aws:RequestedRegion&ContextEntries.member.1.ContextKeyType=string&ContextEntries.member.1.ContextKeyValues.member.1=eu-west-1";
+    let got = ask(&format!("{resources}{told}"));
+    assert_eq!(decisions(&got), ["allowed"]);
+    assert!(!got.body.contains("OrganizationsDecisionDetail"), "the account is part of none");
+    // The simulation cannot evaluate conditions of an organisation's policies on global keys.
+    let policies = vec![
+        allow("*", "*"),
+        json!({"Statement": [{"Effect": "Deny", "NotAction": "iam:*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:RequestedRegion": "eu-west-1"}}},
+            {"Effect": "Allow", "Action": "*", "Resource": "*"}]}),
+    ];
+    sim.apply(Command::SetOrganization(SetOrganization { policies, ..Default::default() }))
+        .unwrap();
+    let got = ask(&format!("{resources}{told}"));
+    assert_eq!(decisions(&got), ["implicitDeny"]);
+    assert!(got.body.contains("<AllowedByOrganizations>false</AllowedByOrganizations>"));
+}
+
+#[test]
+fn grants_come_in_pages_and_can_be_those_of_one_grantee() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let grant = |number: u32, grantee: &str| Grant {
+        grantee: grantee.to_owned(),
+        operations: vec![format!("Operation{number}")],
+        constraints: None,
+    };
+    let mut grants: Vec<Grant> = (0..120).map(|number| grant(number, "ec2")).collect();
+    grants.push(grant(121, "role"));
+    sim.apply(Command::PutKey(PutKey { id: "k".to_owned(), grants, ..Default::default() }))
+        .unwrap();
+    let list = |more: Value| {
+        let mut asked = json!({"KeyId": "k"});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        guard.kms("ListGrants", &asked)
+    };
+    let page = list(json!({})).json();
+    assert_eq!((page["Grants"].as_array().unwrap().len(), &page["Truncated"]), (50, &json!(true)));
+    let last = list(json!({"Limit": 100, "Marker": "marker-100"})).json();
+    assert_eq!((last["Grants"].as_array().unwrap().len(), &last["Truncated"]), (21, &json!(false)));
+    let own = list(json!({"GranteePrincipal": "role"})).json();
+    assert_eq!(own["Grants"].as_array().unwrap().len(), 1);
+    assert_eq!(list(json!({"Limit": 101})).error().1, "ValidationException");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::command::{
     Applied, ChangeObject, Command, CommandError, Named, ObjectVersion, PutAccessKey, PutBucket,
     PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet,
-    PutUpload, PutVpc, SendMessage, StartCluster, UpdateCluster,
+    PutUpload, PutUser, PutVpc, SendMessage, StartCluster, UpdateCluster,
 };
 use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, uuid};
 use crate::life;
@@ -68,6 +68,14 @@ impl World {
             Command::DeleteRole(named) => {
                 let (account, _) = place(named.account.as_ref(), None);
                 self.roles.retain(|it| !(it.account == account && it.name == named.name));
+            }
+            Command::PutUser(put) => self.put_user(put)?,
+            Command::SetOrganization(set) => {
+                if let Some(problem) = set.policies.iter().find_map(policy::unsupported) {
+                    return Err(CommandError(format!("policy of an organisation: {problem}")));
+                }
+                let (account, _) = place(set.account.as_ref(), None);
+                self.organizations.insert(account, set.policies);
             }
             Command::PutInstanceProfile(put) => self.put_instance_profile(put),
             Command::DeleteInstanceProfile(named) => {
@@ -352,6 +360,28 @@ impl World {
                 .collect(),
             attached: put.attached.into_iter().map(|it| (it.arn, it.document)).collect(),
             boundary: put.boundary,
+            created: self.now,
+        });
+        Ok(())
+    }
+
+    fn put_user(&mut self, put: PutUser) -> Result<(), CommandError> {
+        let (account, _) = place(put.account.as_ref(), None);
+        if let Some(problem) = put.policies.iter().find_map(policy::unsupported) {
+            return Err(CommandError(format!("policy of user {}: {problem}", put.name)));
+        }
+        self.users.retain(|it| !(it.account == account && it.name == put.name));
+        let policies = put.policies.into_iter().zip(1..);
+        self.users.push(Role {
+            name: put.name,
+            account,
+            path: "/".to_owned(),
+            trust: Value::Null,
+            policies: policies
+                .map(|(document, number)| (format!("inline-{number}"), document))
+                .collect(),
+            attached: Vec::new(),
+            boundary: None,
             created: self.now,
         });
         Ok(())

@@ -53,6 +53,10 @@ pub enum Command {
     PutRole(PutRole),
     /// Removes a role.
     DeleteRole(Named),
+    /// Makes or replaces a user, with its policies.
+    PutUser(PutUser),
+    /// Makes an account part of an organisation, or changes the organisation's policies.
+    SetOrganization(SetOrganization),
     /// Makes or replaces an instance profile.
     PutInstanceProfile(PutInstanceProfile),
     /// Removes an instance profile.
@@ -398,6 +402,31 @@ pub struct PutRole {
     /// Name of an instance profile to make with this role in it, under the role's path.
     #[serde(default)]
     pub instance_profile: Option<String>,
+}
+
+/// See [`Command::PutUser`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutUser {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Documents of inline policies; they are called `inline-1`, `inline-2`, …
+    #[serde(default)]
+    pub policies: Vec<Value>,
+}
+
+/// See [`Command::SetOrganization`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetOrganization {
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The documents of its service control policies.
+    pub policies: Vec<Value>,
 }
 
 /// See [`Command::PutInstanceProfile`].

@@ -80,12 +80,7 @@ fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> b
     let mut decision = Decision::ImplicitDeny;
     for statement in statements(document) {
         let applies = for_principal(statement)
-            && one_of(statement, "Action", "NotAction", |pattern| {
-                wildcard_no_case(pattern, ask.action)
-            })
-            && one_of(statement, "Resource", "NotResource", |pattern| {
-                wildcard(pattern, ask.resource)
-            })
+            && is_about(statement, ask)
             && conditions_hold(statement, ask.context);
         if !applies {
             continue;
@@ -98,9 +93,31 @@ fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> b
     decision
 }
 
-/// The condition keys that a policy looks at, as it writes them.
-pub fn condition_keys(document: &Value) -> BTreeSet<String> {
-    let conditions = statements(document).iter().filter_map(|it| it["Condition"].as_object());
+/// What IAM's simulator makes of an organisation's policies, which must all allow a request: one
+/// whose statement about it has a condition on a global key, such as `aws:RequestedRegion`, it does
+/// not evaluate, and then it tells of a denial.
+pub fn organization_allows(documents: &[Value], ask: &Ask<'_>) -> bool {
+    let is_global = |it: &Value| {
+        let tests = it["Condition"].as_object().into_iter().flat_map(|it| it.values());
+        let keys = tests.filter_map(Value::as_object).flat_map(|test| test.keys());
+        keys.into_iter().any(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    };
+    documents.iter().all(|document| {
+        let is_blind = statements(document).iter().any(|it| is_global(it) && is_about(it, ask));
+        !is_blind && evaluate_identity(document, ask) == Decision::Allowed
+    })
+}
+
+/// Whether a statement is about an action on a resource, its conditions left out.
+fn is_about(statement: &Value, ask: &Ask<'_>) -> bool {
+    one_of(statement, "Action", "NotAction", |pattern| wildcard_no_case(pattern, ask.action))
+        && one_of(statement, "Resource", "NotResource", |pattern| wildcard(pattern, ask.resource))
+}
+
+/// The condition keys of a policy's statements about a request, as it writes them.
+pub fn condition_keys(document: &Value, ask: &Ask<'_>) -> BTreeSet<String> {
+    let about = statements(document).iter().filter(|it| is_about(it, ask));
+    let conditions = about.filter_map(|it| it["Condition"].as_object());
     let tests = conditions.flat_map(|operators| operators.values());
     tests.filter_map(Value::as_object).flat_map(|test| test.keys().cloned()).collect()
 }

@@ -12,7 +12,7 @@ use zip::write::SimpleFileOptions;
 use crate::apply::trusting;
 use crate::command::{
     Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutVpc,
+    PutSecurityConfiguration, PutSubnet, PutUser, PutVpc,
 };
 use crate::sse::{BucketEncryption, Sse};
 
@@ -236,7 +236,20 @@ fn roles() -> Vec<Command> {
             "Resource": "arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*",
         }],
     });
+    let runner = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["elasticmapreduce:*", "iam:PassRole", "s3:*"],
+            "Resource": "*",
+        }],
+    });
     vec![
+        Command::PutUser(PutUser {
+            name: "snowplow".to_owned(),
+            policies: vec![runner],
+            ..PutUser::default()
+        }),
         // The path is not in the ARN of the guard's session.
         Command::PutRole(PutRole {
             name: "emr-etl-guard".to_owned(),

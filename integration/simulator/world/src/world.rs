@@ -31,6 +31,11 @@ pub struct World {
     pub keys: Vec<Key>,
     /// IAM roles of all accounts.
     pub roles: Vec<Role>,
+    /// IAM users of all accounts, of whom only their policies matter: theirs are a role's.
+    pub users: Vec<Role>,
+    /// The policies (SCPs) of the organisation that an account is part of, by the account; one that
+    /// is not here is part of none.
+    pub organizations: BTreeMap<String, Vec<Value>>,
     /// Instance profiles of all accounts.
     pub instance_profiles: Vec<InstanceProfile>,
     /// Subnets.
@@ -330,6 +335,8 @@ impl World {
             security_configurations: Vec::new(),
             keys: Vec::new(),
             roles: Vec::new(),
+            users: Vec::new(),
+            organizations: BTreeMap::new(),
             instance_profiles: Vec::new(),
             subnets: Vec::new(),
             vpcs: Vec::new(),
