@@ -14,6 +14,7 @@ mod keys;
 mod launch;
 mod network;
 mod node_objects;
+mod organization;
 pub(crate) mod outputs;
 mod overrides;
 mod persistent;

@@ -16,6 +16,7 @@ pub mod objects;
 pub mod s3;
 pub(crate) mod s3_configurations;
 pub(crate) mod scan;
+pub mod simulation;
 pub mod step_arguments;
 pub mod stored;
 pub mod sts;

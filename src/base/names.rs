@@ -130,6 +130,12 @@ impl KeyArn {
     pub fn region(&self) -> Option<&str> {
         arn_parts(&self.0).map(|(region, _)| region)
     }
+
+    /// The account in the ARN, whose the key is.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        arn_parts(&self.0).map(|(_, account)| account)
+    }
 }
 
 fn arn_parts(text: &str) -> Option<(&str, &str)> {

@@ -8,8 +8,8 @@ use crate::{
         case::Case,
         certificates, clusters, config, data,
         finding::{Check, Finding, Level, Stage, Status, apply_exceptions, apply_policy},
-        guard_rights, keys, launch, network, node_objects, outputs, overrides, persistent, roles,
-        security_configuration, traffic, volumes, writes, written,
+        guard_rights, keys, launch, network, node_objects, organization, outputs, overrides,
+        persistent, roles, security_configuration, traffic, volumes, writes, written,
     },
     settings::policy::{Policy, PolicyException},
 };
@@ -22,6 +22,7 @@ pub static CATALOGUE: &[&Check] = &[
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
     &guard_rights::MAY_WATCH,
+    &guard_rights::MAY_TAG,
     &launch::REPLACED,
     &launch::ENVIRONMENT,
     &persistent::CLUSTER,
@@ -65,6 +66,7 @@ pub static CATALOGUE: &[&Check] = &[
     &roles::JOBFLOW_MAY_USE,
     &roles::SERVICE_MAY_USE,
     &roles::MAPPED_MAY_USE,
+    &organization::ALLOWS,
     &network::RELEASE,
     &network::SUBNET,
     &network::SUBNET_EXISTS,
@@ -145,6 +147,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
         node_objects::check,
         keys::check,
         roles::check,
+        organization::check,
         network::check,
         overrides::check,
         traffic::check,
@@ -175,6 +178,7 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
         node_objects::check,
         keys::check,
         roles::check,
+        organization::check,
         network::check,
     ] {
         room(case, &mut findings);

@@ -6,9 +6,10 @@ use crate::{
     base::{aws_calls, lookup::Lookup},
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage},
+        finding::{Check, CheckSubject, Finding, Level, Stage},
     },
-    facts::guard_rights::{GuardRights, Principal, RightDecision},
+    facts::guard_rights::{self, GuardRights, Principal, RightDecision},
+    spec::cluster_spec::RUN_TAG,
 };
 
 pub(super) static MAY_WATCH: Check = Check {
@@ -27,12 +28,28 @@ pub(super) static MAY_WATCH: Check = Check {
     source: "IAM API reference, SimulatePrincipalPolicy; service authorization reference, Actions, resources, and condition keys for Amazon EMR",
 };
 
+pub(super) static MAY_TAG: Check = Check {
+    name: "runner-may-tag-clusters",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "The run's tag goes with the runner's request for a cluster, and EMR refuses a request with tags where elasticmapreduce:AddTags is not allowed to whoever sends it. Where IAM cannot be asked, or does not know all that a request tells, this is reported only.",
+    looks_at: "iam:SimulatePrincipalPolicy of elasticmapreduce:AddTags, with the run's tag, on the user or role whose keys the runner config holds.",
+    asks: &[
+        &aws_calls::GET_CALLER_IDENTITY,
+        &aws_calls::GET_ROLE,
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+    ],
+    fix: "allow elasticmapreduce:AddTags to the runner's user or role, or send no tag: `run_tag: false`",
+    source: "Amazon EMR management guide, Tag Amazon EMR clusters (elasticmapreduce:AddTags); service authorization reference, Actions, resources, and condition keys for Amazon EMR",
+};
+
 const WANTED: &str = "every call that watching and ending a cluster takes";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     // Nobody asks for them where no cluster will be launched.
     let Some(rights) = &case.facts.guard_rights else { return };
     findings.push(by_policies(rights));
+    findings.push(tagging(rights));
     if let Some((cluster, answer)) = &rights.described {
         let subject = MAY_WATCH.on(
             format!("DescribeCluster on {cluster}"),
@@ -51,43 +68,61 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the runner's request for a cluster may have the run's tag.
+fn tagging(rights: &GuardRights) -> Finding {
+    let subject = || MAY_TAG.on("the runner", "elasticmapreduce:AddTags with the run's tag");
+    let Some(right) = &rights.tagging else {
+        return subject().not_applicable("no tag is sent (`run_tag: false`)");
+    };
+    let arn = match principal_arn(subject, &right.principal) {
+        Ok(arn) => arn,
+        Err(finding) => return finding,
+    };
+    let fix = |what: &str| {
+        format!(
+            "{what}; or send no tag: `run_tag: false`, and clusters are known by name and time alone"
+        )
+    };
+    match &right.decision {
+        Lookup::Found(RightDecision::Allowed) => subject().passed(format!("allowed to {arn}")),
+        Lookup::Found(RightDecision::NotAllowed) => {
+            let statement =
+                json!({"Effect": "Allow", "Action": guard_rights::ADD_TAGS, "Resource": "*"});
+            let failed = subject().failed(format!(
+                "no policy allows {} to {arn}, with the tag's key {RUN_TAG}",
+                guard_rights::ADD_TAGS
+            ));
+            let fix = fix(&format!("add this statement to a policy of {arn}: {statement}"));
+            Finding { fix: Some(fix.into()), ..failed }
+        }
+        Lookup::Found(RightDecision::Denied) => {
+            let failed = subject().failed(format!(
+                "a policy or the permissions boundary denies {} to {arn}, with the tag's key {RUN_TAG}",
+                guard_rights::ADD_TAGS
+            ));
+            Finding { fix: Some(fix("take that denial away").into()), ..failed }
+        }
+        Lookup::Found(RightDecision::Unclear) => advisory(subject().unknown(
+            format!("the simulation of IAM, which does not know all that a request tells, does not allow it to {arn}"),
+            "look at the conditions of its policies, and at those of the organisation",
+        )),
+        other => untold(subject, arn, other),
+    }
+}
+
 /// What cannot be told refuses nothing.
-fn advisory(finding: Finding) -> Finding {
+pub(super) fn advisory(finding: Finding) -> Finding {
     Finding { level: Level::Advisory, ..finding }
 }
 
 fn by_policies(rights: &GuardRights) -> Finding {
     let subject = || MAY_WATCH.on("the guard", WANTED);
-    let arn = match &rights.principal {
-        Lookup::Found(Principal::Root) => {
-            return subject().not_applicable("these are the credentials of the account itself");
-        }
-        Lookup::Found(Principal::Other(arn)) => {
-            return advisory(subject().unknown(
-                format!("IAM cannot simulate the policies of {arn}"),
-                "make sure that it may do what `emr-etl-guard explain --permissions` prints",
-            ));
-        }
-        Lookup::Found(Principal::Simulated(arn)) => arn,
-        Lookup::Absent => {
-            return advisory(subject().unknown(
-                "IAM knows no role of the name that the guard's session has",
-                "look whose credentials the guard has: aws sts get-caller-identity",
-            ));
-        }
-        Lookup::Denied(error) => return advisory(subject().denied(error)),
-        Lookup::Unreachable(error) => return advisory(subject().unreachable(error)),
+    let arn = match principal_arn(subject, &rights.principal) {
+        Ok(arn) => arn,
+        Err(finding) => return finding,
     };
-    let decisions = match &rights.decisions {
-        Lookup::Found(decisions) => decisions,
-        Lookup::Absent => {
-            return advisory(subject().unknown(
-                format!("IAM knows no {arn}"),
-                "look whose credentials the guard has: aws sts get-caller-identity",
-            ));
-        }
-        Lookup::Denied(error) => return advisory(subject().denied(error)),
-        Lookup::Unreachable(error) => return advisory(subject().unreachable(error)),
+    let Lookup::Found(decisions) = &rights.decisions else {
+        return untold(subject, arn, &rights.decisions);
     };
     let those = |wanted: RightDecision| {
         let those = decisions.iter().filter(move |(_, decision)| **decision == wanted);
@@ -120,4 +155,39 @@ fn by_policies(rights: &GuardRights) -> Finding {
         ));
     }
     subject().passed(format!("all of them are allowed to {arn}"))
+}
+
+/// The ARN of whose policies IAM can simulate; else the finding that says why it cannot.
+fn principal_arn(
+    subject: impl Fn() -> CheckSubject,
+    principal: &Lookup<Principal>,
+) -> Result<&str, Finding> {
+    Err(match principal {
+        Lookup::Found(Principal::Simulated(arn)) => return Ok(arn),
+        Lookup::Found(Principal::Root) => {
+            subject().not_applicable("these are the credentials of the account itself")
+        }
+        Lookup::Found(Principal::Other(arn)) => advisory(subject().unknown(
+            format!("IAM cannot simulate the policies of {arn}"),
+            "make sure that it may do what `emr-etl-guard explain --permissions` prints",
+        )),
+        Lookup::Absent => advisory(subject().unknown(
+            "IAM knows no role of the name that the session has",
+            "look whose credentials these are: aws sts get-caller-identity",
+        )),
+        Lookup::Denied(error) => advisory(subject().denied(error)),
+        Lookup::Unreachable(error) => advisory(subject().unreachable(error)),
+    })
+}
+
+/// That IAM has not told.
+fn untold<T>(subject: impl Fn() -> CheckSubject, arn: &str, decisions: &Lookup<T>) -> Finding {
+    match decisions {
+        Lookup::Denied(error) => advisory(subject().denied(error)),
+        Lookup::Unreachable(error) => advisory(subject().unreachable(error)),
+        Lookup::Absent | Lookup::Found(_) => advisory(subject().unknown(
+            format!("IAM knows no {arn}"),
+            "look whose credentials these are: aws sts get-caller-identity",
+        )),
+    }
 }

@@ -12,13 +12,13 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
-        roles, security_configuration,
+        guard_rights, roles, security_configuration,
     },
     facts::{
         emr::NodeFetch,
-        iam::SimulationDecision,
         iam_policy::{self, AccessRequest, PolicyDecision},
         node_objects::NodeObject,
+        simulation::SimulationVerdict,
     },
 };
 
@@ -122,22 +122,30 @@ fn judge(case: &Case<'_>, subject: CheckSubject, object: &S3Object, facts: &Node
                 ]);
                 let request = AccessRequest { caller: &role.arn, action: "s3:GetObject", resource: Some(&arn), context };
                 let decision = policy.as_ref().map_or(PolicyDecision::Silent, |policy| iam_policy::decide(policy, &request));
-                match (identity, decision, ours) {
-                    (SimulationDecision::Denied, ..) => subject.failed("a policy of the role, its boundary or its organisation denies it"),
+                match (identity.verdict(), decision, ours) {
+                    (SimulationVerdict::Denied, ..) => subject.failed("a policy of the role or its permissions boundary denies it"),
                     (_, PolicyDecision::Denies(statement), _) => subject.failed(format!("the bucket's policy denies it ({statement})")),
                     (_, PolicyDecision::Unclear(statement), _) => subject.unknown(
                         format!("the bucket's policy has parts that are not evaluated ({statement})"),
                         format!("look at `{statement}` in the policy of {}", object.bucket),
                     ),
-                    (_, PolicyDecision::AllowsCaller, true) => subject.passed("the bucket's policy allows the role"),
-                    (SimulationDecision::Allowed, _, true) => subject.passed("the role's policies allow it"),
-                    (SimulationDecision::Allowed, PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount, false) => {
+                    (SimulationVerdict::Organization { denied: false } | SimulationVerdict::Unclear { denied: false, .. } | SimulationVerdict::Allowed | SimulationVerdict::NotAllowed, PolicyDecision::AllowsCaller, true) => {
+                        subject.passed("the bucket's policy allows the role")
+                    }
+                    (SimulationVerdict::Organization { .. }, ..) => guard_rights::advisory(subject.unknown(roles::BY_ORGANIZATION, roles::ASK_ORGANIZATION)),
+                    (SimulationVerdict::Unclear { missing, .. }, ..) => subject.unknown(
+                        format!("no policy of the role allows it, as far as the simulation tells, which does not know {missing}"),
+                        "allow it to the role by a statement without such a condition, in its policies or in the bucket's",
+                    ),
+                    (SimulationVerdict::BoundedOut, ..) => subject.failed("the role's permissions boundary does not allow it"),
+                    (SimulationVerdict::Allowed, _, true) => subject.passed("the role's policies allow it"),
+                    (SimulationVerdict::Allowed, PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount, false) => {
                         subject.passed("the role's policies and the bucket's allow it")
                     }
-                    (SimulationDecision::Allowed, PolicyDecision::Silent, false) => {
+                    (SimulationVerdict::Allowed, PolicyDecision::Silent, false) => {
                         subject.failed("the bucket belongs to another account, and its policy does not allow the role")
                     }
-                    (SimulationDecision::NotAllowed, ..) => subject.failed("no policy of the role allows it"),
+                    (SimulationVerdict::NotAllowed, ..) => subject.failed("no policy of the role allows it"),
                 }
             })
         })

@@ -30,11 +30,12 @@ use crate::{
             GroupFacts, LocalDisk, Override, Persistent, S3AtRest, SecurityConfiguration, Tls,
         },
         gather::Facts,
-        iam::{self, RoleFacts},
-        kms::{KeyFacts, KeyUse, KmsKey, RoleKind},
+        iam::RoleFacts,
+        kms::{KeyFacts, KeyUse, KeyUserSimulation, KmsKey, RoleKind, ViaService},
         node_objects::NodeObject,
         objects::{EncryptionTally, LocationSurvey},
         s3::{BucketFacts, DefaultEncryption},
+        simulation::{Simulated, SimulationDecision},
         stored::StoredEncryption,
         sts,
     },
@@ -199,7 +200,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
             ARCHIVE.to_owned(),
             NodeObject {
                 there: None,
-                identity: Lookup::Found(iam::SimulationDecision::Allowed),
+                identity: Lookup::Found(Simulated::plain(SimulationDecision::Allowed)),
                 bucket: Some(crate::facts::node_objects::OtherBucket {
                     ours: Lookup::Found(true),
                     policy: Lookup::Found(None),
@@ -260,12 +261,15 @@ fn configuration(kms: bool) -> SecurityConfiguration {
 
 fn key_facts(arn: &str) -> KeyFacts {
     let allowed = |kind: RoleKind| {
-        let actions = kind
-            .actions()
-            .iter()
-            .map(|action| ((*action).to_owned(), iam::SimulationDecision::Allowed))
-            .collect();
-        (kind, Lookup::Found(actions))
+        let services = [ViaService::Itself, ViaService::S3, ViaService::Ec2];
+        let of_service = |service| {
+            let allowed = Simulated::plain(SimulationDecision::Allowed);
+            kind.actions()
+                .iter()
+                .map(move |action| ((service, (*action).to_owned()), allowed.clone()))
+        };
+        let all = services.into_iter().flat_map(of_service).collect();
+        (kind.clone(), Lookup::Found(KeyUserSimulation(all)))
     };
     let delegates = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]});
     KeyFacts {
@@ -744,7 +748,7 @@ fn certificate_damages(mutations: &mut Mutations) {
         "archive identity",
         "not allowed",
         |facts| archive(facts).map(|object| &mut object.identity),
-        |identity| *identity = iam::SimulationDecision::NotAllowed,
+        |identity| *identity = Simulated::plain(SimulationDecision::NotAllowed),
     );
     mutations.spoil(
         "archive bucket's policy",
@@ -783,8 +787,11 @@ fn key_damages(mutations: &mut Mutations, key: &KeyReference) {
         of_key(key, |key| Some(&mut key.policy)),
         |policy| *policy = denies_all(),
     );
-    let denied = |actions: &mut BTreeMap<String, iam::SimulationDecision>| {
-        actions.values_mut().for_each(|identity| *identity = iam::SimulationDecision::Denied);
+    let denied = |simulation: &mut KeyUserSimulation| {
+        simulation
+            .0
+            .values_mut()
+            .for_each(|identity| identity.decision = SimulationDecision::Denied);
     };
     mutations.spoil(
         &format!("{key} for the instances"),

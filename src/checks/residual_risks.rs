@@ -1,11 +1,13 @@
 //! Residual gaps: what no setting of this runner can close, what no API can show, and what was not
 //! looked at. Said with every verdict, so that nobody takes silence for proof.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    base::lookup::Lookup,
+    base::{lookup::Lookup, names::AccountId},
     checks::{case::Case, written::OutputCheck},
     facts::written::{LOG, OutputSurvey},
     settings::policy::{Policy, Protection},
@@ -44,6 +46,7 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
             source: "Amazon EMR management guide, Encryption options: Local disk encryption",
         });
     }
+    residual_risks.extend(by_others(case));
     residual_risks.extend(left_out(case.policy));
     residual_risks.extend(partly_seen(case));
     if !case.observed.documents.targets.is_empty() {
@@ -64,6 +67,35 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
         });
     }
     residual_risks
+}
+
+/// What is decided outside the account, where nobody here can look.
+fn by_others(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
+    let simulated = case.facts.keys.values().flat_map(|facts| facts.identity.values());
+    let is_member = simulated
+        .filter_map(Lookup::found)
+        .flat_map(|simulation| simulation.0.values())
+        .any(|simulated| simulated.organization.is_some());
+    let organization = is_member.then(|| ResidualRisk {
+        name: "organization-policies",
+        what: "the account is part of an organisation: what its policies allow at the launch is known only as far as IAM simulates them, and resource control policies not at all".to_owned(),
+        source: "AWS IAM user guide, Testing IAM policies with the IAM policy simulator",
+    });
+    let own = case.facts.launch_account().map(AccountId::as_str);
+    let keys = case.facts.keys.values().filter_map(|facts| facts.description.found());
+    let accounts: BTreeSet<&str> = keys
+        .filter_map(|key| key.arn.account())
+        .filter(|account| own.is_some_and(|own| own != *account))
+        .collect();
+    let foreign = (!accounts.is_empty()).then(|| ResidualRisk {
+        name: "key-policies-of-other-accounts",
+        what: format!(
+            "keys of other accounts are used ({}): who else may use or end them is decided there, and was not looked at",
+            accounts.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+        source: "AWS KMS developer guide, Allowing users in other accounts to use a KMS key",
+    });
+    organization.into_iter().chain(foreign)
 }
 
 /// What the policy does not ask for.

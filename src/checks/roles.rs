@@ -7,12 +7,13 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
-        keys,
+        guard_rights, keys,
     },
     facts::{
-        iam::{RoleFacts, SimulationDecision},
+        iam::RoleFacts,
         iam_policy::{self, AccessRequest, PolicyDecision},
-        kms::{Grant, KeyFacts, KeyUse, KmsKey, RoleKind},
+        kms::{Grant, KeyFacts, KeyUse, KeyUserSimulation, KmsKey, RoleKind, ViaService},
+        simulation::{Simulated, SimulationVerdict},
     },
     spec::located::Located,
 };
@@ -241,22 +242,35 @@ impl<'a> KeyUser<'a> {
         let Some(identity) = facts.identity.get(&self.kind) else {
             return subject.waiting_for(self.exists);
         };
+        let not_read = String::new();
         subject.by(identity, "no such role", |subject, identity| {
-            subject.by(&facts.policy, "no such key", |subject, policy| {
+            let foreign = key.arn.account().filter(|account| *account != account_of(&role.arn));
+            let decide = |subject: CheckSubject, policy: &String| {
                 subject.by(&facts.grants, "no such key", |subject, grants| {
+                    let region = &case.cluster.region.value;
                     let evidence = RoleEvidence {
                         key,
                         policy,
                         grants,
                         identity,
                         role: &role.arn,
-                        region: &case.cluster.region.value,
+                        region,
+                        foreign,
                     };
                     evidence.decide(subject, &self.kind, uses)
                 })
-            })
+            };
+            if foreign.is_some() {
+                decide(subject, &not_read)
+            } else {
+                subject.by(&facts.policy, "no such key", decide)
+            }
         })
     }
+}
+
+fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
 }
 
 /// All that decides about one role and one key.
@@ -264,35 +278,36 @@ struct RoleEvidence<'a> {
     key: &'a KmsKey,
     policy: &'a str,
     grants: &'a [Grant],
-    identity: &'a BTreeMap<String, SimulationDecision>,
+    identity: &'a KeyUserSimulation,
     role: &'a str,
     region: &'a str,
+    /// The key's account, where it is another than the role's: then its policy cannot be read.
+    foreign: Option<&'a str>,
 }
+
+/// What the organisation's part in a decision is called.
+pub(super) const BY_ORGANIZATION: &str = "the organisation's policies, as IAM simulates them, do not allow it, so that what the role's own say does not show";
+/// What to do about it.
+pub(super) const ASK_ORGANIZATION: &str =
+    "nothing, where the organisation allows it all the same; see organization-allows";
 
 /// How one action is decided, from the worst to the best.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Allowed {
     No(String),
+    /// Something that could be told is not.
     Unclear(String),
+    /// As far as the account itself decides, nothing speaks against it; the rest nobody here can
+    /// see. It is no proof, and no reason to refuse.
+    Elsewhere(String, &'static str),
     Yes(&'static str),
 }
 
 impl RoleEvidence<'_> {
     fn decide(&self, subject: CheckSubject, kind: &RoleKind, uses: &BTreeSet<KeyUse>) -> Finding {
-        let asked_through = |uses: &BTreeSet<KeyUse>| -> BTreeSet<Option<&'static str>> {
-            let services = uses.iter().filter_map(|used| match (kind, used) {
-                (
-                    RoleKind::Jobflow | RoleKind::Mapped(_),
-                    KeyUse::S3 | KeyUse::BucketDefault(_),
-                ) => Some(Some("s3")),
-                (RoleKind::Jobflow, KeyUse::LocalDisk) => Some(None),
-                (RoleKind::Service, KeyUse::Ebs) => Some(Some("ec2")),
-                _ => None,
-            });
-            services.collect()
-        };
+        let services = kind.services(uses);
         let mut decisions: Vec<(Allowed, &str)> = Vec::new();
-        for service in asked_through(uses) {
+        for service in services {
             decisions.extend(
                 kind.actions().iter().map(|action| (self.action(action, service), *action)),
             );
@@ -300,6 +315,9 @@ impl RoleEvidence<'_> {
         match decisions.into_iter().min() {
             None => subject.not_applicable("the role makes no use of it"),
             Some((Allowed::Yes(by), _)) => subject.passed(by),
+            Some((Allowed::Elsewhere(why, fix), action)) => {
+                guard_rights::advisory(subject.unknown(format!("{action}: {why}"), fix))
+            }
             Some((Allowed::No(why), action)) => subject.failed(format!("{action}: {why}")),
             Some((Allowed::Unclear(why), action)) => subject.unknown(
                 format!("{action}: {why}"),
@@ -310,38 +328,100 @@ impl RoleEvidence<'_> {
 
     /// An explicit deny on either side wins; else the key's policy names the role, or leaves it to
     /// IAM and IAM allows, or a grant gives it.
-    fn action(&self, action: &str, service: Option<&str>) -> Allowed {
-        let account = self.role.split(':').nth(4).unwrap_or_default();
-        let through = service.map(|service| format!("{service}.{}.amazonaws.com", self.region));
+    fn action(&self, action: &str, service: ViaService) -> Allowed {
+        let asked = (service, action.to_owned());
+        let Some(identity) = self.identity.0.get(&asked).map(Simulated::verdict) else {
+            return Allowed::Unclear("nobody asked about it".to_owned());
+        };
+        if let SimulationVerdict::Denied = identity {
+            return Allowed::No(
+                "a policy of the role or its permissions boundary denies it".to_owned(),
+            );
+        }
+        match self.foreign {
+            Some(account) => self.of_another_account(account, action, &identity),
+            None => self.of_own_account(action, service, identity),
+        }
+    }
+
+    fn granted(&self, action: &str, constrained: bool) -> bool {
+        let operation = action.trim_start_matches("kms:");
+        self.grants.iter().any(|grant| {
+            grant.grantee == self.role
+                && grant.operations.contains(operation)
+                && grant.constrained == constrained
+        })
+    }
+
+    /// A key of another account takes both: the role's policies, and the key's, which only that
+    /// account can read; a grant stands for the latter.
+    fn of_another_account(
+        &self,
+        account: &str,
+        action: &str,
+        identity: &SimulationVerdict,
+    ) -> Allowed {
+        let besides = format!(
+            "which a key of another account ({account}) needs besides the key's own policy"
+        );
+        match identity {
+            SimulationVerdict::Denied | SimulationVerdict::NotAllowed => {
+                Allowed::No(format!("no policy of the role allows it, {besides}"))
+            }
+            SimulationVerdict::BoundedOut => {
+                Allowed::No(format!("the role's permissions boundary does not allow it, {besides}"))
+            }
+            SimulationVerdict::Unclear { missing, .. } => Allowed::Unclear(not_told(missing)),
+            SimulationVerdict::Organization { .. } => {
+                Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION)
+            }
+            SimulationVerdict::Allowed if self.granted(action, false) => {
+                Allowed::Yes("the role's policies allow it, and a grant on the key gives it")
+            }
+            SimulationVerdict::Allowed => Allowed::Elsewhere(
+                format!(
+                    "the role's policies allow it; the key is one of account {account}, and only there its policy can be read"
+                ),
+                "ask whoever keeps that account whether the key's policy allows it to the role, or for a grant to the role",
+            ),
+        }
+    }
+
+    fn of_own_account(
+        &self,
+        action: &str,
+        service: ViaService,
+        identity: SimulationVerdict,
+    ) -> Allowed {
+        let account = account_of(self.role);
+        let through = service.endpoint(self.region);
         let context = BTreeMap::from([
             ("kms:calleraccount", Some(account)),
             ("kms:viaservice", through.as_deref()),
             ("kms:grantisforawsresource", (action == "kms:CreateGrant").then_some("true")),
             ("aws:principalaccount", Some(account)),
             ("aws:principalarn", Some(self.role)),
+            ("aws:requestedregion", Some(self.region)),
+            ("aws:securetransport", Some("true")),
         ]);
         let policy = iam_policy::decide(
             self.policy,
             &AccessRequest { caller: self.role, action, resource: None, context },
         );
-        let identity = self.identity.get(action).copied().unwrap_or(SimulationDecision::NotAllowed);
-        let operation = action.trim_start_matches("kms:");
-        let granted = |constrained: bool| {
-            self.grants.iter().any(|grant| {
-                grant.grantee == self.role
-                    && grant.operations.contains(operation)
-                    && grant.constrained == constrained
-            })
-        };
         match (identity, policy) {
-            (SimulationDecision::Denied, _) => Allowed::No("a policy of the role, its boundary or its organisation denies it".to_owned()),
             (_, PolicyDecision::Denies(statement)) => Allowed::No(format!("the key's policy denies it ({statement})")),
+            (SimulationVerdict::Organization { denied: true }, _) => Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION),
+            (SimulationVerdict::Unclear { denied: true, missing }, _) => Allowed::Unclear(not_told(&missing)),
+            // A boundary limits what a policy gives to a role, too.
+            (SimulationVerdict::BoundedOut, _) => Allowed::No("the role's permissions boundary does not allow it".to_owned()),
             (_, PolicyDecision::AllowsCaller) => Allowed::Yes("the key's policy allows the role"),
-            (SimulationDecision::Allowed, PolicyDecision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
+            (SimulationVerdict::Allowed, PolicyDecision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
             (_, PolicyDecision::Unclear(statement)) => Allowed::Unclear(format!("the key's policy has parts that are not evaluated ({statement})")),
-            _ if granted(false) => Allowed::Yes("a grant on the key gives it"),
-            _ if granted(true) => Allowed::Unclear("a grant gives it for some encryption contexts only".to_owned()),
-            (SimulationDecision::NotAllowed, PolicyDecision::DelegatesToAccount) => {
+            _ if self.granted(action, false) => Allowed::Yes("a grant on the key gives it"),
+            _ if self.granted(action, true) => Allowed::Unclear("a grant gives it for some encryption contexts only".to_owned()),
+            (SimulationVerdict::Organization { .. }, PolicyDecision::DelegatesToAccount) => Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION),
+            (SimulationVerdict::Unclear { missing, .. }, PolicyDecision::DelegatesToAccount) => Allowed::Unclear(not_told(&missing)),
+            (_, PolicyDecision::DelegatesToAccount) => {
                 Allowed::No("the key's policy leaves it to IAM, and no policy of the role allows it".to_owned())
             }
             (_, PolicyDecision::Silent) if self.key.aws_managed => {
@@ -350,4 +430,10 @@ impl RoleEvidence<'_> {
             (_, PolicyDecision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
         }
     }
+}
+
+fn not_told(missing: &str) -> String {
+    format!(
+        "no policy of the role allows it, as far as the simulation tells, which does not know {missing}"
+    )
 }

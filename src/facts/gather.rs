@@ -33,12 +33,13 @@ use crate::{
         certificate_archive::Material,
         ec2::{self, NetworkFacts},
         emr::{self, Persistent, SecurityConfiguration},
-        guard_rights::{self, GuardRights, GuardRightsQuery, Principal},
+        guard_rights::{self, GuardRights, GuardRightsQuery, Principal, TagRight},
         iam::{self, RoleFacts},
-        kms::{self, KeyFacts, KeyUse, RoleKind},
+        kms::{self, KeyFacts, KeyUse, KeyUserSimulation, KmsKey, RoleKind, ViaService},
         node_objects::{self, NodeObject},
         objects::{self, LocationSurvey},
         s3::{self, BucketFacts, DefaultEncryption},
+        simulation::{self, SimulationQuery, Simulations},
         sts::{self, CallerIdentity},
     },
     spec::observations::{RunnerVersion, Variable},
@@ -398,25 +399,87 @@ impl<'a> Gathering<'a> {
         let defaults = self.defaults.keys().copied().zip(&defaults);
         let configuration = configuration.as_ref().and_then(Lookup::found);
         let uses = key_uses(&self.question.expected_keys, defaults, configuration);
-        let mapped = configuration.iter().flat_map(|found| &found.content.mapped_roles);
-        let facts = join_all(uses.iter().map(async |(reference, uses)| {
-            let mut roles = vec![(RoleKind::Jobflow, role.found().map(|role| role.arn.as_str()))];
+        let mapped: Vec<&String> =
+            configuration.iter().flat_map(|found| &found.content.mapped_roles).collect();
+        let arn = |role: &'_ Lookup<RoleFacts>| role.found().map(|role| role.arn.clone());
+        let (role, service_role) = (arn(&role), arn(&service_role));
+        let users = uses.values().map(|uses| {
+            let mut users = vec![(RoleKind::Jobflow, role.clone())];
             if uses.contains(&KeyUse::Ebs) {
-                roles.push((RoleKind::Service, service_role.found().map(|role| role.arn.as_str())));
+                users.push((RoleKind::Service, service_role.clone()));
             }
             if uses.iter().any(KeyUse::is_by_s3) {
-                roles.extend(
-                    mapped.clone().map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn.as_str()))),
-                );
+                let mapped = mapped.iter().map(|arn| (*arn).clone());
+                users.extend(mapped.map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn))));
             }
-            self.all_within(
-                kms::key(&self.aws.kms, &self.aws.iam, reference, &roles).boxed(),
-                KeyFacts::not_asked,
-            )
-            .await
+            users
+        });
+        let users: Vec<Vec<(RoleKind, Option<String>)>> = users.collect();
+        let described = join_all(uses.keys().map(async |reference| {
+            self.within(&aws_calls::DESCRIBE_KEY, kms::describe(&self.aws.kms, reference)).await
         }));
-        let facts = facts.await;
-        uses.into_keys().zip(facts).collect()
+        let described = described.await;
+        let simulations = self.simulations(&uses, &users, &described);
+        let own = self.identities.clone().await.0.found().map(|guard| guard.account.to_string());
+        let rest = join_all(described.iter().zip(&users).map(async |(description, users)| {
+            let roles = users.iter().filter_map(|(_, arn)| arn.as_deref()).collect();
+            let facts = kms::key(&self.aws.kms, description.clone(), &roles, own.as_deref());
+            let late = KeyFacts::not_asked;
+            let late = |why: &str| KeyFacts { description: description.clone(), ..late(why) };
+            timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| late(TOO_LATE))
+        }));
+        let (identities, facts) = tokio::join!(simulations, rest);
+        let all = uses.into_keys().zip(facts).zip(identities);
+        all.map(|((key, facts), identity)| (key, KeyFacts { identity, ..facts })).collect()
+    }
+
+    /// What the policies of those who use keys say of it, key by key. Whoever uses several keys
+    /// through one service is asked about in one call: IAM throttles these early.
+    async fn simulations(
+        &self,
+        uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>,
+        users: &[Vec<(RoleKind, Option<String>)>],
+        described: &[Lookup<KmsKey>],
+    ) -> Vec<BTreeMap<RoleKind, Lookup<KeyUserSimulation>>> {
+        let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
+        let mut asked: BTreeMap<(&RoleKind, &str, ViaService), BTreeSet<&str>> = BTreeMap::new();
+        for ((uses, users), key) in uses.values().zip(users).zip(described) {
+            let Some(key) = key.found() else { continue };
+            for (kind, role) in users {
+                let Some(role) = role else { continue };
+                for via in kind.services(uses) {
+                    asked.entry((kind, role, via)).or_default().insert(key.arn.as_str());
+                }
+            }
+        }
+        let region = &self.question.region;
+        let answers = join_all(asked.into_iter().map(async |((kind, role, via), keys)| {
+            let keys: Vec<&str> = keys.into_iter().collect();
+            let query = SimulationQuery {
+                principal: role,
+                actions: kind.actions(),
+                resources: &keys,
+                context: via.context(role, region),
+                absent: via.absent(),
+            };
+            let answer = simulation::simulate(&self.aws.iam, query).boxed();
+            ((kind, via), self.within(call, answer).await)
+        }));
+        let answers: BTreeMap<(&RoleKind, ViaService), Lookup<Simulations>> =
+            answers.await.into_iter().collect();
+        let of_key =
+            |((uses, users), key): ((_, &Vec<(RoleKind, Option<String>)>), &Lookup<KmsKey>)| {
+                let of_user = |(kind, role): &(RoleKind, Option<String>)| {
+                    let simulation = match (key.found(), role) {
+                        (None, _) => Lookup::not_asked(call, "the key is not known"),
+                        (_, None) => Lookup::not_asked(call, "the role is not known"),
+                        (Some(key), Some(_)) => of_user(kind, uses, key, &answers),
+                    };
+                    (kind.clone(), simulation)
+                };
+                users.iter().map(of_user).collect()
+            };
+        uses.values().zip(users).zip(described).map(of_key).collect()
     }
 
     async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
@@ -483,8 +546,29 @@ impl<'a> Gathering<'a> {
             let answer = self.within(call, guard_rights::describes(&self.plain.emr, id)).await;
             Some((id.clone(), answer))
         };
-        let ((principal, decisions, cluster), described) = tokio::join!(rights, described);
-        Some(GuardRights { principal, decisions, cluster, described })
+        let ((principal, decisions, cluster), tagging, described) =
+            tokio::join!(rights, self.tagging(query.tag.as_ref()), described);
+        Some(GuardRights { principal, decisions, cluster, tagging, described })
+    }
+
+    /// Whether the runner may give its cluster this tag.
+    async fn tagging(&self, tag: Option<&(String, String)>) -> Option<TagRight> {
+        let tag = tag?;
+        let (_, runner) = self.identities.clone().await;
+        let region = &self.question.region;
+        let cluster = runner.found().map(|runner| guard_rights::cluster_arn(runner, region));
+        let iam = &self.aws.iam;
+        let principal =
+            self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, runner)).await;
+        let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
+        let decision = match (principal.found(), &cluster) {
+            (Some(Principal::Simulated(arn)), Some(cluster)) => {
+                let simulated = guard_rights::may_tag(iam, arn, cluster, region, tag);
+                Box::pin(self.within(call, simulated)).await
+            }
+            _ => Lookup::not_asked(call, "whose policies decide is not known"),
+        };
+        Some(TagRight { principal, decision })
     }
 
     async fn network(&self) -> Option<NetworkFacts> {
@@ -500,6 +584,29 @@ impl<'a> Gathering<'a> {
         let found = self.within(&aws_calls::LIST_CLUSTERS, emr::adoptable(&self.aws.emr, name));
         Some(Box::pin(found).await)
     }
+}
+
+/// What was decided of one key, of all that was asked about a role.
+fn of_user(
+    kind: &RoleKind,
+    uses: &BTreeSet<KeyUse>,
+    key: &KmsKey,
+    answers: &BTreeMap<(&RoleKind, ViaService), Lookup<Simulations>>,
+) -> Lookup<KeyUserSimulation> {
+    let mut all = KeyUserSimulation::default();
+    for via in kind.services(uses) {
+        let Some(answer) = answers.get(&(kind, via)) else {
+            let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
+            return Lookup::not_asked(call, "nobody asked for this use of the key");
+        };
+        let decisions = match answer {
+            Lookup::Found(decisions) => decisions,
+            other => return other.clone().map(|_| KeyUserSimulation::default()),
+        };
+        let of_key = decisions.iter().filter(|((_, resource), _)| resource == key.arn.as_str());
+        all.0.extend(of_key.map(|((action, _), it)| ((via, action.clone()), it.clone())));
+    }
+    Lookup::Found(all)
 }
 
 /// The public access block of the account that clusters are launched in.

@@ -3,9 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_iam::types::{
-    ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType,
-};
 use aws_smithy_types::retry::RetryConfig;
 
 use crate::{
@@ -14,7 +11,11 @@ use crate::{
         lookup::Lookup,
         names::ClusterId,
     },
-    facts::{iam, sts::CallerIdentity},
+    facts::{
+        iam,
+        simulation::{self, ContextValue, Simulated, SimulationQuery, SimulationVerdict},
+        sts::CallerIdentity,
+    },
 };
 
 /// Every call that the watch makes about a cluster.
@@ -47,8 +48,19 @@ pub struct GuardRights {
     pub decisions: Lookup<BTreeMap<&'static str, RightDecision>>,
     /// The cluster that the decisions are about, as an ARN.
     pub cluster: Option<String>,
+    /// Whether the runner may give its cluster the run's tag, where it will.
+    pub tagging: Option<TagRight>,
     /// A cluster that is listed, and how EMR answers when the guard asks about it.
     pub described: Option<(ClusterId, Lookup<()>)>,
+}
+
+/// Whether the runner may tag a cluster.
+#[derive(Clone, Debug)]
+pub struct TagRight {
+    /// Whose policies decide.
+    pub principal: Lookup<Principal>,
+    /// What the simulator of IAM says.
+    pub decision: Lookup<RightDecision>,
 }
 
 /// Whose policies decide what a caller may do.
@@ -81,6 +93,7 @@ impl GuardRights {
             principal: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, why),
             decisions: Lookup::not_asked(&aws_calls::SIMULATE_PRINCIPAL_POLICY, why),
             cluster: None,
+            tagging: None,
             described: None,
         }
     }
@@ -122,61 +135,72 @@ pub(super) async fn simulate(
     region: &str,
     query: &GuardRightsQuery,
 ) -> Lookup<BTreeMap<&'static str, RightDecision>> {
-    let entry = |name: &str, value: &str, kind| {
-        ContextEntry::builder()
-            .context_key_name(name)
-            .context_key_values(value)
-            .context_key_type(kind)
-            .build()
-    };
     // What every such call tells; the simulator knows only what it is told.
-    let mut context = vec![
-        entry("aws:RequestedRegion", region, ContextKeyTypeEnum::String),
-        entry("aws:SecureTransport", "true", ContextKeyTypeEnum::Boolean),
-    ];
+    let mut context = simulation::every_request(principal, region);
     if let Some((name, value)) = &query.tag {
         context.extend(
             ["elasticmapreduce:ResourceTag", "aws:ResourceTag"]
-                .map(|key| entry(&format!("{key}/{name}"), value, ContextKeyTypeEnum::String)),
+                .map(|key| ContextValue::text(format!("{key}/{name}"), value.as_str())),
         );
     }
-    let result = iam
-        .simulate_principal_policy()
-        .policy_source_arn(principal)
-        .set_action_names(Some(WATCH_CALLS.iter().map(|call| call.permission.to_owned()).collect()))
-        .resource_arns(cluster)
-        .set_context_entries(Some(context))
-        .send()
-        .await;
-    let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
-    Lookup::from_call(call, &["NoSuchEntity", "NoSuchEntityException"], result).and_then(|answer| {
-        let results = answer.evaluation_results.unwrap_or_default();
-        let decisions: BTreeMap<&'static str, RightDecision> = WATCH_CALLS
-            .iter()
-            .filter_map(|call| {
-                let result =
-                    results.iter().find(|result| result.eval_action_name == call.permission)?;
-                Some((call.permission, decision(result)))
-            })
-            .collect();
-        let complete = decisions.len() == WATCH_CALLS.len();
-        Lookup::expect_in_answer(call, complete.then_some(decisions))
+    let actions = WATCH_CALLS.map(|call| call.permission);
+    let simulated = SimulationQuery {
+        principal,
+        actions: &actions,
+        resources: &[cluster],
+        context,
+        absent: &[],
+    };
+    simulation::simulate(iam, simulated).await.map(|simulations| {
+        let of_call = |call: &'static Call| {
+            let key = (call.permission.to_owned(), cluster.to_owned());
+            Some((call.permission, right(simulations.get(&key)?)))
+        };
+        WATCH_CALLS.into_iter().filter_map(of_call).collect()
+    })
+}
+
+/// The permission that a request for a cluster with tags needs besides its own. EMR asks for it since
+/// 24 April 2023.
+pub(crate) const ADD_TAGS: &str = "elasticmapreduce:AddTags";
+
+/// What the simulator says of `principal` giving a new cluster this tag.
+pub(super) async fn may_tag(
+    iam: &aws_sdk_iam::Client,
+    principal: &str,
+    cluster: &str,
+    region: &str,
+    (name, value): &(String, String),
+) -> Lookup<RightDecision> {
+    let mut context = simulation::every_request(principal, region);
+    context.push(ContextValue::texts("aws:TagKeys", vec![name.clone()]));
+    context.extend(
+        ["elasticmapreduce:RequestTag", "aws:RequestTag"]
+            .map(|key| ContextValue::text(format!("{key}/{name}"), value.as_str())),
+    );
+    let query = SimulationQuery {
+        principal,
+        actions: &[ADD_TAGS],
+        resources: &[cluster],
+        context,
+        absent: &[],
+    };
+    simulation::simulate(iam, query).await.and_then(|simulations| {
+        let decision = simulations.values().next().map(right);
+        Lookup::expect_in_answer(&aws_calls::SIMULATE_PRINCIPAL_POLICY, decision)
     })
 }
 
 /// A denial that rests on what the simulation was not told, or on the organisation's policies,
 /// whose conditions it does not know either, need not be one.
-fn decision(result: &EvaluationResult) -> RightDecision {
-    let by_organisation = result
-        .organizations_decision_detail()
-        .is_some_and(|detail| !detail.allowed_by_organizations());
-    let is_blind = by_organisation || !result.missing_context_values().is_empty();
-    match &result.eval_decision {
-        PolicyEvaluationDecisionType::Allowed => RightDecision::Allowed,
-        _ if is_blind => RightDecision::Unclear,
-        PolicyEvaluationDecisionType::ImplicitDeny => RightDecision::NotAllowed,
-        PolicyEvaluationDecisionType::ExplicitDeny => RightDecision::Denied,
-        _ => RightDecision::Unclear,
+fn right(simulated: &Simulated) -> RightDecision {
+    match simulated.verdict() {
+        SimulationVerdict::Allowed => RightDecision::Allowed,
+        SimulationVerdict::NotAllowed => RightDecision::NotAllowed,
+        SimulationVerdict::Denied | SimulationVerdict::BoundedOut => RightDecision::Denied,
+        SimulationVerdict::Organization { .. } | SimulationVerdict::Unclear { .. } => {
+            RightDecision::Unclear
+        }
     }
 }
 
@@ -190,34 +214,8 @@ pub(super) async fn describes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Look
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_iam::types::OrganizationsDecisionDetail;
-
     use super::*;
     use crate::base::names::AccountId;
-
-    #[test]
-    fn a_denial_counts_only_where_the_simulation_knew_all_that_it_rests_on() {
-        use PolicyEvaluationDecisionType::{Allowed, ExplicitDeny, ImplicitDeny};
-        let result = |decision: &PolicyEvaluationDecisionType| {
-            EvaluationResult::builder().eval_action_name("x").eval_decision(decision.clone())
-        };
-        for (of_iam, known, blind) in [
-            (Allowed, RightDecision::Allowed, RightDecision::Allowed),
-            (ImplicitDeny, RightDecision::NotAllowed, RightDecision::Unclear),
-            (ExplicitDeny, RightDecision::Denied, RightDecision::Unclear),
-        ] {
-            assert_eq!(decision(&result(&of_iam).build().unwrap()), known);
-            let missing = result(&of_iam).missing_context_values("aws:SourceIp");
-            assert_eq!(decision(&missing.build().unwrap()), blind);
-            let organisation = |allowed| {
-                let detail =
-                    OrganizationsDecisionDetail::builder().allowed_by_organizations(allowed);
-                result(&of_iam).organizations_decision_detail(detail.build())
-            };
-            assert_eq!(decision(&organisation(false).build().unwrap()), blind);
-            assert_eq!(decision(&organisation(true).build().unwrap()), known);
-        }
-    }
 
     #[test]
     fn the_cluster_is_one_of_the_callers_account_and_partition() {

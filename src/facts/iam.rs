@@ -1,8 +1,5 @@
 //! What IAM says of the cluster's roles.
 
-use std::collections::BTreeMap;
-
-use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,19 +10,6 @@ use crate::base::{aws_calls, lookup::Lookup};
 pub struct RoleFacts {
     /// The role's ARN.
     pub arn: String,
-}
-
-/// A decision of IAM's policy simulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(rename = "Identity")]
-pub enum SimulationDecision {
-    /// A policy allows it.
-    Allowed,
-    /// Nothing allows it.
-    NotAllowed,
-    /// A policy denies it.
-    Denied,
 }
 
 /// The last part of an ARN, or of a name under a path, as people copy it from an ARN: IAM takes
@@ -79,52 +63,4 @@ pub(super) async fn role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleF
                 }
             })
         })
-}
-
-/// What IAM's simulator says of `role` doing each of `actions` to `resource`.
-pub(super) async fn simulate(
-    iam: &aws_sdk_iam::Client,
-    role: &str,
-    actions: &[&str],
-    resource: &str,
-) -> Lookup<BTreeMap<String, SimulationDecision>> {
-    // EC2 asks for grants on behalf of the role, which policies often make a condition.
-    let grant = ContextEntry::builder()
-        .context_key_name("kms:GrantIsForAWSResource")
-        .context_key_values("true")
-        .context_key_type(ContextKeyTypeEnum::Boolean)
-        .build();
-    let result = iam
-        .simulate_principal_policy()
-        .policy_source_arn(role)
-        .set_action_names(Some(actions.iter().map(ToString::to_string).collect()))
-        .resource_arns(resource)
-        .context_entries(grant)
-        .send()
-        .await;
-    Lookup::from_call(&aws_calls::SIMULATE_PRINCIPAL_POLICY, &["NoSuchEntity"], result).and_then(
-        |answer| {
-            let decisions: BTreeMap<String, SimulationDecision> = answer
-                .evaluation_results
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(|result| {
-                    let decision = match result.eval_decision {
-                        PolicyEvaluationDecisionType::Allowed => SimulationDecision::Allowed,
-                        PolicyEvaluationDecisionType::ImplicitDeny => {
-                            SimulationDecision::NotAllowed
-                        }
-                        PolicyEvaluationDecisionType::ExplicitDeny => SimulationDecision::Denied,
-                        _ => return None,
-                    };
-                    Some((result.eval_action_name, decision))
-                })
-                .collect();
-            let complete = actions.iter().all(|action| decisions.contains_key(*action));
-            Lookup::expect_in_answer(
-                &aws_calls::SIMULATE_PRINCIPAL_POLICY,
-                complete.then_some(decisions),
-            )
-        },
-    )
 }

@@ -14,7 +14,7 @@ use crate::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{KeyArn, KeyReference},
     },
-    facts::iam::{self, SimulationDecision},
+    facts::simulation::{ContextValue, Simulated, SimulationDecision, every_request},
 };
 
 /// The answers about one key.
@@ -32,7 +32,7 @@ pub struct KeyFacts {
     pub grants: Lookup<Vec<Grant>>,
     /// What the roles' own policies say of each action they need.
     #[schemars(with = "BTreeMap<String, Lookup<BTreeMap<String, SimulationDecision>>>")]
-    pub identity: BTreeMap<RoleKind, Lookup<BTreeMap<String, SimulationDecision>>>,
+    pub identity: BTreeMap<RoleKind, Lookup<KeyUserSimulation>>,
 }
 
 impl KeyFacts {
@@ -85,6 +85,94 @@ impl RoleKind {
                 "kms:DescribeKey",
             ],
         }
+    }
+
+    /// What it is called in messages.
+    #[must_use]
+    pub fn in_words(&self) -> &str {
+        match self {
+            Self::Jobflow => "the jobflow role",
+            Self::Service => "the service role",
+            Self::Mapped(arn) => arn,
+        }
+    }
+
+    /// Through which services it asks for a key that is used so.
+    #[must_use]
+    pub fn services(&self, uses: &BTreeSet<KeyUse>) -> BTreeSet<ViaService> {
+        let through = |used: &KeyUse| match (self, used) {
+            (Self::Jobflow | Self::Mapped(_), KeyUse::S3 | KeyUse::BucketDefault(_)) => {
+                Some(ViaService::S3)
+            }
+            (Self::Jobflow, KeyUse::LocalDisk) => Some(ViaService::Itself),
+            (Self::Service, KeyUse::Ebs) => Some(ViaService::Ec2),
+            _ => None,
+        };
+        uses.iter().filter_map(through).collect()
+    }
+}
+
+/// The service that asks KMS for a key on behalf of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ViaService {
+    /// None: the role asks itself.
+    Itself,
+    /// S3, for its objects.
+    S3,
+    /// EC2, for its volumes.
+    Ec2,
+}
+
+impl ViaService {
+    /// The value of `kms:ViaService`; none where the role itself asks.
+    #[must_use]
+    pub fn endpoint(self, region: &str) -> Option<String> {
+        let service = match self {
+            Self::Itself => return None,
+            Self::S3 => "s3",
+            Self::Ec2 => "ec2",
+        };
+        Some(format!("{service}.{region}.amazonaws.com"))
+    }
+
+    /// The condition keys that such a request lacks.
+    pub(super) fn absent(self) -> &'static [&'static str] {
+        match self {
+            Self::Itself => {
+                &["kms:ViaService", "aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast"]
+            }
+            Self::S3 | Self::Ec2 => &[],
+        }
+    }
+
+    /// What KMS is told of a request of the role `role`. Source: AWS KMS developer guide, "AWS KMS
+    /// condition keys".
+    pub(super) fn context(self, role: &str, region: &str) -> Vec<ContextValue> {
+        let mut context = every_request(role, region);
+        // EC2 asks for grants on behalf of the role, which policies often make a condition.
+        context.push(ContextValue::truth("kms:GrantIsForAWSResource", self == Self::Ec2));
+        context.push(ContextValue::truth("aws:ViaAWSService", self != Self::Itself));
+        let account = role.split(':').nth(4);
+        context.extend(account.map(|account| ContextValue::text("kms:CallerAccount", account)));
+        let endpoint = self.endpoint(region);
+        context.extend(endpoint.map(|endpoint| ContextValue::text("kms:ViaService", endpoint)));
+        context
+    }
+}
+
+/// What the simulator says of a role's use of a key, by the service that asks and the action.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyUserSimulation(pub BTreeMap<(ViaService, String), Simulated>);
+
+impl Serialize for KeyUserSimulation {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of each action the worst of what was decided.
+        let mut worst: BTreeMap<&str, SimulationDecision> = BTreeMap::new();
+        for ((_, action), simulated) in &self.0 {
+            let decision = worst.entry(action).or_insert(simulated.decision);
+            *decision = simulated.decision.max(*decision);
+        }
+        serializer.collect_map(worst)
     }
 }
 
@@ -156,34 +244,32 @@ pub struct Grant {
     pub constrained: bool,
 }
 
-/// Asks about the key that `reference` names, and what each of `roles` (by ARN) may do with it.
+/// Asks what decides about the use of a key that was described, besides the policies of those who
+/// use it: `roles` are the ARNs of these. The policy of a key of another account than `own` is not
+/// asked for: only there it can be read.
 pub(super) async fn key(
     kms: &aws_sdk_kms::Client,
-    iam: &aws_sdk_iam::Client,
-    reference: &KeyReference,
-    roles: &[(RoleKind, Option<&str>)],
+    description: Lookup<KmsKey>,
+    roles: &BTreeSet<&str>,
+    own: Option<&str>,
 ) -> KeyFacts {
-    let description = describe(kms, reference).await;
     let Some(key) = description.found() else {
         return KeyFacts { description, ..KeyFacts::not_asked("the key is not known") };
     };
-    let simulations =
-        futures_util::future::join_all(roles.iter().map(async |(kind, role)| match role {
-            Some(role) => {
-                (kind.clone(), iam::simulate(iam, role, kind.actions(), key.arn.as_str()).await)
-            }
-            None => (
-                kind.clone(),
-                Lookup::not_asked(&aws_calls::SIMULATE_PRINCIPAL_POLICY, "the role is not known"),
+    let policy = async {
+        match key.arn.account() {
+            Some(account) if own.is_some_and(|own| own != account) => Lookup::not_asked(
+                &aws_calls::GET_KEY_POLICY,
+                &format!(
+                    "the key is one of account {account}, and only there its policy can be read"
+                ),
             ),
-        }));
-    let (rotation, policy, grants, identity) = tokio::join!(
-        rotation(kms, &key.arn),
-        policy(kms, &key.arn),
-        grants(kms, &key.arn),
-        simulations
-    );
-    KeyFacts { rotation, policy, grants, identity: identity.into_iter().collect(), description }
+            _ => policy(kms, &key.arn).await,
+        }
+    };
+    let (rotation, policy, grants) =
+        tokio::join!(rotation(kms, &key.arn), policy, grants(kms, &key.arn, roles));
+    KeyFacts { rotation, policy, grants, identity: BTreeMap::new(), description }
 }
 
 pub(crate) async fn describe(
@@ -232,11 +318,34 @@ async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
         .and_then(|answer| Lookup::expect_in_answer(&aws_calls::GET_KEY_POLICY, answer.policy))
 }
 
-async fn grants(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<Vec<Grant>> {
+/// The grants of a key to each of `roles`: those of others, of which a key of EBS volumes has
+/// thousands, are not asked for.
+async fn grants(
+    kms: &aws_sdk_kms::Client,
+    key: &KeyArn,
+    roles: &BTreeSet<&str>,
+) -> Lookup<Vec<Grant>> {
+    let of_roles = roles.iter().map(|role| grants_to(kms, key, role));
+    let mut all = Vec::new();
+    for grants in futures_util::future::join_all(of_roles).await {
+        match grants {
+            Lookup::Found(grants) => all.extend(grants),
+            other => return other,
+        }
+    }
+    Lookup::Found(all)
+}
+
+/// As many grants come on one page at most. Source: AWS KMS API reference, ListGrants.
+const PAGE_OF_GRANTS: i32 = 100;
+
+async fn grants_to(kms: &aws_sdk_kms::Client, key: &KeyArn, role: &str) -> Lookup<Vec<Grant>> {
+    let request =
+        kms.list_grants().key_id(key.as_str()).grantee_principal(role).limit(PAGE_OF_GRANTS);
     let pages = whole_list(
         &aws_calls::LIST_GRANTS,
         &["NotFoundException"],
-        |marker| kms.list_grants().key_id(key.as_str()).set_marker(marker).send(),
+        |marker| request.clone().set_marker(marker).send(),
         ListGrantsOutput::next_marker,
         |page| page.grants().iter().filter_map(|grant| grant.grant_id()).collect(),
     );

@@ -12,8 +12,10 @@ use crate::{
         names::{S3Object, partition},
     },
     facts::{
-        iam::{self, RoleFacts, SimulationDecision},
-        s3, sts,
+        iam::RoleFacts,
+        s3,
+        simulation::{self, Simulated, SimulationQuery},
+        sts,
     },
 };
 
@@ -23,7 +25,7 @@ pub struct NodeObject {
     /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
     pub there: Option<Lookup<()>>,
     /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
-    pub identity: Lookup<SimulationDecision>,
+    pub identity: Lookup<Simulated>,
     /// Its bucket, where the run's own locations do not lie in it.
     pub bucket: Option<OtherBucket>,
 }
@@ -88,8 +90,15 @@ pub(super) async fn node_object(
             );
         };
         let arn = object.arn(partition(region));
-        iam::simulate(&aws.iam, &role.arn, &[READ], &arn).await.and_then(|decisions| {
-            let decision = decisions.get(READ).copied();
+        let query = SimulationQuery {
+            principal: &role.arn,
+            actions: &[READ],
+            resources: &[&arn],
+            context: simulation::every_request(&role.arn, region),
+            absent: &[],
+        };
+        simulation::simulate(&aws.iam, query).await.and_then(|decisions| {
+            let decision = decisions.into_values().next();
             Lookup::expect_in_answer(&aws_calls::SIMULATE_PRINCIPAL_POLICY, decision)
         })
     };

@@ -37,13 +37,21 @@ fn good(check: &str) -> Stage {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             if check == "persistent-cluster-configuration" {
+                // It is STARTING for as long as anybody looks.
+                stage.set(Set::SetTimings(emr_simulator::Timings::all(36_000.0)));
                 stage.set(starting_cluster_of_fleets());
+                stage.set(Set::SetTimings(emr_simulator::Timings::all(6.0)));
             }
             stage
         }
         "guard-may-end-clusters" => {
             let stage = Stage::acme();
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
+            stage
+        }
+        "runner-may-tag-clusters" => {
+            let stage = Stage::acme();
+            runner_as_role(&stage, "elasticmapreduce:*");
             stage
         }
         "clojure-collector-bucket" => Stage::acme().replace("format: thrift", "format: clj-tomcat"),
@@ -80,6 +88,10 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "same-account" => stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
         "guard-may-end-clusters" => {
             crate::guard_rights::allow(&stage, &json!(["elasticmapreduce:DescribeCluster"]));
+            stage
+        }
+        "runner-may-tag-clusters" => {
+            runner_as_role(&stage, "elasticmapreduce:RunJobFlow");
             stage
         }
         "persistent-cluster" => {
@@ -352,7 +364,7 @@ pub(crate) fn refuting(check: &str) -> Stage {
 
 /// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
 pub(crate) fn cannot_be_refuted(check: &str) -> bool {
-    matches!(check, "clusters-can-be-listed")
+    matches!(check, "clusters-can-be-listed" | "organization-allows")
 }
 
 /// A second cluster of the name, of instance fleets, which the runner cannot adopt yet.
@@ -369,6 +381,23 @@ fn starting_cluster_of_fleets() -> Set {
         request,
         ..Default::default()
     })
+}
+
+/// Has the runner's keys be those of a session of a role that is allowed this.
+fn runner_as_role(stage: &Stage, action: &str) {
+    stage.set(Set::PutAccessKey(emr_simulator::PutAccessKey {
+        id: "AKIAFAKE".to_owned(),
+        arn: "arn:aws:sts::123456789012:assumed-role/etl-runner/session".to_owned(),
+        ..Default::default()
+    }));
+    stage.set(Set::PutRole(PutRole {
+        name: "etl-runner".to_owned(),
+        path: Some("/etl/".to_owned()),
+        policies: vec![
+            json!({"Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}),
+        ],
+        ..Default::default()
+    }));
 }
 
 fn bucket(bucket: PutBucket) -> Set {

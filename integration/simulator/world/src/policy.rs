@@ -206,6 +206,10 @@ fn lookup<'a>(context: &'a Context, key: &str) -> Option<&'a [String]> {
 }
 
 fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool {
+    let (operator, of_all) = match operator.strip_prefix("ForAllValues:") {
+        Some(operator) => (operator, true),
+        None => (operator, false),
+    };
     let (operator, if_exists) = match operator.strip_suffix("IfExists") {
         Some(operator) => (operator, true),
         None => (operator, false),
@@ -221,8 +225,12 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
     };
     // A key that the request lacks fails every positive test and passes every negated one.
     let Some(present) = present else {
-        return negated || if_exists;
+        return negated || if_exists || of_all;
     };
+    if of_all {
+        let fits = |value: &String| holds(operator, Some(std::slice::from_ref(value)), wanted);
+        return present.iter().all(|value| fits(value) != negated);
+    }
     let matched = present.iter().any(|value| {
         wanted.iter().any(|pattern| match operator {
             "StringEquals" => value == pattern,
@@ -259,7 +267,8 @@ pub fn unsupported(document: &Value) -> Option<String> {
         for operator in
             statement["Condition"].as_object().into_iter().flatten().map(|(operator, _)| operator)
         {
-            if !OPERATORS.contains(&operator.strip_suffix("IfExists").unwrap_or(operator)) {
+            let plain = operator.strip_prefix("ForAllValues:").unwrap_or(operator);
+            if !OPERATORS.contains(&plain.strip_suffix("IfExists").unwrap_or(plain)) {
                 return Some(format!("condition operator {operator} is not modelled"));
             }
         }

@@ -1,0 +1,338 @@
+//! What IAM's policy simulator says of what a role or user may do, and how much that is worth: it
+//! knows of a request only what it is told, and the organisation's policies it evaluates in part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_iam::{
+    operation::simulate_principal_policy::SimulatePrincipalPolicyOutput,
+    types::{
+        ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType,
+        ResourceSpecificResult,
+    },
+};
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    aws::whole_list::whole_list,
+    base::{
+        aws_calls,
+        lookup::{Lookup, LookupError, LookupErrorKind},
+    },
+};
+
+/// A decision of IAM's policy simulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Identity")]
+pub enum SimulationDecision {
+    /// A policy allows it.
+    Allowed,
+    /// Nothing allows it.
+    NotAllowed,
+    /// A policy denies it.
+    Denied,
+}
+
+/// What the simulator says of one action on one resource.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "SimulationDecision", inline)]
+pub struct Simulated {
+    /// The decision.
+    pub decision: SimulationDecision,
+    /// The condition keys that policies ask for and the simulator was not told
+    /// (`MissingContextValues`).
+    pub missing: BTreeSet<String>,
+    /// Whether the permissions boundary allows it, where there is one.
+    pub boundary: Option<bool>,
+    /// Whether the policies of the organisation allow it, where there is one.
+    pub organization: Option<bool>,
+}
+
+impl Serialize for Simulated {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.decision.serialize(serializer)
+    }
+}
+
+/// What a simulation says for sure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SimulationVerdict {
+    /// The principal's policies allow it.
+    Allowed,
+    /// None of them does.
+    NotAllowed,
+    /// One of them denies it.
+    Denied,
+    /// They allow it, and the permissions boundary does not.
+    BoundedOut,
+    /// The organisation's policies, as they are simulated, do not allow it: what the others say does
+    /// not show. `denied`: one of all these policies denies it.
+    Organization { denied: bool },
+    /// It is not allowed as far as is known without these condition keys. `denied`: by a policy that
+    /// denies it.
+    Unclear { denied: bool, missing: String },
+}
+
+impl Simulated {
+    /// A decision that rests on nothing else.
+    #[cfg(test)]
+    pub(crate) fn plain(decision: SimulationDecision) -> Self {
+        Self { decision, missing: BTreeSet::new(), boundary: None, organization: None }
+    }
+
+    pub(crate) fn verdict(&self) -> SimulationVerdict {
+        let denied = self.decision == SimulationDecision::Denied;
+        match self.decision {
+            SimulationDecision::Allowed => SimulationVerdict::Allowed,
+            _ if self.organization == Some(false) => SimulationVerdict::Organization { denied },
+            _ if !self.missing.is_empty() => {
+                let keys: Vec<&str> = self.missing.iter().map(String::as_str).collect();
+                SimulationVerdict::Unclear { denied, missing: keys.join(", ") }
+            }
+            SimulationDecision::Denied => SimulationVerdict::Denied,
+            SimulationDecision::NotAllowed if self.boundary == Some(false) => {
+                SimulationVerdict::BoundedOut
+            }
+            SimulationDecision::NotAllowed => SimulationVerdict::NotAllowed,
+        }
+    }
+}
+
+/// One thing that a request tells, by its condition key.
+#[derive(Clone, Debug)]
+pub(crate) struct ContextValue {
+    key: String,
+    values: Vec<String>,
+    kind: ContextKeyTypeEnum,
+}
+
+impl ContextValue {
+    pub(crate) fn text(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { key: key.into(), values: vec![value.into()], kind: ContextKeyTypeEnum::String }
+    }
+
+    pub(crate) fn texts(key: &str, values: Vec<String>) -> Self {
+        Self { key: key.to_owned(), values, kind: ContextKeyTypeEnum::StringList }
+    }
+
+    pub(crate) fn truth(key: &str, value: bool) -> Self {
+        let values = vec![value.to_string()];
+        Self { key: key.to_owned(), values, kind: ContextKeyTypeEnum::Boolean }
+    }
+}
+
+/// What every request of the role or user with this ARN tells, in `region`. Source: AWS IAM user
+/// guide, "AWS global condition context keys".
+pub(crate) fn every_request(principal: &str, region: &str) -> Vec<ContextValue> {
+    let mut context = vec![
+        ContextValue::text("aws:RequestedRegion", region),
+        ContextValue::truth("aws:SecureTransport", true),
+        ContextValue::text("aws:PrincipalArn", principal),
+    ];
+    let account = principal.split(':').nth(4).filter(|account| !account.is_empty());
+    context.extend(account.map(|account| ContextValue::text("aws:PrincipalAccount", account)));
+    context
+}
+
+/// What is asked of the simulator, in one call.
+pub(crate) struct SimulationQuery<'a> {
+    /// The ARN of a role or user.
+    pub(crate) principal: &'a str,
+    pub(crate) actions: &'a [&'a str],
+    /// ARNs.
+    pub(crate) resources: &'a [&'a str],
+    pub(crate) context: Vec<ContextValue>,
+    /// Condition keys that the real request surely lacks, as the simulation does.
+    pub(crate) absent: &'a [&'a str],
+}
+
+/// What it says of each action on each resource.
+pub(crate) type Simulations = BTreeMap<(String, String), Simulated>;
+
+/// Asks the simulator about every action on every resource.
+pub(super) async fn simulate(
+    iam: &aws_sdk_iam::Client,
+    query: SimulationQuery<'_>,
+) -> Lookup<Simulations> {
+    let owned = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let entry = |value: ContextValue| {
+        ContextEntry::builder()
+            .context_key_name(value.key)
+            .set_context_key_values(Some(value.values))
+            .context_key_type(value.kind)
+            .build()
+    };
+    let request = iam
+        .simulate_principal_policy()
+        .policy_source_arn(query.principal)
+        .set_action_names(owned(query.actions))
+        .set_resource_arns(owned(query.resources))
+        .set_context_entries(Some(query.context.into_iter().map(entry).collect()));
+    let pages = whole_list(
+        &aws_calls::SIMULATE_PRINCIPAL_POLICY,
+        &["NoSuchEntity", "NoSuchEntityException"],
+        |marker| request.clone().set_marker(marker).send(),
+        SimulatePrincipalPolicyOutput::marker,
+        |_| Vec::new(),
+    );
+    pages.await.and_then(|pages| {
+        let results: Vec<EvaluationResult> = pages
+            .into_iter()
+            .flat_map(|page| page.evaluation_results.unwrap_or_default())
+            .collect();
+        let mut simulations = Simulations::new();
+        for action in query.actions {
+            for resource in query.resources {
+                let Some(mut simulated) = of_one(&results, action, resource) else {
+                    return missing(action, resource, results.len());
+                };
+                simulated.missing.retain(|key| {
+                    !query.absent.iter().any(|absent| absent.eq_ignore_ascii_case(key))
+                });
+                simulations.insert(((*action).to_owned(), (*resource).to_owned()), simulated);
+            }
+        }
+        Lookup::Found(simulations)
+    })
+}
+
+fn missing(action: &str, resource: &str, results: usize) -> Lookup<Simulations> {
+    Lookup::Unreachable(LookupError::new(
+        aws_calls::SIMULATE_PRINCIPAL_POLICY.permission,
+        LookupErrorKind::UnreadableAnswer,
+        format!("the answer holds no decision on {action} of {resource}, but {results} others"),
+    ))
+}
+
+/// What the results say of one action on one resource: where resources are named, they have results
+/// of their own within the action's, and the keys that were missed are only there.
+fn of_one(results: &[EvaluationResult], action: &str, resource: &str) -> Option<Simulated> {
+    let of_action = || results.iter().filter(|it| it.eval_action_name.eq_ignore_ascii_case(action));
+    let specific = of_action().find_map(|result| {
+        let own = result.resource_specific_results();
+        Some((result, own.iter().find(|own| own.eval_resource_name == resource)?))
+    });
+    if let Some((result, own)) = specific {
+        return of_resource(result, own);
+    }
+    let result = of_action().find(|it| it.eval_resource_name.as_deref() == Some(resource))?;
+    Some(Simulated {
+        decision: decision(&result.eval_decision)?,
+        missing: result.missing_context_values().iter().cloned().collect(),
+        boundary: boundary(result),
+        organization: organization(result),
+    })
+}
+
+fn of_resource(result: &EvaluationResult, own: &ResourceSpecificResult) -> Option<Simulated> {
+    let of_action = result.missing_context_values().iter();
+    Some(Simulated {
+        decision: decision(&own.eval_resource_decision)?,
+        missing: of_action.chain(own.missing_context_values()).cloned().collect(),
+        boundary: own
+            .permissions_boundary_decision_detail()
+            .map(|detail| detail.allowed_by_permissions_boundary)
+            .or_else(|| boundary(result)),
+        organization: organization(result),
+    })
+}
+
+fn boundary(result: &EvaluationResult) -> Option<bool> {
+    let detail = result.permissions_boundary_decision_detail()?;
+    Some(detail.allowed_by_permissions_boundary)
+}
+
+fn organization(result: &EvaluationResult) -> Option<bool> {
+    Some(result.organizations_decision_detail()?.allowed_by_organizations)
+}
+
+fn decision(decision: &PolicyEvaluationDecisionType) -> Option<SimulationDecision> {
+    match decision {
+        PolicyEvaluationDecisionType::Allowed => Some(SimulationDecision::Allowed),
+        PolicyEvaluationDecisionType::ImplicitDeny => Some(SimulationDecision::NotAllowed),
+        PolicyEvaluationDecisionType::ExplicitDeny => Some(SimulationDecision::Denied),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::types::{OrganizationsDecisionDetail, PermissionsBoundaryDecisionDetail};
+
+    use super::*;
+    use PolicyEvaluationDecisionType::{Allowed, ExplicitDeny, ImplicitDeny};
+
+    fn result(decision: &PolicyEvaluationDecisionType) -> EvaluationResult {
+        EvaluationResult::builder()
+            .eval_action_name("kms:Decrypt")
+            .eval_decision(decision.clone())
+            .eval_resource_name("arn:a")
+            .build()
+            .unwrap()
+    }
+
+    fn specific(
+        resource: &str,
+        decision: &PolicyEvaluationDecisionType,
+        missing: &[&str],
+    ) -> ResourceSpecificResult {
+        ResourceSpecificResult::builder()
+            .eval_resource_name(resource)
+            .eval_resource_decision(decision.clone())
+            .set_missing_context_values(Some(missing.iter().map(ToString::to_string).collect()))
+            .build()
+            .unwrap()
+    }
+
+    fn of(results: &[EvaluationResult], resource: &str) -> Option<SimulationVerdict> {
+        of_one(results, "kms:Decrypt", resource).map(|it| it.verdict())
+    }
+
+    #[test]
+    fn each_resource_has_a_result_of_its_own_within_the_actions() {
+        let mut one = result(&ImplicitDeny);
+        one.resource_specific_results =
+            Some(vec![specific("arn:a", &Allowed, &[]), specific("arn:b", &ExplicitDeny, &[])]);
+        let results = [one];
+        assert_eq!(of(&results, "arn:a"), Some(SimulationVerdict::Allowed));
+        assert_eq!(of(&results, "arn:b"), Some(SimulationVerdict::Denied));
+        assert_eq!(of(&results, "arn:c"), None);
+        assert_eq!(of_one(&results, "kms:Encrypt", "arn:a"), None);
+        let without = [result(&Allowed)];
+        assert_eq!(of(&without, "arn:a"), Some(SimulationVerdict::Allowed));
+    }
+
+    #[test]
+    fn a_denial_counts_only_where_the_simulation_knew_all_that_it_rests_on() {
+        for (decision, plain, denied) in [
+            (Allowed, SimulationVerdict::Allowed, None),
+            (ImplicitDeny, SimulationVerdict::NotAllowed, Some(false)),
+            (ExplicitDeny, SimulationVerdict::Denied, Some(true)),
+        ] {
+            assert_eq!(of(&[result(&decision)], "arn:a"), Some(plain.clone()));
+            let mut missing = result(&decision);
+            missing.resource_specific_results =
+                Some(vec![specific("arn:a", &decision, &["aws:SourceIp"])]);
+            let unclear = denied.map(|denied| SimulationVerdict::Unclear {
+                denied,
+                missing: "aws:SourceIp".to_owned(),
+            });
+            assert_eq!(of(&[missing], "arn:a"), Some(unclear.unwrap_or(plain.clone())));
+            for allows in [false, true] {
+                let mut organization = result(&decision);
+                let detail = OrganizationsDecisionDetail::builder();
+                organization.organizations_decision_detail =
+                    Some(detail.allowed_by_organizations(allows).build());
+                let blind = denied.filter(|_| !allows);
+                let expected = blind.map(|denied| SimulationVerdict::Organization { denied });
+                assert_eq!(of(&[organization], "arn:a"), Some(expected.unwrap_or(plain.clone())));
+            }
+        }
+        let mut bounded = result(&ImplicitDeny);
+        let detail = PermissionsBoundaryDecisionDetail::builder();
+        bounded.permissions_boundary_decision_detail =
+            Some(detail.allowed_by_permissions_boundary(false).build());
+        assert_eq!(of(&[bounded], "arn:a"), Some(SimulationVerdict::BoundedOut));
+    }
+}
