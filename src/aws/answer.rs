@@ -60,6 +60,10 @@ pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
         SdkError::ServiceError(_) if status.is_some_and(|status| status >= 500) => {
             LookupErrorKind::ServerError
         }
+        // All is well, says the answer, and it is none to such a request.
+        SdkError::ServiceError(_) if code.is_none() && status.is_some_and(is_success) => {
+            LookupErrorKind::UnreadableAnswer
+        }
         SdkError::TimeoutError(_) => LookupErrorKind::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => LookupErrorKind::TimedOut,
         SdkError::DispatchFailure(_) => LookupErrorKind::Connection,
@@ -67,6 +71,20 @@ pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
         SdkError::ConstructionFailure(_) => LookupErrorKind::NotAsked,
         _ => LookupErrorKind::Other,
     }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// What came, as far as it may be told: objects and policies can hold secrets.
+fn what_came(response: &HttpResponse) -> String {
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").unwrap_or("of no type");
+    let size = response.body().bytes().map_or(0, <[u8]>::len);
+    format!(
+        "an answer came (HTTP {status}, {kind}, {size} bytes), but it is none to such a request"
+    )
 }
 
 /// Error codes by which AWS services refuse a caller.
@@ -119,6 +137,7 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
             match (service.err().code(), service.err().message()) {
                 (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
                 (Some(code), _) => format!("{code} (HTTP {status})"),
+                (None, _) if is_success(status) => what_came(service.raw()),
                 (None, _) => format!("HTTP {status}"),
             }
         }
@@ -187,6 +206,8 @@ mod tests {
             (dispatched(ConnectorError::timeout("x".into())), TimedOut),
             (dispatched(ConnectorError::io("AccessDenied".into())), Connection),
             (SdkError::response_error("x", response(200)), UnreadableAnswer),
+            (answered(200, None, ""), UnreadableAnswer),
+            (answered(200, Some("InternalError"), ""), Other),
             (SdkError::construction_failure("x"), NotAsked),
         ] {
             assert_eq!(kind(&error), wanted, "{error:?}");

@@ -135,15 +135,15 @@ impl<T> Lookup<T> {
     /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was
     /// asked for proves nothing.
     pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
-        answer.map_or_else(
-            || {
-                Self::Unreachable(LookupError::new(
-                    call.permission,
-                    LookupErrorKind::UnreadableAnswer,
-                    "the answer does not hold what was asked for",
-                ))
-            },
-            Self::Found,
-        )
+        answer.map_or_else(|| Self::unusable(call, "it lacks what was asked for"), Self::Found)
+    }
+
+    /// An answer that came, and cannot be used: `came` says what it holds instead.
+    pub fn unusable(call: &Call, came: &str) -> Self {
+        Self::Unreachable(LookupError::new(
+            call.permission,
+            LookupErrorKind::UnreadableAnswer,
+            format!("an answer to {} came, but {came}", call.operation),
+        ))
     }
 }

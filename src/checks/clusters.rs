@@ -471,7 +471,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_cluster_of_an_older_guards_run_is_judged_by_what_that_guard_wrote_down() {
-        let findings = judge("j-1", &look(ClusterState::Running), &verified(), Origin::Run, &[]);
+        let mut look = look(ClusterState::Running);
+        look.closer.group_properties = Lookup::Found(crate::facts::emr::GroupFacts::default());
+        let findings = judge("j-1", &look, &verified(), Origin::Run, &[]);
         let status =
             |name: &str| findings.iter().find(|finding| finding.check.name == name).unwrap().status;
         assert_eq!((status("cluster-configurations"), status("cluster-ami")), (Passed, Passed));

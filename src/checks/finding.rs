@@ -185,6 +185,9 @@ pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
 /// What to do where AWS throttles a call for as long as the guard waits.
 const THROTTLED: &str = "start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call";
 
+/// What to do where an answer came that says nothing, or what cannot be.
+const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, and look at what answers in AWS's place (an endpoint of one's own, a proxy); where AWS itself answers so, report it as a bug of emr-etl-guard";
+
 /// A subject under a check, about to get its finding.
 pub(crate) struct CheckSubject {
     check: &'static Check,
@@ -286,8 +289,13 @@ impl CheckSubject {
 
     pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
-        if obstacle.kind == LookupErrorKind::Throttled {
-            return self.unknown(saw, THROTTLED);
+        match obstacle.kind {
+            LookupErrorKind::Throttled => return self.unknown(saw, THROTTLED),
+            LookupErrorKind::UnreadableAnswer => {
+                let saw = format!("{}: {}", obstacle.operation, obstacle.message);
+                return self.unknown(saw, UNUSABLE);
+            }
+            _ => {}
         }
         self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
     }

@@ -673,7 +673,9 @@ fn damages(world: &World) -> Vec<Mutation> {
             "group properties",
             "machine image",
             |facts| first_adoptable(facts).map(|found| &mut found.group_properties),
-            |all| drop(all.custom_amis.insert("ami-1".to_owned())),
+            |all| {
+                all.custom_amis.insert("ami-1".to_owned());
+            },
         );
         mutations.spoil(
             "live clusters",

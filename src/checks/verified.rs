@@ -11,8 +11,8 @@ use crate::{
     facts::{
         ec2::Volume,
         emr::{
-            BootstrapAction, ClusterFacts, ClusterInstance, ClusterStep, GroupFacts,
-            SecurityConfiguration,
+            BootstrapAction, ClusterFacts, ClusterInstance, ClusterProperty, ClusterStep,
+            GroupFacts, SecurityConfiguration,
         },
         gather::Facts,
         weakening,
@@ -163,6 +163,7 @@ pub(crate) struct ClusterDetails {
     /// The scripts that its nodes run first; they cannot change.
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
     /// What its instance groups are configured with.
+    #[schemars(with = "Lookup<Vec<ClusterProperty>>")]
     pub(crate) group_properties: Lookup<GroupFacts>,
     /// Its instances that have not ended.
     #[serde(skip)]

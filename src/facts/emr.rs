@@ -490,14 +490,28 @@ pub(crate) async fn security_configuration(
         return Lookup::Absent;
     }
     Lookup::from_call(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &[], result).and_then(|answer| {
-        let read = answer
-            .creation_date_time
-            .and_then(moment)
-            .zip(answer.security_configuration)
-            .and_then(|(created, text)| {
-                SecurityConfiguration::read(answer.name.as_deref().unwrap_or(name), created, &text)
-            });
-        Lookup::expect_in_answer(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, read)
+        let call = &aws_calls::DESCRIBE_SECURITY_CONFIGURATION;
+        let Some(text) = answer.security_configuration else {
+            return Lookup::unusable(call, "it holds no security configuration");
+        };
+        let Some(created) = answer.creation_date_time.and_then(moment) else {
+            return Lookup::unusable(
+                call,
+                "it does not say when the security configuration was created",
+            );
+        };
+        let found = answer.name.as_deref().unwrap_or(name);
+        if found != name {
+            return Lookup::unusable(
+                call,
+                &format!("it is about another security configuration: {found}"),
+            );
+        }
+        let no_json = || {
+            let came = format!("its text, {} characters, is no JSON object", text.chars().count());
+            Lookup::unusable(call, &came)
+        };
+        SecurityConfiguration::read(name, created, &text).map_or_else(no_json, Lookup::Found)
     })
 }
 
@@ -521,16 +535,22 @@ fn says_that_no_configuration_has_the_name(
 pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<ClusterFacts> {
     let result = emr.describe_cluster().cluster_id(id.as_str()).send().await;
     Lookup::from_call(&aws_calls::DESCRIBE_CLUSTER, &[], result).and_then(|answer| {
-        Lookup::expect_in_answer(
-            &aws_calls::DESCRIBE_CLUSTER,
-            answer.cluster.and_then(|cluster| cluster_facts(id, cluster)),
-        )
+        let call = &aws_calls::DESCRIBE_CLUSTER;
+        let Some(cluster) = answer.cluster else {
+            return Lookup::unusable(call, "it holds no cluster");
+        };
+        // An answer about another cluster is no answer about this one.
+        if cluster.id.as_deref() != Some(id.as_str()) {
+            let other = cluster.id.as_deref().unwrap_or("one without an id");
+            return Lookup::unusable(call, &format!("it is about another cluster: {other}"));
+        }
+        let none =
+            || Lookup::unusable(call, "the cluster in it has no name, state or creation time");
+        cluster_facts(id, cluster).map_or_else(none, Lookup::Found)
     })
 }
 
 fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
-    // An answer about another cluster is no answer about this one.
-    (cluster.id.as_deref() == Some(id.as_str())).then_some(())?;
     let attributes = cluster.ec2_instance_attributes;
     let timeline = cluster.status.as_ref().and_then(|status| status.timeline.as_ref());
     let was_ready = timeline.is_some_and(|timeline| timeline.ready_date_time.is_some());
@@ -586,9 +606,8 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
 }
 
 /// What the instance groups of a cluster are made with, or each type of its instance fleets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-#[schemars(inline)]
 pub struct GroupFacts {
     /// Their `Configurations`, nested ones too.
     pub properties: Vec<ClusterProperty>,
@@ -792,6 +811,7 @@ pub struct Adoptable {
     /// The ids of the steps it had before the launch.
     pub earlier_steps: BTreeSet<String>,
     /// What its instance groups are configured with besides the cluster.
+    #[schemars(with = "Lookup<Vec<ClusterProperty>>")]
     pub group_properties: Lookup<GroupFacts>,
     /// The scripts that its nodes have run, and that nodes which join it will.
     pub bootstrap_actions: Lookup<Vec<BootstrapAction>>,

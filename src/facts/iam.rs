@@ -35,18 +35,19 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Loo
         result,
     )
     .and_then(|answer| {
-        Lookup::expect_in_answer(&aws_calls::GET_INSTANCE_PROFILE, answer.instance_profile)
-            .and_then(|profile| {
-                if !is_named(named, &profile.arn) {
-                    return Lookup::Absent;
-                }
-                // A profile can stand without a role in it; then there is no role.
-                profile
-                    .roles
-                    .into_iter()
-                    .next()
-                    .map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
-            })
+        let call = &aws_calls::GET_INSTANCE_PROFILE;
+        let none = || Lookup::unusable(call, "it holds no instance profile");
+        answer.instance_profile.map_or_else(none, Lookup::Found).and_then(|profile| {
+            if !is_named(named, &profile.arn) {
+                return Lookup::Absent;
+            }
+            // A profile can stand without a role in it; then there is no role.
+            profile
+                .roles
+                .into_iter()
+                .next()
+                .map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
+        })
     })
 }
 
@@ -55,7 +56,8 @@ pub(super) async fn role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleF
     let result = iam.get_role().role_name(name_alone(named)).send().await;
     Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
         .and_then(|answer| {
-            Lookup::expect_in_answer(&aws_calls::GET_ROLE, answer.role).and_then(|role| {
+            let none = || Lookup::unusable(&aws_calls::GET_ROLE, "it holds no role");
+            answer.role.map_or_else(none, Lookup::Found).and_then(|role| {
                 if is_named(named, &role.arn) {
                     Lookup::Found(RoleFacts { arn: role.arn })
                 } else {

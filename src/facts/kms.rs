@@ -11,7 +11,7 @@ use crate::{
     aws::whole_list::whole_list,
     base::{
         aws_calls,
-        lookup::{Lookup, LookupError, LookupErrorKind},
+        lookup::Lookup,
         names::{KeyArn, KeyReference},
     },
     facts::simulation::{ContextValue, Simulated, SimulationDecision, every_request},
@@ -280,12 +280,11 @@ pub(crate) async fn describe(
     Lookup::from_call(&aws_calls::DESCRIBE_KEY, &["NotFoundException"], result).and_then(|answer| {
         match answer.key_metadata.map(understood) {
             Some(Ok(key)) => Lookup::Found(key),
-            Some(Err(missing)) => Lookup::Unreachable(LookupError::new(
-                aws_calls::DESCRIBE_KEY.permission,
-                LookupErrorKind::UnreadableAnswer,
-                format!("the answer holds no {missing}"),
-            )),
-            None => Lookup::expect_in_answer(&aws_calls::DESCRIBE_KEY, None),
+            Some(Err(missing)) => Lookup::unusable(
+                &aws_calls::DESCRIBE_KEY,
+                &format!("the key in it has no {missing}"),
+            ),
+            None => Lookup::unusable(&aws_calls::DESCRIBE_KEY, "it holds no key"),
         }
     })
 }
@@ -314,8 +313,12 @@ async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
 
 async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
     let result = kms.get_key_policy().key_id(key.as_str()).policy_name("default").send().await;
-    Lookup::from_call(&aws_calls::GET_KEY_POLICY, &["NotFoundException"], result)
-        .and_then(|answer| Lookup::expect_in_answer(&aws_calls::GET_KEY_POLICY, answer.policy))
+    Lookup::from_call(&aws_calls::GET_KEY_POLICY, &["NotFoundException"], result).and_then(
+        |answer| {
+            let none = || Lookup::unusable(&aws_calls::GET_KEY_POLICY, "it holds no policy");
+            answer.policy.map_or_else(none, Lookup::Found)
+        },
+    )
 }
 
 /// The grants of a key to each of `roles`: those of others, of which a key of EBS volumes has

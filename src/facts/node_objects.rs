@@ -14,7 +14,7 @@ use crate::{
     facts::{
         iam::RoleFacts,
         s3,
-        simulation::{self, Simulated, SimulationQuery},
+        simulation::{self, Simulated, SimulationDecision, SimulationQuery},
         sts,
     },
 };
@@ -25,6 +25,7 @@ pub struct NodeObject {
     /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
     pub there: Option<Lookup<()>>,
     /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
+    #[schemars(with = "Lookup<SimulationDecision>")]
     pub identity: Lookup<Simulated>,
     /// Its bucket, where the run's own locations do not lie in it.
     pub bucket: Option<OtherBucket>,

@@ -295,24 +295,31 @@ pub(crate) async fn default_encryption(
     Lookup::from_call(&aws_calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(
         |answer| {
             let configuration = answer.server_side_encryption_configuration;
-            Lookup::expect_in_answer(&aws_calls::GET_BUCKET_ENCRYPTION, configuration).map(
-                |configuration| {
-                    configuration
-                        .rules
-                        .into_iter()
-                        .find_map(|rule| rule.apply_server_side_encryption_by_default)
-                        .map_or(DefaultEncryption::None, |default| {
-                            match encryption_kind(&default.sse_algorithm) {
-                                Some(kind) => {
-                                    DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
-                                }
-                                None => DefaultEncryption::Other(
-                                    default.sse_algorithm.as_str().to_owned(),
-                                ),
+            let call = &aws_calls::GET_BUCKET_ENCRYPTION;
+            let none = || {
+                Lookup::unusable(
+                    call,
+                    "it holds no rule on encryption, which S3 has for every bucket",
+                )
+            };
+            let configuration =
+                configuration.filter(|configuration| !configuration.rules.is_empty());
+            configuration.map_or_else(none, Lookup::Found).map(|configuration| {
+                configuration
+                    .rules
+                    .into_iter()
+                    .find_map(|rule| rule.apply_server_side_encryption_by_default)
+                    .map_or(DefaultEncryption::None, |default| {
+                        match encryption_kind(&default.sse_algorithm) {
+                            Some(kind) => {
+                                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
                             }
-                        })
-                },
-            )
+                            None => {
+                                DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned())
+                            }
+                        }
+                    })
+            })
         },
     )
 }

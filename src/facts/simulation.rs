@@ -15,10 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     aws::whole_list::whole_list,
-    base::{
-        aws_calls,
-        lookup::{Lookup, LookupError, LookupErrorKind},
-    },
+    base::{aws_calls, lookup::Lookup},
 };
 
 /// A decision of IAM's policy simulator.
@@ -35,8 +32,7 @@ pub enum SimulationDecision {
 }
 
 /// What the simulator says of one action on one resource.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "SimulationDecision", inline)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulated {
     /// The decision.
     pub decision: SimulationDecision,
@@ -198,11 +194,8 @@ pub(super) async fn simulate(
 }
 
 fn missing(action: &str, resource: &str, results: usize) -> Lookup<Simulations> {
-    Lookup::Unreachable(LookupError::new(
-        aws_calls::SIMULATE_PRINCIPAL_POLICY.permission,
-        LookupErrorKind::UnreadableAnswer,
-        format!("the answer holds no decision on {action} of {resource}, but {results} others"),
-    ))
+    let came = format!("it holds {results} results, and none on {action} of {resource}");
+    Lookup::unusable(&aws_calls::SIMULATE_PRINCIPAL_POLICY, &came)
 }
 
 /// What the results say of one action on one resource: where resources are named, they have results

@@ -23,6 +23,8 @@ pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity
                 .account
                 .zip(answer.arn)
                 .map(|(account, arn)| CallerIdentity { account: AccountId::new(&account), arn });
-            Lookup::expect_in_answer(&aws_calls::GET_CALLER_IDENTITY, identity)
+            let call = &aws_calls::GET_CALLER_IDENTITY;
+            let none = || Lookup::unusable(call, "it holds no account, or no ARN");
+            identity.map_or_else(none, Lookup::Found)
         })
 }

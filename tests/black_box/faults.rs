@@ -53,9 +53,11 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
             .argument("--use-persistent-jobflow")
             .env("EMR_ETL_GUARD_AWS_TIMEOUT", "600ms")
             .env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", WAITED);
-        stage.set(crate::good_runs::waiting_cluster(
-            &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
-        ));
+        let mut request = serde_json::json!({"SecurityConfiguration": "acme-sc"});
+        if *operation == "ListInstanceFleets" {
+            request["Instances"] = crate::shown_by_aws::fleets(|_| {});
+        }
+        stage.set(crate::good_runs::waiting_cluster(&request));
         stage.set(Set::AddFault(Fault::every(operation, kind.clone())));
         let played = stage.run();
         let refused = matches!(played.code, Some(69 | 77)) && !played.runner_started();
@@ -121,4 +123,38 @@ fn a_single_lost_call_is_tried_again_and_refuses_nothing() {
         stage.set(Set::AddFault(Fault::nth(operation, 1, FaultKind::ServerError { status: 503 })));
     }
     stage.check().expect_code(0);
+}
+
+#[test]
+fn an_answer_that_is_empty_is_told_as_such_and_not_as_a_want_of_network_or_rights() {
+    let cases = [
+        ("GetCallerIdentity", "sts:GetCallerIdentity: an answer came (HTTP 200, "),
+        ("DescribeSecurityConfiguration", "came, but it holds no security configuration"),
+        ("GetInstanceProfile", "iam:GetInstanceProfile: an answer came (HTTP 200, "),
+        ("GetRole", "iam:GetRole: an answer came (HTTP 200, "),
+        ("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy: an answer came (HTTP 200, "),
+        ("DescribeKey", "came, but it holds no key"),
+        ("GetKeyPolicy", "came, but it holds no policy"),
+        (
+            "GetBucketEncryption",
+            "came, but it holds no rule on encryption, which S3 has for every bucket",
+        ),
+        ("DescribeCluster", "came, but it holds no cluster"),
+    ];
+    for_each(&cases, |(operation, came)| {
+        let stage = Stage::acme().argument("--use-persistent-jobflow");
+        stage.set(crate::good_runs::waiting_cluster(
+            &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
+        ));
+        stage.set(Set::AddFault(Fault::every(operation, FaultKind::EmptyAnswer)));
+        let played = stage.run();
+        let told =
+            played.stderr.contains(came) && played.stderr.contains("ask the same by the AWS CLI");
+        let misleads = played.stderr.contains("look at network, endpoints and credentials");
+        if played.code == Some(69) && told && !misleads && !played.runner_started() {
+            Ok(())
+        } else {
+            Err(format!("{operation}: exit {:?}\n{}", played.code, played.stderr))
+        }
+    });
 }

@@ -332,10 +332,27 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::GarbageBody) => {
             Outcome::Reply(Reply { body: b"\x00}<{garbage".to_vec(), length: None, ..reply })
         }
+        Some(FaultKind::EmptyAnswer) => {
+            Outcome::Reply(Reply { body: emptied(&reply.body), length: None, ..reply })
+        }
         Some(FaultKind::AppliedThen5xx { status }) => shape(Failure::server(service, *status)),
         Some(FaultKind::AppliedThenReset) => Outcome::Reset,
         Some(FaultKind::AppliedThenHang) => Outcome::Hang,
         _ => Outcome::Reply(reply),
+    }
+}
+
+/// A document of the same kind that holds nothing: an object, or the outermost element.
+fn emptied(body: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(body);
+    if text.starts_with('{') {
+        return b"{}".to_vec();
+    }
+    let start = text.find("?>").map_or(0, |end| end + 2);
+    let root = text[start..].trim_start();
+    match root.split_once('>') {
+        Some((open, _)) => format!("{}/>", open.trim_end_matches('/')).into_bytes(),
+        None => Vec::new(),
     }
 }
 

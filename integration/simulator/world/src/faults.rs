@@ -71,6 +71,8 @@ pub enum FaultKind {
     TruncatedBody,
     /// Applied; the reply's body is no JSON and no XML.
     GarbageBody,
+    /// Applied; the reply says that all is well, and holds nothing.
+    EmptyAnswer,
     /// A list's later page is the first one again; the first one is as it should be.
     FirstPageAgain {
         /// It says that the list ends with it; else it tells the same way on as the first time.
