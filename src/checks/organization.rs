@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    base::{aws_calls, lookup::Lookup},
+    base::{
+        aws_calls,
+        lookup::{Lookup, LookupErrorKind},
+    },
     checks::{
         case::Case,
         finding::{Check, Finding, Level, Stage},
@@ -26,7 +29,7 @@ pub(super) static ALLOWS: Check = Check {
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let mut all: BTreeMap<String, Vec<Lookup<Vec<(&str, &Simulated)>>>> = BTreeMap::new();
+    let mut all: BTreeMap<String, Vec<RoleDecisions<'_>>> = BTreeMap::new();
     for facts in case.facts.keys.values() {
         for (kind, lookup) in &facts.identity {
             let decisions = lookup.clone().map(drop);
@@ -50,9 +53,14 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.extend(all.into_iter().map(|(role, lookups)| of_role(&role, lookups)));
 }
 
+/// What a simulation says of a role, action by action.
+type RoleDecisions<'a> = Lookup<Vec<(&'a str, &'a Simulated)>>;
+
+const MEND: &str = "mend what the checks on roles and keys say first";
+
 const WANTED: &str = "nothing that rests on a policy of the organisation";
 
-fn of_role(role: &str, lookups: Vec<Lookup<Vec<(&str, &Simulated)>>>) -> Finding {
+fn of_role(role: &str, lookups: Vec<RoleDecisions<'_>>) -> Finding {
     let subject = ALLOWS.on(role, WANTED);
     let mut refused: BTreeSet<&str> = BTreeSet::new();
     let mut is_member = false;
@@ -83,10 +91,11 @@ fn of_role(role: &str, lookups: Vec<Lookup<Vec<(&str, &Simulated)>>>) -> Finding
     }
     match lost {
         Some(Lookup::Denied(error)) => subject.denied(&error),
-        Some(Lookup::Unreachable(error)) => subject.unreachable(&error),
-        Some(Lookup::Absent | Lookup::Found(_)) => {
-            subject.unknown("IAM knows no such role", "mend what the checks on the roles say first")
+        Some(Lookup::Unreachable(error)) if error.kind == LookupErrorKind::NotAsked => {
+            subject.unknown(error.message, MEND)
         }
+        Some(Lookup::Unreachable(error)) => subject.unreachable(&error),
+        Some(Lookup::Absent | Lookup::Found(_)) => subject.unknown("IAM knows no such role", MEND),
         None if is_member => subject.passed("the organisation's policies allow all that is asked"),
         None => subject.passed("no policy of an organisation is in the way"),
     }
