@@ -76,7 +76,7 @@ fn tagging(rights: &GuardRights) -> Finding {
     };
     let arn = match principal_arn(subject, &right.principal) {
         Ok(arn) => arn,
-        Err(finding) => return finding,
+        Err(finding) => return *finding,
     };
     let fix = |what: &str| {
         format!(
@@ -119,7 +119,7 @@ fn by_policies(rights: &GuardRights) -> Finding {
     let subject = || MAY_WATCH.on("the guard", WANTED);
     let arn = match principal_arn(subject, &rights.principal) {
         Ok(arn) => arn,
-        Err(finding) => return finding,
+        Err(finding) => return *finding,
     };
     let Lookup::Found(decisions) = &rights.decisions else {
         return untold(subject, arn, &rights.decisions);
@@ -161,8 +161,8 @@ fn by_policies(rights: &GuardRights) -> Finding {
 fn principal_arn(
     subject: impl Fn() -> CheckSubject,
     principal: &Lookup<Principal>,
-) -> Result<&str, Finding> {
-    Err(match principal {
+) -> Result<&str, Box<Finding>> {
+    Err(Box::new(match principal {
         Lookup::Found(Principal::Simulated(arn)) => return Ok(arn),
         Lookup::Found(Principal::Root) => {
             subject().not_applicable("these are the credentials of the account itself")
@@ -177,7 +177,7 @@ fn principal_arn(
         )),
         Lookup::Denied(error) => advisory(subject().denied(error)),
         Lookup::Unreachable(error) => advisory(subject().unreachable(error)),
-    })
+    }))
 }
 
 /// That IAM has not told.

@@ -418,31 +418,32 @@ impl<'a> Gathering<'a> {
             configuration.iter().flat_map(|found| &found.content.mapped_roles).collect();
         let arn = |role: &'_ Lookup<RoleFacts>| role.found().map(|role| role.arn.clone());
         let (role, service_role) = (arn(&role), arn(&service_role));
-        let users = uses.values().map(|uses| {
-            let mut users = vec![(RoleKind::Jobflow, role.clone())];
+        let consumers = uses.values().map(|uses| {
+            let mut consumers = vec![(RoleKind::Jobflow, role.clone())];
             if uses.contains(&KeyUse::Ebs) {
-                users.push((RoleKind::Service, service_role.clone()));
+                consumers.push((RoleKind::Service, service_role.clone()));
             }
             if uses.iter().any(KeyUse::is_by_s3) {
                 let mapped = mapped.iter().map(|arn| (*arn).clone());
-                users.extend(mapped.map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn))));
+                consumers.extend(mapped.map(|arn| (RoleKind::Mapped(arn.clone()), Some(arn))));
             }
-            users
+            consumers
         });
-        let users: Vec<Vec<(RoleKind, Option<String>)>> = users.collect();
+        let consumers: Vec<Vec<Consumer>> = consumers.collect();
         let described = join_all(uses.keys().map(async |reference| {
             self.within(&aws_calls::DESCRIBE_KEY, kms::describe(&self.aws.kms, reference)).await
         }));
         let described = described.await;
-        let simulations = self.simulations(&uses, &users, &described);
+        let simulations = self.simulations(&uses, &consumers, &described);
         let own = self.identities.clone().await.0.found().map(|guard| guard.account.to_string());
-        let rest = join_all(described.iter().zip(&users).map(async |(description, users)| {
-            let roles = users.iter().filter_map(|(_, arn)| arn.as_deref()).collect();
-            let facts = kms::key(&self.aws.kms, description.clone(), &roles, own.as_deref());
-            let late = KeyFacts::not_asked;
-            let late = |why: &str| KeyFacts { description: description.clone(), ..late(why) };
-            timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| late(TOO_LATE))
-        }));
+        let rest =
+            join_all(described.iter().zip(&consumers).map(async |(description, consumers)| {
+                let roles = consumers.iter().filter_map(|(_, arn)| arn.as_deref()).collect();
+                let facts = kms::key(&self.aws.kms, description.clone(), &roles, own.as_deref());
+                let late = KeyFacts::not_asked;
+                let late = |why: &str| KeyFacts { description: description.clone(), ..late(why) };
+                timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| late(TOO_LATE))
+            }));
         let (identities, facts) = tokio::join!(simulations, rest);
         let all = uses.into_keys().zip(facts).zip(identities);
         all.map(|((key, facts), identity)| (key, KeyFacts { identity, ..facts })).collect()
@@ -453,14 +454,14 @@ impl<'a> Gathering<'a> {
     async fn simulations(
         &self,
         uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>,
-        users: &[Vec<(RoleKind, Option<String>)>],
+        consumers: &[Vec<Consumer>],
         described: &[Lookup<KmsKey>],
     ) -> Vec<BTreeMap<RoleKind, Lookup<KeyUserSimulation>>> {
         let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
         let mut asked: BTreeMap<(&RoleKind, &str, ViaService), BTreeSet<&str>> = BTreeMap::new();
-        for ((uses, users), key) in uses.values().zip(users).zip(described) {
+        for ((uses, consumers), key) in uses.values().zip(consumers).zip(described) {
             let Some(key) = key.found() else { continue };
-            for (kind, role) in users {
+            for (kind, role) in consumers {
                 let Some(role) = role else { continue };
                 for via in kind.services(uses) {
                     asked.entry((kind, role, via)).or_default().insert(key.arn.as_str());
@@ -482,19 +483,19 @@ impl<'a> Gathering<'a> {
         }));
         let answers: BTreeMap<(&RoleKind, ViaService), Lookup<Simulations>> =
             answers.await.into_iter().collect();
-        let of_key =
-            |((uses, users), key): ((_, &Vec<(RoleKind, Option<String>)>), &Lookup<KmsKey>)| {
-                let of_user = |(kind, role): &(RoleKind, Option<String>)| {
-                    let simulation = match (key.found(), role) {
-                        (None, _) => Lookup::not_asked(call, "the key is not known"),
-                        (_, None) => Lookup::not_asked(call, "the role is not known"),
-                        (Some(key), Some(_)) => of_user(kind, uses, key, &answers),
-                    };
-                    (kind.clone(), simulation)
+        let mut all = Vec::new();
+        for ((uses, consumers), key) in uses.values().zip(consumers).zip(described) {
+            let of_role = |(kind, role): &Consumer| {
+                let simulation = match (key.found(), role) {
+                    (None, _) => Lookup::not_asked(call, "the key is not known"),
+                    (_, None) => Lookup::not_asked(call, "the role is not known"),
+                    (Some(key), Some(_)) => of_consumer(kind, uses, key, &answers),
                 };
-                users.iter().map(of_user).collect()
+                (kind.clone(), simulation)
             };
-        uses.values().zip(users).zip(described).map(of_key).collect()
+            all.push(consumers.iter().map(of_role).collect());
+        }
+        all
     }
 
     async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
@@ -601,8 +602,11 @@ impl<'a> Gathering<'a> {
     }
 }
 
+/// Who uses a key: the kind of role, and its ARN, where that is known.
+type Consumer = (RoleKind, Option<String>);
+
 /// What was decided of one key, of all that was asked about a role.
-fn of_user(
+fn of_consumer(
     kind: &RoleKind,
     uses: &BTreeSet<KeyUse>,
     key: &KmsKey,

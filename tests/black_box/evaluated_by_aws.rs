@@ -336,7 +336,7 @@ fn simulations_of_several_keys_are_one_call() {
     assert_eq!(of_keys.count(), 3, "the keys; the guard's own rights; the runner's");
 }
 
-fn runner_may(stage: &Stage, statements: Value) {
+fn runner_may(stage: &Stage, statements: &Value) {
     stage.set(Set::PutUser(PutUser {
         name: "snowplow".to_owned(),
         policies: vec![json!({"Version": "2012-10-17", "Statement": statements})],
@@ -349,7 +349,7 @@ fn a_runner_that_may_not_tag_clusters_is_told_before_emr_refuses_its_request() {
     let stage = Stage::acme();
     runner_may(
         &stage,
-        json!([{"Effect": "Allow", "Action": ["elasticmapreduce:RunJobFlow", "iam:PassRole"], "Resource": "*"}]),
+        &json!([{"Effect": "Allow", "Action": ["elasticmapreduce:RunJobFlow", "iam:PassRole"], "Resource": "*"}]),
     );
     let played = stage.run();
     played.expect_code(77);
@@ -377,7 +377,7 @@ fn a_condition_on_the_tags_keys_can_refuse_the_runs_tag() {
         let condition = json!({"ForAllValues:StringEquals": {"aws:TagKeys": keys}});
         runner_may(
             &stage,
-            json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
+            &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
             {"Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*", "Condition": condition}]),
         );
         status(&stage.check(), "runner-may-tag-clusters")

@@ -234,8 +234,8 @@ fn grants_come_in_pages_and_can_be_those_of_one_grantee() {
     };
     let page = list(json!({})).json();
     assert_eq!((page["Grants"].as_array().unwrap().len(), &page["Truncated"]), (50, &json!(true)));
-    let last = list(json!({"Limit": 100, "Marker": "marker-100"})).json();
-    assert_eq!((last["Grants"].as_array().unwrap().len(), &last["Truncated"]), (21, &json!(false)));
+    let end = list(json!({"Limit": 100, "Marker": "marker-100"})).json();
+    assert_eq!((end["Grants"].as_array().unwrap().len(), &end["Truncated"]), (21, &json!(false)));
     let own = list(json!({"GranteePrincipal": "role"})).json();
     assert_eq!(own["Grants"].as_array().unwrap().len(), 1);
     assert_eq!(list(json!({"Limit": 101})).error().1, "ValidationException");
