@@ -6,7 +6,7 @@
 //! every answer of AWS. So a server that AWS's name stands on is believed only where an authority
 //! vouches for it that is in the public set (Mozilla's, as the crate `webpki-roots` has it), or that
 //! the setting `allow_roots` names by its digest. To any other nothing is sent: the handshake ends
-//! with [`RefusedRoot`].
+//! with an error that says so.
 //!
 //! A session that TLS resumes shows no certificate again. It is one that this process has had
 //! before, with the same server, and was judged then.
