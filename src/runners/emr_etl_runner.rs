@@ -7,6 +7,7 @@ pub mod documents;
 mod enrichments;
 pub mod environment;
 mod erb;
+mod erb_expression;
 pub mod invocation;
 pub mod option_parser;
 mod packaged_version;
