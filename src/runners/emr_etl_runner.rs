@@ -9,6 +9,7 @@ pub mod environment;
 mod erb;
 mod erb_expression;
 pub mod invocation;
+mod mistakes;
 pub mod option_parser;
 mod packaged_version;
 pub mod plan;

@@ -91,6 +91,8 @@ impl Question {
                     Ok(loaded) => {
                         Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) }
                     }
+                    // Refused, but for no reason that a person could mend.
+                    Err(reason) if reason.ends_with(config::LOST) => Answer::Panicked(reason),
                     Err(reason) => Answer::Refused(reason),
                 }
             }

@@ -201,6 +201,13 @@ impl<'a> LineSession<'a> {
         run.introduce(report);
         let regions = read_config::regions(&config);
         let aws = Aws::connect(&regions, Some(&config.credentials), &settings.aws).await;
+        if config.depends_on_version() {
+            let version = tokio::select! {
+                version = runner_version(program.as_ref(), &aws, settings.version_timeout) => version,
+                signal = stop_signal(caught) => return Err(GuardError::Stopped(signal).into()),
+            };
+            config.hold_to(version.as_ref().and_then(Lookup::found).copied())?;
+        }
         Ok(PlannedLaunch { run, aws, state, program })
     }
 

@@ -170,8 +170,7 @@ pub(crate) fn render(
 fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
     let mut place = ConfigPosition::START;
     let mut rest = source;
-    while let Some((comment, after)) =
-        rest.strip_prefix("<%#").and_then(|tag| tag.split_once("%>"))
+    while let Some((comment, after)) = rest.strip_prefix("<%#").and_then(|tag| tag.split_once("%>"))
     {
         // As in `-*- coding: utf-8 -*-`, or anywhere in the comment. With one that Ruby would not
         // look at refused, too, this needs no expression.
@@ -224,7 +223,8 @@ fn evaluate(
             // ERB makes Ruby source of the tag, in the encoding of the locale.
             if !inner.is_ascii() {
                 let what = "this tag holds letters that are not ASCII";
-                has_utf8_locale(env).map_err(|why| ConfigError::at(place, format!("{what}{why}")))?;
+                has_utf8_locale(env)
+                    .map_err(|why| ConfigError::at(place, format!("{what}{why}")))?;
             }
             return value(&alternatives, place, env);
         }
@@ -242,9 +242,7 @@ fn evaluate(
 ///
 /// # Errors
 /// The end of a sentence about letters that are not ASCII, where it is not, or nobody knows.
-fn has_utf8_locale(
-    env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
-) -> Result<(), String> {
+fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), String> {
     match locale::charset(env) {
         Ok(charset) if charset.eq_ignore_ascii_case("utf-8") => Ok(()),
         Ok(charset) => {
@@ -552,7 +550,9 @@ mod tests {
                 "{text}: {refusal}"
             );
         }
-        assert!(rendered("<%# x\n %><%# coding: none %>").starts_with("refused: 2:4: this comment"));
+        assert!(
+            rendered("<%# x\n %><%# coding: none %>").starts_with("refused: 2:4: this comment")
+        );
         for text in [
             "<%# coding: utf-8 %>a: Zoë",
             "<%# -*- coding: UTF-8 -*- %>a: Zoë",
@@ -570,10 +570,8 @@ mod tests {
         let env = |name: &str| (name == "EMPTY").then(|| "".into());
         let text = "a: <%= ENV['EMPTY'] %>\nb: <%= ENV['N'] || ENV['M'] %><%= 'x' %><%= nil %>\n";
         let found = render(text, &env).unwrap().empty_tags;
-        let shown: Vec<String> = found
-            .iter()
-            .map(|tag| format!("{} {} {}", tag.at, tag.variable, tag.is_set))
-            .collect();
+        let shown: Vec<String> =
+            found.iter().map(|tag| format!("{} {} {}", tag.at, tag.variable, tag.is_set)).collect();
         assert_eq!(shown, ["1:4 EMPTY true", "2:4 N false", "2:4 M false"]);
     }
 

@@ -47,7 +47,9 @@ impl<'a> Literal<'a> {
             if let Some(rest) = text.strip_prefix(word) {
                 // `true?` and `nil_x` are names of their own.
                 let goes_on = |next: char| {
-                    next.is_alphanumeric() || !next.is_ascii() || matches!(next, '_' | '?' | '!' | ':')
+                    next.is_alphanumeric()
+                        || !next.is_ascii()
+                        || matches!(next, '_' | '?' | '!' | ':')
                 };
                 return (!rest.starts_with(goes_on)).then_some((literal, rest));
             }
