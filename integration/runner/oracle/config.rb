@@ -27,7 +27,7 @@ module Loading
 
   # The encoding that Ruby takes for that of files and of its own source, as the locale has it: only C.UTF-8 is installed on a slim machine.
   def self.encoding(locale)
-    [nil, 'C.UTF-8'].include?(locale) ? Encoding::UTF_8 : Encoding::US_ASCII
+    locale == 'C.UTF-8' ? Encoding::UTF_8 : Encoding::US_ASCII
   end
 
   # The runner's one line. The names of the locals are visible to the ERB expressions of a config.

@@ -19,7 +19,7 @@ use crate::{
         invocation::ConfigSource,
         psych,
         reader::ConfigReader,
-        ruby::{self, Ruby},
+        ruby::{self, PrintedByConfig, Ruby, RubyBinding},
         scalar,
         seal::{self, Seal, Sealed},
         secrets::{KnownSecrets, SecretVariables},
@@ -35,6 +35,9 @@ use crate::{
 
 /// A config larger than this is refused (the real one has 2 KiB), in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// What stands for the file's name where the config comes from standard input.
+const STDIN: &str = "<stdin>";
 
 /// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
 /// emr_job.rb.
@@ -117,6 +120,8 @@ pub struct RunnerConfig {
     pub ambiguities: Vec<ConfigAmbiguity>,
     /// What only the contracts of later versions than the first that encrypts refuse.
     later_breaches: Vec<Breach>,
+    /// What it printed while Ruby rendered it; nothing where the guard did.
+    pub(crate) printed: PrintedByConfig,
     /// The whole config, credentials included.
     root: Secret<YamlNode>,
     /// What of it nobody may see.
@@ -134,9 +139,9 @@ impl RunnerConfig {
             ConfigSource::Stdin => {
                 let mut bytes = Vec::new();
                 std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
-                    |error| ConfigError::of("<stdin>", format!("cannot be read: {error}")),
+                    |error| ConfigError::of(STDIN, format!("cannot be read: {error}")),
                 )?;
-                ("<stdin>".to_owned(), bytes)
+                (STDIN.to_owned(), bytes)
             }
             ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
         };
@@ -207,13 +212,15 @@ impl RunnerConfig {
             variables.note(name, value.as_ref());
             value
         };
-        let rendered = || -> Result<Rendered, ConfigError> {
-            match ruby {
-                None => erb::render(text, &noting),
-                // Places in a text that Ruby has rendered are places in that text; where no tag
-                // spans lines they are the file's too.
-                Some(ruby) => Rendered::from_rendered(&ruby::render(ruby, text)?),
-            }
+        let mut printed = PrintedByConfig::default();
+        let mut rendered = || -> Result<Rendered, ConfigError> {
+            let Some(ruby) = ruby else { return erb::render(text, &noting) };
+            let config_file = if origin == STDIN { "-" } else { origin };
+            let by_ruby = ruby::render(ruby, text, RubyBinding { config_file })?;
+            printed = by_ruby.printed;
+            // Places in a text that Ruby has rendered are places in that text; where no tag spans
+            // lines they are the file's too.
+            Rendered::from_rendered(&by_ruby.text)
         };
         let rendered = rendered();
         let known = KnownSecrets::default().with(variables.into_values());
@@ -227,6 +234,7 @@ impl RunnerConfig {
         };
         loaded
             .and_then(|loaded| Self::understand(origin, digest, loaded, &secrets))
+            .map(|config| Self { printed, ..config })
             .map_err(|error| error.map(|message| secrets.masked(message)).within(origin))
     }
 
@@ -317,6 +325,7 @@ impl RunnerConfig {
                 .map(|found| reader.ambiguity(found))
                 .map(|found| ConfigAmbiguity { key: secrets.masked(&found.key), ..found })
                 .collect(),
+            printed: PrintedByConfig::default(),
             later_breaches: later_breaches
                 .into_iter()
                 .map(|breach| Breach { message: secrets.masked(&breach.message), ..breach })
@@ -809,7 +818,7 @@ mod tests {
                 "b: &B {a: 1}\nl: &L [*B]\nx: {<<: *L}",
                 "\"x\": {!!str \"\\u003c\\u003c\": [{\"a\": 1}]}",
             ),
-            ("b: &B {a: 1}\nx: {:<<: *B}", "\"x\": {!!str \"\\u003c\\u003c\": {\"a\": 1}}"),
+            ("b: &B {a: 1}\nx:\n  :<<: *B", "\"x\": {!!str \"\\u003c\\u003c\": {\"a\": 1}}"),
             ("b: &B {a: 1}\nx: {!!str <<: *B}", "\"x\": {!!str \"\\u003c\\u003c\": {\"a\": 1}}"),
             ("x: {<<: text}", "\"x\": {!!str \"\\u003c\\u003c\": \"text\"}"),
         ] {

@@ -172,18 +172,18 @@ fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
     let mut rest = source;
     while let Some((comment, after)) = rest.strip_prefix("<%#").and_then(|tag| tag.split_once("%>"))
     {
-        // As in `-*- coding: utf-8 -*-`, or anywhere in the comment. With one that Ruby would not
-        // look at refused, too, this needs no expression.
-        let named = comment.match_indices("coding").find_map(|(index, word)| {
+        // Ruby looks at one of them, and which depends on marks around it; here all must be UTF-8.
+        let mut names = comment.match_indices("coding").filter_map(|(index, word)| {
             let value = comment[index + word.len()..].trim_start();
             value.strip_prefix([':', '=']).map(str::trim_start)
         });
-        let name: String = named
-            .unwrap_or("utf-8")
-            .chars()
-            .take_while(|character| character.is_alphanumeric() || matches!(character, '-' | '_'))
-            .collect();
-        if !name.eq_ignore_ascii_case("utf-8") {
+        let is_other = |value: &str| {
+            let is_end =
+                |character: char| !character.is_alphanumeric() && !matches!(character, '-' | '_');
+            let name = value.split(is_end).next().unwrap_or_default();
+            !name.eq_ignore_ascii_case("utf-8")
+        };
+        if names.any(is_other) {
             return Err(ConfigError::at(
                 place,
                 "this comment names an encoding, in which ERB would read the whole config; remove it, and keep the config in UTF-8",
@@ -543,6 +543,7 @@ mod tests {
             "<%#coding=us-ascii%>a: b",
             "<%# -*- coding: latin1 -*- %>a: b",
             "<%# vim: set fileencoding=cp1252 : %>a: b",
+            "<%# coding: utf-8 -*- coding: latin1 -*- %>a: b",
         ] {
             let refusal = rendered(text);
             assert!(
