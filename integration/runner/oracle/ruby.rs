@@ -124,6 +124,9 @@ fn start(ruby: &str, script: &str) -> anyhow::Result<(Child, BufReader<ChildStdo
         .arg(&script)
         // The environment's texts are UTF-8 for Ruby whatever the machine's locale is.
         .env("LC_ALL", "C.UTF-8")
+        // No case is like the one before, so what JRuby compiles is used once: without its compiler,
+        // and with the JVM's quick one, a case takes less than half the time.
+        .env("JRUBY_OPTS", "-Xcompile.mode=OFF -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -47,6 +47,7 @@ use crate::{
     settings::{resolve::Settings, watch_options::OnStop},
     spec::observations::RunnerVersion,
     system::{
+        output,
         process::{self, LaunchError, Program, Running},
         signals::{self, Caught, stop_signal, wait_for_shutdown},
     },
@@ -345,6 +346,7 @@ impl<'a> LineSession<'a> {
             Err(error) => return Err(error.into()),
         };
         run.announce(report, sealed);
+        output::pass_on(&run.printed_by_config.stdout, &run.printed_by_config.stderr);
         let launched_at = aws.s3_clock.last();
         let launched = aws.emr_clock.last();
         let plan = run.watch_plan(found, &known.facts, launched, invocation.persistent);

@@ -135,16 +135,17 @@ impl RunnerConfig {
     /// # Errors
     /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
     pub fn read(source: &ConfigSource, ruby: Option<&Ruby>) -> Result<Self, ConfigError> {
-        let (origin, bytes) = match source {
-            ConfigSource::Stdin => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
-                    |error| ConfigError::of(STDIN, format!("cannot be read: {error}")),
-                )?;
-                (STDIN.to_owned(), bytes)
-            }
-            ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
-        };
+        let (origin, bytes) =
+            match source {
+                ConfigSource::Stdin => {
+                    let mut bytes = Vec::new();
+                    std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
+                        |error| ConfigError::of(STDIN, format!("cannot be read: {error}")),
+                    )?;
+                    (STDIN.to_owned(), bytes)
+                }
+                ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
+            };
         Self::load(&origin, &bytes, ruby, &|name| std::env::var_os(name))
     }
 

@@ -208,9 +208,7 @@ fn run(
     if !matches!((written, read), (Some(Ok(())), Some(Ok(_)))) {
         return Err(refuse(format!("{ruby} did not read the config ({status})")));
     }
-    let ended = || {
-        refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered"))
-    };
+    let ended = || refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered"));
     // The last line says what stands before it.
     let split = output.iter().rposition(|byte| *byte == 0).ok_or_else(ended)?;
     let said = String::from_utf8_lossy(&output[split + 1..]).into_owned();
@@ -225,11 +223,9 @@ fn run(
 
 /// The rendered config and what it printed, which stand one behind the other; `lengths` are their
 /// sizes in bytes. `None` when these are not the sizes of what there is.
-fn understood(
-    mut output: Vec<u8>,
-    lengths: &[&str],
-) -> Option<Result<RubyRendered, ConfigError>> {
-    let lengths: Vec<usize> = lengths.iter().map(|length| length.parse().ok()).collect::<Option<_>>()?;
+fn understood(mut output: Vec<u8>, lengths: &[&str]) -> Option<Result<RubyRendered, ConfigError>> {
+    let lengths: Vec<usize> =
+        lengths.iter().map(|length| length.parse().ok()).collect::<Option<_>>()?;
     let &[rendered, stdout, stderr] = lengths.as_slice() else { return None };
     if rendered.checked_add(stdout)?.checked_add(stderr)? != output.len() {
         return None;
@@ -265,7 +261,8 @@ mod tests {
         assert_eq!(whole.text, "text");
         assert_eq!(whole.printed.stdout, b"out");
         assert_eq!(whole.printed.stderr, b"ERR");
-        for lengths in [&["4", "3", "4"][..], &["4", "3"], &["4", "3", "x"], &["10", "0", "0", "0"]] {
+        for lengths in [&["4", "3", "4"][..], &["4", "3"], &["4", "3", "x"], &["10", "0", "0", "0"]]
+        {
             assert!(found(lengths).is_none(), "{lengths:?}");
         }
         assert!(understood(vec![0xff], &["1", "0", "0"]).unwrap().is_err());
