@@ -14,7 +14,9 @@ require 'tmpdir'
 require 'yaml'
 require_relative 'protocol'
 
-Encoding.default_external = Encoding::UTF_8
+# With `--as-started`, the environment and the locale are those that this process has been started with, whatever a request says.
+AS_STARTED = ARGV.include?('--as-started')
+Encoding.default_external = Encoding::UTF_8 unless AS_STARTED
 
 # An expression that writes a file writes it where it is swept away.
 SCRATCH = Dir.mktmpdir('oracle')
@@ -81,8 +83,10 @@ end
 begin
   Protocol.serve do |request|
     env = request.fetch('env')
-    ENV.replace(env)
-    Encoding.default_external = Loading.encoding(env['LC_ALL'])
+    unless AS_STARTED
+      ENV.replace(env)
+      Encoding.default_external = Loading.encoding(env['LC_ALL'])
+    end
     begin
       config = request.fetch('config').dup.force_encoding(Encoding.default_external)
       { ok: Loading.dump(Loading.load_config(config)) }

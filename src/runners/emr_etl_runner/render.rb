@@ -10,7 +10,14 @@
 %w[
   base64 bigdecimal cgi date delegate digest digest/md5 digest/sha1 erb fileutils forwardable ipaddr json logger monitor net/http net/https open-uri openssl optparse
   ostruct pathname pp securerandom set singleton socket stringio tempfile time timeout tmpdir uri yaml zlib
-].each { |library| require library }
+].each do |library|
+  begin
+    require library
+  rescue LoadError
+    # A Ruby without it is no runner's; a config that needs it says so itself.
+    nil
+  end
+end
 
 module Snowplow
   module EmrEtlRunner
