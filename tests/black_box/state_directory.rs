@@ -3,15 +3,17 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+        process::CommandExt as _,
+    },
     path::Path,
-    process::Command,
 };
 
 use emr_simulator::{ClusterState, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
 use serde_json::{Value, json};
 
-use crate::support::{Played, Stage, hermetic_command, programs, under_way};
+use crate::support::{Played, Programs, Stage, hermetic_command, programs, under_way};
 
 /// A user that no test runs as, and its group.
 const OTHER: u32 = 12_345;
@@ -491,23 +493,34 @@ fn what_waits_in_the_outbox_goes_to_no_place_that_the_settings_do_not_name() {
     assert!(file.exists());
 }
 
-/// Has the guard run as user and group 10001, as a container does, in a stage that this user may
-/// write to. Only root can.
-fn as_container_user(stage: &Stage, mut command: Command) -> Command {
-    use std::os::unix::process::CommandExt as _;
+/// Copies of the programs under test in a folder that every user may enter: cargo's may lie below a
+/// home that is closed to others.
+fn programs_for_all(folder: &Path) -> Programs {
+    mode(folder, 0o755);
+    let copy = |from: &Path, name: &str| {
+        let to = folder.join(name);
+        fs::copy(from, &to).unwrap();
+        mode(&to, 0o755);
+        to
+    };
+    let Programs { guard, runner } = programs();
+    Programs { guard: copy(guard, "guard"), runner: copy(runner, "runner") }
+}
+
+/// A run as user and group 10001, as in the container, in a stage that this user may write to, whose
+/// state directory is mounted with this owner, group and mode. Only root can.
+fn played_on_volume(
+    stage: &Stage,
+    programs: &Programs,
+    (owner, group, bits): (u32, u32, u32),
+) -> Played {
+    let mut command = stage.command_of(&programs.guard, "run");
     for entry in fs::read_dir(stage.folder.path()).unwrap().flatten() {
         let _ = std::os::unix::fs::lchown(entry.path(), Some(10_001), Some(10_001));
     }
     chown(stage.folder.path(), Some(10_001), Some(10_001)).unwrap();
     mode(stage.folder.path(), 0o755);
     command.uid(10_001).gid(10_001);
-    command
-}
-
-/// A run as the user of the container, whose state directory is mounted with this owner, group and
-/// mode.
-fn played_on_volume(stage: &Stage, (owner, group, bits): (u32, u32, u32)) -> Played {
-    let command = as_container_user(stage, stage.command("run"));
     let folder = stage.path("state");
     chown(&folder, Some(owner), Some(group)).unwrap();
     mode(&folder, bits);
@@ -520,6 +533,9 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         // What can be said without changing owners is in the unit tests of the rule.
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
+    let programs = programs_for_all(folder.path());
+    let runner = programs.runner.display().to_string();
     for (owner, group, bits, why) in [
         (0, 10_001, 0o2775, "a claim under fsGroup: root's, its group the pod's own"),
         (0, 10_001, 0o2770, "the same, closed to others"),
@@ -527,17 +543,17 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         (10_001, 10_001, 0o750, "StateDirectory of systemd, and the .deb"),
         (10_001, 10_001, 0o2770, "the guard's own, after a mount under fsGroup"),
     ] {
-        let stage = Stage::acme();
+        let stage = Stage::acme().env("EMR_ETL_GUARD_RUNNER", &runner);
         let folder = stage.path("state");
         fs::create_dir(&folder).unwrap();
-        let played = played_on_volume(&stage, (owner, group, bits));
+        let played = played_on_volume(&stage, &programs, (owner, group, bits));
         assert_eq!(played.code, Some(0), "{why}\n{}", played.transcript());
         // A later mount gives the group every file, and lets it write.
         for file in ["lock", "chain.json"] {
             mode(&folder.join(file), 0o660);
         }
         mode(&folder.join("runs"), 0o2770);
-        let played = played_on_volume(&stage, (owner, group, bits));
+        let played = played_on_volume(&stage, &programs, (owner, group, bits));
         expect_good(&played, &format!("{why}, mounted again"));
     }
     for (owner, group, bits, what) in [
@@ -547,10 +563,10 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         (OTHER, 10_001, 0o2775, "is owned by user 12345"),
         (0, 0, 0o755, "Permission denied"),
     ] {
-        let stage = Stage::acme();
+        let stage = Stage::acme().env("EMR_ETL_GUARD_RUNNER", &runner);
         let folder = stage.path("state");
         fs::create_dir(&folder).unwrap();
-        let played = played_on_volume(&stage, (owner, group, bits));
+        let played = played_on_volume(&stage, &programs, (owner, group, bits));
         played.expect_code(69);
         assert!(played.stderr.contains(what), "`{what}` is missing:\n{}", played.stderr);
         assert!(!played.runner_started());

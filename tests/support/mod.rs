@@ -283,9 +283,14 @@ impl Stage {
 
     /// The guard's command line, ready to start in the stage's folder.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
+        self.command_of(&programs().guard, subcommand)
+    }
+
+    /// The same of another copy of the guard.
+    pub(crate) fn command_of(&self, guard: &Path, subcommand: &str) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = hermetic_command(guard);
         command.arg(subcommand).args(&self.options);
         if matches!(subcommand, "run" | "check") {
             command.arg("--report").arg(&self.report);
