@@ -148,7 +148,10 @@ fn start(
     let script =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/runner/oracle").join(script);
     let mut command = Command::new(ruby);
-    command.arg(&script).env("JRUBY_OPTS", JRUBY_OPTIONS);
+    command.arg(&script);
+    if std::env::var_os("JRUBY_OPTS").is_none() {
+        command.env("JRUBY_OPTS", JRUBY_OPTIONS);
+    }
     match environment {
         // The environment's texts are UTF-8 for Ruby whatever the machine's locale is.
         None => command.env("LC_ALL", "C.UTF-8"),
