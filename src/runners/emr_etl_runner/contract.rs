@@ -403,14 +403,15 @@ fn may_be_absent(want: KeyRequirement) -> bool {
 
 /// What is said of the variables that gave nothing to a value that stands at `at`.
 pub(super) fn unset(empty_tags: &[EmptyTag], at: ConfigPosition) -> String {
-    empty_tags
-        .iter()
-        .filter(|tag| tag.at.is_behind_on_line(at))
-        .map(|tag| {
-            let state = if tag.is_set { "empty" } else { "not set" };
-            format!("; the environment variable {} is {state}", tag.variable)
-        })
-        .collect()
+    let mut said = String::new();
+    for tag in empty_tags.iter().filter(|tag| tag.at.is_behind_on_line(at)) {
+        let state = if tag.is_set { "empty" } else { "not set" };
+        said.push_str("; the environment variable ");
+        said.push_str(&tag.variable);
+        said.push_str(" is ");
+        said.push_str(state);
+    }
+    said
 }
 
 /// A key of `node` that nobody asked for and that looks like `wanted`.
