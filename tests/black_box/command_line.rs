@@ -191,9 +191,11 @@ fn with_ruby(answer: &str) -> Stage {
         .replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>")
         .option("--erb=ruby");
     let rendered = stage.path("rendered").display().to_string();
+    let binding = stage.path("binding").display().to_string();
     let answer = answer.replace("LENGTH", "%d");
     let script = format!(
         "#!/bin/sh
+[ \"$1 $3\" = '-e --' ] && echo \"$4 $5\" > '{binding}'
 sed 's/<%= 1 + 1 == 2 %>/no/; s/<%=[^%]*%>/rendered/' > '{rendered}'
 cat '{rendered}'
 printf '{answer}' \"$(wc -c < '{rendered}')\"
@@ -236,6 +238,16 @@ fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
             "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n"
         );
     }
+}
+
+/// Row 4 of the corners of Ruby: `config_file` and `$0`; with real Rubies, and with all that a config
+/// sees of the runner, integration/runner/oracle/renderers plays it.
+#[test]
+fn a_ruby_that_renders_is_given_the_binding_of_the_runner() {
+    let stage = with_ruby(r"\0rendered LENGTH 0 0");
+    stage.play(stage.command("seal")).expect_code(0);
+    let binding = std::fs::read_to_string(stage.path("binding")).unwrap();
+    assert_eq!(binding, "config.yml snowplow-emr-etl-runner\n");
 }
 
 #[test]

@@ -406,6 +406,22 @@ mod tests {
             ("ENV['UNSET'] || ENV['X'] or 'd'", "value"),
             ("ENV['UNSET'].to_s", ""),
             ("'yes'.to_s", "yes"),
+            (" \"a b\" ", "a b"),
+        ] {
+            assert_eq!(rendered(&format!("<%={tag}%>")), printed, "{tag}");
+        }
+        assert_eq!(
+            rendered("x\n<%= ENV.fetch('UNSET') %>"),
+            "refused: 2:1: ENV.fetch: the environment variable UNSET is not set; EmrEtlRunner would stop here"
+        );
+        assert_eq!(rendered("a<% %>b"), "ab");
+        assert!(rendered("<%= 'a' %%>b' %>").starts_with("refused"));
+    }
+
+    /// Row 10.
+    #[test]
+    fn a_default_that_is_no_text_is_printed_as_ruby_prints_it() {
+        for (tag, printed) in [
             ("ENV['UNSET'] || 2", "2"),
             ("ENV['UNSET'] || -0.5", "-0.5"),
             ("ENV['UNSET'] || 0.015", "0.015"),
@@ -422,16 +438,9 @@ mod tests {
             ("true", "true"),
             ("nil", ""),
             ("42", "42"),
-            (" \"a b\" ", "a b"),
         ] {
-            assert_eq!(rendered(&format!("<%={tag}%>")), printed, "{tag}");
+            assert_eq!(rendered(&format!("<%= {tag} %>")), printed, "{tag}");
         }
-        assert_eq!(
-            rendered("x\n<%= ENV.fetch('UNSET') %>"),
-            "refused: 2:1: ENV.fetch: the environment variable UNSET is not set; EmrEtlRunner would stop here"
-        );
-        assert_eq!(rendered("a<% %>b"), "ab");
-        assert!(rendered("<%= 'a' %%>b' %>").starts_with("refused"));
     }
 
     #[test]
