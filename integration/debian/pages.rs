@@ -48,7 +48,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ),
     (
         "locked",
-        "[policy, security_configuration, allow_endpoints, credentials, exit_codes, run_tag, judge_within, on_unjudged, terminate_adopted, evidence, sign_key]",
+        "[policy, security_configuration, allow_endpoints, allow_roots, credentials, exit_codes, run_tag, judge_within, on_unjudged, terminate_adopted, evidence, sign_key]",
     ),
 ];
 

@@ -3,10 +3,14 @@
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 
-use crate::base::{
-    aws_calls::Call,
-    errors::innermost,
-    lookup::{Lookup, LookupError, LookupErrorKind, THROTTLING},
+use crate::{
+    aws::trust::RefusedRoot,
+    base::{
+        aws_calls::Call,
+        errors::innermost,
+        lookup::{Lookup, LookupError, LookupErrorKind, THROTTLING},
+    },
+    system::http,
 };
 
 impl<T> Lookup<T> {
@@ -94,21 +98,17 @@ fn is_denial(code: &str) -> bool {
 /// What to do where a certificate is of an authority that nobody has heard of.
 const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
 
-/// Whether TLS ended because no authority that this machine trusts vouches for the server.
-fn has_unknown_issuer(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
-            return *why == rustls::CertificateError::UnknownIssuer;
-        }
-        // Asked for its source, an error of `io` leaves out what it wraps.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
+/// What went wrong on the way to AWS, and what to do where that is for the operator to decide.
+fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(refused) = RefusedRoot::find(error) {
+        return refused.to_string();
     }
-    false
+    let is_unknown = matches!(
+        http::tls_error(error),
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+    );
+    let hint = if is_unknown { UNKNOWN_ISSUER } else { "" };
+    format!("cannot be reached: {}{hint}", innermost(error))
 }
 
 /// One line of what went wrong, without the SDK's internal vocabulary.
@@ -130,8 +130,7 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
             let Some(error) = failure.as_connector_error() else {
                 return "cannot be reached: the request could not be sent".to_owned();
             };
-            let hint = if has_unknown_issuer(error) { UNKNOWN_ISSUER } else { "" };
-            format!("cannot be reached: {}{hint}", innermost(error))
+            on_the_way(error)
         }
         SdkError::ResponseError(response) => {
             format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16())

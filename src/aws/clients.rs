@@ -25,9 +25,11 @@ use crate::{
         patience::Patience,
         region::Regions,
         shared_client,
+        trust::{AwsConnections, AwsTrust},
     },
     base::{lookup::Lookup, names::BucketName, secret::RunnerCredentials},
     settings::aws_options::{AwsOptions, CredentialSource},
+    spec::observations::LauncherRoute,
 };
 
 /// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
@@ -78,6 +80,8 @@ pub struct Aws {
     pub(crate) runner_sts: aws_sdk_sts::Client,
     /// Every request of these clients.
     pub(crate) calls: CallLog,
+    /// Who vouches for AWS, and what their connections have shown of that.
+    trust: AwsTrust,
     /// Every endpoint override in force, of what a run asks.
     pub endpoints: Vec<EndpointOverride>,
     /// That of S3's control plane.
@@ -95,13 +99,16 @@ impl Aws {
         options: &AwsOptions,
     ) -> Self {
         let runner = runner.map(static_credentials);
-        let base = load(&regions.emr, options, runner.as_ref()).await;
+        let trust = AwsTrust::new(&options.allow_roots);
+        let base = load(&regions.emr, options, runner.as_ref(), &trust).await;
         let control_endpoint = endpoint(&base, S3_CONTROL, &options.allow_endpoints);
         // A service that is not asked may be anywhere.
         let services = SERVICES.into_iter().chain(options.event_queue.as_ref().map(|_| "SQS"));
         let endpoints = endpoints(&base, services, &options.allow_endpoints);
         let stand_in = |service: &str| {
-            endpoints.iter().any(|endpoint| endpoint.service == service && !is_aws(&endpoint.url))
+            endpoints
+                .iter()
+                .any(|endpoint| endpoint.service == service && !is_aws(service, &endpoint.url))
         };
         let s3 = aws_sdk_s3::config::Builder::from(&base)
             .region(Region::new(regions.s3.clone()))
@@ -110,7 +117,12 @@ impl Aws {
             .build();
         let s3_clock = ServiceClock::of_s3();
         let calls = CallLog::default();
-        let s3 = s3.to_builder().interceptor(s3_clock.clone()).interceptor(calls.clone()).build();
+        let s3 = s3
+            .to_builder()
+            .interceptor(s3_clock.clone())
+            .interceptor(calls.clone())
+            .interceptor(trust.clone())
+            .build();
         let s3_bulk = bulk(&s3, options.confirm_timeout);
         let s3control = {
             let (base, region, endpoint, calls) =
@@ -156,9 +168,20 @@ impl Aws {
             sts: aws_sdk_sts::Client::from_conf(sts),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
             calls,
+            trust,
             endpoints,
             control_endpoint,
         }
+    }
+
+    /// The authorities that only the launcher believes.
+    pub(crate) fn private_authorities(&self) -> Option<LauncherRoute> {
+        self.trust.private_authorities()
+    }
+
+    /// Who has vouched for AWS so far, and through which proxies it was asked.
+    pub(crate) fn connections(&self) -> AwsConnections {
+        self.trust.connections()
     }
 
     /// The same, but what is asked before a launch waits throttling out. The objects that a run
@@ -213,7 +236,7 @@ fn s3control(
     let config = aws_sdk_s3control::config::Builder::from(base)
         .region(Region::new(region.to_owned()))
         .interceptor(calls.clone());
-    let config = match endpoint.filter(|endpoint| !is_aws(&endpoint.url)) {
+    let config = match endpoint.filter(|endpoint| !is_aws(S3_CONTROL, &endpoint.url)) {
         Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
         None => config,
     };
@@ -293,7 +316,12 @@ impl ClassifyRetry for SlowDown {
     }
 }
 
-async fn load(region: &str, options: &AwsOptions, runner: Option<&Credentials>) -> SdkConfig {
+async fn load(
+    region: &str,
+    options: &AwsOptions,
+    runner: Option<&Credentials>,
+    trust: &AwsTrust,
+) -> SdkConfig {
     let operation = options.timeout;
     let limits = TimeoutConfig::builder()
         .connect_timeout((operation / 4).min(Duration::from_secs(3)))
@@ -302,7 +330,7 @@ async fn load(region: &str, options: &AwsOptions, runner: Option<&Credentials>) 
         .operation_timeout(operation)
         .build();
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(shared_client::shared_client())
+        .http_client(shared_client::shared_client(trust))
         .region(Region::new(region.to_owned()))
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_backoff(operation / 6));
@@ -326,7 +354,8 @@ pub(crate) async fn sns(
     limit: Duration,
 ) -> Result<aws_sdk_sns::Client, String> {
     let options = AwsOptions { timeout: limit, ..options.clone() };
-    let base = load(region, &options, runner.map(static_credentials).as_ref()).await;
+    let trust = AwsTrust::new(&options.allow_roots);
+    let base = load(region, &options, runner.map(static_credentials).as_ref(), &trust).await;
     match endpoint(&base, "SNS", &options.allow_endpoints) {
         Some(refused) if !refused.accepted => Err(refused.refusal()),
         _ => Ok(aws_sdk_sns::Client::new(&base)),
@@ -349,27 +378,6 @@ pub(crate) const LONGEST_WAIT: u16 = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::endpoint::same_origin;
-
-    #[test]
-    fn only_aws_over_tls_counts_as_aws() {
-        for url in [
-            "https://s3.eu-west-1.amazonaws.com",
-            "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com/",
-            "https://kms.eu-west-1.api.aws:443",
-        ] {
-            assert!(is_aws(url), "{url}");
-        }
-        for url in [
-            "http://s3.amazonaws.com",
-            "https://amazonaws.com.evil.example",
-            "https://evil.example/.amazonaws.com",
-            "https://x@evil.example#.amazonaws.com",
-            "s3.amazonaws.com",
-        ] {
-            assert!(!is_aws(url), "{url}");
-        }
-    }
 
     #[test]
     fn a_services_clock_is_the_latest_date_it_told() {
@@ -380,17 +388,5 @@ mod tests {
             clock.observe_date(date);
         }
         assert_eq!(clock.last(), Some(time::macros::datetime!(2026-11-25 15:02:07 UTC)));
-    }
-
-    #[test]
-    fn an_endpoint_is_allowed_by_its_whole_origin() {
-        assert!(same_origin("http://127.0.0.1:5000", "http://127.0.0.1:5000/path"));
-        for other in [
-            "http://127.0.0.1:5001",
-            "https://127.0.0.1:5000",
-            "http://127.0.0.1:5000@evil.example/",
-        ] {
-            assert!(!same_origin("http://127.0.0.1:5000", other), "{other}");
-        }
     }
 }

@@ -66,7 +66,7 @@ use crate::{
     base::aws_calls::{self, Call},
 };
 use answers::{Ec2DhcpOptions, Ec2Subnet, Ec2Volume, Ec2Vpc, VpcAttribute};
-use endpoint::EndpointSettings;
+pub(super) use endpoint::EndpointSettings;
 use xml::{AnswerError, Element};
 
 /// The service's name, for variables, profiles and the log of requests.

@@ -1,8 +1,11 @@
 //! The endpoint rule: whether an address is AWS's own, or allowed by the settings.
 
 use aws_types::{SdkConfig, service_config::ServiceConfigKey};
+use futures_util::FutureExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::aws::ec2_query::EndpointSettings;
 
 /// An endpoint that something made the SDK use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -55,7 +58,7 @@ pub(super) fn endpoint(
         .ok()?;
     let own = base.service_config().and_then(|config| config.load_config(key));
     let url = own.or_else(|| base.endpoint_url().map(ToOwned::to_owned))?;
-    let accepted = is_aws(&url) || allowed.iter().any(|origin| same_origin(origin, &url));
+    let accepted = is_aws(service, &url) || allowed.iter().any(|origin| same_origin(origin, &url));
     Some(EndpointOverride { service: service.to_owned(), url, accepted })
 }
 
@@ -68,16 +71,150 @@ fn origin(url: &str) -> Option<(String, String)> {
         .then(|| (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
 }
 
-pub(super) fn same_origin(a: &str, b: &str) -> bool {
+fn same_origin(a: &str, b: &str) -> bool {
     matches!((origin(a), origin(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// Whether a URL is one of AWS's own, over TLS (private endpoints lie below the same names).
-pub(super) fn is_aws(url: &str) -> bool {
+/// Whether a URL is, over TLS, one at which AWS has this service: one that the SDK's own rules make
+/// of some region, with or without FIPS and IPv6, or an interface endpoint of that service.
+///
+/// A name below `amazonaws.com` is not enough. Anybody's function (`execute-api`), load balancer
+/// (`elb`), website (`s3-website`) and own endpoint service (`vpce-svc`) has one.
+pub(super) fn is_aws(service: &str, url: &str) -> bool {
     let Some((scheme, authority)) = origin(url) else { return false };
     let host = authority.strip_suffix(":443").unwrap_or(&authority);
+    // Where a service has one name for all regions, any of them will do.
+    let regions = host.split('.').filter(|label| label.contains('-')).chain(["us-east-1"]);
     scheme == "https"
-        && [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
-            .iter()
-            .any(|suffix| host.ends_with(suffix))
+        && regions.into_iter().any(|region| {
+            [(false, false), (true, false), (false, true), (true, true)]
+                .into_iter()
+                .flat_map(|(fips, dual_stack)| own_hosts(service, region, fips, dual_stack))
+                .any(|own| host == own || is_interface_endpoint(host, region, &own))
+        })
+}
+
+/// The hosts by the SDK's rules.
+fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<String> {
+    /// What a service's resolver makes of these parameters.
+    macro_rules! resolved {
+        ($service:ident $(, $name:ident = $value:expr)*) => {{
+            use $service::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+            let parameters = Params::builder()
+                .region(region)
+                .use_fips(fips)
+                .use_dual_stack(dual_stack)
+                $(.$name($value))*
+                .build();
+            parameters.ok().and_then(|parameters| {
+                let resolved = DefaultResolver::new().resolve_endpoint(&parameters).now_or_never()?;
+                Some(resolved.ok()?.url().to_owned())
+            })
+        }};
+    }
+    let urls = match service {
+        "EC2" => {
+            let region = Some(region.to_owned());
+            vec![EndpointSettings { region, fips, dual_stack, configured: None }.url().ok()]
+        }
+        "EMR" => vec![resolved!(aws_sdk_emr)],
+        "IAM" => vec![resolved!(aws_sdk_iam)],
+        "KMS" => vec![resolved!(aws_sdk_kms)],
+        "S3" => vec![resolved!(aws_sdk_s3), resolved!(aws_sdk_s3, use_global_endpoint = true)],
+        S3_CONTROL => vec![resolved!(aws_sdk_s3control, requires_account_id = false)],
+        "SNS" => vec![resolved!(aws_sdk_sns)],
+        "SQS" => vec![resolved!(aws_sdk_sqs)],
+        "STS" => vec![resolved!(aws_sdk_sts), resolved!(aws_sdk_sts, use_global_endpoint = true)],
+        _ => Vec::new(),
+    };
+    let hosts = urls.into_iter().flatten();
+    hosts.filter_map(|url| Some(url.strip_prefix("https://")?.to_owned())).collect()
+}
+
+/// Whether a host is a VPC's own endpoint for the service that `own` is the regional host of:
+/// `vpce-….kms.eu-west-1.vpce.amazonaws.com`; S3 has a word before that. Source: AWS PrivateLink
+/// guide, Access an AWS service; Amazon S3 user guide, AWS PrivateLink for Amazon S3.
+fn is_interface_endpoint(host: &str, region: &str, own: &str) -> bool {
+    let Some((name, suffix)) = own.split_once(&format!(".{region}.")) else { return false };
+    let name = if name == "s3-control" { "s3" } else { name };
+    let Some(before) = host.strip_suffix(&format!(".{name}.{region}.vpce.{suffix}")) else {
+        return false;
+    };
+    let words = if name == "s3" { &["bucket.", "control."][..] } else { &[] };
+    let id = words.iter().find_map(|word| before.strip_prefix(word)).unwrap_or(before);
+    id.starts_with("vpce-") && !id.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_services_own_hosts_count_as_aws() {
+        for (service, host) in [
+            ("S3", "s3.eu-west-1.amazonaws.com"),
+            ("S3", "s3.amazonaws.com"),
+            ("S3", "s3.dualstack.eu-west-1.amazonaws.com:443"),
+            ("S3", "s3-fips.us-east-1.amazonaws.com"),
+            ("S3", "s3.cn-north-1.amazonaws.com.cn"),
+            ("S3", "bucket.vpce-0a1b-2c.s3.eu-west-1.vpce.amazonaws.com"),
+            ("S3", "vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
+            (S3_CONTROL, "s3-control.eu-west-1.amazonaws.com"),
+            (S3_CONTROL, "control.vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
+            ("KMS", "kms.eu-west-1.amazonaws.com"),
+            ("KMS", "kms.eu-west-1.api.aws"),
+            ("KMS", "KMS-FIPS.us-gov-west-1.amazonaws.com"),
+            ("KMS", "vpce-0a1b-2c-eu-west-1a.kms.eu-west-1.vpce.amazonaws.com"),
+            ("EMR", "elasticmapreduce.eu-west-1.amazonaws.com"),
+            ("EMR", "vpce-0a1b.elasticmapreduce.eu-west-1.vpce.amazonaws.com"),
+            ("IAM", "iam.amazonaws.com"),
+            ("STS", "sts.amazonaws.com"),
+            ("STS", "sts.eu-west-1.amazonaws.com"),
+            ("EC2", "ec2.eu-west-1.amazonaws.com"),
+            ("SQS", "sqs.eu-west-1.amazonaws.com"),
+            ("SNS", "sns.eu-west-1.amazonaws.com"),
+        ] {
+            assert!(is_aws(service, &format!("https://{host}/")), "{service} {host}");
+        }
+    }
+
+    #[test]
+    fn what_anybody_can_have_below_amazonaws_com_is_not_aws() {
+        for (service, url) in [
+            ("S3", "https://0a1b2c3d4e.execute-api.eu-west-1.amazonaws.com"),
+            ("S3", "https://bucket.s3-website-eu-west-1.amazonaws.com"),
+            ("S3", "https://bucket.s3-website.eu-west-1.amazonaws.com"),
+            ("S3", "https://bucket.s3.eu-west-1.amazonaws.com"),
+            ("S3", "https://s3.eu-west-1.amazonaws.com:8443"),
+            ("S3", "https://lb-1.elb.eu-west-1.amazonaws.com"),
+            ("KMS", "https://ec2-1-2-3-4.compute-1.amazonaws.com"),
+            ("KMS", "https://vpce-1-2.vpce-svc-3.eu-west-1.vpce.amazonaws.com"),
+            ("KMS", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
+            ("KMS", "https://evil.vpce-1.kms.eu-west-1.vpce.amazonaws.com"),
+            ("KMS", "https://x.lambda-url.eu-west-1.on.aws"),
+            // Another service's host: whoever answers there answers something else.
+            ("EMR", "https://s3.eu-west-1.amazonaws.com"),
+            ("EMR", "https://eu-west-1.elasticmapreduce.amazonaws.com"),
+            ("KMS", "http://kms.eu-west-1.amazonaws.com"),
+            ("KMS", "https://kms.eu-west-1.amazonaws.com.evil.example"),
+            ("KMS", "https://evil.example/kms.eu-west-1.amazonaws.com"),
+            ("KMS", "https://x@evil.example#.amazonaws.com"),
+            ("KMS", "kms.eu-west-1.amazonaws.com"),
+            ("KMS", "https://kms.evil-1.example"),
+        ] {
+            assert!(!is_aws(service, url), "{service} {url}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_allowed_by_its_whole_origin() {
+        assert!(same_origin("http://127.0.0.1:5000", "http://127.0.0.1:5000/path"));
+        for other in [
+            "http://127.0.0.1:5001",
+            "https://127.0.0.1:5000",
+            "http://127.0.0.1:5000@evil.example/",
+        ] {
+            assert!(!same_origin("http://127.0.0.1:5000", other), "{other}");
+        }
+    }
 }

@@ -46,6 +46,7 @@ use crate::{
             signature::{NOTHING, Signing},
         },
         log::{CallLog, S3_REQUEST_ID},
+        trust::AwsTrust,
     },
     base::errors::innermost,
 };
@@ -527,7 +528,7 @@ impl Route {
         let mut settings = HttpConnectorSettings::builder();
         settings.set_connect_timeout(connect).set_read_timeout(read);
         Some(Self {
-            connections: Connections::to(address, connect),
+            connections: Connections::to(address, connect, &AwsTrust::of(config)?),
             connector: components.http_client()?.http_connector(&settings.build(), components),
             time_limit: attempt.into_iter().chain(read).min(),
             whole_limit: limits.and_then(TimeoutConfig::operation_timeout),
@@ -647,7 +648,7 @@ mod tests {
                 tokio::spawn(serve(stream, number, answer));
             }
         });
-        Connections::to(&url, None).unwrap()
+        Connections::to(&url, None, &AwsTrust::new(&[])).unwrap()
     }
 
     async fn serve(mut stream: TcpStream, number: usize, answer: fn(usize, usize) -> &'static str) {

@@ -1,5 +1,9 @@
 //! The regions that clients ask in.
 
+use aws_config::BehaviorVersion;
+
+use crate::aws::{shared_client, trust::AwsTrust};
+
 /// Where the clients ask: the cluster's region, and the buckets'.
 #[derive(Clone, Debug)]
 pub struct Regions {
@@ -34,6 +38,8 @@ pub struct NoRegion;
 /// # Errors
 /// [`NoRegion`].
 pub(crate) async fn region() -> Result<String, NoRegion> {
-    let region = aws_config::meta::region::RegionProviderChain::default_provider().region().await;
-    region.map(|region| region.to_string()).ok_or(NoRegion)
+    // An instance is asked over HTTP, without TLS.
+    let client = shared_client::shared_client(&AwsTrust::new(&[]));
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
+    config.load().await.region().map(ToString::to_string).ok_or(NoRegion)
 }

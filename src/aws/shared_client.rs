@@ -1,17 +1,17 @@
-//! The HTTP client of all clients for AWS: one pool of connections and one set of authorities to
-//! trust, made when the first request needs them.
+//! The HTTP client of all clients for AWS: one pool of connections for all with the same time
+//! limits, and one set of authorities to trust, made when the first request needs them.
 //!
 //! Left to itself, each of the SDK's clients has a pool of its own, and reads all the authorities
 //! when it is made and once more when it is used: for ten of them that takes longer than everything
 //! else before a launch.
 
-use std::fmt;
-
-use aws_smithy_http_client::{
-    Builder, ConnectorBuilder,
-    proxy::ProxyConfig,
-    tls::{self, TlsContext, TrustStore},
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -21,15 +21,14 @@ use aws_smithy_runtime_api::{
             SharedHttpClient, SharedHttpConnector,
         },
         orchestrator::HttpRequest,
+        result::ConnectorError,
         runtime_components::{RuntimeComponents, RuntimeComponentsBuilder},
     },
 };
 use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::Limited;
-use rustls::{RootCertStore, pki_types::CertificateDer};
 
-use crate::system::http::authorities;
+use crate::aws::{http_connector::AwsConnector, trust::AwsTrust};
 
 /// An answer with a longer body, in bytes, is not read to its end: the SDK keeps the whole of it. A
 /// page of a list, the longest that the guard asks for, has about one megabyte.
@@ -38,40 +37,67 @@ const LONGEST_BODY: usize = 32 << 20;
 /// asks for an object bounds what is read of it.
 const IN_PIECES: &str = "x-id=GetObject";
 
-/// A client as the SDK makes it by default, for as many of its clients as wish: TLS by rustls,
-/// proxies by the environment.
-pub(super) fn shared_client() -> SharedHttpClient {
-    let client = Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
-        if let Ok(context) = TlsContext::builder().with_trust_store(trust_store()).build() {
-            connector.set_tls_context(context);
-        }
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
-    });
-    SharedHttpClient::new(Unvalidated(client))
+/// A client for as many of the SDK's clients as wish.
+pub(super) fn shared_client(trust: &AwsTrust) -> SharedHttpClient {
+    SharedHttpClient::new(AwsHttpClient { trust: trust.clone(), connectors: Mutex::default() })
 }
 
-/// The guard's own authorities. Left to itself the SDK would read them a second time.
-fn trust_store() -> TrustStore {
-    TrustStore::empty().with_pem_certificate(pem(authorities()))
+/// How long it may take to connect, and until an answer begins.
+type TimeLimits = (Option<Duration>, Option<Duration>);
+
+/// Makes a connector for each pair of time limits, when the first request needs it.
+struct AwsHttpClient {
+    trust: AwsTrust,
+    connectors: Mutex<HashMap<TimeLimits, SharedHttpConnector>>,
 }
 
-/// As PEM, which is what the SDK takes. It panics where one cannot be parsed, which is no reason to
-/// do without the others.
-fn pem(authorities: &[CertificateDer<'_>]) -> String {
-    let mut pem = String::new();
-    for authority in authorities {
-        if RootCertStore::empty().add(authority.clone()).is_ok() {
-            pem.push_str("-----BEGIN CERTIFICATE-----\n");
-            BASE64_STANDARD.encode_string(authority, &mut pem);
-            pem.push_str("\n-----END CERTIFICATE-----\n");
-        }
+impl fmt::Debug for AwsHttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AwsHttpClient")
     }
-    pem
+}
+
+impl HttpClient for AwsHttpClient {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let limits = (settings.connect_timeout(), settings.read_timeout());
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let connector = connectors.entry(limits).or_insert_with(|| {
+            match AwsConnector::new(&self.trust, limits.0, limits.1) {
+                Ok(connector) => {
+                    SharedHttpConnector::new(Bounded(SharedHttpConnector::new(connector)))
+                }
+                Err(error) => SharedHttpConnector::new(NoTls(error)),
+            }
+        });
+        connector.clone()
+    }
+
+    /// Nothing to look at: the SDK's own makes a connector here and throws it away.
+    fn validate_base_client_config(
+        &self,
+        _: &RuntimeComponentsBuilder,
+        _: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        Some(ConnectorMetadata::new("hyper", Some("1.x".into())))
+    }
+}
+
+/// Says of every request why there is no TLS.
+#[derive(Debug)]
+struct NoTls(rustls::Error);
+
+impl HttpConnector for NoTls {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::user(self.0.clone().into())))
+    }
 }
 
 /// Reads no answer without an end.
@@ -96,43 +122,10 @@ impl HttpConnector for Bounded {
     }
 }
 
-/// Makes no connector but for a request.
-struct Unvalidated(SharedHttpClient);
-
-impl fmt::Debug for Unvalidated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unvalidated")
-    }
-}
-
-impl HttpClient for Unvalidated {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Bounded(self.0.http_connector(settings, components)))
-    }
-
-    /// Nothing to look at: the default one makes a connector here and throws it away.
-    fn validate_base_client_config(
-        &self,
-        _: &RuntimeComponentsBuilder,
-        _: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::ConnectorError};
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use aws_smithy_types::byte_stream::ByteStream;
-    use rustls::pki_types::pem::PemObject as _;
 
     use super::*;
 
@@ -169,22 +162,5 @@ mod tests {
         }
         let whole = length("https://s3.example/acme/key?versionId=x&x-id=GetObject").await;
         assert_eq!(whole, Ok(LONGEST_BODY + 1));
-    }
-
-    #[test]
-    fn the_sdk_is_given_every_authority_that_can_be_parsed() {
-        let authority = |name: &str| {
-            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            let key = rcgen::KeyPair::generate().unwrap();
-            parameters.self_signed(&key).unwrap().der().clone()
-        };
-        let (first, last) = (authority("first"), authority("last"));
-        let unreadable = CertificateDer::from(b"no certificate".to_vec());
-        let given = pem(&[first.clone(), unreadable, last.clone()]);
-        let given: Vec<_> =
-            CertificateDer::pem_slice_iter(given.as_bytes()).collect::<Result<_, _>>().unwrap();
-        assert_eq!(given, [first, last]);
     }
 }

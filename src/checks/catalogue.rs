@@ -18,6 +18,9 @@ use crate::{
 pub static CATALOGUE: &[&Check] = &[
     &config::AMBIGUOUS,
     &launch::AWS_ENDPOINT,
+    &launch::AWS_TRUST_STORE,
+    &launch::AWS_PROXY,
+    &launch::RUNNER_ROUTE,
     &launch::RUNNER_VERSION,
     &launch::SAME_ACCOUNT,
     &launch::WATCHABLE,
@@ -126,10 +129,8 @@ pub(crate) fn not_enforced(policy: &Policy) -> Vec<&'static Check> {
 /// Every pre-flight finding on `case`.
 #[must_use]
 pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = launch::endpoints(case);
-    // Behind a refused endpoint nothing was asked: there is nothing else to judge, and no policy or
-    // exception can make up for that.
-    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+    let (mut findings, is_aws) = answered_by_aws(case);
+    if !is_aws {
         return findings;
     }
     let rooms = [
@@ -158,12 +159,27 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The findings on who answered as AWS, and whether that was AWS. Where it was not, nothing was
+/// asked: there is nothing else to judge, and no policy or exception can make up for that.
+fn answered_by_aws(case: &Case<'_>) -> (Vec<Finding>, bool) {
+    let mut findings = launch::endpoints(case);
+    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+        return (findings, false);
+    }
+    findings.extend(launch::connections(case));
+    if case.facts.connections.has_refused() {
+        findings.retain(|finding| finding.status == Status::Failed);
+        return (findings, false);
+    }
+    (findings, true)
+}
+
 /// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case`
 /// holds what it says of itself.
 #[must_use]
 pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = launch::endpoints(case);
-    if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
+    let (mut findings, is_aws) = answered_by_aws(case);
+    if !is_aws {
         return findings;
     }
     for room in [

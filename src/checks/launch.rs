@@ -1,13 +1,19 @@
 //! Checks on what will launch: the runner, whose credentials, against which AWS, in which
 //! environment.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    aws::endpoint::EndpointOverride,
+    aws::{
+        endpoint::EndpointOverride,
+        trust::{AwsRoot, RootStanding},
+    },
     base::aws_calls,
     checks::{
         case::Case,
         finding::{Check, Finding, Level, Stage},
     },
+    facts::gather::Facts,
     spec::observations::RunnerVersion,
 };
 
@@ -20,6 +26,39 @@ pub(super) static AWS_ENDPOINT: Check = Check {
     asks: &[],
     fix: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
     source: "AWS SDKs and tools reference guide, service-specific endpoints",
+};
+
+pub(super) static AWS_TRUST_STORE: Check = Check {
+    name: "aws-trust-store",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Whoever holds the key of a certificate authority that this machine believes can answer in AWS's name, and forge all that the guard sees. A public authority vouches for AWS's names to AWS alone.",
+    looks_at: "Which authority each TLS connection to AWS chained to, and whether that is in the public set (Mozilla's, by the crate webpki-roots) or in the setting `allow_roots`. To a server of any other nothing is sent.",
+    asks: &[],
+    fix: "find out who put {subject} among the authorities of this machine (SSL_CERT_FILE, SSL_CERT_DIR, ca-certificates) and who answers in AWS's place; if it is your company's own inspecting proxy, allow it in `allow_roots` by the digest",
+    source: "RFC 5280, section 6; Mozilla Root Store Policy",
+};
+
+pub(super) static AWS_PROXY: Check = Check {
+    name: "aws-proxy",
+    stage: Stage::PreFlight,
+    level: Level::Advisory,
+    why: "A proxy sees which servers of AWS are asked, and can hold answers back. What they say it can neither read nor change, unless an authority of its own is believed (aws-trust-store) or an endpoint is in plain text.",
+    looks_at: "Through which proxy each server of AWS was asked, by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
+    asks: &[],
+    fix: "where no proxy is meant to be, unset the variables for proxies, or put `.amazonaws.com` into NO_PROXY",
+    source: "hyper-util, client::proxy::matcher, which goes by the same variables as curl",
+};
+
+pub(super) static RUNNER_ROUTE: Check = Check {
+    name: "runner-route",
+    stage: Stage::PreFlight,
+    level: Level::Advisory,
+    why: "The runner makes connections of its own. Where it goes through another proxy than the guard, or believes other authorities, nobody has looked at who answers it.",
+    looks_at: "The variables for proxies as Ruby reads them; Java's options for proxies and trust stores; the authorities in SSL_CERT_FILE and SSL_CERT_DIR that are neither public nor allowed.",
+    asks: &[],
+    fix: "give guard and runner one way to AWS: unset {subject}, or set it for both",
+    source: "Ruby, URI::Generic#find_proxy; JDK, networking properties; JSSE reference guide",
 };
 
 pub(super) static RUNNER_VERSION: Check = Check {
@@ -91,6 +130,61 @@ pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
         ];
     }
     case.facts.endpoints.iter().map(finding).collect()
+}
+
+/// Who answered as AWS, and by which ways.
+pub(super) fn connections(case: &Case<'_>) -> Vec<Finding> {
+    let wanted = "a public authority, or one that the settings allow";
+    let root = |root: &AwsRoot| {
+        let subject = AWS_TRUST_STORE.on(root.subject.clone(), wanted);
+        let hosts = hosts(&root.hosts);
+        let digest = match &root.sha256 {
+            Some(sha256) => format!(" (SHA-256 {sha256})"),
+            None => String::new(),
+        };
+        match root.standing {
+            RootStanding::Public => subject.passed(format!("a public authority, for {hosts}")),
+            RootStanding::Allowed => {
+                subject.passed(format!("an allowed authority{digest}, for {hosts}"))
+            }
+            RootStanding::Refused => subject.failed(format!(
+                "an authority that is neither public nor allowed{digest}, for {hosts}; nothing was asked there"
+            )),
+        }
+    };
+    let Facts { connections, launcher_routes, .. } = case.facts;
+    let mut findings: Vec<Finding> = connections.roots.iter().map(root).collect();
+    if connections.roots.is_empty() {
+        let subject = AWS_TRUST_STORE.on("AWS", wanted);
+        findings.push(subject.not_applicable("no server of AWS was asked over TLS"));
+    }
+    let wanted = "no proxy between the guard and AWS";
+    if connections.proxies.is_empty() {
+        findings.push(AWS_PROXY.on("AWS", wanted).passed("no proxy"));
+    }
+    findings.extend(connections.proxies.iter().map(|proxy| {
+        let subject = AWS_PROXY.on(proxy.proxy.clone(), wanted);
+        subject.failed(format!("a proxy, through which was asked: {}", hosts(&proxy.hosts)))
+    }));
+    let wanted = "the guard's own way to AWS";
+    if launcher_routes.is_empty() {
+        findings.push(RUNNER_ROUTE.on("the runner", wanted).passed("nothing gives it another"));
+    }
+    findings.extend(
+        launcher_routes
+            .iter()
+            .map(|route| RUNNER_ROUTE.on(route.name.clone(), wanted).failed(route.what.clone())),
+    );
+    findings
+}
+
+/// The first of several hosts, and how many more there are.
+fn hosts(hosts: &BTreeSet<String>) -> String {
+    let first: Vec<&str> = hosts.iter().take(3).map(String::as_str).collect();
+    match hosts.len() - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {

@@ -11,7 +11,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    aws::endpoint::EndpointOverride,
+    aws::{endpoint::EndpointOverride, trust::AwsConnections},
     base::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, KeyArn, KeyReference},
@@ -155,6 +155,8 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
         guard: identity(),
         runner: identity(),
         environment: Vec::new(),
+        launcher_routes: Vec::new(),
+        connections: AwsConnections::default(),
         runner_version: Some(Lookup::Found(RunnerVersion(1, 0, 4))),
         // Only the logs are under the buckets' key; where it fails nothing else can tell.
         buckets: buckets

@@ -22,7 +22,6 @@ use crate::{
     },
     aws::{ca_certificates, clients::Aws},
     base::{outcome::Outcome, text},
-    checks::stored::Standard,
     commands::{
         cli::{AuditArguments, AuditOptions},
         error::GuardError,
@@ -156,7 +155,7 @@ async fn live(
             if can_resume {
                 report.say("some of it could not be listed; --resume tries that part again");
             }
-            finish(result, &inputs.wanted, settings, report)
+            finish(result, inputs, settings, report)
         }
     }
 }
@@ -178,7 +177,7 @@ async fn by_inventory(
         return Err(AuditError::Usage(what.to_owned()).into());
     }
     tokio::select! {
-        result = read_inventories(inputs) => finish(result?, &inputs.wanted, settings, report),
+        result = read_inventories(inputs) => finish(result?, inputs, settings, report),
         signal = signals::stop_signal(caught) => Ok(stopped(report, signal, " before the inventory was read to its end")),
     }
 }
@@ -186,11 +185,12 @@ async fn by_inventory(
 /// Says what was found.
 fn finish(
     result: AuditResult,
-    wanted: &Standard,
+    inputs: &AuditInputs,
     settings: &Settings,
     report: &Report,
 ) -> Result<Outcome, GuardError> {
     let AuditResult { started, source, targets, tallies, offenders } = result;
+    let wanted = &inputs.wanted;
     let audited = Audited {
         started,
         ended: OffsetDateTime::now_utc(),
@@ -198,6 +198,7 @@ fn finish(
         targets: &targets,
         tallies,
         wanted,
+        connections: inputs.aws.connections(),
     };
     let outcome = audited.outcome();
     let list: Option<PathBuf> = offenders

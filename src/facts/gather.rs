@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    aws::{clients::Aws, endpoint::EndpointOverride, patience::Patience},
+    aws::{clients::Aws, endpoint::EndpointOverride, patience::Patience, trust::AwsConnections},
     base::{
         aws_calls::{self, Call},
         lookup::{Lookup, LookupError, LookupErrorKind},
@@ -41,7 +41,7 @@ use crate::{
         s3::{self, BucketFacts, DefaultEncryption},
         sts::{self, CallerIdentity},
     },
-    spec::observations::{RunnerVersion, Variable},
+    spec::observations::{LauncherRoute, RunnerVersion, Variable},
 };
 
 /// What to ask about.
@@ -73,6 +73,8 @@ pub struct FactsQuery {
     pub time_limit: Duration,
     /// Variables of the environment that can load code into the launcher.
     pub environment: Vec<Variable>,
+    /// Where the launcher gets to AWS by another way than the guard.
+    pub launcher_routes: Vec<LauncherRoute>,
 }
 
 /// What AWS and the runner said before the launch.
@@ -86,6 +88,12 @@ pub struct Facts {
     pub runner: Lookup<CallerIdentity>,
     /// Variables of the environment that can load code into the runner.
     pub environment: Vec<Variable>,
+    /// Where the runner gets to AWS by another way than the guard.
+    pub launcher_routes: Vec<LauncherRoute>,
+    /// Who vouched for AWS while this was asked, and through which proxies. The report has them as
+    /// they were at its end.
+    #[serde(skip)]
+    pub connections: AwsConnections,
     // Added by the caller, who knows how the launcher is asked.
     /// The runner's version; none where there is no runner, as for a `check` on another machine.
     pub runner_version: Option<Lookup<RunnerVersion>>,
@@ -193,6 +201,13 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         guard,
         runner,
         environment: question.environment.clone(),
+        launcher_routes: question
+            .launcher_routes
+            .iter()
+            .cloned()
+            .chain(aws.private_authorities())
+            .collect(),
+        connections: aws.connections(),
         runner_version: None,
         buckets,
         data,
@@ -526,6 +541,8 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
         guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
         runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
         environment: question.environment.clone(),
+        launcher_routes: question.launcher_routes.clone(),
+        connections: AwsConnections::default(),
         runner_version: None,
         buckets: question
             .buckets

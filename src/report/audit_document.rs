@@ -11,6 +11,7 @@ use crate::{
         source::FactSource,
         tally::{ObjectCounts, ObjectJudgement, UncheckedObjects},
     },
+    aws::trust::AwsConnections,
     base::outcome::Outcome,
     settings::policy::Policy,
 };
@@ -53,6 +54,10 @@ pub(crate) struct AuditReport {
     pub(crate) totals: Totals,
     /// The file in which every offender is listed, where one was asked for.
     pub(crate) offenders_file: Option<String>,
+    /// Who vouched for the servers of AWS, and through which proxies they were asked; not of what a
+    /// resumed run had asked before.
+    #[serde(default)]
+    pub(crate) connections: AwsConnections,
     /// Whether everything there is was seen.
     pub(crate) complete: bool,
     /// How it ended.

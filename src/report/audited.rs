@@ -12,6 +12,7 @@ use crate::{
         source::{FactSource, InventorySource},
         tally::{AuditTally, ObjectCounts, ObjectJudgement, UncheckedObjects},
     },
+    aws::trust::AwsConnections,
     base::{
         outcome::Outcome,
         printable::write_escaped_line,
@@ -32,6 +33,7 @@ pub(crate) struct Audited<'a> {
     pub(crate) targets: &'a [AuditTarget],
     pub(crate) tallies: Vec<AuditTally>,
     pub(crate) wanted: &'a Standard,
+    pub(crate) connections: AwsConnections,
 }
 
 impl Audited<'_> {
@@ -124,6 +126,7 @@ impl Audited<'_> {
             locations: self.targets.iter().zip(&self.tallies).map(location).collect(),
             totals: self.totals(),
             offenders_file: offenders.map(|file| file.display().to_string()),
+            connections: self.connections.clone(),
             complete: self.is_complete(),
             outcome,
             exit_code,

@@ -17,6 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
+    aws::trust::AwsConnections,
     base::{printable::neutralised, report_kind::ReportKind},
     checks::{
         catalogue::{CATALOGUE, find, required_of_runs},
@@ -128,6 +129,9 @@ pub(crate) struct RunReport {
     /// Since version 2.
     #[serde(default)]
     pub(crate) calls: Vec<RecordedCalls>,
+    /// Documents of older guards leave it out.
+    #[serde(default)]
+    pub(crate) connections: AwsConnections,
     pub(crate) outcome: RecordedOutcome,
     pub(crate) exit_code: u8,
 }

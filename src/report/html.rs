@@ -10,22 +10,27 @@ mod plot;
 pub(crate) mod reencrypt;
 mod times;
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::report::{
-    conclusion::{Conclusion, Tone, counted},
-    document::{
-        RecordedCluster, RecordedEncryption, RecordedLookup, RecordedSurvey, RecordedTermination,
-        RunReport,
+use crate::{
+    aws::trust::AwsConnections,
+    report::{
+        conclusion::{Conclusion, Tone, counted},
+        document::{
+            RecordedCluster, RecordedEncryption, RecordedLookup, RecordedSurvey,
+            RecordedTermination, RunReport,
+        },
+        html::{
+            marks::Mark,
+            times::{day, lasted, precise, time},
+        },
+        path::{DataPath, Proof, StationKind},
     },
-    html::{
-        marks::Mark,
-        times::{day, lasted, precise, time},
-    },
-    path::{DataPath, Proof, StationKind},
 };
 
 const STYLE: &str = include_str!("html/page.css");
@@ -149,6 +154,7 @@ fn content(document: &RunReport, conclusion: &Conclusion) -> Markup {
         ("exceptions", "Exceptions", findings::exceptions(document)),
         ("gaps", "What no check can close", residual_risks(document)),
         ("requests", "Requests to AWS", requests(document)),
+        ("connections", "Who answered as AWS", connections(&document.connections)),
         ("checks", "All checks", findings::all(document)),
     ]);
     html! {
@@ -293,7 +299,7 @@ fn inputs(document: &RunReport) -> Markup {
 fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
     // Without a plan there is no path.
     document.inputs.as_ref()?;
-    let told = |proof: Proof, what: &str, by: &std::collections::BTreeSet<String>| {
+    let told = |proof: Proof, what: &str, by: &BTreeSet<String>| {
         html! {
             td { (Mark::from(proof).with(proof.word())) }
             td { (findings::words(what)) @if !by.is_empty() { " " span.soft { "by " @for (index, check) in by.iter().enumerate() { @if index > 0 { ", " } a href={ "#check-" (check) } { (check) } } } } }
@@ -541,6 +547,43 @@ fn requests(document: &RunReport) -> Option<Markup> {
     })
 }
 
+fn listed(hosts: &BTreeSet<String>) -> String {
+    hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Who vouched for the servers of AWS.
+fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Markup> {
+    if roots.is_empty() && proxies.is_empty() {
+        return None;
+    }
+    Some(html! {
+        p { "Over TLS, the certificate authority that vouched for each server; where none stands here, AWS was asked in plain text." }
+        div.table {
+            table.cards {
+                thead { tr { th scope="col" { "By" } th scope="col" { "Standing" } th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" } } }
+                tbody {
+                    @for root in roots {
+                        tr {
+                            th scope="row" { (root.subject) }
+                            td data-label="Standing" { (root.standing.word()) }
+                            td data-label="Servers" { (listed(&root.hosts)) }
+                            td data-label="SHA-256 of its certificate" { @if let Some(sha256) = &root.sha256 { code { (sha256) } } }
+                        }
+                    }
+                    @for proxy in proxies {
+                        tr {
+                            th scope="row" { (proxy.proxy) }
+                            td data-label="Standing" { "proxy" }
+                            td data-label="Servers" { (listed(&proxy.hosts)) }
+                            td {}
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use regex::Regex;
@@ -682,7 +725,7 @@ pub(super) mod tests {
         assert!(page.contains(&format!("content=\"{allowed}\"")));
         let (id, heading) =
             (Regex::new(r#" id="([^"]*)""#).unwrap(), Regex::new("<h([1-6])").unwrap());
-        let mut ids = std::collections::BTreeSet::new();
+        let mut ids = BTreeSet::new();
         for id in id.captures_iter(page) {
             assert!(ids.insert(id[1].to_owned()), "{} is there twice", &id[1]);
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    aws::log::OperationCalls,
+    aws::{log::OperationCalls, trust::AwsConnections},
     base::{lookup::Lookup, names::AccountId, outcome::Outcome, report_kind::RUN_REPORT_VERSION},
     checks::{
         finding::{Finding, Status},
@@ -95,6 +95,8 @@ pub struct Record<'a> {
     /// What was asked of AWS. A fact and its request are joined by the operation and what it is
     /// about.
     pub calls: Vec<OperationCalls>,
+    /// Who vouched for the servers of AWS, and through which proxies they were asked.
+    pub connections: AwsConnections,
     /// How it ended.
     pub outcome: Outcome,
     /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether
@@ -137,6 +139,7 @@ impl<'a> Record<'a> {
             actions: timeline.actions(),
             timeline: timeline.moments(),
             calls: Vec::new(),
+            connections: AwsConnections::default(),
             outcome,
             exit_code,
         }

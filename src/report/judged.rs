@@ -1,7 +1,7 @@
 //! All that a verdict rests on, and the verdict.
 
 use crate::{
-    aws::log::CallLog,
+    aws::clients::Aws,
     checks::{finding::Finding, residual_risks::ResidualRisk, verdict::Verdict},
     evidence::{chain::ChainLink, delivery::ReportDelivery, journal::StateDir},
     facts::{gather::Facts, written::OutputSurvey},
@@ -17,8 +17,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) verdict: Verdict,
     /// What was found of the objects that the run wrote; nothing before it has ended.
     pub(crate) written: &'a [OutputSurvey],
-    /// What was asked of AWS.
-    pub(crate) calls: &'a CallLog,
+    /// How AWS was asked, and what.
+    pub(crate) aws: &'a Aws,
     /// The runner, where there is one.
     pub(crate) runner: Option<&'a json::RunnerProgram>,
     /// What becomes of the document.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
+    aws::trust::AwsConnections,
     base::{lookup::LookupError, outcome::Outcome},
     reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects, uploads::OpenUploads},
     settings::policy::Policy,
@@ -75,6 +76,10 @@ pub(crate) struct ReencryptReport {
     pub(crate) estimate: CostEstimate,
     /// What it came to; none where nothing was done.
     pub(crate) spent: Option<CostEstimate>,
+    /// Who vouched for the servers of AWS, and through which proxies they were asked; not of what a
+    /// resumed run had asked before.
+    #[serde(default)]
+    pub(crate) connections: AwsConnections,
     /// Whether every object that was looked at is as it should be, and all could be looked at.
     pub(crate) complete: bool,
     /// How it ended.

@@ -16,6 +16,7 @@ pub mod plan;
 mod portable;
 mod psych;
 mod reader;
+pub mod routes;
 pub mod ruby;
 mod scalar;
 pub mod seal;

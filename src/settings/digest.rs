@@ -37,7 +37,15 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         security_configuration,
         policy,
         run_tag,
-        aws: AwsOptions { allow_endpoints, credentials, timeout, confirm_timeout, event_queue },
+        aws:
+            AwsOptions {
+                allow_endpoints,
+                allow_roots,
+                credentials,
+                timeout,
+                confirm_timeout,
+                event_queue,
+            },
         pre_flight_timeout,
         version_timeout,
         stop_timeout,
@@ -65,6 +73,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         ("policy", json!(policy)),
         ("run_tag", json!(run_tag)),
         ("allow_endpoints", json!(allow_endpoints)),
+        ("allow_roots", json!(allow_roots)),
         ("credentials", json!(credentials)),
         ("aws_timeout", span(timeout)),
         ("pre_flight_timeout", span(pre_flight_timeout)),
@@ -135,7 +144,7 @@ mod tests {
 
     /// Every option: its key, a value that is not the default as a flag has it, and the same as
     /// `guard.yml` has it.
-    const OTHERS: [(&str, &str, &str); 50] = [
+    const OTHERS: [(&str, &str, &str); 51] = [
         ("runner", "/opt/runner", "/opt/runner"),
         ("erb", "ruby", "ruby"),
         ("clean_environment", "true", "true"),
@@ -152,6 +161,11 @@ mod tests {
         ("on_unencrypted", "unsafe", "unsafe"),
         ("run_tag", "false", "false"),
         ("allow_endpoints", "http://127.0.0.1:5000", "['http://127.0.0.1:5000']"),
+        (
+            "allow_roots",
+            "0ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab1",
+            "[0ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab10ab1]",
+        ),
         ("credentials", "runner-config", "runner-config"),
         ("aws_timeout", "31s", "31s"),
         ("pre_flight_timeout", "3m", "180s"),

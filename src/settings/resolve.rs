@@ -17,7 +17,7 @@ use crate::{
     base::{outcome::ExitCodes, prices::PriceChanges},
     settings::{
         alert_channels::{AlertChannelSettings, Channels},
-        aws_options::{AwsOptions, CredentialSource},
+        aws_options::{AwsOptions, CredentialSource, RootDigest},
         destination::{Destination, Retention},
         evidence_options::EvidenceOptions,
         locks::{self, SettingLock, lock_of},
@@ -177,6 +177,11 @@ pub struct Options {
         value_name = "ORIGIN"
     )]
     pub allow_endpoints: Option<Vec<String>>,
+
+    /// Certificate authorities outside the public set that may vouch for AWS, such as a proxy's
+    /// that inspects TLS, each by the SHA-256 digest of its certificate
+    #[arg(long, env = "EMR_ETL_GUARD_ALLOW_ROOTS", value_delimiter = ',', value_name = "SHA256")]
+    pub allow_roots: Option<Vec<RootDigest>>,
 
     /// Whose credentials the guard looks with [default: chain]
     #[arg(long, env = "EMR_ETL_GUARD_CREDENTIALS", value_enum, value_name = "SOURCE")]
@@ -665,6 +670,9 @@ impl Settings {
             allow_endpoints: one(given.allow_endpoints, find("allow_endpoints"), |value| {
                 serde_yaml::from_value(value).ok()
             }),
+            allow_roots: one(given.allow_roots, find("allow_roots"), |value| {
+                serde_yaml::from_value(value).ok()
+            }),
             ..Options::default()
         };
         Self::decide(given, Options::default(), None)
@@ -735,6 +743,10 @@ impl Settings {
             run_tag: given.run_tag.or(stored.run_tag).unwrap_or(true),
             aws: AwsOptions {
                 allow_endpoints: list(given.allow_endpoints, stored.allow_endpoints),
+                allow_roots: {
+                    let roots = given.allow_roots.or(stored.allow_roots).unwrap_or_default();
+                    roots.into_iter().filter(|root| !root.as_str().is_empty()).collect()
+                },
                 credentials: given.credentials.or(stored.credentials).unwrap_or_default(),
                 timeout: span(given.aws_timeout, stored.aws_timeout, 30),
                 confirm_timeout: span(given.confirm_timeout, stored.confirm_timeout, 600),

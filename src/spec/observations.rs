@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::located::Located;
+use crate::{base::printable::Printable, spec::located::Located};
 
 /// What was seen of a launch besides its cluster and its data paths.
 #[derive(Clone, Debug, Default)]
@@ -290,4 +290,27 @@ pub struct Variable {
     pub replaces_runner: bool,
     /// Where it is written what it does.
     pub source: &'static str,
+}
+
+/// A way to AWS that the launcher takes and the guard does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LauncherRoute {
+    /// The variable that it is from.
+    pub name: String,
+    /// What it is.
+    pub kind: RouteKind,
+    /// What the launcher does by it; credentials are not kept.
+    pub what: Printable,
+    /// Where it is written what it does.
+    pub source: &'static str,
+}
+
+/// Of what kind it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteKind {
+    /// A proxy, or none where the guard goes through one.
+    Proxy,
+    /// Other certificate authorities to believe.
+    Authorities,
 }

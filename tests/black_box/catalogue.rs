@@ -73,6 +73,12 @@ pub(crate) fn refuting(check: &str) -> Stage {
     match check {
         "config-ambiguous" => stage.replace("aws:\n", "aws: {}\n:aws:\n"),
         "aws-endpoint" => stage.env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", ""),
+        "aws-trust-store" => stage.over_tls().without_env("EMR_ETL_GUARD_ALLOW_ROOTS"),
+        "aws-proxy" => {
+            let url = stage.sim.url();
+            stage.env("HTTP_PROXY", &url)
+        }
+        "runner-route" => stage.env("JAVA_OPTS", "-Dhttps.proxyHost=proxy.example"),
         "runner-version" => stage.env("STANDIN_VERSION", "0.32.0"),
         "same-account" => stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
         "guard-may-end-clusters" => {

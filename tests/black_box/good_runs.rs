@@ -184,7 +184,22 @@ fn without_the_tag_clusters_are_told_apart_by_name_and_time() {
 
 #[test]
 fn a_runner_that_lost_the_tag_is_still_watched_by_what_it_prints() {
-    let played = Stage::acme().misbehave("drop-tags").run();
+    let stage = Stage::acme().misbehave("drop-tags").held();
+    let child = stage.start_held();
+    // No search finds it before its id is read.
+    let outage = FaultKind::ServerError { status: 503 };
+    stage.set(Set::AddFault(Fault::every("ListClusters", outage)));
+    stage.release();
+    let looked_at = stage.sim.wait_for_request(
+        |request| {
+            request.operation() == "DescribeCluster"
+                && request.access_key.as_deref() == Some("AKIAGUARD")
+        },
+        Duration::from_secs(30),
+    );
+    assert!(looked_at.is_some(), "the cluster is looked at");
+    stage.set(Set::ClearFaults);
+    let played = stage.finish(child);
     played.expect_code(0);
     assert_eq!(played.report["watched"]["clusters"][0]["found_by"], "log");
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::{Played, Stage, hermetic_command, programs};
 
 /// Writes `guard.yml` so that nobody else may write it, whatever the umask is.
-fn guard_yml(stage: &Stage, text: &str) {
+pub(crate) fn guard_yml(stage: &Stage, text: &str) {
     stage.write("guard.yml", text);
     std::fs::set_permissions(stage.path("guard.yml"), std::fs::Permissions::from_mode(0o644))
         .unwrap();

@@ -8,7 +8,10 @@ use std::{
     io::{BufRead as _, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use rustls::{
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::format_description};
 
-use crate::support::{Played, Stage, hermetic_command, programs};
+use crate::support::{Played, Stage, digest, hermetic_command, programs};
 
 /// More than are asked at once, so that connections are used again.
 const OBJECTS: usize = 200;
@@ -451,14 +454,10 @@ fn an_answer_that_nobody_asked_for_is_taken_for_that_of_no_object() {
 
 #[test]
 fn an_answer_that_nobody_asked_for_is_taken_for_that_of_no_object_over_tls_either() {
-    let (pem, certificate) = authority("known");
-    let bucket = Bucket::start(
-        Some(tls(Certificates { sdk: Arc::clone(&certificate), own: certificate })),
-        unasked_now_and_then,
-    );
-    let bundle = bundle(&pem);
-    let file = ("SSL_CERT_FILE", bundle.path().to_str().unwrap());
-    expect_each_as_it_is(&bucket.audit("https", &[file]));
+    let (known, certificate) = authority("known");
+    let bucket =
+        Bucket::start(Some(tls(Arc::clone(&certificate), certificate)), unasked_now_and_then);
+    expect_each_as_it_is(&bucket.audit("https", &known.env()));
     assert!(bucket.heads().len() > OBJECTS, "what was in doubt was asked again");
 }
 
@@ -568,8 +567,8 @@ fn where_s3_asks_to_slow_down_fewer_are_asked_and_every_object_is_seen() {
     assert!(document["source"]["slowed_down"].as_u64() > Some(0), "{document:#}");
 }
 
-/// An authority of this name, and a server's certificate of it.
-fn authority(name: &str) -> (String, Arc<CertifiedKey>) {
+/// An authority of this name, as PEM and by its digest, and a server's certificate of it.
+fn authority(name: &str) -> (Known, Arc<CertifiedKey>) {
     let key = KeyPair::generate().unwrap();
     let mut own = CertificateParams::new(Vec::new()).unwrap();
     own.distinguished_name.push(DnType::CommonName, name);
@@ -582,31 +581,49 @@ fn authority(name: &str) -> (String, Arc<CertifiedKey>) {
         .unwrap();
     let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let signer = aws_lc_rs::sign::any_supported_type(&private).unwrap();
-    (issuer.pem(), Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)))
+    let known = Known { bundle: bundle(&issuer.pem()), digest: digest(issuer.der()) };
+    (known, Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)))
 }
 
-/// Shows the SDK's connections one certificate, and the guard's own another: these offer HTTP/1.1
-/// alone.
-#[derive(Debug)]
-struct Certificates {
-    sdk: Arc<CertifiedKey>,
-    own: Arc<CertifiedKey>,
+/// An authority that an audit is to believe.
+struct Known {
+    bundle: tempfile::NamedTempFile,
+    digest: String,
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let is_sdk =
-            hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == b"h2"));
-        Some(Arc::clone(if is_sdk { &self.sdk } else { &self.own }))
+impl Known {
+    fn env(&self) -> [(&str, &str); 2] {
+        [
+            ("SSL_CERT_FILE", self.bundle.path().to_str().unwrap()),
+            ("EMR_ETL_GUARD_ALLOW_ROOTS", &self.digest),
+        ]
     }
 }
 
-fn tls(certificates: Certificates) -> ServerConfig {
+/// Shows the first connection, which is the SDK's, one certificate, and all others another.
+#[derive(Debug)]
+struct Certificates {
+    first: Arc<CertifiedKey>,
+    others: Arc<CertifiedKey>,
+    shown: AtomicUsize,
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_first = self.shown.fetch_add(1, Ordering::Relaxed) == 0;
+        Some(Arc::clone(if is_first { &self.first } else { &self.others }))
+    }
+}
+
+/// TLS by two certificates, without sessions that could be resumed.
+fn tls(first: Arc<CertifiedKey>, others: Arc<CertifiedKey>) -> ServerConfig {
+    let certificates = Certificates { first, others, shown: AtomicUsize::new(0) };
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap();
     let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.send_tls13_tickets = 0;
     config
 }
 
@@ -619,26 +636,21 @@ fn bundle(pem: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn over_tls_heads_are_asked_of_whom_the_named_authorities_vouch_for() {
-    let (pem, certificate) = authority("known");
-    let bucket = Bucket::start(
-        Some(tls(Certificates { sdk: Arc::clone(&certificate), own: certificate })),
-        |_| Reply::Encrypted,
-    );
-    let bundle = bundle(&pem);
-    expect_all(&bucket.audit("https", &[("SSL_CERT_FILE", bundle.path().to_str().unwrap())]));
+    let (known, certificate) = authority("known");
+    let bucket =
+        Bucket::start(Some(tls(Arc::clone(&certificate), certificate)), |_| Reply::Encrypted);
+    expect_all(&bucket.audit("https", &known.env()));
     assert_eq!(bucket.heads().len(), OBJECTS);
     assert!(bucket.strange.lock().unwrap().is_empty());
 }
 
 #[test]
 fn a_server_that_nobody_trusts_is_not_asked_neither_over_tls_nor_in_plain_text() {
-    let ((pem, trusted), (_, unknown)) = (authority("known"), authority("unknown"));
-    let bucket =
-        Bucket::start(Some(tls(Certificates { sdk: trusted, own: unknown })), |_| Reply::Encrypted);
-    let bundle = bundle(&pem);
-    let file = ("SSL_CERT_FILE", bundle.path().to_str().unwrap());
+    let ((known, trusted), (_, unknown)) = (authority("known"), authority("unknown"));
+    let bucket = Bucket::start(Some(tls(trusted, unknown)), |_| Reply::Encrypted);
+    let [file, root] = known.env();
     let (played, document) =
-        bucket.audit("https", &[file, ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "4s")]);
+        bucket.audit("https", &[file, root, ("EMR_ETL_GUARD_CONFIRM_TIMEOUT", "4s")]);
     played.expect_code(69);
     assert_eq!(document["totals"]["objects"], 0, "{document:#}");
     let unseen = &document["locations"][0]["unseen"][0];

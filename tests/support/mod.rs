@@ -24,6 +24,7 @@ use emr_simulator::{
     BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings,
 };
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use children::hermetic_command;
 
@@ -84,6 +85,8 @@ pub(crate) fn programs() -> &'static Programs {
 /// A certificate authority, and a server on loopback that it vouches for; all of it as PEM.
 pub(crate) struct Authority {
     pub(crate) pem: String,
+    /// The SHA-256 digest of its certificate, as `allow_roots` names it.
+    pub(crate) digest: String,
     certificate: String,
     key: String,
 }
@@ -103,16 +106,28 @@ impl Authority {
         let key = generate();
         let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
         let certificate = server.signed_by(&key, &issuer).expect("a certificate").pem();
-        Self { pem: issuer.pem(), certificate, key: key.serialize_pem() }
+        let digest = digest(issuer.der());
+        Self { pem: issuer.pem(), digest, certificate, key: key.serialize_pem() }
     }
 
     /// The only one that the guard trusts on a stage. The machine's own are of no interest to a
     /// test, and reading 150 of them takes a build that is not optimised longer than the rest of
     /// its start.
-    fn of_stages() -> &'static Self {
+    pub(crate) fn of_stages() -> &'static Self {
         static AUTHORITY: OnceLock<Authority> = OnceLock::new();
         AUTHORITY.get_or_init(Self::new)
     }
+
+    /// Has a simulator speak TLS at another address, by a certificate of this authority.
+    pub(crate) fn serve(&self, sim: &Simulator) -> String {
+        sim.serve_tls(&self.certificate, &self.key).expect("a port on loopback")
+    }
+}
+
+/// The SHA-256 digest of a certificate, as `allow_roots` names it.
+pub(crate) fn digest(certificate: &[u8]) -> String {
+    let halves = Sha256::digest(certificate).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }
 
 /// One guarded run, about to happen.
@@ -156,6 +171,7 @@ impl Stage {
         stage
             .env("PATH", children::PATH)
             .env("SSL_CERT_FILE", &trusted)
+            .env("EMR_ETL_GUARD_ALLOW_ROOTS", &Authority::of_stages().digest)
             .env("AWS_ACCESS_KEY_ID", "AKIAGUARD")
             .env("AWS_SECRET_ACCESS_KEY", "guard-secret-GUARDSECRET")
             .env("AWS_ENDPOINT_URL", &url)
@@ -194,10 +210,14 @@ impl Stage {
     /// Has the guard ask the simulator over TLS, by a certificate of the authority that it trusts.
     /// The stand-in runner stays with plain HTTP.
     pub(crate) fn over_tls(mut self) -> Self {
-        let Authority { certificate, key, .. } = Authority::of_stages();
-        let url = self.sim.serve_tls(certificate, key).expect("a port on loopback");
+        let url = Authority::of_stages().serve(&self.sim);
         self.tls_url = Some(url.clone());
         self.env("AWS_ENDPOINT_URL", &url).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url)
+    }
+
+    /// The simulator's address over TLS.
+    pub(crate) fn tls_url(&self) -> String {
+        self.tls_url.clone().expect("it speaks TLS")
     }
 
     /// Changes the simulated world.

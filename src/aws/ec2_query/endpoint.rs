@@ -10,19 +10,19 @@ use aws_smithy_types::endpoint::Endpoint;
 
 /// What decides on the endpoint.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EndpointSettings {
-    pub(super) region: Option<String>,
+pub(in crate::aws) struct EndpointSettings {
+    pub(in crate::aws) region: Option<String>,
     /// `AWS_USE_FIPS_ENDPOINT` or `use_fips_endpoint`.
-    pub(super) fips: bool,
+    pub(in crate::aws) fips: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT` or `use_dualstack_endpoint`.
-    pub(super) dual_stack: bool,
+    pub(in crate::aws) dual_stack: bool,
     /// An endpoint that environment or profile name.
-    pub(super) configured: Option<String>,
+    pub(in crate::aws) configured: Option<String>,
 }
 
 /// Why there is no endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EndpointError {
+pub(in crate::aws) enum EndpointError {
     #[error("no region is set")]
     NoRegion,
     #[error("the region is not a valid name")]
@@ -75,7 +75,7 @@ const AWS: Partition =
 
 impl EndpointSettings {
     /// The endpoint's URL.
-    pub(super) fn url(&self) -> Result<String, EndpointError> {
+    pub(in crate::aws) fn url(&self) -> Result<String, EndpointError> {
         if let Some(configured) = &self.configured {
             return match (self.fips, self.dual_stack) {
                 (true, _) => Err(EndpointError::FipsConfigured),

@@ -16,7 +16,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     pin::{Pin, pin},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,7 +24,7 @@ use std::{
 use futures_util::future::poll_fn;
 use hyper_util::client::proxy::matcher::Matcher;
 use nix::sys::socket::{MsgFlags, recv};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,7 +32,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{base::errors::innermost, system::http};
+use crate::{
+    aws::trust::{AwsTrust, RefusedRoot},
+    base::errors::innermost,
+};
 
 /// A connection that has waited for longer may be dead without a sign: networks forget connections.
 /// S3 ends them after about as long.
@@ -68,8 +71,8 @@ pub(crate) enum RequestError {
 pub(crate) struct Connections {
     host: String,
     port: u16,
-    /// What its certificate must name; none: in plain text.
-    name: Option<ServerName<'static>>,
+    /// What its certificate must name, and who may vouch for that; none: in plain text.
+    tls: Option<(ServerName<'static>, AwsTrust)>,
     /// How long it may take to connect.
     limit: Option<Duration>,
     idle: Mutex<Vec<Connection>>,
@@ -77,22 +80,22 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// To the host of a URL; none where the way there is not a plain one.
-    pub(crate) fn to(url: &str, limit: Option<Duration>) -> Option<Self> {
+    pub(crate) fn to(url: &str, limit: Option<Duration>, trust: &AwsTrust) -> Option<Self> {
         let uri: ::http::Uri = url.parse().ok()?;
         // By the same rules and variables as the SDK's own client.
         if Matcher::from_env().intercept(&uri).is_some() {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (name, default_port) = match uri.scheme_str()? {
+        let (tls, default_port) = match uri.scheme_str()? {
             "http" => (None, 80),
-            "https" => (Some(ServerName::try_from(host.clone()).ok()?), 443),
+            "https" => (Some((ServerName::try_from(host.clone()).ok()?, trust.clone())), 443),
             _ => return None,
         };
         Some(Self {
             port: uri.port_u16().unwrap_or(default_port),
             host,
-            name,
+            tls,
             limit,
             idle: Mutex::default(),
         })
@@ -125,7 +128,10 @@ impl Connections {
             Some(limit) => timeout(limit, opening).await.map_err(|_| RequestError::Late)?,
             None => opening.await,
         };
-        let stream = stream.map_err(|error| RequestError::Unconnected(innermost(&error)))?;
+        let stream = stream.map_err(|error| {
+            let refused = RefusedRoot::find(&error).map(ToString::to_string);
+            RequestError::Unconnected(refused.unwrap_or_else(|| innermost(&error)))
+        })?;
         Ok(Connection {
             stream,
             input: Vec::with_capacity(BUFFER),
@@ -140,9 +146,12 @@ impl Connections {
     async fn dial(&self) -> io::Result<Box<dyn Duplex>> {
         let stream = self.tcp().await?;
         stream.set_nodelay(true)?;
-        Ok(match &self.name {
+        Ok(match &self.tls {
             None => Box::new(stream),
-            Some(name) => Box::new(TlsConnector::from(tls()?).connect(name.clone(), stream).await?),
+            Some((name, trust)) => {
+                let tls = trust.tls().map_err(io::Error::other)?;
+                Box::new(TlsConnector::from(tls).connect(name.clone(), stream).await?)
+            }
         })
     }
 
@@ -173,17 +182,6 @@ impl Connections {
         }
         Err(last)
     }
-}
-
-/// TLS as the SDK speaks it to S3, which knows HTTP/1.1 only. It is made for the first connection
-/// and serves those to all hosts: it reads every authority to trust.
-fn tls() -> io::Result<Arc<ClientConfig>> {
-    static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
-        let mut tls = http::tls()?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(tls))
-    });
-    TLS.clone().map_err(io::Error::other)
 }
 
 /// What bytes go through.
@@ -409,6 +407,10 @@ fn rings(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::ClientConfig;
+
     use super::*;
 
     /// What `exchange` reads from in these tests; nobody looks whether it is empty.
@@ -436,7 +438,7 @@ mod tests {
         let connections = Connections {
             host: "127.0.0.1".to_owned(),
             port: url.parse::<::http::Uri>().unwrap().port_u16().unwrap(),
-            name: None,
+            tls: None,
             limit: None,
             idle: Mutex::default(),
         };

@@ -125,6 +125,7 @@ impl RepairSummary {
             open_uploads: self.open_uploads.clone(),
             estimate: self.estimate().bill(&prices),
             spent: self.spent.as_ref().map(|spent| spent.bill(&prices)),
+            connections: scope.aws.connections(),
             complete: outcome == Outcome::Ended(0),
             outcome,
             exit_code: outcome.exit_code(&settings.exit_codes),

@@ -342,7 +342,7 @@ impl AttachContext<'_> {
             residual_risks: &standing.residual_risks,
             verdict: Verdict::of(&standing.findings),
             written: &[],
-            calls: &aws.calls,
+            aws,
             runner: None,
             evidence,
             chain: None,

@@ -52,6 +52,7 @@ use crate::{
         environment,
         invocation::RunInvocation,
         plan::plan_inputs,
+        routes,
         ruby::PrintedByConfig,
         seal::{Seal, Sealed},
     },
@@ -185,6 +186,8 @@ impl<'a> Run<'a> {
         let buckets = touched.map(|location| location.bucket().clone());
         let policy = &self.settings.policy;
         let roles = self.paths.plan.reads_data_from();
+        let own: Vec<_> = std::env::vars_os().collect();
+        let inherited = runner_environment::inherited(self.settings.clean_environment);
         let data = self.paths.locations.iter().filter(|location| {
             roles.contains(&location.role.as_str())
                 && !policy.is_external(location.bucket().as_str())
@@ -218,9 +221,8 @@ impl<'a> Run<'a> {
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
             }),
             time_limit: self.settings.pre_flight_timeout,
-            environment: environment::code_loading_variables(&runner_environment::inherited(
-                self.settings.clean_environment,
-            )),
+            environment: environment::code_loading_variables(&inherited),
+            launcher_routes: routes::routes(&own, &inherited, &self.cluster.region.value),
         }
     }
 
@@ -444,7 +446,8 @@ impl<'a> Run<'a> {
             watched,
             written: judged.written,
             objects: json::ObjectSummary::of(judged.written),
-            calls: judged.calls.calls(),
+            calls: judged.aws.calls.calls(),
+            connections: judged.aws.connections(),
             ..Record::of_run(&self.id, command, started, timeline, outcome, exit_code)
         };
         let (state, chain) = judged.chain.unzip();

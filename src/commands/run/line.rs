@@ -458,7 +458,7 @@ fn judged<'b>(
         residual_risks: &pre_flight.residual_risks,
         verdict: pre_flight.verdict,
         written: &[],
-        calls: &launch.aws.calls,
+        aws: &launch.aws,
         runner: known.runner.as_ref(),
         evidence,
         chain: launch.state.as_ref().zip(known.chain.as_ref()),

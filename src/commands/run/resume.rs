@@ -262,6 +262,7 @@ impl ResumeReport<'_> {
             written: &closing.written,
             objects: json::ObjectSummary::of(&closing.written),
             calls: self.aws.calls.calls(),
+            connections: self.aws.connections(),
             ..Record::of_run(id, command, started, timeline, outcome, exit_code)
         };
         let mut parcel =

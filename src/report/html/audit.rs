@@ -13,7 +13,7 @@ use crate::{
         audit_document::{AuditReport, AuditedEncryption, AuditedLocation},
         conclusion::{counted, is},
         html::{
-            Frame, Sections, bar, fact, grouped, headline,
+            Frame, Sections, bar, connections, fact, grouped, headline,
             marks::Mark,
             plot::small,
             times::{day, lasted, time},
@@ -38,6 +38,7 @@ pub(crate) fn page(document: &AuditReport) -> String {
         ("unseen", "What could not be seen", unseen(document)),
         ("objects", "How the objects are encrypted", picture(document)),
         ("locations", "Location by location", Some(locations(document))),
+        ("connections", "Who answered as AWS", connections(&document.connections)),
     ]);
     let footer = html! {
         p { "Made from the document of an audit (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is what was found; this page only shows it." }

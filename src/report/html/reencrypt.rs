@@ -11,7 +11,7 @@ use crate::{
     },
     report::{
         html::{
-            Frame, Sections, bar, fact, findings, grouped, headline,
+            Frame, Sections, bar, connections, fact, findings, grouped, headline,
             marks::Mark,
             times::{lasted, time},
         },
@@ -33,6 +33,7 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
         ("uploads", "Open uploads in parts", open_uploads(document)),
         ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
         ("cost", "What it costs", Some(cost(document))),
+        ("connections", "Who answered as AWS", connections(&document.connections)),
     ]);
     let footer = html! {
         p { "Made from the document of a reencrypt (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is what was found and done; this page only shows it." }

@@ -186,7 +186,7 @@ fn program_path(path: &OsStr, has_java_home: bool) -> Effect {
 }
 
 /// Splits at blanks, but for those within quotes, which go; as HotSpot and the launcher do it.
-fn quoted_words(text: &str) -> Vec<String> {
+pub(super) fn quoted_words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for character in text.chars() {
         match quote {

@@ -3,7 +3,15 @@
 //!
 //! A mask too many costs a reader a name. One too few shows a key to whoever reads a log.
 
-use std::{cell::RefCell, ffi::OsString, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    ffi::OsString,
+    ops::Range,
+    sync::Arc,
+};
+
+use aho_corasick::AhoCorasick;
 
 use crate::runners::emr_etl_runner::yaml_value::{Value, YamlKey, YamlNode};
 
@@ -124,11 +132,16 @@ fn is_random(word: &str) -> bool {
 
 /// The secrets of one config, as far as key, place or variable tell them.
 #[derive(Clone, Default)]
-pub(super) struct KnownSecrets(Vec<String>);
+pub(super) struct KnownSecrets {
+    texts: BTreeSet<String>,
+    /// Finds all of them that are long enough in one pass: a config can have thousands of secrets
+    /// and thousands of texts. Made when it is needed; none where it would be too large.
+    finder: OnceCell<Option<AhoCorasick>>,
+}
 
 impl std::fmt::Debug for KnownSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.0.len())
+        write!(f, "{} secrets", self.texts.len())
     }
 }
 
@@ -147,12 +160,13 @@ impl KnownSecrets {
             let value = value.trim().trim_matches(['"', '\'']);
             (names_secret(key) && !is_placeholder(value)).then(|| value.to_owned())
         };
-        Self(text.split(['\n', ',', '{', '}']).filter_map(entry).collect())
+        Self::default().with(text.split(['\n', ',', '{', '}']).filter_map(entry))
     }
 
     /// The same, and `others`.
     pub(super) fn with(mut self, others: impl IntoIterator<Item = String>) -> Self {
-        self.0.extend(others.into_iter().filter(|secret| !secret.trim().is_empty()));
+        self.texts.extend(others.into_iter().filter(|secret| !secret.trim().is_empty()));
+        self.finder = OnceCell::new();
         self
     }
 
@@ -160,10 +174,10 @@ impl KnownSecrets {
         match &node.value {
             Value::Text(text) | Value::Other { text, .. } if is_secret => {
                 let secret = text.trim();
-                self.0.extend((!is_placeholder(secret)).then(|| secret.to_owned()));
+                self.texts.extend((!is_placeholder(secret)).then(|| secret.to_owned()));
             }
-            Value::Integer(number) if is_secret => self.0.push(number.to_string()),
-            Value::Float(number) if is_secret => self.0.push(number.to_string()),
+            Value::Integer(number) if is_secret => drop(self.texts.insert(number.to_string())),
+            Value::Float(number) if is_secret => drop(self.texts.insert(number.to_string())),
             Value::List(items) => items.iter().for_each(|item| self.collect(item, is_secret)),
             Value::Map(entries) => entries
                 .iter()
@@ -173,10 +187,22 @@ impl KnownSecrets {
     }
 
     fn holds(&self, text: &str, shortest: usize) -> bool {
-        let known = self.0.iter().any(|secret| {
-            text == secret || secret.len() >= shortest && text.contains(secret.as_str())
-        });
-        known || looks_secret(text)
+        self.texts.contains(text)
+            || self.places(text).any(|place| place.len() >= shortest)
+            || looks_secret(text)
+    }
+
+    /// Where in a text they stand, of at least [`SHORTEST_PART`]; several can overlap. By the place
+    /// that each ends at.
+    fn places<'a>(&'a self, text: &'a str) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
+        let long = || self.texts.iter().filter(|secret| secret.len() >= SHORTEST_PART);
+        match self.finder.get_or_init(|| AhoCorasick::new(long()).ok()) {
+            Some(finder) => Box::new(finder.find_overlapping_iter(text).map(|found| found.range())),
+            // All of it, rather than a part too little.
+            None => Box::new(
+                long().any(|secret| text.contains(secret)).then_some(0..text.len()).into_iter(),
+            ),
+        }
     }
 
     /// Masks in `root` each value that is a secret by its key, its place or its looks, or that holds
@@ -218,14 +244,19 @@ impl KnownSecrets {
 
     /// `text`, which is for people, with a mask for each secret in it.
     pub(super) fn masked(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        // The longest first: a part of another must not leave the rest of that.
-        let mut known: Vec<&String> =
-            self.0.iter().filter(|secret| secret.len() >= SHORTEST_PART).collect();
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in known {
-            text = text.replace(secret.as_str(), MASK);
+        // Those that overlap or touch are one place: what one leaves may be a part of another.
+        let mut places: Vec<Range<usize>> = self.places(text).collect();
+        places.sort_by_key(|place| place.start);
+        let (mut shown, mut end) = (String::new(), 0);
+        for place in places {
+            if place.start > end || (place.start == 0 && end == 0) {
+                shown.push_str(&text[end..place.start]);
+                shown.push_str(MASK);
+            }
+            end = end.max(place.end);
         }
+        shown.push_str(&text[end..]);
+        let text = shown;
         // What was seen stands between backquotes.
         let quoted = |(index, part): (usize, &str)| {
             if index % 2 == 1 && self.holds(part, SHORTEST_PART) {
@@ -242,10 +273,10 @@ impl KnownSecrets {
 
 impl IntoIterator for KnownSecrets {
     type Item = String;
-    type IntoIter = std::vec::IntoIter<String>;
+    type IntoIter = std::collections::btree_set::IntoIter<String>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.texts.into_iter()
     }
 }
 
@@ -324,5 +355,32 @@ mod tests {
             known.masked("holds `hunter2`, and `AKIAIOSFODNN7EXAMPLE x`; about ab"),
             "holds `(masked)`, and `(masked)`; about ab"
         );
+    }
+
+    #[test]
+    fn secrets_that_overlap_or_hold_each_other_leave_nothing_of_any() {
+        let of = |secrets: &[&str]| {
+            KnownSecrets::default().with(secrets.iter().map(|secret| (*secret).to_owned()))
+        };
+        for (secrets, text, masked) in [
+            (&["hunter2", "hunt"][..], "a hunter2 b", "a (masked) b"),
+            (&["abcdef", "defghi"], "x abcdefghi y", "x (masked) y"),
+            (&["abcd", "efgh"], "abcdefgh z", "(masked) z"),
+            (&["geheim"], "geheim", "(masked)"),
+            (&["geheim"], "nothing", "nothing"),
+            (&["pässwörd"], "das pässwörd hier", "das (masked) hier"),
+        ] {
+            assert_eq!(of(secrets).masked(text), masked, "{secrets:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_secrets_are_looked_for_in_one_pass() {
+        let secrets = (0..20_000).map(|number| format!("hidden-{number:05}"));
+        let known = KnownSecrets::default().with(secrets);
+        for number in 0..20_000 {
+            assert!(known.holds(&format!("x hidden-{number:05} y"), SHORTEST_KEY));
+        }
+        assert!(!known.holds("x hidden-2000 y", SHORTEST_KEY));
     }
 }
