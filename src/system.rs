@@ -7,6 +7,7 @@ pub(crate) mod file_owner;
 pub(crate) mod heap;
 pub(crate) mod held_file;
 pub(crate) mod http;
+pub(crate) mod locale;
 pub(crate) mod orphaned_processes;
 pub(crate) mod output;
 pub(crate) mod private_dir;

@@ -220,24 +220,36 @@ impl S3Object {
     }
 }
 
-/// An EMR release such as `emr-5.29.0`; compares by version.
+/// An EMR release such as `emr-5.29.0`, or `emr-5.29.0-latest`; compares by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ReleaseLabel {
     version: (u32, u32, u32),
+    /// What stands behind the version, with its hyphen; mostly nothing.
+    suffix: String,
 }
 
 impl ReleaseLabel {
     /// The release `emr-<major>.<minor>.<patch>`.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Self { version: (major, minor, patch) }
+        Self { version: (major, minor, patch), suffix: String::new() }
+    }
+
+    /// Whether a cluster that was asked for by this label may be described by `label`: a suffix such
+    /// as `-latest` chooses among builds of one version, and need not come back.
+    #[must_use]
+    pub fn may_be_shown_as(&self, label: &str) -> bool {
+        let same_version =
+            || label.parse::<Self>().is_ok_and(|shown| shown.version == self.version);
+        label == self.to_string() || (!self.suffix.is_empty() && same_version())
     }
 
     /// What the runner makes of `aws.emr.ami_version`: it puts `emr-` before it.
     ///
     /// # Errors
-    /// [`NameError`] when it is not three numbers, or below 4 (which this runner cannot start).
+    /// [`NameError`] when it is not three numbers, perhaps with a suffix, or below 4 (which this runner
+    /// cannot start).
     pub fn from_ami_version(text: &str) -> Result<Self, NameError> {
         if text.starts_with("emr-") {
             return Err(NameError(format!(
@@ -258,11 +270,19 @@ impl FromStr for ReleaseLabel {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let numbers: Option<Vec<u32>> = text
-            .strip_prefix("emr-")
-            .and_then(|version| version.split('.').map(|part| part.parse().ok()).collect());
-        match numbers.as_deref() {
-            Some(&[major, minor, patch]) => Ok(Self::new(major, minor, patch)),
+        let label = text.strip_prefix("emr-").unwrap_or_default();
+        let (version, suffix) = label.split_at(label.find('-').unwrap_or(label.len()));
+        let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+        let is_suffix = |suffix: &str| {
+            let part = |part: &str| {
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            };
+            suffix.strip_prefix('-').is_none_or(|parts| parts.split(['-', '.']).all(part))
+        };
+        match numbers.as_deref().filter(|_| is_suffix(suffix)) {
+            Some(&[major, minor, patch]) => {
+                Ok(Self { suffix: suffix.to_owned(), ..Self::new(major, minor, patch) })
+            }
             _ => Err(NameError(format!(
                 "is `{}`; expected a release such as 5.29.0",
                 text.trim_start_matches("emr-")
@@ -274,7 +294,7 @@ impl FromStr for ReleaseLabel {
 impl fmt::Display for ReleaseLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = self.version;
-        write!(f, "emr-{major}.{minor}.{patch}")
+        write!(f, "emr-{major}.{minor}.{patch}{}", self.suffix)
     }
 }
 
@@ -313,6 +333,21 @@ mod tests {
         let label = |text| ReleaseLabel::from_ami_version(text).unwrap();
         assert!(label("5.9.0") < label("5.29.0"));
         assert_eq!(label("5.29.0").to_string(), "emr-5.29.0");
+        assert_eq!(label("5.29.0-latest").to_string(), "emr-5.29.0-latest");
+        assert!(label("5.29.0-latest") >= label("5.29.0"));
+        assert!(label("5.29.0-latest") < label("5.30.0"));
+    }
+
+    #[test]
+    fn a_suffix_need_not_come_back_in_a_clusters_description() {
+        let label = |text| ReleaseLabel::from_ami_version(text).unwrap();
+        for shown in ["emr-5.29.0-latest", "emr-5.29.0", "emr-5.29.0-20260101"] {
+            assert!(label("5.29.0-latest").may_be_shown_as(shown), "{shown}");
+        }
+        for shown in ["emr-5.29.1", "emr-5.30.0-latest", "latest", ""] {
+            assert!(!label("5.29.0-latest").may_be_shown_as(shown), "{shown}");
+        }
+        assert!(!label("5.29.0").may_be_shown_as("emr-5.29.0-latest"));
     }
 
     #[test]
@@ -323,6 +358,9 @@ mod tests {
             "is `emr-5.29.0`; the runner puts `emr-` before it by itself, so leave it out"
         );
         assert_eq!(refusal("5.29"), "is `5.29`; expected a release such as 5.29.0");
+        for text in ["5.29.0-", "5.29.0-a b", "5.29.0-a--b", "5.29.0 -latest", "-latest"] {
+            assert!(refusal(text).contains("expected a release such as"), "{text}");
+        }
         assert_eq!(
             refusal("3.11.0"),
             "is `3.11.0`; EmrEtlRunner cannot start releases below 4 any more"

@@ -156,10 +156,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     for room in rooms {
         room(case, &mut findings);
     }
-    let region = Printable::from(shell_word(&case.cluster.region.value));
-    for fix in findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-        *fix = fix.replaced("{region}", &region);
-    }
+    name_region(&mut findings, case);
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);
     findings
@@ -199,9 +196,18 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     ] {
         room(case, &mut findings);
     }
+    name_region(&mut findings, case);
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);
     findings
+}
+
+/// Puts the region of the clusters into the commands that the findings give.
+fn name_region(findings: &mut [Finding], case: &Case<'_>) {
+    let region = Printable::from(shell_word(&case.cluster.region.value));
+    for fix in findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
+        *fix = fix.replaced("{region}", &region);
+    }
 }
 
 /// Keeps the findings of the checks named. A check that said nothing, because another stands before

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, text::shown},
+    base::{aws_calls, lookup::Lookup, names::ReleaseLabel, text::shown},
     checks::{
         built,
         finding::{Check, Finding, Level, Stage},
@@ -142,7 +142,7 @@ pub(crate) fn judge(
             "no such cluster",
             |subject, cluster| {
                 let seen = cluster.release.clone().unwrap_or_else(|| "none".to_owned());
-                subject.decided(seen == release.to_string(), seen)
+                subject.decided(release.may_be_shown_as(&seen), seen)
             },
         ));
     }
@@ -282,11 +282,10 @@ pub(super) fn difference_before_launch(
             shown(verified.created)
         ));
     }
-    if verified
-        .release
-        .as_ref()
-        .is_some_and(|release| cluster.release.as_deref() != Some(release.to_string().as_str()))
-    {
+    let is_shown = |release: &ReleaseLabel| {
+        cluster.release.as_deref().is_some_and(|label| release.may_be_shown_as(label))
+    };
+    if verified.release.as_ref().is_some_and(|release| !is_shown(release)) {
         return Some(format!("release {}", cluster.release.as_deref().unwrap_or("unknown")));
     }
     if let Some(subnet) = &verified.subnet {
@@ -319,7 +318,8 @@ pub(crate) fn matches_request(cluster: &ClusterFacts, verified: &VerifiedConfigu
     let same_release = verified
         .release
         .as_ref()
-        .is_some_and(|release| cluster.release.as_deref() == Some(release.to_string().as_str()));
+        .zip(cluster.release.as_deref())
+        .is_some_and(|(release, label)| release.may_be_shown_as(label));
     let same_roles = verified
         .asked
         .as_ref()

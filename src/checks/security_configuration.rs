@@ -20,7 +20,7 @@ pub(super) static EXISTS: Check = Check {
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "create it (aws emr create-security-configuration --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
+    fix: "create it (aws emr create-security-configuration --region {region} --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
     source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
 };
 
@@ -83,6 +83,9 @@ pub(super) static METADATA_SERVICE: Check = Check {
 /// guide, Encryption options.
 const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
 
+/// What to do where nobody names one.
+const NAME_ONE: &str = "list those of the region (aws emr list-security-configurations --region {region}), and name one that protects as required in the runner config (aws.emr.security_configuration) or the setting `security_configuration`";
+
 /// What decides one protection: seen text where it is configured, or what is missing.
 type ProtectionTest = fn(&Content, &ReleaseLabel) -> Result<String, String>;
 
@@ -97,12 +100,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(name), Some(lookup)) =
         (case.security_configuration, &case.facts.security_configuration)
     else {
-        findings.push(
-            EXISTS
-                .on("security configuration", "a name")
-                .at(at)
-                .failed("neither the runner config nor the settings name one"),
-        );
+        let mut unnamed = EXISTS
+            .on("security configuration", "a name")
+            .at(at)
+            .failed("neither the runner config nor the settings name one");
+        // There is no name yet that a command to make one could hold.
+        unnamed.fix = Some(NAME_ONE.into());
+        findings.push(unnamed);
         let required =
             PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
         findings.extend(required.map(|(check, ..)| {

@@ -55,6 +55,16 @@ pub(crate) fn err(text: &str) {
     });
 }
 
+/// What another program printed for these two streams, byte for byte.
+pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) {
+    if !stdout.is_empty() {
+        out_bytes(stdout);
+    }
+    if !stderr.is_empty() {
+        let _ = screen::above(Stream::Err, stderr, || io::stderr().lock().write_all(stderr));
+    }
+}
+
 /// Writes a file so that whoever looks finds the old content or the new one, and never half of it.
 /// A link in its place is replaced, not followed.
 pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {

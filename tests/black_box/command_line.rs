@@ -181,24 +181,39 @@ fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
     stage().option("--enforce=config-ambiguous").check().expect_code(77);
 }
 
+/// A stage whose config needs a Ruby, and a program that passes for one. It renders the tags of
+/// `config`, prints `answer` behind that, and in it `LENGTH` is that of the rendered config. Any
+/// program of that name will do here; with a real Ruby the same is played under
+/// integration/runner/oracle.
+fn with_ruby(answer: &str) -> Stage {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::acme()
+        .replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>")
+        .option("--erb=ruby");
+    let rendered = stage.path("rendered").display().to_string();
+    let binding = stage.path("binding").display().to_string();
+    let answer = answer.replace("LENGTH", "%d");
+    let script = format!(
+        "#!/bin/sh
+[ \"$1 $3\" = '-e --' ] && echo \"$4 $5\" > '{binding}'
+sed 's/<%= 1 + 1 == 2 %>/no/; s/<%=[^%]*%>/rendered/' > '{rendered}'
+cat '{rendered}'
+printf '{answer}' \"$(wc -c < '{rendered}')\"
+"
+    );
+    stage.write("ruby", &script);
+    std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
+    stage.env("PATH", &path)
+}
+
 #[test]
 fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
-    use std::os::unix::fs::PermissionsExt as _;
-    // Any program of that name will do here; with a real Ruby the same is played under
-    // integration/runner/oracle.
     let ruby = |answer: &str| {
-        let stage = Stage::acme()
-            .replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>")
-            .option("--erb=ruby")
-            .option("--diff");
-        stage.write("ruby", &format!("#!/bin/sh\nsed 's/<%= 1 + 1 == 2 %>/no/; s/<%=[^%]*%>/rendered/'\nprintf '{answer}'\n"));
-        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755))
-            .unwrap();
-        let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
-        let stage = stage.env("PATH", &path);
+        let stage = with_ruby(answer).option("--diff");
         stage.play(stage.command("seal"))
     };
-    let rendered = ruby(r"\0rendered");
+    let rendered = ruby(r"\0rendered LENGTH 0 0");
     rendered.expect_code(0);
     assert!(
         rendered
@@ -208,17 +223,88 @@ fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
         rendered.stdout
     );
 
-    let raised = ruby(r"\0KeyError");
+    let raised = ruby(r"\0raised KeyError 3 ROLE");
     raised.expect_code(65);
     assert_eq!(
         raised.stderr,
-        "emr-etl-guard: config.yml:1:1: the config's ERB raised KeyError; EmrEtlRunner would stop here\n"
+        "emr-etl-guard: config.yml:3:1: ENV.fetch: the environment variable ROLE is not set; EmrEtlRunner would stop here\n"
     );
 
-    let ended = ruby("");
-    ended.expect_code(65);
+    for broken in ["", r"\0rendered LENGTH 0", r"\0rendered LENGTH 0 1"] {
+        let ended = ruby(broken);
+        ended.expect_code(65);
+        assert_eq!(
+            ended.stderr,
+            "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n"
+        );
+    }
+}
+
+/// Row 4 of the corners of Ruby: `config_file` and `$0`; with real Rubies, and with all that a config
+/// sees of the runner, integration/runner/oracle/renderers plays it.
+#[test]
+fn a_ruby_that_renders_is_given_the_binding_of_the_runner() {
+    let stage = with_ruby(r"\0rendered LENGTH 0 0");
+    stage.play(stage.command("seal")).expect_code(0);
+    let binding = std::fs::read_to_string(stage.path("binding")).unwrap();
+    assert_eq!(binding, "config.yml snowplow-emr-etl-runner\n");
+}
+
+#[test]
+fn what_the_config_prints_while_it_is_rendered_is_printed_before_the_runners_output() {
+    let played = with_ruby(r"from the configa warning\n\0rendered LENGTH 15 10")
+        .replace("<%= ENV['AWS_SNOWPLOW_ACCESS_KEY'] %>", "AKIAFAKE")
+        .replace("<%= ENV['AWS_SNOWPLOW_SECRET_KEY'] %>", "fake")
+        .run();
+    played.expect_code(0);
+    assert!(played.stdout.contains("from the config"), "{}", played.stdout);
+    assert_eq!(played.stderr, "a warning\n");
+}
+
+/// The runner would refuse each of these; the guard hands over what it takes, and says so.
+#[test]
+fn what_the_seal_repairs_is_said_like_every_other_sealed_value() {
+    for (from, to, said) in [
+        ("encrypted: false", "encrypted: \"true\"", "true (text)"),
+        ("encrypted: false", "encrypted: 1", "1"),
+        ("      encrypted: false\n", "", "(missing)"),
+    ] {
+        let played = Stage::acme().replace(from, to).run();
+        played.expect_code(0);
+        let line = format!("emr-etl-guard: sealed aws.s3.buckets.encrypted: {said} -> true\n");
+        assert!(played.stdout.contains(&line), "{to}: {}", played.stdout);
+    }
+    let diff = Stage::acme().replace("encrypted: false", "encrypted: \"true\"").option("--diff");
+    let played = diff.play(diff.command("seal"));
+    assert!(
+        played.stdout.contains(
+            "- aws.s3.buckets.encrypted: true (text)\n+ aws.s3.buckets.encrypted: true\n"
+        ),
+        "{}",
+        played.stdout
+    );
+}
+
+/// The contract of 0.33.0 does not know the key that those from 0.34.1 on ask for.
+#[test]
+fn a_config_of_an_older_runner_is_held_to_that_runners_contract() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let played = |version: &str| {
+        let stage = Stage::acme().replace("    consolidate_shredded_output: true\n", "");
+        stage.write(
+            "older-runner",
+            &format!("#!/bin/sh\necho 'snowplow-emr-etl-runner {version}'\n"),
+        );
+        let path = stage.path("older-runner");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let option = format!("--runner={}", path.display());
+        stage.option(&option).check()
+    };
+    played("0.33.0").expect_code(0);
+    let refused = played("0.34.1");
+    refused.expect_code(65);
     assert_eq!(
-        ended.stderr,
-        "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n"
+        refused.stderr,
+        "emr-etl-guard: config.yml:5:5: aws.s3.consolidate_shredded_output is missing (EmrEtlRunner 0.34.1 and later ask for it)\n"
     );
 }

@@ -233,7 +233,10 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_f
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme();
         // A Ruby that finds no ERB to render.
-        stage.write("ruby", "#!/bin/sh\ncat\nprintf '\\000rendered'\n");
+        stage.write(
+            "ruby",
+            "#!/bin/sh\ncat > text\ncat text\nprintf '\\000rendered %d 0 0' \"$(wc -c < text)\"\n",
+        );
         std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755))
             .unwrap();
         let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());

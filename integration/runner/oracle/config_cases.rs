@@ -11,8 +11,9 @@ use fastrand::Rng;
 use crate::{
     judge::Question,
     pools::{
-        BACKS, BLOCKS, COMMENTS, ENV_VALUES, ERB, ESCAPES, FLOW_LISTS, FLOW_MAPS, FRONTS, JUDGED,
-        MERGES, NESTS, NOISE, SCALARS, SPELLINGS, TAGS, TOKENS, pick,
+        BACKS, BLOCKS, COMMENTS, ENCODINGS, ENV_VALUES, ERB, ESCAPES, FLOW_LISTS, FLOW_MAPS,
+        FRONTS, JUDGED, LETTERS, LOCALES, MERGES, NESTS, NOISE, PROPERTIES, SCALARS, SPELLINGS,
+        TAGS, TOKENS, pick,
     },
 };
 
@@ -79,6 +80,13 @@ fn environment(rng: &mut Rng) -> BTreeMap<String, String> {
     .into();
     if rng.u8(0..4) > 0 {
         env.insert("X".to_owned(), pick(rng, ENV_VALUES).to_owned());
+    }
+    // Cron names no locale at all.
+    if rng.u8(0..3) > 0 {
+        env.insert("LC_ALL".to_owned(), pick(rng, LOCALES).to_owned());
+    }
+    if rng.bool() {
+        env.insert("LETTERS".to_owned(), "é".to_owned());
     }
     if rng.u8(0..10) == 0 {
         env.insert("SC".to_owned(), pick(rng, ENV_VALUES).to_owned());
@@ -158,7 +166,7 @@ impl Draft<'_> {
     }
 
     fn change(&mut self) {
-        let changes: [(u8, Change<Self>); 15] = [
+        let changes: [(u8, Change<Self>); 20] = [
             (22, Self::other_value),
             (8, Self::erb),
             (8, Self::duplicate),
@@ -174,6 +182,11 @@ impl Draft<'_> {
             (3, Self::nest),
             (6, Self::tag),
             (6, Self::soup),
+            (6, Self::properties),
+            (4, Self::encoding),
+            (4, Self::letters),
+            (4, Self::unknown_key),
+            (5, Self::mutation),
         ];
         let total = changes.iter().map(|(weight, _)| *weight).sum();
         let mut chosen = self.rng.u8(0..total);
@@ -670,6 +683,95 @@ impl Draft<'_> {
         }
     }
 
+    /// An anchor, a tag, or both before a value of any shape, and what stands between them.
+    fn properties(&mut self) {
+        self.used("anchor or tag before a value");
+        let Some(at) = self.pick_entry(|_, _| true) else { return };
+        let leaf = self.is_leaf(at);
+        let Some((depth, key, value)) = entry(&self.lines[at]) else { return };
+        let (key, mut value) = (key.to_owned(), value.to_owned());
+        let inner = " ".repeat(depth + 2);
+        if leaf && !self.chance(3) {
+            let scalar = self.scalar();
+            value = match self.rng.u8(0..3) {
+                0 => self.block(&inner, &scalar),
+                1 => self.quoted(&inner, &scalar),
+                _ => self.in_flow(&inner, &scalar),
+            };
+        }
+        let properties = pick(self.rng, PROPERTIES).replace('›', &inner);
+        self.lines[at] = format!("{}{key}: {properties}{value}", " ".repeat(depth));
+    }
+
+    /// A comment of ERB at the very start, which may name an encoding.
+    fn encoding(&mut self) {
+        self.used("encoding in a comment");
+        self.lines.insert(0, pick(self.rng, LETTERS).to_owned());
+        self.last.push(|rng, text| format!("{}{text}", pick(rng, ENCODINGS)));
+    }
+
+    fn letters(&mut self) {
+        self.used("letters that are not ASCII");
+        let line = pick(self.rng, LETTERS).to_owned();
+        let at = if self.rng.bool() { 0 } else { self.lines.len() };
+        self.lines.insert(at, line);
+    }
+
+    /// A key that no contract knows, at any depth: what stands there must only be carried.
+    fn unknown_key(&mut self) {
+        self.used("unknown key");
+        let Some(at) = self.pick_entry(|_, _| true) else { return };
+        let depth = indent(&self.lines[at]);
+        let pad = " ".repeat(depth);
+        let line = match self.rng.u8(0..6) {
+            0 => format!(
+                "{pad}created: {}",
+                pick(self.rng, "2020-01-31¦2020-1-1¦1582-10-10¦0001-01-01¦9999-12-31¦2019-02-29")
+            ),
+            1 => format!("{pad}? {}\n{pad}: x", "k<é".repeat(self.rng.usize(1..320))),
+            2 => format!(
+                "{pad}large: &large {}\n{pad}many: [{}]",
+                "large".repeat(400),
+                vec!["*large"; self.rng.usize(1..30)].join(", ")
+            ),
+            _ => format!("{pad}unknown: {}", self.value(depth)),
+        };
+        self.lines.insert(at, line);
+    }
+
+    /// A change of the text itself, wherever it falls.
+    fn mutation(&mut self) {
+        const MUTATIONS: &[(&str, Rewrite)] = &[
+            ("tab for a blank", |rng, text| at_one(rng, &text, " ", "\t")),
+            ("tab before a line break", |rng, text| at_one(rng, &text, "\n", "\t\n")),
+            ("tab behind a colon", |rng, text| at_one(rng, &text, ": ", ":\t")),
+            ("tab besides a blank", |rng, text| at_one(rng, &text, ": ", ": \t")),
+            ("no blank behind a colon", |rng, text| at_one(rng, &text, ": ", ":")),
+            ("anchor behind a colon", |rng, text| at_one(rng, &text, ": ", ": &m ")),
+            ("anchor at a line's end", |rng, text| at_one(rng, &text, ":\n", ": &m\n")),
+            ("tag behind a colon", |rng, text| {
+                let tag = format!(": {} ", pick(rng, TAGS));
+                at_one(rng, &text, ": ", &tag)
+            }),
+            ("tag at a line's end", |rng, text| {
+                let tag = format!(": {}\n", pick(rng, TAGS));
+                at_one(rng, &text, ":\n", &tag)
+            }),
+            ("tag before an item", |rng, text| {
+                let tag = format!("- {} ", pick(rng, TAGS));
+                at_one(rng, &text, "- ", &tag)
+            }),
+            ("quote doubled", |rng, text| at_one(rng, &text, "\"", "\"\"")),
+            ("comment sign", |rng, text| at_one(rng, &text, " ", " #")),
+            ("line break for a blank", |rng, text| at_one(rng, &text, " ", "\n")),
+            ("blank before a colon", |rng, text| at_one(rng, &text, ":", " :")),
+            ("comma for a line break", |rng, text| at_one(rng, &text, "\n", ",")),
+        ];
+        let (construct, change) = MUTATIONS[self.rng.usize(0..MUTATIONS.len())];
+        self.used(construct);
+        self.last.push(change);
+    }
+
     /// A list or map where a leaf was, in block style.
     fn nest(&mut self) {
         self.used("block collection for a leaf");
@@ -702,6 +804,16 @@ impl Draft<'_> {
             .trim_end_matches(' ')
             .to_owned();
     }
+}
+
+/// `text` with one of the places that read `from` changed into `to`.
+fn at_one(rng: &mut Rng, text: &str, from: &str, to: &str) -> String {
+    let places: Vec<usize> = text.match_indices(from).map(|(place, _)| place).collect();
+    if places.is_empty() {
+        return text.to_owned();
+    }
+    let place = places[rng.usize(0..places.len())];
+    format!("{}{to}{}", &text[..place], &text[place + from.len()..])
 }
 
 /// Lines of block style as a flow collection; for lines that are no plain entries any text will do.

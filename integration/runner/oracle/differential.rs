@@ -5,6 +5,7 @@
 mod argv_cases;
 mod config_cases;
 mod judge;
+mod locales;
 mod pools;
 mod recordings;
 mod ruby;
@@ -80,6 +81,16 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
+    let mut found = Vec::new();
+    for (oracles, questions) in locales::cases(&options.ruby) {
+        let cases = questions.into_iter().map(|question| Generated {
+            question,
+            constructs: ["locale"].into(),
+            single: true,
+        });
+        found.extend(Panel { oracles }.hold("configs in a locale", &options, cases)?);
+    }
+
     let regressions = regressions()?;
     let (old_configs, old_commands): (Vec<Generated>, Vec<Generated>) =
         regressions.into_iter().partition(|case| matches!(case.question, Question::Config { .. }));
@@ -87,8 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut rng = Rng::with_seed(options.seed);
     let new_configs =
         std::iter::repeat_with(|| config_cases::generate(&mut rng, base)).take(options.configs);
-    let mut found =
-        configs.hold("configs", &options, old_configs.into_iter().chain(new_configs))?;
+    found.extend(configs.hold("configs", &options, old_configs.into_iter().chain(new_configs))?);
     let mut rng = Rng::with_seed(options.seed);
     let new_commands =
         std::iter::repeat_with(|| argv_cases::generate(&mut rng)).take(options.commands);
@@ -278,20 +288,22 @@ impl Panel {
             if !shown.insert(smallest.clone()) {
                 continue;
             }
-            if let Some(Judgement::Disagreed(Disagreement { guard, rubies, .. })) =
-                self.judge(std::slice::from_ref(&smallest))?.pop()
-            {
-                println!("\nDISAGREEMENT: {kind} ({:?})", case.constructs);
-                match &smallest {
-                    Question::Config { config, env } => {
-                        println!("{config}\n  as text: {config:?}\n  environment: {env:?}");
-                    }
-                    Question::Command { argv } => println!("  words: {argv:?}"),
+            let again = self.judge(std::slice::from_ref(&smallest))?.pop();
+            let (when, Disagreement { guard, rubies, .. }) = match &again {
+                Some(Judgement::Disagreed(again)) => ("", again),
+                // Then it depends on what a Ruby was asked before.
+                _ => (", when it was asked first and not again", disagreement),
+            };
+            println!("\nDISAGREEMENT: {kind} ({:?}){when}", case.constructs);
+            match &smallest {
+                Question::Config { config, env } => {
+                    println!("{config}\n  as text: {config:?}\n  environment: {env:?}");
                 }
-                println!("  guard: {guard}");
-                for (ruby, answer) in rubies {
-                    println!("  {ruby}: {answer}");
-                }
+                Question::Command { argv } => println!("  words: {argv:?}"),
+            }
+            println!("  guard: {guard}");
+            for (ruby, answer) in rubies {
+                println!("  {ruby}: {answer}");
             }
             shrunk.push(smallest);
         }

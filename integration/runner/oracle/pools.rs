@@ -63,7 +63,7 @@ pub(crate) const SCALARS: &[(&str, &str)] = &[
     (
         "sign or indicator",
         "=¦<<¦<¦<<<¦!¦&¦*¦?¦|¦>¦%¦@¦`¦\"¦'¦[¦]¦{¦}¦,¦#¦-¦? x¦- x¦%x¦@x¦`x¦a#¦a #b¦a: b¦a:¦&a¦*a¦!x¦x]¦x}¦x, y¦[x¦{x¦x'y¦x\"y¦'x'y\
-        ¦\"x\"y¦a ?¦?a¦-a¦--- a¦... a¦<%¦%>¦$(x)¦${x}¦\\n¦a\\tb¦$x",
+        ¦\"x\"y¦a ?¦?a¦-a¦--- a¦... a¦<%¦%>¦$(x)¦${x}¦{{X}}¦{{ X }}¦{{X}}-a¦s3://{{X}}/a¦\\n¦a\\tb¦$x",
     ),
     (
         "words",
@@ -92,6 +92,11 @@ pub(crate) const ERB: &[(&str, &str)] = &[
         "<%= ENV['X'] || 'd' %>¦<%= ENV['UNSET'] || \"d\" %>¦<%= ENV['UNSET']||'yes' %>¦<%= ENV['EMPTY'] || 'd' %>\
         ¦<%= ENV['X'] || ENV['SC'] %>¦<%= ENV['UNSET'] || ENV['SC'] || 'z' %>¦<%= ENV['X'] or 'd' %>¦<%= ENV['UNSET'] || 5 %>\
         ¦<%= ENV['UNSET'] || nil %>¦<%= ENV['UNSET'] || true %>¦<%= (ENV['X'] || 'd') %>¦<%= ENV['UNSET'] || ENV.fetch('SC') %>\
+        ¦<%= ENV['UNSET'] || 2 %>¦<%= ENV['X'] || 2 %>¦<%= ENV['UNSET'] || -0.5 %>¦<%= ENV['UNSET'] || 1.50 %>¦<%= ENV['UNSET'] || 0x1f %>\
+        ¦<%= ENV['UNSET'] || 2.to_s %>¦<%= ENV['UNSET'] || false %>¦<%= ENV['UNSET'] || false || nil || 'd' %>¦<%= ENV['UNSET'] || 0.00001 %>\
+        ¦<%= ENV['UNSET'] || -0 %>¦<%= ENV['UNSET'] || 1e3 %>¦<%= ENV['UNSET'] || 2r %>¦<%= ENV['UNSET'] || 12345678901234567890 %>\
+        ¦<%= ENV.fetch('UNSET', false) || 3 %>¦<%= ENV.fetch('UNSET') { 2 } %>¦<%= ENV['UNSET'] || :a %>¦<%= nil || true %>\
+        ¦<%= ENV['UNSET'] || 100000000000000.25 %>¦<%= ENV['UNSET'] || 1_000 %>¦<%= ENV['UNSET'] || 010 %>\
         ¦<%= 'a' || ENV['X'] %>¦<%= ENV['UNSET'] or 'd' %>¦<%= ENV['UNSET'] or ENV['X'] || 'd' %>¦<%= ENV['UNSET'] || ENV['EMPTY'] or 'd' %>¦<%= ENV['UNSET']or 'd' %>¦<%= ENV['UNSET'] or'd' %>",
     ),
     (
@@ -154,7 +159,7 @@ pub(crate) const TAGS: &str = "!!str¦!!int¦!!bool¦!!null¦!!float¦!!map¦!!s
         ¦!map¦!seq¦!set¦!omap¦!binary¦!custom¦!¦!a!b¦!<tag:yaml.org,2002:str>¦!<tag:yaml.org,2002:int>¦!<!custom>¦!<x>¦!ruby/sym\
         ¦!ruby/symbol¦!ruby/object:Object¦!ruby/object:String¦!ruby/hash:Hash¦!ruby/array:Array¦!ruby/string¦!ruby/regexp¦!ruby/range\
         ¦!ruby/class¦!ruby/object:Set¦!ruby/struct:X¦!map:Hash¦!str:String¦!seq:Array¦!!str:x¦!!ruby/sym¦!!yaml¦!!¦!!STR¦!custom%21\
-        ¦!ruby/object:OpenStruct¦!domain.tld,2002/x";
+        ¦!ruby/object:OpenStruct¦!domain.tld,2002/x¦!a.b!c¦!a-b!c¦!a!b!c¦!a_1!b¦!é!b¦!<!a.b!c>¦!!a.b!c¦!a.b¦!a;b!c";
 
 /// What soup is made of.
 pub(crate) const TOKENS: &str = "a¦b¦key¦yes¦1¦:¦: ¦:¦,¦, ¦[¦]¦{¦}¦- ¦? ¦'¦\"¦'x'¦\"y\"¦&a ¦*a¦*a ¦!t ¦!!str ¦|¦>¦#¦ #¦ ¦  ¦\n¦\n  ¦\n        ¦\\¦<<¦=¦%¦@¦-\
@@ -162,7 +167,7 @@ pub(crate) const TOKENS: &str = "a¦b¦key¦yes¦1¦:¦: ¦:¦,¦, ¦[¦]¦{¦}�
 
 /// Escapes in double quotes, and what looks like one.
 pub(crate) const ESCAPES: &str = "\\n¦\\t¦\\\"¦\\\\¦\\/¦\\x41¦\\u00e9¦\\U0001F600¦\\0¦\\_¦\\N¦\\L¦\\P¦\\e¦\\ ¦\\a¦\\q¦\\xZZ¦\\ud83d\\ude00¦\\ud800¦\\\n  \
-    ¦\\U00110000¦\\'¦\\r\\n¦\\v";
+    ¦\\U00110000¦\\\t¦\\\\\t¦\\'¦\\r\\n¦\\v";
 
 /// Lists in flow style. Here and below, `§` and `¤` stand for scalars, `›` for the indentation of
 /// what is inside.
@@ -184,6 +189,24 @@ pub(crate) const MERGES: &str = "<<: *one¦<<: *one¦<<: *one¦<<: *two¦\"<<\":
         ¦<<: *one\n›\"<<\": *two¦<< : *one¦<<: &m *one¦<<: !!map {b: 1}¦<<: &m {b: 1}¦<<: [[{b: 1}]]¦<<:\n›- *one\n›- *two\
         ¦<<: *nothing¦<<: *unknown¦<<: !!set {b, c}¦<<: {<<: *one}¦<<: [*list]¦&k <<: *one¦<<: [{b: 1}, {b: 2}]¦<<: {}\
         ¦<<: [{<<: *one}]";
+
+/// What may stand between a key and its value: anchors and tags, with blanks and tabs behind them.
+pub(crate) const PROPERTIES: &str = "&p\t¦!!str\t¦&p !!str\t¦!!str\t&p ¦&p\t!!str ¦&p \t¦!custom\t¦!a.b!c ¦!a.b!c\t¦&p\n›\t¦&p # c\n›¦!!str # c\n›\
+    ¦&p\n›¦!a!b ¦!\t¦! ¦&p ! ¦&p:q ¦&p, ¦!!float\t¦&p   ¦!<x> ¦!<tag:yaml.org,2002:str>\t";
+
+/// Comments of ERB that may name an encoding, and what looks like one; they stand at the very start.
+pub(crate) const ENCODINGS: &str = "<%# coding: latin1 %>¦<%# Encoding: none %>\n¦<%# coding: iso-8859-1 %>¦<%# coding: iso-8859-1 %>\n¦<%# coding: utf-8 %>¦<%# -*- coding: UTF-8 -*- %>\
+    ¦<%# -*- coding: cp1252 -*- %>¦<%#coding=us-ascii%>¦<%# x %><%# coding: none %>¦<%# x %>\n<%# coding: none %>\n¦<%# fileencoding=utf-8-unix %>\
+    ¦\n<%# coding: latin1 %>¦<%# vim: set fileencoding=utf-8 : %>¦# coding: latin1\n¦<%# -*- mode: yaml; coding: latin1 -*- %>\n¦<%# coding : x %>\
+    ¦<%# coding:%>¦<%# CODING: none %>¦<%# coding: utf-8 -*- coding: iso-8859-1 -*- %>¦<%# -*- coding: utf-8 -*- coding: none %>¦<%# coding: ascii-8bit %>\
+    ¦<%# coding: utf-16 %>¦<%# coding: utf8 %>¦<%# encoding %>¦ <%# coding: none %>¦\u{feff}<%# coding: none %>\n¦<%# coding\n: none %>¦<%#\ncoding: none\n%>\n";
+
+/// Lines with letters that are not ASCII.
+pub(crate) const LETTERS: &str = "name: Zoë¦name: \"Zoë\"¦name: <%= 'Zoë' %>¦name: <%= ENV['UNSET'] || 'Zoë' %>¦# Zoë¦# <%# Zoë %>¦Zoë: 1¦name: '日本 \u{1f600}'\
+    ¦name: <%= ENV['LETTERS'] %>¦name: Zoë <%= ENV['LETTERS'] %>¦name: <%= 'Zoë' %> <%= ENV['LETTERS'] %>¦\"Zo\\u00eb\": 1";
+
+/// What `LC_ALL` may be: one that is named and installed nowhere among them.
+pub(crate) const LOCALES: &str = "C.UTF-8¦C.UTF-8¦C.UTF-8¦C¦POSIX¦xx_YY.UTF-8¦";
 
 /// Collections in block style behind `key:`.
 pub(crate) const NESTS: &str = "\n›  - §\n›  - ¤¦\n›- §\n›- ¤¦\n›  a: §\n›  b: ¤¦\n›  - a: §\n›    b: ¤¦\n›  - - §\n›    - ¤¦\n›  -\n›    a: §\n›  - ¤\

@@ -18,14 +18,18 @@ module Protocol
     end
   end
 
+  # Opened once: JRuby never closes the file that a stream was pointed at by its name before, and ends when it has too many.
+  NOTHING_TO_READ = File.open(File::NULL, 'r')
+  NOTHING_IS_WRITTEN = File.open(File::NULL, 'w')
+
   # Points the three standard streams at nothing, again before each request, because the one before may have changed them.
   def self.quiet
     $stdin = STDIN
     $stdout = STDOUT
     $stderr = STDERR
-    STDIN.reopen(File::NULL, 'r')
-    STDOUT.reopen(File::NULL, 'w')
-    STDERR.reopen(File::NULL, 'w')
+    STDIN.reopen(NOTHING_TO_READ)
+    STDOUT.reopen(NOTHING_IS_WRITTEN)
+    STDERR.reopen(NOTHING_IS_WRITTEN)
   end
 
   # An exception as text that JSON can hold.

@@ -17,6 +17,9 @@ pub(crate) struct Oracle {
     /// The Ruby's name, for reports.
     pub(crate) ruby: String,
     script: &'static str,
+    /// The locale and the variable `X` that it starts with, where the script is to leave its
+    /// environment as it is.
+    own_environment: Option<OwnEnvironment>,
     running: Option<(Child, BufReader<ChildStdout>)>,
 }
 
@@ -24,7 +27,14 @@ impl Oracle {
     /// The oracle `script` (a file beside this one) under `ruby`; it starts with the first
     /// question.
     pub(crate) fn new(ruby: &str, script: &'static str) -> Self {
-        Self { ruby: ruby.to_owned(), script, running: None }
+        Self { ruby: ruby.to_owned(), script, own_environment: None, running: None }
+    }
+
+    /// The same, in a process that really has this locale and this variable: a process of its own
+    /// decodes them when it starts.
+    pub(crate) fn with_own_environment(mut self, environment: OwnEnvironment) -> Self {
+        self.own_environment = Some(environment);
+        self
     }
 
     /// Answers in the order of `requests`. A request that kills the oracle is answered with an
@@ -62,7 +72,7 @@ impl Oracle {
     ) -> anyhow::Result<()> {
         let (mut child, mut lines) = match self.running.take() {
             Some(running) => running,
-            None => start(&self.ruby, self.script)?,
+            None => start(&self.ruby, self.script, self.own_environment)?,
         };
         let stdin = child.stdin.take().context("the oracle has no standard input")?;
         // Written on a thread of its own, because either side would wait for the other once both
@@ -117,13 +127,42 @@ impl Drop for Oracle {
     }
 }
 
-fn start(ruby: &str, script: &str) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
+/// What a Ruby is really started with.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnEnvironment {
+    /// `LC_ALL`, which is not set where this is none.
+    pub(crate) locale: Option<&'static str>,
+    /// `X`.
+    pub(crate) x: &'static str,
+}
+
+/// No case is like the one before, so what JRuby compiles is used once: without its compiler, and with
+/// the JVM's quick one, a case takes less than half the time.
+const JRUBY_OPTIONS: &str = "-Xcompile.mode=OFF -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC";
+
+fn start(
+    ruby: &str,
+    script: &str,
+    environment: Option<OwnEnvironment>,
+) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
     let script =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/runner/oracle").join(script);
-    let mut child = Command::new(ruby)
-        .arg(&script)
+    let mut command = Command::new(ruby);
+    command.arg(&script);
+    if std::env::var_os("JRUBY_OPTS").is_none() {
+        command.env("JRUBY_OPTS", JRUBY_OPTIONS);
+    }
+    match environment {
         // The environment's texts are UTF-8 for Ruby whatever the machine's locale is.
-        .env("LC_ALL", "C.UTF-8")
+        None => command.env("LC_ALL", "C.UTF-8"),
+        Some(OwnEnvironment { locale, x }) => {
+            for variable in ["LC_ALL", "LC_CTYPE", "LANG"] {
+                command.env_remove(variable);
+            }
+            command.arg("--as-started").env("X", x).envs(locale.map(|locale| ("LC_ALL", locale)))
+        }
+    };
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -53,6 +53,7 @@ use crate::{
         invocation::RunInvocation,
         plan::plan_inputs,
         routes,
+        ruby::PrintedByConfig,
         seal::{Seal, Sealed},
     },
     settings::{digest::settings_digest, resolve::Settings},
@@ -84,6 +85,8 @@ pub(crate) struct Run<'a> {
     started: OffsetDateTime,
     pub(crate) security_configuration: Option<String>,
     pub(crate) sealed: Option<Sealed>,
+    /// What the runner would have printed while it read its config.
+    pub(crate) printed_by_config: PrintedByConfig,
 }
 
 impl<'a> Run<'a> {
@@ -116,6 +119,7 @@ impl<'a> Run<'a> {
             started: OffsetDateTime::now_utc(),
             sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
             security_configuration: seal.map(|seal| seal.security_configuration),
+            printed_by_config: config.printed.clone(),
             id,
         })
     }
@@ -140,6 +144,7 @@ impl<'a> Run<'a> {
                 .as_ref()
                 .map(|located| located.value.clone()),
             sealed: None,
+            printed_by_config: PrintedByConfig::default(),
             cluster,
         }
     }

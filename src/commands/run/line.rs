@@ -47,6 +47,7 @@ use crate::{
     settings::{resolve::Settings, watch_options::OnStop},
     spec::observations::RunnerVersion,
     system::{
+        output,
         process::{self, LaunchError, Program, Running},
         signals::{self, Caught, stop_signal, wait_for_shutdown},
     },
@@ -201,6 +202,13 @@ impl<'a> LineSession<'a> {
         run.introduce(report);
         let regions = read_config::regions(&config);
         let aws = Aws::connect(&regions, Some(&config.credentials), &settings.aws).await;
+        if config.depends_on_version() {
+            let version = tokio::select! {
+                version = runner_version(program.as_ref(), &aws, settings.version_timeout) => version,
+                signal = stop_signal(caught) => return Err(GuardError::Stopped(signal).into()),
+            };
+            config.hold_to(version.as_ref().and_then(Lookup::found).copied())?;
+        }
         Ok(PlannedLaunch { run, aws, state, program })
     }
 
@@ -338,6 +346,7 @@ impl<'a> LineSession<'a> {
             Err(error) => return Err(error.into()),
         };
         run.announce(report, sealed);
+        output::pass_on(&run.printed_by_config.stdout, &run.printed_by_config.stderr);
         let launched_at = aws.s3_clock.last();
         let launched = aws.emr_clock.last();
         let plan = run.watch_plan(found, &known.facts, launched, invocation.persistent);

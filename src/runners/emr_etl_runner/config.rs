@@ -14,12 +14,13 @@ use crate::{
     },
     runners::emr_etl_runner::{
         config_error::{ConfigError, ConfigPosition},
-        contract,
+        contract::{self, Breach},
         erb::{self, Rendered},
         invocation::ConfigSource,
         psych,
         reader::ConfigReader,
-        ruby::{self, Ruby},
+        ruby::{self, PrintedByConfig, Ruby, RubyBinding},
+        scalar,
         seal::{self, Seal, Sealed},
         secrets::{KnownSecrets, SecretVariables},
         yaml_value::{Value, YamlNode},
@@ -28,12 +29,15 @@ use crate::{
         cluster_spec::{ClusterSpec, LauncherAdditions, Property},
         data_paths::DataLocation,
         located::Located,
-        observations::{ConfigAmbiguity, Tracking},
+        observations::{ConfigAmbiguity, RunnerVersion, Tracking},
     },
 };
 
 /// A config larger than this is refused (the real one has 2 KiB), in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// What stands for the file's name where the config comes from standard input.
+const STDIN: &str = "<stdin>";
 
 /// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
 /// emr_job.rb.
@@ -114,6 +118,10 @@ pub struct RunnerConfig {
     pub rdb_shredder: String,
     /// Where Ruby's reading is definite, but not what a person sees.
     pub ambiguities: Vec<ConfigAmbiguity>,
+    /// What only the contracts of later versions than the first that encrypts refuse.
+    later_breaches: Vec<Breach>,
+    /// What it printed while Ruby rendered it; nothing where the guard did.
+    pub(crate) printed: PrintedByConfig,
     /// The whole config, credentials included.
     root: Secret<YamlNode>,
     /// What of it nobody may see.
@@ -127,16 +135,17 @@ impl RunnerConfig {
     /// # Errors
     /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
     pub fn read(source: &ConfigSource, ruby: Option<&Ruby>) -> Result<Self, ConfigError> {
-        let (origin, bytes) = match source {
-            ConfigSource::Stdin => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
-                    |error| ConfigError::of("<stdin>", format!("cannot be read: {error}")),
-                )?;
-                ("<stdin>".to_owned(), bytes)
-            }
-            ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
-        };
+        let (origin, bytes) =
+            match source {
+                ConfigSource::Stdin => {
+                    let mut bytes = Vec::new();
+                    std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(
+                        |error| ConfigError::of(STDIN, format!("cannot be read: {error}")),
+                    )?;
+                    (STDIN.to_owned(), bytes)
+                }
+                ConfigSource::File(path) => (path.display().to_string(), read_file(path)?),
+            };
         Self::load(&origin, &bytes, ruby, &|name| std::env::var_os(name))
     }
 
@@ -204,13 +213,15 @@ impl RunnerConfig {
             variables.note(name, value.as_ref());
             value
         };
-        let rendered = || -> Result<Rendered, ConfigError> {
-            match ruby {
-                None => erb::render(text, &noting),
-                // Places in a text that Ruby has rendered are places in that text; where no tag
-                // spans lines they are the file's too.
-                Some(ruby) => Rendered::from_rendered(&ruby::render(ruby, text)?),
-            }
+        let mut printed = PrintedByConfig::default();
+        let mut rendered = || -> Result<Rendered, ConfigError> {
+            let Some(ruby) = ruby else { return erb::render(text, &noting) };
+            let config_file = if origin == STDIN { "-" } else { origin };
+            let by_ruby = ruby::render(ruby, text, RubyBinding { config_file })?;
+            printed = by_ruby.printed;
+            // Places in a text that Ruby has rendered are places in that text; where no tag spans
+            // lines they are the file's too.
+            Rendered::from_rendered(&by_ruby.text)
         };
         let rendered = rendered();
         let known = KnownSecrets::default().with(variables.into_values());
@@ -224,6 +235,7 @@ impl RunnerConfig {
         };
         loaded
             .and_then(|loaded| Self::understand(origin, digest, loaded, &secrets))
+            .map(|config| Self { printed, ..config })
             .map_err(|error| error.map(|message| secrets.masked(message)).within(origin))
     }
 
@@ -233,11 +245,13 @@ impl RunnerConfig {
         loaded: psych::Loaded,
         secrets: &KnownSecrets,
     ) -> Result<Self, ConfigError> {
-        let psych::Loaded { root, ambiguities } = loaded;
-        let reader = ConfigReader { origin, root: &root };
+        let psych::Loaded { root, ambiguities, empty_tags } = loaded;
+        let reader = ConfigReader { origin, root: &root, empty_tags: &empty_tags };
         let ambiguities: Vec<&psych::YamlAmbiguity> =
             ambiguities.iter().filter(|found| found.is_judged()).collect();
-        let breaches = contract::breaches(&root);
+        let (breaches, later_breaches): (Vec<_>, Vec<_>) = contract::breaches(&root, &empty_tags)
+            .into_iter()
+            .partition(|breach| breach.since <= RunnerVersion::FIRST_ENCRYPTING);
         if !breaches.is_empty() {
             // What misleads people is often what made the breach: a second `aws:` hides the first.
             let notes = ambiguities.iter().map(|found| {
@@ -246,8 +260,8 @@ impl RunnerConfig {
                     format!("note: {}, which Ruby drops for the one at {}", found.what, found.wins),
                 )
             });
-            let breaches =
-                breaches.into_iter().map(|(position, message)| (position.to_string(), message));
+            let breaches = breaches.into_iter().chain(later_breaches);
+            let breaches = breaches.map(|breach| (breach.at.to_string(), breach.message));
             return Err(ConfigError { problems: breaches.chain(notes).collect() });
         }
         let credentials = RunnerCredentials {
@@ -312,9 +326,34 @@ impl RunnerConfig {
                 .map(|found| reader.ambiguity(found))
                 .map(|found| ConfigAmbiguity { key: secrets.masked(&found.key), ..found })
                 .collect(),
+            printed: PrintedByConfig::default(),
+            later_breaches: later_breaches
+                .into_iter()
+                .map(|breach| Breach { message: secrets.masked(&breach.message), ..breach })
+                .collect(),
             root: Secret::new(root),
             secrets: secrets.clone(),
         })
+    }
+
+    /// Whether it depends on the runner's version if the runner accepts it.
+    pub(crate) fn depends_on_version(&self) -> bool {
+        !self.later_breaches.is_empty()
+    }
+
+    /// Holds it to the contract of the runner's version; where that is not known, to the last one's.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for each key that this version's contract refuses.
+    pub(crate) fn hold_to(&self, version: Option<RunnerVersion>) -> Result<(), ConfigError> {
+        let asked = |breach: &&Breach| version.is_none_or(|version| version >= breach.since);
+        let problems: Vec<(String, String)> = self
+            .later_breaches
+            .iter()
+            .filter(asked)
+            .map(|breach| (format!("{}:{}", self.origin, breach.at), breach.message.clone()))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 
     /// Sets the keys of `seal` and proves that nothing else changed.
@@ -346,6 +385,10 @@ impl RunnerConfig {
     }
 }
 
+/// Why [`dump`] gives no answer for a config that the sealed form does not carry whole: a bug of the
+/// guard.
+pub const LOST: &str = "the sealed form of this config does not load as what was meant";
+
 /// What Ruby would hold after loading `text`, in the form of the oracle under
 /// `integration/runner/oracle`; maps in Ruby's own order.
 ///
@@ -357,8 +400,7 @@ pub fn dump(
 ) -> Result<serde_json::Value, String> {
     let loaded = || -> Result<YamlNode, ConfigError> {
         let root = psych::load(&erb::render(text, env)?)?.root;
-        seal::carriable(&root)?;
-        Ok(root)
+        if seal::survives(&root)? { Ok(root) } else { Err(ConfigError::at(root.at, LOST)) }
     };
     loaded().map(|root| dumped(&root.value)).map_err(|error| error.to_string())
 }
@@ -371,6 +413,9 @@ fn dumped(value: &Value) -> serde_json::Value {
         Value::Integer(number) => json!({"int": number.to_string()}),
         Value::Float(number) => json!({"float": format!("{:016x}", number.to_bits())}),
         Value::Text(text) => json!({ "text": text.as_ref() }),
+        Value::Other { kind: scalar::DATE, text } => {
+            json!({"date": scalar::calendar_date(text).map(|date| date.to_string())})
+        }
         Value::Other { kind, .. } => json!({ "other": kind }),
         Value::List(items) => {
             json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()})
@@ -512,7 +557,7 @@ mod tests {
     #[test]
     fn whatever_stood_at_the_two_keys_is_replaced() {
         for (before, shown) in [
-            ("\"true\"", "true"),
+            ("\"true\"", "true (text)"),
             ("1", "1"),
             ("[true]", "[true]"),
             ("no", "false"),
@@ -522,6 +567,8 @@ mod tests {
                 recorded_config().replace("encrypted: false", &format!("encrypted: {before}"));
             let sealed = parse(&text).unwrap().seal(&seal()).unwrap();
             assert_eq!(sealed.changes[1].before.as_deref(), Some(shown), "{before}");
+            // The runner would refuse all of these, and is given what it takes: that is said.
+            assert!(sealed.changes[1].replaced(), "{before}");
         }
         let missing = recorded_config()
             .replace("      encrypted: false\n", "")
@@ -558,6 +605,69 @@ mod tests {
             parse("aws: [").unwrap_err(),
         ];
         insta::assert_snapshot!(cases.join("\n"));
+    }
+
+    /// Row 10: what people really have.
+    #[test]
+    fn mistakes_of_real_configs_are_told_by_what_they_are() {
+        let refusal = |from: &str, to: &str| {
+            assert!(recorded_config().contains(from), "{from}");
+            let config = parse(&recorded_config().replace(from, to));
+            config.err().unwrap_or_else(|| format!("accepted: {to}"))
+        };
+        let cases = [
+            refusal("ami_version: 5.29.0", "ami_version: {{AMI}}"),
+            refusal("ami_version: 5.29.0", "ami_version: {{ AMI }}-x"),
+            refusal("ami_version: 5.29.0", "ami_version: \"{{ AMI }}\""),
+            refusal("processing: s3://acme-etl/processing", "processing: s3://{{BUCKET}}/x"),
+            refusal("processing: s3://acme-etl/processing", "processing: s3://${BUCKET}/x"),
+            refusal("region: eu-west-1\n    jobflow_role", "region:eu-west-1\n    jobflow_role"),
+            refusal("    level: DEBUG", "    level:DEBUG"),
+            refusal("  tags: {}", "  tags:{}"),
+            refusal("      encrypted: false", "      encrypted:false"),
+            refusal("    job_name: Snowplow ETL", "\tjob_name: Snowplow ETL"),
+            refusal("<%= ENV['AWS_SNOWPLOW_ACCESS_KEY'] %>", "<%= ENV['UNSET'] %>"),
+            refusal("<%= ENV['AWS_SNOWPLOW_ACCESS_KEY'] %>", "\"<%= ENV['UNSET'] %>\""),
+            refusal("processing: s3://acme-etl/processing", "processing: s3://<%= ENV['B'] %>/x"),
+            refusal("core_instance_count: 2", "core_instance_count: <%= ENV['N'] || ENV['M'] %>"),
+            refusal("    spark_enrich: 1.18.0", "    hadoop_enrich: 1.8.0"),
+            parse(":aws:\n  :access_key_id: a\n  :secret_access_key: b\n:s3:\n  :region: c\n:emr:\n  :ami_version: 3.7.0\n").unwrap_err(),
+            parse("aws:\n  access_key_id: a\n  emr: {}\ns3:\n  region: c\n").unwrap_err(),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+        let numbered = "core_instance_count: <%= ENV['N'] || 2 %>";
+        assert!(parse(&recorded_config().replace("core_instance_count: 2", numbered)).is_ok());
+        let switched = "ebs_optimized: <%= true %>";
+        assert!(parse(&recorded_config().replace("ebs_optimized: true", switched)).is_ok());
+    }
+
+    /// Row 9 of the corners of Ruby: the contract of each release from 0.33.0 to 1.0.4.
+    #[test]
+    fn what_is_required_is_what_the_runners_version_requires() {
+        let held = |from: &str, to: &str, version: Option<RunnerVersion>| {
+            assert!(recorded_config().contains(from), "{from}");
+            let config = parse(&recorded_config().replacen(from, to, 1)).unwrap();
+            assert!(config.depends_on_version());
+            config.hold_to(version).map_err(|error| error.to_string())
+        };
+        let line = "    consolidate_shredded_output: true\n";
+        for version in [(0, 33, 0), (0, 33, 1), (0, 34, 0)] {
+            let version = RunnerVersion(version.0, version.1, version.2);
+            assert_eq!(held(line, "", Some(version)), Ok(()));
+        }
+        for version in [Some(RunnerVersion(0, 34, 1)), Some(RunnerVersion(1, 0, 4)), None] {
+            assert_eq!(
+                held(line, "", version).unwrap_err(),
+                "config.yml:5:5: aws.s3.consolidate_shredded_output is missing (EmrEtlRunner 0.34.1 and later ask for it)"
+            );
+        }
+        let bid = ["core_instance_bid: 0.015", "core_instance_bid: \"0.015\""];
+        assert_eq!(held(bid[0], bid[1], Some(RunnerVersion(0, 35, 0))), Ok(()));
+        assert_eq!(
+            held(bid[0], bid[1], Some(RunnerVersion(0, 36, 0))).unwrap_err(),
+            "config.yml:46:26: aws.emr.jobflow.core_instance_bid must be a number; found the text `0.015`; leave the quotes out (EmrEtlRunner 0.36.0 and later ask for it)"
+        );
+        assert!(!parse(recorded_config()).unwrap().depends_on_version());
     }
 
     /// Loads a config that tries to get past the seal, and shows what becomes of it: what Ruby
@@ -678,12 +788,82 @@ mod tests {
 
     #[test]
     fn what_the_sealed_form_cannot_carry_is_refused_where_the_seal_does_not_replace_it() {
-        let text = recorded_config().replace("collectors:", "x: [2020-01-01]\ncollectors:");
+        let text = recorded_config().replace("collectors:", "x: [.inf]\ncollectors:");
         let refusal = parse(&text).unwrap().seal(&seal()).unwrap_err().to_string();
         assert_eq!(
             refusal,
-            "config.yml:62:5: Ruby reads this value as a date; put it in quotes to keep it as text"
+            "config.yml:62:5: Ruby reads this value as a special number; put it in quotes to keep it as text"
         );
+    }
+
+    /// The sealed text of the recorded config with `more` before it.
+    fn sealed_with(more: &str) -> String {
+        let config = parse(&format!("{more}\n{}", recorded_config())).unwrap();
+        config.seal(&seal()).unwrap().text.reveal().clone()
+    }
+
+    #[test]
+    fn a_date_under_an_unknown_key_stays_a_date() {
+        assert!(sealed_with("created: 2020-01-31").starts_with("{\"created\": 2020-01-31,\n"));
+        assert!(
+            sealed_with("x: [2020-1-1, \"2020-01-01\"]")
+                .starts_with("{\"x\": [2020-1-1, \"2020-01-01\"],\n")
+        );
+    }
+
+    /// Row 7 of the corners of Ruby: these load in both, and a merge they are not.
+    #[test]
+    fn a_map_that_keeps_a_real_merge_key_is_sealed_with_it() {
+        for (text, kept) in [
+            (
+                "b: &B {a: 1}\nl: &L [*B]\nx: {<<: *L}",
+                "\"x\": {!!str \"\\u003c\\u003c\": [{\"a\": 1}]}",
+            ),
+            ("b: &B {a: 1}\nx:\n  :<<: *B", "\"x\": {!!str \"\\u003c\\u003c\": {\"a\": 1}}"),
+            ("b: &B {a: 1}\nx: {!!str <<: *B}", "\"x\": {!!str \"\\u003c\\u003c\": {\"a\": 1}}"),
+            ("x: {<<: text}", "\"x\": {!!str \"\\u003c\\u003c\": \"text\"}"),
+        ] {
+            let sealed = sealed_with(text);
+            assert!(sealed.contains(kept), "{text}: {sealed}");
+        }
+    }
+
+    /// No reader finds the colon behind a key that is longer, as it is written.
+    #[test]
+    fn a_long_key_is_sealed_as_one() {
+        for key in ["k".repeat(1000), "<".repeat(400), "é".repeat(500), "\u{200b}".repeat(300)] {
+            let sealed = sealed_with(&format!("x: {{{key}: {{a: b}}}}"));
+            assert!(sealed.starts_with("{\"x\": {? \""), "{sealed}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_dropped_as_jruby_drops_it() {
+        let config = parse(&format!("\u{feff}{}", recorded_config())).unwrap();
+        assert!(config.seal(&seal()).unwrap().text.reveal().starts_with("{\"aws\""));
+        let refusal = parse(&format!("# \u{feff}\n{}", recorded_config())).unwrap_err();
+        assert!(refusal.contains("a byte order mark (U+FEFF) stands here"), "{refusal}");
+    }
+
+    #[test]
+    fn a_release_with_a_suffix_is_handed_on_as_it_is_written() {
+        let text =
+            recorded_config().replace("ami_version: 5.29.0", "ami_version: \"5.29.0-latest\"");
+        let config = parse(&text).unwrap();
+        assert_eq!(config.release.value.to_string(), "emr-5.29.0-latest");
+        let sealed = config.seal(&seal()).unwrap();
+        assert!(sealed.text.reveal().contains("\"ami_version\": \"5.29.0-latest\""));
+    }
+
+    /// Row 8: an alias is a reference, to Ruby and here.
+    #[test]
+    fn a_large_text_that_many_aliases_name_is_one_text_until_it_is_written_out() {
+        let text = format!("x: &x \"{}\"\ny: [{}]", "k".repeat(20_000), vec!["*x"; 90].join(", "));
+        assert!(sealed_with(&text).len() > 90 * 20_000);
+        let text =
+            format!("x: &x \"{}\"\ny: [{}]", "k".repeat(100_000), vec!["*x"; 1000].join(", "));
+        let refusal = parse(&format!("{text}\n{}", recorded_config())).unwrap_err();
+        assert!(refusal.contains("bytes of text, aliases written out"), "{refusal}");
     }
 
     #[test]
@@ -811,6 +991,12 @@ mod tests {
                 (-1_000_000_i32..1_000_000)
                     .prop_map(|number| Value::Float(f64::from(number) / 1000.0)),
                 any_text().prop_map(|text| Value::Text(text.into())),
+                (1583..=9999_u16, 1..=12_u8, 1..=28_u8).prop_map(|(year, month, day)| {
+                    Value::Other {
+                        kind: scalar::DATE,
+                        text: format!("{year}-{month}-{day}").into(),
+                    }
+                }),
             ];
             leaf.prop_recursive(4, 32, 4, |inner| {
                 let node = inner.prop_map(|value| YamlNode { value, at: ConfigPosition::START });
@@ -856,7 +1042,11 @@ mod tests {
         }
 
         fn any_key() -> impl Strategy<Value = String> {
-            any_text().prop_filter("merges are refused", |key| key != "<<")
+            prop_oneof![
+                9 => any_text(),
+                1 => (any_text(), 1..60_usize).prop_map(|(text, times)| text.repeat(times)),
+            ]
+            .prop_filter("more than any key may have", |key| key.len() < 300)
         }
 
         proptest! {
@@ -867,6 +1057,12 @@ mod tests {
                 let rendered = erb::render(&text, &|_| None).unwrap();
                 prop_assert_eq!(&rendered.text, &text);
                 prop_assert_eq!(psych::load(&rendered).unwrap().root.value, value);
+            }
+
+            #[test]
+            fn what_loads_is_sealed_whole(value in any_value()) {
+                let root = YamlNode { value, at: ConfigPosition::START };
+                prop_assert!(seal::survives(&root).unwrap());
             }
         }
     }

@@ -23,6 +23,11 @@ impl ConfigPosition {
         }
     }
 
+    /// Whether it stands on the line of `other`, there or behind it.
+    pub(super) fn is_behind_on_line(self, other: Self) -> bool {
+        self.line == other.line && self.column >= other.column
+    }
+
     pub(crate) fn advance_all(&mut self, text: &str) {
         text.chars().for_each(|character| self.advance(character));
     }

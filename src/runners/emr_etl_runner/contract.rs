@@ -1,19 +1,26 @@
 //! The contract: the types that EmrEtlRunner demands of its config, checked before its JVM has even
 //! started, and said in plain words.
 //!
-//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner 1.0.4. Keys
-//! that it does not name may hold anything.
+//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner, in each release
+//! from 0.33.0 to 1.0.4. Keys that it does not name may hold anything.
 
-use crate::runners::emr_etl_runner::{
-    config_error::ConfigPosition,
-    secrets::names_secret,
-    yaml_value::{Value, YamlNode},
+use crate::{
+    runners::emr_etl_runner::{
+        config_error::ConfigPosition,
+        erb::EmptyTag,
+        mistakes,
+        secrets::names_secret,
+        yaml_value::{Value, YamlNode},
+    },
+    spec::observations::RunnerVersion,
 };
 
 /// What a key must hold.
 #[derive(Clone, Copy, Debug)]
 enum KeyRequirement {
     Text,
+    /// Text that AWS must be able to take for a name, an address or a version.
+    Name,
     Boolean,
     Number,
     PositiveInteger,
@@ -26,23 +33,42 @@ enum KeyRequirement {
     Maybe(&'static KeyRequirement),
     /// The seal sets it right, whatever stands there.
     Sealed,
+    /// What is inside, from this version on. Earlier ones do not look at the key.
+    Since(RunnerVersion, &'static KeyRequirement),
+}
+
+/// A key that breaks the contract.
+#[derive(Clone, Debug)]
+pub(super) struct Breach {
+    pub(super) at: ConfigPosition,
+    pub(super) message: String,
+    /// The first version of the runner whose contract it breaks.
+    pub(super) since: RunnerVersion,
 }
 
 const MAYBE_TEXT: KeyRequirement = KeyRequirement::Maybe(&KeyRequirement::Text);
+const MAYBE_NAME: KeyRequirement = KeyRequirement::Maybe(&KeyRequirement::Name);
+/// Snowplow's issue 3940.
+const CONSOLIDATES: RunnerVersion = RunnerVersion(0, 34, 1);
+/// Snowplow's issue 3487.
+const BIDS_FOR_CORE_INSTANCES: RunnerVersion = RunnerVersion(0, 36, 0);
 
 /// `ConfigHash`, key by key.
 const CONFIG: KeyRequirement = KeyRequirement::Map(&[
     (
         "aws",
         KeyRequirement::Map(&[
-            ("access_key_id", KeyRequirement::Text),
-            ("secret_access_key", KeyRequirement::Text),
+            ("access_key_id", KeyRequirement::Name),
+            ("secret_access_key", KeyRequirement::Name),
             (
                 "s3",
                 KeyRequirement::Map(&[
-                    ("region", KeyRequirement::Text),
+                    ("region", KeyRequirement::Name),
                     ("buckets", KeyRequirement::Map(BUCKETS)),
-                    ("consolidate_shredded_output", KeyRequirement::Boolean),
+                    (
+                        "consolidate_shredded_output",
+                        KeyRequirement::Since(CONSOLIDATES, &KeyRequirement::Boolean),
+                    ),
                 ]),
             ),
             ("emr", KeyRequirement::Map(EMR)),
@@ -95,47 +121,47 @@ const CONFIG: KeyRequirement = KeyRequirement::Map(&[
 ]);
 
 const BUCKETS: &[(&str, KeyRequirement)] = &[
-    ("assets", KeyRequirement::Text),
-    ("jsonpath_assets", MAYBE_TEXT),
-    ("log", KeyRequirement::Text),
+    ("assets", KeyRequirement::Name),
+    ("jsonpath_assets", MAYBE_NAME),
+    ("log", KeyRequirement::Name),
     ("encrypted", KeyRequirement::Sealed),
     (
         "raw",
         KeyRequirement::Maybe(&KeyRequirement::Map(&[
             ("in", KeyRequirement::Texts),
-            ("processing", KeyRequirement::Text),
-            ("archive", KeyRequirement::Text),
+            ("processing", KeyRequirement::Name),
+            ("archive", KeyRequirement::Name),
         ])),
     ),
     (
         "enriched",
         KeyRequirement::Map(&[
-            ("good", KeyRequirement::Text),
-            ("bad", MAYBE_TEXT),
-            ("errors", MAYBE_TEXT),
-            ("archive", MAYBE_TEXT),
-            ("stream", MAYBE_TEXT),
+            ("good", KeyRequirement::Name),
+            ("bad", MAYBE_NAME),
+            ("errors", MAYBE_NAME),
+            ("archive", MAYBE_NAME),
+            ("stream", MAYBE_NAME),
         ]),
     ),
     (
         "shredded",
         KeyRequirement::Map(&[
-            ("good", KeyRequirement::Text),
-            ("bad", KeyRequirement::Text),
-            ("errors", MAYBE_TEXT),
-            ("archive", MAYBE_TEXT),
+            ("good", KeyRequirement::Name),
+            ("bad", KeyRequirement::Name),
+            ("errors", MAYBE_NAME),
+            ("archive", MAYBE_NAME),
         ]),
     ),
 ];
 
 const EMR: &[(&str, KeyRequirement)] = &[
-    ("ami_version", KeyRequirement::Text),
-    ("region", KeyRequirement::Text),
-    ("jobflow_role", KeyRequirement::Text),
-    ("service_role", KeyRequirement::Text),
-    ("placement", MAYBE_TEXT),
-    ("ec2_subnet_id", MAYBE_TEXT),
-    ("ec2_key_name", KeyRequirement::Text),
+    ("ami_version", KeyRequirement::Name),
+    ("region", KeyRequirement::Name),
+    ("jobflow_role", KeyRequirement::Name),
+    ("service_role", KeyRequirement::Name),
+    ("placement", MAYBE_NAME),
+    ("ec2_subnet_id", MAYBE_NAME),
+    ("ec2_key_name", KeyRequirement::Name),
     ("security_configuration", KeyRequirement::Sealed),
     ("bootstrap", KeyRequirement::Maybe(&KeyRequirement::Texts)),
     ("software", KeyRequirement::Map(&[("hbase", MAYBE_TEXT), ("lingual", MAYBE_TEXT)])),
@@ -143,10 +169,16 @@ const EMR: &[(&str, KeyRequirement)] = &[
         "jobflow",
         KeyRequirement::Map(&[
             ("job_name", KeyRequirement::Text),
-            ("master_instance_type", KeyRequirement::Text),
+            ("master_instance_type", KeyRequirement::Name),
             ("core_instance_count", KeyRequirement::Number),
-            ("core_instance_type", KeyRequirement::Text),
-            ("core_instance_bid", KeyRequirement::Maybe(&KeyRequirement::Number)),
+            ("core_instance_type", KeyRequirement::Name),
+            (
+                "core_instance_bid",
+                KeyRequirement::Since(
+                    BIDS_FOR_CORE_INSTANCES,
+                    &KeyRequirement::Maybe(&KeyRequirement::Number),
+                ),
+            ),
             (
                 "core_instance_ebs",
                 KeyRequirement::Maybe(&KeyRequirement::Map(&[
@@ -157,7 +189,7 @@ const EMR: &[(&str, KeyRequirement)] = &[
                 ])),
             ),
             ("task_instance_count", KeyRequirement::Number),
-            ("task_instance_type", KeyRequirement::Text),
+            ("task_instance_type", KeyRequirement::Name),
             ("task_instance_bid", KeyRequirement::Maybe(&KeyRequirement::Number)),
         ]),
     ),
@@ -166,22 +198,66 @@ const EMR: &[(&str, KeyRequirement)] = &[
     ("configuration", KeyRequirement::Maybe(&KeyRequirement::TextMaps)),
 ];
 
-/// Everything in `root` that breaks the contract, with its place, in the order of the contract.
-pub(super) fn breaches(root: &YamlNode) -> Vec<(ConfigPosition, String)> {
+/// Everything in `root` that breaks the contract of any version, with its place, in the order of the
+/// contract. `empty_tags` are the tags of its ERB that printed nothing.
+pub(super) fn breaches(root: &YamlNode, empty_tags: &[EmptyTag]) -> Vec<Breach> {
     let mut found = Vec::new();
-    if root.get("aws").is_none() && (root.get("s3").is_some() || root.get("emr").is_some()) {
-        let hint = "`s3` and `emr` stand at the top here, which is the layout of very old EmrEtlRunner releases; today they stand under `aws`";
-        return vec![(root.at, hint.to_owned())];
+    if let Some(message) = old_layout(root) {
+        return vec![Breach { at: root.at, message, since: RunnerVersion::FIRST_ENCRYPTING }];
     }
-    Walk { found: &mut found }.check(root, CONFIG, &mut Vec::new());
+    Walk { found: &mut found, empty_tags, since: RunnerVersion::FIRST_ENCRYPTING }.check(
+        root,
+        CONFIG,
+        &mut Vec::new(),
+    );
     found
 }
 
+/// What is said of the layout before release 66 of Snowplow (2015): what stands under `aws` today stood
+/// beside it.
+fn old_layout(root: &YamlNode) -> Option<String> {
+    let moved: Vec<&str> = ["s3", "emr"]
+        .into_iter()
+        .filter(|key| {
+            root.get(key).is_some() && root.get("aws").and_then(|aws| aws.get(key)).is_none()
+        })
+        .collect();
+    let (verb, keys) = match moved.as_slice() {
+        [] => return None,
+        [key] => ("stands", format!("`{key}`")),
+        keys => ("stand", format!("`{}`", keys.join("` and `"))),
+    };
+    Some(format!(
+        "{keys} {verb} at the top here, which is the layout of very old EmrEtlRunner releases; today {} under `aws`, beside `access_key_id`, and more keys have moved: start from the config.yml.sample of your runner's release",
+        if moved.len() == 1 { "it stands" } else { "they stand" }
+    ))
+}
+
+/// What older releases called a key of today.
+const FORMER_NAMES: [(&str, &str); 3] = [
+    ("spark_enrich", "hadoop_enrich"),
+    ("rdb_shredder", "hadoop_shred"),
+    ("ami_version", "hadoop_version"),
+];
+
 struct Walk<'a> {
-    found: &'a mut Vec<(ConfigPosition, String)>,
+    found: &'a mut Vec<Breach>,
+    empty_tags: &'a [EmptyTag],
+    /// The first version that looks at what is being looked at.
+    since: RunnerVersion,
 }
 
 impl Walk<'_> {
+    fn find(&mut self, at: ConfigPosition, message: String) {
+        let since = self.since;
+        let message = if since == RunnerVersion::FIRST_ENCRYPTING {
+            message
+        } else {
+            format!("{message} (EmrEtlRunner {since} and later ask for it)")
+        };
+        self.found.push(Breach { at, message, since });
+    }
+
     fn breach(&mut self, node: &YamlNode, path: &[String], wanted: &str) {
         let key = if path.is_empty() { "the config".to_owned() } else { path.join(".") };
         let secret = path.iter().any(|key| names_secret(key));
@@ -196,21 +272,44 @@ impl Walk<'_> {
             }
             _ => "",
         };
-        self.found.push((node.at, format!("{key} must be {wanted}; found {found}{quotes}")));
+        let blank = match &node.value {
+            Value::Text(text) if !secret => mistakes::missing_blank(text),
+            _ => None,
+        };
+        let blank = blank.map_or_else(String::new, |inner| {
+            format!(
+                "; a blank is missing behind `{inner}` here, without which YAML takes it for text"
+            )
+        });
+        let empty = unset(self.empty_tags, node.at);
+        self.find(node.at, format!("{key} must be {wanted}; found {found}{quotes}{blank}{empty}"));
     }
 
     fn check(&mut self, node: &YamlNode, want: KeyRequirement, path: &mut Vec<String>) {
         match (want, &node.value) {
             (KeyRequirement::Sealed, _) | (KeyRequirement::Maybe(_), Value::Null) => {}
             (KeyRequirement::Maybe(inner), _) => self.check(node, *inner, path),
-            (KeyRequirement::Text, Value::Text(text)) if text.contains("ADD HERE") => {
-                self.found.push((
+            (KeyRequirement::Since(version, inner), _) => {
+                let before = std::mem::replace(&mut self.since, version);
+                self.check(node, *inner, path);
+                self.since = before;
+            }
+            (KeyRequirement::Text | KeyRequirement::Name, Value::Text(text))
+                if text.contains("ADD HERE") =>
+            {
+                self.find(
                     node.at,
                     format!(
                         "{} still holds the sample's `ADD HERE`; put your own value there",
                         path.join(".")
                     ),
-                ));
+                );
+            }
+            (KeyRequirement::Name, Value::Text(text)) => {
+                if let Some((_, placeholder)) = mistakes::placeholder(text) {
+                    let what = mistakes::unrendered(placeholder);
+                    self.find(node.at, format!("{}: {what}", path.join(".")));
+                }
             }
             (KeyRequirement::Text, Value::Text(_))
             | (KeyRequirement::Boolean, Value::Bool(_))
@@ -221,7 +320,7 @@ impl Walk<'_> {
             (KeyRequirement::Texts, Value::List(items)) => {
                 self.each(
                     items.iter().enumerate().map(|(index, item)| (format!("[{index}]"), item)),
-                    KeyRequirement::Text,
+                    KeyRequirement::Name,
                     path,
                 );
             }
@@ -236,7 +335,7 @@ impl Walk<'_> {
                 path,
             ),
             (KeyRequirement::Map(keys), Value::Map(_)) => self.map(node, keys, path),
-            (KeyRequirement::Text, _) => self.breach(node, path, "text"),
+            (KeyRequirement::Text | KeyRequirement::Name, _) => self.breach(node, path, "text"),
             (KeyRequirement::Boolean, _) => self.breach(node, path, "true or false"),
             (KeyRequirement::Number, _) => self.breach(node, path, "a number"),
             (KeyRequirement::PositiveInteger, _) => {
@@ -275,18 +374,44 @@ impl Walk<'_> {
             path.push((*name).to_owned());
             match node.get(name) {
                 Some(child) => self.check(child, *want, path),
-                None if matches!(want, KeyRequirement::Maybe(_) | KeyRequirement::Sealed) => {}
+                None if may_be_absent(*want) => {}
                 None => {
                     let hint = near_miss(node, name, keys)
                         .map_or_else(String::new, |(near, at)| {
                             format!("; did you mean it by `{near}` ({at})?")
                         });
-                    self.found.push((node.at, format!("{} is missing{hint}", path.join("."))));
+                    let before = self.since;
+                    if let KeyRequirement::Since(version, _) = want {
+                        self.since = *version;
+                    }
+                    self.find(node.at, format!("{} is missing{hint}", path.join(".")));
+                    self.since = before;
                 }
             }
             path.pop();
         }
     }
+}
+
+fn may_be_absent(want: KeyRequirement) -> bool {
+    match want {
+        KeyRequirement::Maybe(_) | KeyRequirement::Sealed => true,
+        KeyRequirement::Since(_, inner) => may_be_absent(*inner),
+        _ => false,
+    }
+}
+
+/// What is said of the variables that gave nothing to a value that stands at `at`.
+pub(super) fn unset(empty_tags: &[EmptyTag], at: ConfigPosition) -> String {
+    let mut said = String::new();
+    for tag in empty_tags.iter().filter(|tag| tag.at.is_behind_on_line(at)) {
+        let state = if tag.is_set { "empty" } else { "not set" };
+        said.push_str("; the environment variable ");
+        said.push_str(&tag.variable);
+        said.push_str(" is ");
+        said.push_str(state);
+    }
+    said
 }
 
 /// A key of `node` that nobody asked for and that looks like `wanted`.
@@ -298,6 +423,10 @@ fn near_miss<'n>(
     let Value::Map(entries) = &node.value else { return None };
     let unrelated_clusters =
         entries.iter().filter(|(key, _)| !keys.iter().any(|(known, _)| *known == key.name));
+    let mut former = FORMER_NAMES.iter().filter(|(today, _)| *today == wanted);
+    if let Some((_, name)) = former.find(|(_, name)| node.get(name).is_some()) {
+        return node.get(name).map(|child| (*name, child.at));
+    }
     // Of a longer one the distance is too large anyway, and costs the product of both lengths; a
     // character has at most four bytes.
     let near =

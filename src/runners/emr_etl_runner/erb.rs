@@ -5,22 +5,45 @@
 //! and `<%= … %>` with variables, their defaults and literals. Every other tag is refused with its
 //! place, because a guess about what Ruby would print is a guess about what runs.
 
-use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
+use crate::{
+    runners::emr_etl_runner::{
+        config_error::{ConfigError, ConfigPosition},
+        erb_expression::{BLANK, Expression, Literal},
+    },
+    system::locale,
+};
 
 /// A rendered config larger than this is refused, in bytes (the real one has 2 KiB).
 pub(super) const LARGEST: usize = 2 << 20;
 /// A place is looked up by walking through a run of literal text, which has at most so many bytes.
 const LONGEST_RUN: usize = 128;
 
+/// A tag that printed nothing because of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EmptyTag {
+    /// Where the tag stands.
+    pub(crate) at: ConfigPosition,
+    /// The variable's name.
+    pub(crate) variable: String,
+    /// Whether the variable is set, to nothing.
+    pub(crate) is_set: bool,
+}
+
 /// The rendered text, and for each run of its bytes where in the source it came from.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) text: String,
+    /// Tags that printed nothing, in their order.
+    pub(crate) empty_tags: Vec<EmptyTag>,
     /// `(first rendered byte, source position, is literal)`, ascending.
     runs: Vec<(usize, ConfigPosition, bool)>,
 }
 
 impl Rendered {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), empty_tags: Vec::new(), runs: Vec::new() }
+    }
+
     /// The place in the source of the rendered byte at `index` (from 0), as the parser counts.
     ///
     /// Text that a tag printed points at the tag, since that is where an editor must go.
@@ -45,7 +68,8 @@ impl Rendered {
     /// # Errors
     /// [`ConfigError`] when it is larger than any config.
     pub(crate) fn from_rendered(text: &str) -> Result<Self, ConfigError> {
-        let mut rendered = Self { text: String::with_capacity(text.len()), runs: Vec::new() };
+        let text = without_mark(text);
+        let mut rendered = Self::with_capacity(text.len());
         rendered.copy(text, ConfigPosition::START);
         rendered.check_size(ConfigPosition::START)?;
         Ok(rendered)
@@ -89,6 +113,12 @@ impl Rendered {
     }
 }
 
+/// `text` without the byte order mark that an editor has put before it, as JRuby, which the runner
+/// ships on, reads it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Renders `source` with the values that `env` gives.
 ///
 /// # Errors
@@ -97,7 +127,9 @@ pub(crate) fn render(
     source: &str,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Rendered, ConfigError> {
-    let mut rendered = Rendered { text: String::with_capacity(source.len()), runs: Vec::new() };
+    let source = without_mark(source);
+    refuse_encoding(source)?;
+    let mut rendered = Rendered::with_capacity(source.len());
     let mut place = ConfigPosition::START;
     let mut rest = source;
     while let Some(start) = rest.find("<%") {
@@ -117,7 +149,12 @@ pub(crate) fn render(
             ));
         };
         let (whole, after) = tag.split_at(2 + length + 2);
-        rendered.print(&evaluate(&whole[2..2 + length], place, env)?, place);
+        let printed = evaluate(&whole[2..2 + length], place, env)?;
+        rendered.print(&printed.text, place);
+        if printed.text.is_empty() {
+            let empty = |(variable, is_set)| EmptyTag { at: place, variable, is_set };
+            rendered.empty_tags.extend(printed.variables.into_iter().map(empty));
+        }
         rendered.check_size(place)?;
         place.advance_all(whole);
         rest = after;
@@ -126,16 +163,56 @@ pub(crate) fn render(
     Ok(rendered)
 }
 
+/// Refuses a comment at the very start that names an encoding other than UTF-8: ERB takes the text
+/// for text of that encoding, and raises where Ruby knows none of that name.
+///
+/// Source: `ERB::Compiler#detect_magic_comment` of Ruby 2.6 and 3.1.
+fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
+    let mut place = ConfigPosition::START;
+    let mut rest = source;
+    while let Some((comment, after)) = rest.strip_prefix("<%#").and_then(|tag| tag.split_once("%>"))
+    {
+        // Ruby looks at one of them, and which depends on marks around it; here all must be UTF-8.
+        let mut names = comment.match_indices("coding").filter_map(|(index, word)| {
+            let value = comment[index + word.len()..].trim_start();
+            value.strip_prefix([':', '=']).map(str::trim_start)
+        });
+        let is_other = |value: &str| {
+            let is_end =
+                |character: char| !character.is_alphanumeric() && !matches!(character, '-' | '_');
+            let name = value.split(is_end).next().unwrap_or_default();
+            !name.eq_ignore_ascii_case("utf-8")
+        };
+        if names.any(is_other) {
+            return Err(ConfigError::at(
+                place,
+                "this comment names an encoding, in which ERB would read the whole config; remove it, and keep the config in UTF-8",
+            ));
+        }
+        place.advance_all(&rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// What a tag printed.
+#[derive(Default)]
+struct Printed {
+    text: String,
+    /// The variables that gave nothing, and whether each is set.
+    variables: Vec<(String, bool)>,
+}
+
 /// What one tag prints; `inner` is the text between `<%` and `%>`.
 fn evaluate(
     inner: &str,
     place: ConfigPosition,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
-) -> Result<String, ConfigError> {
+) -> Result<Printed, ConfigError> {
     // `%%>` would be a literal `%>` inside the tag, and the tag would go on.
     if !inner.ends_with('%') {
         if inner.starts_with('#') || (!inner.is_empty() && inner.trim_matches(BLANK).is_empty()) {
-            return Ok(String::new());
+            return Ok(Printed::default());
         }
         // A line break may end an expression, depending on what stands around it.
         if let Some(alternatives) = inner
@@ -143,6 +220,12 @@ fn evaluate(
             .filter(|expression| !expression.contains(['\n', '\r']))
             .and_then(Expression::parse)
         {
+            // ERB makes Ruby source of the tag, in the encoding of the locale.
+            if !inner.is_ascii() {
+                let what = "this tag holds letters that are not ASCII";
+                has_utf8_locale(env)
+                    .map_err(|why| ConfigError::at(place, format!("{what}{why}")))?;
+            }
             return value(&alternatives, place, env);
         }
     }
@@ -155,152 +238,86 @@ fn evaluate(
     ))
 }
 
-/// What Ruby takes for a blank within a line; any other blank of Unicode is a letter to it.
-const BLANK: [char; 2] = [' ', '\t'];
-
-/// One operand of an expression in a tag.
-#[derive(Debug, PartialEq, Eq)]
-enum Expression<'a> {
-    /// `ENV['X']`: nil when unset.
-    Variable(&'a str),
-    /// `ENV.fetch('X')`, perhaps with a default behind it or in a block: raises when unset and
-    /// there is none.
-    Fetch(&'a str, Option<&'a str>),
-    /// `'text'`.
-    Literal(&'a str),
-}
-
-impl<'a> Expression<'a> {
-    /// Operands joined by `||` or `or`; `None` for anything else that Ruby could mean.
-    fn parse(text: &'a str) -> Option<Vec<Self>> {
-        let mut rest = text.trim_matches(BLANK);
-        let mut operands = Vec::new();
-        loop {
-            let (operand, after) = Self::operand(rest)?;
-            operands.push(operand);
-            rest = after.trim_start_matches(BLANK);
-            while let Some(after) = rest.strip_prefix(".to_s") {
-                // `nil.to_s` is no longer nil; behind it an alternative would never be reached.
-                let after = after.trim_start_matches(BLANK);
-                if !after.is_empty() {
-                    return None;
-                }
-                rest = after;
-            }
-            if rest.is_empty() {
-                return Some(operands);
-            }
-            // `or` binds weaker than `||`, which makes no difference among operands that all are
-            // alternatives.
-            let spelled = after
-                .strip_prefix(BLANK)
-                .and(rest.strip_prefix("or"))
-                .filter(|after| after.starts_with(BLANK));
-            rest = rest.strip_prefix("||").or(spelled)?.trim_start_matches(BLANK);
+/// Asks whether the locale of this environment is UTF-8.
+///
+/// # Errors
+/// The end of a sentence about letters that are not ASCII, where it is not, or nobody knows.
+fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), String> {
+    match locale::charset(env) {
+        Ok(charset) if charset.eq_ignore_ascii_case("utf-8") => Ok(()),
+        Ok(charset) => {
+            // The variable's own text proves nothing: the locale that it names may not be installed.
+            let named = locale::named(env).map_or_else(
+                || "no variable names a locale".to_owned(),
+                |(variable, name)| format!("{variable} is `{name}`"),
+            );
+            Err(format!(
+                ", which the locale cannot hold ({named}, and the C library's character set is {charset}): set LC_ALL=C.UTF-8, or another locale of UTF-8 that is installed"
+            ))
         }
-    }
-
-    fn operand(text: &'a str) -> Option<(Self, &'a str)> {
-        if let Some(rest) = text.strip_prefix("ENV[") {
-            let (name, rest) = literal(rest.trim_start_matches(BLANK))?;
-            return Some((
-                Self::Variable(variable_name(name)?),
-                rest.trim_start_matches(BLANK).strip_prefix(']')?,
-            ));
-        }
-        if let Some(rest) = text.strip_prefix("ENV.fetch(") {
-            let (name, rest) = literal(rest.trim_start_matches(BLANK))?;
-            let name = variable_name(name)?;
-            let rest = rest.trim_start_matches(BLANK);
-            if let Some(rest) = rest.strip_prefix(')') {
-                let Some(block) = rest.trim_start_matches(BLANK).strip_prefix('{') else {
-                    return Some((Self::Fetch(name, None), rest));
-                };
-                let (default, rest) = literal(block.trim_start_matches(BLANK))?;
-                return Some((
-                    Self::Fetch(name, Some(default)),
-                    rest.trim_start_matches(BLANK).strip_prefix('}')?,
-                ));
-            }
-            let (default, rest) = literal(rest.strip_prefix(',')?.trim_start_matches(BLANK))?;
-            return Some((
-                Self::Fetch(name, Some(default)),
-                rest.trim_start_matches(BLANK).strip_prefix(')')?,
-            ));
-        }
-        literal(text).map(|(text, rest)| (Self::Literal(text), rest))
+        Err(error) => Err(format!(
+            ", and whether the locale can hold them is not known ({error}): use letters of ASCII"
+        )),
     }
 }
 
-/// A text in quotes that Ruby takes as it stands (no escapes, nothing interpolated), and what
-/// follows it.
-fn literal(text: &str) -> Option<(&str, &str)> {
-    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-    let (inside, rest) = text[1..].split_once(quote)?;
-    let plain = !inside.contains(['\\', '\n', '\r']) && (quote == '\'' || !inside.contains('#'));
-    // Two texts side by side are one text to Ruby.
-    (plain && !rest.trim_start_matches(BLANK).starts_with(['\'', '"'])).then_some((inside, rest))
-}
-
-fn variable_name(name: &str) -> Option<&str> {
-    (!name.is_empty()
-        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_'))
-    .then_some(name)
-}
-
-/// Whether the environment asks for UTF-8, by the variables in the order that counts.
-fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> bool {
-    let set = |name: &&str| env(name).filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .iter()
-        .find_map(set)
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// The first operand that is not nil, as `||` chooses; nil prints as nothing.
+/// The first operand that is neither nil nor false, as `||` chooses, or else the last.
 fn value(
     operands: &[Expression<'_>],
     place: ConfigPosition,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
-) -> Result<String, ConfigError> {
+) -> Result<Printed, ConfigError> {
     let text = |name: &str, value: std::ffi::OsString| {
         let refuse =
             |why: &str| ConfigError::at(place, format!("the environment variable {name} {why}"));
         let value = value.into_string().map_err(|_| refuse("is not valid UTF-8"))?;
         // JRuby turns such letters into question marks where the locale cannot hold them, which is
         // how cron starts it.
-        if value.is_ascii() || has_utf8_locale(env) {
-            Ok(value)
-        } else {
-            Err(refuse("holds letters that the locale cannot: set LC_ALL=C.UTF-8"))
+        if !value.is_ascii() {
+            let what = "holds letters that are not ASCII";
+            has_utf8_locale(env).map_err(|why| refuse(&format!("{what}{why}")))?;
         }
+        Ok(value)
     };
+    let mut printed = Printed::default();
     for operand in operands {
-        match operand {
-            Expression::Literal(literal) => return Ok((*literal).to_owned()),
-            Expression::Variable(name) => {
-                if let Some(value) = env(name) {
-                    return text(name, value);
+        let (name, default) = match operand {
+            Expression::Literal(literal) => {
+                printed.text = literal.printed().to_owned();
+                if literal.is_truthy() {
+                    break;
                 }
+                continue;
             }
-            Expression::Fetch(name, default) => match (env(name), default) {
-                (Some(value), _) => return text(name, value),
-                (None, Some(default)) => return Ok((*default).to_owned()),
-                (None, None) => {
-                    return Err(ConfigError::at(
-                        place,
-                        format!(
-                            "ENV.fetch: the environment variable {name} is not set; EmrEtlRunner would stop here"
-                        ),
-                    ));
+            Expression::Variable(name) => (name, Some(&Literal::Nil)),
+            Expression::Fetch(name, default) => (name, default.as_ref()),
+        };
+        match (env(name), default) {
+            (Some(value), _) => {
+                printed.text = text(name, value)?;
+                if printed.text.is_empty() {
+                    printed.variables.push(((*name).to_owned(), true));
                 }
-            },
+                break;
+            }
+            (None, Some(default)) => {
+                default.printed().clone_into(&mut printed.text);
+                if default.is_truthy() {
+                    break;
+                }
+                printed.variables.push(((*name).to_owned(), false));
+            }
+            (None, None) => {
+                return Err(ConfigError::at(
+                    place,
+                    format!(
+                        "ENV.fetch: the environment variable {name} is not set; EmrEtlRunner would stop here"
+                    ),
+                ));
+            }
         }
     }
-    Ok(String::new())
+    Ok(printed)
 }
 
 /// An expression for an error message: texts in quotes are masked, because a default may be a
@@ -401,6 +418,31 @@ mod tests {
         assert!(rendered("<%= 'a' %%>b' %>").starts_with("refused"));
     }
 
+    /// Row 10.
+    #[test]
+    fn a_default_that_is_no_text_is_printed_as_ruby_prints_it() {
+        for (tag, printed) in [
+            ("ENV['UNSET'] || 2", "2"),
+            ("ENV['UNSET'] || -0.5", "-0.5"),
+            ("ENV['UNSET'] || 0.015", "0.015"),
+            ("ENV['UNSET'] || true", "true"),
+            ("ENV['UNSET'] || false", "false"),
+            ("ENV['UNSET'] || false || nil || 'd'", "d"),
+            ("ENV['UNSET'] || nil", ""),
+            ("ENV['X'] || 2", "value"),
+            ("ENV.fetch('UNSET', 2)", "2"),
+            ("ENV.fetch('UNSET', false) || 3", "3"),
+            ("ENV.fetch('UNSET') { 2 }", "2"),
+            ("ENV.fetch('UNSET') { nil } || 'd'", "d"),
+            ("ENV['UNSET'] || 2.to_s", "2"),
+            ("true", "true"),
+            ("nil", ""),
+            ("42", "42"),
+        ] {
+            assert_eq!(rendered(&format!("<%= {tag} %>")), printed, "{tag}");
+        }
+    }
+
     #[test]
     fn comments_vanish_and_the_escape_stays() {
         assert_eq!(rendered("a<%# ENV['X'] %>b <%% x %>"), "ab <% x %>");
@@ -420,6 +462,21 @@ mod tests {
             "ENV['X'] order",
             "'it\\'s'",
             "x",
+            "0755",
+            "1_000",
+            "1.50",
+            "0.00001",
+            "1e3",
+            "-0",
+            "2r",
+            "1..2",
+            "true?",
+            "nil_x",
+            "nil.to_a",
+            "2 'x'",
+            "- 1",
+            "+1",
+            ":sym",
         ] {
             let answer = rendered(&format!("one\n  <%= {clever} %>"));
             assert!(answer.starts_with("refused: 2:3: the ERB expression"), "{answer}");
@@ -444,23 +501,94 @@ mod tests {
         );
     }
 
-    #[test]
-    fn letters_that_the_locale_cannot_hold_are_refused() {
-        let with = |locale: Option<&'static str>| {
-            let env = move |name: &str| match name {
-                "X" => Some("é".into()),
-                "LANG" => locale.map(Into::into),
-                _ => None,
-            };
-            render("<%= ENV['X'] %>", &env)
-                .map(|rendered| rendered.text)
-                .map_err(|error| error.to_string())
+    /// What is made of `text` where X is `é` and LC_ALL as given.
+    fn in_locale(text: &str, locale: Option<&'static str>) -> Result<String, String> {
+        let env = move |name: &str| match name {
+            "X" => Some("é".into()),
+            "LC_ALL" => locale.map(Into::into),
+            _ => None,
         };
-        assert_eq!(with(Some("en_GB.UTF-8")).unwrap(), "é");
-        assert_eq!(
-            with(None).unwrap_err(),
-            "1:1: the environment variable X holds letters that the locale cannot: set LC_ALL=C.UTF-8"
+        render(text, &env).map(|rendered| rendered.text).map_err(|error| error.to_string())
+    }
+
+    /// Row 2 of the corners of Ruby: `LC_ALL=en_US.UTF-8` in a slim image.
+    #[test]
+    fn a_locale_that_is_named_but_not_installed_holds_no_letters() {
+        assert_eq!(in_locale("<%= ENV['X'] %>", Some("C.UTF-8")).unwrap(), "é");
+        for (locale, named) in [
+            (None, "no variable names a locale"),
+            (Some("C"), "LC_ALL is `C`"),
+            (Some("xx_YY.UTF-8"), "LC_ALL is `xx_YY.UTF-8`"),
+        ] {
+            let refusal = in_locale("<%= ENV['X'] %>", locale).unwrap_err();
+            let before = "1:1: the environment variable X holds letters that are not ASCII, which the locale cannot hold";
+            assert!(refusal.starts_with(&format!("{before} ({named}, ")), "{refusal}");
+            assert!(refusal.contains("set LC_ALL=C.UTF-8"), "{refusal}");
+        }
+    }
+
+    /// Row 3.
+    #[test]
+    fn a_literal_in_a_tag_that_is_not_ascii_needs_a_locale_of_utf_8() {
+        assert_eq!(in_locale("<%= 'é' %>", Some("C.UTF-8")).unwrap(), "é");
+        for locale in [None, Some("C"), Some("xx_YY.UTF-8")] {
+            let refusal = in_locale("a\n  <%= 'é' %>", locale).unwrap_err();
+            assert!(
+                refusal.starts_with("2:3: this tag holds letters that are not ASCII, which"),
+                "{refusal}"
+            );
+            // Outside of Ruby's source the locale does not matter, to neither Ruby.
+            assert_eq!(in_locale("é<%# é %>", locale).unwrap(), "é");
+        }
+    }
+
+    /// Row 1.
+    #[test]
+    fn a_comment_at_the_start_that_names_an_encoding_is_refused_unless_it_is_utf_8() {
+        for text in [
+            "<%# coding: latin1 %>a: b",
+            "<%# Encoding: none %>\na: b",
+            "<%# coding: iso-8859-1 %>a: Zoë",
+            "<%#coding=us-ascii%>a: b",
+            "<%# -*- coding: latin1 -*- %>a: b",
+            "<%# vim: set fileencoding=cp1252 : %>a: b",
+            "<%# coding: utf-8 -*- coding: latin1 -*- %>a: b",
+        ] {
+            let refusal = rendered(text);
+            assert!(
+                refusal.starts_with("refused: 1:1: this comment names an encoding"),
+                "{text}: {refusal}"
+            );
+        }
+        assert!(
+            rendered("<%# x\n %><%# coding: none %>").starts_with("refused: 2:4: this comment")
         );
+        for text in [
+            "<%# coding: utf-8 %>a: Zoë",
+            "<%# -*- coding: UTF-8 -*- %>a: Zoë",
+            "<%# coding %>a: Zoë",
+            "<%# no encoding here %>a: Zoë",
+            "a: Zoë<%# coding: latin1 %>",
+            "# coding: latin1\na: Zoë",
+        ] {
+            assert!(rendered(text).ends_with("a: Zoë"), "{text}: {}", rendered(text));
+        }
+    }
+
+    #[test]
+    fn a_tag_that_printed_nothing_names_its_variable() {
+        let env = |name: &str| (name == "EMPTY").then(|| "".into());
+        let text = "a: <%= ENV['EMPTY'] %>\nb: <%= ENV['N'] || ENV['M'] %><%= 'x' %><%= nil %>\n";
+        let found = render(text, &env).unwrap().empty_tags;
+        let shown: Vec<String> =
+            found.iter().map(|tag| format!("{} {} {}", tag.at, tag.variable, tag.is_set)).collect();
+        assert_eq!(shown, ["1:4 EMPTY true", "2:4 N false", "2:4 M false"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_text_is_dropped() {
+        assert_eq!(rendered("\u{feff}a: b"), "a: b");
+        assert_eq!(rendered("a: \u{feff}b"), "a: \u{feff}b");
     }
 
     #[test]

@@ -837,9 +837,12 @@ mod tests {
         assert!(!plan("", false).clojure_collector);
     }
 
+    /// Row 6 of the corners of Ruby.
     #[test]
     fn collector_formats_are_the_runners() {
         for (format, known) in [
+            ("thrft", false),
+            ("tsv/com.amazon.aws.cloudfront", false),
             ("cloudfront", true),
             ("clj-tomcat", true),
             ("thrift", true),

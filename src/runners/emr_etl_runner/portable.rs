@@ -24,7 +24,7 @@ pub(super) struct Portable<'a> {
 
 impl<'a> Portable<'a> {
     /// # Errors
-    /// [`ConfigError`] when the text holds a byte order mark, or more or longer directives than any
+    /// [`ConfigError`] when the text holds a byte order mark behind its start, or more or longer directives than any
     /// config has.
     pub(super) fn of(rendered: &'a Rendered) -> Result<Self, ConfigError> {
         if let Some(index) = rendered.text.find('\u{feff}') {
@@ -54,6 +54,9 @@ impl<'a> Portable<'a> {
         let refuse =
             |message: &str| Err(ConfigError::at(self.rendered.source(range.start), message));
         let text = self.rendered.text.get(range.clone()).unwrap_or_default();
+        // An anchor and a tag may stand before it, and are no part of what is in quotes.
+        let content = text.get(Properties::of(text).length..).unwrap_or_default();
+        let range = range.end - content.len()..range.end;
         match style {
             ScalarStyle::Plain if in_flow && value.contains('?') => {
                 return refuse(
@@ -61,18 +64,44 @@ impl<'a> Portable<'a> {
                 );
             }
             ScalarStyle::Plain => return Ok(()),
-            ScalarStyle::DoubleQuoted if has_escaped_slash(text) => {
+            ScalarStyle::DoubleQuoted if has_escape(content, '/') => {
                 return refuse("the escape `\\/` is not known to every reader; write `/`");
             }
-            ScalarStyle::Literal | ScalarStyle::Folded if !has_plain_header(text) => {
+            ScalarStyle::DoubleQuoted if has_escape(content, '\t') => {
                 return refuse(
-                    "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment",
+                    "a backslash before a tab is not known to every reader; write `\\t` for a tab",
+                );
+            }
+            ScalarStyle::Literal | ScalarStyle::Folded if !has_plain_header(content) => {
+                return refuse(
+                    "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment, and no tab",
                 );
             }
             _ => {}
         }
         self.quoted.push(range);
         Ok(())
+    }
+
+    /// Looks at how the tag of an event is spelt, and says whether there is one at all: a bare `!`
+    /// leaves no trace in the event.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a handle that JRuby's parser does not take: behind `!` and before another
+    /// one, it allows nothing but letters, digits, `-` and `_`.
+    pub(super) fn has_tag(&self, event: &Event) -> Result<bool, ConfigError> {
+        let start = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
+        let text = self.rendered.text.get(start..).unwrap_or_default();
+        let Some(tag) = Properties::of(text).tag else { return Ok(false) };
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let handle = tag[1..].split_once('!').map_or("", |(handle, _)| handle);
+        if tag.starts_with("!<") || handle.bytes().all(is_word) {
+            return Ok(true);
+        }
+        Err(ConfigError::at(
+            self.rendered.source(start),
+            "this tag is read differently by different readers; write the value without it",
+        ))
     }
 
     /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block
@@ -130,21 +159,53 @@ fn refuse_directives(rendered: &Rendered) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing or
-/// a blank.
+/// What may stand before a value: its anchor and its tag.
+struct Properties<'a> {
+    tag: Option<&'a str>,
+    /// Up to the value itself, in bytes.
+    length: usize,
+}
+
+impl<'a> Properties<'a> {
+    /// The properties at the start of `text`, in either order, with blanks, line breaks and comments
+    /// between them.
+    fn of(text: &'a str) -> Self {
+        let mut tag = None;
+        let mut rest = text;
+        while rest.starts_with(['&', '!']) {
+            let is_end = |character: char| character.is_whitespace();
+            let (property, after) = rest.split_at(rest.find(is_end).unwrap_or(rest.len()));
+            // A second one is that of the first key in the map which has the first.
+            if property.starts_with('!') && tag.is_none() {
+                tag = Some(property);
+            }
+            rest = after.trim_start();
+            while rest.starts_with('#') {
+                rest = rest.split_once('\n').map_or("", |(_, below)| below).trim_start();
+            }
+        }
+        Self { tag, length: text.len() - rest.len() }
+    }
+}
+
+/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing but
+/// blanks, perhaps with a comment behind them.
 fn has_plain_header(text: &str) -> bool {
     let header =
         text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
     let rest =
         header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
-    rest.is_empty() || rest.starts_with(' ')
+    // JRuby's parser allows no tab here, not even before a comment.
+    let behind = rest.trim_start_matches(' ');
+    behind.is_empty() || (behind.len() < rest.len() && behind.starts_with('#'))
 }
 
-/// Whether the source of a scalar in double quotes holds `\/` (and not `\\/`).
-fn has_escaped_slash(text: &str) -> bool {
+/// Whether the source of a scalar in double quotes holds a backslash, itself not escaped, before
+/// `escaped`.
+fn has_escape(text: &str, escaped: char) -> bool {
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        if character == '\\' && characters.next() == Some('/') {
+        if character == '\\' && characters.next() == Some(escaped) {
             return true;
         }
     }
@@ -199,7 +260,16 @@ mod tests {
     #[test]
     fn a_comment_right_behind_a_block_indicator_is_refused() {
         assert!(loaded("a: |#\n  b\n").unwrap_err().contains("leave a blank before a comment"));
-        for text in ["a: | # c\n  b\n", "a: |-\n  b\n", "a: >2-\n    b\n", "a: &x |\n  b\n"] {
+        for text in ["a: | \t\n  b\n", "a: |\t\n  b\n", "a: > \t# c\n  b\n"] {
+            assert!(loaded(text).unwrap_err().contains("behind `|` or `>`"), "{text:?}");
+        }
+        for text in [
+            "a: | # c\td\n  b\n",
+            "a: | # c\n  b\n",
+            "a: |-\n  b\n",
+            "a: >2-\n    b\n",
+            "a: &x |\n  b\n",
+        ] {
             assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
         }
     }
@@ -211,6 +281,39 @@ mod tests {
         }
         for text in ["['a?']", "a: b?", "? a\n: b\n"] {
             assert!(loaded(text).is_ok(), "{text}");
+        }
+    }
+
+    /// Row 5 of the corners of Ruby.
+    #[test]
+    fn a_tab_behind_a_backslash_an_anchor_or_a_tag_is_refused() {
+        let refusal = loaded("a: \"x\\\ty\"\n").unwrap_err();
+        assert!(refusal.contains("a backslash before a tab"), "{refusal}");
+        for text in [
+            "a: &x\t\"b\"\n",
+            "a: !!str\t'b'\n",
+            "a: &x\t|\n  b\n",
+            "a: &x !!str\t>\n  b\n",
+            "a: !!str &x\t\"b\"\n",
+        ] {
+            let refusal = loaded(text).unwrap_err();
+            assert!(refusal.contains("a tab stands here"), "{text:?}: {refusal}");
+        }
+        for text in ["a: &x \"b\tc\"\n", "a: !!str 'b\tc'\n", "a: &x |\n  b\tc\n"] {
+            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
+        }
+    }
+
+    /// Row 5, too.
+    #[test]
+    fn a_tags_handle_holds_letters_digits_and_hyphens_only() {
+        for text in ["a: !a.b!c v\n", "a: !a.b!c {b: c}\n", "a: &x !a.b!c [b]\n", "!.!\n!str : a\n"]
+        {
+            let refusal = loaded(text).unwrap_err();
+            assert!(refusal.contains("read differently by different readers"), "{text}: {refusal}");
+        }
+        for text in ["a: !a.b v\n", "a: !<a.b!c> v\n", "a: !!str v!w\n"] {
+            assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));
         }
     }
 

@@ -17,7 +17,8 @@ use libyaml_safer::{Event, EventData, MappingStyle, Parser, ScalarStyle, Sequenc
 use crate::{
     runners::emr_etl_runner::{
         config_error::{ConfigError, ConfigPosition},
-        erb::Rendered,
+        erb::{EmptyTag, Rendered},
+        mistakes,
         portable::Portable,
         scalar::{RAISES, tokenize},
         yaml_value::{Value, Weight, YamlKey, YamlNode},
@@ -63,6 +64,8 @@ impl YamlAmbiguity {
 pub(crate) struct Loaded {
     pub(crate) root: YamlNode,
     pub(crate) ambiguities: Vec<YamlAmbiguity>,
+    /// Tags of its ERB that printed nothing.
+    pub(crate) empty_tags: Vec<EmptyTag>,
 }
 
 /// Loads the first document of `rendered`, which is all that Ruby loads.
@@ -125,7 +128,7 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     }
     loader.portable.refuse_tabs(end)?;
     symbolize(&mut root, &mut KeyPath::default(), &mut loader.ambiguities)?;
-    Ok(Loaded { root, ambiguities: loader.ambiguities })
+    Ok(Loaded { root, ambiguities: loader.ambiguities, empty_tags: rendered.empty_tags.clone() })
 }
 
 /// What an anchor stands for.
@@ -220,10 +223,20 @@ impl Loader<'_> {
             let index =
                 error.problem_mark().or_else(|| error.context_mark()).map_or(0, |mark| mark.index);
             let context = error.context().map_or_else(String::new, |context| format!(" {context}"));
-            ConfigError::at(
-                self.source(index),
-                format!("not valid YAML: {}{context}", error.problem()),
-            )
+            let problem = format!("{}{context}", error.problem());
+            let place = usize::try_from(index).unwrap_or(usize::MAX);
+            // The parser stops behind many a mistake, not at it.
+            match mistakes::at(&self.rendered.text, place) {
+                Some(mistake) => ConfigError::at(
+                    self.rendered.source(mistake.index),
+                    format!(
+                        "{} (not valid YAML at {}: {problem})",
+                        mistake.what,
+                        self.source(index)
+                    ),
+                ),
+                None => ConfigError::at(self.source(index), format!("not valid YAML: {problem}")),
+            }
         })
     }
 
@@ -334,10 +347,11 @@ impl Loader<'_> {
         plain: bool,
         quoted_implicit: bool,
     ) -> Result<Value, ConfigError> {
+        let has_bang = self.portable.has_tag(event)?;
         match tag {
             // A bare `!` leaves no trace in the event but the place it starts at, and readers
             // differ on it.
-            None if self.starts_with_bang(event) => {
+            None if has_bang => {
                 Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
             }
             None if plain => self.tokenized(event, value),
@@ -356,29 +370,6 @@ impl Loader<'_> {
         }
     }
 
-    fn starts_with_bang(&self, event: &Event) -> bool {
-        let EventData::Scalar { anchor, .. } = &event.data else { return false };
-        let index = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
-        // A quoted or plain scalar cannot start with `!` by itself; an anchor before the tag hides
-        // it, so that is looked past.
-        let start = self.rendered.text.get(index..).unwrap_or_default();
-        let Some(anchor) = anchor.as_ref().filter(|_| start.starts_with('&')) else {
-            return start.starts_with('!');
-        };
-        let mut rest = start.get(1 + anchor.len()..).unwrap_or_default();
-        loop {
-            let next = rest.trim_start();
-            if next.len() == rest.len() || !next.starts_with('#') {
-                return next.starts_with('!');
-            }
-            rest = next.split_once('\n').map_or("", |(_, below)| below);
-            // What stands at the start of a line stands behind a blank, too.
-            if !rest.starts_with([' ', '\t', '\n']) {
-                return rest.starts_with('!');
-            }
-        }
-    }
-
     /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later
     /// key would replace it.
     fn tokenized(&self, event: &Event, value: &str) -> Result<Value, ConfigError> {
@@ -392,6 +383,7 @@ impl Loader<'_> {
     }
 
     fn plain_tag(&self, event: &Event, tag: Option<&str>) -> Result<(), ConfigError> {
+        self.portable.has_tag(event)?;
         match tag {
             Some(tag)
                 if builds_an_object(tag) || matches!(tag, "tag:yaml.org,2002:str" | "!str") =>
@@ -450,10 +442,15 @@ impl Loader<'_> {
             let key = self.node(&event, depth + 1)?;
             let is_tagged_text = matches!(&event.data, EventData::Scalar { tag: Some(tag), .. } if tag == "tag:yaml.org,2002:str");
             let key = as_key(key.value).map_err(|kind| {
-                ConfigError::at(
-                    key_at,
-                    format!("Ruby reads this key as {kind}, not as text; put it in quotes"),
-                )
+                let start = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
+                // `{{NAME}}` is a map with a map as key.
+                let outer = self.rendered.text.get(start.saturating_sub(1)..).unwrap_or_default();
+                let placeholder = mistakes::placeholder(outer.lines().next().unwrap_or_default());
+                let what = match placeholder.filter(|(place, _)| *place == 0) {
+                    Some((_, placeholder)) => mistakes::unrendered(placeholder),
+                    None => format!("Ruby reads this key as {kind}, not as text; put it in quotes"),
+                };
+                ConfigError::at(key_at, what)
             })?;
             let event = self.next()?;
             self.path.push(key.name.clone(), key_at)?;

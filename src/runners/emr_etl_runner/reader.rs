@@ -6,6 +6,8 @@ use crate::{
     base::{names::S3Location, secret::Secret},
     runners::emr_etl_runner::{
         config_error::{ConfigError, ConfigPosition},
+        contract,
+        erb::EmptyTag,
         psych,
         secrets::looks_secret,
         yaml_value::{Value, YamlNode},
@@ -22,6 +24,8 @@ use crate::{
 pub(super) struct ConfigReader<'a> {
     pub(super) origin: &'a str,
     pub(super) root: &'a YamlNode,
+    /// Tags of its ERB that printed nothing.
+    pub(super) empty_tags: &'a [EmptyTag],
 }
 
 impl ConfigReader<'_> {
@@ -43,10 +47,11 @@ impl ConfigReader<'_> {
 
     pub(super) fn text(&self, path: &[&str]) -> Result<Located<String>, ConfigError> {
         self.optional_text(path)?.filter(|text| !text.value.is_empty()).ok_or_else(|| {
-            ConfigError::at(
-                self.position(path),
-                format!("{} is missing or blank; EmrEtlRunner needs text there", path.join(".")),
-            )
+            let at = self.position(path);
+            let empty = contract::unset(self.empty_tags, at);
+            let key = path.join(".");
+            let what = format!("{key} is missing or blank; EmrEtlRunner needs text there{empty}");
+            ConfigError::at(at, what)
         })
     }
 
@@ -144,7 +149,8 @@ impl ConfigReader<'_> {
                     } else {
                         "must be an S3 location such as s3://bucket/folder; found text".to_owned()
                     };
-                    ConfigError::at(node.at, format!("{key} {reason}"))
+                    let empty = contract::unset(self.empty_tags, node.at);
+                    ConfigError::at(node.at, format!("{key} {reason}{empty}"))
                 })?;
                 locations.push(DataLocation { role: role.to_owned(), location, at: text.at });
             }

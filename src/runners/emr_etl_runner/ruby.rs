@@ -16,7 +16,7 @@ use crate::{
     },
     settings::resolve::ErbEngine,
     system::{
-        process::{LaunchError, Program},
+        process::{LaunchError, Program, RUNNER_NAME},
         runner_environment::GUARD_SECRETS,
     },
 };
@@ -55,40 +55,49 @@ impl fmt::Display for Ruby {
     }
 }
 
-/// What the child runs: EmrEtlRunner's own line around `ERB`, with the names that stand in its
-/// binding there.
-///
-/// Whatever the config prints or runs goes to /dev/null; the rendered text is framed by a zero byte
-/// and a word, so that a config which ends Ruby half-way (`exit 0`) cannot pass for one that was
-/// rendered.
-const SCRIPT: &str = "\
-require 'erb'
-out = $stdout.dup
-$stdout.reopen('/dev/null')
-$stderr.reopen('/dev/null')
-[$stdin, out].each { |stream| stream.set_encoding('UTF-8') }
-config_file = '-'
-is_required = true
-config = $stdin.readlines.join
-begin
-  rendered = ERB.new(config).result(binding)
-  out.write(rendered, \"\\0rendered\")
-rescue Exception => error
-  out.write(\"\\0\", error.class.name)
-end
-out.flush
-";
+/// What the child runs: EmrEtlRunner's own line around `ERB`, in the module and the method where it
+/// stands there, with the libraries that the runner has loaded by then.
+const SCRIPT: &str = include_str!("render.rb");
 
-/// More than this, in bytes, is not read of what it writes: a rendered config, and the word behind.
-const LONGEST_OUTPUT: u64 = erb::LARGEST as u64 + 256;
+/// More than this, in bytes, is not kept of what a config prints on standard output, and on standard
+/// error.
+const MOST_PRINTED: usize = 1 << 20;
+/// More than this, in bytes, is not read of what the script writes: the rendered config, what it
+/// printed, and the line behind.
+const LONGEST_OUTPUT: u64 = (erb::LARGEST + 2 * MOST_PRINTED) as u64 + 512;
+
+/// What a config printed while Ruby rendered it: the runner would have printed it, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PrintedByConfig {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// A config that Ruby has rendered.
+#[derive(Debug)]
+pub(super) struct RubyRendered {
+    pub(super) text: String,
+    pub(super) printed: PrintedByConfig,
+}
+
+/// What the config's ERB sees of the runner.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RubyBinding<'a> {
+    /// The config's path as given, or `-`.
+    pub(super) config_file: &'a str,
+}
 
 /// Renders `text` by `ruby`, in this environment.
 ///
 /// # Errors
 /// [`ConfigError`] when there is no such Ruby, or the config's own raised or ended. Its message never repeats what Ruby said, which could hold a secret.
-pub(super) fn render(ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
+pub(super) fn render(
+    ruby: &Ruby,
+    text: &str,
+    binding: RubyBinding<'_>,
+) -> Result<RubyRendered, ConfigError> {
     match ruby {
-        Ruby::Program(program) => run(Command::new(program), ruby, text),
+        Ruby::Program(program) => run(Command::new(program), ruby, text, binding),
         Ruby::Jar(jar) => {
             let unpacked = tempfile::Builder::new()
                 .prefix("emr-etl-guard-jruby.")
@@ -99,7 +108,7 @@ pub(super) fn render(ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
                     "{ruby}, which the setting `erb` asks for, cannot be used: {reason}"
                 ))
             })?;
-            run(java(unpacked.path()), ruby, text)
+            run(java(unpacked.path()), ruby, text, binding)
         }
     }
 }
@@ -161,12 +170,18 @@ fn java(folder: &Path) -> Command {
     command
 }
 
-fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigError> {
+fn run(
+    mut command: Command,
+    ruby: &Ruby,
+    text: &str,
+    binding: RubyBinding<'_>,
+) -> Result<RubyRendered, ConfigError> {
     GUARD_SECRETS.iter().for_each(|secret| {
         command.env_remove(secret);
     });
     let mut child = command
-        .args(["-e", SCRIPT])
+        .args(["-e", SCRIPT, "--", binding.config_file, RUNNER_NAME])
+        .arg(MOST_PRINTED.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -193,22 +208,77 @@ fn run(mut command: Command, ruby: &Ruby, text: &str) -> Result<String, ConfigEr
     if !matches!((written, read), (Some(Ok(())), Some(Ok(_)))) {
         return Err(refuse(format!("{ruby} did not read the config ({status})")));
     }
-    let answer = String::from_utf8(output)
-        .map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()))?;
-    match answer.rsplit_once('\0') {
-        Some((rendered, "rendered")) => Ok(rendered.to_owned()),
-        Some((_, class)) => {
-            Err(refuse(format!("the config's ERB raised {class}; EmrEtlRunner would stop here")))
-        }
-        None => {
-            Err(refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered")))
-        }
+    let ended = || refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered"));
+    // The last line says what stands before it.
+    let split = output.iter().rposition(|byte| *byte == 0).ok_or_else(ended)?;
+    let said = String::from_utf8_lossy(&output[split + 1..]).into_owned();
+    output.truncate(split);
+    let words: Vec<&str> = said.split(' ').collect();
+    match words.as_slice() {
+        ["rendered", lengths @ ..] => understood(output, lengths).ok_or_else(ended)?,
+        ["raised", class, line, variable] => Err(raised(class, line, variable)),
+        _ => Err(ended()),
     }
+}
+
+/// The rendered config and what it printed, which stand one behind the other; `lengths` are their
+/// sizes in bytes. `None` when these are not the sizes of what there is.
+fn understood(mut output: Vec<u8>, lengths: &[&str]) -> Option<Result<RubyRendered, ConfigError>> {
+    let lengths: Vec<usize> =
+        lengths.iter().map(|length| length.parse().ok()).collect::<Option<_>>()?;
+    let &[rendered, stdout, stderr] = lengths.as_slice() else { return None };
+    if rendered.checked_add(stdout)?.checked_add(stderr)? != output.len() {
+        return None;
+    }
+    let stderr = output.split_off(rendered + stdout);
+    let stdout = output.split_off(rendered);
+    let text = String::from_utf8(output)
+        .map_err(|_| refuse("the config, rendered by Ruby, is not valid UTF-8".to_owned()));
+    Some(text.map(|text| RubyRendered { text, printed: PrintedByConfig { stdout, stderr } }))
+}
+
+/// `class` is that of Ruby's exception; `line` of the config, or 0; `variable` is the one that
+/// `ENV.fetch` did not find, or `-`.
+fn raised(class: &str, line: &str, variable: &str) -> ConfigError {
+    let what = match variable {
+        "-" => format!("the config's ERB raised {class}"),
+        variable => format!("ENV.fetch: the environment variable {variable} is not set"),
+    };
+    let lines = line.parse::<usize>().unwrap_or_default().saturating_sub(1);
+    let mut place = ConfigPosition::START;
+    place.advance_all(&"\n".repeat(lines.min(erb::LARGEST)));
+    ConfigError::at(place, format!("{what}; EmrEtlRunner would stop here"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_before_the_last_line_is_told_apart_by_its_lengths() {
+        let found = |lengths: &[&str]| understood(b"textoutERR".to_vec(), lengths);
+        let whole = found(&["4", "3", "3"]).unwrap().unwrap();
+        assert_eq!(whole.text, "text");
+        assert_eq!(whole.printed.stdout, b"out");
+        assert_eq!(whole.printed.stderr, b"ERR");
+        for lengths in [&["4", "3", "4"][..], &["4", "3"], &["4", "3", "x"], &["10", "0", "0", "0"]]
+        {
+            assert!(found(lengths).is_none(), "{lengths:?}");
+        }
+        assert!(understood(vec![0xff], &["1", "0", "0"]).unwrap().is_err());
+    }
+
+    #[test]
+    fn a_variable_that_fetch_did_not_find_is_named_with_its_line() {
+        assert_eq!(
+            raised("KeyError", "12", "ROLE").to_string(),
+            "12:1: ENV.fetch: the environment variable ROLE is not set; EmrEtlRunner would stop here"
+        );
+        assert_eq!(
+            raised("RuntimeError", "0", "-").to_string(),
+            "1:1: the config's ERB raised RuntimeError; EmrEtlRunner would stop here"
+        );
+    }
 
     fn jar(folder: &Path, entries: &[&str]) -> PathBuf {
         use std::io::Write as _;
@@ -250,7 +320,7 @@ mod tests {
     fn a_runner_that_is_no_jar_or_has_no_jruby_in_it_is_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();
         let said = |jar: PathBuf| {
-            render(&Ruby::Jar(jar.clone()), "")
+            render(&Ruby::Jar(jar.clone()), "", RubyBinding { config_file: "-" })
                 .unwrap_err()
                 .to_string()
                 .replace(&jar.display().to_string(), "RUNNER")

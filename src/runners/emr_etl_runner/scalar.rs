@@ -11,9 +11,14 @@ use std::{
 };
 
 use regex_lite::Regex;
+use time::{Date, Month};
 
 use crate::runners::emr_etl_runner::yaml_value::Value;
 
+/// The kind of what Ruby takes for a date. The sealed form carries it as it is written.
+pub(super) const DATE: &str = "a date";
+/// In earlier years the Rubies follow different calendars.
+const FIRST_GREGORIAN_YEAR: i32 = 1583;
 /// The kind of what Ruby takes for a number and raises on.
 pub(super) const RAISES: &str = "a number that it cannot read";
 
@@ -34,7 +39,7 @@ macro_rules! expressions {
 expressions! {
     WORD = r"^[^0-9.:-]?[A-Za-z_ \t\r\n\x0b\x0c!@\#$%^&*(){}<>|/\\~;=]+";
     TIME = r"^-?[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9][0-9]:[0-9][0-9](?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}:?(?:[0-9][0-9])?))?$";
-    DATE = r"^[0-9]{4}-(?:1[012]|0[0-9]|[0-9])-(?:[12][0-9]|3[01]|0[0-9]|[0-9])$";
+    DATE_FORM = r"^[0-9]{4}-(?:1[012]|0[0-9]|[0-9])-(?:[12][0-9]|3[01]|0[0-9]|[0-9])$";
     SPECIAL = r"(?i)^(?:[-+]?\.inf|\.nan)$";
     SEXAGESIMAL = r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2}$";
     SEXAGESIMAL_FLOAT = r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2}\.[0-9_]*$";
@@ -70,8 +75,8 @@ pub(super) fn tokenize(text: &str) -> Value {
     }
     if fits(&TIME, text) {
         other("a time", text)
-    } else if fits(&DATE, text) {
-        other("a date", text)
+    } else if fits(&DATE_FORM, text) {
+        date(text)
     } else if fits(&SPECIAL, text) {
         // JRuby's own Psych raises on the sign.
         other(if text.starts_with('+') { RAISES } else { "a special number" }, text)
@@ -113,6 +118,24 @@ fn word(text: &str) -> Value {
         "no" | "false" | "off" => Value::Bool(false),
         _ => Value::Text(text.into()),
     }
+}
+
+fn date(text: &str) -> Value {
+    match calendar_date(text) {
+        Some(date) if date.year() >= FIRST_GREGORIAN_YEAR => other(DATE, text),
+        Some(_) => other("a date of an old calendar", text),
+        None if text < "1583" => other("a date of an old calendar", text),
+        // A day that is in no calendar stays text.
+        None => Value::Text(text.into()),
+    }
+}
+
+/// The day that `2020-1-31` names, if there is such a day.
+pub(super) fn calendar_date(text: &str) -> Option<Date> {
+    let mut parts = text.split('-');
+    let mut next = || parts.next()?.parse::<u16>().ok();
+    let (year, month, day) = (next()?, u8::try_from(next()?).ok()?, u8::try_from(next()?).ok()?);
+    Date::from_calendar_date(year.into(), Month::try_from(month).ok()?, day).ok()
 }
 
 /// Psych's own sum: the first part counts 3600, the second 60 and the third 1, even when there are
@@ -208,9 +231,21 @@ mod tests {
         ] {
             assert_eq!(tokenize(text), Value::Float(number), "{text}");
         }
-        for text in
-            ["1e3", "5.29.0", ".", "0o17", "08", "1:99", "0b2", "é5", "2020-13-01", "-", "1-2"]
-        {
+        for text in [
+            "1e3",
+            "5.29.0",
+            ".",
+            "0o17",
+            "08",
+            "1:99",
+            "0b2",
+            "é5",
+            "2020-13-01",
+            "-",
+            "1-2",
+            "2020-02-30",
+            "2019-2-29",
+        ] {
             assert_eq!(tokenize(text), Value::Text(text.into()), "{text}");
         }
     }
@@ -229,6 +264,9 @@ mod tests {
     fn what_the_sealed_form_cannot_carry_or_versions_read_differently_is_named() {
         for (text, kind) in [
             ("2020-01-01", "a date"),
+            ("2020-1-1", "a date"),
+            ("1582-12-31", "a date of an old calendar"),
+            ("0000-02-30", "a date of an old calendar"),
             ("2020-01-01 00:00:00", "a time"),
             (":sym", "a symbol"),
             (".inf", "a special number"),

@@ -1,7 +1,8 @@
 //! The seal: both encryption settings (and the run's tag) set in the runner config, written so that
 //! Ruby has nothing to reinterpret, and proved by loading the result again.
 //!
-//! The sealed form is JSON, which is YAML: every text is quoted, so no reader can turn one into a
+//! The sealed form is JSON, which is YAML, but for dates, keys of more than half a thousand bytes and
+//! the key `<<`, which JSON cannot write so that YAML reads them: every text is quoted, so no reader can turn one into a
 //! boolean, a number or a symbol. `<` is written as an escape, so that the runner's own ERB pass
 //! finds no tag.
 
@@ -69,9 +70,11 @@ pub(super) fn seal(original: &YamlNode, seal: &Seal) -> Result<Sealed, ConfigErr
     Ok(Sealed { text: Secret::new(text), changes, digest })
 }
 
-/// Refuses what the sealed form cannot carry: JSON has no dates, symbols or special numbers.
+/// Refuses what the sealed form cannot carry: symbols, times, special numbers. A date stands in it as
+/// it was written.
 pub(super) fn carriable(node: &YamlNode) -> Result<(), ConfigError> {
     match &node.value {
+        Value::Other { kind: scalar::DATE, .. } => Ok(()),
         Value::Other { kind, .. } => Err(ConfigError::at(
             node.at,
             format!("Ruby reads this value as {kind}; put it in quotes to keep it as text"),
@@ -89,7 +92,7 @@ fn set(
     value: Value,
 ) -> Result<SealChange, ConfigError> {
     let dotted = path.join(".");
-    let after = shown(&value);
+    let (meant, after) = (value.clone(), shown(&value));
     let nearest = (0..path.len())
         .rev()
         .find_map(|depth| root.find(&path[..depth]))
@@ -97,12 +100,16 @@ fn set(
     let parent = root.find_mut(path).ok_or_else(|| {
         ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
     })?;
-    let before = parent.set(key, value)?;
-    Ok(SealChange {
-        key: format!("{dotted}.{key}"),
-        before: before.map(|node| shown(&node.value)),
-        after,
-    })
+    let before = parent.set(key, value)?.map(|node| {
+        let before = shown(&node.value);
+        // `"true"` is no boolean, and the runner would not start with it.
+        if node.value != meant && before == after {
+            format!("{before} ({})", node.value.kind())
+        } else {
+            before
+        }
+    });
+    Ok(SealChange { key: format!("{dotted}.{key}"), before, after })
 }
 
 /// A value for a report: only the sealed keys are ever shown this way.
@@ -118,6 +125,26 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// What Ruby will hold of the text that [`write()`] made; `None` where its ERB would change it.
+fn reloaded(text: &str) -> Result<Option<YamlNode>, ConfigError> {
+    let rendered = erb::render(text, &|_| None)?;
+    if rendered.text != text {
+        return Ok(None);
+    }
+    Ok(Some(psych::load(&rendered)?.root))
+}
+
+/// Whether `root` loads as itself from its sealed form, with nothing sealed in it.
+///
+/// # Errors
+/// [`ConfigError`] when it cannot be carried, or the form does not load.
+pub(super) fn survives(root: &YamlNode) -> Result<bool, ConfigError> {
+    carriable(root)?;
+    let mut text = String::new();
+    write(&root.value, &mut text);
+    Ok(reloaded(&text)?.is_some_and(|again| again == *root))
+}
+
 /// Loads `text` as the runner will, takes the sealed keys out of both, and compares.
 fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError> {
     let broken = |what: &str| {
@@ -126,11 +153,7 @@ fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError
             format!("the sealed config failed its proof: {what}; please report this"),
         )
     };
-    let rendered = erb::render(text, &|_| None)?;
-    if rendered.text != text {
-        return Err(broken("ERB would change it"));
-    }
-    let loaded = psych::load(&rendered)?.root;
+    let loaded = reloaded(text)?.ok_or_else(|| broken("ERB would change it"))?;
     let is = |path: &[&str], key: &str, value: Value| {
         loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value)
     };
@@ -172,7 +195,8 @@ pub(super) fn write(value: &Value, out: &mut String) {
         Value::Bool(yes) => write!(out, "{yes}"),
         Value::Integer(number) => write!(out, "{number}"),
         Value::Float(number) => write!(out, "{}", scalar::write_float(*number)),
-        // Refused before anything is written for the runner; for people it reads as it stood.
+        // A date; anything else is refused before it is written for the runner, and for people it
+        // reads as it stood.
         Value::Other { text, .. } => write!(out, "{text}"),
         Value::Text(text) => {
             write_text(text, out);
@@ -191,8 +215,7 @@ pub(super) fn write(value: &Value, out: &mut String) {
             out.push('{');
             for (index, (key, item)) in entries.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { ",\n" });
-                write_text(&key.name, out);
-                out.push_str(": ");
+                write_key(&key.name, out);
                 write(&item.value, out);
             }
             out.push('}');
@@ -200,6 +223,25 @@ pub(super) fn write(value: &Value, out: &mut String) {
         }
     };
     debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}
+
+/// A key that is longer than this, as it is written and in bytes, is marked as one: no reader looks
+/// for the colon behind a key further than 1,024 characters.
+const LONGEST_UNMARKED_KEY: usize = 512;
+
+/// Writes a key, and the colon behind it.
+fn write_key(key: &str, out: &mut String) {
+    let start = out.len();
+    // Psych merges what stands behind `"<<"`, too, unless a tag says that it is text.
+    if key == "<<" {
+        out.push_str("!!str ");
+    }
+    write_text(key, out);
+    if out.len() - start > LONGEST_UNMARKED_KEY {
+        out.insert_str(start, "? ");
+        out.push(' ');
+    }
+    out.push_str(": ");
 }
 
 fn write_text(text: &str, out: &mut String) {
