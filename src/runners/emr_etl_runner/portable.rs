@@ -173,8 +173,14 @@ impl<'a> Properties<'a> {
         let mut tag = None;
         let mut rest = text;
         while rest.starts_with(['&', '!']) {
-            let is_end = |character: char| character.is_whitespace();
-            let (property, after) = rest.split_at(rest.find(is_end).unwrap_or(rest.len()));
+            // Only a tag within `<>` may hold what ends an item of a list or a map; without these
+            // ends, each item of one long line would be read to the end of the line.
+            let is_end = |character: char| character.is_whitespace() || ",[]{}".contains(character);
+            let length = match rest.strip_prefix("!<") {
+                Some(verbatim) => verbatim.find('>').map(|end| end + "!<>".len()),
+                None => rest.find(is_end),
+            };
+            let (property, after) = rest.split_at(length.unwrap_or(rest.len()));
             // A second one is that of the first key in the map which has the first.
             if property.starts_with('!') && tag.is_none() {
                 tag = Some(property);
