@@ -41,14 +41,17 @@ fn view(terminal: &Terminal) -> Vec<String> {
 }
 
 /// Types a line once the shell asks for one: what is typed before that it may throw away, with the
-/// terminal's modes.
+/// terminal's modes. Waits until it stands there, so that this prompt is not taken for the next one.
 #[track_caller]
 fn type_at_prompt(terminal: &mut Terminal, line: &str) {
     let prompt = regex::Regex::new(r"^bash-[0-9.]+[#$]$").unwrap();
     wait_until("the shell asks", || {
         screen(terminal).lines().last().is_some_and(|last| prompt.is_match(last))
     });
+    let typed = |screen: &str| screen.lines().filter(|shown| shown.ends_with(line)).count();
+    let before = typed(&screen(terminal));
     terminal.press(&format!("{line}\n"));
+    wait_until("it is typed", || typed(&screen(terminal)) > before);
 }
 
 /// Waits for a line to stand there by itself, as a shell's answer does.
