@@ -57,7 +57,7 @@ JOB_NAME = "Snowplow ETL"
 # The checks for which moto has no answer.
 UNANSWERED = {"jobflow-role-may-use-key", "service-role-may-use-key", "jobflow-role-may-read-object"}
 # The same, where they only advise by themselves.
-UNANSWERED_ADVICE = {"no-earlier-versions", "guard-may-end-clusters"}
+UNANSWERED_ADVICE = {"no-earlier-versions", "guard-may-end-clusters", "runner-may-tag-clusters", "organization-allows"}
 
 # The checks on what a cluster is made of.
 OF_CLUSTERS = ("cluster-configurations", "cluster-roles", "cluster-ami", "cluster-bootstrap-actions", "cluster-groups", "cluster-volumes", "step-arguments")
