@@ -7,10 +7,9 @@ use crate::{
     aws::trust::RefusedRoot,
     base::{
         aws_calls::Call,
-        errors::innermost,
+        errors::{find, innermost},
         lookup::{Lookup, LookupError, LookupErrorKind, THROTTLING},
     },
-    system::http,
 };
 
 impl<T> Lookup<T> {
@@ -122,7 +121,7 @@ fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
         return refused.to_string();
     }
     let is_unknown = matches!(
-        http::tls_error(error),
+        find(error),
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
     );
     let hint = if is_unknown { UNKNOWN_ISSUER } else { "" };

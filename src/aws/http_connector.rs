@@ -46,6 +46,7 @@ use tower_service::Service;
 
 use crate::{
     aws::trust::{AwsTrust, RefusedRoot},
+    base::errors::find,
     system::http as machine_http,
 };
 
@@ -170,20 +171,6 @@ fn classified(error: legacy::Error) -> ConnectorError {
         return ConnectorError::io(error.into());
     }
     ConnectorError::other(error.into(), None)
-}
-
-/// The first error of a kind in a chain.
-fn find<'a, E: std::error::Error + 'static>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// Makes connections: straight to the server, or through the proxy that the environment names for

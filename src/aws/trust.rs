@@ -18,7 +18,6 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use ::http::uri::Authority;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::interceptors::{
@@ -46,6 +45,7 @@ use x509_parser::{prelude::FromDer as _, x509::X509Name};
 use crate::{
     base::{
         digest::sha256,
+        errors::find,
         printable::{Printable, printable},
     },
     settings::aws_options::RootDigest,
@@ -135,7 +135,7 @@ pub(crate) struct RefusedRoot {
 impl RefusedRoot {
     /// The one in an error's chain, if it is there.
     pub(crate) fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        match http::tls_error(error)? {
+        match find(error)? {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
                 other.downcast_ref()
             }
@@ -199,11 +199,7 @@ impl AwsTrust {
 
     /// That `host` is asked through a proxy.
     pub(crate) fn note_proxy(&self, host: &str, route: &ProxyRoute) {
-        let uri = route.uri();
-        let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-        // `user:password@` stands before the host.
-        let address = authority.rsplit('@').next().unwrap_or_default();
-        let proxy = format!("{}://{address}", uri.scheme_str().unwrap_or("http"));
+        let proxy = http::proxy_address(route.uri()).unwrap_or_default();
         let mut seen = self.record.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.proxies.entry(proxy).or_default().insert(host.to_owned());
     }
@@ -373,8 +369,11 @@ impl RootVerifier {
             let subject = Printable::from("one that could not be determined");
             return Root { subject, sha256: None, standing: RootStanding::Refused };
         };
-        let is_allowed = self.record.allowed.iter().any(|allowed| allowed.as_str() == sha256);
-        let standing = if is_allowed { RootStanding::Allowed } else { RootStanding::Refused };
+        let standing = if is_allowed(&self.record.allowed, &sha256) {
+            RootStanding::Allowed
+        } else {
+            RootStanding::Refused
+        };
         Root { subject, sha256: Some(sha256), standing }
     }
 
@@ -389,18 +388,18 @@ impl RootVerifier {
         };
         let mut digests = self.authorities.iter().filter(same).map(sha256).peekable();
         let first = digests.peek().cloned()?;
-        let allowed = digests
-            .find(|digest| self.record.allowed.iter().any(|allowed| allowed.as_str() == digest));
+        let allowed = digests.find(|digest| is_allowed(&self.record.allowed, digest));
         Some((name(anchor), allowed.unwrap_or(first)))
     }
 }
 
+/// Whether the settings allow the authority of this digest.
+fn is_allowed(allowed: &[RootDigest], sha256: &str) -> bool {
+    allowed.iter().any(|allowed| allowed.as_str() == sha256)
+}
+
 /// The names of the authorities that are neither in the public set nor allowed.
 fn private_names(authorities: &[CertificateDer<'_>], allowed: &[RootDigest]) -> Vec<Printable> {
-    let is_allowed = |certificate: &CertificateDer<'_>| {
-        let digest = sha256(certificate);
-        allowed.iter().any(|allowed| allowed.as_str() == digest)
-    };
     let public = |own: &TrustAnchor<'_>| {
         webpki_roots::TLS_SERVER_ROOTS
             .iter()
@@ -410,7 +409,7 @@ fn private_names(authorities: &[CertificateDer<'_>], allowed: &[RootDigest]) -> 
         .iter()
         .filter_map(|certificate| {
             let own = anchor_from_trusted_cert(certificate).ok()?;
-            (!public(&own) && !is_allowed(certificate)).then(|| name(&own))
+            (!public(&own) && !is_allowed(allowed, &sha256(certificate))).then(|| name(&own))
         })
         .collect()
 }

@@ -11,7 +11,10 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    aws::{endpoint::EndpointOverride, trust::AwsConnections},
+    aws::{
+        endpoint::EndpointOverride,
+        trust::{AwsConnections, AwsRoot, RootStanding},
+    },
     base::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, KeyArn, KeyReference},
@@ -531,6 +534,14 @@ fn damages(world: &World) -> Vec<Mutation> {
             service: "S3".to_owned(),
             url: "http://evil.example".to_owned(),
             accepted: false,
+        });
+    });
+    mutations.add("connections", "a root is refused", |facts| {
+        facts.connections.roots.push(AwsRoot {
+            subject: "CN=evil".into(),
+            sha256: None,
+            standing: RootStanding::Refused,
+            hosts: BTreeSet::new(),
         });
     });
     mutations.add("environment", "loads code", |facts| {

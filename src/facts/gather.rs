@@ -545,14 +545,10 @@ impl<'a> Gathering<'a> {
             let iam = &self.aws.iam;
             let principal =
                 self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, guard)).await;
-            let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
-            let decisions = match (principal.found(), &cluster) {
-                (Some(Principal::Simulated(arn)), Some(cluster)) => {
-                    let simulated = guard_rights::simulate(iam, arn, cluster, region, query);
-                    Box::pin(self.within(call, simulated)).await
-                }
-                _ => Lookup::not_asked(call, "whose policies decide is not known"),
-            };
+            let decisions = self.simulated(&principal, cluster.as_deref(), |arn, cluster| {
+                guard_rights::simulate(iam, arn, cluster, region, query)
+            });
+            let decisions = decisions.await;
             (principal, decisions, cluster)
         };
         let described = async {
@@ -576,15 +572,27 @@ impl<'a> Gathering<'a> {
         let iam = &self.aws.iam;
         let principal =
             self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, runner)).await;
+        let decision = self.simulated(&principal, cluster.as_deref(), |arn, cluster| {
+            guard_rights::may_tag(iam, arn, cluster, region, tag)
+        });
+        let decision = decision.await;
+        Some(TagRight { principal, decision })
+    }
+
+    /// What IAM's simulation decides for a user or role and a cluster, where it can be asked.
+    async fn simulated<'b, T, F: Future<Output = Lookup<T>>>(
+        &self,
+        principal: &'b Lookup<Principal>,
+        cluster: Option<&'b str>,
+        ask: impl FnOnce(&'b str, &'b str) -> F,
+    ) -> Lookup<T> {
         let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
-        let decision = match (principal.found(), &cluster) {
+        match (principal.found(), cluster) {
             (Some(Principal::Simulated(arn)), Some(cluster)) => {
-                let simulated = guard_rights::may_tag(iam, arn, cluster, region, tag);
-                Box::pin(self.within(call, simulated)).await
+                Box::pin(self.within(call, ask(arn, cluster))).await
             }
             _ => Lookup::not_asked(call, "whose policies decide is not known"),
-        };
-        Some(TagRight { principal, decision })
+        }
     }
 
     async fn network(&self) -> Option<NetworkFacts> {

@@ -29,23 +29,11 @@ pub(crate) fn tls() -> Result<ClientConfig, rustls::Error> {
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// What ended TLS, somewhere in an error's chain.
-pub(crate) fn tls_error<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // Asked for its source, an error of `io` leaves out what it wraps.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
+/// `scheme://host:port` of a proxy, without credentials.
+pub(crate) fn proxy_address(proxy: &::http::Uri) -> Option<String> {
+    let authority = proxy.authority()?.as_str();
+    let address = authority.rsplit('@').next().unwrap_or(authority).to_ascii_lowercase();
+    Some(format!("{}://{address}", proxy.scheme_str().unwrap_or("http")))
 }
 
 /// Whether a URL's host is this machine itself.

@@ -15,6 +15,7 @@ use crate::{
     base::printable::Printable,
     runners::emr_etl_runner::environment::quoted_words,
     spec::observations::{LauncherRoute, RouteKind},
+    system::http::proxy_address,
 };
 
 /// A process's environment.
@@ -109,7 +110,7 @@ fn guards_proxy(environment: &Environment, host: &str) -> Option<String> {
         .no(value(["NO_PROXY", "no_proxy"]))
         .build();
     let server: http::Uri = format!("https://{host}").parse().ok()?;
-    address(&matcher.intercept(&server)?.uri().to_string())
+    proxy_address(matcher.intercept(&server)?.uri())
 }
 
 fn rubys_proxy(environment: &Environment, host: &str) -> Option<String> {
@@ -120,7 +121,7 @@ fn rubys_proxy(environment: &Environment, host: &str) -> Option<String> {
     {
         return None;
     }
-    address(&proxy)
+    proxy_address(&proxy.parse().ok()?)
 }
 
 /// Whether Ruby takes no proxy to port 443 of a host: names, each with or without a dot before it
@@ -134,14 +135,6 @@ fn is_excepted(exceptions: &str, host: &str) -> bool {
         (port.is_empty() || port == "443")
             && (host == name || host.ends_with(&format!(".{}", name.trim_start_matches('.'))))
     })
-}
-
-/// `scheme://host:port` of a proxy, without credentials.
-fn address(proxy: &str) -> Option<String> {
-    let uri: http::Uri = proxy.parse().ok()?;
-    let authority = uri.authority()?.as_str();
-    let authority = authority.rsplit('@').next().unwrap_or(authority).to_ascii_lowercase();
-    Some(format!("{}://{authority}", uri.scheme_str().unwrap_or("http")))
 }
 
 #[cfg(test)]
