@@ -374,8 +374,12 @@ impl ObjectCalls<'_> {
             };
             Ok::<_, CallResult<CopiedPart>>(copied.completed(part.number))
         });
-        match stream::iter(copies).buffered(PARTS_AT_ONCE).try_collect().await {
-            Ok(all) => {
+        // In any order: a part that takes long holds no later one back.
+        let under_way = stream::iter(copies).buffer_unordered(PARTS_AT_ONCE);
+        match under_way.try_collect::<Vec<CompletedPart>>().await {
+            Ok(mut all) => {
+                // A completion names them in order.
+                all.sort_by_key(CompletedPart::part_number);
                 *parts = all;
                 done()
             }
