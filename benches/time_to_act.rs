@@ -27,9 +27,17 @@ use support::Stage;
 const LATENCY_MS: u64 = 50;
 const RUNS: usize = 200;
 
-/// The time of one run; `startup` is what the runner takes before it does anything, so that the
+/// One run.
+struct Run {
+    time: Duration,
+    /// What the guard and the runner asked from RunJobFlow on: when each call arrived and was
+    /// answered, in milliseconds after RunJobFlow's reply, and which attempt it was.
+    calls: Vec<String>,
+}
+
+/// One run and its time; `startup` is what the runner takes before it does anything, so that the
 /// guard's search meets its request at any moment.
-fn act(is_printed: bool, startup: Duration) -> Duration {
+fn act(is_printed: bool, startup: Duration) -> Run {
     let misbehaviour = if is_printed {
         "drop-security-configuration"
     } else {
@@ -53,32 +61,43 @@ fn act(is_printed: bool, startup: Duration) -> Duration {
     let _ = child.kill();
     let _ = child.wait();
     let terminate = terminate.expect("it is terminated");
-    let launched = stage
-        .sim
-        .requests_for("RunJobFlow")
-        .first()
-        .and_then(|request| request.replied_ms)
-        .expect("it was launched");
-    Duration::from_millis(terminate.arrived_ms.saturating_sub(launched))
+    let requests = stage.sim.requests();
+    let mut since = requests.iter().skip_while(|request| request.operation() != "RunJobFlow");
+    let launched =
+        since.next().and_then(|request| request.replied_ms).expect("the launch was answered");
+    let after = |ms: u64| i128::from(ms) - i128::from(launched);
+    let calls = since.map(|request| {
+        let attempt = request.headers.get("amz-sdk-request").map_or("", String::as_str);
+        let replied = request.replied_ms.map_or("never".to_owned(), |ms| after(ms).to_string());
+        format!(
+            "{:>6} to {replied:>6} ms  {} {attempt}",
+            after(request.arrived_ms),
+            request.operation()
+        )
+    });
+    Run {
+        time: Duration::from_millis(terminate.arrived_ms.saturating_sub(launched)),
+        calls: calls.collect(),
+    }
 }
 
-/// The times of all runs, so many at once, in order.
-fn times(runs: usize, at_once: usize, is_printed: bool) -> Vec<Duration> {
-    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+/// All runs, so many at once, the fastest first.
+fn all(runs: usize, at_once: usize, is_printed: bool) -> Vec<Run> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::Relaxed) < runs {
                     let startup = Duration::from_millis(fastrand::u64(0..10_000));
-                    let time = act(is_printed, if is_printed { Duration::ZERO } else { startup });
-                    times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+                    let run = act(is_printed, if is_printed { Duration::ZERO } else { startup });
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push(run);
                 }
             });
         }
     });
-    let mut times = times.into_inner().unwrap_or_else(PoisonError::into_inner);
-    times.sort_unstable();
-    times
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|run| run.time);
+    done
 }
 
 fn main() {
@@ -89,9 +108,9 @@ fn main() {
     for (what, at_once, is_printed, limit) in
         [("the id is printed", 2, true, 2), ("no id is printed", 12, false, 10)]
     {
-        let times = times(runs, at_once, is_printed);
+        let done = all(runs, at_once, is_printed);
         let at = |percent: usize| {
-            times[(times.len() * percent).div_ceil(100).saturating_sub(1)].as_secs_f64()
+            done[(done.len() * percent).div_ceil(100).saturating_sub(1)].time.as_secs_f64()
         };
         println!(
             "  {what:<18} p50 {:>6.2} s   p99 {:>6.2} s   max {:>6.2} s   (wanted: p99 under {limit} s)",
@@ -99,5 +118,7 @@ fn main() {
             at(99),
             at(100)
         );
+        // Where the slowest one spent its time: in a pause, in a call, or in an attempt that failed.
+        done.last().into_iter().flat_map(|run| &run.calls).for_each(|call| println!("    {call}"));
     }
 }

@@ -138,10 +138,23 @@ fn a_runner_that_only_looks_as_if_it_were_published_is_asked() {
     assert_eq!(version_and_starts(&stage, &played), ("1.0.3".to_owned(), "--version\n".to_owned()));
 }
 
+/// Runs to the end; the instances stay until the guard has seen their volumes, however slow the
+/// machine is.
+fn with_lasting_instances(stage: &Stage) -> Played {
+    stage.set(Set::SetTimings(Timings { step: 3600.0, ..Timings::all(6.0) }));
+    let child = stage.command("run").spawn().unwrap();
+    wait_until("a look at the volumes", || {
+        let asked = stage.sim.requests_for("DescribeVolumes");
+        asked.iter().any(|request| request.status == Some(200))
+    });
+    stage.set(Set::Advance(Advance { seconds: 20.0 * 3600.0 }));
+    stage.finish(child)
+}
+
 #[test]
 fn a_good_run_at_info_finds_its_cluster_although_no_id_is_printed() {
     let stage = Stage::acme().replace("level: DEBUG", "level: INFO");
-    let played = stage.run();
+    let played = with_lasting_instances(&stage);
     played.expect_code(0);
     assert_eq!(played.stderr, "");
     let runner_said: Vec<&str> =
@@ -153,7 +166,8 @@ fn a_good_run_at_info_finds_its_cluster_although_no_id_is_printed() {
 
 #[test]
 fn quiet_leaves_only_the_runners_own_output() {
-    let played = Stage::acme().replace("level: DEBUG", "level: INFO").option("--quiet").run();
+    let stage = Stage::acme().replace("level: DEBUG", "level: INFO").option("--quiet");
+    let played = with_lasting_instances(&stage);
     played.expect_code(0);
     insta::assert_snapshot!(played.transcript(), @r"
     exit code: 0
@@ -172,7 +186,7 @@ fn without_the_tag_clusters_are_told_apart_by_name_and_time() {
         request: json!({"Name": "Snowplow ETL"}),
         ..StartCluster::default()
     }));
-    let played = stage.run();
+    let played = with_lasting_instances(&stage);
     played.expect_code(0);
     assert_eq!(
         played.clusters().len(),
