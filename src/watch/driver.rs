@@ -65,6 +65,8 @@ use crate::{
 
 /// EMR's clock and that of whoever told the time of the launch differ by less.
 const CLOCKS: time::Duration = time::Duration::minutes(5);
+/// So long STS may take to say which account the guard's credentials are of.
+const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
 /// The journal is told that the guard lives so often.
 const HEARTBEAT: Duration = Duration::from_mins(10);
 
@@ -224,6 +226,7 @@ pub(crate) fn start(
         hinted: BTreeMap::new(),
         listed: BTreeMap::new(),
         asked: JoinSet::new(),
+        first: mpsc::unbounded_channel(),
         wake: None,
         concluded: None,
     };
@@ -233,6 +236,8 @@ pub(crate) fn start(
 /// What came of something that the machine asked for.
 enum Answered {
     Listed(Lookup<Vec<ClusterListing>>),
+    /// DescribeCluster was answered, while the rest of a look is still asked for.
+    DescribedFirst(ClusterId, Lookup<ClusterFacts>),
     Looked(ClusterId, Box<RawLook>),
     Detailed(ClusterId, Box<ClusterDetails>),
     Terminated(ClusterId, Lookup<()>),
@@ -271,6 +276,8 @@ struct Driver {
     /// Their states, as the list told them last.
     listed: BTreeMap<ClusterId, ClusterStatus>,
     asked: JoinSet<Answered>,
+    /// What comes before the rest of an answer.
+    first: (mpsc::UnboundedSender<Answered>, mpsc::UnboundedReceiver<Answered>),
     wake: Option<Instant>,
     /// What the clusters' end should look like.
     expected: ExpectedEnd,
@@ -285,8 +292,15 @@ impl Driver {
             let event = tokio::select! {
                 biased;
                 Some(input) = inputs.recv() => self.of_input(input),
+                Some(answered) = self.first.1.recv() => match self.of_answer(answered) {
+                    Some(event) => event,
+                    None => continue,
+                },
                 Some(answered) = self.asked.join_next() => match answered {
-                    Ok(answered) => self.of_answer(answered),
+                    Ok(answered) => match self.of_answer(answered) {
+                        Some(event) => event,
+                        None => continue,
+                    },
                     Err(error) => {
                         // Without an answer, its cluster counts as what it was.
                         tracing::error!(%error, "a question to AWS died");
@@ -356,8 +370,9 @@ impl Driver {
         }
     }
 
-    fn of_answer(&mut self, answered: Answered) -> Event<ClusterId> {
-        match answered {
+    /// What an answer is to the machine; none: it decides nothing.
+    fn of_answer(&mut self, answered: Answered) -> Option<Event<ClusterId>> {
+        Some(match answered {
             Answered::Listed(listed) => {
                 if listed.found().is_some() {
                     self.heartbeat();
@@ -373,7 +388,20 @@ impl Driver {
                 }
                 Event::Listed(answer)
             }
-            Answered::Looked(id, raw) => self.looked(id, *raw),
+            Answered::DescribedFirst(id, cluster) => {
+                let raw =
+                    RawLook { cluster: Some(cluster), steps: None, security_configuration: None };
+                let look = self.take_look(&id, raw);
+                // What is good so far, or undecided, waits for the rest.
+                if !look.judgement.failed {
+                    return None;
+                }
+                Event::DescribedFirst(id, look)
+            }
+            Answered::Looked(id, raw) => {
+                let look = self.take_look(&id, *raw);
+                Event::Looked(id, look)
+            }
             Answered::Detailed(id, details) => {
                 if let Some(record) = self.records.get_mut(&id) {
                     record.closer = *details;
@@ -388,7 +416,7 @@ impl Driver {
                 Event::ProtectionAnswered(id, terminate::refusal(&answer))
             }
             Answered::Survivors(left) => Event::Survivors(left),
-        }
+        })
     }
 
     /// Tells the journal now and then that the guard lives.
@@ -406,15 +434,15 @@ impl Driver {
     }
 
     /// Keeps what a look told, and judges the cluster.
-    fn looked(&mut self, id: ClusterId, raw: RawLook) -> Event<ClusterId> {
-        let found_by = self.found_by(&id);
+    fn take_look(&mut self, id: &ClusterId, raw: RawLook) -> Look {
+        let found_by = self.found_by(id);
         let record = self
             .records
             .entry(id.clone())
             .or_insert_with(|| ClusterRecord::new(id.clone(), found_by, Ownership::NotOurs));
         if let Some(cluster) = raw.cluster {
-            if let Some(facts) = cluster.found().filter(|_| self.watched.contains(&id)) {
-                self.timeline.saw(&id, &facts.status);
+            if let Some(facts) = cluster.found().filter(|_| self.watched.contains(id)) {
+                self.timeline.saw(id, &facts.status);
             }
             // What was seen of an ended cluster stays: it cannot change any more.
             let is_over = record.cluster.found().is_some_and(|facts| facts.status.state.is_over());
@@ -422,10 +450,10 @@ impl Driver {
                 record.cluster = cluster;
             }
         } else if let (Lookup::Found(facts), Some(status)) =
-            (&mut record.cluster, self.listed.get(&id))
+            (&mut record.cluster, self.listed.get(id))
         {
             facts.status = status.clone();
-            self.timeline.saw(&id, status);
+            self.timeline.saw(id, status);
         }
         if let Some(found) = raw.security_configuration {
             record.security_configuration = found;
@@ -433,7 +461,7 @@ impl Driver {
         let steps_told = raw.steps.as_ref().is_some_and(|steps| steps.found().is_some());
         if let Some(steps) = raw.steps {
             // Steps that an adopted cluster had before are not this run's.
-            let earlier = self.plan.selector.adopted.get(&id);
+            let earlier = self.plan.selector.adopted.get(id);
             record.steps = steps.map(|steps| {
                 steps
                     .into_iter()
@@ -441,14 +469,11 @@ impl Driver {
                     .collect()
             });
         }
-        let judgement = self.judge(&id).unwrap_or_default();
-        let described = self.records.get(&id).map(|record| {
+        let judgement = self.judge(id).unwrap_or_default();
+        let described = self.records.get(id).map(|record| {
             terminate::answer(&record.cluster, |facts| self.described(record, facts))
         });
-        Event::Looked(
-            id,
-            Look { described: described.unwrap_or(AwsAnswer::Absent), judgement, steps_told },
-        )
+        Look { described: described.unwrap_or(AwsAnswer::Absent), judgement, steps_told }
     }
 
     fn found_by(&self, id: &ClusterId) -> &'static str {
@@ -574,8 +599,13 @@ impl Driver {
                     .get(&id)
                     .is_none_or(|record| record.security_configuration.found().is_none())
                     .then(|| self.verified(&id).name.clone());
+                let first = self.first.0.clone();
                 self.asked.spawn(async move {
-                    let raw = look_at(&aws, &id, (cluster, steps), configuration).await;
+                    let described = |cluster: &Lookup<ClusterFacts>| {
+                        // Nobody reads it where the watch is over.
+                        let _ = first.send(Answered::DescribedFirst(id.clone(), cluster.clone()));
+                    };
+                    let raw = look_at(&aws, &id, (cluster, steps), configuration, described).await;
                     Answered::Looked(id, Box::new(raw))
                 });
             }
@@ -828,8 +858,10 @@ async fn search(
     if !listed.found().is_some_and(in_doubt) {
         return listed;
     }
-    match sts::identity(&aws.sts).await {
-        Lookup::Found(identity) if identity.account.as_str() != account => {
+    // STS says which account it is, or it says nothing; clusters that EMR has listed do not wait long
+    // for another service.
+    match tokio::time::timeout(IDENTITY_PATIENCE, sts::identity(&aws.sts)).await {
+        Ok(Lookup::Found(identity)) if identity.account.as_str() != account => {
             Lookup::Denied(LookupError::new(
                 aws_calls::LIST_CLUSTERS.permission,
                 LookupErrorKind::Denied,
@@ -843,12 +875,14 @@ async fn search(
     }
 }
 
-/// One look at one cluster: everything that is wanted at once.
+/// One look at one cluster: everything that is wanted at once. What DescribeCluster answers is
+/// passed to `described` without waiting for the steps.
 async fn look_at(
     aws: &Aws,
     id: &ClusterId,
     (wants_cluster, wants_steps): (bool, bool),
     configuration: Option<String>,
+    described: impl Fn(&Lookup<ClusterFacts>),
 ) -> RawLook {
     // What is only judged anew asks nothing.
     if !wants_cluster && !wants_steps {
@@ -860,8 +894,16 @@ async fn look_at(
             None => None,
         }
     };
-    let cluster =
-        async { if wants_cluster { Some(emr::cluster(&aws.emr, id).await) } else { None } };
+    let cluster = async {
+        if !wants_cluster {
+            return None;
+        }
+        let cluster = emr::cluster(&aws.emr, id).await;
+        if wants_steps && cluster.found().is_some() {
+            described(&cluster);
+        }
+        Some(cluster)
+    };
     let steps = async { if wants_steps { Some(emr::steps(&aws.emr, id).await) } else { None } };
     let (cluster, mut steps, security_configuration) = tokio::join!(cluster, steps, configuration);
     // How its steps ended counts, too, and nobody asks again after this.

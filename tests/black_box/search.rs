@@ -97,6 +97,49 @@ fn a_search_that_hangs_keeps_a_cluster_that_the_log_names_from_nothing() {
 }
 
 #[test]
+fn steps_that_are_not_told_keep_no_cluster_alive_that_is_described_as_unsafe() {
+    let stage = Stage::acme()
+        .misbehave("drop-security-configuration,hang")
+        .env("EMR_ETL_GUARD_AWS_TIMEOUT", "5m")
+        .held();
+    let mut child = stage.start_held();
+    stage.set(Set::AddFault(Fault::every("ListSteps", FaultKind::Hang)));
+    stage.release();
+    let terminated = stage.sim.wait_for_request(
+        |request| request.operation() == "TerminateJobFlows",
+        Duration::from_secs(30),
+    );
+    let asked = by_guard(&stage, "ListSteps");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(terminated.is_some(), "the cluster goes on while its steps are not told");
+    assert!(!asked.is_empty() && asked.iter().all(|one| one.replied_ms.is_none()), "{asked:?}");
+}
+
+#[test]
+fn an_sts_that_hangs_keeps_no_unsafe_cluster_alive_that_is_listed() {
+    let stage = Stage::acme()
+        .replace("level: DEBUG", "level: INFO")
+        .misbehave("drop-security-configuration,hang")
+        .env("EMR_ETL_GUARD_AWS_TIMEOUT", "5m")
+        .held();
+    let mut child = stage.start_held();
+    stage.set(Set::AddFault(Fault::every("GetCallerIdentity", FaultKind::Hang)));
+    stage.set(Set::SetTimings(Timings::all(3600.0)));
+    let before = by_guard(&stage, "GetCallerIdentity").len();
+    stage.release();
+    let terminated = stage.sim.wait_for_request(
+        |request| request.operation() == "TerminateJobFlows",
+        Duration::from_secs(60),
+    );
+    let asked = by_guard(&stage, "GetCallerIdentity").split_off(before);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(terminated.is_some(), "the cluster goes on while STS hangs");
+    assert!(!asked.is_empty() && asked.iter().all(|one| one.replied_ms.is_none()), "{asked:?}");
+}
+
+#[test]
 fn ids_that_were_never_started_cost_few_calls_and_keep_no_unsafe_cluster_alive() {
     let runner = programs().runner.display().to_string();
     let stage = Stage::acme()

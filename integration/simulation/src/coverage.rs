@@ -60,6 +60,7 @@ pub const EXPECTED: &[&str] = &[
     "event: listed",
     "event: look absent",
     "event: look failed",
+    "event: described first",
     "event: looked",
     "event: output ended",
     "event: protection lifted",
@@ -500,6 +501,7 @@ fn event_name(event: &Event<Id>) -> &'static str {
         Event::Pushed(_) => "event: pushed",
         Event::Listed(AwsAnswer::Found(_) | AwsAnswer::Absent) => "event: listed",
         Event::Listed(AwsAnswer::Failed(_)) => "event: list failed",
+        Event::DescribedFirst(..) => "event: described first",
         Event::Looked(_, look) => match look.described {
             AwsAnswer::Found(_) => "event: looked",
             AwsAnswer::Absent => "event: look absent",

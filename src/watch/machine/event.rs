@@ -173,6 +173,9 @@ pub enum Event<I> {
     Pushed(I),
     /// The answer to [`Question::Search`].
     Listed(AwsAnswer<Vec<ListedCluster<I>>>),
+    /// DescribeCluster was answered, and by that alone a required check failed; the rest of the
+    /// answer to [`Question::Look`] is still on its way.
+    DescribedFirst(I, Look),
     /// The answer to [`Question::Look`].
     Looked(I, Look),
     /// The answer to [`Question::Details`].

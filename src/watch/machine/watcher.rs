@@ -221,6 +221,7 @@ impl<I: Id> Watcher<I> {
                 self.look_soon(now);
             }
             Event::Listed(answer) => self.listed(now, answer),
+            Event::DescribedFirst(id, look) => self.described_first(now, &id, look),
             Event::Looked(id, look) => self.looked(now, id, look),
             Event::Detailed(id, judgement) => {
                 if let Some(cluster) = self.clusters.get_mut(&id) {

@@ -102,6 +102,7 @@ impl<M: Machine> Engine<M> {
                     answered += fate.answered;
                     parts.push((Operation::Steps, fate));
                 }
+                self.describe_first(life, sent, answered, &question, &parts);
                 (answered, self.answer(&question, &parts))
             }
             CallKind::Terminate(id, fate) => {
@@ -119,6 +120,23 @@ impl<M: Machine> Engine<M> {
         };
         let at = (sent + answered).max(self.now);
         self.queue.push(at, Item::Deliver { life, answer: Box::new(reply) });
+    }
+
+    /// DescribeCluster is answered before the other calls of a look.
+    fn describe_first(
+        &mut self,
+        life: usize,
+        sent: Ms,
+        last: Ms,
+        question: &Question<Id>,
+        parts: &[(Operation, Fate)],
+    ) {
+        let Question::Look { id, cluster: true, steps: true } = question else { return };
+        let described = parts.iter().find(|(operation, _)| *operation == Operation::Describe);
+        let Some(part) = described.filter(|(_, fate)| fate.answered < last) else { return };
+        let raw = self.look(*id, std::slice::from_ref(part));
+        let answer = Box::new(Reply::DescribedFirst(*id, raw));
+        self.queue.push((sent + part.1.answered).max(self.now), Item::Deliver { life, answer });
     }
 
     /// A look that did not ask for the steps of a cluster shows that it is over.

@@ -139,6 +139,13 @@ impl<M: Machine> Engine<M> {
         let Some(guard) = self.guard.as_mut().filter(|guard| guard.life == life) else { return };
         let event = match reply {
             Reply::Event(event) => event,
+            Reply::DescribedFirst(id, raw) => {
+                let look = guard.knowledge.entry(id).or_default().look(raw, volumes);
+                if !look.judgement.failed {
+                    return;
+                }
+                Event::DescribedFirst(id, look)
+            }
             Reply::Look(id, raw) => {
                 let look = guard.knowledge.entry(id).or_default().look(raw, volumes);
                 Event::Looked(id, look)

@@ -40,6 +40,8 @@ pub(super) struct Call {
 pub(super) enum Reply {
     /// As it is.
     Event(Event<Id>),
+    /// DescribeCluster's part of a look whose others are not answered yet.
+    DescribedFirst(Id, RawLook),
     /// The parts of a look.
     Look(Id, RawLook),
     /// The parts of a look at what is asked less often.

@@ -75,7 +75,7 @@ impl Facts {
 
     fn event(&mut self, at: Ms, life: usize, event: &Event<Id>) {
         match event {
-            Event::Looked(id, look) => {
+            Event::DescribedFirst(id, look) | Event::Looked(id, look) => {
                 let known = self.told.entry((life, *id)).or_default();
                 let before = known.last().is_some_and(|told| told.described);
                 let described = before || matches!(look.described, AwsAnswer::Found(_));

@@ -119,16 +119,7 @@ impl<I: Id> Watcher<I> {
                     self.strangers.insert(id);
                     return;
                 }
-                Some(whose) => {
-                    let hinted = self.hinted_since.remove(&id);
-                    let listed = self.undecided.remove(&id);
-                    let since = listed.into_iter().chain(hinted).min();
-                    self.add(now, &id, whose);
-                    // The time limit for its judgement runs since it was listed.
-                    if let Some(cluster) = self.clusters.get_mut(&id) {
-                        cluster.unknown_since = since;
-                    }
-                }
+                Some(whose) => self.add_found(now, &id, whose),
                 None => {
                     // What the search lists is asked for again with it; what only the log names,
                     // some times.
@@ -192,6 +183,44 @@ impl<I: Id> Watcher<I> {
         }
         self.decide_again(now, &id);
         self.ask_details(now, false);
+    }
+
+    /// A cluster that is unsafe by what DescribeCluster shows does not run on until its steps are
+    /// told, which a throttled or slow ListSteps can put off by a minute. Only what a tag or a person
+    /// makes the run's own is judged so early: what else a cluster could be its steps decide, too.
+    pub(super) fn described_first(&mut self, now: Moment, id: &I, look: Look) {
+        let AwsAnswer::Found(described) = look.described else { return };
+        if !look.judgement.failed {
+            return;
+        }
+        let standing = self.plan.standing(id);
+        let whose = ownership(&described.evidence, standing, self.until, &self.plan);
+        if !matches!(whose, Ownership::Ours | Ownership::Named) {
+            return;
+        }
+        if !self.clusters.contains_key(id) {
+            self.add_found(now, id, whose);
+        }
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        if cluster.is_unsafe() {
+            return;
+        }
+        cluster.whose = whose;
+        cluster.has_run |= described.was_ready;
+        cluster.saw(described.state);
+        cluster.described = Some(described);
+        self.judge(now, id, look.judgement);
+    }
+
+    /// Adds a cluster that was listed, or that the log named, and is the run's.
+    fn add_found(&mut self, now: Moment, id: &I, whose: Ownership) {
+        let hinted = self.hinted_since.remove(id);
+        let listed = self.undecided.remove(id);
+        self.add(now, id, whose);
+        // The time limit for its judgement runs since it was listed.
+        if let Some(cluster) = self.clusters.get_mut(id) {
+            cluster.unknown_since = listed.into_iter().chain(hinted).min();
+        }
     }
 
     pub(super) fn add(&mut self, now: Moment, id: &I, whose: Ownership) {
