@@ -13,6 +13,7 @@ mod guard_rights;
 mod keys;
 mod launch;
 mod network;
+mod node_names;
 mod node_objects;
 mod organization;
 pub(crate) mod outputs;

@@ -8,7 +8,7 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
-        network::internal_domain,
+        node_names::{self, VPC_DHCP},
         security_configuration,
     },
     facts::certificate_archive::{Certificate, Material},
@@ -64,7 +64,7 @@ pub(super) static NAMES: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
-    looks_at: "The common name and alternative names of the first certificate.",
+    looks_at: "The common name and alternative names of the first certificate, against the domain of the region, or the one that DHCP gives the VPC's instances.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
@@ -148,14 +148,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)),
         material,
     ));
-    let wildcard = format!("*.{}", internal_domain(&case.cluster.region.value));
-    let names = material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
-    let holds = names.iter().any(|name| name.eq_ignore_ascii_case(&wildcard));
-    findings.push(
-        NAMES
-            .on(uri, wildcard)
-            .decided(holds, if names.is_empty() { "no name".to_owned() } else { names.join(", ") }),
-    );
+    findings.push(names(case, uri, material));
     let weak: Vec<String> = material
         .chain
         .iter()
@@ -169,6 +162,25 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             .on(uri, "RSA of 2048 bits or P-256, and SHA-256, or better")
             .decided(weak.is_empty(), saw),
     );
+}
+
+/// A certificate for the region's own domain is one that any VPC without options of its own can use;
+/// any other must be for the domain that this VPC gives its instances.
+fn names(case: &Case<'_>, uri: &str, material: &Material) -> Finding {
+    let names = material.chain.first().map(|leaf| leaf.names.as_slice()).unwrap_or_default();
+    let shown = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+    let regional = node_names::regional_domain(&case.cluster.region.value);
+    if node_names::covers(names, &regional) {
+        return NAMES.on(uri, format!("*.{regional}")).passed(shown);
+    }
+    match case.facts.network.as_ref().and_then(|network| network.dhcp.found()) {
+        Some(options) => {
+            let domain = node_names::dhcp_domain(options).unwrap_or(&regional);
+            let holds = node_names::covers(names, domain);
+            NAMES.on(uri, format!("*.{domain}")).decided(holds, shown)
+        }
+        None => NAMES.on(uri, "the wildcard of the VPC's domain").waiting_for(&VPC_DHCP),
+    }
 }
 
 fn chain(subject: CheckSubject, material: &Material) -> Finding {

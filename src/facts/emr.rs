@@ -124,6 +124,9 @@ pub struct Tls {
     pub s3_object: Option<String>,
     /// `CertificateProviderClass`, of `Custom`.
     pub provider_class: Option<String>,
+    /// `WildcardDnsSuffix`, of `EMR`: a domain that the certificates cover besides the region's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wildcard_dns_suffix: Option<String>,
 }
 
 impl SecurityConfiguration {
@@ -197,6 +200,7 @@ impl Content {
                 provider,
                 s3_object: text(tls, "S3Object"),
                 provider_class: text(tls, "CertificateProviderClass"),
+                wildcard_dns_suffix: text(tls, "WildcardDnsSuffix"),
             }),
             mapped_roles: json["AuthorizationConfiguration"]["EmrFsConfiguration"]["RoleMappings"]
                 .as_array()

@@ -32,6 +32,7 @@ mod init;
 mod lists;
 mod live_view;
 mod metrics;
+mod networks;
 mod outcome;
 mod ownership;
 mod pages;

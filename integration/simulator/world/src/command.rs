@@ -476,6 +476,9 @@ pub struct PutVpc {
     pub region: Option<String>,
     /// `dopt-…`
     pub dhcp_options: String,
+    /// Its primary IPv4 block; default `172.31.0.0/16`.
+    #[serde(default)]
+    pub cidr: Option<String>,
     /// Default on.
     #[serde(default = "yes")]
     pub dns_support: bool,
@@ -491,6 +494,7 @@ impl Default for PutVpc {
             account: None,
             region: None,
             dhcp_options: "default".to_owned(),
+            cidr: None,
             dns_support: true,
             dns_hostnames: true,
         }
