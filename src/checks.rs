@@ -21,6 +21,7 @@ mod overrides;
 mod persistent;
 #[cfg(test)]
 mod properties;
+mod release_lifecycle;
 mod release_support;
 pub mod residual_risks;
 mod roles;

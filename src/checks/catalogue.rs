@@ -9,7 +9,8 @@ use crate::{
         certificates, clusters, config, data,
         finding::{Check, Finding, Level, Stage, Status, apply_exceptions, apply_policy},
         guard_rights, keys, launch, network, node_names, node_objects, organization, outputs,
-        overrides, persistent, roles, security_configuration, traffic, volumes, writes, written,
+        overrides, persistent, release_lifecycle, roles, security_configuration, traffic, volumes,
+        writes, written,
     },
     settings::policy::{Policy, PolicyException},
 };
@@ -71,6 +72,7 @@ pub static CATALOGUE: &[&Check] = &[
     &roles::MAPPED_MAY_USE,
     &organization::ALLOWS,
     &network::RELEASE,
+    &release_lifecycle::SUPPORTED,
     &network::SUBNET,
     &network::SUBNET_EXISTS,
     &network::VPC_DNS,

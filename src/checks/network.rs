@@ -9,6 +9,7 @@ use crate::{
         certificates,
         finding::{Check, CheckSubject, Finding, Level, Stage},
         node_names::{self, CertificateNames, DhcpOptions, VPC_DHCP},
+        release_lifecycle,
         release_support::{FIRST_WITH_SECURITY_CONFIGURATIONS, needed},
         security_configuration,
     },
@@ -90,6 +91,7 @@ const BEFORE_NITRO: [&str; 26] = [
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(release(case));
+    findings.push(release_lifecycle::supported(case));
 
     let subnet = case.cluster.subnet.as_ref();
     let subject =

@@ -33,6 +33,7 @@ mod lists;
 mod live_view;
 mod metrics;
 mod networks;
+mod newer_releases;
 mod outcome;
 mod ownership;
 mod pages;
