@@ -1,5 +1,5 @@
-//! Checks on the certificates for traffic between nodes, where the security configuration names an
-//! archive of PEM files.
+//! Checks on the certificates for traffic between nodes: those of an archive of PEM files that the
+//! security configuration names, and how long those are valid that EMR makes.
 
 use time::Duration;
 
@@ -11,7 +11,10 @@ use crate::{
         node_names::{self, VPC_DHCP},
         security_configuration,
     },
-    facts::certificate_archive::{Certificate, Material},
+    facts::{
+        certificate_archive::{Certificate, Material},
+        emr::{SecurityConfiguration, Tls},
+    },
     settings::policy::Protection,
 };
 
@@ -53,10 +56,10 @@ pub(super) static VALIDITY: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
-    looks_at: "notBefore and notAfter of each certificate, against the setting `certificate_days`.",
+    looks_at: "notBefore and notAfter of each certificate, or, where EMR makes them, ValidityInDays from the creation of the security configuration on; against the setting `certificate_days`.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make a new certificate and replace the archive; running clusters keep the old one",
-    source: "RFC 5280, section 4.1.2.5",
+    source: "RFC 5280, section 4.1.2.5; Amazon EMR management guide, Create a security configuration (ValidityInDays)",
 };
 
 pub(super) static NAMES: Check = Check {
@@ -81,6 +84,13 @@ pub(super) static STRENGTH: Check = Check {
     source: "NIST SP 800-131A Rev. 2",
 };
 
+/// How long EMR's certificates are valid where nothing else is said: 20 years, by their fewest days.
+/// Source: Amazon EMR management guide, Create a security configuration, `ValidityInDays`.
+const DEFAULT_VALIDITY_IN_DAYS: u32 = 20 * 365;
+
+/// What to do about certificates of EMR's that end.
+const MAKE_ANEW: &str = "make a new security configuration, with ValidityInDays as long as needed (aws emr create-security-configuration --region {region} --name NEW --security-configuration file://…), and name it in place of this one: EMR renews no certificates";
+
 static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -101,7 +111,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }));
         return;
     };
-    let tls = configuration.content.tls.as_ref().filter(|tls| tls.provider == "PEM");
+    let content = &configuration.content;
+    if let Some(tls) =
+        content.tls.as_ref().filter(|tls| content.in_transit_enabled && tls.is_by_emr())
+    {
+        findings.extend(ALL.map(|check| {
+            if check.name == VALIDITY.name {
+                managed_validity(case, configuration, tls)
+            } else {
+                let why = "EMR makes the certificates; no PEM archive is named";
+                check.on("certificates", "usable certificates").not_applicable(why)
+            }
+        }));
+        return;
+    }
+    let tls = content.tls.as_ref().filter(|tls| tls.provider == "PEM");
     let Some(uri) = tls.and_then(|tls| tls.s3_object.as_deref()) else {
         findings.extend(not_applicable("no PEM archive is named"));
         return;
@@ -143,11 +167,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }
     });
     findings.push(chain(CHAIN.on(uri, "each certificate signed by the next"), material));
-    findings.push(validity(
-        case,
-        VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)),
-        material,
-    ));
+    findings.push(validity(case, VALIDITY.on(uri, wanted_validity(case)), material));
     findings.push(names(case, uri, material));
     let weak: Vec<String> = material
         .chain
@@ -199,6 +219,34 @@ fn chain(subject: CheckSubject, material: &Material) -> Finding {
     }
 }
 
+fn wanted_validity(case: &Case<'_>) -> String {
+    format!("valid now and for {} days more", case.policy.certificate_days)
+}
+
+/// When the certificates end that EMR has made: what they themselves say nobody can read before a
+/// cluster runs.
+fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -> Finding {
+    let subject = VALIDITY.on(found.name.as_str(), wanted_validity(case));
+    let days = tls.validity_in_days.as_ref().map_or(Ok(DEFAULT_VALIDITY_IN_DAYS), |days| {
+        days.parse::<u32>().map_err(|_| format!("ValidityInDays is `{days}`, no number of days"))
+    });
+    let days = match days {
+        Ok(days) => days,
+        Err(saw) => return subject.unknown(saw, MAKE_ANEW),
+    };
+    let now = case.facts.asked_at;
+    let ends = found.created.saturating_add(Duration::days(i64::from(days)));
+    let made = format!("EMR made the certificates at {}, for {days} days", shown(found.created));
+    let mend = |finding: Finding| Finding { fix: Some(MAKE_ANEW.into()), ..finding };
+    if ends < now {
+        mend(subject.failed(format!("{made}: they expired at {}", shown(ends))))
+    } else if ends < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days))) {
+        mend(subject.failed(format!("{made}: they expire at {}", shown(ends))))
+    } else {
+        subject.passed(format!("until {}, by ValidityInDays", shown(ends)))
+    }
+}
+
 fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Finding {
     let now = case.facts.asked_at;
     let wrong = |certificate: &Certificate| {
@@ -225,5 +273,118 @@ fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Find
             subject
                 .passed(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{lookup::Lookup, names::KeyReference},
+        checks::{
+            finding::Status::{self, Failed, NotApplicable, Passed, Unknown},
+            properties::World,
+        },
+        facts::kms::KeyFacts,
+    };
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/99999999-9999-9999-9999-999999999999";
+
+    /// A good world whose certificates EMR has made so many days before the look.
+    fn world(age: i64, tls: Tls) -> World {
+        let mut world = World::new(false, false);
+        let created = world.facts.asked_at - Duration::days(age);
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.created = created;
+        found.content.tls = Some(tls);
+        world.facts.certificates = None;
+        world.cluster.release.value = "emr-7.11.0".parse().unwrap();
+        world
+    }
+
+    fn valid_for(days: &str) -> Tls {
+        Tls { validity_in_days: Some(days.to_owned()), ..Tls::for_tests("EMR") }
+    }
+
+    fn status(world: &World, check: &str) -> Status {
+        let findings = world.of_check(check);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings[0].0
+    }
+
+    #[test]
+    fn emr_certificates_end_by_the_age_of_the_security_configuration() {
+        // The policy wants 30 days more.
+        for (age, tls, wanted) in [
+            (0, valid_for("31"), Passed),
+            (1, valid_for("31"), Passed),
+            (2, valid_for("31"), Failed),
+            (31, valid_for("31"), Failed),
+            (400, valid_for("31"), Failed),
+            (0, valid_for("365"), Passed),
+            (7000, Tls::for_tests("EMR"), Passed),
+            (7290, Tls::for_tests("EMR"), Failed),
+            (0, valid_for("4294967295"), Passed),
+            (0, valid_for("4294967296"), Unknown),
+            (0, valid_for("-1"), Unknown),
+            (0, valid_for("soon"), Unknown),
+        ] {
+            let world = world(age, tls.clone());
+            assert_eq!(status(&world, "certificate-validity"), wanted, "{age} {tls:?}");
+        }
+        let saw =
+            |age: i64| world(age, valid_for("31")).of_check("certificate-validity").remove(0).1;
+        assert!(saw(32).contains("they expired at "), "{}", saw(32));
+        assert!(saw(2).contains("they expire at "), "{}", saw(2));
+        for check in ["certificate-object", "certificate-key", "certificate-names"] {
+            assert_eq!(status(&world(0, Tls::for_tests("EMR")), check), NotApplicable, "{check}");
+        }
+    }
+
+    #[test]
+    fn emr_certificates_have_a_key_that_is_judged_and_that_no_role_of_the_cluster_uses() {
+        let tls = Tls { secret_key: Some(KeyReference::new(KEY)), ..Tls::for_tests("EMR") };
+        let mut world = world(0, tls);
+        let other = world.facts.keys.values().next().unwrap().clone();
+        let mut disabled = other.description.found().unwrap().clone();
+        disabled.arn = crate::base::names::KeyArn::new(KEY);
+        disabled.state = "Disabled".to_owned();
+        // Its policy cannot be read, which matters to nobody here.
+        let facts = KeyFacts {
+            description: Lookup::Found(disabled),
+            policy: Lookup::not_asked(&aws_calls::GET_KEY_POLICY, "a test"),
+            identity: std::collections::BTreeMap::new(),
+            ..other
+        };
+        world.facts.keys.insert(KeyReference::new(KEY), facts);
+        let of_key = |check: &str| {
+            let findings = world.findings(&crate::checks::properties::strict(), &world.facts);
+            let of_key = findings
+                .into_iter()
+                .find(|finding| finding.check.name == check && finding.subject.contains(KEY));
+            let finding = of_key.unwrap();
+            (finding.status, finding.saw.to_string())
+        };
+        assert_eq!(of_key("kms-key-enabled").0, Failed);
+        let exists = of_key("kms-key-exists");
+        assert!(exists.1.ends_with("for the secret of EMR's certificates"), "{exists:?}");
+        assert_eq!(of_key("jobflow-role-may-use-key").0, NotApplicable);
+    }
+
+    #[test]
+    fn emr_certificates_leave_open_what_nobody_looked_at() {
+        let tls = Tls {
+            secret: Some("arn:aws:secretsmanager:eu-west-1:123456789012:secret:emr-ca".to_owned()),
+            secret_tags: ["team".to_owned()].into(),
+            ..Tls::for_tests("EMR")
+        };
+        let risk = |world: &World| {
+            world.residual_risks().into_iter().find(|risk| risk.name == "emr-managed-certificates")
+        };
+        let what = risk(&world(0, tls)).unwrap().what;
+        assert!(what.contains(":secret:emr-ca") && what.contains("tags (team)"), "{what}");
+        assert_eq!(risk(&World::new(false, false)), None);
     }
 }

@@ -301,15 +301,6 @@ mod tests {
         world
     }
 
-    fn provider(name: &str) -> Tls {
-        Tls {
-            provider: name.to_owned(),
-            s3_object: None,
-            provider_class: None,
-            wildcard_dns_suffix: None,
-        }
-    }
-
     /// The only finding of a check: its status, and what it waits for.
     fn status(world: &World, check: &str) -> (Status, Option<&'static str>) {
         let findings = world.of_check(check);
@@ -374,7 +365,7 @@ mod tests {
         let custom = Tls {
             s3_object: Some("s3://acme-etl/certs/provider.jar".to_owned()),
             provider_class: Some("com.acme.Certificates".to_owned()),
-            ..provider("Custom")
+            ..Tls::for_tests("Custom")
         };
         let made = with_provider(own(), Some(custom.clone()));
         assert_eq!(status(&made, "vpc-dhcp"), (Unknown, None));
@@ -392,7 +383,7 @@ mod tests {
             Some(Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test"));
         let waits = Some("security-configuration-exists");
         assert_eq!(status(&unseen, "vpc-dhcp"), (Unknown, waits));
-        for tls in [None, Some(provider("Magic"))] {
+        for tls in [None, Some(Tls::for_tests("Magic"))] {
             let without = with_provider(own(), tls);
             assert_eq!(status(&without, "vpc-dhcp"), (Unknown, Some("in-transit")));
         }
@@ -406,14 +397,14 @@ mod tests {
     #[test]
     fn networks_emrs_own_certificates_are_for_the_region_and_for_the_suffix() {
         let suffix = |suffix: &str| {
-            Some(Tls { wildcard_dns_suffix: Some(suffix.to_owned()), ..provider("EMR") })
+            Some(Tls { wildcard_dns_suffix: Some(suffix.to_owned()), ..Tls::for_tests("EMR") })
         };
         for (domain, tls, wanted) in [
-            (REGIONAL, Some(provider("EMR")), Passed),
+            (REGIONAL, Some(Tls::for_tests("EMR")), Passed),
             (REGIONAL, suffix("acme.internal"), Passed),
             ("acme.internal", suffix("acme.internal"), Passed),
             ("acme.internal", suffix("other.internal"), Failed),
-            ("acme.internal", Some(provider("EMR")), Failed),
+            ("acme.internal", Some(Tls::for_tests("EMR")), Failed),
         ] {
             let world = with_provider(world(domain, "AmazonProvidedDNS", &[]), tls.clone());
             assert_eq!(status(&world, "vpc-dhcp"), (wanted, None), "{domain} {tls:?}");

@@ -120,6 +120,17 @@ impl World {
             .collect()
     }
 
+    pub(super) fn residual_risks(&self) -> Vec<crate::checks::residual_risks::ResidualRisk> {
+        crate::checks::residual_risks::residual_risks(&Case {
+            cluster: &self.cluster,
+            paths: &self.paths,
+            observed: &self.observed,
+            security_configuration: Some("sc"),
+            policy: &strict(),
+            facts: &self.facts,
+        })
+    }
+
     fn launches(&self, policy: &Policy, facts: &Facts) -> bool {
         Verdict::of(&self.findings(policy, facts)) == Verdict::Launch
     }
@@ -266,12 +277,7 @@ fn configuration(kms: bool) -> SecurityConfiguration {
                 ebs: !kms,
             }),
             in_transit_enabled: true,
-            tls: Some(Tls {
-                provider: "PEM".to_owned(),
-                s3_object: Some(ARCHIVE.to_owned()),
-                provider_class: None,
-                wildcard_dns_suffix: None,
-            }),
+            tls: Some(Tls { s3_object: Some(ARCHIVE.to_owned()), ..Tls::for_tests("PEM") }),
             mapped_roles: BTreeSet::new(),
             kerberos: false,
             metadata_service: Some(2),

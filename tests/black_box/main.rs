@@ -21,6 +21,7 @@ mod check_command;
 mod command_line;
 mod cost;
 mod drop_in;
+mod emr_certificates;
 mod evaluated_by_aws;
 mod evidence;
 mod faults;

@@ -287,7 +287,7 @@ impl World {
             region,
             name: put.name,
             content,
-            created: self.now,
+            created: put.created.unwrap_or(self.now),
         });
     }
 

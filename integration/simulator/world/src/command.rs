@@ -322,6 +322,9 @@ pub struct PutSecurityConfiguration {
     pub region: Option<String>,
     /// JSON, or a string holding JSON (or anything) that is stored to the letter.
     pub content: Value,
+    /// When it was created; default now.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub created: Option<time::OffsetDateTime>,
 }
 
 /// See [`Command::PutKey`].
