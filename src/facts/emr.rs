@@ -30,9 +30,10 @@ use crate::{
         aws_calls,
         digest::sha256,
         lookup::Lookup,
-        names::{ClusterId, KeyReference, S3Location},
+        names::{ClusterId, KeyReference, ReleaseLabel, S3Location},
     },
     facts::step_arguments::{self, WeakeningArgument},
+    spec::s3_connector::S3Connector,
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -429,6 +430,15 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
+    /// What its programs reach S3 by. A release whose label cannot be read is one of a later time.
+    pub(crate) fn s3_connector(&self) -> S3Connector {
+        let properties = self.properties.iter().map(|property| {
+            (property.classification.as_str(), property.name.as_str(), property.value.as_str())
+        });
+        let label = self.release.as_deref().unwrap_or_default().parse();
+        S3Connector::of(&label.unwrap_or(ReleaseLabel::new(8, 0, 0)), properties)
+    }
+
     /// Whether it surely got so far that it had instances.
     pub(crate) fn has_started(&self) -> bool {
         use ClusterState::{Bootstrapping, Running, Waiting};
