@@ -20,12 +20,12 @@ const COMPATIBILITY: &str = "fs.s3a.emrfs.compatibility.enable";
 pub(crate) enum S3Connector {
     /// EMR's own, which encrypts as the security configuration says, or `emrfs-site`.
     Emrfs,
-    /// Hadoop's, as EMR ships it.
+    /// Hadoop's, as EMR ships it; for one scheme or program at least.
     S3a {
         /// Whether settings of EMRFS count for it.
         maps_emrfs: bool,
     },
-    /// Another class, or not one and the same for all.
+    /// Another class, for one scheme or program at least.
     Other,
 }
 
@@ -63,9 +63,15 @@ impl S3Connector {
         let of_scheme = |by: usize, scheme: usize| {
             classes[by][scheme].or(classes[0][scheme]).map_or(by_default, of_class)
         };
-        let first = of_scheme(0, 0);
-        let all = [of_scheme(0, 1), of_scheme(1, 0), of_scheme(1, 1)];
-        if all.iter().all(|other| *other == first) { first } else { Self::Other }
+        // The one of them of which least can be told.
+        let all = [of_scheme(0, 0), of_scheme(0, 1), of_scheme(1, 0), of_scheme(1, 1)];
+        if all.contains(&Self::Other) {
+            Self::Other
+        } else if all.contains(&s3a) {
+            s3a
+        } else {
+            Self::Emrfs
+        }
     }
 
     /// Why nobody can tell what a request of it says of encryption by the security configuration
@@ -77,7 +83,7 @@ impl S3Connector {
                 "S3A writes to S3, and fs.s3a.emrfs.compatibility.enable is off: nothing says that the security configuration and --s3ServerSideEncryption reach it then",
             ),
             Self::Other => Some(
-                "fs.s3.impl or fs.s3n.impl has something else write to S3 than EMRFS or S3A alone: nothing says how that encrypts",
+                "fs.s3.impl or fs.s3n.impl has something else write to S3 than EMRFS or S3A: nothing says how that encrypts",
             ),
         }
     }
@@ -109,7 +115,8 @@ mod tests {
             ("emr-spark-8.0.0", vec![], on),
             // Back to EMRFS, for both schemes.
             ("emr-7.10.0", vec![emrfs("fs.s3.impl"), emrfs("fs.s3n.impl")], Emrfs),
-            ("emr-7.10.0", vec![emrfs("fs.s3.impl")], Other),
+            // As older pages of AWS have it: S3A stays for s3n://.
+            ("emr-7.10.0", vec![emrfs("fs.s3.impl")], on),
             ("emr-spark-8.0.0", vec![emrfs("fs.s3.impl"), emrfs("fs.s3n.impl")], Other),
             ("emr-7.9.0", vec![emrfs("fs.s3.impl")], Emrfs),
             (
@@ -123,8 +130,13 @@ mod tests {
             ("emr-7.12.0", vec![("core-site", "fs.s3.impl", "com.acme.Fs")], Other),
             ("emr-7.12.0", vec![("core-site", "EMR.secret@fs.s3.impl", "arn:x")], Other),
             // Spark alone is told otherwise.
-            ("emr-7.12.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", EMRFS_CLASS)], Other),
-            ("emr-7.12.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", S3A_CLASS)], on),
+            ("emr-7.12.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", EMRFS_CLASS)], on),
+            (
+                "emr-7.12.0",
+                vec![("spark-defaults", "spark.hadoop.fs.s3.impl", "com.acme.Fs")],
+                Other,
+            ),
+            ("emr-7.9.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", S3A_CLASS)], on),
             // Of another classification, or by another name, it is nothing.
             ("emr-7.12.0", vec![("hdfs-site", "fs.s3.impl", EMRFS_CLASS)], on),
             ("emr-7.12.0", vec![("spark-defaults", "fs.s3.impl", EMRFS_CLASS)], on),
