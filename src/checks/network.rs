@@ -383,7 +383,7 @@ mod tests {
             Some(Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test"));
         let waits = Some("security-configuration-exists");
         assert_eq!(status(&unseen, "vpc-dhcp"), (Unknown, waits));
-        for tls in [None, Some(Tls::for_tests("Magic"))] {
+        for tls in [None, Some(Tls::for_tests("Magic")), Some(Tls::for_tests("PEM"))] {
             let without = with_provider(own(), tls);
             assert_eq!(status(&without, "vpc-dhcp"), (Unknown, Some("in-transit")));
         }

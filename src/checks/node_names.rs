@@ -24,7 +24,7 @@ pub(super) static VPC_DHCP: Check = Check {
     why: "In a domain that the certificates' names do not cover, the nodes refuse each other. A domain of one's own is right where the certificates are made for it.",
     looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name against the names of the certificates (those of the PEM archive, or those that EMR gives its own), and domain-name-servers.",
     asks: &[&aws_calls::DESCRIBE_VPCS, &aws_calls::DESCRIBE_DHCP_OPTIONS],
-    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options; or make the certificates for the VPC's own domain",
+    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options; or make the certificates for the VPC's own domain (WildcardDnsSuffix, where EMR makes them)",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets; Amazon DNS server",
 };
 
@@ -118,6 +118,8 @@ pub(super) fn certificate_names(case: &Case<'_>) -> CertificateNames {
         return NoProvider;
     };
     match tls.provider.as_str() {
+        // What lacks its object is no provider that could give anything.
+        "PEM" | "Custom" if tls.s3_object.is_none() => NoProvider,
         "PEM" => match case.facts.certificates.as_ref().and_then(Lookup::found) {
             Some(Ok(material)) => {
                 Known(material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default())

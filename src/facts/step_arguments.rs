@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn newer_releases_what_a_step_tells_s3a_weighs_where_s3a_writes() {
+        let arguments = ["--conf", "spark.hadoop.fs.s3a.encryption.key=k"].map(str::to_owned);
+        let found = judge(&arguments, []);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(!found[0].weakens && found[0].weakens_s3a, "{found:?}");
+        assert!(found[0].what.contains("(not shown)"), "{found:?}");
+    }
+
+    #[test]
     fn every_way_to_pass_a_setting_is_understood() {
         let off = one("spark.authenticate=false", true);
         for arguments in [
