@@ -13,6 +13,7 @@ mod guard_rights;
 mod keys;
 mod launch;
 mod network;
+mod node_names;
 mod node_objects;
 mod organization;
 pub(crate) mod outputs;
@@ -20,6 +21,7 @@ mod overrides;
 mod persistent;
 #[cfg(test)]
 mod properties;
+mod release_lifecycle;
 mod release_support;
 pub mod residual_risks;
 mod roles;

@@ -5,3 +5,4 @@ pub mod data_paths;
 pub mod located;
 pub mod observations;
 pub mod part;
+pub(crate) mod s3_connector;

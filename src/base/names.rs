@@ -220,11 +220,14 @@ impl S3Object {
     }
 }
 
-/// An EMR release such as `emr-5.29.0`, or `emr-5.29.0-latest`; compares by version.
+/// An EMR release such as `emr-5.29.0`, `emr-5.29.0-latest`, or `emr-spark-8.0.0` (AWS's runtime for
+/// Apache Spark alone, from 8.0.0 on); compares by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ReleaseLabel {
     version: (u32, u32, u32),
+    /// Whether it is one of the runtime for Apache Spark alone.
+    spark: bool,
     /// What stands behind the version, with its hyphen; mostly nothing.
     suffix: String,
 }
@@ -233,15 +236,30 @@ impl ReleaseLabel {
     /// The release `emr-<major>.<minor>.<patch>`.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Self { version: (major, minor, patch), suffix: String::new() }
+        Self { version: (major, minor, patch), spark: false, suffix: String::new() }
+    }
+
+    /// Major, minor and patch number.
+    #[must_use]
+    pub const fn version(&self) -> (u32, u32, u32) {
+        self.version
+    }
+
+    /// Whether it is one of the runtime for Apache Spark alone, `emr-spark-…`.
+    #[must_use]
+    pub const fn is_spark(&self) -> bool {
+        self.spark
     }
 
     /// Whether a cluster that was asked for by this label may be described by `label`: a suffix such
     /// as `-latest` chooses among builds of one version, and need not come back.
     #[must_use]
     pub fn may_be_shown_as(&self, label: &str) -> bool {
-        let same_version =
-            || label.parse::<Self>().is_ok_and(|shown| shown.version == self.version);
+        let same_version = || {
+            label
+                .parse::<Self>()
+                .is_ok_and(|shown| shown.version == self.version && shown.spark == self.spark)
+        };
         label == self.to_string() || (!self.suffix.is_empty() && same_version())
     }
 
@@ -271,6 +289,10 @@ impl FromStr for ReleaseLabel {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let label = text.strip_prefix("emr-").unwrap_or_default();
+        let (spark, label) = match label.strip_prefix("spark-") {
+            Some(label) => (true, label),
+            None => (false, label),
+        };
         let (version, suffix) = label.split_at(label.find('-').unwrap_or(label.len()));
         let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
         let is_suffix = |suffix: &str| {
@@ -281,7 +303,7 @@ impl FromStr for ReleaseLabel {
         };
         match numbers.as_deref().filter(|_| is_suffix(suffix)) {
             Some(&[major, minor, patch]) => {
-                Ok(Self { suffix: suffix.to_owned(), ..Self::new(major, minor, patch) })
+                Ok(Self { spark, suffix: suffix.to_owned(), ..Self::new(major, minor, patch) })
             }
             _ => Err(NameError(format!(
                 "is `{}`; expected a release such as 5.29.0",
@@ -294,7 +316,8 @@ impl FromStr for ReleaseLabel {
 impl fmt::Display for ReleaseLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = self.version;
-        write!(f, "emr-{major}.{minor}.{patch}{}", self.suffix)
+        let line = if self.spark { "spark-" } else { "" };
+        write!(f, "emr-{line}{major}.{minor}.{patch}{}", self.suffix)
     }
 }
 
@@ -336,6 +359,24 @@ mod tests {
         assert_eq!(label("5.29.0-latest").to_string(), "emr-5.29.0-latest");
         assert!(label("5.29.0-latest") >= label("5.29.0"));
         assert!(label("5.29.0-latest") < label("5.30.0"));
+    }
+
+    #[test]
+    fn newer_releases_those_of_spark_alone_are_read_and_compare_by_version() {
+        let label = |text| ReleaseLabel::from_ami_version(text).unwrap();
+        let spark = label("spark-8.0.0");
+        assert_eq!(spark.to_string(), "emr-spark-8.0.0");
+        assert_eq!(spark, "emr-spark-8.0.0".parse().unwrap());
+        assert!(spark.is_spark() && !label("7.13.0").is_spark());
+        assert!(label("7.13.0") < spark && label("7.11.0") < spark);
+        assert!(spark < label("spark-8.1.0") && spark < label("spark-8.0.1"));
+        assert_ne!(spark, label("8.0.0"));
+        assert!(label("spark-8.0.0-latest").may_be_shown_as("emr-spark-8.0.0"));
+        assert!(!label("8.0.0-latest").may_be_shown_as("emr-spark-8.0.0"));
+        assert!(!spark.may_be_shown_as("emr-8.0.0"));
+        for text in ["spark-", "spark-8", "spark-8.0", "spark-spark-8.0.0", "flink-8.0.0"] {
+            assert!(ReleaseLabel::from_ami_version(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
         emr::{BootstrapAction, ClusterFacts, ClusterProperty, GroupFacts},
         weakening::{self, WeakeningSeverity},
     },
+    spec::s3_connector::S3Connector,
 };
 
 pub(super) static CONFIGURATIONS: Check = Check {
@@ -138,10 +139,10 @@ pub(super) fn judge(
             })
         }),
         bootstrap_actions(subject, look, verified, origin),
-        by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, _| {
+        by_cluster(&GROUPS, "nothing that weakens encryption".to_owned(), &|subject, cluster| {
             subject.by(&look.closer.group_properties, "no such cluster", |subject, groups| {
                 let properties = &groups.properties;
-                let weak = weakenings(properties);
+                let weak = weakenings(properties, cluster.s3_connector());
                 let hidden = hidden_weakenings(properties);
                 if weak.is_empty() && !hidden.is_empty() {
                     subject.hidden(not_shown(&hidden), LOOK)
@@ -166,7 +167,7 @@ fn configurations(
     verified: &VerifiedConfiguration,
     origin: Origin,
 ) -> Finding {
-    let weak = weakenings(&cluster.properties);
+    let weak = weakenings(&cluster.properties, cluster.s3_connector());
     if !weak.is_empty() {
         return subject.failed(weak.join("; "));
     }
@@ -283,13 +284,16 @@ fn wanted_configurations(origin: Origin) -> &'static str {
     }
 }
 
-/// What is documented to weaken encryption among `properties`, each in half a line.
+/// What is documented to weaken encryption among `properties` of a cluster with this connector, each
+/// in half a line.
 pub(super) fn weakenings<'a>(
     properties: impl IntoIterator<Item = &'a ClusterProperty>,
+    connector: S3Connector,
 ) -> Vec<String> {
     let weak =
         properties.into_iter().filter_map(|ClusterProperty { classification, name, value }| {
             let found = weakening::judge_shown(classification, name, value)
+                .map(|found| found.on(connector))
                 .filter(|found| found.weight == WeakeningSeverity::Weakens && !found.hidden)?;
             Some(format!(
                 "{classification} {name}={}: {}",
@@ -412,12 +416,17 @@ fn step_arguments(subject: &str, look: &ClusterObservation) -> Finding {
         &look.steps,
         "no such cluster",
         |subject, steps| {
+            // Where the cluster is not told, its steps are judged as those of one with EMRFS.
+            let connector = look.cluster.found().map(ClusterFacts::s3_connector);
+            let is_s3a = connector.is_some_and(S3Connector::is_s3a);
             let said = |weakens: bool| -> Vec<String> {
                 let of_steps = steps
                     .iter()
                     .flat_map(|step| step.argued.iter().map(move |argued| (step, argued)));
                 of_steps
-                    .filter(|(_, argued)| argued.weakens == weakens)
+                    .filter(|(_, argued)| {
+                        (if is_s3a { argued.weakens_s3a } else { argued.weakens }) == weakens
+                    })
                     .map(|(step, argued)| format!("{}: {}", step.name, argued.what))
                     .collect()
             };

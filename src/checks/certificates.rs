@@ -1,5 +1,5 @@
-//! Checks on the certificates for traffic between nodes, where the security configuration names an
-//! archive of PEM files.
+//! Checks on the certificates for traffic between nodes: those of an archive of PEM files that the
+//! security configuration names, and how long those are valid that EMR makes.
 
 use time::Duration;
 
@@ -8,10 +8,13 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
-        network::internal_domain,
+        node_names::{self, VPC_DHCP},
         security_configuration,
     },
-    facts::certificate_archive::{Certificate, Material},
+    facts::{
+        certificate_archive::{Certificate, Material},
+        emr::{SecurityConfiguration, Tls},
+    },
     settings::policy::Protection,
 };
 
@@ -53,10 +56,10 @@ pub(super) static VALIDITY: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
-    looks_at: "notBefore and notAfter of each certificate, against the setting `certificate_days`.",
+    looks_at: "notBefore and notAfter of each certificate, or, where EMR makes them, ValidityInDays from the creation of the security configuration on; against the setting `certificate_days`.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make a new certificate and replace the archive; running clusters keep the old one",
-    source: "RFC 5280, section 4.1.2.5",
+    source: "RFC 5280, section 4.1.2.5; Amazon EMR management guide, Create a security configuration (ValidityInDays)",
 };
 
 pub(super) static NAMES: Check = Check {
@@ -64,7 +67,7 @@ pub(super) static NAMES: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
-    looks_at: "The common name and alternative names of the first certificate.",
+    looks_at: "The common name and alternative names of the first certificate, against the domain of the region, or the one that DHCP gives the VPC's instances.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
@@ -80,6 +83,13 @@ pub(super) static STRENGTH: Check = Check {
     fix: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
     source: "NIST SP 800-131A Rev. 2",
 };
+
+/// How long EMR's certificates are valid where nothing else is said: 20 years, by their fewest days.
+/// Source: Amazon EMR management guide, Create a security configuration, `ValidityInDays`.
+const DEFAULT_VALIDITY_IN_DAYS: u32 = 20 * 365;
+
+/// What to do about certificates of EMR's that end.
+const MAKE_ANEW: &str = "make a new security configuration, with ValidityInDays as long as needed (aws emr create-security-configuration --region {region} --name NEW --security-configuration file://…), and name it in place of this one: EMR renews no certificates";
 
 static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
 
@@ -101,7 +111,21 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }));
         return;
     };
-    let tls = configuration.content.tls.as_ref().filter(|tls| tls.provider == "PEM");
+    let content = &configuration.content;
+    if let Some(tls) =
+        content.tls.as_ref().filter(|tls| content.in_transit_enabled && tls.is_by_emr())
+    {
+        findings.extend(ALL.map(|check| {
+            if check.name == VALIDITY.name {
+                managed_validity(case, configuration, tls)
+            } else {
+                let why = "EMR makes the certificates; no PEM archive is named";
+                check.on("certificates", "usable certificates").not_applicable(why)
+            }
+        }));
+        return;
+    }
+    let tls = content.tls.as_ref().filter(|tls| tls.provider == "PEM");
     let Some(uri) = tls.and_then(|tls| tls.s3_object.as_deref()) else {
         findings.extend(not_applicable("no PEM archive is named"));
         return;
@@ -143,19 +167,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }
     });
     findings.push(chain(CHAIN.on(uri, "each certificate signed by the next"), material));
-    findings.push(validity(
-        case,
-        VALIDITY.on(uri, format!("valid now and for {} days more", case.policy.certificate_days)),
-        material,
-    ));
-    let wildcard = format!("*.{}", internal_domain(&case.cluster.region.value));
-    let names = material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
-    let holds = names.iter().any(|name| name.eq_ignore_ascii_case(&wildcard));
-    findings.push(
-        NAMES
-            .on(uri, wildcard)
-            .decided(holds, if names.is_empty() { "no name".to_owned() } else { names.join(", ") }),
-    );
+    findings.push(validity(case, VALIDITY.on(uri, wanted_validity(case)), material));
+    findings.push(names(case, uri, material));
     let weak: Vec<String> = material
         .chain
         .iter()
@@ -171,6 +184,25 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     );
 }
 
+/// A certificate for the region's own domain is one that any VPC without options of its own can use;
+/// any other must be for the domain that this VPC gives its instances.
+fn names(case: &Case<'_>, uri: &str, material: &Material) -> Finding {
+    let names = material.chain.first().map(|leaf| leaf.names.as_slice()).unwrap_or_default();
+    let shown = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+    let regional = node_names::regional_domain(&case.cluster.region.value);
+    if node_names::covers(names, &regional) {
+        return NAMES.on(uri, format!("*.{regional}")).passed(shown);
+    }
+    match case.facts.network.as_ref().and_then(|network| network.dhcp.found()) {
+        Some(options) => {
+            let domain = node_names::dhcp_domain(options).unwrap_or(&regional);
+            let holds = node_names::covers(names, domain);
+            NAMES.on(uri, format!("*.{domain}")).decided(holds, shown)
+        }
+        None => NAMES.on(uri, "the wildcard of the VPC's domain").waiting_for(&VPC_DHCP),
+    }
+}
+
 fn chain(subject: CheckSubject, material: &Material) -> Finding {
     match material.chain.iter().find(|certificate| !certificate.signed_by_next) {
         None => subject.passed(
@@ -184,6 +216,34 @@ fn chain(subject: CheckSubject, material: &Material) -> Finding {
         Some(broken) => {
             subject.failed(format!("`{}` is not signed by what follows it", broken.subject))
         }
+    }
+}
+
+fn wanted_validity(case: &Case<'_>) -> String {
+    format!("valid now and for {} days more", case.policy.certificate_days)
+}
+
+/// When the certificates end that EMR has made: what they themselves say nobody can read before a
+/// cluster runs.
+fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -> Finding {
+    let subject = VALIDITY.on(found.name.as_str(), wanted_validity(case));
+    let days = tls.validity_in_days.as_ref().map_or(Ok(DEFAULT_VALIDITY_IN_DAYS), |days| {
+        days.parse::<u32>().map_err(|_| format!("ValidityInDays is `{days}`, no number of days"))
+    });
+    let days = match days {
+        Ok(days) => days,
+        Err(saw) => return subject.unknown(saw, MAKE_ANEW),
+    };
+    let now = case.facts.asked_at;
+    let ends = found.created.saturating_add(Duration::days(i64::from(days)));
+    let made = format!("EMR made the certificates at {}, for {days} days", shown(found.created));
+    let mend = |finding: Finding| Finding { fix: Some(MAKE_ANEW.into()), ..finding };
+    if ends < now {
+        mend(subject.failed(format!("{made}: they expired at {}", shown(ends))))
+    } else if ends < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days))) {
+        mend(subject.failed(format!("{made}: they expire at {}", shown(ends))))
+    } else {
+        subject.passed(format!("until {}, by ValidityInDays", shown(ends)))
     }
 }
 
@@ -213,5 +273,118 @@ fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Find
             subject
                 .passed(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{lookup::Lookup, names::KeyReference},
+        checks::{
+            finding::Status::{self, Failed, NotApplicable, Passed, Unknown},
+            properties::World,
+        },
+        facts::kms::KeyFacts,
+    };
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/99999999-9999-9999-9999-999999999999";
+
+    /// A good world whose certificates EMR has made so many days before the look.
+    fn world(age: i64, tls: Tls) -> World {
+        let mut world = World::new(false, false);
+        let created = world.facts.asked_at - Duration::days(age);
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.created = created;
+        found.content.tls = Some(tls);
+        world.facts.certificates = None;
+        world.cluster.release.value = "emr-7.11.0".parse().unwrap();
+        world
+    }
+
+    fn valid_for(days: &str) -> Tls {
+        Tls { validity_in_days: Some(days.to_owned()), ..Tls::for_tests("EMR") }
+    }
+
+    fn status(world: &World, check: &str) -> Status {
+        let findings = world.of_check(check);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings[0].0
+    }
+
+    #[test]
+    fn emr_certificates_end_by_the_age_of_the_security_configuration() {
+        // The policy wants 30 days more.
+        for (age, tls, wanted) in [
+            (0, valid_for("31"), Passed),
+            (1, valid_for("31"), Passed),
+            (2, valid_for("31"), Failed),
+            (31, valid_for("31"), Failed),
+            (400, valid_for("31"), Failed),
+            (0, valid_for("365"), Passed),
+            (7000, Tls::for_tests("EMR"), Passed),
+            (7290, Tls::for_tests("EMR"), Failed),
+            (0, valid_for("4294967295"), Passed),
+            (0, valid_for("4294967296"), Unknown),
+            (0, valid_for("-1"), Unknown),
+            (0, valid_for("soon"), Unknown),
+        ] {
+            let world = world(age, tls.clone());
+            assert_eq!(status(&world, "certificate-validity"), wanted, "{age} {tls:?}");
+        }
+        let saw =
+            |age: i64| world(age, valid_for("31")).of_check("certificate-validity").remove(0).1;
+        assert!(saw(32).contains("they expired at "), "{}", saw(32));
+        assert!(saw(2).contains("they expire at "), "{}", saw(2));
+        for check in ["certificate-object", "certificate-key", "certificate-names"] {
+            assert_eq!(status(&world(0, Tls::for_tests("EMR")), check), NotApplicable, "{check}");
+        }
+    }
+
+    #[test]
+    fn emr_certificates_have_a_key_that_is_judged_and_that_no_role_of_the_cluster_uses() {
+        let tls = Tls { secret_key: Some(KeyReference::new(KEY)), ..Tls::for_tests("EMR") };
+        let mut world = world(0, tls);
+        let other = world.facts.keys.values().next().unwrap().clone();
+        let mut disabled = other.description.found().unwrap().clone();
+        disabled.arn = crate::base::names::KeyArn::new(KEY);
+        disabled.state = "Disabled".to_owned();
+        // Its policy cannot be read, which matters to nobody here.
+        let facts = KeyFacts {
+            description: Lookup::Found(disabled),
+            policy: Lookup::not_asked(&aws_calls::GET_KEY_POLICY, "a test"),
+            identity: std::collections::BTreeMap::new(),
+            ..other
+        };
+        world.facts.keys.insert(KeyReference::new(KEY), facts);
+        let of_key = |check: &str| {
+            let findings = world.findings(&crate::checks::properties::strict(), &world.facts);
+            let of_key = findings
+                .into_iter()
+                .find(|finding| finding.check.name == check && finding.subject.contains(KEY));
+            let finding = of_key.unwrap();
+            (finding.status, finding.saw.to_string())
+        };
+        assert_eq!(of_key("kms-key-enabled").0, Failed);
+        let exists = of_key("kms-key-exists");
+        assert!(exists.1.ends_with("for the secret of EMR's certificates"), "{exists:?}");
+        assert_eq!(of_key("jobflow-role-may-use-key").0, NotApplicable);
+    }
+
+    #[test]
+    fn emr_certificates_leave_open_what_nobody_looked_at() {
+        let tls = Tls {
+            secret: Some("arn:aws:secretsmanager:eu-west-1:123456789012:secret:emr-ca".to_owned()),
+            secret_tags: ["team".to_owned()].into(),
+            ..Tls::for_tests("EMR")
+        };
+        let risk = |world: &World| {
+            world.residual_risks().into_iter().find(|risk| risk.name == "emr-managed-certificates")
+        };
+        let what = risk(&world(0, tls)).unwrap().what;
+        assert!(what.contains(":secret:emr-ca") && what.contains("tags (team)"), "{what}");
+        assert_eq!(risk(&World::new(false, false)), None);
     }
 }

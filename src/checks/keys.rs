@@ -218,6 +218,7 @@ fn used_for(uses: &std::collections::BTreeSet<KeyUse>) -> String {
         KeyUse::BucketDefault(bucket) => format!("the default of {bucket}"),
         KeyUse::LocalDisk => "local disks".to_owned(),
         KeyUse::Ebs => "EBS volumes".to_owned(),
+        KeyUse::CertificateSecret => "the secret of EMR's certificates".to_owned(),
         KeyUse::Expected => "the policy".to_owned(),
     });
     uses.collect::<Vec<_>>().join(", ")

@@ -1,13 +1,19 @@
 //! Checks on what the cluster will be: an EMR release that can do what is required, in a subnet.
 
+use std::net::Ipv4Addr;
+
 use crate::{
-    base::{aws_calls, names::ReleaseLabel},
+    base::{aws_calls, lookup::Lookup, names::ReleaseLabel},
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage},
+        certificates,
+        finding::{Check, CheckSubject, Finding, Level, Stage},
+        node_names::{self, CertificateNames, DhcpOptions, VPC_DHCP},
+        release_lifecycle,
         release_support::{FIRST_WITH_SECURITY_CONFIGURATIONS, needed},
         security_configuration,
     },
+    facts::ec2::NetworkFacts,
     settings::policy::Protection,
 };
 
@@ -55,17 +61,6 @@ pub(super) static VPC_DNS: Check = Check {
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
 };
 
-pub(super) static VPC_DHCP: Check = Check {
-    name: "vpc-dhcp",
-    stage: Stage::PreFlight,
-    level: Level::Required,
-    why: "With another domain name the nodes' names do not fit the certificates' wildcard, and they refuse each other.",
-    looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name and domain-name-servers.",
-    asks: &[&aws_calls::DESCRIBE_VPCS, &aws_calls::DESCRIBE_DHCP_OPTIONS],
-    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: aws ec2 create-dhcp-options, then associate-dhcp-options",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets",
-};
-
 pub(super) static INSTANCE_TYPES: Check = Check {
     name: "instance-types",
     stage: Stage::PreFlight,
@@ -94,17 +89,9 @@ const BEFORE_NITRO: [&str; 26] = [
     "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1", "t2", "x1", "x1e",
 ];
 
-/// The domain that instances of a region are named in, which the certificates' wildcard must cover.
-pub(super) fn internal_domain(region: &str) -> String {
-    if region == "us-east-1" {
-        "ec2.internal".to_owned()
-    } else {
-        format!("{region}.compute.internal")
-    }
-}
-
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(release(case));
+    findings.push(release_lifecycle::supported(case));
 
     let subnet = case.cluster.subnet.as_ref();
     let subject =
@@ -142,7 +129,7 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
         |subject, vpc| subject.passed(format!("in {vpc}")),
     ));
     let vpc = network.vpc.found().map_or(subnet, String::as_str);
-    let domain = internal_domain(&case.cluster.region.value);
+    let domain = node_names::regional_domain(&case.cluster.region.value);
     let dns = VPC_DNS.on(vpc, "DNS support and DNS host names").at(at);
     let dhcp = VPC_DHCP
         .on(vpc, format!("domain-name {domain}, domain-name-servers AmazonProvidedDNS"))
@@ -166,21 +153,58 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
         })
     }));
     findings.push(dhcp.by(&network.dhcp, "no such DHCP options", |subject, options| {
-        let values = |key: &str| {
-            options
-                .get(key)
-                .map(|values| values.iter().map(String::as_str).collect::<Vec<_>>())
-                .unwrap_or_default()
-        };
-        let (names, servers) = (values("domain-name"), values("domain-name-servers"));
-        let shown =
-            |values: &[&str]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
-        let holds = names == [domain.as_str()] && servers.contains(&"AmazonProvidedDNS");
-        subject.decided(
-            holds,
-            format!("domain-name {}, domain-name-servers {}", shown(&names), shown(&servers)),
-        )
+        by_options(case, network, subject, options)
     }));
+}
+
+/// Whether nodes get names that their certificates cover, from the resolver of the VPC.
+fn by_options(
+    case: &Case<'_>,
+    network: &NetworkFacts,
+    subject: CheckSubject,
+    options: &DhcpOptions,
+) -> Finding {
+    let shown =
+        |values: &[&str]| if values.is_empty() { "none".to_owned() } else { values.join(" ") };
+    let domains = node_names::values(options, "domain-name");
+    let servers = node_names::values(options, "domain-name-servers");
+    let saw = format!("domain-name {}, domain-name-servers {}", shown(&domains), shown(&servers));
+    let cidr = network.cidr.found().map(String::as_str);
+    if !servers.iter().any(|server| node_names::is_amazon_resolver(server, cidr)) {
+        // One of the addresses may be the resolver's, within a block that nobody has told.
+        let may_be = servers.iter().any(|server| server.parse::<Ipv4Addr>().is_ok());
+        return match &network.cidr {
+            Lookup::Denied(obstacle) if may_be => subject.denied(obstacle),
+            Lookup::Unreachable(obstacle) if may_be => subject.unreachable(obstacle),
+            _ => subject.failed(saw),
+        };
+    }
+    let regional = node_names::regional_domain(&case.cluster.region.value);
+    let Some(domain) = node_names::dhcp_domain(options) else { return subject.failed(saw) };
+    if node_names::is_same_domain(domain, &regional) {
+        return subject.passed(saw);
+    }
+    match node_names::certificate_names(case) {
+        CertificateNames::Known(names) if node_names::covers(&names, domain) => {
+            subject.passed(format!("{saw}; the certificates are for {}", names.join(", ")))
+        }
+        // A certificate for neither this domain nor the region's is what must be mended.
+        CertificateNames::Known(names) if !node_names::covers(&names, &regional) => {
+            subject.waiting_for(&certificates::NAMES)
+        }
+        CertificateNames::Known(names) => {
+            subject.failed(format!("{saw}; the certificates are for {}", names.join(", ")))
+        }
+        CertificateNames::MadeBy(class) => subject.unknown(
+            format!("{saw}; the names of the certificates that {class} makes cannot be read"),
+            format!(
+                "look whether {class} makes them for *.{domain}; if so, say that in an exception for vpc-dhcp in the settings"
+            ),
+        ),
+        CertificateNames::NoConfiguration => subject.waiting_for(&security_configuration::EXISTS),
+        CertificateNames::NoProvider => subject.waiting_for(&security_configuration::IN_TRANSIT),
+        CertificateNames::NoArchive => subject.waiting_for(&certificates::OBJECT),
+    }
 }
 
 fn ebs_by_default(case: &Case<'_>) -> Finding {
@@ -235,5 +259,155 @@ fn release(case: &Case<'_>) -> Finding {
             })
         }
         _ => decide(FIRST_WITH_SECURITY_CONFIGURATIONS, "security configurations"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::{
+        checks::{
+            finding::Status::{self, Failed, Passed, Unknown},
+            properties::World,
+        },
+        facts::emr::Tls,
+    };
+
+    const REGIONAL: &str = "eu-west-1.compute.internal";
+
+    /// A good world whose VPC has this domain and resolver, and whose certificates have these names.
+    fn world(domain: &str, server: &str, names: &[&str]) -> World {
+        let mut world = World::new(false, false);
+        let option = |key: &str, value: &str| (key.to_owned(), BTreeSet::from([value.to_owned()]));
+        let options = [option("domain-name", domain), option("domain-name-servers", server)];
+        let network = world.facts.network.as_mut().unwrap();
+        network.dhcp = Lookup::Found(BTreeMap::from(options));
+        let Some(Lookup::Found(Ok(material))) = &mut world.facts.certificates else {
+            unreachable!()
+        };
+        material.chain[0].names = names.iter().map(|name| (*name).to_owned()).collect();
+        world
+    }
+
+    /// The same with another provider of certificates.
+    fn with_provider(mut world: World, tls: Option<Tls>) -> World {
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.content.tls = tls;
+        world.facts.certificates = None;
+        world
+    }
+
+    /// The only finding of a check: its status, and what it waits for.
+    fn status(world: &World, check: &str) -> (Status, Option<&'static str>) {
+        let findings = world.of_check(check);
+        assert_eq!(findings.len(), 1, "{check}: {findings:?}");
+        (findings[0].0, findings[0].2)
+    }
+
+    #[test]
+    fn networks_a_domain_of_its_own_is_right_where_the_certificates_names_cover_it() {
+        let own = "*.acme.internal";
+        for (domain, names, dhcp, certificate) in [
+            (REGIONAL, vec!["*.eu-west-1.compute.internal"], (Passed, None), (Passed, None)),
+            ("acme.internal", vec![own], (Passed, None), (Passed, None)),
+            ("Acme.Internal.", vec!["cluster", own], (Passed, None), (Passed, None)),
+            // One cause, one message: the certificate is the region's, so the options are wrong.
+            ("acme.internal", vec!["*.eu-west-1.compute.internal"], (Failed, None), (Passed, None)),
+            (
+                "acme.internal",
+                vec![own, "*.eu-west-1.compute.internal"],
+                (Passed, None),
+                (Passed, None),
+            ),
+            // It is for neither, so the certificate is wrong.
+            (
+                "acme.internal",
+                vec!["*.other.internal"],
+                (Unknown, Some("certificate-names")),
+                (Failed, None),
+            ),
+            (REGIONAL, vec![own], (Passed, None), (Failed, None)),
+            ("eu.acme.internal", vec![own], (Unknown, Some("certificate-names")), (Failed, None)),
+        ] {
+            let world = world(domain, "AmazonProvidedDNS", &names);
+            assert_eq!(status(&world, "vpc-dhcp"), dhcp, "{domain} {names:?}");
+            assert_eq!(status(&world, "certificate-names"), certificate, "{domain} {names:?}");
+        }
+    }
+
+    #[test]
+    fn networks_the_resolver_of_the_vpc_passes_by_name_and_by_address() {
+        for (server, wanted) in [
+            ("AmazonProvidedDNS", Passed),
+            ("169.254.169.253", Passed),
+            ("fd00:ec2::253", Passed),
+            ("10.0.0.2", Passed),
+            ("10.0.0.3", Failed),
+            ("8.8.8.8", Failed),
+        ] {
+            let world = world(REGIONAL, server, &["*.eu-west-1.compute.internal"]);
+            assert_eq!(status(&world, "vpc-dhcp"), (wanted, None), "{server}");
+        }
+        // Whose address it is cannot be told without the block.
+        let mut world = world(REGIONAL, "10.0.0.2", &["*.eu-west-1.compute.internal"]);
+        world.facts.network.as_mut().unwrap().cidr =
+            Lookup::not_asked(&aws_calls::DESCRIBE_VPCS, "a test");
+        assert_eq!(status(&world, "vpc-dhcp"), (Unknown, None));
+    }
+
+    #[test]
+    fn networks_names_that_could_not_be_read_are_unknown_and_never_failed() {
+        let own = || world("acme.internal", "AmazonProvidedDNS", &["*.acme.internal"]);
+        let custom = Tls {
+            s3_object: Some("s3://acme-etl/certs/provider.jar".to_owned()),
+            provider_class: Some("com.acme.Certificates".to_owned()),
+            ..Tls::for_tests("Custom")
+        };
+        let made = with_provider(own(), Some(custom.clone()));
+        assert_eq!(status(&made, "vpc-dhcp"), (Unknown, None));
+        assert!(made.of_check("vpc-dhcp")[0].1.contains("com.acme.Certificates"));
+        // The region's own domain is what AWS asks for, whoever makes the certificates.
+        let regional = world(REGIONAL, "AmazonProvidedDNS", &[]);
+        let regional = with_provider(regional, Some(custom));
+        assert_eq!(status(&regional, "vpc-dhcp"), (Passed, None));
+
+        let mut unread = own();
+        unread.facts.certificates = Some(Lookup::not_asked(&aws_calls::GET_OBJECT, "a test"));
+        assert_eq!(status(&unread, "vpc-dhcp"), (Unknown, Some("certificate-object")));
+        let mut unseen = own();
+        unseen.facts.security_configuration =
+            Some(Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, "a test"));
+        let waits = Some("security-configuration-exists");
+        assert_eq!(status(&unseen, "vpc-dhcp"), (Unknown, waits));
+        for tls in [None, Some(Tls::for_tests("Magic")), Some(Tls::for_tests("PEM"))] {
+            let without = with_provider(own(), tls);
+            assert_eq!(status(&without, "vpc-dhcp"), (Unknown, Some("in-transit")));
+        }
+        // The other way round: nobody told the VPC's domain.
+        let mut untold = own();
+        untold.facts.network.as_mut().unwrap().dhcp =
+            Lookup::not_asked(&aws_calls::DESCRIBE_DHCP_OPTIONS, "a test");
+        assert_eq!(status(&untold, "certificate-names"), (Unknown, Some("vpc-dhcp")));
+    }
+
+    #[test]
+    fn networks_emrs_own_certificates_are_for_the_region_and_for_the_suffix() {
+        let suffix = |suffix: &str| {
+            Some(Tls { wildcard_dns_suffix: Some(suffix.to_owned()), ..Tls::for_tests("EMR") })
+        };
+        for (domain, tls, wanted) in [
+            (REGIONAL, Some(Tls::for_tests("EMR")), Passed),
+            (REGIONAL, suffix("acme.internal"), Passed),
+            ("acme.internal", suffix("acme.internal"), Passed),
+            ("acme.internal", suffix("other.internal"), Failed),
+            ("acme.internal", Some(Tls::for_tests("EMR")), Failed),
+        ] {
+            let world = with_provider(world(domain, "AmazonProvidedDNS", &[]), tls.clone());
+            assert_eq!(status(&world, "vpc-dhcp"), (wanted, None), "{domain} {tls:?}");
+        }
     }
 }

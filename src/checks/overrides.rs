@@ -55,12 +55,14 @@ pub(super) static ADDITIONAL_INFO: Check = Check {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let properties = &case.cluster.properties;
+    let connector = case.cluster.s3_connector();
     let mut well = 0;
     for property in properties {
         let subject = format!("{} {}", property.classification, property.name);
-        match weakening::judge(&property.classification, &property.name, &property.value) {
+        let found = weakening::judge(&property.classification, &property.name, &property.value);
+        match found.map(|found| found.on(connector)) {
             None => well += 1,
-            Some(Weakening { weight, hidden, effect, safe }) => {
+            Some(Weakening { weight, hidden, effect, safe, .. }) => {
                 let check = match weight {
                     WeakeningSeverity::Weakens => &WEAKENS,
                     WeakeningSeverity::Review => &REVIEW,

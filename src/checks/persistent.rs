@@ -131,7 +131,7 @@ fn configuration(adoptable: &Adoptable) -> Finding {
     subject.by(&adoptable.group_properties, "no such cluster", |subject, groups| {
         let all = || adoptable.cluster.properties.iter().chain(&groups.properties);
         subject.by(&adoptable.bootstrap_actions, "no such cluster", |subject, actions| {
-            let mut weak = built::weakenings(all());
+            let mut weak = built::weakenings(all(), adoptable.cluster.s3_connector());
             let images = built::custom_amis(groups);
             weak.extend(images.map(|images| format!("machine image {images}")));
             weak.extend(

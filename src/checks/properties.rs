@@ -62,11 +62,11 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
 const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
 /// A run about which everything is known and as it should be.
-struct World {
-    cluster: ClusterSpec,
+pub(super) struct World {
+    pub(super) cluster: ClusterSpec,
     paths: DataPaths,
     observed: Observations,
-    facts: Facts,
+    pub(super) facts: Facts,
 }
 
 static WORLDS: LazyLock<[World; 3]> =
@@ -74,7 +74,7 @@ static WORLDS: LazyLock<[World; 3]> =
 
 impl World {
     /// `kms`: everything under one key; `adopts`: on a cluster that is there already.
-    fn new(kms: bool, adopts: bool) -> Self {
+    pub(super) fn new(kms: bool, adopts: bool) -> Self {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
         let text = include_str!("../../tests/recordings/config.yml")
             .replace("security_configuration:\n", "security_configuration: sc\n");
@@ -96,7 +96,11 @@ impl World {
         }
     }
 
-    fn findings(&self, policy: &Policy, facts: &Facts) -> Vec<crate::checks::finding::Finding> {
+    pub(super) fn findings(
+        &self,
+        policy: &Policy,
+        facts: &Facts,
+    ) -> Vec<crate::checks::finding::Finding> {
         pre_flight(&Case {
             cluster: &self.cluster,
             paths: &self.paths,
@@ -104,6 +108,26 @@ impl World {
             security_configuration: Some("sc"),
             policy,
             facts,
+        })
+    }
+
+    /// The findings of one check under a strict policy: status, what was seen, what it waits for.
+    pub(super) fn of_check(&self, check: &str) -> Vec<(Status, String, Option<&'static str>)> {
+        let findings = self.findings(&strict(), &self.facts).into_iter();
+        let of_check = findings.filter(|finding| finding.check.name == check);
+        of_check
+            .map(|finding| (finding.status, finding.saw.to_string(), finding.waits_for))
+            .collect()
+    }
+
+    pub(super) fn residual_risks(&self) -> Vec<crate::checks::residual_risks::ResidualRisk> {
+        crate::checks::residual_risks::residual_risks(&Case {
+            cluster: &self.cluster,
+            paths: &self.paths,
+            observed: &self.observed,
+            security_configuration: Some("sc"),
+            policy: &strict(),
+            facts: &self.facts,
         })
     }
 
@@ -217,6 +241,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
             vpc: Lookup::Found("vpc-1".to_owned()),
             dns_support: Lookup::Found(true),
             dns_hostnames: Lookup::Found(true),
+            cidr: Lookup::Found("10.0.0.0/16".to_owned()),
             dhcp: Lookup::Found(
                 dhcp.into_iter()
                     .map(|(key, value)| (key.to_owned(), BTreeSet::from([value.to_owned()])))
@@ -252,11 +277,7 @@ fn configuration(kms: bool) -> SecurityConfiguration {
                 ebs: !kms,
             }),
             in_transit_enabled: true,
-            tls: Some(Tls {
-                provider: "PEM".to_owned(),
-                s3_object: Some(ARCHIVE.to_owned()),
-                provider_class: None,
-            }),
+            tls: Some(Tls { s3_object: Some(ARCHIVE.to_owned()), ..Tls::for_tests("PEM") }),
             mapped_roles: BTreeSet::new(),
             kerberos: false,
             metadata_service: Some(2),
@@ -853,7 +874,7 @@ fn bucket_damages(mutations: &mut Mutations, bucket: &BucketName) {
     mutations.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
 }
 
-fn strict() -> Policy {
+pub(super) fn strict() -> Policy {
     let file = tempfile::NamedTempFile::new().unwrap();
     Settings::resolve(Options::default(), Some(file.path())).unwrap().policy
 }

@@ -46,6 +46,7 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
             source: "Amazon EMR management guide, Encryption options: Local disk encryption",
         });
     }
+    residual_risks.extend(emr_certificates(case));
     residual_risks.extend(by_others(case));
     residual_risks.extend(left_out(case.policy));
     residual_risks.extend(partly_seen(case));
@@ -67,6 +68,30 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
         });
     }
     residual_risks
+}
+
+/// What of the certificates that EMR makes is only said by the security configuration.
+fn emr_certificates(case: &Case<'_>) -> Option<ResidualRisk> {
+    let found = case.facts.security_configuration.as_ref()?.found()?;
+    let is_asked = case.policy.requires(Protection::InTransit) && found.content.in_transit_enabled;
+    let tls = found.content.tls.as_ref().filter(|tls| is_asked && tls.is_by_emr())?;
+    let secret = tls.secret.as_deref().map_or_else(
+        || "the secret with the certificate of their authority".to_owned(),
+        |arn| format!("the secret with the certificate of their authority ({arn})"),
+    );
+    let tags = if tls.secret_tags.is_empty() {
+        String::new()
+    } else {
+        let tags: Vec<&str> = tls.secret_tags.iter().map(String::as_str).collect();
+        format!(", nor whether it has the tags ({}) that were asked for", tags.join(", "))
+    };
+    Some(ResidualRisk {
+        name: "emr-managed-certificates",
+        what: format!(
+            "EMR makes and keeps the certificates for traffic between nodes: their names and their end are what the security configuration asks for; the certificates themselves were not looked at, nor {secret}{tags}"
+        ),
+        source: "Amazon EMR management guide, Create a security configuration (CertificateProviderType EMR)",
+    })
 }
 
 /// What is decided outside the account, where nobody here can look.

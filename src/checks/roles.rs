@@ -202,6 +202,9 @@ fn exists(
     ));
 }
 
+/// Of a key that others use.
+const NO_USE: &str = "the role makes no use of it";
+
 /// A role that needs a key.
 struct KeyUser<'a> {
     kind: RoleKind,
@@ -235,6 +238,9 @@ impl<'a> KeyUser<'a> {
             self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
         let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.name);
         let subject = self.check.on(reference.as_str(), wanted).at(self.at);
+        if self.kind.services(uses).is_empty() {
+            return subject.not_applicable(NO_USE);
+        }
         let Some(role) = self.role.found() else { return subject.waiting_for(self.exists) };
         let Some(key) = facts.description.found() else {
             return subject.waiting_for(&keys::EXISTS);
@@ -313,7 +319,7 @@ impl RoleEvidence<'_> {
             );
         }
         match decisions.into_iter().min() {
-            None => subject.not_applicable("the role makes no use of it"),
+            None => subject.not_applicable(NO_USE),
             Some((Allowed::Yes(by), _)) => subject.passed(by),
             Some((Allowed::Elsewhere(why, fix), action)) => {
                 guard_rights::advisory(subject.unknown(format!("{action}: {why}"), fix))

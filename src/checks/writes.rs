@@ -32,7 +32,7 @@ pub(super) static WRITTEN: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
-    looks_at: "Who writes to each location of this run, the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
+    looks_at: "Who writes to each location of this run and by which connector (EMRFS, or S3A from EMR 7.10.0 on), the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
     fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
@@ -70,6 +70,9 @@ pub(super) static OVERRIDES: Check = Check {
     fix: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
     source: "Amazon EMR management guide, Create a security configuration (per bucket encryption overrides)",
 };
+
+/// What to do about a connector of which nothing is known.
+const USE_A_KNOWN_CONNECTOR: &str = "remove fs.s3.impl, fs.s3n.impl and fs.s3a.emrfs.compatibility.enable from aws.emr.configuration, or set both fs.s3.impl and fs.s3n.impl in core-site to com.amazon.ws.emr.hadoop.fs.EmrFileSystem (before emr-spark-8)";
 
 /// What a write request says of encryption.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,8 +191,17 @@ impl Write<'_> {
         }
     }
 
+    /// Why nobody can tell what the request says, whatever the security configuration is.
+    fn untold(&self, case: &Case<'_>) -> Option<&'static str> {
+        let connector = case.cluster.s3_connector();
+        connector.untold().filter(|_| self.actor.protection() != WriteProtection::BucketDefault)
+    }
+
     fn encryption(&self, case: &Case<'_>) -> Finding {
         let subject = self.on(&WRITTEN, buckets::wanted(case));
+        if let Some(why) = self.untold(case) {
+            return subject.unknown(why, USE_A_KNOWN_CONNECTOR);
+        }
         self.by_header(case, subject, |subject, header| {
             let judge = |subject: CheckSubject,
                          kind: EncryptionKind,
@@ -233,6 +245,9 @@ impl Write<'_> {
                 "objects encrypted as the bucket's default says, or better",
             )
             .at(Some(&self.location.at));
+        if self.untold(case).is_some() {
+            return subject.waiting_for(&WRITTEN);
+        }
         self.by_header(case, subject, |subject, header| {
             subject.after(
                 &buckets::DEFAULT_ENCRYPTION,
@@ -264,6 +279,9 @@ impl Write<'_> {
 
     fn clash(&self, case: &Case<'_>) -> Finding {
         let subject = self.on(&POLICY_CLASH, "a bucket policy that lets it write");
+        if self.untold(case).is_some() {
+            return subject.waiting_for(&WRITTEN);
+        }
         let caller = match self.actor {
             Actor::Runner => case.facts.runner.found().map(|identity| identity.arn.as_str()),
             _ => case.facts.role.found().map(|role| role.arn.as_str()),
@@ -390,5 +408,86 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
             ("CSE-Custom", _) => subject.passed("CSE-Custom"),
             (mode, _) => subject.failed(format!("the unknown mode `{mode}`")),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        checks::{
+            finding::Status::{self, Failed, Passed, Unknown},
+            properties::World,
+        },
+        spec::cluster_spec::Property,
+    };
+
+    const EMRFS: &str = "com.amazon.ws.emr.hadoop.fs.EmrFileSystem";
+
+    fn world(release: &str, properties: &[(&str, &str, &str)]) -> World {
+        let mut world = World::new(true, false);
+        world.cluster.release.value = release.parse().unwrap();
+        let properties = properties.iter().map(|(classification, name, value)| Property {
+            classification: (*classification).to_owned(),
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+            at: "config.yml:1:1".to_owned(),
+        });
+        world.cluster.properties.extend(properties);
+        world
+    }
+
+    fn statuses(world: &World, check: &str) -> Vec<Status> {
+        world.of_check(check).into_iter().map(|(status, ..)| status).collect()
+    }
+
+    #[test]
+    fn newer_releases_what_a_connector_sends_of_which_nothing_is_known_is_unknown() {
+        let off = ("core-site", "fs.s3a.emrfs.compatibility.enable", "false");
+        let own = ("core-site", "fs.s3.impl", "com.acme.FileSystem");
+        for (release, properties) in
+            [("emr-7.12.0", [off]), ("emr-7.12.0", [own]), ("emr-spark-8.0.0", [off])]
+        {
+            let world = world(release, &properties);
+            let written = statuses(&world, "written-encryption");
+            assert!(written.contains(&Unknown), "{release} {properties:?} {written:?}");
+            assert!(!written.contains(&Failed), "{release} {properties:?} {written:?}");
+            // Who leaves it to the bucket does not ask the connector.
+            assert!(written.contains(&Passed), "{release} {properties:?} {written:?}");
+            // One cause, one message.
+            for check in ["no-silent-downgrade", "bucket-policy-clash"] {
+                for (status, _, waits) in world.of_check(check) {
+                    assert!(status == Passed || waits == Some("written-encryption"), "{check}");
+                }
+            }
+        }
+        let back = [("core-site", "fs.s3.impl", EMRFS), ("core-site", "fs.s3n.impl", EMRFS)];
+        for world in [
+            world("emr-7.12.0", &back),
+            world("emr-7.12.0", &[]),
+            world("emr-spark-8.0.0", &[]),
+            world("emr-5.29.0", &[off]),
+        ] {
+            let written = statuses(&world, "written-encryption");
+            assert!(written.iter().all(|status| *status == Passed), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn newer_releases_properties_of_s3a_that_change_encryption_are_refused() {
+        for property in [
+            ("core-site", "fs.s3a.encryption.algorithm", ""),
+            ("core-site", "fs.s3a.encryption.key", "another"),
+            ("core-site", "fs.s3a.bucket.acme-out.encryption.algorithm", "AES256"),
+            ("spark-defaults", "spark.hadoop.fs.s3a.encryption.algorithm", "AES256"),
+        ] {
+            let world = world("emr-7.12.0", &[property]);
+            let found = statuses(&world, "configuration-weakens-encryption");
+            assert_eq!(found, [Failed], "{property:?}");
+        }
+        // Where EMRFS writes, what Spark hands to S3A is for a person to look at.
+        let through = ("spark-defaults", "spark.hadoop.fs.s3a.encryption.algorithm", "AES256");
+        let world = world("emr-5.29.0", &[through]);
+        assert_eq!(statuses(&world, "configuration-weakens-encryption"), [Passed]);
+        assert_eq!(statuses(&world, "configuration-review"), [Failed]);
     }
 }

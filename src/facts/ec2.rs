@@ -23,6 +23,9 @@ pub struct NetworkFacts {
     pub dns_support: Lookup<bool>,
     /// Whether it gives names to instances.
     pub dns_hostnames: Lookup<bool>,
+    /// Its primary IPv4 block, such as `10.0.0.0/16`. Not recorded: what rests on it says so.
+    #[serde(skip)]
+    pub cidr: Lookup<String>,
     /// Its DHCP options: `domain-name`, `domain-name-servers`, ….
     pub dhcp: Lookup<BTreeMap<String, BTreeSet<String>>>,
 }
@@ -33,6 +36,7 @@ impl NetworkFacts {
             vpc: Lookup::not_asked(&aws_calls::DESCRIBE_SUBNETS, why),
             dns_support: Lookup::not_asked(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, why),
             dns_hostnames: Lookup::not_asked(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, why),
+            cidr: Lookup::not_asked(&aws_calls::DESCRIBE_VPCS, why),
             dhcp: Lookup::not_asked(&aws_calls::DESCRIBE_DHCP_OPTIONS, why),
         }
     }
@@ -87,12 +91,12 @@ pub(super) async fn network(ec2: &Ec2, subnet: &str) -> NetworkFacts {
     let Some(id) = vpc.found() else {
         return NetworkFacts { vpc, ..NetworkFacts::not_asked("the subnet is not known") };
     };
-    let (dns_support, dns_hostnames, dhcp) = tokio::join!(
+    let (dns_support, dns_hostnames, (cidr, dhcp)) = tokio::join!(
         attribute(ec2, id, VpcAttribute::DnsSupport),
         attribute(ec2, id, VpcAttribute::DnsHostnames),
-        dhcp(ec2, id)
+        cidr_and_dhcp(ec2, id)
     );
-    NetworkFacts { vpc, dns_support, dns_hostnames, dhcp }
+    NetworkFacts { vpc, dns_support, dns_hostnames, cidr, dhcp }
 }
 
 /// Whether the account encrypts new EBS volumes of the region, whoever makes them.
@@ -121,17 +125,24 @@ async fn attribute(ec2: &Ec2, vpc: &str, attribute: VpcAttribute) -> Lookup<bool
         .and_then(|value| Lookup::expect_in_answer(&aws_calls::DESCRIBE_VPC_ATTRIBUTE, value))
 }
 
-async fn dhcp(ec2: &Ec2, vpc: &str) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
-    let id =
-        Lookup::from_call(&aws_calls::DESCRIBE_VPCS, &[], ec2.vpcs(vpc).await).and_then(|vpcs| {
-            let found = vpcs.into_iter().find(|found| found.id.as_deref() == Some(vpc));
-            Lookup::expect_in_answer(
-                &aws_calls::DESCRIBE_VPCS,
-                found.and_then(|vpc| vpc.dhcp_options),
-            )
-        });
+/// The primary IPv4 block of a VPC, and its DHCP options.
+async fn cidr_and_dhcp(
+    ec2: &Ec2,
+    id: &str,
+) -> (Lookup<String>, Lookup<BTreeMap<String, BTreeSet<String>>>) {
+    let call = &aws_calls::DESCRIBE_VPCS;
+    let vpc = Lookup::from_call(call, &[], ec2.vpcs(id).await).and_then(|vpcs| {
+        let found = vpcs.into_iter().find(|found| found.id.as_deref() == Some(id));
+        Lookup::expect_in_answer(call, found)
+    });
+    let cidr = vpc.clone().and_then(|vpc| Lookup::expect_in_answer(call, vpc.cidr));
+    let options = vpc.and_then(|vpc| Lookup::expect_in_answer(call, vpc.dhcp_options));
+    (cidr, dhcp(ec2, options).await)
+}
+
+async fn dhcp(ec2: &Ec2, id: Lookup<String>) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
     let id = match id {
-        // EC2's word for a VPC that has no set of options.
+        // EC2's word for a VPC that has no set of options. The default set has an id of its own.
         Lookup::Found(none) if none == "default" => return Lookup::Found(BTreeMap::new()),
         Lookup::Found(id) => id,
         other => return other.map(|_| BTreeMap::new()),

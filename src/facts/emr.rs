@@ -30,9 +30,10 @@ use crate::{
         aws_calls,
         digest::sha256,
         lookup::Lookup,
-        names::{ClusterId, KeyReference, S3Location},
+        names::{ClusterId, KeyReference, ReleaseLabel, S3Location},
     },
     facts::step_arguments::{self, WeakeningArgument},
+    spec::s3_connector::S3Connector,
 };
 
 /// A security configuration, identified as the design asks: by name, content and creation time.
@@ -124,6 +125,60 @@ pub struct Tls {
     pub s3_object: Option<String>,
     /// `CertificateProviderClass`, of `Custom`.
     pub provider_class: Option<String>,
+    /// `WildcardDnsSuffix`, of `EMR`: a domain that the certificates cover besides the region's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wildcard_dns_suffix: Option<String>,
+    /// `ValidityInDays`, of `EMR`, as it stands there; none: 20 years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validity_in_days: Option<String>,
+    /// `AwsKmsKey`, of `EMR`: the key of the secret with the certificate of EMR's authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<KeyReference>,
+    /// `CACertificateSecretARN`, of `EMR`: that secret, which EMR has made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The keys of `SecretTags`, of `EMR`: what the secret was to be tagged with.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub secret_tags: BTreeSet<String>,
+}
+
+impl Tls {
+    /// Whether EMR makes the certificates.
+    pub(crate) fn is_by_emr(&self) -> bool {
+        self.provider == "EMR"
+    }
+
+    /// One by this provider.
+    #[cfg(test)]
+    pub(crate) fn for_tests(provider: &str) -> Self {
+        let tls = serde_json::json!({"CertificateProviderType": provider});
+        Self::read(&tls).unwrap()
+    }
+
+    fn read(tls: &Value) -> Option<Self> {
+        let text = |key: &str| text(tls, key);
+        let number = |value: &Value| match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.trim().to_owned()),
+            other => Some(other.to_string()),
+        };
+        let tags = tls["SecretTags"].as_array().into_iter().flatten();
+        Some(Self {
+            provider: text("CertificateProviderType")?,
+            s3_object: text("S3Object"),
+            provider_class: text("CertificateProviderClass"),
+            wildcard_dns_suffix: text("WildcardDnsSuffix"),
+            validity_in_days: number(&tls["ValidityInDays"]),
+            secret_key: text("AwsKmsKey").map(|key| KeyReference::new(&key)),
+            secret: text("CACertificateSecretARN"),
+            secret_tags: tags.filter_map(|tag| self::text(tag, "Key")).collect(),
+        })
+    }
+}
+
+/// A text that says something.
+fn text(value: &Value, key: &str) -> Option<String> {
+    value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
 impl SecurityConfiguration {
@@ -145,7 +200,7 @@ impl SecurityConfiguration {
     pub fn keys(&self) -> BTreeSet<KeyReference> {
         let s3 = self.content.s3.iter().flat_map(S3AtRest::keys);
         let disk = self.content.local_disk.iter().filter_map(|disk| disk.key.as_ref());
-        s3.chain(disk).cloned().collect()
+        s3.chain(disk).chain(self.content.secret_key()).cloned().collect()
     }
 }
 
@@ -160,9 +215,6 @@ impl Content {
     fn read(json: &Value) -> Self {
         let encryption = &json["EncryptionConfiguration"];
         let at_rest = &encryption["AtRestEncryptionConfiguration"];
-        let text = |value: &Value, key: &str| {
-            value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
-        };
         let key = |value: &Value| text(value, "AwsKmsKey").map(|key| KeyReference::new(&key));
         let s3 = &at_rest["S3EncryptionConfiguration"];
         let disk = &at_rest["LocalDiskEncryptionConfiguration"];
@@ -193,11 +245,7 @@ impl Content {
                 ebs: truth(&disk["EnableEbsEncryption"]),
             }),
             in_transit_enabled: truth(&encryption["EnableInTransitEncryption"]),
-            tls: text(tls, "CertificateProviderType").map(|provider| Tls {
-                provider,
-                s3_object: text(tls, "S3Object"),
-                provider_class: text(tls, "CertificateProviderClass"),
-            }),
+            tls: Tls::read(tls),
             mapped_roles: json["AuthorizationConfiguration"]["EmrFsConfiguration"]["RoleMappings"]
                 .as_array()
                 .into_iter()
@@ -220,6 +268,11 @@ pub(crate) struct NodeFetch {
 }
 
 impl Content {
+    /// The key of the secret with the certificate of EMR's authority, where EMR makes certificates.
+    pub(crate) fn secret_key(&self) -> Option<&KeyReference> {
+        self.tls.as_ref().filter(|tls| tls.is_by_emr())?.secret_key.as_ref()
+    }
+
     /// What nodes fetch, of the parts that are switched on.
     pub(crate) fn node_fetches(&self) -> BTreeSet<NodeFetch> {
         let fetch = |uri: &Option<String>, custom_provider| {
@@ -377,6 +430,15 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
+    /// What its programs reach S3 by. A release whose label cannot be read is one of a later time.
+    pub(crate) fn s3_connector(&self) -> S3Connector {
+        let properties = self.properties.iter().map(|property| {
+            (property.classification.as_str(), property.name.as_str(), property.value.as_str())
+        });
+        let label = self.release.as_deref().unwrap_or_default().parse();
+        S3Connector::of(&label.unwrap_or(ReleaseLabel::new(8, 0, 0)), properties)
+    }
+
     /// Whether it surely got so far that it had instances.
     pub(crate) fn has_started(&self) -> bool {
         use ClusterState::{Bootstrapping, Running, Waiting};
@@ -911,6 +973,30 @@ mod tests {
         );
         assert!(read.at_rest_enabled && read.in_transit_enabled);
         assert_eq!((read.s3, read.local_disk, read.tls), (None, None, None));
+    }
+
+    #[test]
+    fn emr_certificates_are_read_with_their_key_secret_and_end() {
+        let tls = |more: Value| {
+            let mut tls = json!({"CertificateProviderType": "EMR", "AwsKmsKey": "k"});
+            tls.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let json = json!({"EncryptionConfiguration": {"EnableInTransitEncryption": true,
+                "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": tls}}});
+            SecurityConfiguration::for_tests(&json.to_string())
+        };
+        let all = tls(json!({"ValidityInDays": 30, "CACertificateSecretARN": "arn:x",
+            "WildcardDnsSuffix": "acme.internal",
+            "SecretTags": [{"Key": "team", "Value": "etl"}, {"Key": "cost", "Value": "1"}]}));
+        let read = all.content.tls.as_ref().unwrap();
+        assert_eq!(read.validity_in_days.as_deref(), Some("30"));
+        assert_eq!(read.secret.as_deref(), Some("arn:x"));
+        assert_eq!(read.wildcard_dns_suffix.as_deref(), Some("acme.internal"));
+        assert_eq!(read.secret_tags.iter().collect::<Vec<_>>(), ["cost", "team"]);
+        assert_eq!(all.keys().iter().map(ToString::to_string).collect::<Vec<_>>(), ["k"]);
+        let none = tls(json!({})).content.tls.unwrap();
+        assert_eq!((none.validity_in_days, none.secret), (None, None));
+        // A key of another provider is nobody's.
+        assert!(tls(json!({"CertificateProviderType": "PEM"})).keys().is_empty());
     }
 
     #[test]

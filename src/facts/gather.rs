@@ -728,6 +728,9 @@ fn key_uses<'a>(
             of_key.insert(KeyUse::Ebs);
         }
     }
+    if let Some(key) = content.and_then(emr::Content::secret_key) {
+        uses.entry(key.clone()).or_default().insert(KeyUse::CertificateSecret);
+    }
     for (bucket, default) in defaults {
         if let Some(DefaultEncryption::Kind { key: Some(key), .. }) = default.found() {
             uses.entry(KeyReference::new(key))

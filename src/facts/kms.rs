@@ -188,6 +188,9 @@ pub enum KeyUse {
     LocalDisk,
     /// EBS volumes are encrypted under it.
     Ebs,
+    /// Secrets Manager keeps the certificate of EMR's own authority under it. Only who makes the
+    /// security configuration, or reads that secret, uses it: no node does.
+    CertificateSecret,
     /// The policy expects it.
     Expected,
 }

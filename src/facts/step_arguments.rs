@@ -6,7 +6,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::facts::weakening::{self, Weakening, WeakeningSeverity};
+use crate::{
+    facts::weakening::{self, Weakening, WeakeningSeverity},
+    spec::s3_connector::S3Connector,
+};
 
 /// Something that a step is told against encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -16,6 +19,9 @@ pub struct WeakeningArgument {
     pub what: String,
     /// Whether documentation says so; if not, a person should look.
     pub weakens: bool,
+    /// The same where S3A writes to S3. Not recorded: the finding on it is.
+    #[serde(skip)]
+    pub weakens_s3a: bool,
 }
 
 /// Options that bring settings in a file, which nobody here can read.
@@ -46,7 +52,11 @@ pub(crate) fn judge<'a>(
         if let Some((option, effect)) = FILES.iter().find(|(option, _)| {
             word == option || word.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))
         }) {
-            found.push(WeakeningArgument { what: format!("{option}: {effect}"), weakens: true });
+            found.push(WeakeningArgument {
+                what: format!("{option}: {effect}"),
+                weakens: true,
+                weakens_s3a: true,
+            });
         }
         let pair = match *word {
             "--conf" | "-c" | "-D" => next,
@@ -67,11 +77,15 @@ fn of_pair(pair: &str) -> Vec<WeakeningArgument> {
 
 fn setting(name: &str, value: &str) -> Option<WeakeningArgument> {
     let value = value.trim_matches(['"', '\'']);
-    let Weakening { weight, effect, .. } = weakening::judge_by_name(name, value)?;
+    let found = weakening::judge_by_name(name, value)?;
+    let Weakening { weight, effect, .. } = found;
+    let on_s3a = found.on(S3Connector::S3a { maps_emrfs: true }).weight;
+    let is_shown = !weakening::is_masked(value);
     Some(WeakeningArgument {
         what: format!("{name}={}: {effect}", weakening::shown(name, value)),
         // What AWS does not show is for a person to look at.
-        weakens: weight == WeakeningSeverity::Weakens && !weakening::is_masked(value),
+        weakens: weight == WeakeningSeverity::Weakens && is_shown,
+        weakens_s3a: on_s3a == WeakeningSeverity::Weakens && is_shown,
     })
 }
 
@@ -90,6 +104,15 @@ mod tests {
 
     fn one(what: &str, weakens: bool) -> Vec<(String, bool)> {
         vec![(what.to_owned(), weakens)]
+    }
+
+    #[test]
+    fn newer_releases_what_a_step_tells_s3a_weighs_where_s3a_writes() {
+        let arguments = ["--conf", "spark.hadoop.fs.s3a.encryption.key=k"].map(str::to_owned);
+        let found = judge(&arguments, []);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(!found[0].weakens && found[0].weakens_s3a, "{found:?}");
+        assert!(found[0].what.contains("(not shown)"), "{found:?}");
     }
 
     #[test]

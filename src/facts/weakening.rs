@@ -7,9 +7,12 @@
 //! Where no source says that a property has this effect under EMR, it is
 //! [`WeakeningSeverity::Review`]: worth a look, never a refusal.
 
-use crate::facts::weakening::{
-    Unsafe::{Any, NotFalse, NotOneOf, NotTrue, OneOf, PlainHttp},
-    WeakeningSeverity::{Review, Weakens},
+use crate::{
+    facts::weakening::{
+        Unsafe::{Any, NotFalse, NotOneOf, NotTrue, OneOf, PlainHttp},
+        WeakeningSeverity::{Review, Weakens},
+    },
+    spec::s3_connector::S3Connector,
 };
 
 /// How much a finding weighs.
@@ -31,6 +34,18 @@ pub(crate) struct Weakening {
     pub(crate) effect: &'static str,
     /// What it should be.
     pub(crate) safe: &'static str,
+    /// Whether it is one of S3A's own on encryption.
+    pub(crate) is_of_s3a: bool,
+}
+
+impl Weakening {
+    /// What it weighs where this is the connector: what S3A is told through Spark is no inference
+    /// where S3A writes. Source: Amazon EMR release guide, "Setup CSE-KMS" (job or application
+    /// specific configuration).
+    pub(crate) fn on(self, connector: S3Connector) -> Self {
+        let weight = if self.is_of_s3a && connector.is_s3a() { Weakens } else { self.weight };
+        Self { weight, ..self }
+    }
 }
 
 /// Values that are unsafe.
@@ -157,6 +172,22 @@ const TABLE: &[WeakeningRule] = &[
         Any,
         Weakens,
         "S3A encrypts otherwise than the security configuration says",
+        "not set",
+    ),
+    (
+        "core-site",
+        "fs.s3a.bucket.*.encryption.*",
+        Any,
+        Weakens,
+        "S3A encrypts otherwise than the security configuration says, in one bucket",
+        "not set",
+    ),
+    (
+        "core-site",
+        "fs.s3a.bucket.*.server-side-encryption*",
+        Any,
+        Weakens,
+        "S3A encrypts otherwise than the security configuration says, in one bucket",
         "not set",
     ),
     (
@@ -434,10 +465,11 @@ fn first<'a>(
     let mut fitting: Vec<&WeakeningRule> =
         rows.filter(|row| crate::base::wildcard::fits(row.1, property)).collect();
     fitting.sort_by_key(|row| (row.1.contains('*'), std::cmp::Reverse(row.1.len())));
-    let (_, _, bad, weight, effect, safe) = fitting.first()?;
+    let (_, pattern, bad, weight, effect, safe) = fitting.first()?;
+    let is_of_s3a = pattern.starts_with("fs.s3a.") && pattern.contains("encryption");
     let hidden = value.is_none() && !matches!(bad, Any);
     let holds = value.is_none_or(|value| bad.holds(value.trim()));
-    holds.then_some(Weakening { weight: *weight, hidden, effect, safe })
+    holds.then_some(Weakening { weight: *weight, hidden, effect, safe, is_of_s3a })
 }
 
 impl Unsafe {
@@ -486,6 +518,27 @@ mod tests {
                 "{classification} {property}={value}"
             );
         }
+    }
+
+    #[test]
+    fn newer_releases_what_s3a_is_told_through_spark_weighs_where_s3a_writes() {
+        let s3a = S3Connector::S3a { maps_emrfs: true };
+        for (name, on_emrfs, on_s3a) in [
+            ("spark.hadoop.fs.s3a.encryption.algorithm", Review, Weakens),
+            ("spark.hadoop.fs.s3a.encryption.key", Review, Weakens),
+            ("spark.hadoop.fs.s3a.server-side-encryption-algorithm", Review, Weakens),
+            ("spark.hadoop.fs.s3a.bucket.acme-out.encryption.algorithm", Review, Weakens),
+            ("spark.hadoop.fs.s3a.endpoint", Review, Review),
+            ("spark.hadoop.hadoop.rpc.protection", Review, Review),
+        ] {
+            let value = "http://none";
+            let judged = || judge("spark-defaults", name, value).unwrap();
+            assert_eq!(judged().on(S3Connector::Emrfs).weight, on_emrfs, "{name}");
+            assert_eq!(judged().on(s3a).weight, on_s3a, "{name}");
+            assert_eq!(judge_by_name(name, value).unwrap().on(s3a).weight, on_s3a, "{name}");
+        }
+        let of_bucket = judge("core-site", "fs.s3a.bucket.acme-out.encryption.key", "k").unwrap();
+        assert_eq!(of_bucket.weight, Weakens);
     }
 
     #[test]

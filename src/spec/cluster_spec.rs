@@ -1,6 +1,9 @@
 //! What a cluster is started with, or was started with, as far as a check reads it.
 
-use crate::{base::names::ReleaseLabel, spec::located::Located};
+use crate::{
+    base::names::ReleaseLabel,
+    spec::{located::Located, s3_connector::S3Connector},
+};
 
 /// The tag by which a run's clusters are known: its key; the value is the run's id.
 pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
@@ -36,6 +39,16 @@ pub struct ClusterSpec {
     pub additional_info: Option<Located<String>>,
     /// What the launcher may add to this by itself.
     pub additions: LauncherAdditions,
+}
+
+impl ClusterSpec {
+    /// What its programs reach S3 by.
+    pub(crate) fn s3_connector(&self) -> S3Connector {
+        let properties = self.properties.iter().map(|property| {
+            (property.classification.as_str(), property.name.as_str(), property.value.as_str())
+        });
+        S3Connector::of(&self.release.value, properties)
+    }
 }
 
 /// A property of the cluster's software.

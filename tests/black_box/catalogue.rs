@@ -295,6 +295,8 @@ pub(crate) fn refuting(check: &str) -> Stage {
             stage
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
+        // Whatever the day is: its support is over.
+        "release-supported" => stage,
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
         "kerberos-not-configured" => with_s3_part(
             stage,
@@ -565,9 +567,18 @@ fn said(check: &Check, what: &str, played: &Played) -> String {
     )
 }
 
+/// Whether no stage can be well for ever: what a release is worth changes with the day. That it can
+/// be well is shown with days of their own, in src/checks/release_lifecycle.rs.
+fn depends_on_the_day(check: &str) -> bool {
+    check == "release-supported"
+}
+
 #[test]
 fn every_check_is_well_when_all_is_well_and_says_so() {
     for_each(&pre_flight(), |check| {
+        if depends_on_the_day(check.name) {
+            return Ok(());
+        }
         let played = good(check.name).check();
         let statuses = statuses(&played, check);
         let well =

@@ -302,7 +302,7 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
     played.expect_code(0);
     assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
     assert!(
-        played.stdout.contains("1 refuted, 0 unknown (1 of them advice only)"),
+        played.stdout.contains("2 refuted, 0 unknown (2 of them advice only)"),
         "{}",
         played.stdout
     );

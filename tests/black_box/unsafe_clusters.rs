@@ -202,6 +202,27 @@ fn a_step_that_switches_encryption_off_for_itself() {
     );
 }
 
+/// S3A's own settings decide what is written where S3A writes, and only there.
+#[test]
+fn newer_releases_a_step_that_has_s3a_encrypt_otherwise() {
+    let told = |stage: &Stage| {
+        let setting = "spark.hadoop.fs.s3a.encryption.algorithm=AES256";
+        let add_steps = spark_step(&["--conf", setting, "s3://acme/x.jar"]);
+        changed_at_launch(stage, UpdateCluster { add_steps, ..Default::default() });
+    };
+    let stage = one_look().replace("5.29.0", "7.12.0");
+    told(&stage);
+    let played = refuted_while_starting(&stage, "step-arguments");
+    let said = "step-arguments: saw theirs: spark.hadoop.fs.s3a.encryption.algorithm=AES256";
+    assert!(played.stderr.contains(said), "{}", played.stderr);
+
+    let stage = Stage::acme();
+    told(&stage);
+    let played = stage.run();
+    assert_eq!(stage.by_guard("TerminateJobFlows"), 0, "{}", played.transcript());
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["proved"]);
+}
+
 #[test]
 fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
     let stage = Stage::acme();

@@ -42,6 +42,8 @@ pub(crate) struct Ec2Subnet {
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct Ec2Vpc {
     pub(crate) id: Option<String>,
+    /// Its primary IPv4 block.
+    pub(crate) cidr: Option<String>,
     pub(crate) dhcp_options: Option<String>,
 }
 
@@ -105,7 +107,11 @@ pub(super) fn subnets(answer: &Element) -> Result<Vec<Ec2Subnet>, AnswerError> {
 
 pub(super) fn vpcs(answer: &Element) -> Result<Vec<Ec2Vpc>, AnswerError> {
     let vpc = |item: &Element| {
-        Ok(Ec2Vpc { id: item.text("vpcId")?, dhcp_options: item.text("dhcpOptionsId")? })
+        Ok(Ec2Vpc {
+            id: item.text("vpcId")?,
+            cidr: item.text("cidrBlock")?,
+            dhcp_options: item.text("dhcpOptionsId")?,
+        })
     };
     answer.list("vpcSet", vpc)
 }

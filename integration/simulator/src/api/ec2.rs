@@ -164,7 +164,7 @@ impl<'a> Ec2<'a> {
                     xml.text("vpcId", &vpc.id)
                         .text("ownerId", &vpc.account)
                         .text("state", "available")
-                        .text("cidrBlock", "172.31.0.0/16")
+                        .text("cidrBlock", &vpc.cidr)
                         .text("dhcpOptionsId", &vpc.dhcp_options)
                         .text("instanceTenancy", "default")
                         .text("isDefault", "false");

@@ -287,7 +287,7 @@ impl World {
             region,
             name: put.name,
             content,
-            created: self.now,
+            created: put.created.unwrap_or(self.now),
         });
     }
 
@@ -413,6 +413,7 @@ impl World {
             account,
             region,
             dhcp_options: put.dhcp_options,
+            cidr: put.cidr.unwrap_or_else(|| "172.31.0.0/16".to_owned()),
             dns_support: put.dns_support,
             dns_hostnames: put.dns_hostnames,
         });

@@ -322,6 +322,9 @@ pub struct PutSecurityConfiguration {
     pub region: Option<String>,
     /// JSON, or a string holding JSON (or anything) that is stored to the letter.
     pub content: Value,
+    /// When it was created; default now.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub created: Option<time::OffsetDateTime>,
 }
 
 /// See [`Command::PutKey`].
@@ -476,6 +479,9 @@ pub struct PutVpc {
     pub region: Option<String>,
     /// `dopt-…`
     pub dhcp_options: String,
+    /// Its primary IPv4 block; default `172.31.0.0/16`.
+    #[serde(default)]
+    pub cidr: Option<String>,
     /// Default on.
     #[serde(default = "yes")]
     pub dns_support: bool,
@@ -491,6 +497,7 @@ impl Default for PutVpc {
             account: None,
             region: None,
             dhcp_options: "default".to_owned(),
+            cidr: None,
             dns_support: true,
             dns_hostnames: true,
         }

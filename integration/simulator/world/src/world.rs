@@ -305,6 +305,8 @@ pub struct Vpc {
     pub region: String,
     /// `dopt-…`
     pub dhcp_options: String,
+    /// Its primary IPv4 block.
+    pub cidr: String,
     /// The attribute `enableDnsSupport`.
     pub dns_support: bool,
     /// The attribute `enableDnsHostnames`.
