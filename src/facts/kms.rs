@@ -350,7 +350,7 @@ async fn grants_to(kms: &aws_sdk_kms::Client, key: &KeyArn, role: &str) -> Looku
         &["NotFoundException"],
         |marker| request.clone().set_marker(marker).send(),
         ListGrantsOutput::next_marker,
-        |page| page.grants().iter().filter_map(|grant| grant.grant_id()).collect(),
+        |page| Some(page.grants.as_ref()?.iter().filter_map(|grant| grant.grant_id()).collect()),
     );
     pages.await.map(|pages| {
         let grants = pages.into_iter().flat_map(|page| page.grants.unwrap_or_default());

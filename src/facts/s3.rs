@@ -247,8 +247,12 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
     }
-    Lookup::from_call(&aws_calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result)
-        .map(|answer| answer.policy)
+    let call = &aws_calls::GET_BUCKET_POLICY;
+    // Where there is no policy, S3 says so by the code above.
+    Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|answer| match answer.policy {
+        Some(policy) => Lookup::Found(Some(policy)),
+        None => Lookup::unusable(call, "it holds no policy"),
+    })
 }
 
 async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {

@@ -384,7 +384,7 @@ pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, R
         &[],
         |token| request.clone().set_next_token(token).send(),
         ListJobsOutput::next_token,
-        |page| page.jobs().iter().filter_map(|job| job.job_id()).collect(),
+        |page| Some(page.jobs().iter().filter_map(|job| job.job_id()).collect()),
     );
     let pages = text(pages.await, "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());

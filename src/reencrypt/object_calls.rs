@@ -81,7 +81,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
     error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default()
 }
 
-fn sort<T, E: ProvideErrorMetadata>(
+fn sort<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     call: &Call,
     result: Result<T, SdkError<E, HttpResponse>>,
 ) -> CallResult<T> {
@@ -408,7 +408,7 @@ impl ObjectCalls<'_> {
                     .as_deref()
                     .filter(|_| page.is_truncated.unwrap_or_default())
             },
-            |page| page.parts().iter().filter_map(|part| part.e_tag.as_deref()).collect(),
+            |page| Some(page.parts().iter().filter_map(|part| part.e_tag.as_deref()).collect()),
         );
         let pages = match Box::pin(pages).await {
             Lookup::Found(pages) => pages,
