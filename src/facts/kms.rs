@@ -87,6 +87,14 @@ impl RoleKind {
         }
     }
 
+    /// What it must be allowed of a key that is used so, through a service: of one that only the
+    /// archive of certificates is encrypted under, nothing but reading.
+    #[must_use]
+    pub fn needed(&self, uses: &BTreeSet<KeyUse>, via: ViaService) -> &'static [&'static str] {
+        let writes = via != ViaService::S3 || uses.iter().any(KeyUse::is_by_s3);
+        if writes { self.actions() } else { &["kms:Decrypt"] }
+    }
+
     /// What it is called in messages.
     #[must_use]
     pub fn in_words(&self) -> &str {
@@ -104,6 +112,7 @@ impl RoleKind {
             (Self::Jobflow | Self::Mapped(_), KeyUse::S3 | KeyUse::BucketDefault(_)) => {
                 Some(ViaService::S3)
             }
+            (Self::Jobflow, KeyUse::Certificates) => Some(ViaService::S3),
             (Self::Jobflow, KeyUse::LocalDisk) => Some(ViaService::Itself),
             (Self::Service, KeyUse::Ebs) => Some(ViaService::Ec2),
             _ => None,
@@ -188,6 +197,8 @@ pub enum KeyUse {
     LocalDisk,
     /// EBS volumes are encrypted under it.
     Ebs,
+    /// The archive of certificates, which every node fetches, is encrypted under it.
+    Certificates,
     /// The policy expects it.
     Expected,
 }

@@ -287,6 +287,27 @@ pub(crate) async fn default_encryption(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
 ) -> Lookup<DefaultEncryption> {
+    encryption_rule(s3, bucket).await.map(|rule| rule.default)
+}
+
+/// A bucket's rule on encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EncryptionRule {
+    pub(crate) default: DefaultEncryption,
+    /// `BucketKeyEnabled`: objects under SSE-KMS use a bucket key where their writer does not say
+    /// otherwise.
+    pub(crate) bucket_key: bool,
+}
+
+impl EncryptionRule {
+    const NONE: Self = Self { default: DefaultEncryption::None, bucket_key: false };
+}
+
+/// The same with all that the rule says.
+pub(crate) async fn encryption_rule(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+) -> Lookup<EncryptionRule> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error,
     // which the SDK does not model.
@@ -294,7 +315,7 @@ pub(crate) async fn default_encryption(
         .as_ref()
         .is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError"))
     {
-        return Lookup::Found(DefaultEncryption::None);
+        return Lookup::Found(EncryptionRule::NONE);
     }
     Lookup::from_call(&aws_calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(
         |answer| {
@@ -309,20 +330,20 @@ pub(crate) async fn default_encryption(
             let configuration =
                 configuration.filter(|configuration| !configuration.rules.is_empty());
             configuration.map_or_else(none, Lookup::Found).map(|configuration| {
-                configuration
-                    .rules
-                    .into_iter()
-                    .find_map(|rule| rule.apply_server_side_encryption_by_default)
-                    .map_or(DefaultEncryption::None, |default| {
-                        match encryption_kind(&default.sse_algorithm) {
-                            Some(kind) => {
-                                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
-                            }
-                            None => {
-                                DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned())
-                            }
+                let mut rules = configuration.rules.into_iter();
+                let applied = rules.find_map(|rule| {
+                    let bucket_key = rule.bucket_key_enabled == Some(true);
+                    Some((rule.apply_server_side_encryption_by_default?, bucket_key))
+                });
+                applied.map_or(EncryptionRule::NONE, |(default, bucket_key)| {
+                    let default = match encryption_kind(&default.sse_algorithm) {
+                        Some(kind) => {
+                            DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
                         }
-                    })
+                        None => DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned()),
+                    };
+                    EncryptionRule { default, bucket_key }
+                })
             })
         },
     )

@@ -157,7 +157,7 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
         return CopyVerdict::Done { is_proof, old };
     }
     if !meets {
-        missing.push("encryption".to_owned());
+        missing.push(target.difference(&made.snapshot));
     }
     // Somebody has changed it since: that must not be lost with it.
     let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();
