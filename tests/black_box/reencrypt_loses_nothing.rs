@@ -1,8 +1,9 @@
 //! What a repair must not lose and must not claim: bucket keys, what Object Lock forbids an update,
-//! and the keys that objects are under now.
+//! the keys that objects are under now, and whose write it is that stands there.
 
 use emr_simulator::{
-    Attributes, BucketEncryption, Command as Set, PutBucket, PutKey, PutObject, Retention, Sse,
+    Attributes, BucketEncryption, ClockMode, Command as Set, Hook, PutBucket, PutKey, PutObject,
+    Retention, SetClock, Sse,
 };
 use serde_json::{Value, json};
 
@@ -127,4 +128,49 @@ fn the_role_of_the_jobs_may_read_what_is_under_other_keys_now() {
     );
     assert_eq!(of("Keys").unwrap()["Resource"], json!([KEY]));
     assert_eq!(printed.get("Unseen"), None);
+}
+
+/// A stage whose clock stands, with an object `a`, in whose place somebody else writes `theirs` when
+/// the copy of it has just been answered: all in one second.
+fn in_one_second(before: PutObject, theirs: PutObject) -> Stage {
+    let stage = stage(PutBucket::default());
+    stage.set(Set::SetClock(SetClock { mode: ClockMode::Stepped, at: None }));
+    put(&stage, "a", before);
+    let theirs = PutObject { bucket: "old".to_owned(), key: "a".to_owned(), ..theirs };
+    stage.set(Set::AddHook(Hook::after_first("CopyObject", vec![Set::PutObject(theirs)])));
+    stage
+}
+
+#[test]
+fn a_write_of_somebody_else_in_the_second_of_the_copy_is_not_counted_as_proved() {
+    let tagged =
+        Attributes { tags: [("a".to_owned(), "b".to_owned())].into(), ..Attributes::default() };
+    let encrypted = |body: &str, attributes| PutObject {
+        body: Some(body.to_owned()),
+        sse: Some(Sse::Aes256),
+        attributes,
+        ..PutObject::default()
+    };
+    // The same bytes, without the tags: S3 shows no difference but these.
+    let before = PutObject { attributes: tagged.clone(), ..unencrypted("x") };
+    let stage = in_one_second(before.clone(), encrypted("x", Attributes::default()));
+    let played = apply(&stage, &[]);
+    played.expect_code(75);
+    assert!(played.stderr.contains("not the same any more: tags;"), "{}", played.transcript());
+    assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
+    // Other bytes, with the same tags, and encrypted as asked: nothing is wrong, and nothing of the
+    // copy is left that could be proved.
+    let theirs = encrypted("y", tagged);
+    let stage = in_one_second(before, theirs);
+    let played = apply(&stage, &[]);
+    played.expect_code(0);
+    assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
+    assert_eq!(object(&stage, "a").body.as_deref(), Some("y".as_bytes()));
+    // Under KMS an ETag says nothing of the bytes, but S3's answer says which one the copy has.
+    let kms = Sse::Kms { key: Some(KEY.to_owned()) };
+    let theirs = PutObject { sse: Some(kms), ..encrypted("y", Attributes::default()) };
+    let stage = in_one_second(unencrypted("x"), theirs);
+    let played = apply(&stage, &["--kms-key", KEY]);
+    played.expect_code(0);
+    assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
 }

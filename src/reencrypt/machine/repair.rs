@@ -588,20 +588,27 @@ impl<O> ObjectRepair<O> {
         if mutated!(self.plan, LossesIgnored) {
             lost.clear();
         }
-        let is_answered = self.made.as_ref().is_some_and(|made| is_made(made, &seen.snapshot));
+        // What stands there counts as the copy only if S3's answer says so, or, where none came, if
+        // its bytes do. Dates prove nothing: S3 tells seconds, in which others write, too.
+        let answer =
+            self.made.as_ref().filter(|made| made.etag.is_some() || made.modified.is_some());
+        let is_answered = answer.is_some_and(|made| is_made(made, &seen.snapshot));
+        let is_own = match answer {
+            Some(_) => is_answered,
+            None => before.has_same_content(&seen.snapshot),
+        };
         match (is_same_write, meets) {
-            (true, true) => self.done(None, None),
             (true, false) => self.untouched(Some(seen)),
-            (false, true) if lost.is_empty() => self.done(None, None),
-            (false, true) if is_answered => self.damaged(seen.snapshot, lost),
+            (_, true) if lost.is_empty() && is_own => self.done(None, None),
+            (_, true) if is_answered => self.damaged(seen.snapshot, lost),
             (false, false) if is_answered => {
                 lost.insert(0, self.target().difference(&seen.snapshot));
                 self.damaged(seen.snapshot, lost)
             }
-            (false, true) if mutated!(self.plan, WritersObjectIsOurs) => {
+            (_, true) if mutated!(self.plan, WritersObjectIsOurs) => {
                 self.damaged(seen.snapshot, lost)
             }
-            (false, _) => self.foreign(&seen),
+            (_, true) | (false, false) => self.foreign(&seen),
         }
     }
 
