@@ -579,13 +579,15 @@ impl<'a> Gathering<'a> {
             Some((id.clone(), answer))
         };
         let ((principal, decisions, cluster), tagging, described) =
-            tokio::join!(rights, self.tagging(query.tag.as_ref()), described);
+            tokio::join!(rights, self.tagging(query.sent()), described);
         Some(GuardRights { principal, decisions, cluster, tagging, described })
     }
 
-    /// Whether the runner may give its cluster this tag.
-    async fn tagging(&self, tag: Option<&(String, String)>) -> Option<TagRight> {
-        let tag = tag?;
+    /// Whether the runner may give its cluster these tags, where there are any.
+    async fn tagging(&self, tags: Vec<(String, String)>) -> Option<TagRight> {
+        if tags.is_empty() {
+            return None;
+        }
         let (_, runner) = self.identities.clone().await;
         let region = &self.question.region;
         let cluster = runner.found().map(|runner| guard_rights::cluster_arn(runner, region));
@@ -593,10 +595,11 @@ impl<'a> Gathering<'a> {
         let principal =
             self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, runner)).await;
         let decision = self.simulated(&principal, cluster.as_deref(), |arn, cluster| {
-            guard_rights::may_tag(iam, arn, cluster, region, tag)
+            guard_rights::may_tag(iam, arn, cluster, region, &tags)
         });
         let decision = decision.await;
-        Some(TagRight { principal, decision })
+        let keys = tags.into_iter().map(|(key, _)| key).collect();
+        Some(TagRight { keys, principal, decision })
     }
 
     /// What IAM's simulation decides for a user or role and a cluster, where it can be asked.

@@ -447,3 +447,40 @@ fn finding_of(played: &Played, check: &str, subject: &str) -> Value {
     let is_it = |it: &&Value| it["check"] == check && it["subject"] == subject;
     findings.iter().find(is_it).unwrap().clone()
 }
+
+#[test]
+fn the_tags_of_the_runner_config_are_part_of_the_request_that_is_simulated() {
+    let tag = |keys: Value| {
+        let stage = Stage::acme().replace("tags: {}", "tags: {team: etl}");
+        let condition = json!({
+            "ForAllValues:StringEquals": {"aws:TagKeys": keys},
+            "StringEquals": {"aws:RequestTag/team": "etl", "elasticmapreduce:RequestTag/team": "etl"},
+        });
+        runner_may(
+            &stage,
+            &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
+            {"Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*", "Condition": condition}]),
+        );
+        let played = stage.check();
+        let found = finding(&played, "runner-may-tag-clusters");
+        (status(&played, "runner-may-tag-clusters"), found)
+    };
+    let (found, _) = tag(json!(["emr-etl-guard-run", "team"]));
+    assert_eq!(found, "proved");
+    let (found, finding) = tag(json!(["emr-etl-guard-run"]));
+    assert_eq!(found, "refuted");
+    let saw = finding["saw"].as_str().unwrap();
+    assert!(saw.ends_with("with the tags' keys team, emr-etl-guard-run"), "{saw}");
+    assert!(finding["mend"].as_str().unwrap().contains("no monitoring.tags"), "{finding}");
+}
+
+#[test]
+fn tags_of_the_runner_config_alone_need_the_same_permission() {
+    let stage = Stage::acme().replace("tags: {}", "tags: {team: etl}").option("--run-tag=false");
+    runner_may(
+        &stage,
+        &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"}]),
+    );
+    let played = stage.check();
+    assert_eq!(status(&played, "runner-may-tag-clusters"), "refuted");
+}
