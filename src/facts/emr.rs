@@ -14,8 +14,8 @@ use aws_sdk_emr::{
     },
     primitives::DateTime,
     types::{
-        Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration,
-        InstanceCollectionType, StepSummary,
+        self, Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus,
+        Configuration, InstanceCollectionType, StepSummary,
     },
 };
 use futures_util::future::join_all;
@@ -467,7 +467,7 @@ fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
     let reason = status.state_change_reason().and_then(|reason| {
         let parts: Vec<&str> = reason
             .code()
-            .map(aws_sdk_emr::types::ClusterStateChangeReasonCode::as_str)
+            .map(types::ClusterStateChangeReasonCode::as_str)
             .into_iter()
             .chain(reason.message())
             .collect();
@@ -643,7 +643,7 @@ pub(crate) async fn groups(
         &[],
         |marker| emr.list_instance_groups().cluster_id(id.as_str()).set_marker(marker).send(),
         ListInstanceGroupsOutput::marker,
-        |page| named(page.instance_groups.as_ref(), |group| group.id()),
+        |page| named(page.instance_groups.as_ref(), types::InstanceGroup::id),
     );
     pages.await.map(|pages| {
         let mut facts = GroupFacts::default();
@@ -660,7 +660,7 @@ async fn fleets(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<GroupFacts>
         &[],
         |marker| emr.list_instance_fleets().cluster_id(id.as_str()).set_marker(marker).send(),
         ListInstanceFleetsOutput::marker,
-        |page| named(page.instance_fleets.as_ref(), |fleet| fleet.id()),
+        |page| named(page.instance_fleets.as_ref(), types::InstanceFleet::id),
     );
     pages.await.map(|pages| {
         let fleets = pages.into_iter().flat_map(|page| page.instance_fleets.unwrap_or_default());
@@ -713,7 +713,7 @@ pub(crate) async fn nodes(
         &[],
         |marker| request.clone().set_marker(marker).send(),
         ListInstancesOutput::marker,
-        |page| named(page.instances.as_ref(), |instance| instance.id()),
+        |page| named(page.instances.as_ref(), types::Instance::id),
     );
     pages.await.and_then(|pages| {
         let instances = pages.into_iter().flat_map(|page| page.instances.unwrap_or_default());
@@ -735,7 +735,7 @@ pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
         &[],
         |marker| emr.list_steps().cluster_id(id.as_str()).set_marker(marker).send(),
         ListStepsOutput::marker,
-        |page| named(page.steps.as_ref(), |step| step.id()),
+        |page| named(page.steps.as_ref(), StepSummary::id),
     );
     pages.await.and_then(|pages| {
         let steps = pages.into_iter().flat_map(|page| page.steps.unwrap_or_default());
@@ -793,7 +793,7 @@ pub(crate) async fn list(
         &[],
         |marker| request.clone().set_marker(marker).send(),
         ListClustersOutput::marker,
-        |page| named(page.clusters.as_ref(), |cluster| cluster.id()),
+        |page| named(page.clusters.as_ref(), types::ClusterSummary::id),
     );
     pages.await.and_then(|pages| {
         let summaries = pages.into_iter().flat_map(|page| page.clusters.unwrap_or_default());
