@@ -1,6 +1,7 @@
 //! The way to AWS: clients, regions, the endpoint rule, time limits, the log of requests.
 
 pub(crate) mod answer;
+pub(crate) mod answer_form;
 pub(crate) mod bucket_region;
 pub mod ca_certificates;
 pub mod clients;

@@ -101,7 +101,7 @@ async fn serve(
                 page(target, objects)
             };
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: AmazonS3\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: AmazonS3\r\nx-amz-request-id: 4442587FB7D0A2F9\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
                 now(),
                 body.len()
             );

@@ -4,7 +4,10 @@ use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 
 use crate::{
-    aws::trust::RefusedRoot,
+    aws::{
+        answer_form::{expected, is_foreign, what_came},
+        trust::RefusedRoot,
+    },
     base::{
         aws_calls::Call,
         errors::{find, innermost},
@@ -21,7 +24,7 @@ impl<T> Lookup<T> {
         result: Result<T, SdkError<E, HttpResponse>>,
     ) -> Self
     where
-        E: ProvideErrorMetadata,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let error = match result {
             Ok(answer) => return Self::Found(answer),
@@ -29,16 +32,20 @@ impl<T> Lookup<T> {
         };
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         let status = error.raw_response().map(|response| response.status().as_u16());
-        if code.is_some_and(|code| absent.contains(&code))
-            || (status == Some(404) && absent.contains(&"404"))
+        let kind = kind(&error);
+        let is_none = kind == LookupErrorKind::UnreadableAnswer;
+        if !is_none
+            && (code.is_some_and(|code| absent.contains(&code))
+                || (status == Some(404) && absent.contains(&"404")))
         {
             return Self::Absent;
         }
+        let expected = if is_none { format!("; {}", expected(call)) } else { String::new() };
         let error = LookupError {
             operation: call.permission.to_owned(),
             code: code.map(str::to_owned),
-            kind: kind(&error),
-            message: describe(&error),
+            kind,
+            message: format!("{}{expected}", describe(&error)),
         };
         if error.kind == LookupErrorKind::Denied {
             Self::Denied(error)
@@ -52,6 +59,9 @@ impl<T> Lookup<T> {
 pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> LookupErrorKind {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let status = error.raw_response().map(|response| response.status().as_u16());
+    if is_none_of_aws(error) {
+        return LookupErrorKind::UnreadableAnswer;
+    }
     match (code, status) {
         (Some(code), _) if is_denial(code) => return LookupErrorKind::Denied,
         (None, Some(401 | 403)) => return LookupErrorKind::Denied,
@@ -62,10 +72,6 @@ pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
     match error {
         SdkError::ServiceError(_) if status.is_some_and(|status| status >= 500) => {
             LookupErrorKind::ServerError
-        }
-        // All is well, says the answer, and it is none to such a request.
-        SdkError::ServiceError(_) if code.is_none() && status.is_some_and(is_success) => {
-            LookupErrorKind::UnreadableAnswer
         }
         SdkError::TimeoutError(_) => LookupErrorKind::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => LookupErrorKind::TimedOut,
@@ -80,14 +86,24 @@ fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// What came, as far as it may be told: objects and policies can hold secrets.
-fn what_came(response: &HttpResponse) -> String {
-    let status = response.status().as_u16();
-    let kind = response.headers().get("content-type").unwrap_or("of no type");
-    let size = response.body().bytes().map_or(0, <[u8]>::len);
-    format!(
-        "an answer came (HTTP {status}, {kind}, {size} bytes), but it is none to such a request"
-    )
+/// Whether an answer came that is none: all is well, it says, and it cannot be read; or it is
+/// somebody else's than AWS's, such as a proxy's page.
+fn is_none_of_aws<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match error {
+        SdkError::ServiceError(service) => {
+            let is_well = is_success(service.raw().status().as_u16());
+            (is_well && code.is_none()) || (!is_well && is_foreign(service.raw(), code))
+        }
+        SdkError::ResponseError(_) => true,
+        _ => false,
+    }
+}
+
+/// What came in the place of an answer, and why it is none where that is known.
+fn no_answer(response: &HttpResponse, why: Option<String>) -> String {
+    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+    format!("{}, but it is none to such a request{why}", what_came(response))
 }
 
 /// Error codes by which AWS services refuse a caller.
@@ -129,14 +145,17 @@ fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// One line of what went wrong, without the SDK's internal vocabulary.
-pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
+pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     match error {
+        SdkError::ServiceError(service) if is_none_of_aws(error) => no_answer(service.raw(), None),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             match (service.err().code(), service.err().message()) {
                 (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
                 (Some(code), _) => format!("{code} (HTTP {status})"),
-                (None, _) if is_success(status) => what_came(service.raw()),
                 (None, _) => format!("HTTP {status}"),
             }
         }
@@ -151,7 +170,7 @@ pub(crate) fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
             on_the_way(error)
         }
         SdkError::ResponseError(response) => {
-            format!("the answer (HTTP {}) cannot be read", response.raw().status().as_u16())
+            no_answer(response.raw(), std::error::Error::source(error).map(innermost))
         }
         SdkError::ConstructionFailure(_) => "the request could not be made".to_owned(),
         _ => "the call failed".to_owned(),
@@ -170,7 +189,19 @@ mod tests {
     type Error = SdkError<GetCallerIdentityError, HttpResponse>;
 
     fn response(status: u16) -> HttpResponse {
-        HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty())
+        let mut response =
+            HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
+        response.headers_mut().insert("x-amzn-requestid", "1");
+        response
+    }
+
+    /// What a proxy answers in AWS's place.
+    fn page(status: u16, body: &'static str) -> Error {
+        let mut response =
+            HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+        response.headers_mut().insert("content-type", "text/html");
+        let error = GetCallerIdentityError::generic(ErrorMetadata::builder().build());
+        SdkError::service_error(error, response)
     }
 
     fn answered(status: u16, code: Option<&str>, message: &str) -> Error {
@@ -207,9 +238,34 @@ mod tests {
             (answered(200, None, ""), UnreadableAnswer),
             (answered(200, Some("InternalError"), ""), Other),
             (SdkError::construction_failure("x"), NotAsked),
+            (page(200, "<html>"), UnreadableAnswer),
+            (page(302, "<html>"), UnreadableAnswer),
+            (page(403, "<html>"), UnreadableAnswer),
+            (page(403, ""), UnreadableAnswer),
+            (page(404, ""), UnreadableAnswer),
+            (page(502, "<html>"), UnreadableAnswer),
         ] {
             assert_eq!(kind(&error), wanted, "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_proxys_page_is_neither_a_denial_nor_an_absence_and_says_what_came_and_what_was_expected() {
+        let call = &aws_calls::HEAD_BUCKET;
+        let answer: Lookup<()> = Lookup::from_call(call, &["404"], Err(page(404, "")));
+        let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
+        assert_eq!(
+            error.to_string(),
+            "s3:ListBucket: an answer came (HTTP 404, text/html, 0 bytes), but it is none to such a request; AWS answers HeadBucket with headers, a request id among them"
+        );
+        let call = &aws_calls::GET_CALLER_IDENTITY;
+        let answer: Lookup<()> =
+            Lookup::from_call(call, &[], Err(page(403, "<html><h1>Blocked</h1>")));
+        let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
+        assert_eq!(
+            error.to_string(),
+            "sts:GetCallerIdentity: an answer came (HTTP 403, text/html, 22 bytes: `<html><h1>Blocked</h1>`), but it is none to such a request; AWS answers GetCallerIdentity in XML, with a <GetCallerIdentityResponse>"
+        );
     }
 
     #[test]

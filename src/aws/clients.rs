@@ -18,6 +18,7 @@ use aws_types::SdkConfig;
 
 use crate::{
     aws::{
+        answer_form::AnswerForm,
         ec2_query::Ec2,
         endpoint::{EndpointOverride, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
         log::CallLog,
@@ -121,6 +122,7 @@ impl Aws {
             .to_builder()
             .interceptor(s3_clock.clone())
             .interceptor(calls.clone())
+            .interceptor(AnswerForm)
             .interceptor(trust.clone())
             .build();
         let s3_bulk = bulk(&s3, options.confirm_timeout);
@@ -133,7 +135,9 @@ impl Aws {
             let base = base.clone();
             lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
-        let runner_sts = aws_sdk_sts::config::Builder::from(&base).interceptor(calls.clone());
+        let runner_sts = aws_sdk_sts::config::Builder::from(&base)
+            .interceptor(calls.clone())
+            .interceptor(AnswerForm);
         let runner_sts = match runner {
             Some(runner) => runner_sts.credentials_provider(runner).build(),
             None => runner_sts.build(),
@@ -144,14 +148,22 @@ impl Aws {
             .interceptor(emr_throttled.clone())
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
+            .interceptor(AnswerForm)
             .build();
-        let kms = aws_sdk_kms::config::Builder::from(&base).interceptor(calls.clone()).build();
-        let iam = aws_sdk_iam::config::Builder::from(&base).interceptor(calls.clone()).build();
+        let kms = aws_sdk_kms::config::Builder::from(&base)
+            .interceptor(calls.clone())
+            .interceptor(AnswerForm)
+            .build();
+        let iam = aws_sdk_iam::config::Builder::from(&base)
+            .interceptor(calls.clone())
+            .interceptor(AnswerForm)
+            .build();
         let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
         let ec2 = Ec2::new(&base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
         let sts = aws_sdk_sts::config::Builder::from(&base)
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
+            .interceptor(AnswerForm)
             .build();
         Self {
             emr: aws_sdk_emr::Client::from_conf(emr),
@@ -235,7 +247,8 @@ fn s3control(
 ) -> aws_sdk_s3control::Client {
     let config = aws_sdk_s3control::config::Builder::from(base)
         .region(Region::new(region.to_owned()))
-        .interceptor(calls.clone());
+        .interceptor(calls.clone())
+        .interceptor(AnswerForm);
     let config = match endpoint.filter(|endpoint| !is_aws(S3_CONTROL, &endpoint.url)) {
         Some(endpoint) => config.endpoint_resolver(PlainAddress(endpoint.url.clone())),
         None => config,

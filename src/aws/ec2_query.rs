@@ -62,7 +62,7 @@ use aws_types::{SdkConfig, SigningName, region::SigningRegion, request_id::apply
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    aws::{log::CallLog, patience::Patience},
+    aws::{answer_form::AnswerForm, log::CallLog, patience::Patience},
     base::aws_calls::{self, Call},
 };
 use answers::{Ec2DhcpOptions, Ec2Subnet, Ec2Volume, Ec2Vpc, VpcAttribute};
@@ -280,6 +280,7 @@ fn components(
         .with_interceptor(RecursionDetectionInterceptor::new())
         .with_interceptor(StalledStreamProtectionInterceptor::default())
         .with_interceptor(calls.clone())
+        .with_interceptor(AnswerForm)
         .with_retry_classifier(HttpStatusCodeClassifier::default())
         .with_retry_classifier(TransientErrorClassifier::<Ec2Error>::new())
         .with_retry_classifier(AwsErrorCodeClassifier::<Ec2Error>::new())

@@ -41,6 +41,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::{
+        answer_form::REQUEST_IDS,
         fast_s3::{
             connections::{Connection, Connections, RequestError, Unread},
             signature::{NOTHING, Signing},
@@ -199,6 +200,12 @@ enum Headers<'a> {
 }
 
 impl Answer<'_> {
+    /// Whether it bears a request id, as all of AWS's do.
+    pub(crate) fn has_request_id(&self) -> bool {
+        self.header(S3_REQUEST_ID).is_some()
+            || REQUEST_IDS.iter().any(|name| self.header(name).is_some())
+    }
+
     /// A header, where it is there and text. `name` in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         match &self.headers {

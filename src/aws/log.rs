@@ -31,6 +31,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::aws::answer_form::REQUEST_IDS;
+
 /// Where S3 says its id of a request.
 pub(super) const S3_REQUEST_ID: &str = "x-amz-request-id";
 /// So many requests of one operation are kept from the beginning: all of them, before a launch.
@@ -295,12 +297,9 @@ impl Intercept for CallLog {
     }
 }
 
-/// AWS's id of a request; each family of services has a header of its own for it.
+/// AWS's id of a request.
 fn request_id(response: &HttpResponse) -> Option<String> {
-    ["x-amzn-requestid", "x-amzn-request-id", S3_REQUEST_ID]
-        .iter()
-        .find_map(|name| response.headers().get(*name))
-        .map(ToOwned::to_owned)
+    REQUEST_IDS.iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
 }
 
 /// The members of a request that say what it is about; of a request with none of them, nothing is

@@ -62,16 +62,17 @@ impl SeenPages {
 }
 
 /// All pages of a list. `ask` asks for the one behind a marker; `marker` and `ids` say what is on
-/// one: where the list goes on, and the names of its items, where those have any.
+/// one: where the list goes on, and the names of its items, where those have any; no names at all
+/// where it holds no list, which is none of AWS's pages: an empty list is a list.
 pub(crate) async fn whole_list<O, E, F>(
     call: &Call,
     absent: &[&str],
     ask: impl Fn(Option<String>) -> F,
     marker: impl Fn(&O) -> Option<&str>,
-    ids: impl Fn(&O) -> Vec<&str>,
+    ids: impl Fn(&O) -> Option<Vec<&str>>,
 ) -> Lookup<Vec<O>>
 where
-    E: ProvideErrorMetadata,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
     F: Future<Output = Result<O, SdkError<E, HttpResponse>>>,
 {
     let (mut pages, mut seen, mut next) = (Vec::new(), SeenPages::default(), None);
@@ -81,7 +82,10 @@ where
             other => return other.map(|_| Vec::new()),
         };
         let behind = marker(&page).filter(|marker| !marker.is_empty()).map(str::to_owned);
-        if let Err(fault) = seen.page(ids(&page), behind.as_deref()) {
+        let Some(ids) = ids(&page) else {
+            return Lookup::unusable(call, "it holds no list, be it an empty one");
+        };
+        if let Err(fault) = seen.page(ids, behind.as_deref()) {
             return Lookup::Unreachable(LookupError::new(
                 call.permission,
                 LookupErrorKind::UnreadableAnswer,

@@ -74,14 +74,28 @@ fn tagging(rights: &GuardRights) -> Finding {
     let Some(right) = &rights.tagging else {
         return subject().not_applicable("no tag is sent (`run_tag: false`)");
     };
+    // What the config sends goes with the request whatever the guard does.
+    let keys = right.keys.join(", ");
+    let of_keys = if right.keys.len() == 1 {
+        format!("the tag's key {keys}")
+    } else {
+        format!("the tags' keys {keys}")
+    };
+    let is_runs_alone = right.keys.iter().all(|key| key == RUN_TAG);
     let arn = match principal_arn(subject, &right.principal) {
         Ok(arn) => arn,
         Err(finding) => return *finding,
     };
     let fix = |what: &str| {
-        format!(
-            "{what}; or send no tag: `run_tag: false`, and clusters are known by name and time alone"
-        )
+        if is_runs_alone {
+            format!(
+                "{what}; or send no tag: `run_tag: false`, and clusters are known by name and time alone"
+            )
+        } else {
+            format!(
+                "{what}; or send no tag: no monitoring.tags in the runner config, and `run_tag: false`, so that clusters are known by name and time alone"
+            )
+        }
     };
     match &right.decision {
         Lookup::Found(RightDecision::Allowed) => subject().passed(format!("allowed to {arn}")),
@@ -89,7 +103,7 @@ fn tagging(rights: &GuardRights) -> Finding {
             let statement =
                 json!({"Effect": "Allow", "Action": guard_rights::ADD_TAGS, "Resource": "*"});
             let failed = subject().failed(format!(
-                "no policy allows {} to {arn}, with the tag's key {RUN_TAG}",
+                "no policy allows {} to {arn}, with {of_keys}",
                 guard_rights::ADD_TAGS
             ));
             let fix = fix(&format!("add this statement to a policy of {arn}: {statement}"));
@@ -97,7 +111,7 @@ fn tagging(rights: &GuardRights) -> Finding {
         }
         Lookup::Found(RightDecision::Denied) => {
             let failed = subject().failed(format!(
-                "a policy or the permissions boundary denies {} to {arn}, with the tag's key {RUN_TAG}",
+                "a policy or the permissions boundary denies {} to {arn}, with {of_keys}",
                 guard_rights::ADD_TAGS
             ));
             Finding { fix: Some(fix("take that denial away").into()), ..failed }

@@ -1,5 +1,7 @@
 //! Checks on every KMS key that the security configuration and the buckets' defaults name.
 
+use std::collections::BTreeSet;
+
 use crate::{
     base::{aws_calls, lookup::Lookup, text::shown},
     checks::{
@@ -123,6 +125,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             }
         };
         findings.push(described(&ENABLED, "Enabled", KmsKey::is_enabled, state));
+        // What nothing is written under need be nobody's choice.
+        if is_archives(uses) {
+            continue;
+        }
         findings.push(described(
             &SYMMETRIC,
             "SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT",
@@ -212,13 +218,19 @@ fn state(key: &KmsKey) -> String {
     ends.map_or_else(|| key.state.clone(), |ends| format!("{}, gone at {}", key.state, shown(ends)))
 }
 
-fn used_for(uses: &std::collections::BTreeSet<KeyUse>) -> String {
+/// Whether a key is used by the archive of certificates alone: then it is only read under it.
+fn is_archives(uses: &BTreeSet<KeyUse>) -> bool {
+    uses.iter().all(|used| *used == KeyUse::Certificates)
+}
+
+fn used_for(uses: &BTreeSet<KeyUse>) -> String {
     let uses = uses.iter().map(|used| match used {
         KeyUse::S3 => "S3".to_owned(),
         KeyUse::BucketDefault(bucket) => format!("the default of {bucket}"),
         KeyUse::LocalDisk => "local disks".to_owned(),
         KeyUse::Ebs => "EBS volumes".to_owned(),
         KeyUse::CertificateSecret => "the secret of EMR's certificates".to_owned(),
+        KeyUse::Certificates => "the archive of certificates".to_owned(),
         KeyUse::Expected => "the policy".to_owned(),
     });
     uses.collect::<Vec<_>>().join(", ")

@@ -213,6 +213,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
         security_configuration: Some(Lookup::Found(configuration(kms))),
         expected_keys: Vec::new(),
         asked_at: now,
+        certificates_key: None,
         certificates: Some(Lookup::Found(Ok(Material {
             key: Ok(()),
             chain: vec![certificate(now)],

@@ -234,8 +234,12 @@ impl<'a> KeyUser<'a> {
         facts: &KeyFacts,
         uses: &BTreeSet<KeyUse>,
     ) -> Finding {
+        // Of what is used otherwise, all is wanted.
+        let services = self.kind.services(uses);
+        let all = services.iter().map(|via| self.kind.needed(uses, *via));
+        let all = all.max_by_key(|actions| actions.len()).unwrap_or(self.kind.actions());
         let actions: Vec<&str> =
-            self.kind.actions().iter().map(|action| action.trim_start_matches("kms:")).collect();
+            all.iter().map(|action| action.trim_start_matches("kms:")).collect();
         let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.name);
         let subject = self.check.on(reference.as_str(), wanted).at(self.at);
         if self.kind.services(uses).is_empty() {
@@ -315,7 +319,9 @@ impl RoleEvidence<'_> {
         let mut decisions: Vec<(Allowed, &str)> = Vec::new();
         for service in services {
             decisions.extend(
-                kind.actions().iter().map(|action| (self.action(action, service), *action)),
+                kind.needed(uses, service)
+                    .iter()
+                    .map(|action| (self.action(action, service), *action)),
             );
         }
         match decisions.into_iter().min() {

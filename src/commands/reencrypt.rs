@@ -11,6 +11,8 @@ mod options;
 mod summary;
 mod work;
 
+use std::collections::BTreeSet;
+
 use crate::{
     aws::{ca_certificates, clients::Aws},
     base::{json::pretty, names::S3Location, outcome::Outcome, printable::printable},
@@ -96,6 +98,27 @@ fn take_ledger(
     Ok(ledger.map_err(ReencryptError::from)?)
 }
 
+/// What the jobs' role needs: also on the keys that objects are encrypted under now, for which each
+/// object is looked at. What S3 lists for generated manifests is under no key of KMS.
+async fn role_policy(
+    scope: &RepairScope,
+    place: Option<&S3Location>,
+    generates: bool,
+) -> Result<serde_json::Value, GuardError> {
+    if generates {
+        return Ok(batch::role_policy(scope, place, generates, &BTreeSet::new()));
+    }
+    let survey = RepairSurvey::take(scope, SurveyLedger::None, None, true).await?;
+    let mut policy = batch::role_policy(scope, place, generates, &survey.source_keys());
+    if survey.unseen() > 0 {
+        policy["Unseen"] = serde_json::json!(format!(
+            "{} objects or places could not be looked at: the keys that they are encrypted under are not among these; allow kms:Decrypt on those besides",
+            survey.unseen()
+        ));
+    }
+    Ok(policy)
+}
+
 async fn run(
     arguments: &ReencryptArguments,
     settings: &Settings,
@@ -110,8 +133,8 @@ async fn run(
     if arguments.role_policy {
         let place =
             arguments.batch_place.as_deref().and_then(|place| S3Location::parse(place).ok());
-        let policy =
-            batch::role_policy(&scope, place.as_ref(), arguments.generate_manifest.is_some());
+        let generates = arguments.generate_manifest.is_some();
+        let policy = role_policy(&scope, place.as_ref(), generates).await?;
         out(&format!("{}\n", pretty(&policy).map_err(anyhow::Error::from)?));
         return Ok(Outcome::Ended(0));
     }

@@ -1,6 +1,7 @@
 //! The archive of certificates that the security configuration names, fetched and looked at in
 //! memory.
 
+use aws_sdk_s3::primitives::ByteStream;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -12,20 +13,25 @@ use crate::{
     facts::certificate_archive::{self, LARGEST, Material},
 };
 
+/// The archive, and under which KMS key S3 says that it is encrypted; none: under none.
+pub(super) type Archive = (Result<Material, String>, Option<String>);
+
 /// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what
 /// is wrong with it.
-pub(super) async fn certificates(
-    s3: &aws_sdk_s3::Client,
-    object: &S3Object,
-) -> Lookup<Result<Material, String>> {
+pub(super) async fn certificates(s3: &aws_sdk_s3::Client, object: &S3Object) -> Lookup<Archive> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
-    let (mut body, length) =
-        match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
-            Lookup::Found(answer) => (answer.body, answer.content_length),
-            Lookup::Absent => return Lookup::Absent,
-            Lookup::Denied(obstacle) => return Lookup::Denied(obstacle),
-            Lookup::Unreachable(obstacle) => return Lookup::Unreachable(obstacle),
-        };
+    match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
+        Lookup::Found(answer) => {
+            let key = answer.ssekms_key_id;
+            read(answer.body, answer.content_length).await.map(|archive| (archive, key))
+        }
+        Lookup::Absent => Lookup::Absent,
+        Lookup::Denied(obstacle) => Lookup::Denied(obstacle),
+        Lookup::Unreachable(obstacle) => Lookup::Unreachable(obstacle),
+    }
+}
+
+async fn read(mut body: ByteStream, length: Option<i64>) -> Lookup<Result<Material, String>> {
     // It holds a private key: what it was read into is wiped, and HTTP holds an answer to its
     // length, so that it is never moved to a larger place.
     let length = length

@@ -34,6 +34,7 @@ pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, Na
         instance_types: Vec::new(),
         properties: Vec::new(),
         bootstrap_actions: Vec::new(),
+        tags: Vec::new(),
         additional_info: None,
         additions: LauncherAdditions::default(),
         origin,

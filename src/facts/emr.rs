@@ -14,8 +14,8 @@ use aws_sdk_emr::{
     },
     primitives::DateTime,
     types::{
-        Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus, Configuration,
-        InstanceCollectionType, StepSummary,
+        self, Cluster, ClusterState as SdkClusterState, ClusterStatus as SdkClusterStatus,
+        Configuration, InstanceCollectionType, StepSummary,
     },
 };
 use futures_util::future::join_all;
@@ -529,7 +529,7 @@ fn status(status: Option<&SdkClusterStatus>) -> Option<ClusterStatus> {
     let reason = status.state_change_reason().and_then(|reason| {
         let parts: Vec<&str> = reason
             .code()
-            .map(aws_sdk_emr::types::ClusterStateChangeReasonCode::as_str)
+            .map(types::ClusterStateChangeReasonCode::as_str)
             .into_iter()
             .chain(reason.message())
             .collect();
@@ -685,6 +685,11 @@ impl GroupFacts {
     }
 }
 
+/// What the items of a page's list are named by; none where it holds no list.
+fn named<T>(items: Option<&Vec<T>>, name: impl Fn(&T) -> Option<&str>) -> Option<Vec<&str>> {
+    items.map(|items| items.iter().filter_map(name).collect())
+}
+
 /// What the cluster's instance groups, or fleets, have of their own, by reconfiguration or from the
 /// start, all pages.
 pub(crate) async fn groups(
@@ -700,7 +705,7 @@ pub(crate) async fn groups(
         &[],
         |marker| emr.list_instance_groups().cluster_id(id.as_str()).set_marker(marker).send(),
         ListInstanceGroupsOutput::marker,
-        |page| page.instance_groups().iter().filter_map(|group| group.id()).collect(),
+        |page| named(page.instance_groups.as_ref(), types::InstanceGroup::id),
     );
     pages.await.map(|pages| {
         let mut facts = GroupFacts::default();
@@ -717,7 +722,7 @@ async fn fleets(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<GroupFacts>
         &[],
         |marker| emr.list_instance_fleets().cluster_id(id.as_str()).set_marker(marker).send(),
         ListInstanceFleetsOutput::marker,
-        |page| page.instance_fleets().iter().filter_map(|fleet| fleet.id()).collect(),
+        |page| named(page.instance_fleets.as_ref(), types::InstanceFleet::id),
     );
     pages.await.map(|pages| {
         let fleets = pages.into_iter().flat_map(|page| page.instance_fleets.unwrap_or_default());
@@ -741,7 +746,7 @@ pub(crate) async fn bootstrap_actions(
         |marker| emr.list_bootstrap_actions().cluster_id(id.as_str()).set_marker(marker).send(),
         ListBootstrapActionsOutput::marker,
         // The same one may be there twice.
-        |_| Vec::new(),
+        |page| named(page.bootstrap_actions.as_ref(), |_| None),
     );
     pages.await.and_then(|pages| {
         let actions = pages.into_iter().flat_map(|page| page.bootstrap_actions.unwrap_or_default());
@@ -770,7 +775,7 @@ pub(crate) async fn nodes(
         &[],
         |marker| request.clone().set_marker(marker).send(),
         ListInstancesOutput::marker,
-        |page| page.instances().iter().filter_map(|instance| instance.id()).collect(),
+        |page| named(page.instances.as_ref(), types::Instance::id),
     );
     pages.await.and_then(|pages| {
         let instances = pages.into_iter().flat_map(|page| page.instances.unwrap_or_default());
@@ -792,7 +797,7 @@ pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<V
         &[],
         |marker| emr.list_steps().cluster_id(id.as_str()).set_marker(marker).send(),
         ListStepsOutput::marker,
-        |page| page.steps().iter().filter_map(|step| step.id()).collect(),
+        |page| named(page.steps.as_ref(), StepSummary::id),
     );
     pages.await.and_then(|pages| {
         let steps = pages.into_iter().flat_map(|page| page.steps.unwrap_or_default());
@@ -850,7 +855,7 @@ pub(crate) async fn list(
         &[],
         |marker| request.clone().set_marker(marker).send(),
         ListClustersOutput::marker,
-        |page| page.clusters().iter().filter_map(|cluster| cluster.id()).collect(),
+        |page| named(page.clusters.as_ref(), types::ClusterSummary::id),
     );
     pages.await.and_then(|pages| {
         let summaries = pages.into_iter().flat_map(|page| page.clusters.unwrap_or_default());

@@ -30,6 +30,7 @@ use crate::{
     },
     facts::{
         certificate,
+        certificate::Archive,
         certificate_archive::Material,
         ec2::{self, NetworkFacts},
         emr::{self, Persistent, SecurityConfiguration},
@@ -114,6 +115,10 @@ pub struct Facts {
     /// The certificates that the security configuration names as PEM, or what is wrong with their
     /// archive.
     pub certificates: Option<Lookup<Result<Material, String>>>,
+    /// The KMS key that S3 says the archive is encrypted under; none: under none, or it was not
+    /// seen.
+    #[serde(skip)]
+    pub certificates_key: Option<KeyReference>,
     /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
     /// The role behind the instance profile.
@@ -188,7 +193,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         gathering.buckets(),
         gathering.data(),
         gathering.keys(),
-        gathering.certificates(),
+        gathering.certificates.clone(),
         gathering.node_objects(),
         gathering
             .within(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, ec2::encrypts_by_default(&aws.ec2)),
@@ -197,6 +202,13 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         gathering.earlier.clone(),
         gathering.guard_rights(),
     );
+    let (certificates, certificates_key) = match certificates {
+        Some(archive) => (
+            Some(archive.clone().map(|(material, _)| material)),
+            key_of(Some(&archive), &question.region),
+        ),
+        None => (None, None),
+    };
     Facts {
         endpoints: aws.endpoints.clone(),
         guard,
@@ -215,6 +227,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
         security_configuration,
         asked_at: OffsetDateTime::now_utc(),
         certificates,
+        certificates_key,
         expected_keys: question.expected_keys.clone(),
         keys,
         role,
@@ -248,6 +261,8 @@ struct Gathering<'a> {
     earlier: SharedLookup<'a, Lookup<BTreeSet<ClusterId>>>,
     /// The public access block of the launching account, for buckets whose own is not whole.
     account_block: SharedLookup<'a, Lookup<s3::Block>>,
+    /// The archive of certificates, where one is named: its key waits for it.
+    certificates: SharedLookup<'a, Option<Lookup<Archive>>>,
     /// Each bucket's default encryption: keys wait for it.
     defaults: BTreeMap<&'a BucketName, SharedLookup<'a, Lookup<DefaultEncryption>>>,
 }
@@ -329,6 +344,16 @@ impl<'a> Gathering<'a> {
             let answer = emr::security_configuration(&aws.emr, name);
             Some(of_configuration.within(call, answer).await)
         };
+        let configuration = configuration.boxed().shared();
+        let of_archive = time.clone();
+        let of_tls = configuration.clone();
+        let certificates = async move {
+            let content = of_tls.await?.found().map(|found| found.content.clone())?;
+            let tls = content.tls.filter(|tls| tls.provider == "PEM")?;
+            let object = S3Object::parse(tls.s3_object.as_deref()?)?;
+            let fetched = certificate::certificates(&aws.s3, &object).boxed();
+            Some(of_archive.within(&aws_calls::GET_OBJECT, fetched).await)
+        };
         let of_roles = time.clone();
         let roles = async move {
             let profile = iam::instance_role(&aws.iam, &question.instance_profile);
@@ -356,7 +381,8 @@ impl<'a> Gathering<'a> {
             question,
             identities,
             account_block: account_block.boxed().shared(),
-            configuration: configuration.boxed().shared(),
+            configuration,
+            certificates: certificates.boxed().shared(),
             roles: roles.boxed().shared(),
             earlier: earlier.boxed().shared(),
             defaults: question.buckets.iter().map(|bucket| (bucket, default(bucket))).collect(),
@@ -409,11 +435,17 @@ impl<'a> Gathering<'a> {
 
     async fn keys(&self) -> BTreeMap<KeyReference, KeyFacts> {
         let defaults = join_all(self.defaults.values().cloned());
-        let (defaults, configuration, (role, service_role)) =
-            tokio::join!(defaults, self.configuration.clone(), self.roles.clone());
+        let (defaults, configuration, archive, (role, service_role)) = tokio::join!(
+            defaults,
+            self.configuration.clone(),
+            self.certificates.clone(),
+            self.roles.clone()
+        );
         let defaults = self.defaults.keys().copied().zip(&defaults);
         let configuration = configuration.as_ref().and_then(Lookup::found);
-        let uses = key_uses(&self.question.expected_keys, defaults, configuration);
+        let archive = key_of(archive.as_ref(), &self.question.region);
+        let expected = &self.question.expected_keys;
+        let uses = key_uses(expected, defaults, configuration, archive.as_ref());
         let mapped: Vec<&String> =
             configuration.iter().flat_map(|found| &found.content.mapped_roles).collect();
         let arn = |role: &'_ Lookup<RoleFacts>| role.found().map(|role| role.arn.clone());
@@ -498,18 +530,6 @@ impl<'a> Gathering<'a> {
         all
     }
 
-    async fn certificates(&self) -> Option<Lookup<Result<Material, String>>> {
-        let tls = self.content().await?.tls.filter(|tls| tls.provider == "PEM")?;
-        let object = S3Object::parse(tls.s3_object.as_deref()?)?;
-        Some(
-            self.within(
-                &aws_calls::GET_OBJECT,
-                certificate::certificates(&self.aws.s3, &object).boxed(),
-            )
-            .await,
-        )
-    }
-
     async fn node_objects(&self) -> BTreeMap<String, NodeObject> {
         let fetches =
             self.content().await.map(|content| content.node_fetches()).unwrap_or_default();
@@ -559,13 +579,15 @@ impl<'a> Gathering<'a> {
             Some((id.clone(), answer))
         };
         let ((principal, decisions, cluster), tagging, described) =
-            tokio::join!(rights, self.tagging(query.tag.as_ref()), described);
+            tokio::join!(rights, self.tagging(query.sent()), described);
         Some(GuardRights { principal, decisions, cluster, tagging, described })
     }
 
-    /// Whether the runner may give its cluster this tag.
-    async fn tagging(&self, tag: Option<&(String, String)>) -> Option<TagRight> {
-        let tag = tag?;
+    /// Whether the runner may give its cluster these tags, where there are any.
+    async fn tagging(&self, tags: Vec<(String, String)>) -> Option<TagRight> {
+        if tags.is_empty() {
+            return None;
+        }
         let (_, runner) = self.identities.clone().await;
         let region = &self.question.region;
         let cluster = runner.found().map(|runner| guard_rights::cluster_arn(runner, region));
@@ -573,10 +595,11 @@ impl<'a> Gathering<'a> {
         let principal =
             self.within(&aws_calls::GET_ROLE, guard_rights::principal(iam, runner)).await;
         let decision = self.simulated(&principal, cluster.as_deref(), |arn, cluster| {
-            guard_rights::may_tag(iam, arn, cluster, region, tag)
+            guard_rights::may_tag(iam, arn, cluster, region, &tags)
         });
         let decision = decision.await;
-        Some(TagRight { principal, decision })
+        let keys = tags.into_iter().map(|(key, _)| key).collect();
+        Some(TagRight { keys, principal, decision })
     }
 
     /// What IAM's simulation decides for a user or role and a cluster, where it can be asked.
@@ -680,6 +703,7 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
         }),
         asked_at: OffsetDateTime::now_utc(),
         certificates: None,
+        certificates_key: None,
         expected_keys: Vec::new(),
         keys: BTreeMap::new(),
         role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, ENDPOINT_REFUSED),
@@ -702,11 +726,20 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
     }
 }
 
+/// The key that an archive is encrypted under, as far as that is known. One of another region, where
+/// the archive's bucket then is, KMS tells nothing of here.
+fn key_of(archive: Option<&Lookup<Archive>>, region: &str) -> Option<KeyReference> {
+    let key = archive?.found()?.1.as_deref().map(KeyReference::new)?;
+    let is_here = key.region_and_account().is_none_or(|(seen, _)| seen == region);
+    is_here.then_some(key)
+}
+
 /// What each key is used for.
 fn key_uses<'a>(
     expected: &[KeyReference],
     defaults: impl Iterator<Item = (&'a BucketName, &'a Lookup<DefaultEncryption>)>,
     configuration: Option<&SecurityConfiguration>,
+    archive: Option<&KeyReference>,
 ) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
     let mut uses: BTreeMap<KeyReference, BTreeSet<KeyUse>> = BTreeMap::new();
     for key in expected {
@@ -738,12 +771,15 @@ fn key_uses<'a>(
                 .insert(KeyUse::BucketDefault(bucket.to_string()));
         }
     }
+    if let Some(key) = archive {
+        uses.entry(key.clone()).or_default().insert(KeyUse::Certificates);
+    }
     uses
 }
 
 impl Facts {
     /// What each key is used for, of those that the policy, the security configuration and the
-    /// buckets' defaults name.
+    /// buckets' defaults name, and of the one that the archive of certificates is encrypted under.
     #[must_use]
     pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
         let defaults =
@@ -752,6 +788,7 @@ impl Facts {
             &self.expected_keys,
             defaults,
             self.security_configuration.as_ref().and_then(Lookup::found),
+            self.certificates_key.as_ref(),
         )
     }
 

@@ -37,6 +37,18 @@ const ANY_CLUSTER: &str = "j-0000000000000";
 pub struct GuardRightsQuery {
     /// The tag that the run's clusters will have: policies make it a condition.
     pub tag: Option<(String, String)>,
+    /// The tags that the runner's request bears besides, by its own config.
+    pub runner_tags: Vec<(String, String)>,
+}
+
+impl GuardRightsQuery {
+    /// All tags that the runner's request for a cluster will bear. The run's own takes the place of
+    /// one with the same key.
+    pub(super) fn sent(&self) -> Vec<(String, String)> {
+        let is_other =
+            |(key, _): &&(String, String)| self.tag.as_ref().is_none_or(|(own, _)| own != key);
+        self.runner_tags.iter().filter(is_other).chain(&self.tag).cloned().collect()
+    }
 }
 
 /// The guard's rights, as far as AWS tells.
@@ -57,6 +69,8 @@ pub struct GuardRights {
 /// Whether the runner may tag a cluster.
 #[derive(Clone, Debug)]
 pub struct TagRight {
+    /// The keys of the tags that its request bears: the config's own, and the run's.
+    pub keys: Vec<String>,
     /// Whose policies decide.
     pub principal: Lookup<Principal>,
     /// What the simulator of IAM says.
@@ -164,20 +178,24 @@ pub(super) async fn simulate(
 /// 24 April 2023.
 pub(crate) const ADD_TAGS: &str = "elasticmapreduce:AddTags";
 
-/// What the simulator says of `principal` giving a new cluster this tag.
+/// What the simulator says of `principal` giving a new cluster these tags: the request bears all of
+/// them, and conditions can be about each.
 pub(super) async fn may_tag(
     iam: &aws_sdk_iam::Client,
     principal: &str,
     cluster: &str,
     region: &str,
-    (name, value): &(String, String),
+    tags: &[(String, String)],
 ) -> Lookup<RightDecision> {
     let mut context = simulation::every_request(principal, region);
-    context.push(ContextValue::texts("aws:TagKeys", vec![name.clone()]));
-    context.extend(
-        ["elasticmapreduce:RequestTag", "aws:RequestTag"]
-            .map(|key| ContextValue::text(format!("{key}/{name}"), value.as_str())),
-    );
+    let keys = tags.iter().map(|(key, _)| key.clone()).collect();
+    context.push(ContextValue::texts("aws:TagKeys", keys));
+    for (name, value) in tags {
+        context.extend(
+            ["elasticmapreduce:RequestTag", "aws:RequestTag"]
+                .map(|key| ContextValue::text(format!("{key}/{name}"), value.as_str())),
+        );
+    }
     let query = SimulationQuery {
         principal,
         actions: &[ADD_TAGS],
@@ -216,6 +234,17 @@ pub(super) async fn describes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Look
 mod tests {
     use super::*;
     use crate::base::names::AccountId;
+
+    #[test]
+    fn the_tags_of_the_runners_request_are_its_configs_and_the_runs_own() {
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let sent = |own: Option<(String, String)>| {
+            let runner_tags = vec![tag("team", "etl"), tag("run", "theirs")];
+            GuardRightsQuery { tag: own, runner_tags }.sent()
+        };
+        assert_eq!(sent(Some(tag("run", "1"))), [tag("team", "etl"), tag("run", "1")]);
+        assert_eq!(sent(None), [tag("team", "etl"), tag("run", "theirs")]);
+    }
 
     #[test]
     fn the_cluster_is_one_of_the_callers_account_and_partition() {

@@ -86,6 +86,12 @@ impl Heads {
                 return self.by_sdk(key, version).await;
             };
             let (kind, trouble) = match sent {
+                // Somebody else's than S3's, such as a proxy's: the SDK says what came.
+                Ok(answer)
+                    if !answer.has_request_id() && matches!(answer.status, 200 | 403 | 404) =>
+                {
+                    return self.by_sdk(key, version).await;
+                }
                 Ok(answer) => match answer.status {
                     200 => {
                         turn.on_success();

@@ -87,6 +87,14 @@ impl RoleKind {
         }
     }
 
+    /// What it must be allowed of a key that is used so, through a service: of one that only the
+    /// archive of certificates is encrypted under, nothing but reading.
+    #[must_use]
+    pub fn needed(&self, uses: &BTreeSet<KeyUse>, via: ViaService) -> &'static [&'static str] {
+        let writes = via != ViaService::S3 || uses.iter().any(KeyUse::is_by_s3);
+        if writes { self.actions() } else { &["kms:Decrypt"] }
+    }
+
     /// What it is called in messages.
     #[must_use]
     pub fn in_words(&self) -> &str {
@@ -104,6 +112,7 @@ impl RoleKind {
             (Self::Jobflow | Self::Mapped(_), KeyUse::S3 | KeyUse::BucketDefault(_)) => {
                 Some(ViaService::S3)
             }
+            (Self::Jobflow, KeyUse::Certificates) => Some(ViaService::S3),
             (Self::Jobflow, KeyUse::LocalDisk) => Some(ViaService::Itself),
             (Self::Service, KeyUse::Ebs) => Some(ViaService::Ec2),
             _ => None,
@@ -191,6 +200,8 @@ pub enum KeyUse {
     /// Secrets Manager keeps the certificate of EMR's own authority under it. Only who makes the
     /// security configuration, or reads that secret, uses it: no node does.
     CertificateSecret,
+    /// The archive of certificates, which every node fetches, is encrypted under it.
+    Certificates,
     /// The policy expects it.
     Expected,
 }
@@ -353,7 +364,7 @@ async fn grants_to(kms: &aws_sdk_kms::Client, key: &KeyArn, role: &str) -> Looku
         &["NotFoundException"],
         |marker| request.clone().set_marker(marker).send(),
         ListGrantsOutput::next_marker,
-        |page| page.grants().iter().filter_map(|grant| grant.grant_id()).collect(),
+        |page| Some(page.grants.as_ref()?.iter().filter_map(|grant| grant.grant_id()).collect()),
     );
     pages.await.map(|pages| {
         let grants = pages.into_iter().flat_map(|page| page.grants.unwrap_or_default());

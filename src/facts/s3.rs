@@ -247,8 +247,12 @@ pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
     }
-    Lookup::from_call(&aws_calls::GET_BUCKET_POLICY, &["NoSuchBucket"], result)
-        .map(|answer| answer.policy)
+    let call = &aws_calls::GET_BUCKET_POLICY;
+    // Where there is no policy, S3 says so by the code above.
+    Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|answer| match answer.policy {
+        Some(policy) => Lookup::Found(Some(policy)),
+        None => Lookup::unusable(call, "it holds no policy"),
+    })
 }
 
 async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
@@ -283,6 +287,27 @@ pub(crate) async fn default_encryption(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
 ) -> Lookup<DefaultEncryption> {
+    encryption_rule(s3, bucket).await.map(|rule| rule.default)
+}
+
+/// A bucket's rule on encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EncryptionRule {
+    pub(crate) default: DefaultEncryption,
+    /// `BucketKeyEnabled`: objects under SSE-KMS use a bucket key where their writer does not say
+    /// otherwise.
+    pub(crate) bucket_key: bool,
+}
+
+impl EncryptionRule {
+    const NONE: Self = Self { default: DefaultEncryption::None, bucket_key: false };
+}
+
+/// The same with all that the rule says.
+pub(crate) async fn encryption_rule(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+) -> Lookup<EncryptionRule> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
     // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error,
     // which the SDK does not model.
@@ -290,7 +315,7 @@ pub(crate) async fn default_encryption(
         .as_ref()
         .is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError"))
     {
-        return Lookup::Found(DefaultEncryption::None);
+        return Lookup::Found(EncryptionRule::NONE);
     }
     Lookup::from_call(&aws_calls::GET_BUCKET_ENCRYPTION, &["NoSuchBucket"], result).and_then(
         |answer| {
@@ -305,20 +330,20 @@ pub(crate) async fn default_encryption(
             let configuration =
                 configuration.filter(|configuration| !configuration.rules.is_empty());
             configuration.map_or_else(none, Lookup::Found).map(|configuration| {
-                configuration
-                    .rules
-                    .into_iter()
-                    .find_map(|rule| rule.apply_server_side_encryption_by_default)
-                    .map_or(DefaultEncryption::None, |default| {
-                        match encryption_kind(&default.sse_algorithm) {
-                            Some(kind) => {
-                                DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
-                            }
-                            None => {
-                                DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned())
-                            }
+                let mut rules = configuration.rules.into_iter();
+                let applied = rules.find_map(|rule| {
+                    let bucket_key = rule.bucket_key_enabled == Some(true);
+                    Some((rule.apply_server_side_encryption_by_default?, bucket_key))
+                });
+                applied.map_or(EncryptionRule::NONE, |(default, bucket_key)| {
+                    let default = match encryption_kind(&default.sse_algorithm) {
+                        Some(kind) => {
+                            DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
                         }
-                    })
+                        None => DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned()),
+                    };
+                    EncryptionRule { default, bucket_key }
+                })
             })
         },
     )

@@ -170,7 +170,7 @@ pub(super) async fn simulate(
         &["NoSuchEntity", "NoSuchEntityException"],
         |marker| request.clone().set_marker(marker).send(),
         SimulatePrincipalPolicyOutput::marker,
-        |_| Vec::new(),
+        |_| Some(Vec::new()),
     );
     pages.await.and_then(|pages| {
         let results: Vec<EvaluationResult> = pages

@@ -57,7 +57,33 @@ pub(crate) fn policy(
 ) -> Value {
     let topic = options.and_then(|options| options.topic);
     let calls = calls().chain(topic.map(|_| &aws_calls::PUBLISH));
-    document(calls.map(|call| (call.permission, call.on)), launch, options)
+    let mut document = document(calls.map(|call| (call.permission, call.on)), launch, options);
+    if let Some(statements) = document["Statement"].as_array_mut() {
+        statements.extend(certificates(launch));
+    }
+    document
+}
+
+/// What the archive of certificates needs that the security configuration names, and that only AWS
+/// knows the place of: what is asked about its bucket, which the runner config need not name, and
+/// its key where it lies under SSE-KMS. The settings can name a security configuration where the
+/// runner config does not.
+fn certificates(launch: Option<LaunchScope<'_>>) -> Vec<Value> {
+    let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
+    let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
+    let bucket = [aws_calls::HEAD_BUCKET.permission, aws_calls::GET_BUCKET_POLICY.permission];
+    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    vec![
+        json!({"Sid": "CertificateBucket", "Effect": "Allow", "Action": bucket, "Resource": [format!("arn:{partition}:s3:::*")]}),
+        // The archive itself is among the objects above; S3 asks KMS in the name of whoever reads.
+        json!({
+            "Sid": "CertificateKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt"],
+            "Resource": [format!("arn:{partition}:kms:{region}:*:key/*")],
+            "Condition": {"StringLike": {"kms:ViaService": format!("s3.*.{domain}")}},
+        }),
+    ]
 }
 
 /// The same for the command `audit` alone: whoever only audits needs less.
@@ -272,5 +298,19 @@ mod tests {
         let launch = LaunchScope { cluster: &cluster, locations: &config.locations };
         insta::assert_snapshot!(serde_json::to_string_pretty(&policy(Some(launch), None)).unwrap());
         assert!(policy(None, None).to_string().contains("arn:aws:s3:::*"));
+        let statement = |launch, sid: &str| {
+            let policy = policy(launch, None);
+            let all = policy["Statement"].as_array().unwrap().clone();
+            all.into_iter().find(|statement| statement["Sid"] == sid)
+        };
+        let bucket = statement(Some(launch), "CertificateBucket").unwrap();
+        assert_eq!(bucket["Action"], json!(["s3:ListBucket", "s3:GetBucketPolicy"]));
+        let key = statement(Some(launch), "CertificateKey").unwrap();
+        assert_eq!(key["Resource"], json!(["arn:aws:kms:eu-west-1:*:key/*"]));
+        assert_eq!(key["Action"], json!(["kms:Decrypt"]));
+        assert_eq!(
+            key["Condition"],
+            json!({"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}})
+        );
     }
 }

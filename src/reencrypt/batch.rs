@@ -8,7 +8,11 @@
 //! A job treats all its objects alike. So there is one for each bucket, storage class and method,
 //! and what a job would strip (locks, ACLs, redirects) is left to a run without `--batch`.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    io::Write as _,
+};
 
 use aws_sdk_s3::{primitives::ByteStream, types::ServerSideEncryption};
 use aws_sdk_s3control::{
@@ -344,8 +348,15 @@ pub(super) fn operation(
     target: &str,
 ) -> Option<JobOperation> {
     let key = bucket.target.key.clone();
+    // A job says one thing of all its objects: the bucket's rule decides.
+    let bucket_key =
+        (bucket.target.kind == EncryptionKind::SseKms && bucket.target.bucket_key).then_some(true);
     let Some(class) = &group.storage_class else {
-        let ssekms = S3UpdateObjectEncryptionSsekms::builder().kms_key_arn(key?).build().ok()?;
+        let ssekms = S3UpdateObjectEncryptionSsekms::builder()
+            .kms_key_arn(key?)
+            .set_bucket_key_enabled(bucket_key)
+            .build()
+            .ok()?;
         let update = S3UpdateObjectEncryptionOperation::builder()
             .object_encryption(ObjectEncryption::builder().ssekms(ssekms).build())
             .build();
@@ -362,6 +373,7 @@ pub(super) fn operation(
         .storage_class(S3StorageClass::from(class.as_str()))
         .new_object_metadata(S3ObjectMetadata::builder().sse_algorithm(algorithm).build())
         .set_sse_aws_kms_key_id(key)
+        .set_bucket_key_enabled(bucket_key)
         .build();
     Some(JobOperation::builder().s3_put_object_copy(copy).build())
 }
@@ -384,7 +396,7 @@ pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, R
         &[],
         |token| request.clone().set_next_token(token).send(),
         ListJobsOutput::next_token,
-        |page| page.jobs().iter().filter_map(|job| job.job_id()).collect(),
+        |page| Some(page.jobs().iter().filter_map(|job| job.job_id()).collect()),
     );
     let pages = text(pages.await, "the jobs")?;
     let jobs = pages.into_iter().flat_map(|page| page.jobs.unwrap_or_default());
@@ -408,16 +420,18 @@ pub(super) async fn describe(
     )
 }
 
-/// What the jobs' role must trust and be allowed.
+/// What the jobs' role must trust and be allowed. `sources`: the keys that objects are encrypted
+/// under now.
 pub(crate) fn role_policy(
     scope: &RepairScope,
     place: Option<&S3Location>,
     generates: bool,
+    sources: &BTreeSet<String>,
 ) -> Value {
     let arn = |rest: &str| format!("arn:{}:s3:::{rest}", partition(&scope.region));
     let objects: Vec<String> =
         scope.plan.buckets.keys().map(|bucket| arn(&format!("{bucket}/*"))).collect();
-    let keys: std::collections::BTreeSet<&String> =
+    let keys: BTreeSet<&String> =
         scope.plan.buckets.values().filter_map(|bucket| bucket.target.key.as_ref()).collect();
     let (manifests, reports) = match place {
         Some(place) => (
@@ -447,6 +461,14 @@ pub(crate) fn role_policy(
         let actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"];
         statements
             .push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));
+    }
+    // What objects are encrypted under now must be read before it is written anew.
+    let sources: BTreeSet<&String> = sources.iter().filter(|key| !keys.contains(key)).collect();
+    if !sources.is_empty() {
+        let actions = ["kms:Decrypt", "kms:ReEncryptFrom"];
+        statements.push(
+            json!({"Sid": "SourceKeys", "Effect": "Allow", "Action": actions, "Resource": sources}),
+        );
     }
     json!({
         "Trust": {

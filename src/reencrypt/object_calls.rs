@@ -81,7 +81,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
     error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default()
 }
 
-fn sort<T, E: ProvideErrorMetadata>(
+fn sort<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
     call: &Call,
     result: Result<T, SdkError<E, HttpResponse>>,
 ) -> CallResult<T> {
@@ -230,12 +230,13 @@ impl ObjectCalls<'_> {
 
     /// `UpdateObjectEncryption` of a version, or of the only one.
     pub(super) async fn update(&self, version: Option<String>, before: &Snapshot) -> CallAnswer {
-        let Some(encryption) = self
-            .target
-            .key
-            .as_deref()
-            .and_then(|key| SsekmsEncryption::builder().kms_key_arn(key).build().ok())
-        else {
+        let Some(encryption) = self.target.key.as_deref().and_then(|key| {
+            SsekmsEncryption::builder()
+                .kms_key_arn(key)
+                .set_bucket_key_enabled(self.target.bucket_key_for(before))
+                .build()
+                .ok()
+        }) else {
             return CallAnswer::Refused("the target has no key".to_owned());
         };
         self.spend(|spent| spent.write(&before.storage_class, 1));
@@ -265,6 +266,7 @@ impl ObjectCalls<'_> {
             .storage_class(StorageClass::from(before.storage_class.as_str()))
             .server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.target.key.clone())
+            .set_bucket_key_enabled(self.target.bucket_key_for(before))
             .set_website_redirect_location(before.headers.get("website-redirect").cloned());
         let result = keep(request, before, &order.lock).send().await;
         sort(&aws_calls::COPY_OBJECT, result).answer(|answer| {
@@ -324,6 +326,7 @@ impl ObjectCalls<'_> {
             .storage_class(StorageClass::from(before.storage_class.as_str()))
             .server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.target.key.clone())
+            .set_bucket_key_enabled(self.target.bucket_key_for(before))
             .set_grant_full_control(grants("FULL_CONTROL"))
             .set_grant_read(grants("READ"))
             .set_grant_read_acp(grants("READ_ACP"))
@@ -408,7 +411,7 @@ impl ObjectCalls<'_> {
                     .as_deref()
                     .filter(|_| page.is_truncated.unwrap_or_default())
             },
-            |page| page.parts().iter().filter_map(|part| part.e_tag.as_deref()).collect(),
+            |page| Some(page.parts().iter().filter_map(|part| part.e_tag.as_deref()).collect()),
         );
         let pages = match Box::pin(pages).await {
             Lookup::Found(pages) => pages,

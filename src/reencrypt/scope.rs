@@ -181,6 +181,8 @@ fn outermost(mut wanted: Vec<RepairLocation>) -> Vec<RepairLocation> {
 struct KnownBucket {
     ours: bool,
     default: DefaultEncryption,
+    /// Its rule has objects use a bucket key.
+    bucket_key: bool,
     versioning: Versioning,
     mfa_delete: bool,
     carries: HiddenMetadata,
@@ -241,6 +243,7 @@ impl RepairScope {
                 &aws,
                 named.map_err(ReencryptError::Usage)?,
                 known.ours.then_some(account.as_str()),
+                known.bucket_key,
             )
             .await?;
             if !criterion.accepts_target(&target) {
@@ -418,7 +421,7 @@ async fn known(
     let (where_it_is, ours, default, versioning, acls, locks, configurations) = tokio::join!(
         bucket_region::region(s3, bucket),
         s3::ours(s3, bucket, Some(account)),
-        s3::default_encryption(s3, bucket),
+        s3::encryption_rule(s3, bucket),
         s3_configurations::versioning_status(s3, bucket),
         acls(s3, bucket),
         locks(s3, bucket),
@@ -457,9 +460,11 @@ async fn known(
             (Versioning::of_status(found.status.as_deref()), found.mfa_delete)
         }
     };
+    let rule = found(default, &about("the default encryption"))?;
     Ok(KnownBucket {
         ours: found(ours, &about("the owner"))?,
-        default: found(default, &about("the default encryption"))?,
+        default: rule.default,
+        bucket_key: rule.bucket_key,
         versioning,
         mfa_delete,
         configurations,
@@ -523,9 +528,10 @@ async fn resolve(
     aws: &Aws,
     named: UnresolvedTarget,
     owner: Option<&str>,
+    bucket_key: bool,
 ) -> Result<RepairTarget, ReencryptError> {
     let UnresolvedTarget { kind, key, by } = named;
-    let plain = |key| RepairTarget { kind, key, updatable: false, by };
+    let plain = |key| RepairTarget { kind, key, updatable: false, bucket_key, by };
     if kind == crate::settings::policy::EncryptionKind::SseS3 {
         return Ok(plain(None));
     }
@@ -550,7 +556,7 @@ async fn resolve(
         && owner.is_some_and(|owner| {
             KeyReference::new(&arn).region_and_account().is_some_and(|(_, of)| of == owner)
         });
-    Ok(RepairTarget { kind, key: Some(arn), updatable, by })
+    Ok(RepairTarget { kind, key: Some(arn), updatable, bucket_key, by })
 }
 
 /// A fact without which nothing may be done.

@@ -246,6 +246,7 @@ fn snapshot(
         version: head.version_id,
         algorithm: head.server_side_encryption.map(|kind| kind.as_str().to_owned()),
         key: head.ssekms_key_id,
+        bucket_key: head.bucket_key_enabled == Some(true),
         storage_class,
         headers,
         metadata: head.metadata.unwrap_or_default().into_iter().collect(),

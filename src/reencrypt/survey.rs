@@ -34,6 +34,7 @@ use crate::{
         plan::BucketPlan,
         scope::{RepairLocation, RepairScope},
         snapshot::{self, HiddenMetadata},
+        target::RepairTarget,
     },
     settings::policy::EncryptionKind,
     system::bar::{self, bar},
@@ -52,6 +53,58 @@ pub(crate) struct ObjectGroup {
     pub(crate) first: Vec<String>,
     /// The storage classes of all of them.
     pub(crate) classes: BTreeSet<String>,
+    /// Why those that are copied are not updated in place, where the target is SSE-KMS.
+    copied_because: BTreeMap<WhyCopied, u64>,
+}
+
+/// Why an object that gets SSE-KMS is copied: UpdateObjectEncryption, which keeps its content, its
+/// date and its version, refuses it. Source: Amazon S3 API reference, UpdateObjectEncryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WhyCopied {
+    /// It is not encrypted.
+    Unencrypted,
+    /// It is under DSSE-KMS, or under something that this program does not know.
+    OtherEncryption,
+    /// The target's key is none that it takes.
+    Key,
+    /// Object Lock protects it.
+    Locked,
+}
+
+impl WhyCopied {
+    /// Why an object, under Object Lock or not, is not updated; none where the target is none of
+    /// SSE-KMS.
+    fn of(stored: &StoredEncryption, locked: bool, target: &RepairTarget) -> Option<Self> {
+        if target.kind != EncryptionKind::SseKms {
+            return None;
+        }
+        match stored {
+            StoredEncryption::Unencrypted => Some(Self::Unencrypted),
+            StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _) => {
+                if !target.updatable {
+                    Some(Self::Key)
+                } else if locked {
+                    Some(Self::Locked)
+                } else {
+                    None
+                }
+            }
+            StoredEncryption::Kind(EncryptionKind::DsseKms, _)
+            | StoredEncryption::CustomerKey
+            | StoredEncryption::Other(_) => Some(Self::OtherEncryption),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Unencrypted => "not encrypted",
+            Self::OtherEncryption => "under neither SSE-S3 nor SSE-KMS",
+            Self::Key => {
+                "because the target's key is none of the bucket's own account that is known by its ARN, and no customer's"
+            }
+            Self::Locked => "under Object Lock",
+        }
+    }
 }
 
 /// What was found in one place.
@@ -62,6 +115,8 @@ pub(crate) struct PlaceSurvey {
     pub(crate) groups: BTreeMap<Choice, ObjectGroup>,
     pub(crate) unseen: u64,
     pub(crate) obstacle: Option<LookupError>,
+    /// The KMS keys that what is to be changed is encrypted under now.
+    source_keys: BTreeSet<String>,
 }
 
 /// What was found.
@@ -81,6 +136,8 @@ struct Offender {
     object: scope::Object,
     stored: StoredEncryption,
     choice: Choice,
+    /// Why it is copied rather than updated.
+    why: Option<WhyCopied>,
     /// How many requests it took to decide, besides the scan's.
     requests: u64,
     /// The version that this program made of it and proved.
@@ -280,6 +337,11 @@ impl RepairSurvey {
         self.places.iter().map(|(_, found)| found.unseen).sum()
     }
 
+    /// The KMS keys that what is to be changed is encrypted under now.
+    pub(crate) fn source_keys(&self) -> BTreeSet<String> {
+        self.places.iter().flat_map(|(_, found)| found.source_keys.iter().cloned()).collect()
+    }
+
     /// One line for each place and each thing to do there.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -290,7 +352,7 @@ impl RepairSurvey {
                 plural(found.looked_at, "object")
             ));
             for (choice, group) in &found.groups {
-                lines.push(format!("  {}: {}", said(*choice), group.shown()));
+                lines.push(format!("  {}: {}{}", said(*choice), group.shown(), group.why_copied()));
             }
             if let Some(obstacle) = &found.obstacle {
                 lines.push(format!(
@@ -367,9 +429,15 @@ async fn judge(
     };
     let (mut archive, mut locked, mut requests) = (ArchiveState::No, false, 0);
     let class = object.storage_class.as_deref().unwrap_or("STANDARD");
+    let has_data_key =
+        matches!(stored, StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
+    let wish = scope.plan.wish(&bucket.target);
+    // An update is refused to what Object Lock protects.
+    let may_be_locked = bucket.carries.locks && has_data_key && wish.updatable;
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
     if stored != StoredEncryption::CustomerKey
         && (may_be_archived
+            || may_be_locked
             || (!object.is_latest && (scope.plan.purge || scope.plan.purge_overwritten)))
     {
         let carries = HiddenMetadata { acls: false, ..bucket.carries };
@@ -385,6 +453,7 @@ async fn judge(
                     object,
                     stored,
                     choice: Choice::Nothing,
+                    why: None,
                     requests: 1,
                     made: None,
                 }));
@@ -399,10 +468,7 @@ async fn judge(
     let made = known.and_then(|state| state.made().map(str::to_owned));
     let seen = ObjectState {
         customer_key: stored == StoredEncryption::CustomerKey,
-        has_data_key: matches!(
-            stored,
-            StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _)
-        ),
+        has_data_key,
         size: object.size,
         is_latest: object.is_latest,
         archive,
@@ -411,8 +477,13 @@ async fn judge(
         replaced: made.is_some(),
         null: place.version.as_deref() == Some(NULL),
     };
-    let choice = choice::choose(&seen, true, scope.plan.wish(&bucket.target));
-    Ok(Ok(Offender { place, object, stored, choice, requests, made }))
+    let choice = choice::choose(&seen, true, wish);
+    let is_copied = matches!(
+        choice,
+        Choice::Restore | Choice::Do(RepairMethod::Copy | RepairMethod::CopyInParts)
+    );
+    let why = WhyCopied::of(&stored, locked, &bucket.target).filter(|_| is_copied);
+    Ok(Ok(Offender { place, object, stored, choice, why, requests, made }))
 }
 
 fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan, now: OffsetDateTime) -> CostInputs<'a> {
@@ -442,6 +513,8 @@ fn line(offender: &Offender) -> serde_json::Value {
         Choice::Purge => ("purge-old-version", None),
         Choice::Nothing => ("nothing", None),
     };
+    let not_updated = offender.why.map(|why| format!("not updated in place: {}", why.in_words()));
+    let why = why.map(str::to_owned).or(not_updated);
     json!({
         "bucket": offender.place.bucket,
         "key": offender.place.key,
@@ -463,6 +536,15 @@ impl PlaceSurvey {
         let class = offender.object.storage_class.as_deref().unwrap_or("STANDARD");
         if !group.classes.contains(class) {
             group.classes.insert(class.to_owned());
+        }
+        if let Some(why) = offender.why {
+            *group.copied_because.entry(why).or_default() += 1;
+        }
+        if !matches!(offender.choice, Choice::Leave(_) | Choice::Purge)
+            && let StoredEncryption::Kind(_, Some(key)) = &offender.stored
+            && !self.source_keys.contains(key)
+        {
+            self.source_keys.insert(key.clone());
         }
         if group.first.len() < NAMED {
             group.first.push(match (&offender.place.version, offender.object.is_latest) {
@@ -493,6 +575,19 @@ impl PlaceSurvey {
 }
 
 impl ObjectGroup {
+    /// Why those that are copied are not updated in place, to be put behind a line.
+    fn why_copied(&self) -> String {
+        let reasons: Vec<String> = self
+            .copied_because
+            .iter()
+            .map(|(why, objects)| format!("{objects} {}", why.in_words()))
+            .collect();
+        if reasons.is_empty() {
+            return String::new();
+        }
+        format!("; UpdateObjectEncryption does not take them: {}", reasons.join(", "))
+    }
+
     fn shown(&self) -> String {
         let more = if self.objects > self.first.len() as u64 { ", …" } else { "" };
         format!(

@@ -10,6 +10,7 @@ use crate::{
         machine::{
             choice::RepairMethod,
             event::{RepairEnd, ReplacedVersion},
+            state::is_difference,
         },
         place::ObjectId,
     },
@@ -59,6 +60,13 @@ impl RepairTally {
             RepairEnd::Changed => {
                 self.failed += 1;
                 "another writer changed it meanwhile; run this again".to_owned()
+            }
+            RepairEnd::Damaged(losses) if losses.iter().any(|lost| is_difference(lost)) => {
+                self.failed += 1;
+                format!(
+                    "it is not as it was asked for: {}; look at what answers in S3's place (an endpoint of one's own), and at the bucket's policy and rule on encryption, then run this again",
+                    losses.join(", ")
+                )
             }
             RepairEnd::Damaged(losses) => {
                 self.failed += 1;

@@ -21,6 +21,8 @@ pub(crate) struct RepairTarget {
     /// The key is a customer's, of the bucket's own account: `UpdateObjectEncryption` takes no
     /// other.
     pub(crate) updatable: bool,
+    /// The bucket's rule has its objects use a bucket key.
+    pub(crate) bucket_key: bool,
     /// Who says so.
     pub(crate) by: &'static str,
 }
@@ -38,6 +40,7 @@ impl RepairTarget {
         TargetEncryption {
             algorithm: stored::server_side_encryption(self.kind).as_str().to_owned(),
             key: self.key.clone(),
+            bucket_key: self.bucket_key,
         }
     }
 }
@@ -229,6 +232,7 @@ mod tests {
             kind: SseKms,
             key: Some(KEY.to_owned()),
             updatable: true,
+            bucket_key: false,
             by: "as asked",
         };
         let of = |explicit, accepted: &[EncryptionKind], keys: &[&str]| Criterion {

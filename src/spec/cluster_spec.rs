@@ -35,6 +35,8 @@ pub struct ClusterSpec {
     pub properties: Vec<Property>,
     /// Scripts that every node runs first.
     pub bootstrap_actions: Vec<Located<String>>,
+    /// `Tags` of RunJobFlow, as key and value, without the run's own.
+    pub tags: Vec<(String, String)>,
     /// `AdditionalInfo` of RunJobFlow.
     pub additional_info: Option<Located<String>>,
     /// What the launcher may add to this by itself.

@@ -3,8 +3,8 @@
 //! there, or because a key is another account's.
 
 use emr_simulator::{
-    Command as Set, Grant, PutAccessKey, PutKey, PutRole, PutSecurityConfiguration, PutUser,
-    SetOrganization,
+    Command as Set, Grant, PutAccessKey, PutKey, PutObject, PutRole, PutSecurityConfiguration,
+    PutUser, SetOrganization, Sse,
 };
 use serde_json::{Value, json};
 
@@ -403,4 +403,84 @@ fn what_cannot_be_told_of_the_runners_rights_refuses_nothing() {
     let played = stage.check();
     played.expect_code(0);
     assert_eq!(status(&played, "runner-may-tag-clusters"), "unknown");
+}
+
+#[test]
+fn the_jobflow_role_needs_to_decrypt_under_the_key_of_the_archive_of_certificates() {
+    const ARCHIVES: &str =
+        "arn:aws:kms:eu-west-1:123456789012:key/44444444-4444-4444-4444-444444444444";
+    let with_archive = |policies: Vec<Value>| {
+        let stage = Stage::acme();
+        stage.set(Set::PutKey(PutKey {
+            id: "44444444-4444-4444-4444-444444444444".to_owned(),
+            ..Default::default()
+        }));
+        let archive = stage
+            .sim
+            .with_world(|world| world.object("acme-etl", "certs/emr.zip").unwrap().body.clone());
+        stage.set(Set::PutObject(PutObject {
+            bucket: "acme-etl".to_owned(),
+            key: "certs/emr.zip".to_owned(),
+            bytes: archive,
+            sse: Some(Sse::Kms { key: Some(ARCHIVES.to_owned()) }),
+            ..Default::default()
+        }));
+        let always = statement("Allow", &json!("kms:*"), KEY, &Value::Null);
+        with_policies(&stage, NODES, [vec![always], policies].concat(), None);
+        let played = stage.check();
+        let found = played.findings("jobflow-role-may-use-key")[ARCHIVES].clone();
+        (found, finding_of(&played, "jobflow-role-may-use-key", ARCHIVES), played.code)
+    };
+    let (status, finding, code) = with_archive(Vec::new());
+    assert_eq!((status.as_str(), code), ("refuted", Some(77)), "{finding}");
+    assert!(finding["saw"].as_str().unwrap().starts_with("kms:Decrypt: "), "{finding}");
+    assert!(finding["wanted"].as_str().unwrap().starts_with("kms:Decrypt allowed"), "{finding}");
+    // To read it is enough: nothing is written under it.
+    let decrypts = statement("Allow", &json!("kms:Decrypt"), ARCHIVES, &Value::Null);
+    let (status, finding, code) = with_archive(vec![decrypts]);
+    assert_eq!((status.as_str(), code), ("proved", Some(0)), "{finding}");
+}
+
+/// The finding of a check on this subject.
+fn finding_of(played: &Played, check: &str, subject: &str) -> Value {
+    let findings = played.report["findings"].as_array().unwrap();
+    let is_it = |it: &&Value| it["check"] == check && it["subject"] == subject;
+    findings.iter().find(is_it).unwrap().clone()
+}
+
+#[test]
+fn the_tags_of_the_runner_config_are_part_of_the_request_that_is_simulated() {
+    let tag = |keys: Value| {
+        let stage = Stage::acme().replace("tags: {}", "tags: {team: etl}");
+        let condition = json!({
+            "ForAllValues:StringEquals": {"aws:TagKeys": keys},
+            "StringEquals": {"aws:RequestTag/team": "etl", "elasticmapreduce:RequestTag/team": "etl"},
+        });
+        runner_may(
+            &stage,
+            &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
+            {"Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*", "Condition": condition}]),
+        );
+        let played = stage.check();
+        let found = finding(&played, "runner-may-tag-clusters");
+        (status(&played, "runner-may-tag-clusters"), found)
+    };
+    let (found, _) = tag(json!(["emr-etl-guard-run", "team"]));
+    assert_eq!(found, "proved");
+    let (found, finding) = tag(json!(["emr-etl-guard-run"]));
+    assert_eq!(found, "refuted");
+    let saw = finding["saw"].as_str().unwrap();
+    assert!(saw.ends_with("with the tags' keys team, emr-etl-guard-run"), "{saw}");
+    assert!(finding["mend"].as_str().unwrap().contains("no monitoring.tags"), "{finding}");
+}
+
+#[test]
+fn tags_of_the_runner_config_alone_need_the_same_permission() {
+    let stage = Stage::acme().replace("tags: {}", "tags: {team: etl}").option("--run-tag=false");
+    runner_may(
+        &stage,
+        &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"}]),
+    );
+    let played = stage.check();
+    assert_eq!(status(&played, "runner-may-tag-clusters"), "refuted");
 }

@@ -34,6 +34,11 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::Hang,
         FaultKind::TruncatedBody,
         FaultKind::GarbageBody,
+        FaultKind::EmptyAnswer,
+        FaultKind::NoBody,
+        FaultKind::ProxyPage { status: 200 },
+        FaultKind::ProxyPage { status: 403 },
+        FaultKind::ProxyPage { status: 404 },
     ]
 }
 
@@ -46,7 +51,13 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
     // A HEAD's answer has no body to spoil.
     cases.retain(|(operation, kind)| {
         !(operation.starts_with("Head")
-            && matches!(kind, FaultKind::TruncatedBody | FaultKind::GarbageBody))
+            && matches!(
+                kind,
+                FaultKind::TruncatedBody
+                    | FaultKind::GarbageBody
+                    | FaultKind::EmptyAnswer
+                    | FaultKind::NoBody
+            ))
     });
     for_each(&cases, |(operation, kind)| {
         let stage = Stage::acme()
@@ -157,5 +168,89 @@ fn an_answer_that_is_empty_is_told_as_such_and_not_as_a_want_of_network_or_right
         } else {
             Err(format!("{operation}: exit {:?}\n{}", played.code, played.stderr))
         }
+    });
+}
+
+/// A stage whose AWS answers one operation in this way, and what of the refusal is about that.
+fn told_of(operation: &str, kind: FaultKind) -> Vec<String> {
+    let stage = Stage::acme().argument("--use-persistent-jobflow");
+    stage.set(crate::good_runs::waiting_cluster(
+        &serde_json::json!({"SecurityConfiguration": "acme-sc"}),
+    ));
+    stage.set(Set::AddFault(Fault::every(operation, kind)));
+    let played = stage.run();
+    assert_eq!(played.code, Some(69), "{operation}: {}", played.stderr);
+    assert!(!played.runner_started(), "{operation}");
+    played.stderr.split("UNKNOWN  ").skip(1).map(str::to_owned).collect()
+}
+
+/// How each protocol answers: JSON, the XML of queries, that of S3 and of EC2, and heads.
+const PROTOCOLS: [(&str, &str); 8] = [
+    ("DescribeKey", "AWS answers DescribeKey in JSON"),
+    ("DescribeSecurityConfiguration", "AWS answers DescribeSecurityConfiguration in JSON"),
+    (
+        "GetCallerIdentity",
+        "AWS answers GetCallerIdentity in XML, with a <GetCallerIdentityResponse>",
+    ),
+    ("GetRole", "AWS answers GetRole in XML, with a <GetRoleResponse>"),
+    ("GetBucketEncryption", "AWS answers GetBucketEncryption in XML"),
+    ("GetBucketPolicy", "AWS answers GetBucketPolicy in JSON"),
+    ("DescribeSubnets", "AWS answers DescribeSubnets in XML, with a <DescribeSubnetsResponse>"),
+    ("HeadBucket", "AWS answers HeadBucket with headers, a request id among them"),
+];
+
+#[test]
+fn an_answer_without_a_body_says_what_came_and_what_was_expected_in_each_protocol() {
+    let cases: Vec<_> =
+        PROTOCOLS.iter().filter(|(operation, _)| !operation.starts_with("Head")).collect();
+    for_each(&cases, |(operation, expected)| {
+        let blocks = told_of(operation, FaultKind::NoBody);
+        let is_told = |block: &String| {
+            block.contains("an answer came (HTTP 200, ")
+                && block.contains(", 0 bytes), but it is none to such a request")
+                && block.contains(expected)
+                && block.contains("ask the same by the AWS CLI")
+        };
+        if blocks.iter().any(is_told) { Ok(()) } else { Err(format!("{operation}: {blocks:#?}")) }
+    });
+}
+
+#[test]
+fn a_proxys_page_is_no_denial_and_no_want_of_network_in_any_protocol() {
+    let cases: Vec<_> = PROTOCOLS
+        .iter()
+        .flat_map(|protocol| [200, 403, 404, 502].map(|status| (*protocol, status)))
+        .collect();
+    for_each(&cases, |((operation, expected), status)| {
+        let blocks = told_of(operation, FaultKind::ProxyPage { status: *status });
+        let came = if operation.starts_with("Head") {
+            format!("an answer came (HTTP {status}, text/html, 0 bytes), but it is none")
+        } else {
+            format!(
+                "an answer came (HTTP {status}, text/html, 74 bytes: `<!DOCTYPE html> <html><head><title>Blocked by policy</title></head></html>`), but it is none"
+            )
+        };
+        let is_told = |block: &String| {
+            block.contains(&came)
+                && block.contains(expected)
+                && block.contains("ask the same by the AWS CLI")
+        };
+        if blocks.iter().any(is_told) && !blocks.iter().any(|it| it.contains("may not look")) {
+            Ok(())
+        } else {
+            Err(format!("{operation} {status}: {blocks:#?}"))
+        }
+    });
+}
+
+#[test]
+fn a_list_that_an_answer_leaves_out_is_no_empty_list() {
+    let cases = ["ListClusters", "ListSteps", "ListInstanceGroups", "ListBootstrapActions"];
+    for_each(&cases, |operation| {
+        let blocks = told_of(operation, FaultKind::EmptyAnswer);
+        let came =
+            format!("an answer to {operation} came, but it holds no list, be it an empty one");
+        let is_told = blocks.iter().any(|block| block.contains(&came));
+        if is_told { Ok(()) } else { Err(format!("{operation}: {blocks:#?}")) }
     });
 }

@@ -45,6 +45,7 @@ mod receiver;
 mod reencrypt;
 mod reencrypt_documents;
 mod reencrypt_jobs;
+mod reencrypt_loses_nothing;
 mod reencrypt_properties;
 mod reencrypt_races;
 mod reencrypt_reactions;

@@ -196,7 +196,7 @@ impl Serve {
                     self.list(target, is_ours)
                 };
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\ndate: {}\r\nx-amz-bucket-region: eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
+                    "HTTP/1.1 200 OK\r\n{ID}date: {}\r\nx-amz-bucket-region: eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
                     date(OffsetDateTime::now_utc()),
                     body.len()
                 );
@@ -222,7 +222,7 @@ impl Serve {
                 Reply::Encrypted => (encrypted(), false),
                 Reply::EncryptedThenEnd => (encrypted(), true),
                 Reply::Status(status, headers) => {
-                    (format!("HTTP/1.1 {status} Said\r\n{headers}\r\n"), false)
+                    (format!("HTTP/1.1 {status} Said\r\n{ID}{headers}\r\n"), false)
                 }
                 Reply::Silence => {
                     std::thread::sleep(Duration::from_secs(3600));
@@ -273,9 +273,12 @@ impl Serve {
     }
 }
 
+/// What every answer of S3 bears.
+const ID: &str = "x-amz-request-id: 5E1EC7ED\r\n";
+
 fn encrypted() -> String {
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\ndate: {}\r\nx-amz-server-side-encryption: AES256\r\netag: \"x\"\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n{ID}content-length: 4096\r\ndate: {}\r\nx-amz-server-side-encryption: AES256\r\netag: \"x\"\r\n\r\n",
         date(OffsetDateTime::now_utc())
     )
 }
@@ -419,7 +422,7 @@ fn half_encrypted(object: usize, bytes: usize) -> String {
     let kind =
         if object.is_multiple_of(2) { "x-amz-server-side-encryption: AES256\r\n" } else { "" };
     let frame = |filling: &str| {
-        format!("HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n{kind}x: {filling}\r\n\r\n")
+        format!("HTTP/1.1 200 OK\r\n{ID}content-length: 4096\r\n{kind}x: {filling}\r\n\r\n")
     };
     let filling = bytes.saturating_sub(frame("").len());
     frame(&"y".repeat(filling))

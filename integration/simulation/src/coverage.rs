@@ -106,6 +106,7 @@ pub const EXPECTED: &[&str] = &[
     "guard: second stop",
     "guard: third start",
     "guard: stopped while it resumes",
+    "hidden: a value of a cluster",
     "notice: blind",
     "notice: done",
     "notice: end confirmed",
@@ -395,6 +396,7 @@ impl Coverage {
     }
 
     fn cluster(&mut self, history: &History, cluster: &Cluster) {
+        self.count_if(cluster.traits.masked, "hidden: a value of a cluster");
         if let Some(defect) = cluster.traits.defect {
             self.count(match defect {
                 Defect::NoSecurityConfiguration => "defect: no security configuration",

@@ -116,6 +116,8 @@ fn traits(random: &mut Random, unsafe_percent: u64) -> Traits {
             random.between(0, LONGEST_LAG)
         },
         stays: false,
+        // By a sequence of its own: what else a seed gives stays what it was.
+        masked: Random::new(random.clone().bits()).chance(6),
     }
 }
 

@@ -180,7 +180,7 @@ impl History {
         for cluster in &self.clusters {
             let _ = writeln!(
                 text,
-                "cluster {}: launched by {:?} at {}, tag {:?}, name {}, matches {}, defect {:?}, ready {}, ends {}",
+                "cluster {}: launched by {:?} at {}, tag {:?}, name {}, matches {}, defect {:?}, masked {}, ready {}, ends {}",
                 cluster.id,
                 cluster.launcher,
                 clock(cluster.created),
@@ -188,6 +188,7 @@ impl History {
                 cluster.job_name,
                 cluster.matches,
                 cluster.traits.defect,
+                cluster.traits.masked,
                 clock(cluster.ready()),
                 cluster.ends().map_or("never".to_owned(), clock),
             );

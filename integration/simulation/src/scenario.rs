@@ -91,6 +91,9 @@ pub struct Traits {
     pub instances: Ms,
     /// What is wrong with it.
     pub defect: Option<Defect>,
+    /// DescribeCluster masks a value of its configuration, for good: whether that is what was
+    /// verified nobody can tell.
+    pub masked: bool,
     /// It has termination protection.
     pub protected: bool,
     /// Somebody sets it once again when it was lifted.

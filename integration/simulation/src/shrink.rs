@@ -132,6 +132,7 @@ fn simpler_runner(scenario: &Scenario, runner: &Runner) -> Vec<Scenario> {
         all.push(with_request(|it| plain(&mut it.traits)));
         all.push(with_request(|it| it.traits.bootstrap_fails = false));
         all.push(with_request(|it| it.traits.defect = None));
+        all.push(with_request(|it| it.traits.masked = false));
         all.push(with_request(|it| it.traits.protected = false));
         all.push(with_request(|it| it.traits.list_lag = 0));
         all.push(with_request(|it| it.traits.steps.truncate(1)));

@@ -32,6 +32,7 @@ fn traits(random: &mut Random) -> Traits {
         terminating: random.between(1, 60) * SECOND,
         instances: 0,
         defect: None,
+        masked: false,
         protected: false,
         protected_again: false,
         list_lag: 0,

@@ -32,6 +32,7 @@ fn traits() -> Traits {
         terminating: 30 * SECOND,
         instances: 5 * SECOND,
         defect: None,
+        masked: false,
         protected: false,
         protected_again: false,
         list_lag: 0,

@@ -190,6 +190,7 @@ async fn handle(
         }
         Outcome::Reply(reply) => (reply, false),
         Outcome::Truncated(reply) => (reply, true),
+        Outcome::ProxyPage(status) => return Ok(proxy_page(&call, status)),
     };
     // AWS dates its answers by the clock that also dates its objects.
     let date = {
@@ -253,6 +254,7 @@ enum Outcome {
     Truncated(Reply),
     Reset,
     Hang,
+    ProxyPage(u16),
 }
 
 /// Everything that happens to a call under the lock: record, hooks, faults, effect, answer.
@@ -312,6 +314,7 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         }
         Some(FaultKind::Reset) => return Outcome::Reset,
         Some(FaultKind::Hang) => return Outcome::Hang,
+        Some(FaultKind::ProxyPage { status }) => return Outcome::ProxyPage(*status),
         _ => {}
     }
     let first_page = match fault {
@@ -335,11 +338,27 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         Some(FaultKind::EmptyAnswer) => {
             Outcome::Reply(Reply { body: emptied(&reply.body), length: None, ..reply })
         }
+        Some(FaultKind::NoBody) => {
+            Outcome::Reply(Reply { body: Vec::new(), length: None, ..reply })
+        }
         Some(FaultKind::AppliedThen5xx { status }) => shape(Failure::server(service, *status)),
         Some(FaultKind::AppliedThenReset) => Outcome::Reset,
         Some(FaultKind::AppliedThenHang) => Outcome::Hang,
         _ => Outcome::Reply(reply),
     }
+}
+
+/// What a proxy answers in AWS's place: a page, without any of AWS's headers.
+fn proxy_page(call: &Call, status: u16) -> Response<Payload> {
+    let page = "<!DOCTYPE html>\n<html><head><title>Blocked by policy</title></head></html>";
+    let text = if call.method == "HEAD" { "" } else { page };
+    let payload = Payload { bytes: Some(Bytes::from(text)), breaks_off: false };
+    let mut response = Response::new(payload);
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::BAD_GATEWAY);
+    let kind = hyper::header::HeaderValue::from_static("text/html");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
 }
 
 /// A document of the same kind that holds nothing: an object, or the outermost element.

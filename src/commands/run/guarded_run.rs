@@ -219,6 +219,7 @@ impl<'a> Run<'a> {
             adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
             guard_rights: (!self.attached).then(|| GuardRightsQuery {
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
+                runner_tags: self.cluster.tags.clone(),
             }),
             time_limit: self.settings.pre_flight_timeout,
             environment: environment::code_loading_variables(&inherited),

@@ -553,6 +553,10 @@ impl<O> ObjectRepair<O> {
                 None => self.look_first(),
             };
         }
+        if let (Some(seen), true) = (&seen, self.made.is_some()) {
+            let difference = self.plan.target.difference(&seen.snapshot);
+            self.trouble = format!("S3 said that it is done, but {difference}");
+        }
         self.tries += 1;
         if self.tries >= ATTEMPTS {
             if self.trouble.is_empty() {
@@ -573,6 +577,9 @@ impl<O> ObjectRepair<O> {
         if self.method == RepairMethod::Update {
             return match (is_same_write, meets) {
                 (true, true) => self.done(None, None),
+                (true, false) if self.made.is_some() && !before.is_same(&seen.snapshot) => {
+                    self.is_otherwise(&seen)
+                }
                 (true, false) => self.untouched(Some(seen)),
                 (false, _) => self.foreign(&seen),
             };
@@ -581,20 +588,36 @@ impl<O> ObjectRepair<O> {
         if mutated!(self.plan, LossesIgnored) {
             lost.clear();
         }
-        let is_answered = self.made.as_ref().is_some_and(|made| is_made(made, &seen.snapshot));
+        // What stands there counts as the copy only if S3's answer says so, or, where none came, if
+        // its bytes do. Dates prove nothing: S3 tells seconds, in which others write, too.
+        let answer =
+            self.made.as_ref().filter(|made| made.etag.is_some() || made.modified.is_some());
+        let is_answered = answer.is_some_and(|made| is_made(made, &seen.snapshot));
+        let is_own = match answer {
+            Some(_) => is_answered,
+            None => before.has_same_content(&seen.snapshot),
+        };
         match (is_same_write, meets) {
-            (true, true) => self.done(None, None),
             (true, false) => self.untouched(Some(seen)),
-            (false, true) if lost.is_empty() => self.done(None, None),
-            (false, true) if is_answered => self.damaged(seen.snapshot, lost),
+            (_, true) if lost.is_empty() && is_own => self.done(None, None),
+            (_, true) if is_answered => self.damaged(seen.snapshot, lost),
             (false, false) if is_answered => {
-                self.damaged(seen.snapshot, vec!["encryption".to_owned()])
-            }
-            (false, true) if mutated!(self.plan, WritersObjectIsOurs) => {
+                lost.insert(0, self.target().difference(&seen.snapshot));
                 self.damaged(seen.snapshot, lost)
             }
-            (false, _) => self.foreign(&seen),
+            (_, true) if mutated!(self.plan, WritersObjectIsOurs) => {
+                self.damaged(seen.snapshot, lost)
+            }
+            (_, true) | (false, false) => self.foreign(&seen),
         }
+    }
+
+    /// S3 said that it is done, and reports something that is neither what was nor what was asked
+    /// for: once more would be no better.
+    fn is_otherwise(&mut self, seen: &ObservedObject) -> RepairAction<O> {
+        let difference = self.target().difference(&seen.snapshot);
+        let why = format!("S3 said that it is done, but {difference}; run this again");
+        self.close(LedgerChange::Forget, RepairEnd::Failed(why))
     }
 
     /// Another writer's object is there: it is judged as any other.
@@ -1080,4 +1103,122 @@ fn is_made(made: &MadeObject, seen: &Snapshot) -> bool {
     made.etag.as_ref().is_none_or(|etag| *etag == seen.etag)
         && made.modified.is_none_or(|at| at / SECOND == seen.modified / SECOND)
         && (made.etag.is_some() || made.modified.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::reencrypt::machine::{
+        choice::{ArchiveState, RequestedEncryption},
+        snapshot::ObjectLock,
+    };
+
+    fn key(number: u32) -> String {
+        format!("arn:aws:kms:eu-west-1:123456789012:key/{number}")
+    }
+
+    fn seen(algorithm: Option<&str>, key: Option<String>, etag: &str) -> ObservedObject {
+        let snapshot = Snapshot {
+            size: 5,
+            etag: etag.to_owned(),
+            modified: 0,
+            version: None,
+            algorithm: algorithm.map(str::to_owned),
+            key,
+            bucket_key: false,
+            storage_class: "STANDARD".to_owned(),
+            headers: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            missing_metadata: 0,
+            tags: BTreeMap::new(),
+            grants: Vec::new(),
+            lock: ObjectLock::default(),
+            checksum: None,
+            archive: ArchiveState::No,
+        };
+        ObservedObject { snapshot, offends: true, loss: None, now: 1 }
+    }
+
+    /// The end of a repair to SSE-KMS under the first key of an object that is `before`, and `after`
+    /// once S3 has said that it is done.
+    fn end(method: RepairMethod, before: &ObservedObject, after: &ObservedObject) -> RepairEnd<()> {
+        let plan = ObjectPlan {
+            target: TargetEncryption {
+                algorithm: "aws:kms".to_owned(),
+                key: Some(key(1)),
+                bucket_key: false,
+            },
+            wish: RequestedEncryption {
+                updatable: true,
+                restore: false,
+                purge: false,
+                purge_overwritten: false,
+            },
+            versioning: Versioning::Unversioned,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        };
+        let choice = Choice::Do(method);
+        let state = RepairState::Planned { choice, size: 5, is_latest: true, made: None };
+        let mut machine = ObjectRepair::new(plan, None, state);
+        let (mut event, mut is_called) = (RepairEvent::Started, false);
+        loop {
+            event = match machine.next(event) {
+                RepairAction::Look(_) => {
+                    let it = if is_called { after } else { before };
+                    RepairEvent::Looked(LookAnswer::Seen(Box::new(it.clone())))
+                }
+                RepairAction::Update(_) | RepairAction::Copy(_) => {
+                    is_called = true;
+                    RepairEvent::Answered(CallAnswer::Done(MadeObject {
+                        etag: Some(after.snapshot.etag.clone()),
+                        modified: Some(after.snapshot.modified),
+                        ..MadeObject::default()
+                    }))
+                }
+                RepairAction::Wait(_)
+                | RepairAction::Write(_)
+                | RepairAction::Forget
+                | RepairAction::BackOff(_) => RepairEvent::Over,
+                RepairAction::End(end) => return end,
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+
+    #[test]
+    fn where_s3_reports_another_key_or_algorithm_than_was_asked_for_both_are_said() {
+        let asked = format!("where aws:kms under {} was asked for", key(1));
+        let said = |algorithm: &str, key: Option<String>| {
+            let before = seen(Some("AES256"), None, "\"a\"");
+            match end(RepairMethod::Update, &before, &seen(Some(algorithm), key, "\"a\"")) {
+                RepairEnd::Failed(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        let reported = format!("S3 reports aws:kms under {}, {asked}", key(2));
+        assert_eq!(
+            said("aws:kms", Some(key(2))),
+            format!("S3 said that it is done, but {reported}; run this again")
+        );
+        // As it was, however often it is asked for.
+        assert_eq!(
+            said("AES256", None),
+            format!("S3 said that it is done, but S3 reports AES256, {asked}; run this again")
+        );
+        let before = seen(None, None, "\"a\"");
+        let copy = |algorithm: &str, key| match end(
+            RepairMethod::Copy,
+            &before,
+            &seen(Some(algorithm), key, "\"b\""),
+        ) {
+            RepairEnd::Damaged(lost) => lost,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(copy("aws:kms", Some(key(2))), [reported]);
+        let lost = copy("AES256", None);
+        assert_eq!(lost[0], format!("S3 reports AES256, {asked}"));
+    }
 }

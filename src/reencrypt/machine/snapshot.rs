@@ -22,6 +22,9 @@ pub struct Snapshot {
     pub algorithm: Option<String>,
     /// The KMS key's ARN.
     pub key: Option<String>,
+    /// Its data key comes from the bucket's own key, so that reading it asks KMS no more each time.
+    #[serde(default)]
+    pub bucket_key: bool,
     /// `STANDARD`, …
     pub storage_class: String,
     /// `Content-Type`, `Cache-Control`, …, and where a website redirects to.
@@ -132,6 +135,10 @@ impl Snapshot {
 /// one that is not immutable.
 pub const NULL: &str = "null";
 
+/// S3's word for SSE-KMS, the only encryption that knows bucket keys. Source: Amazon S3 user guide,
+/// Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys.
+pub(super) const KMS: &str = "aws:kms";
+
 /// Whether what is encrypted so, by S3's word, has a data key that UpdateObjectEncryption changes.
 pub fn has_data_key(algorithm: Option<&str>) -> bool {
     matches!(algorithm, Some("AES256" | "aws:kms"))
@@ -160,6 +167,8 @@ pub fn losses(before: &Snapshot, after: &Snapshot, method: RepairMethod, now: i6
     {
         same(name, before.headers.get(name) == after.headers.get(name));
     }
+    let may_have_bucket_key = after.algorithm.as_deref() == Some(KMS);
+    same("bucket key", after.bucket_key || !before.bucket_key || !may_have_bucket_key);
     same("tags", before.tags == after.tags);
     same("ACL", before.grants == after.grants);
     same("Object Lock", before.lock.in_force(now) == after.lock.in_force(now));
@@ -202,6 +211,7 @@ mod tests {
             version: None,
             algorithm: None,
             key: None,
+            bucket_key: false,
             storage_class: "STANDARD".to_owned(),
             headers: BTreeMap::new(),
             metadata: BTreeMap::new(),
@@ -238,6 +248,21 @@ mod tests {
         assert_eq!(lost(|it| drop(it.tags.insert("a".to_owned(), "b".to_owned()))), ["tags"]);
         assert_eq!(lost(|it| it.grants.push(("id=x".to_owned(), "READ".to_owned()))), ["ACL"]);
         assert_eq!(lost(|it| it.lock.legal_hold = true), ["Object Lock"]);
+    }
+
+    #[test]
+    fn a_bucket_key_is_kept_where_there_is_one_to_keep() {
+        let under = |algorithm: &str, bucket_key| Snapshot {
+            algorithm: Some(algorithm.to_owned()),
+            etag: "\"x\"".to_owned(),
+            bucket_key,
+            ..plain()
+        };
+        let lost = |from: &Snapshot, to: &Snapshot| losses(from, to, RepairMethod::Copy, 0);
+        let (with, without) = (under("aws:kms", true), under("aws:kms", false));
+        assert_eq!(lost(&with, &without), ["bucket key"]);
+        assert!(lost(&with, &with).is_empty() && lost(&without, &with).is_empty());
+        assert!(lost(&with, &under("aws:kms:dsse", false)).is_empty(), "it knows none");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reencrypt::machine::{
     choice::{Choice, RepairMethod},
-    snapshot::Snapshot,
+    snapshot::{KMS, Snapshot},
 };
 
 /// The encryption that an object gets, in S3's words.
@@ -14,13 +14,50 @@ pub struct TargetEncryption {
     pub algorithm: String,
     /// The key's ARN; none: whichever S3 takes by itself.
     pub key: Option<String>,
+    /// The bucket's rule has its objects use a bucket key.
+    #[serde(default)]
+    pub bucket_key: bool,
 }
+
+/// How a difference between what was asked for and what S3 reports begins.
+const DIFFERENCE: &str = "S3 reports ";
 
 impl TargetEncryption {
     /// Whether an object is encrypted so.
     pub fn is_met(&self, seen: &Snapshot) -> bool {
         seen.algorithm.as_deref() == Some(self.algorithm.as_str())
             && self.key.as_ref().is_none_or(|wanted| seen.key.as_ref() == Some(wanted))
+    }
+
+    /// Whether an object gets a bucket key: where it has one, or the bucket's rule says so. None:
+    /// its encryption knows none. Not asked for, a copy and an update would lose it. Source:
+    /// answers of S3 that others recorded.
+    pub fn bucket_key_for(&self, before: &Snapshot) -> Option<bool> {
+        (self.algorithm == KMS).then_some(self.bucket_key || before.bucket_key)
+    }
+
+    /// What S3 reports of an object that is not encrypted so, and what was asked for.
+    pub fn difference(&self, seen: &Snapshot) -> String {
+        let (reported, asked) = (
+            in_words(seen.algorithm.as_deref(), seen.key.as_deref()),
+            in_words(Some(&self.algorithm), self.key.as_deref()),
+        );
+        format!("{DIFFERENCE}{reported}, where {asked} was asked for")
+    }
+}
+
+/// Whether something that a copy lacks is that it is encrypted otherwise than asked.
+#[must_use]
+pub fn is_difference(lost: &str) -> bool {
+    lost.starts_with(DIFFERENCE)
+}
+
+/// An encryption in S3's words.
+fn in_words(algorithm: Option<&str>, key: Option<&str>) -> String {
+    match (algorithm, key) {
+        (None, _) => "no encryption".to_owned(),
+        (Some(algorithm), None) => algorithm.to_owned(),
+        (Some(algorithm), Some(key)) => format!("{algorithm} under {key}"),
     }
 }
 

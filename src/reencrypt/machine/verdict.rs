@@ -130,6 +130,14 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
     if comparison.over_marker {
         missing.push("a deletion".to_owned());
     }
+    // Where S3 has not said which version it made, nothing but the bytes tells a copy from what a
+    // writer wrote, encrypted as asked and with the same of all else.
+    let is_ours = comparison.is_known
+        || question.may_be_ours && source.has_same_content(&made.snapshot)
+        || question.foreign_is_ours;
+    if meets && missing.is_empty() && !is_ours {
+        return CopyVerdict::Foreign;
+    }
     if meets && missing.is_empty() {
         let planned = below.iter().find(|it| it.snapshot.id() == planned);
         // What lies between can only be this tool's own where it is encrypted as asked; and where S3
@@ -157,7 +165,7 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
         return CopyVerdict::Done { is_proof, old };
     }
     if !meets {
-        missing.push("encryption".to_owned());
+        missing.push(target.difference(&made.snapshot));
     }
     // Somebody has changed it since: that must not be lost with it.
     let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();

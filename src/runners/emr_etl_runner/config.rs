@@ -98,6 +98,8 @@ pub struct RunnerConfig {
     pub lingual: Option<Located<String>>,
     /// `aws.emr.additional_info`.
     pub additional_info: Option<Located<String>>,
+    /// `monitoring.tags`: the cluster's tags, as key and value.
+    pub tags: Vec<(String, String)>,
     /// `monitoring.snowplow`.
     pub tracking: Option<Tracking>,
     /// `aws.emr.ec2_subnet_id`.
@@ -176,6 +178,7 @@ impl RunnerConfig {
             security_configuration: self.security_configuration.clone(),
             instance_types: self.instance_types.clone(),
             properties: self.properties.clone(),
+            tags: self.tags.clone(),
             bootstrap_actions: self.bootstrap.clone(),
             additional_info: self.additional_info.clone(),
             additions: LauncherAdditions {
@@ -300,6 +303,7 @@ impl RunnerConfig {
             hbase: reader.optional_text(&["aws", "emr", "software", "hbase"])?,
             lingual: reader.optional_text(&["aws", "emr", "software", "lingual"])?,
             additional_info: reader.optional_text(&["aws", "emr", "additional_info"])?,
+            tags: reader.tags(),
             tracking: reader.tracking()?,
             subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,
             // Whatever stands here is replaced by the seal, so a wrong type is not an error of its

@@ -192,6 +192,23 @@ impl ConfigReader<'_> {
         }
     }
 
+    /// `monitoring.tags`, which the runner sends as the cluster's tags. The contract has seen to the
+    /// types.
+    pub(super) fn tags(&self) -> Vec<(String, String)> {
+        let Some(Value::Map(entries)) =
+            self.root.find(&["monitoring", "tags"]).map(|node| &node.value)
+        else {
+            return Vec::new();
+        };
+        let mut tags = Vec::new();
+        for (key, node) in entries.iter() {
+            if let Value::Text(value) = &node.value {
+                tags.push((key.name.clone(), value.to_string()));
+            }
+        }
+        tags
+    }
+
     /// Where the runner reports its jobs to, when it does.
     pub(super) fn tracking(&self) -> Result<Option<Tracking>, ConfigError> {
         let path = ["monitoring", "snowplow"];

@@ -11,7 +11,7 @@ use crate::{
         cluster::Id,
         emr::Termination,
         faults::{Fate, FaultKind, Operation, fate},
-        knowledge::{RawDetails, RawLook, shows_bad_cluster, steps_told},
+        knowledge::{RawDetails, RawLook, shown, steps_told},
     },
     scenario::{Defect, Ms},
     watch::machine::{
@@ -202,7 +202,7 @@ impl<M: Machine> Engine<M> {
                         None => Ok(self
                             .emr
                             .describe(id, now)
-                            .map(|seen| (seen, cluster.is_some_and(shows_bad_cluster)))),
+                            .map(|seen| (seen, cluster.map(shown).unwrap_or_default()))),
                     });
                 }
                 Operation::Steps => {

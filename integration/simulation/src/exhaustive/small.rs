@@ -13,7 +13,7 @@ use crate::{
     model::{
         cluster::Id,
         emr::aws_time,
-        knowledge::{Knowledge, RawDetails, RawLook, StepsTold},
+        knowledge::{Knowledge, RawDetails, RawLook, Shown, StepsTold},
     },
     run::Options,
     scenario::{MINUTE, Ms, SECOND, Settings},
@@ -589,7 +589,8 @@ impl Small {
                 protected: truth.is_protected,
                 was_ready: truth.worked,
             };
-            Ok(exists.then_some((described, self.scope.clusters[index].is_unsafe)))
+            let shown = Shown { bad: self.scope.clusters[index].is_unsafe, masked: false };
+            Ok(exists.then_some((described, shown)))
         };
         let work = Work { begun: truth.worked, open: truth.phase != Phase::Over, done: truth.done };
         let told = StepsTold { work, bad: false, of_run: true };

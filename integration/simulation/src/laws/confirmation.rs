@@ -6,7 +6,7 @@ use crate::{
     model::cluster::Id,
     scenario::{Ms, SECOND},
     watch::machine::{
-        conclusion::{WatchConclusion, WatchVerdict},
+        conclusion::{Cause, WatchConclusion, WatchVerdict},
         event::{RunnerEnd, WatchNotice},
         ownership::Ownership,
         plan::WatchMode,
@@ -94,7 +94,14 @@ fn all_are_seen(
                 .searched
                 .get(&number)
                 .map_or(cluster.created + 15 * SECOND <= end, |asked| listed <= *asked);
-        if !counts || !ran || !is_shown {
+        // What AWS masks is never seen; and of what the guard itself ended before it was ready, for a
+        // stop or because nobody waited for it, there was nothing to see.
+        let is_unused = cluster.traits.masked
+            && !cluster.was_ready(end)
+            && conclusion.clusters.iter().any(|(id, end)| {
+                *id == cluster.id && matches!(end.cause, Some(Cause::Stopped | Cause::Orphaned))
+            });
+        if !counts || !ran || !is_shown || is_unused {
             continue;
         }
         if !is_seen(facts, number, cluster.id, end) {

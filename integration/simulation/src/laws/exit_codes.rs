@@ -100,7 +100,9 @@ fn doubts(
                 !met_fault && !is_cut_short
             }
             Doubt::Unseen(id) => cluster(id).is_none_or(|_| {
-                facts.last_told(number, *id, at).is_some_and(|told| !told.judgement.unseen)
+                facts
+                    .last_told(number, *id, at)
+                    .is_some_and(|told| !told.judgement.unseen && !told.judgement.hidden)
             }),
         };
         if wrong {

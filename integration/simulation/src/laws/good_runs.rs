@@ -125,6 +125,7 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
     });
     let adopted = life.adoptable.contains(&cluster.id);
     requested
+        && !cluster.traits.masked
         && shows_defect(history, life, cluster).is_none()
         && shown(from.max(life.start), cluster.over().unwrap_or(Ms::MAX).min(life.ended()))
         && (instances || !history.scenario.settings.volumes)

@@ -55,11 +55,20 @@ pub struct StepsTold {
     pub of_run: bool,
 }
 
+/// What DescribeCluster shows of a cluster's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// It is not what was verified.
+    pub bad: bool,
+    /// A value of it is masked.
+    pub masked: bool,
+}
+
 /// What one look told, part by part; the outer option: whether it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawLook {
-    /// DescribeCluster: the cluster, and whether what it shows is wrong; none: there is none.
-    pub describe: Option<Result<Option<(Described, bool)>, String>>,
+    /// DescribeCluster: the cluster, and what it shows of it; none: there is none.
+    pub describe: Option<Result<Option<(Described, Shown)>, String>>,
     /// ListSteps.
     pub steps: Option<Option<StepsTold>>,
     /// DescribeSecurityConfiguration: whether it is not what was verified.
@@ -83,8 +92,8 @@ pub struct RawDetails {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Knowledge {
     described: Seen<Described>,
-    /// What DescribeCluster shows is wrong.
-    bad_cluster: bool,
+    /// What DescribeCluster shows.
+    shown: Shown,
     security: Seen<bool>,
     steps: Seen<StepsTold>,
     bootstrap: bool,
@@ -94,10 +103,13 @@ pub struct Knowledge {
     volumes_failed: bool,
 }
 
-/// What is wrong with a cluster as DescribeCluster shows it.
+/// A cluster as DescribeCluster shows it.
 #[must_use]
-pub fn shows_bad_cluster(cluster: &Cluster) -> bool {
-    cluster.traits.defect == Some(Defect::NoSecurityConfiguration)
+pub fn shown(cluster: &Cluster) -> Shown {
+    Shown {
+        bad: cluster.traits.defect == Some(Defect::NoSecurityConfiguration),
+        masked: cluster.traits.masked,
+    }
 }
 
 /// What ListSteps tells of it now.
@@ -138,9 +150,9 @@ impl Knowledge {
         let mut absent = false;
         let mut failed = None;
         match raw.describe {
-            Some(Ok(Some((described, bad)))) => {
+            Some(Ok(Some((described, shown)))) => {
                 self.described.take(Some(described));
-                self.bad_cluster = bad;
+                self.shown = shown;
             }
             Some(Ok(None)) => absent = true,
             Some(Err(why)) => {
@@ -194,7 +206,7 @@ impl Knowledge {
         let steps = self.steps.latest();
         let unseen = volumes_required && !self.volumes_seen;
         Judgement {
-            failed: self.bad_cluster
+            failed: self.shown.bad
                 || self.security.latest() == Some(true)
                 || steps.is_some_and(|steps| steps.bad)
                 || (volumes_required && self.bad_volume),
@@ -205,7 +217,7 @@ impl Knowledge {
                 || !self.groups
                 || (volumes_required && self.volumes_failed),
             unseen,
-            hidden: false,
+            hidden: self.shown.masked,
             awaits_instances: unseen || (volumes_required && self.volumes_failed),
             details_known: self.bootstrap && self.groups,
             groups_known: self.groups,

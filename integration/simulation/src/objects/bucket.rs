@@ -623,6 +623,7 @@ pub fn template(size: u64, algorithm: Option<&str>) -> Snapshot {
         version: None,
         algorithm: algorithm.map(str::to_owned),
         key: (algorithm == Some("aws:kms")).then(|| KEY.to_owned()),
+        bucket_key: false,
         storage_class: "STANDARD".to_owned(),
         headers: BTreeMap::new(),
         metadata: BTreeMap::new(),

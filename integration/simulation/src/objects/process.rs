@@ -126,6 +126,7 @@ impl Process {
             target: TargetEncryption {
                 algorithm: bucket.target().to_owned(),
                 key: bucket.kms.then(|| crate::objects::bucket::KEY.to_owned()),
+                bucket_key: false,
             },
             phase: Phase::Resume,
             queue: Vec::new(),

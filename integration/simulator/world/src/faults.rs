@@ -73,6 +73,13 @@ pub enum FaultKind {
     GarbageBody,
     /// Applied; the reply says that all is well, and holds nothing.
     EmptyAnswer,
+    /// Applied; the reply says that all is well, and has no body at all.
+    NoBody,
+    /// The call never arrives: a proxy answers it with a page of its own.
+    ProxyPage {
+        /// 200, 302, 403, 404, 502, …
+        status: u16,
+    },
     /// A list's later page is the first one again; the first one is as it should be.
     FirstPageAgain {
         /// It says that the list ends with it; else it tells the same way on as the first time.
