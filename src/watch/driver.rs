@@ -237,7 +237,7 @@ pub(crate) fn start(
 enum Answered {
     Listed(Lookup<Vec<ClusterListing>>),
     /// DescribeCluster was answered, while the rest of a look is still asked for.
-    DescribedFirst(ClusterId, Lookup<ClusterFacts>),
+    DescribedFirst(ClusterId, Box<Lookup<ClusterFacts>>),
     Looked(ClusterId, Box<RawLook>),
     Detailed(ClusterId, Box<ClusterDetails>),
     Terminated(ClusterId, Lookup<()>),
@@ -390,7 +390,7 @@ impl Driver {
             }
             Answered::DescribedFirst(id, cluster) => {
                 let raw =
-                    RawLook { cluster: Some(cluster), steps: None, security_configuration: None };
+                    RawLook { cluster: Some(*cluster), steps: None, security_configuration: None };
                 let look = self.take_look(&id, raw);
                 // What is good so far, or undecided, waits for the rest.
                 if !look.judgement.failed {
@@ -603,7 +603,8 @@ impl Driver {
                 self.asked.spawn(async move {
                     let described = |cluster: &Lookup<ClusterFacts>| {
                         // Nobody reads it where the watch is over.
-                        let _ = first.send(Answered::DescribedFirst(id.clone(), cluster.clone()));
+                        let cluster = Box::new(cluster.clone());
+                        let _ = first.send(Answered::DescribedFirst(id.clone(), cluster));
                     };
                     let raw = look_at(&aws, &id, (cluster, steps), configuration, described).await;
                     Answered::Looked(id, Box::new(raw))
