@@ -1,6 +1,8 @@
 //! What is kept of a run: journal, timeline, signed reports, delivery, retention.
 
 pub mod chain;
+#[cfg(test)]
+pub(crate) mod contracts;
 pub(crate) mod delivery;
 mod destination;
 mod dsse;

@@ -3,6 +3,8 @@
 mod certificate;
 pub mod certificate_archive;
 pub(crate) mod cluster_spec;
+#[cfg(test)]
+pub(crate) mod contracts;
 pub mod ec2;
 pub mod emr;
 pub mod gather;

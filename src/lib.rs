@@ -24,6 +24,8 @@ pub mod aws;
 pub mod base;
 pub mod checks;
 pub mod commands;
+#[cfg(test)]
+mod contracts;
 pub mod evidence;
 pub mod facts;
 mod permissions;

@@ -3,6 +3,8 @@
 pub(crate) mod batch;
 pub(crate) mod cluster_gate;
 pub(crate) mod confirm;
+#[cfg(test)]
+pub(crate) mod contracts;
 pub(crate) mod cost;
 pub(crate) mod error;
 pub(crate) mod follow;

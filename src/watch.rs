@@ -1,6 +1,8 @@
 //! Watches the clusters of a run, terminates what is unsafe, confirms what was written.
 
 pub(crate) mod confirm;
+#[cfg(test)]
+pub(crate) mod contracts;
 pub(crate) mod driver;
 pub(crate) mod events;
 #[expect(unreachable_pub, reason = "the simulation compiles these files as its own")]

@@ -12,6 +12,9 @@ import tempfile
 import time
 import urllib.parse
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from asked import Asked, Proxy  # pylint: disable=wrong-import-position
+
 REGION = "eu-west-1"
 SSE = {"x-amz-server-side-encryption": "AES256"}
 SOURCE = {"x-amz-copy-source": "/the-bucket/a"}
@@ -198,32 +201,32 @@ def uploads_and_writers(s3: S3):
 CONVERSATIONS = [null_versions, suspended_versions, markers, conditional_writes, uploads_and_writers]
 
 
-def guard(programs: pathlib.Path, s3: S3, folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess:
+def guard(programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess:
     """Calls the guard's `reencrypt` on the bucket."""
     (folder / "guard.yml").write_text("")
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "AWS_ENDPOINT_URL": s3.url,
+        "AWS_ENDPOINT_URL": url,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ACCESS_KEY_ID": "AKIAGUARD",
         "AWS_SECRET_ACCESS_KEY": "guard",
         "AWS_REGION": REGION,
         "EMR_ETL_GUARD_SETTINGS": str(folder / "guard.yml"),
-        "EMR_ETL_GUARD_ALLOW_ENDPOINTS": s3.url,
+        "EMR_ETL_GUARD_ALLOW_ENDPOINTS": url,
         "EMR_ETL_GUARD_STATE_DIR": str(folder / "state"),
     }
     argv = [programs / "emr-etl-guard", "reencrypt", "s3://the-bucket", "--bucket", "the-bucket", "--encryption", "SSE-S3", "--apply", *words]
     return subprocess.run(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
 
 
-def the_guard_replaces_a_null_version_and_names_open_uploads(programs: pathlib.Path, s3: S3, folder: pathlib.Path):
+def the_guard_replaces_a_null_version_and_names_open_uploads(programs: pathlib.Path, s3: S3, proxy: Proxy, folder: pathlib.Path):
     """A suspended bucket whose only version is the null version; an upload of somebody else's lies beside it."""
     new_bucket(s3)
     put(s3, "text", {"x-amz-server-side-encryption": "aws:kms", "x-amz-meta-who": "me"})
     versioning(s3, "Suspended")
     upload = begun(s3, {})
-    done = guard(programs, s3, folder)
+    done = guard(programs, proxy.url, folder)
     said = done.stdout + done.stderr
     head = s3.ask("HEAD", "/the-bucket/a").headers
     saw = (done.returncode, head.get("x-amz-server-side-encryption"), head.get("x-amz-meta-who"), stack(s3), upload in done.stdout)
@@ -323,19 +326,24 @@ def main(programs: pathlib.Path) -> int:
         folder = pathlib.Path(name)
         (folder / "localstack").mkdir()
         localstack = LocalStack(folder / "localstack")
+        asked = Asked("AKIAGUARD")
+        proxy = Proxy(localstack.s3.url, asked)
         try:
             for conversation in CONVERSATIONS:
                 different = compared(conversation, programs, localstack.s3)
                 failed += bool(different)
                 print(f"localstack: {'FAILED' if different else 'ok'} {conversation.__name__}", *different, sep="\n  ", flush=True)
             try:
-                the_guard_replaces_a_null_version_and_names_open_uploads(programs, localstack.s3, folder)
+                the_guard_replaces_a_null_version_and_names_open_uploads(programs, localstack.s3, proxy, folder)
                 print("localstack: ok the guard replaces a null version and names open uploads")
             except AssertionError as error:
                 failed += 1
                 print(f"localstack: FAILED the guard replaces a null version and names open uploads\n{error}")
         finally:
+            proxy.end()
             localstack.end()
+    if not failed:
+        failed += asked.compared(pathlib.Path(__file__).with_name("asked.txt"), "localstack")
     return 1 if failed else 0
 
 

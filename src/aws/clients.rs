@@ -102,16 +102,27 @@ impl Aws {
         let runner = runner.map(static_credentials);
         let trust = AwsTrust::new(&options.allow_roots);
         let base = load(&regions.emr, options, runner.as_ref(), &trust).await;
-        let control_endpoint = endpoint(&base, S3_CONTROL, &options.allow_endpoints);
+        Self::of(&base, regions, runner, options, trust)
+    }
+
+    /// The clients that `base` makes.
+    fn of(
+        base: &SdkConfig,
+        regions: &Regions,
+        runner: Option<Credentials>,
+        options: &AwsOptions,
+        trust: AwsTrust,
+    ) -> Self {
+        let control_endpoint = endpoint(base, S3_CONTROL, &options.allow_endpoints);
         // A service that is not asked may be anywhere.
         let services = SERVICES.into_iter().chain(options.event_queue.as_ref().map(|_| "SQS"));
-        let endpoints = endpoints(&base, services, &options.allow_endpoints);
+        let endpoints = endpoints(base, services, &options.allow_endpoints);
         let stand_in = |service: &str| {
             endpoints
                 .iter()
                 .any(|endpoint| endpoint.service == service && !is_aws(service, &endpoint.url))
         };
-        let s3 = aws_sdk_s3::config::Builder::from(&base)
+        let s3 = aws_sdk_s3::config::Builder::from(base)
             .region(Region::new(regions.s3.clone()))
             // A stand-in has no wildcard DNS for bucket names.
             .force_path_style(stand_in("S3"))
@@ -135,7 +146,7 @@ impl Aws {
             let base = base.clone();
             lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
-        let runner_sts = aws_sdk_sts::config::Builder::from(&base)
+        let runner_sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm);
         let runner_sts = match runner {
@@ -144,23 +155,23 @@ impl Aws {
         };
         let emr_throttled = Throttled::default();
         let emr_clock = ServiceClock::default();
-        let emr = aws_sdk_emr::config::Builder::from(&base)
+        let emr = aws_sdk_emr::config::Builder::from(base)
             .interceptor(emr_throttled.clone())
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
             .build();
-        let kms = aws_sdk_kms::config::Builder::from(&base)
+        let kms = aws_sdk_kms::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
             .build();
-        let iam = aws_sdk_iam::config::Builder::from(&base)
+        let iam = aws_sdk_iam::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
             .build();
         let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
-        let ec2 = Ec2::new(&base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
-        let sts = aws_sdk_sts::config::Builder::from(&base)
+        let ec2 = Ec2::new(base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
+        let sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
@@ -184,6 +195,31 @@ impl Aws {
             endpoints,
             control_endpoint,
         }
+    }
+
+    /// Clients for what answers at `url`, in the simulator's region and with its key for the guard;
+    /// nothing is tried twice.
+    #[cfg(test)]
+    pub(crate) fn for_tests(url: &str) -> Self {
+        let options = AwsOptions {
+            allow_endpoints: vec![url.to_owned()],
+            allow_roots: Vec::new(),
+            credentials: CredentialSource::Chain,
+            timeout: Duration::from_mins(1),
+            confirm_timeout: Duration::from_mins(1),
+            event_queue: Some(url.to_owned()),
+        };
+        let trust = AwsTrust::new(&[]);
+        let credentials = Credentials::new("AKIAGUARD", "secret", None, None, "test");
+        let base = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(url)
+            .credentials_provider(aws_sdk_sts::config::SharedCredentialsProvider::new(credentials))
+            .http_client(shared_client::shared_client(&trust))
+            .retry_config(RetryConfig::disabled())
+            .build();
+        Self::of(&base, &Regions::all("eu-west-1".to_owned()), None, &options, trust)
     }
 
     /// The authorities that only the launcher believes.

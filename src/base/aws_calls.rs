@@ -167,6 +167,8 @@ pub(crate) static LIST_STEPS: Call =
 /// it.
 pub(crate) static RECEIVE_MESSAGE: Call =
     call("ReceiveMessage", "sqs:ReceiveMessage", Resource::Any);
+/// The same: a message is removed once it was read.
+pub(crate) static DELETE_MESSAGE: Call = call("DeleteMessage", "sqs:DeleteMessage", Resource::Any);
 
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call =
     call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);

@@ -83,7 +83,7 @@ pub(crate) async fn plan(
         } else {
             within().map(|wanted| wanted.location.prefix.clone()).collect()
         };
-        let is_website = is_website(scope, bucket).await?;
+        let is_website = is_website(&scope.aws.s3, bucket).await?;
         let hidden = HiddenLosses {
             locks: plan.carries.locks,
             acls: plan.carries.acls,
@@ -123,8 +123,11 @@ pub(crate) async fn plan(
     Ok((wishes, left))
 }
 
-async fn is_website(scope: &RepairScope, bucket: &str) -> Result<bool, ReencryptError> {
-    let result = scope.aws.s3.get_bucket_website().bucket(bucket).send().await;
+pub(super) async fn is_website(
+    s3: &aws_sdk_s3::Client,
+    bucket: &str,
+) -> Result<bool, ReencryptError> {
+    let result = s3.get_bucket_website().bucket(bucket).send().await;
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchWebsiteConfiguration")) {
         return Ok(false);
     }

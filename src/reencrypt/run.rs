@@ -119,7 +119,7 @@ impl<'a> RepairRun<'a> {
 
 /// A client for changes: what is not answered is not simply sent again, and may take as long as S3
 /// needs for a copy.
-fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
+pub(super) fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
     let limits =
         s3.config().timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
     let limits = limits

@@ -476,7 +476,7 @@ async fn known(
 }
 
 /// Whether a bucket knows ACLs. One without ownership controls does.
-async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
+pub(super) async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
     if result
         .as_ref()
@@ -496,7 +496,7 @@ async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
 }
 
 /// Whether a bucket knows Object Lock.
-async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
+pub(super) async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_object_lock_configuration().bucket(bucket.as_str()).send().await;
     if result
         .as_ref()

@@ -120,7 +120,7 @@ fn warn(
 
 /// The messages that are there, or that come within the longest wait, each as its body and its
 /// receipt.
-async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
+pub(super) async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
     let request = aws
         .sqs
         .receive_message()
@@ -141,10 +141,11 @@ async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
 
 /// A message that stays is read again, and does no harm: so it does not matter whether this
 /// succeeds.
-async fn delete(aws: &Aws, queue: &str, receipt: &str) {
+pub(super) async fn delete(aws: &Aws, queue: &str, receipt: &str) {
     let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
     if let Err(error) = result {
         tracing::debug!(
+            call = aws_calls::DELETE_MESSAGE.operation,
             error = crate::aws::answer::describe(&error),
             "a message could not be deleted"
         );

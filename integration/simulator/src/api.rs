@@ -22,7 +22,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
             service => Err(Failure::unsigned(service)),
         };
     };
-    match call.service {
+    let answer = match call.service {
         Service::Emr => emr::answer(world, call, caller),
         Service::Kms => kms::answer(world, call, caller),
         Service::Iam => iam::answer(world, call, caller),
@@ -32,5 +32,6 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Sqs => sqs::answer(world, call, caller),
         Service::S3 => s3::answer(world, call, Some(caller)),
         Service::S3Control => s3control::answer(world, call, caller),
-    }
+    };
+    answer.map(|reply| reply.of(call.service))
 }

@@ -64,6 +64,29 @@ impl Reply {
         self.headers.push((name.into(), value.into()));
         self
     }
+
+    /// With the service's own `Content-Type`; S3 has several.
+    pub(crate) fn of(mut self, service: Service) -> Self {
+        if !matches!(service, Service::S3 | Service::S3Control) {
+            for (name, value) in &mut self.headers {
+                if name == "content-type" {
+                    content_type(service).clone_into(value);
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Recorded from AWS in cloud-custodian's `tests/data/placebo`; SQS speaks JSON 1.0.
+fn content_type(service: Service) -> &'static str {
+    match service {
+        Service::Emr | Service::Kms => "application/x-amz-json-1.1",
+        Service::Sqs => "application/x-amz-json-1.0",
+        Service::Iam | Service::Sts | Service::Sns => "text/xml",
+        Service::Ec2 => "text/xml;charset=UTF-8",
+        Service::S3 | Service::S3Control => "application/xml",
+    }
 }
 
 /// What a service says to a call.
@@ -238,20 +261,12 @@ impl Failure {
             }
             Service::Sns => self.query_body("http://sns.amazonaws.com/doc/2010-03-31/", request_id),
             Service::Ec2 => self.ec2_body(request_id),
-            Service::S3Control => {
-                self.query_body("http://awss3control.amazonaws.com/doc/2018-08-20/", request_id)
-            }
+            Service::S3Control => self.s3_control_body(request_id),
             Service::S3 if head => String::new(),
             Service::S3 => self.s3_body(request_id),
         };
-        let content_type = match service {
-            Service::Emr | Service::Kms | Service::Sqs => "application/x-amz-json-1.1",
-            Service::Iam | Service::Sts | Service::Sns => "text/xml",
-            Service::Ec2 => "text/xml;charset=UTF-8",
-            Service::S3 | Service::S3Control => "application/xml",
-        };
         let mut headers = self.headers;
-        headers.push(("content-type".to_owned(), content_type.to_owned()));
+        headers.push(("content-type".to_owned(), content_type(service).to_owned()));
         Reply {
             status: self.status,
             headers,
@@ -286,6 +301,21 @@ impl Failure {
             xml.text("RequestId", request_id);
         });
         xml.finish()
+    }
+
+    /// Recorded from AWS in LocalStack's `test_crud_public_access_block` of S3's control plane.
+    fn s3_control_body(&self, request_id: &str) -> String {
+        let mut xml = Xml::new();
+        xml.element("ErrorResponse", |xml| {
+            xml.element("Error", |xml| {
+                xml.text("Code", &self.code).text("Message", &self.message);
+                for (name, value) in &self.extra {
+                    xml.text(name, value);
+                }
+            });
+            xml.text("RequestId", request_id).text("HostId", "c2ltdWxhdG9y");
+        });
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())
     }
 
     fn ec2_body(&self, request_id: &str) -> String {

@@ -361,6 +361,8 @@ fn write_volume(xml: &mut Xml, cluster: &Cluster, instance: &Instance, volume: &
         .text("status", "in-use")
         .text("createTime", iso(cluster.created))
         .text("volumeType", &volume.kind)
+        // Those of gp2: three a gibibyte, and a hundred at least.
+        .text("iops", (volume.size * 3).max(100).to_string())
         .text("encrypted", volume.encrypted.to_string())
         .optional("kmsKeyId", volume.key.as_deref())
         .text("multiAttachEnabled", "false");

@@ -607,7 +607,13 @@ fn description(world: &World, cluster: &Cluster) -> Value {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|it| json!({"Name": it["Name"], "Args": strings(&it["Args"]), "AdditionalInfo": {}}))
+        .map(|it| {
+            let mut shown = json!({"Name": it["Name"]});
+            if it["Args"].is_array() {
+                shown["Args"] = json!(strings(&it["Args"]));
+            }
+            shown
+        })
         .collect();
     let tags: Vec<Value> =
         cluster.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
-use emr_world::clock::iso;
+use emr_world::clock::iso_seconds;
 use emr_world::policy::{self, Ask, Context, Decision};
 use emr_world::world::{Caller, Role, World};
 
@@ -41,7 +41,10 @@ impl Iam<'_> {
             "GetInstanceProfile" => self.instance_profile(xml)?,
             "GetRole" => {
                 let role = self.role()?;
-                xml.element("Role", |xml| write_role(xml, role));
+                xml.element("Role", |xml| {
+                    write_role(xml, role);
+                    xml.text("MaxSessionDuration", "3600").text("RoleLastUsed", "");
+                });
             }
             "ListRolePolicies" => {
                 let role = self.role()?;
@@ -75,8 +78,8 @@ impl Iam<'_> {
                         .text("AttachmentCount", "1")
                         .text("PermissionsBoundaryUsageCount", "0")
                         .text("IsAttachable", "true")
-                        .text("CreateDate", iso(self.world.now))
-                        .text("UpdateDate", iso(self.world.now));
+                        .text("CreateDate", iso_seconds(self.world.now))
+                        .text("UpdateDate", iso_seconds(self.world.now));
                 });
             }
             "GetPolicyVersion" => {
@@ -90,7 +93,7 @@ impl Iam<'_> {
                     xml.text("Document", encoded(document))
                         .text("VersionId", "v1")
                         .text("IsDefaultVersion", "true")
-                        .text("CreateDate", iso(self.world.now));
+                        .text("CreateDate", iso_seconds(self.world.now));
                 });
             }
             "SimulatePrincipalPolicy" => self.simulate(xml)?,
@@ -154,7 +157,7 @@ impl Iam<'_> {
                     "Arn",
                     format!("arn:aws:iam::{}:instance-profile{}{name}", self.account, profile.path),
                 )
-                .text("CreateDate", iso(self.world.now));
+                .text("CreateDate", iso_seconds(self.world.now));
             xml.element("Roles", |xml| {
                 let roles =
                     profile.roles.iter().filter_map(|name| self.world.role(self.account, name));
@@ -230,22 +233,17 @@ impl Iam<'_> {
 /// What the simulation makes of one action on one resource.
 struct Evaluation {
     decision: Decision,
-    /// Name and kind of the policies that decide.
-    matched: Vec<(String, &'static str)>,
+    /// The names of the policies that decide.
+    matched: Vec<String>,
     missing: BTreeSet<String>,
     boundary: Option<bool>,
     organization: Option<bool>,
 }
 
 fn evaluation(role: &Role, organization: Option<&[Value]>, ask: &Ask<'_>) -> Evaluation {
-    let all = || {
-        role.policies
-            .iter()
-            .map(|it| (it, "role"))
-            .chain(role.attached.iter().map(|it| (it, "user-managed")))
-    };
+    let all = || role.policies.iter().chain(&role.attached);
     let identity = all()
-        .map(|((_, document), _)| policy::evaluate_identity(document, ask))
+        .map(|(_, document)| policy::evaluate_identity(document, ask))
         .fold(Decision::ImplicitDeny, Decision::and);
     let boundary = role.boundary.as_ref().map(|document| policy::evaluate_identity(document, ask));
     let decision = match boundary {
@@ -262,12 +260,12 @@ fn evaluation(role: &Role, organization: Option<&[Value]>, ask: &Ask<'_>) -> Eva
         let opinion = policy::evaluate_identity(document, ask);
         opinion == identity && opinion != Decision::ImplicitDeny
     };
-    let keys = all().flat_map(|((_, document), _)| policy::condition_keys(document, ask));
+    let keys = all().flat_map(|(_, document)| policy::condition_keys(document, ask));
     Evaluation {
         decision,
         matched: all()
-            .filter(|((_, document), _)| organization != Some(false) && decides(document))
-            .map(|((name, _), kind)| (last_part(name).to_owned(), kind))
+            .filter(|(_, document)| organization != Some(false) && decides(document))
+            .map(|(name, _)| last_part(name).to_owned())
             .collect(),
         missing: keys.filter(|key| !policy::is_told(ask.context, key)).collect(),
         boundary: boundary.map(|boundary| boundary == Decision::Allowed),
@@ -300,6 +298,7 @@ fn write_evaluations(xml: &mut Xml, action: &str, all: &[(&str, Evaluation)]) {
         });
     }
     write_boundary(xml, of_first.boundary);
+    xml.text("EvalDecisionDetails", "");
     if is_any {
         return;
     }
@@ -318,9 +317,11 @@ fn write_evaluations(xml: &mut Xml, action: &str, all: &[(&str, Evaluation)]) {
 
 fn write_matched(xml: &mut Xml, evaluation: &Evaluation) {
     xml.element("MatchedStatements", |xml| {
-        for (name, kind) in &evaluation.matched {
+        // Inline and managed policies alike, as LocalStack's `test_simulate_principle_policy` has it
+        // recorded from AWS.
+        for name in &evaluation.matched {
             xml.element("member", |xml| {
-                xml.text("SourcePolicyId", name).text("SourcePolicyType", kind);
+                xml.text("SourcePolicyId", name).text("SourcePolicyType", "IAM Policy");
             });
         }
     });
@@ -360,9 +361,8 @@ fn write_role(xml: &mut Xml, role: &Role) {
         .text("RoleName", &role.name)
         .text("RoleId", "AROASIMULATEDROLE0000")
         .text("Arn", role.arn())
-        .text("CreateDate", iso(role.created))
-        .text("AssumeRolePolicyDocument", encoded(&role.trust))
-        .text("MaxSessionDuration", "3600");
+        .text("CreateDate", iso_seconds(role.created))
+        .text("AssumeRolePolicyDocument", encoded(&role.trust));
     if role.boundary.is_some() {
         xml.element("PermissionsBoundary", |xml| {
             xml.text("PermissionsBoundaryType", "Policy").text(

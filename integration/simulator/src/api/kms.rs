@@ -30,7 +30,13 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
             if key.spec != "SYMMETRIC_DEFAULT" {
                 return Err(Failure::new(400, "UnsupportedOperationException", ""));
             }
-            json!({"KeyRotationEnabled": key.rotation, "KeyId": key.arn()})
+            let mut status = json!({"KeyRotationEnabled": key.rotation, "KeyId": key.arn()});
+            if key.rotation {
+                let next = key.created + std::time::Duration::from_hours(365 * 24);
+                status["NextRotationDate"] = Value::Number(epoch_seconds(next));
+                status["RotationPeriodInDays"] = 365.into();
+            }
+            status
         }
         "GetPublicKey" => {
             let key = usable(world, call, caller)?;
@@ -197,6 +203,7 @@ fn metadata(key: &Key) -> Value {
     });
     if symmetric {
         metadata["EncryptionAlgorithms"] = json!(["SYMMETRIC_DEFAULT"]);
+        metadata["CurrentKeyMaterialId"] = digest(&key.arn()).into();
     }
     if key.state == "PendingDeletion" {
         let deletion = key.created + std::time::Duration::from_hours(30 * 24);
@@ -212,10 +219,19 @@ fn metadata(key: &Key) -> Value {
     json!({"KeyMetadata": metadata})
 }
 
+/// 64 hexadecimal digits, the same for the same text.
+fn digest(text: &str) -> String {
+    let half = |part: &str| {
+        let text = format!("{part} {text}");
+        emr_world::object::etag(Some(text.as_bytes()), &[], &emr_world::sse::Sse::None, None)
+    };
+    half("first") + &half("second")
+}
+
 fn grant(key: &Key, grant: &Grant) -> Value {
     let mut listed = json!({
         "KeyId": key.arn(),
-        "GrantId": emr_world::object::etag(Some(format!("{grant:?}").as_bytes()), &[], &emr_world::sse::Sse::None, None),
+        "GrantId": digest(&format!("{grant:?}")),
         "Name": "",
         "CreationDate": epoch_seconds(key.created),
         "GranteePrincipal": grant.grantee,

@@ -49,7 +49,10 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     };
     let now = world.now;
     let answer = match operation {
-        "HeadBucket" => Ok(Reply::empty(200).header("content-type", "application/xml")),
+        "HeadBucket" => Ok(Reply::empty(200)
+            .header("content-type", "application/xml")
+            .header("x-amz-bucket-arn", format!("arn:aws:s3:::{}", found.name))
+            .header("x-amz-access-point-alias", "false")),
         "GetBucketLocation" => Ok(location_xml(found)),
         "GetBucketEncryption" => Ok(encryption_xml(found)),
         "GetBucketPolicy" => bucket_policy(found),
@@ -58,7 +61,9 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         "GetBucketVersioning" => Ok(versioning_xml(found)),
         "GetBucketNotificationConfiguration" => Ok(notification(found)),
         "GetBucketReplication" => replication(found),
-        "GetBucketLifecycleConfiguration" => lifecycle(found),
+        "GetBucketLifecycleConfiguration" => lifecycle(found).map(|reply| {
+            reply.header("x-amz-transition-default-minimum-object-size", "all_storage_classes_128K")
+        }),
         "GetBucketRequestPayment" => Ok(request_payment(found)),
         "ListObjectsV2" => list(found, call),
         "GetBucketOwnershipControls" => Ok(attributes::ownership(found)),

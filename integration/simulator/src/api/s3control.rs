@@ -40,7 +40,8 @@ fn public_access_block(world: &World, account: &str) -> Answer {
             404,
             "NoSuchPublicAccessBlockConfiguration",
             "The public access block configuration was not found",
-        ));
+        )
+        .with("AccountId", account));
     };
     let mut xml = Xml::new();
     xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {

@@ -1,11 +1,12 @@
 //! Owns SQS' operations that a reader of a queue needs.
 
+use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use emr_world::ids::uuid;
-use emr_world::values::{seconds, text};
+use emr_world::values::{hex, seconds, text};
 use emr_world::world::{Caller, World};
 
 /// What a queue hides a message for when nobody says otherwise, in seconds.
@@ -48,11 +49,15 @@ fn receive(world: &mut World, queue: &str, input: &Value) -> Value {
         .filter(|message| message.hidden_until.is_none_or(|until| until <= *now));
     let mut found = Vec::new();
     for message in visible.take(usize::try_from(most).unwrap_or(1)) {
-        let receipt = uuid(random);
+        let receipt = format!("AQEB{}==", uuid(random).replace('-', ""));
         message.receipt = Some(receipt.clone());
         message.hidden_until = Some(*now + hidden);
-        found
-            .push(json!({"MessageId": message.id, "ReceiptHandle": receipt, "Body": message.body}));
+        found.push(json!({
+            "MessageId": message.id,
+            "ReceiptHandle": receipt,
+            "MD5OfBody": hex(&Md5::digest(&message.body)),
+            "Body": message.body,
+        }));
     }
     if found.is_empty() { json!({}) } else { json!({"Messages": found}) }
 }

@@ -137,7 +137,8 @@ impl World {
             policy: put.policy,
             public: put.public,
             versioning: put.versioning,
-            public_access_block: Some(put.public_access_block.unwrap_or(!put.public)),
+            public_access_block: (!put.configurations.no_public_access_block)
+                .then(|| put.public_access_block.unwrap_or(!put.public)),
             object_lock_days: put.object_lock_days,
             created,
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),

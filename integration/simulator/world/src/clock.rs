@@ -99,3 +99,11 @@ pub fn iso(at: OffsetDateTime) -> String {
     );
     at.format(format).unwrap_or_default()
 }
+
+/// The same in whole seconds, as IAM writes times.
+#[must_use]
+pub fn iso_seconds(at: OffsetDateTime) -> String {
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    at.format(format).unwrap_or_default()
+}

@@ -132,8 +132,12 @@ pub fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
         cluster.next = Some((at + seconds(cluster.timings.step_start), Next::StartStep(number)));
     } else if cluster.keep_alive {
         cluster.state = ClusterState::Waiting;
-        cluster.reason =
-            Some((String::new(), "Cluster ready after last step completed.".to_owned()));
+        let message = if cluster.steps.is_empty() {
+            "Cluster ready to run steps."
+        } else {
+            "Cluster ready after last step completed."
+        };
+        cluster.reason = Some((String::new(), message.to_owned()));
     } else {
         terminate(world, index, at, "ALL_STEPS_COMPLETED", "Steps completed", false);
     }

@@ -160,6 +160,8 @@ pub struct BucketConfigurations {
     pub mfa_delete: bool,
     /// Other accounts pay for their requests, and must say so in each.
     pub requester_pays: bool,
+    /// It has no public access block at all, as where its owner removed it.
+    pub no_public_access_block: bool,
 }
 
 /// An EMR security configuration.

@@ -262,8 +262,9 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
             xml.element("Contents", |xml| {
                 xml.text("Key", encode(key))
                     .text("LastModified", iso(object.last_modified))
-                    .text("ETag", format!("\"{}\"", object.etag))
-                    .text("Size", object.size.to_string())
+                    .text("ETag", format!("\"{}\"", object.etag));
+                list_checksum(xml, object);
+                xml.text("Size", object.size.to_string())
                     .text("StorageClass", &object.storage_class);
             });
         }
@@ -274,6 +275,13 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
         }
     });
     Ok(Reply::xml(xml))
+}
+
+/// By which algorithm an object has a checksum; lists do not say which it is.
+pub(super) fn list_checksum(xml: &mut Xml, object: &Object) {
+    if let Some(checksum) = &object.attributes.checksum {
+        xml.text("ChecksumAlgorithm", &checksum.algorithm).text("ChecksumType", &checksum.kind);
+    }
 }
 
 /// Continuation tokens are opaque: hexadecimal keeps clients from guessing.

@@ -3,7 +3,8 @@
 use md5::{Digest, Md5};
 
 use super::request::{
-    LARGEST_COPY, NAMESPACE, Request, denied, refused, with_source_version, with_sse,
+    LARGEST_COPY, NAMESPACE, Request, denied, refused, with_bucket_key, with_source_version,
+    with_sse,
 };
 use super::uploads::initiated_by;
 use crate::reply::{Answer, Failure, Reply};
@@ -20,9 +21,9 @@ const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 /// What can be checked over a whole object that came in parts.
 const FULL_OBJECT: [&str; 3] = ["CRC32", "CRC32C", "CRC64NVME"];
 
-fn no_such_upload() -> Failure {
+fn no_such_upload(id: &str) -> Failure {
     let message = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
-    Failure::new(404, "NoSuchUpload", message)
+    Failure::new(404, "NoSuchUpload", message).with("UploadId", id)
 }
 
 fn invalid_part(upload: &Upload, number: u32) -> Failure {
@@ -118,6 +119,7 @@ impl Request<'_> {
             restore: None,
         };
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        let protected = object.clone();
         world.uploads.push(Upload {
             id: id.clone(),
             bucket,
@@ -134,7 +136,7 @@ impl Request<'_> {
         let reply = Reply::xml(xml)
             .header("x-amz-checksum-algorithm", checksum.algorithm.as_str())
             .header("x-amz-checksum-type", checksum.kind.as_str());
-        Ok(with_sse(reply, &sse))
+        Ok(with_sse(with_bucket_key(reply, &protected), &sse))
     }
 
     fn upload(&self, world: &World) -> Result<usize, Failure> {
@@ -143,7 +145,7 @@ impl Request<'_> {
             .uploads
             .iter()
             .position(|it| it.id == id && it.bucket == self.bucket && it.key == self.key);
-        found.ok_or_else(no_such_upload)
+        found.ok_or_else(|| no_such_upload(id))
     }
 
     pub(super) fn copy_part(&self, world: &mut World) -> Answer {
@@ -226,8 +228,10 @@ impl Request<'_> {
                 xml.text("ChecksumAlgorithm", &checksum.algorithm)
                     .text("ChecksumType", &checksum.kind);
             }
+            let next = page.last().map_or(0, |(number, _)| **number);
             xml.text("StorageClass", &upload.object.storage_class)
-                .optional("NextPartNumberMarker", page.last().map(|(number, _)| number.to_string()))
+                .text("PartNumberMarker", after.to_string())
+                .text("NextPartNumberMarker", next.to_string())
                 .text("MaxParts", "1000")
                 .text("IsTruncated", truncated.to_string());
             for (number, part) in page {
@@ -340,10 +344,17 @@ impl Request<'_> {
         let stored = world.store_object(&self.bucket, &self.key, whole);
         let mut xml = Xml::new();
         xml.root("CompleteMultipartUploadResult", NAMESPACE, |xml| {
-            xml.text("Bucket", &self.bucket)
+            let region = world.buckets.get(&self.bucket).map_or("", |it| it.region.as_str());
+            let host = format!("https://{}.s3.{region}.amazonaws.com", self.bucket);
+            xml.text("Location", format!("{host}/{}", self.key))
+                .text("Bucket", &self.bucket)
                 .text("Key", &self.key)
                 .text("ETag", format!("\"{}\"", stored.etag));
             show_checksum(xml, &stored);
+            xml.optional(
+                "ChecksumType",
+                stored.attributes.checksum.as_ref().map(|checksum| checksum.kind.as_str()),
+            );
         });
         self.with_made_version(world, with_sse(Reply::xml(xml), &stored.sse), &stored)
     }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::admission::admit_source;
 use super::request::{
     LARGEST_COPY, NAMESPACE, Request, conflict, denied, no_such_bucket, no_such_key, precondition,
-    refused, with_shown_version, with_source_version, with_sse, with_version,
+    refused, with_bucket_key, with_shown_version, with_source_version, with_sse, with_version,
 };
 use super::{attributes, versions};
 use crate::call::Call;
@@ -146,7 +146,14 @@ impl Request<'_> {
         let object = s3write::write(world, write).map_err(refused)?;
         let reply =
             with_sse(Reply::empty(200).header("etag", format!("\"{}\"", object.etag)), &object.sse);
-        Ok(with_version(reply, &object))
+        // The checksum that came with it, which S3 has compared.
+        let reply = match self.call.header("x-amz-checksum-sha256") {
+            Some(checksum) => reply
+                .header("x-amz-checksum-sha256", checksum)
+                .header("x-amz-checksum-type", "FULL_OBJECT"),
+            None => reply,
+        };
+        Ok(with_version(with_bucket_key(reply, &object), &object))
     }
 
     /// The source of a copy, with what S3 asks of it first.
@@ -306,8 +313,12 @@ impl Request<'_> {
         xml.root("CopyObjectResult", NAMESPACE, |xml| {
             xml.text("LastModified", iso(copied.last_modified))
                 .text("ETag", format!("\"{}\"", copied.etag));
+            if let Some(checksum) = &copied.attributes.checksum {
+                xml.text("ChecksumType", &checksum.kind)
+                    .text(&format!("Checksum{}", checksum.algorithm), &checksum.value);
+            }
         });
-        let reply = with_source_version(Reply::xml(xml), &object);
+        let reply = with_source_version(with_bucket_key(Reply::xml(xml), &copied), &object);
         self.with_made_version(world, with_sse(reply, &copied.sse), &copied)
     }
 

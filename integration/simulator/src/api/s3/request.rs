@@ -112,6 +112,14 @@ pub(super) fn with_source_version(reply: Reply, source: &Object) -> Reply {
     }
 }
 
+/// Whether an S3 Bucket Key protects what was written.
+pub(super) fn with_bucket_key(reply: Reply, object: &Object) -> Reply {
+    if object.attributes.bucket_key && matches!(object.sse, Sse::Kms { .. }) {
+        return reply.header("x-amz-server-side-encryption-bucket-key-enabled", "true");
+    }
+    reply
+}
+
 pub(super) fn with_sse(reply: Reply, sse: &Sse) -> Reply {
     match header_of(sse) {
         ("", _) => reply,

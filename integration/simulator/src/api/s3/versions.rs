@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use percent_encoding::utf8_percent_encode;
 
+use super::buckets::list_checksum;
 use super::request::{LISTED, NAMESPACE, no_such_key};
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
 use emr_world::clock::iso;
+use emr_world::ids::canonical_id;
 use emr_world::object::{Object, Older};
 use emr_world::world::Bucket;
 
@@ -112,6 +114,12 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
     Ok(Reply::xml(document(bucket, call, largest, next, &lines)))
 }
 
+fn write_owner(xml: &mut Xml, account: &str) {
+    xml.element("Owner", |xml| {
+        xml.text("ID", canonical_id(account));
+    });
+}
+
 /// Where the next page goes on.
 fn marker(line: &Line) -> (String, Option<String>) {
     match line {
@@ -164,12 +172,15 @@ fn document(
                         match version {
                             Older::Object(object) => {
                                 xml.text("LastModified", iso(object.last_modified))
-                                    .text("ETag", format!("\"{}\"", object.etag))
-                                    .text("Size", object.size.to_string())
+                                    .text("ETag", format!("\"{}\"", object.etag));
+                                list_checksum(xml, object);
+                                xml.text("Size", object.size.to_string())
                                     .text("StorageClass", &object.storage_class);
+                                write_owner(xml, &object.owner);
                             }
                             Older::DeleteMarker { last_modified, .. } => {
                                 xml.text("LastModified", iso(*last_modified));
+                                write_owner(xml, &bucket.account);
                             }
                         }
                     });

@@ -1,0 +1,29 @@
+//! Sends one call of this module, as the tests of contracts name it: by AWS's name.
+
+use serde_json::{Value, json};
+
+use crate::{
+    aws::clients::Aws,
+    base::names::ClusterId,
+    contracts::about::About,
+    evidence::timeline::Timeline,
+    watch::{queue, terminate},
+};
+
+/// What came of the call; none where this module does not make it.
+pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
+    let id = || about.text("cluster").parse::<ClusterId>().unwrap();
+    let timeline = Timeline::default();
+    match operation {
+        "TerminateJobFlows" => Some(json!(terminate::request(aws, &id(), &timeline).await)),
+        "SetTerminationProtection" => {
+            Some(json!(terminate::lift_protection(aws, &id(), &timeline).await))
+        }
+        "ReceiveMessage" => Some(json!(queue::receive(aws, about.text("queue")).await)),
+        "DeleteMessage" => {
+            queue::delete(aws, about.text("queue"), about.text("receipt")).await;
+            Some(Value::Null)
+        }
+        _ => None,
+    }
+}
