@@ -34,6 +34,8 @@ pub struct Facts {
     pub notices: Vec<(Ms, usize, WatchNotice<Id>)>,
     /// Requests to terminate.
     pub terminations: Vec<(Ms, usize, Id)>,
+    /// EMR's word that it ends a cluster, the first to each guard.
+    pub accepted: BTreeMap<(usize, Id), Ms>,
     /// Requests to lift protection.
     pub protections: Vec<(Ms, usize, Id)>,
     /// The runner was stopped.
@@ -85,6 +87,9 @@ impl Facts {
                 let known = self.told.entry((life, *id)).or_default();
                 let described = known.last().is_some_and(|told| told.described);
                 known.push(Told { at, judgement: *judgement, described });
+            }
+            Event::TerminationAnswered(id, Ok(())) => {
+                self.accepted.entry((life, *id)).or_insert(at);
             }
             Event::Listed(AwsAnswer::Found(_)) => {
                 self.searched.extend(self.searching.remove(&life).map(|asked| (life, asked)));

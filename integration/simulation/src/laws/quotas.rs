@@ -11,7 +11,22 @@ use crate::{
 
 /// Law (g): the guards' calls alone never empty the bucket that EMR has for all of an account's. The
 /// bucket is one for the whole history: a guard that starts again gets no new one.
-pub(super) fn kept(history: &History, _: &Facts) -> Result<(), String> {
+///
+/// And nothing is asked for that is being done: EMR has said so, and does it.
+pub(super) fn kept(history: &History, facts: &Facts) -> Result<(), String> {
+    for (at, life, id) in &facts.terminations {
+        let accepted = facts.accepted.get(&(*life, *id));
+        let ends = history.cluster(*id).and_then(|cluster| cluster.terminated);
+        if accepted
+            .is_some_and(|accepted| accepted < at && ends.is_some_and(|ends| ends <= *accepted))
+        {
+            return Err(format!(
+                "{}: {id:?} is being ended, and is asked to end again",
+                clock(*at)
+            ));
+        }
+    }
+
     let mut buckets: BTreeMap<Operation, (Ms, f64)> = BTreeMap::new();
     for (at, operation) in &history.calls {
         let (burst, refill) = operation.quota();

@@ -143,7 +143,12 @@ impl<I: Id> Watcher<I> {
         if look.steps_told {
             cluster.steps_told = Some(now);
         }
-        let moves = cluster.ending.as_mut().map(|ending| ending.looked(now, &look.described));
+        // Another look was asked for since: this one may show the cluster as it was before the request
+        // to end it, unless it is over.
+        let is_old =
+            again && look.described.found().is_none_or(|described| described.state != State::Over);
+        let ending = cluster.ending.as_mut().filter(|_| !is_old);
+        let moves = ending.map(|ending| ending.looked(now, &look.described));
         let failed = matches!(look.described, AwsAnswer::Failed(_));
         let has_recovered = cluster.describe_failed && !failed;
         cluster.describe_failed = failed;

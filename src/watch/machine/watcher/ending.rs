@@ -112,7 +112,12 @@ impl<I: Id> Watcher<I> {
                         (cluster.whose == Ownership::Adopted && asks)
                             || (!cluster.is_unsafe() && cluster.judgement.work.open)
                     });
-                    self.ask_look(id, Wanted { cluster: true, steps });
+                    if self.looking.contains(id) {
+                        // What was asked before this move was decided tells nothing of what it did.
+                        self.look_again.insert(id.clone());
+                    } else {
+                        self.ask_look(id, Wanted { cluster: true, steps });
+                    }
                 }
                 Move::Help(obstacle) => {
                     self.actions.push(Action::Tell(WatchNotice::Help(id.clone(), obstacle)));
