@@ -10,7 +10,8 @@ use crate::{
     scenario::{Ms, Scenario},
     watch::machine::{
         conclusion::WatchConclusion,
-        event::{Action, Event, RunnerEnd},
+        event::{Action, Event, Look, RunnerEnd},
+        ownership::RunTag,
         plan::WatchMode,
     },
 };
@@ -122,6 +123,14 @@ pub struct Life {
 }
 
 impl Life {
+    /// Whether a look shows a cluster that could be the run's by what was requested alone.
+    #[must_use]
+    pub fn presumes(&self, id: Id, look: &Look) -> bool {
+        let is_untagged =
+            look.described.found().is_some_and(|seen| seen.evidence.tag == RunTag::None);
+        is_untagged && !self.adoptable.contains(&id) && !self.named.contains(&id)
+    }
+
     /// Its conclusion, if it came to one.
     #[must_use]
     pub fn conclusion(&self) -> Option<&WatchConclusion<Id>> {

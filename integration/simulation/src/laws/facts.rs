@@ -64,7 +64,7 @@ impl Facts {
         for record in &history.records {
             let Some(life) = record.life else { continue };
             match &record.what {
-                What::Event(event) => facts.event(record.at, life, event),
+                What::Event(event) => facts.event(record.at, life, event, &history.lives),
                 What::Action(action) => facts.action(record.at, life, action),
                 What::World(World::Fault(_, operation)) => {
                     facts.faults.push((record.at, life, *operation));
@@ -75,8 +75,10 @@ impl Facts {
         facts
     }
 
-    fn event(&mut self, at: Ms, life: usize, event: &Event<Id>) {
+    fn event(&mut self, at: Ms, life: usize, event: &Event<Id>, lives: &[Life]) {
         match event {
+            // Its steps decide, too, whether it is the run's.
+            Event::DescribedFirst(id, look) if lives[life].presumes(*id, look) => {}
             Event::DescribedFirst(id, look) | Event::Looked(id, look) => {
                 let known = self.told.entry((life, *id)).or_default();
                 let before = known.last().is_some_and(|told| told.described);

@@ -191,8 +191,8 @@ impl<I: Id> Watcher<I> {
     }
 
     /// A cluster that is unsafe by what DescribeCluster shows does not run on until its steps are
-    /// told, which a throttled or slow ListSteps can put off by a minute. Only what a tag or a person
-    /// makes the run's own is judged so early: what else a cluster could be its steps decide, too.
+    /// told, which a throttled or slow ListSteps can put off by a minute. One that is only presumed to
+    /// be the run's waits for them: they decide, too, whether it is.
     pub(super) fn described_first(&mut self, now: Moment, id: &I, look: Look) {
         let AwsAnswer::Found(described) = look.described else { return };
         if !look.judgement.failed {
@@ -200,7 +200,7 @@ impl<I: Id> Watcher<I> {
         }
         let standing = self.plan.standing(id);
         let whose = ownership(&described.evidence, standing, self.until, &self.plan);
-        if !matches!(whose, Ownership::Ours | Ownership::Named) {
+        if matches!(whose, Ownership::Presumed | Ownership::NotOurs) {
             return;
         }
         if !self.clusters.contains_key(id) {
