@@ -15,11 +15,12 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::base::{aws_calls::Call, printable::is_invisible};
 
+/// Where S3 says its id of a request.
+pub(super) const S3_REQUEST_ID: &str = "x-amz-request-id";
 /// AWS's ids of a request; each family of services has a header of its own for it, and every answer
 /// of theirs bears one. Source: AWS general reference, and each service's API reference, Common
 /// response headers.
-pub(super) const REQUEST_IDS: [&str; 3] =
-    ["x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id"];
+pub(super) const REQUEST_IDS: [&str; 3] = [S3_REQUEST_ID, "x-amzn-requestid", "x-amzn-request-id"];
 /// So many characters of what came are shown, which is enough for a page's title.
 const SHOWN: usize = 100;
 
@@ -82,16 +83,19 @@ fn fault(service: &str, operation: &str, body: &[u8]) -> Option<FormFault> {
     }
     let body = body.trim_ascii_start();
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    let (first, form) = match service {
-        "EMR" | "KMS" | "SQS" => (b'{', "JSON"),
-        "S3" if operation == "GetBucketPolicy" => (b'{', "JSON"),
-        _ => (b'<', "XML"),
-    };
+    let (first, form) = if is_json(service, operation) { (b'{', "JSON") } else { (b'<', "XML") };
     match body.first() {
         None => Some(FormFault::Empty),
         Some(byte) if *byte == first => None,
         Some(_) => Some(FormFault::Other(form)),
     }
+}
+
+/// Whether AWS answers a call in JSON, and not in XML. `service` as the SDK calls it, or as
+/// permissions do.
+fn is_json(service: &str, operation: &str) -> bool {
+    matches!(service, "EMR" | "elasticmapreduce" | "KMS" | "kms" | "SQS" | "sqs")
+        || operation == "GetBucketPolicy"
 }
 
 pub(super) fn has_request_id(response: &HttpResponse) -> bool {
@@ -159,8 +163,7 @@ pub(super) fn expected(call: &Call) -> String {
         "s3" if operation.starts_with("Head") => {
             format!("AWS answers {operation} with headers, a request id among them")
         }
-        "elasticmapreduce" | "kms" | "sqs" => format!("AWS answers {operation} in JSON"),
-        "s3" if operation == "GetBucketPolicy" => format!("AWS answers {operation} in JSON"),
+        _ if is_json(service, operation) => format!("AWS answers {operation} in JSON"),
         "iam" | "sts" | "sns" | "ec2" => {
             format!("AWS answers {operation} in XML, with a <{operation}Response>")
         }

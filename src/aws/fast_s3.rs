@@ -41,12 +41,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::{
-        answer_form::REQUEST_IDS,
+        answer_form::{REQUEST_IDS, S3_REQUEST_ID},
         fast_s3::{
             connections::{Connection, Connections, RequestError, Unread},
             signature::{NOTHING, Signing},
         },
-        log::{CallLog, S3_REQUEST_ID},
+        log::CallLog,
         trust::AwsTrust,
     },
     base::errors::innermost,
@@ -202,8 +202,7 @@ enum Headers<'a> {
 impl Answer<'_> {
     /// Whether it bears a request id, as all of AWS's do.
     pub(crate) fn has_request_id(&self) -> bool {
-        self.header(S3_REQUEST_ID).is_some()
-            || REQUEST_IDS.iter().any(|name| self.header(name).is_some())
+        REQUEST_IDS.iter().any(|name| self.header(name).is_some())
     }
 
     /// A header, where it is there and text. `name` in lower case.

@@ -33,8 +33,6 @@ use time::OffsetDateTime;
 
 use crate::aws::answer_form::REQUEST_IDS;
 
-/// Where S3 says its id of a request.
-pub(super) const S3_REQUEST_ID: &str = "x-amz-request-id";
 /// So many requests of one operation are kept from the beginning: all of them, before a launch.
 const FIRST: usize = 64;
 /// So many are kept from the end.

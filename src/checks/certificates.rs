@@ -187,7 +187,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// A certificate for the region's own domain is one that any VPC without options of its own can use;
 /// any other must be for the domain that this VPC gives its instances.
 fn names(case: &Case<'_>, uri: &str, material: &Material) -> Finding {
-    let names = material.chain.first().map(|leaf| leaf.names.as_slice()).unwrap_or_default();
+    let names = material.names();
     let shown = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
     let regional = node_names::regional_domain(&case.cluster.region.value);
     if node_names::covers(names, &regional) {
@@ -237,14 +237,13 @@ fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -
     let now = case.facts.asked_at;
     let ends = found.created.saturating_add(Duration::days(i64::from(days)));
     let made = format!("EMR made the certificates at {}, for {days} days", shown(found.created));
-    let mend = |finding: Finding| Finding { fix: Some(MAKE_ANEW.into()), ..finding };
-    if ends < now {
-        mend(subject.failed(format!("{made}: they expired at {}", shown(ends))))
-    } else if ends < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days))) {
-        mend(subject.failed(format!("{made}: they expire at {}", shown(ends))))
-    } else {
-        subject.passed(format!("until {}, by ValidityInDays", shown(ends)))
+    let wanted_until = now.saturating_add(Duration::days(i64::from(case.policy.certificate_days)));
+    if ends >= wanted_until {
+        return subject.passed(format!("until {}, by ValidityInDays", shown(ends)));
     }
+    let expiry = if ends < now { "expired" } else { "expire" };
+    let failed = subject.failed(format!("{made}: they {expiry} at {}", shown(ends)));
+    Finding { fix: Some(MAKE_ANEW.into()), ..failed }
 }
 
 fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Finding {

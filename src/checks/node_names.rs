@@ -121,9 +121,7 @@ pub(super) fn certificate_names(case: &Case<'_>) -> CertificateNames {
         // What lacks its object is no provider that could give anything.
         "PEM" | "Custom" if tls.s3_object.is_none() => NoProvider,
         "PEM" => match case.facts.certificates.as_ref().and_then(Lookup::found) {
-            Some(Ok(material)) => {
-                Known(material.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default())
-            }
+            Some(Ok(material)) => Known(material.names().to_vec()),
             _ => NoArchive,
         },
         // Source: Amazon EMR management guide, Create a security configuration, WildcardDnsSuffix:

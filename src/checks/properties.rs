@@ -101,14 +101,18 @@ impl World {
         policy: &Policy,
         facts: &Facts,
     ) -> Vec<crate::checks::finding::Finding> {
-        pre_flight(&Case {
+        pre_flight(&self.case(policy, facts))
+    }
+
+    fn case<'a>(&'a self, policy: &'a Policy, facts: &'a Facts) -> Case<'a> {
+        Case {
             cluster: &self.cluster,
             paths: &self.paths,
             observed: &self.observed,
             security_configuration: Some("sc"),
             policy,
             facts,
-        })
+        }
     }
 
     /// The findings of one check under a strict policy: status, what was seen, what it waits for.
@@ -121,14 +125,7 @@ impl World {
     }
 
     pub(super) fn residual_risks(&self) -> Vec<crate::checks::residual_risks::ResidualRisk> {
-        crate::checks::residual_risks::residual_risks(&Case {
-            cluster: &self.cluster,
-            paths: &self.paths,
-            observed: &self.observed,
-            security_configuration: Some("sc"),
-            policy: &strict(),
-            facts: &self.facts,
-        })
+        crate::checks::residual_risks::residual_risks(&self.case(&strict(), &self.facts))
     }
 
     fn launches(&self, policy: &Policy, facts: &Facts) -> bool {

@@ -41,10 +41,8 @@ struct SupportPeriod {
     last: (u32, u32),
     /// The last day of standard (before: bridge) support.
     standard: Date,
-    /// The last day of extended support, which accounts get that ask for it.
+    /// The end of extended support, which accounts get that ask for it.
     extended: Option<Date>,
-    /// The first day without support.
-    end_of_support: Date,
     /// The first day on which AWS may take it away.
     end_of_life: Date,
 }
@@ -55,10 +53,9 @@ const fn emr(
     last: (u32, u32),
     standard: Date,
     extended: Option<Date>,
-    end_of_support: Date,
     end_of_life: Date,
 ) -> SupportPeriod {
-    SupportPeriod { spark: false, first, last, standard, extended, end_of_support, end_of_life }
+    SupportPeriod { spark: false, first, last, standard, extended, end_of_life }
 }
 
 /// The end of bridge support, for what was released before 25 July 2024.
@@ -70,12 +67,12 @@ const IN_FULL: Date = date!(2027 - 08 - 31);
 
 /// Source: Amazon EMR release guide, "Amazon EMR standard support", [`TABLE_OF`]. For emr-spark-8.0
 /// the page of that release has other days, a year before these; the table is the newer page.
-static TABLE: [SupportPeriod; 16] = [
-    emr((4, 0), (5, 35), BRIDGE, None, date!(2026 - 09 - 01), date!(2027 - 09 - 01)),
-    emr((5, 36), (5, 36), BRIDGE, Some(CRITICAL_FIXES), CRITICAL_FIXES, date!(2028 - 07 - 01)),
-    emr((6, 0), (6, 5), BRIDGE, None, date!(2026 - 09 - 01), date!(2027 - 09 - 01)),
-    emr((6, 6), (6, 15), BRIDGE, Some(CRITICAL_FIXES), CRITICAL_FIXES, date!(2028 - 07 - 01)),
-    emr((7, 0), (7, 2), BRIDGE, Some(IN_FULL), IN_FULL, date!(2028 - 08 - 31)),
+static TABLE: [SupportPeriod; 17] = [
+    emr((4, 0), (5, 35), BRIDGE, None, date!(2027 - 09 - 01)),
+    emr((5, 36), (5, 36), BRIDGE, Some(CRITICAL_FIXES), date!(2028 - 07 - 01)),
+    emr((6, 0), (6, 5), BRIDGE, None, date!(2027 - 09 - 01)),
+    emr((6, 6), (6, 15), BRIDGE, Some(CRITICAL_FIXES), date!(2028 - 07 - 01)),
+    emr((7, 0), (7, 2), BRIDGE, Some(IN_FULL), date!(2028 - 08 - 31)),
     extended_in_full(3, date!(2026 - 10 - 16)),
     extended_in_full(4, date!(2026 - 11 - 13)),
     extended_in_full(5, date!(2026 - 11 - 21)),
@@ -84,40 +81,18 @@ static TABLE: [SupportPeriod; 16] = [
     extended_in_full(8, date!(2027 - 03 - 07)),
     extended_in_full(9, date!(2027 - 05 - 19)),
     extended_in_full(10, date!(2027 - 08 - 15)),
-    emr(
-        (7, 11),
-        (7, 11),
-        date!(2027 - 11 - 03),
-        None,
-        date!(2027 - 11 - 04),
-        date!(2028 - 11 - 04),
-    ),
-    emr(
-        (7, 12),
-        (7, 12),
-        date!(2027 - 11 - 21),
-        None,
-        date!(2027 - 11 - 22),
-        date!(2028 - 11 - 22),
-    ),
-    emr(
-        (7, 13),
-        (7, 13),
-        date!(2028 - 04 - 20),
-        None,
-        date!(2028 - 04 - 21),
-        date!(2029 - 04 - 21),
-    ),
+    emr((7, 11), (7, 11), date!(2027 - 11 - 03), None, date!(2028 - 11 - 04)),
+    emr((7, 12), (7, 12), date!(2027 - 11 - 21), None, date!(2028 - 11 - 22)),
+    emr((7, 13), (7, 13), date!(2028 - 04 - 20), None, date!(2029 - 04 - 21)),
+    SupportPeriod {
+        spark: true,
+        ..emr((8, 0), (8, 0), date!(2028 - 05 - 20), None, date!(2029 - 05 - 21))
+    },
 ];
-
-static SPARK: [SupportPeriod; 1] = [SupportPeriod {
-    spark: true,
-    ..emr((8, 0), (8, 0), date!(2028 - 05 - 20), None, date!(2028 - 05 - 21), date!(2029 - 05 - 21))
-}];
 
 /// One of the releases 7.3 to 7.10.
 const fn extended_in_full(minor: u32, standard: Date) -> SupportPeriod {
-    emr((7, minor), (7, minor), standard, Some(IN_FULL), IN_FULL, date!(2028 - 08 - 31))
+    emr((7, minor), (7, minor), standard, Some(IN_FULL), date!(2028 - 08 - 31))
 }
 
 /// How a release is supported on a day.
@@ -138,11 +113,17 @@ impl SupportPeriod {
             period.spark == release.is_spark()
                 && (period.first..=period.last).contains(&(major, minor))
         };
-        TABLE.iter().chain(&SPARK).find(of_release)
+        TABLE.iter().find(of_release)
+    }
+
+    /// The first day without support: AWS names the end of extended support, where there is one, and
+    /// else the day after the last one of standard support.
+    fn end_of_support(&self) -> Date {
+        self.extended.or(self.standard.next_day()).unwrap_or(self.standard)
     }
 
     fn on(&self, day: Date) -> Support {
-        if day >= self.end_of_support {
+        if day >= self.end_of_support() {
             Support::Ended
         } else if day > self.standard && self.extended.is_some() {
             Support::OnRequest
@@ -158,7 +139,9 @@ impl SupportPeriod {
         });
         format!(
             "standard support until {}{extended}, end of support from {} on, end of life from {} on",
-            self.standard, self.end_of_support, self.end_of_life
+            self.standard,
+            self.end_of_support(),
+            self.end_of_life
         )
     }
 }
@@ -222,13 +205,12 @@ mod tests {
 
     #[test]
     fn newer_releases_the_table_has_no_release_twice_and_its_days_are_in_order() {
-        let all: Vec<&SupportPeriod> = TABLE.iter().chain(&SPARK).collect();
-        for (index, period) in all.iter().enumerate() {
+        for (index, period) in TABLE.iter().enumerate() {
             assert!(period.first <= period.last, "{period:?}");
-            let days = [period.standard, period.end_of_support, period.end_of_life];
+            let days = [period.standard, period.end_of_support(), period.end_of_life];
             assert!(days.is_sorted(), "{period:?}");
-            assert!(period.extended.is_none_or(|day| day <= period.end_of_support));
-            for other in &all[..index] {
+            assert!(period.extended.is_none_or(|day| day <= period.end_of_support()));
+            for other in &TABLE[..index] {
                 let apart = other.spark != period.spark || other.last < period.first;
                 assert!(apart, "{other:?} {period:?}");
             }

@@ -242,7 +242,7 @@ impl<'a> KeyUser<'a> {
             all.iter().map(|action| action.trim_start_matches("kms:")).collect();
         let wanted = format!("kms:{} allowed to the role of `{}`", actions.join(", "), self.name);
         let subject = self.check.on(reference.as_str(), wanted).at(self.at);
-        if self.kind.services(uses).is_empty() {
+        if services.is_empty() {
             return subject.not_applicable(NO_USE);
         }
         let Some(role) = self.role.found() else { return subject.waiting_for(self.exists) };

@@ -39,6 +39,14 @@ pub struct Material {
     pub trusted: bool,
 }
 
+impl Material {
+    /// The names of the nodes' own certificate; none where there is none.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        self.chain.first().map(|own| own.names.as_slice()).unwrap_or_default()
+    }
+}
+
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Certificate {

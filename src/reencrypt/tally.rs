@@ -10,7 +10,6 @@ use crate::{
         machine::{
             choice::RepairMethod,
             event::{RepairEnd, ReplacedVersion},
-            state::is_difference,
         },
         place::ObjectId,
     },
@@ -61,14 +60,14 @@ impl RepairTally {
                 self.failed += 1;
                 "another writer changed it meanwhile; run this again".to_owned()
             }
-            RepairEnd::Damaged(losses) if losses.iter().any(|lost| is_difference(lost)) => {
+            RepairEnd::Damaged { losses, encryption_differs: true } => {
                 self.failed += 1;
                 format!(
                     "it is not as it was asked for: {}; look at what answers in S3's place (an endpoint of one's own), and at the bucket's policy and rule on encryption, then run this again",
                     losses.join(", ")
                 )
             }
-            RepairEnd::Damaged(losses) => {
+            RepairEnd::Damaged { losses, encryption_differs: false } => {
                 self.failed += 1;
                 format!(
                     "it is encrypted as asked, but not the same any more: {}; mend that by hand, or write it anew, then run this again",

@@ -291,28 +291,24 @@ impl Driver {
         while self.concluded.is_none() {
             let event = tokio::select! {
                 biased;
-                Some(input) = inputs.recv() => self.of_input(input),
-                Some(answered) = self.first.1.recv() => match self.of_answer(answered) {
-                    Some(event) => event,
-                    None => continue,
-                },
+                Some(input) = inputs.recv() => Some(self.of_input(input)),
+                Some(answered) = self.first.1.recv() => self.of_answer(answered),
                 Some(answered) = self.asked.join_next() => match answered {
-                    Ok(answered) => match self.of_answer(answered) {
-                        Some(event) => event,
-                        None => continue,
-                    },
+                    Ok(answered) => self.of_answer(answered),
                     Err(error) => {
                         // Without an answer, its cluster counts as what it was.
                         tracing::error!(%error, "a question to AWS died");
-                        continue;
+                        None
                     }
                 },
                 () = until(self.wake) => {
                     self.wake = None;
-                    Event::Woke
+                    Some(Event::Woke)
                 }
             };
-            self.tell(event);
+            if let Some(event) = event {
+                self.tell(event);
+            }
         }
         if let Some(listening) = &self.listening {
             listening.abort();

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::support::{Played, Stage};
 
-const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 const SECRETS_KEY: &str = "33333333-3333-3333-3333-333333333333";
 const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:emr-ca-AbCdEf";
 
@@ -17,12 +16,7 @@ fn stage(age: i64, more: &Value) -> Stage {
     tls.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
-        content: json!({"EncryptionConfiguration": {
-            "EnableAtRestEncryption": true, "EnableInTransitEncryption": true,
-            "AtRestEncryptionConfiguration": {
-                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
-                "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY, "EnableEbsEncryption": true}},
-            "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": tls}}}),
+        content: crate::networks::content(&tls),
         created: Some(time::OffsetDateTime::now_utc() - time::Duration::days(age)),
         ..Default::default()
     }));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use emr_simulator::{Command as Set, PutDhcp, PutObject, PutSecurityConfiguration, PutVpc};
 use serde_json::{Value, json};
 
-use crate::support::{Played, Stage};
+use crate::support::Stage;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
@@ -43,29 +43,30 @@ fn with_certificate(stage: Stage, name: &str) -> Stage {
     stage
 }
 
+/// A security configuration with all protections, whose certificates are by this provider.
+pub(crate) fn content(tls: &Value) -> Value {
+    json!({"EncryptionConfiguration": {
+        "EnableAtRestEncryption": true, "EnableInTransitEncryption": true,
+        "AtRestEncryptionConfiguration": {
+            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+            "LocalDiskEncryptionConfiguration": {
+                "EncryptionKeyProviderType": "AwsKms",
+                "AwsKmsKey": KEY,
+                "EnableEbsEncryption": true,
+            },
+        },
+        "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": tls},
+    }})
+}
+
 /// The same with another provider of certificates.
 fn with_provider(stage: Stage, tls: &Value) -> Stage {
     stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
-        content: json!({"EncryptionConfiguration": {
-            "EnableAtRestEncryption": true, "EnableInTransitEncryption": true,
-            "AtRestEncryptionConfiguration": {
-                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
-                "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY, "EnableEbsEncryption": true}},
-            "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": tls}}}),
+        content: content(tls),
         ..Default::default()
     }));
     stage
-}
-
-/// The finding of a check, the only one of its kind.
-#[track_caller]
-fn finding(played: &Played, check: &str) -> Value {
-    let findings = played.report["findings"].as_array().unwrap();
-    let mut of_check = findings.iter().filter(|finding| finding["check"] == check);
-    let found = of_check.next().unwrap().clone();
-    assert!(of_check.next().is_none(), "{check}\n{}", played.transcript());
-    found
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn networks_a_vpc_with_a_domain_of_its_own_and_a_certificate_for_it_is_not_refus
     played.expect_code(0);
     assert!(played.runner_started());
     for check in ["vpc-dhcp", "certificate-names"] {
-        assert_eq!(finding(&played, check)["status"], "proved", "{}", played.transcript());
+        assert_eq!(played.finding(check)["status"], "proved", "{}", played.transcript());
     }
 }
 
@@ -85,7 +86,7 @@ fn networks_a_vpc_with_a_domain_that_no_name_covers_is_refused() {
     let played = with_certificate(stage, "*.eu-west-1.compute.internal").run();
     played.expect_code(77);
     assert!(!played.runner_started());
-    let dhcp = finding(&played, "vpc-dhcp");
+    let dhcp = played.finding("vpc-dhcp");
     assert_eq!(dhcp["status"], "refuted");
     assert_eq!(
         dhcp["saw"],
@@ -95,12 +96,12 @@ fn networks_a_vpc_with_a_domain_that_no_name_covers_is_refused() {
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);
     let played = with_certificate(stage, "*.other.internal").run();
     played.expect_code(77);
-    let names = finding(&played, "certificate-names");
+    let names = played.finding("certificate-names");
     assert_eq!(
         (&names["status"], &names["wanted"]),
         (&"refuted".into(), &"*.acme.internal".into())
     );
-    assert_eq!(finding(&played, "vpc-dhcp")["waits_for"], "certificate-names");
+    assert_eq!(played.finding("vpc-dhcp")["waits_for"], "certificate-names");
 }
 
 #[test]
@@ -108,11 +109,11 @@ fn networks_the_resolver_given_by_address_passes() {
     for server in ["169.254.169.253", "fd00:ec2::253", "10.20.0.2"] {
         let played = with_network("eu-west-1.compute.internal", &[server]).run();
         played.expect_code(0);
-        assert_eq!(finding(&played, "vpc-dhcp")["status"], "proved", "{server}");
+        assert_eq!(played.finding("vpc-dhcp")["status"], "proved", "{server}");
     }
     let played = with_network("eu-west-1.compute.internal", &["172.31.0.2"]).run();
     played.expect_code(77);
-    assert_eq!(finding(&played, "vpc-dhcp")["status"], "refuted");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "refuted");
 }
 
 #[test]
@@ -122,15 +123,15 @@ fn networks_certificates_that_emr_makes_are_compared_by_their_suffix_and_no_arch
     let stage = with_provider(stage, &emr("acme.internal")).replace("5.29.0", "7.11.0");
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(finding(&played, "vpc-dhcp")["status"], "proved");
-    assert_eq!(finding(&played, "certificate-object")["status"], "not-applicable");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "proved");
+    assert_eq!(played.finding("certificate-object")["status"], "not-applicable");
     let archive = |request: &&emr_simulator::Recorded| request.path.contains("certs/emr.zip");
     assert_eq!(stage.sim.requests_for("GetObject").iter().filter(archive).count(), 0);
 
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);
     let played = with_provider(stage, &emr("other.internal")).replace("5.29.0", "7.11.0").run();
     played.expect_code(77);
-    assert_eq!(finding(&played, "vpc-dhcp")["status"], "refuted");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "refuted");
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn networks_names_that_a_custom_provider_makes_are_unknown() {
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);
     let played = with_provider(stage, &custom).run();
     played.expect_code(69);
-    let dhcp = finding(&played, "vpc-dhcp");
+    let dhcp = played.finding("vpc-dhcp");
     assert_eq!(dhcp["status"], "unknown");
     assert!(dhcp["saw"].as_str().unwrap().contains("com.acme.Certificates"), "{dhcp}");
 

@@ -576,6 +576,16 @@ impl Played {
             .collect()
     }
 
+    /// The finding of a check, the only one of its kind.
+    #[track_caller]
+    pub(crate) fn finding(&self, check: &str) -> Value {
+        let findings = self.report["findings"].as_array().expect("there are findings");
+        let mut of_check = findings.iter().filter(|finding| finding["check"] == check);
+        let found = of_check.next().unwrap_or_else(|| panic!("{check}\n{}", self.transcript()));
+        assert!(of_check.next().is_none(), "{check}\n{}", self.transcript());
+        found.clone()
+    }
+
     /// Ids of the clusters in the report.
     pub(crate) fn clusters(&self) -> Vec<String> {
         self.report["watched"]["clusters"]

@@ -308,14 +308,19 @@ impl Failure {
         let mut xml = Xml::new();
         xml.element("ErrorResponse", |xml| {
             xml.element("Error", |xml| {
-                xml.text("Code", &self.code).text("Message", &self.message);
-                for (name, value) in &self.extra {
-                    xml.text(name, value);
-                }
+                self.s3_fields(xml);
             });
             xml.text("RequestId", request_id).text("HostId", "c2ltdWxhdG9y");
         });
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())
+    }
+
+    /// What S3 and its control plane say of an error.
+    fn s3_fields(&self, xml: &mut Xml) {
+        xml.text("Code", &self.code).text("Message", &self.message);
+        for (name, value) in &self.extra {
+            xml.text(name, value);
+        }
     }
 
     fn ec2_body(&self, request_id: &str) -> String {
@@ -334,10 +339,7 @@ impl Failure {
     fn s3_body(&self, request_id: &str) -> String {
         let mut xml = Xml::new();
         xml.element("Error", |xml| {
-            xml.text("Code", &self.code).text("Message", &self.message);
-            for (name, value) in &self.extra {
-                xml.text(name, value);
-            }
+            self.s3_fields(xml);
             xml.text("RequestId", request_id).text("HostId", "c2ltdWxhdG9y");
         });
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())

@@ -172,8 +172,13 @@ pub enum RepairEnd<O> {
     Left(LeaveReason),
     /// Another writer changed it meanwhile: the next run judges it anew.
     Changed,
-    /// It is encrypted as asked, but these were lost, and the copy could not be taken back.
-    Damaged(Vec<String>),
+    /// The copy is not all that it was made of, and could not be taken back.
+    Damaged {
+        /// What it lacks, in words.
+        losses: Vec<String>,
+        /// It is encrypted otherwise than asked, which is one of them.
+        encryption_differs: bool,
+    },
     /// It is not done.
     Failed(String),
     /// This upload in parts could not be aborted.

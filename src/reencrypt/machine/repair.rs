@@ -76,7 +76,7 @@ enum Step<O> {
     ChangedNew,
     Aborting(AfterAbort<O>, u32),
     Closing(RepairEnd<O>),
-    DamageLook(Box<Snapshot>, Vec<String>),
+    DamageLook(Box<Snapshot>, Vec<String>, bool),
     RestoreCall,
     PurgeVersions,
     PurgeOld(Option<String>),
@@ -214,9 +214,9 @@ impl<O> ObjectRepair<O> {
                 }
                 self.verify()
             }
-            RepairState::Damaged { left, losses } => {
+            RepairState::Damaged { left, losses, encryption_differs } => {
                 let version = self.version.as_ref().map(|_| left.id().to_owned());
-                self.look(version, Step::DamageLook(left, losses))
+                self.look(version, Step::DamageLook(left, losses, encryption_differs))
             }
             RepairState::Stray { upload } => {
                 self.upload = Some(upload);
@@ -791,13 +791,14 @@ impl<O> ObjectRepair<O> {
     }
 
     fn damaged(&mut self, left: Snapshot, losses: Vec<String>) -> RepairAction<O> {
+        let encryption_differs = !self.target().is_met(&left);
         let change = if mutated!(self.plan, DamageForgotten) {
             LedgerChange::Forget
         } else {
-            let losses = losses.clone();
-            LedgerChange::Write(RepairState::Damaged { left: Box::new(left), losses })
+            let (left, losses) = (Box::new(left), losses.clone());
+            LedgerChange::Write(RepairState::Damaged { left, losses, encryption_differs })
         };
-        self.close(change, RepairEnd::Damaged(losses))
+        self.close(change, RepairEnd::Damaged { losses, encryption_differs })
     }
 
     /// The encryption that was begun: an earlier run may have been told another one.
@@ -963,8 +964,9 @@ impl<O> ObjectRepair<O> {
             }
             Step::ChangedOld => self.look(None, Step::ChangedNew),
             Step::ChangedNew => self.foreign(&seen),
-            Step::DamageLook(left, losses) if left.is_same(&seen.snapshot) => {
-                self.close(LedgerChange::Keep, RepairEnd::Damaged(losses))
+            Step::DamageLook(left, losses, encryption_differs) if left.is_same(&seen.snapshot) => {
+                let end = RepairEnd::Damaged { losses, encryption_differs };
+                self.close(LedgerChange::Keep, end)
             }
             Step::DamageLook(..) => self.close(LedgerChange::Forget, RepairEnd::Nothing),
             Step::PurgeOld(newer) => self.purge_old(newer, seen),
@@ -1107,13 +1109,8 @@ fn is_made(made: &MadeObject, seen: &Snapshot) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::reencrypt::machine::{
-        choice::{ArchiveState, RequestedEncryption},
-        snapshot::ObjectLock,
-    };
+    use crate::reencrypt::machine::{choice::RequestedEncryption, snapshot::tests::plain};
 
     fn key(number: u32) -> String {
         format!("arn:aws:kms:eu-west-1:123456789012:key/{number}")
@@ -1121,22 +1118,10 @@ mod tests {
 
     fn seen(algorithm: Option<&str>, key: Option<String>, etag: &str) -> ObservedObject {
         let snapshot = Snapshot {
-            size: 5,
             etag: etag.to_owned(),
-            modified: 0,
-            version: None,
             algorithm: algorithm.map(str::to_owned),
             key,
-            bucket_key: false,
-            storage_class: "STANDARD".to_owned(),
-            headers: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-            missing_metadata: 0,
-            tags: BTreeMap::new(),
-            grants: Vec::new(),
-            lock: ObjectLock::default(),
-            checksum: None,
-            archive: ArchiveState::No,
+            ..plain()
         };
         ObservedObject { snapshot, offends: true, loss: None, now: 1 }
     }
@@ -1214,7 +1199,7 @@ mod tests {
             &before,
             &seen(Some(algorithm), key, "\"b\""),
         ) {
-            RepairEnd::Damaged(lost) => lost,
+            RepairEnd::Damaged { losses, encryption_differs: true } => losses,
             other => panic!("{other:?}"),
         };
         assert_eq!(copy("aws:kms", Some(key(2))), [reported]);

@@ -200,7 +200,7 @@ pub fn losses(before: &Snapshot, after: &Snapshot, method: RepairMethod, now: i6
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     pub(crate) fn plain() -> Snapshot {

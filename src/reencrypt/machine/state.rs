@@ -19,9 +19,6 @@ pub struct TargetEncryption {
     pub bucket_key: bool,
 }
 
-/// How a difference between what was asked for and what S3 reports begins.
-const DIFFERENCE: &str = "S3 reports ";
-
 impl TargetEncryption {
     /// Whether an object is encrypted so.
     pub fn is_met(&self, seen: &Snapshot) -> bool {
@@ -42,14 +39,8 @@ impl TargetEncryption {
             in_words(seen.algorithm.as_deref(), seen.key.as_deref()),
             in_words(Some(&self.algorithm), self.key.as_deref()),
         );
-        format!("{DIFFERENCE}{reported}, where {asked} was asked for")
+        format!("S3 reports {reported}, where {asked} was asked for")
     }
-}
-
-/// Whether something that a copy lacks is that it is encrypted otherwise than asked.
-#[must_use]
-pub fn is_difference(lost: &str) -> bool {
-    lost.starts_with(DIFFERENCE)
 }
 
 /// An encryption in S3's words.
@@ -118,6 +109,9 @@ pub enum RepairState {
         left: Box<Snapshot>,
         /// What it lacks, in words.
         losses: Vec<String>,
+        /// It is encrypted otherwise than asked, which is one of them.
+        #[serde(default)]
+        encryption_differs: bool,
     },
     /// An upload in parts of this tool that is over, and that S3 did not abort.
     Stray {

@@ -200,13 +200,11 @@ impl ConfigReader<'_> {
         else {
             return Vec::new();
         };
-        let mut tags = Vec::new();
-        for (key, node) in entries.iter() {
-            if let Value::Text(value) = &node.value {
-                tags.push((key.name.clone(), value.to_string()));
-            }
-        }
-        tags
+        let tags = entries.iter().filter_map(|(key, node)| match &node.value {
+            Value::Text(value) => Some((key.name.clone(), value.to_string())),
+            _ => None,
+        });
+        tags.collect()
     }
 
     /// Where the runner reports its jobs to, when it does.

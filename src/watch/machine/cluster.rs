@@ -117,6 +117,13 @@ impl Cluster {
         }
     }
 
+    /// Takes what EMR has told of it.
+    pub(super) fn take_description(&mut self, described: Described) {
+        self.has_run |= described.was_ready;
+        self.saw(described.state);
+        self.described = Some(described);
+    }
+
     pub(super) fn state(&self) -> Option<State> {
         self.described.as_ref().map(|described| described.state)
     }

@@ -964,7 +964,7 @@ fn end_name(end: &RepairEnd<()>) -> &'static str {
         RepairEnd::Nothing => "end: nothing",
         RepairEnd::Left(_) => "end: left",
         RepairEnd::Changed => "end: changed",
-        RepairEnd::Damaged(_) => "end: damaged",
+        RepairEnd::Damaged { .. } => "end: damaged",
         RepairEnd::Failed(_) => "end: failed",
         RepairEnd::UploadLeft(_) => "end: upload left",
         RepairEnd::Unseen(()) => "end: unseen",

@@ -197,7 +197,7 @@ impl Process {
             RepairEnd::Done(..) | RepairEnd::Purged | RepairEnd::Nothing => None,
             RepairEnd::Restoring => Some("restoring".to_owned()),
             RepairEnd::Changed => Some("changed".to_owned()),
-            RepairEnd::Damaged(_) => Some("damaged".to_owned()),
+            RepairEnd::Damaged { .. } => Some("damaged".to_owned()),
             RepairEnd::Failed(_) => Some("failed".to_owned()),
             RepairEnd::UploadLeft(upload) => Some(format!("upload {upload}")),
             RepairEnd::Unseen(()) => {

@@ -157,9 +157,7 @@ impl<I: Id> Watcher<I> {
             if described.state == State::Over && !look_had_steps {
                 self.budget.spend(now, Operation::Steps);
             }
-            cluster.has_run |= described.was_ready;
-            cluster.saw(described.state);
-            cluster.described = Some(described);
+            cluster.take_description(described);
         }
         // Only what was presumed can turn out to be something else: a tag was seen, or was not.
         if cluster.whose == Ownership::Presumed
@@ -211,9 +209,7 @@ impl<I: Id> Watcher<I> {
             return;
         }
         cluster.whose = whose;
-        cluster.has_run |= described.was_ready;
-        cluster.saw(described.state);
-        cluster.described = Some(described);
+        cluster.take_description(described);
         self.judge(now, id, look.judgement);
     }
 
