@@ -296,7 +296,7 @@ def main(programs: pathlib.Path) -> int:
         rows = [
             (0, "success", 1, None, "a good run: success"),
             (3, "skipped", 1, None, "a night without data: skipped, and no mail"),
-            (77, "failed", 1, "refused: a required check is refuted", "a refusal: failed at once, never retried, one mail"),
+            (77, "failed", 1, "refused: a required check failed", "a refusal: failed at once, never retried, one mail"),
             (76, "failed", 1, "an unsafe cluster was found and terminated", "an unsafe cluster that was ended: failed at once"),
             (71, "failed", 1, "AN UNSAFE CLUSTER MAY STILL BE RUNNING: a person must act now", "an unsafe cluster that may be alive: failed at once, the mail is urgent"),
         ]

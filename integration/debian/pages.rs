@@ -57,7 +57,7 @@ const EXAMPLES: [(&str, &str); 14] = [
 const FILE_ONLY: [(&str, &str); 2] = [
     (
         "exceptions",
-        "What is excused: a check (`emr-etl-guard explain` lists them), a subject as the report names it (a trailing `*` fits any ending), the \
+        "What is excepted: a check (`emr-etl-guard explain` lists them), a subject as the report names it (a trailing `*` fits any ending), the \
      reason, and the last day it holds. One that has expired is an error",
     ),
     (

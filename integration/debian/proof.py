@@ -106,7 +106,7 @@ class Proof:
                 wrong += [f"{page}: {line}" for line in man.stdout.splitlines()]
             wrong += [] if sh("lexgrog", page).returncode == 0 else [f"{page}: no name in it"]
         text = sh("man", "emr-etl-guard-run", env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "200", "LC_ALL": "C.UTF-8"}).stdout
-        for words in ("--stop-timeout", "EMR_ETL_GUARD_STOP_TIMEOUT", "refused: a required check is refuted"):
+        for words in ("--stop-timeout", "EMR_ETL_GUARD_STOP_TIMEOUT", "refused: a required check failed"):
             wrong += [] if words in text else [f"emr-etl-guard-run(1) lacks {words}"]
         self.tell(f"{len(pages)} manual pages, one for each command and one for guard.yml, render without a warning", wrong)
 

@@ -195,7 +195,7 @@ class Ended:
         """The required findings that were not proved, as check, subject and status."""
         required = (finding for finding in self.findings() if finding["level"] == "required")
         # What only waits for another finding is that finding's consequence.
-        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("proved", "not-applicable") and "waits_for" not in f}
+        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("passed", "not-applicable") and "waits_for" not in f}
 
     def status(self, check: str) -> list[str]:
         """The answers of one check, over all its subjects."""
@@ -338,7 +338,7 @@ def a_world_with_everything_in_place_passes_the_check(stage: Stage):
     expect(unknown, UNANSWERED | UNANSWERED_ADVICE, "checks without an answer")
     expect(bool(stage.requests.lines), True, "whether moto was asked")
     for check in ("bucket-default-encryption", "bucket-region", "security-configuration-exists", "in-transit", "kms-key-enabled", "same-account"):
-        expect("proved" in ended.status(check), True, f"whether `{check}` is proved")
+        expect("passed" in ended.status(check), True, f"whether `{check}` is proved")
     expect(ended.runner_ran, False, "whether the runner ran")
     expect(stage.world.clusters(), [], "clusters")
 
@@ -352,31 +352,31 @@ def a_check_that_moto_cannot_answer_is_unknown_and_refuses(stage: Stage):
 
 def a_bucket_without_default_encryption_refuses(stage: Stage):
     stage.world.s3.delete_bucket_encryption(Bucket="acme-out")
-    expect_refused(stage, stage.guard("run"), REFUSED, {("bucket-default-encryption", "acme-out", "refuted")})
+    expect_refused(stage, stage.guard("run"), REFUSED, {("bucket-default-encryption", "acme-out", "failed")})
 
 
 def a_bucket_that_does_not_exist_refuses(stage: Stage):
     stage.world.s3.delete_bucket(Bucket="acme-archive")
     checks = ("bucket-exists", "bucket-region", "bucket-owner", "bucket-default-encryption")
-    expect_refused(stage, stage.guard("run"), REFUSED, {(check, "acme-archive", "refuted") for check in checks})
+    expect_refused(stage, stage.guard("run"), REFUSED, {(check, "acme-archive", "failed") for check in checks})
 
 
 def a_security_configuration_that_does_not_exist_refuses(stage: Stage):
     stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
-    expect_refused(stage, stage.guard("run"), REFUSED, {("security-configuration-exists", SECURITY_CONFIGURATION, "refuted")})
+    expect_refused(stage, stage.guard("run"), REFUSED, {("security-configuration-exists", SECURITY_CONFIGURATION, "failed")})
 
 
 def a_security_configuration_without_encryption_in_transit_refuses(stage: Stage):
     stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
     weak = json.dumps(stage.world.content(in_transit=False))
     stage.world.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=weak)
-    expect_refused(stage, stage.guard("run"), REFUSED, {("in-transit", SECURITY_CONFIGURATION, "refuted")})
+    expect_refused(stage, stage.guard("run"), REFUSED, {("in-transit", SECURITY_CONFIGURATION, "failed")})
 
 
 def a_disabled_key_refuses(stage: Stage):
     # moto's DisableKey takes the id only.
     stage.world.kms.disable_key(KeyId=stage.world.key.rpartition("/")[2])
-    expect_refused(stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "refuted")})
+    expect_refused(stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "failed")})
 
 
 def a_guard_that_looks_at_another_account_refuses(stage: Stage):
@@ -388,7 +388,7 @@ def a_guard_that_looks_at_another_account_refuses(stage: Stage):
         AWS_SESSION_TOKEN=issued["SessionToken"],
     )
     expect(ended.code, REFUSED, "exit code")
-    expect(("same-account", "guard and runner", "refuted") in ended.open(), True, "whether `same-account` is refuted")
+    expect(("same-account", "guard and runner", "failed") in ended.open(), True, "whether `same-account` failed")
     expect(ended.runner_ran, False, "whether the runner ran")
     expect(stage.world.clusters(), [], "clusters")
 
@@ -396,7 +396,7 @@ def a_guard_that_looks_at_another_account_refuses(stage: Stage):
 def an_endpoint_that_the_settings_do_not_allow_is_never_asked(stage: Stage):
     ended = stage.guard("run", EMR_ETL_GUARD_ALLOW_ENDPOINTS="http://127.0.0.1:1")
     expect(ended.code, REFUSED, "exit code")
-    expect(ended.status("aws-endpoint"), ["refuted"], "`aws-endpoint`")
+    expect(ended.status("aws-endpoint"), ["failed"], "`aws-endpoint`")
     expect(stage.requests.lines, [], "requests")
     expect(ended.runner_ran, False, "whether the runner ran")
     expect(stage.world.clusters(), [], "clusters")
@@ -413,8 +413,8 @@ def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_u
     [record] = ended.report["watched"]["clusters"]
     expect((record["id"], record["found_by"], record["is_unsafe"]), (cluster["Id"], "list", False), "the cluster that the guard watched")
     for check in ("cluster-security-configuration", "cluster-release", "cluster-subnet", "step-encryption-flag", *OF_CLUSTERS):
-        expect(ended.status(check), ["proved"], f"`{check}`")
-    wanted = {("cluster-ended", cluster["Id"], "refuted"), ("run-did-its-work", "the run", "refuted")}
+        expect(ended.status(check), ["passed"], f"`{check}`")
+    wanted = {("cluster-ended", cluster["Id"], "failed"), ("run-did-its-work", "the run", "failed")}
     expect(ended.open(), wanted, "required findings that are open")
     expect(cluster["Status"]["State"], "WAITING", "the cluster's state: it is safe, so it is left alone")
     for step in stage.world.emr.list_steps(ClusterId=cluster["Id"])["Steps"]:
@@ -487,7 +487,7 @@ def a_run_whose_steps_complete_is_confirmed(stage: Stage):
     [cluster] = stage.world.clusters()
     expect((cluster["Status"]["State"], cluster["SecurityConfiguration"]), ("TERMINATED", SECURITY_CONFIGURATION), "the cluster")
     for check in ("cluster-security-configuration", "step-encryption-flag", "cluster-ended", "run-did-its-work", *OF_CLUSTERS):
-        expect(ended.status(check), ["proved"], f"`{check}`")
+        expect(ended.status(check), ["passed"], f"`{check}`")
 
 
 def volumes_that_are_not_encrypted_end_the_cluster(stage: Stage):
@@ -495,7 +495,7 @@ def volumes_that_are_not_encrypted_end_the_cluster(stage: Stage):
     expect(ended.code, TERMINATED, "exit code")
     [cluster] = stage.world.clusters()
     expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
-    expect(ended.status("cluster-volumes"), ["refuted"], "`cluster-volumes`")
+    expect(ended.status("cluster-volumes"), ["failed"], "`cluster-volumes`")
     [record] = ended.report["watched"]["clusters"]
     expect({volume["encrypted"] for volume in record["volumes"]}, {False}, "whether the volumes that EC2 shows are encrypted")
 
@@ -507,8 +507,8 @@ def a_cluster_with_an_additional_bootstrap_action_ends(stage: Stage):
     with Ebs.at_work(), when_a_cluster_starts(after=tamper):
         ended = stage.guard("run")
     expect(ended.code, TERMINATED, "exit code")
-    wrong = {finding["check"] for finding in ended.findings() if finding["status"] == "refuted" and finding["check"].startswith("cluster-")}
-    expect(wrong, {"cluster-bootstrap-actions"}, "what is refuted of the cluster")
+    wrong = {finding["check"] for finding in ended.findings() if finding["status"] == "failed" and finding["check"].startswith("cluster-")}
+    expect(wrong, {"cluster-bootstrap-actions"}, "what failed of the cluster")
 
 
 def kinds(ended: Ended) -> dict:
@@ -533,9 +533,9 @@ def an_audit_tells_kinds_and_keys_apart_in_every_version(stage: Stage):
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     odd = "a/odd key+\u00fc%20"
-    for key in ("a/plain", odd, "a/mended"):
+    for key in ("a/plain", odd, "a/fixed"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-    s3.put_object(Bucket=bucket, Key="a/mended", Body=b"x", ServerSideEncryption="AES256")
+    s3.put_object(Bucket=bucket, Key="a/fixed", Body=b"x", ServerSideEncryption="AES256")
     s3.put_object(Bucket=bucket, Key="a/kms", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=stage.world.key)
     s3.put_object(Bucket=bucket, Key="a/gone", Body=b"x", ServerSideEncryption="AES256")
     s3.delete_object(Bucket=bucket, Key="a/gone")

@@ -194,7 +194,7 @@ def of_run(name):
     wanted = [document(name)["run"], document(name)["inputs"]["config_sha256"][:8]]
     # Also what a browser folds away on the screen is there, with what to do about it.
     wanted += sorted({finding["check"] for finding in findings(name)})
-    return wanted + [gap["name"] for gap in document(name)["gaps"]]
+    return wanted + [gap["name"] for gap in document(name)["residual_risks"]]
 
 
 def of_page(name):
@@ -363,8 +363,8 @@ def pipelines(name):
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
     assert len(root.findall(".//testcase")) == len(findings(name)) + len(calls(name))
     required = [finding for finding in findings(name) if finding["level"] == "required"]
-    for element, status in [("failure", "refuted"), ("error", "unknown")]:
-        called = len(calls(name)) if status == "refuted" else 0
+    for element, status in [("failure", "failed"), ("error", "unknown")]:
+        called = len(calls(name)) if status == "failed" else 0
         assert len(root.findall(f".//{element}")) == called + sum(finding["status"] == status for finding in required)
     summary = make("markdown", name).read_text()
     assert TITLES[name].lower() in summary.splitlines()[0], summary[:200]
@@ -373,10 +373,10 @@ def pipelines(name):
 def code_scanning(name):
     log = json.loads(make("sarif", name).read_text())
     run = log["runs"][0]
-    told = [finding for finding in findings(name) if finding["status"] in ("refuted", "unknown", "excused") and "waits_for" not in finding]
+    told = [finding for finding in findings(name) if finding["status"] in ("failed", "unknown", "excepted") and "waits_for" not in finding]
     assert len(run["results"]) == len(told) + len(calls(name))
     suppressed = [result for result in run["results"] if result["suppressions"]]
-    assert len(suppressed) == sum(finding["status"] == "excused" for finding in told)
+    assert len(suppressed) == sum(finding["status"] == "excepted" for finding in told)
     placed = {(finding["check"], finding["subject"]): finding.get("at") for finding in told}
     for result in run["results"][len(calls(name)):]:
         subject = result["locations"][0]["logicalLocations"][0]["name"]

@@ -117,7 +117,7 @@ fn named(stage: Stage, warehouse: &str) -> Stage {
 }
 
 /// Nothing like it should be: a missing default, a role that nobody may look at, an object from
-/// before, a weakened cluster, and what is excused.
+/// before, a weakened cluster, and what is excepted.
 fn refused(stage: Stage) -> Stage {
     stage.set(bucket(
         "acme-out",

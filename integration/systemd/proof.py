@@ -163,9 +163,9 @@ class Proof:
         (mail,) = wait_for("mail", mails)
         headers, _, body = mail.partition("\n\n")
         wrong = []
-        if "Subject: emr-etl-guard on batch-1: exit 77: refused: a required check is refuted\n" not in headers:
+        if "Subject: emr-etl-guard on batch-1: exit 77: refused: a required check failed\n" not in headers:
             wrong.append("its subject is another")
-        if not body.startswith("refused: a required check is refuted\n\n") or "emr-etl-guard: REFUSED, nothing was launched" not in body:
+        if not body.startswith("refused: a required check failed\n\n") or "emr-etl-guard: REFUSED, nothing was launched" not in body:
             wrong.append("its text is another")
         self.world.tell("it mails one message whose subject says it all, with the run's log", wrong, mail)
 

@@ -65,7 +65,7 @@ pub(crate) struct TallyRow {
 pub(crate) struct UncheckedObjects {
     /// What it was.
     pub(crate) obstacle: LookupError,
-    /// Whether it was a refusal, which only a permission mends.
+    /// Whether it was a refusal, which only a permission fixes.
     pub(crate) denied: bool,
     /// How many objects; none for a part that could not be listed.
     pub(crate) objects: u64,

@@ -90,7 +90,7 @@ impl fmt::Display for LookupError {
 }
 
 impl<T> Lookup<T> {
-    /// A fact that was not asked for, because something else must be known or mended first.
+    /// A fact that was not asked for, because something else must be known or fixed first.
     pub fn not_asked(call: &Call, why: &str) -> Self {
         Self::Unreachable(LookupError::new(call.permission, LookupErrorKind::NotAsked, why))
     }

@@ -30,7 +30,7 @@ pub enum Outcome {
     Unconfirmed,
     /// An unsafe cluster was found, and its end was confirmed.
     UnsafeClusterTerminated,
-    /// A required check is Refuted: refused.
+    /// A required check is Failed: refused.
     Refused,
     /// The runner is there but cannot be executed.
     RunnerNotExecutable,

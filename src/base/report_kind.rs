@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 /// The version of a run's report; it grows when a field changes its meaning or goes away.
-pub(crate) const RUN_REPORT_VERSION: u32 = 2;
+pub(crate) const RUN_REPORT_VERSION: u32 = 3;
 
 /// The kinds of documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

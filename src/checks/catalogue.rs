@@ -223,14 +223,14 @@ pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
         if !kept.iter().any(|finding| finding.check.name == check.name) {
             kept.push(check.on("-", "a finding").unknown(
                 "nothing: another check stands before it",
-                "check without --only, and mend what that says first",
+                "check without --only, and fix what that says first",
             ));
         }
     }
     kept
 }
 
-/// The exceptions that excused nothing: what they spoke of has been mended, or never was.
+/// The exceptions that cover nothing: what they were for has been fixed, or never was there.
 #[must_use]
 pub fn unused_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a PolicyException> {
     let used = |exception: &&PolicyException| {

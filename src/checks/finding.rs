@@ -29,7 +29,7 @@ pub struct Check {
     pub looks_at: &'static str,
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
-    /// How to mend it; `{subject}` stands for what the finding is about, as a word of a shell's
+    /// How to fix it; `{subject}` stands for what the finding is about, as a word of a shell's
     /// command line, and `{region}` for the region that clusters are in.
     pub fix: &'static str,
     /// Where AWS or the setup guide says so.
@@ -55,7 +55,6 @@ pub enum Level {
     /// It must be proved.
     Required,
     /// It is reported only.
-    #[serde(rename = "advised")]
     Advisory,
 }
 
@@ -64,17 +63,14 @@ pub enum Level {
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Facts show that it holds.
-    #[serde(rename = "proved")]
     Passed,
     /// Facts show that it does not.
-    #[serde(rename = "refuted")]
     Failed,
     /// The facts could not be established.
     Unknown,
     /// The policy or the config leaves nothing to check.
     NotApplicable,
-    /// It is Refuted or Unknown, and an exception in the settings covers it.
-    #[serde(rename = "excused")]
+    /// It is Failed or Unknown, and an exception in the settings covers it.
     Excepted,
 }
 
@@ -93,21 +89,23 @@ pub struct Finding {
     /// The answer.
     pub status: Status,
     /// What was seen.
+    #[serde(rename = "seen")]
     pub saw: Printable,
-    /// What was wanted.
+    /// What was expected.
+    #[serde(rename = "expected")]
     pub wanted: Printable,
     /// Where in the runner config the subject stands, as `file:line:column`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Printable>,
     /// What to do, when it is not proved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "mend")]
+    #[serde(rename = "remediation")]
     pub fix: Option<Printable>,
-    /// Why it is excused, and until when.
+    /// Why it is excepted, and until when.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "excused")]
+    #[serde(rename = "exception")]
     pub excepted: Option<Printable>,
-    /// The check that must be mended first, where this one is Unknown only because of it.
+    /// The check that must be fixed first, where this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
     /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing
@@ -125,7 +123,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Refuted or Unknown: something is left to do.
+    /// Failed or Unknown: something is left to do.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.status, Status::Failed | Status::Unknown)
@@ -137,7 +135,7 @@ impl Finding {
         printable!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
     }
 
-    /// The open ones of `findings` in brief, joined; where some are refuted, these alone: what
+    /// The open ones of `findings` in brief, joined; where some failed, these alone: what
     /// nobody has looked at yet explains nothing then.
     pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> Printable {
         let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
@@ -152,7 +150,7 @@ fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok
     serializer.serialize_str(check.name)
 }
 
-/// Excuses what an exception covers. What waits for an excused finding stays Unknown: nobody has
+/// Excuses what an exception covers. What waits for an excepted finding stays Unknown: nobody has
 /// looked at it.
 pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
@@ -198,7 +196,7 @@ pub(crate) struct CheckSubject {
 }
 
 impl Check {
-    /// How to mend what it finds of `subject`. In a command, and in a sentence alike, a subject that is
+    /// How to fix what it finds of `subject`. In a command, and in a sentence alike, a subject that is
     /// more than a plain word stands in quotes: it is a name, and never an action.
     fn fix_of(&self, subject: &Printable) -> Printable {
         printable!("{}", self.fix.replace("{subject}", &shell_word(subject)))
@@ -263,7 +261,7 @@ impl CheckSubject {
         self.finding(Status::Failed, saw.into(), Some(fix))
     }
 
-    /// Proved or Refuted, by `holds`.
+    /// Proved or Failed, by `holds`.
     pub(crate) fn decided(self, holds: bool, saw: impl Into<Printable>) -> Finding {
         if holds { self.passed(saw) } else { self.failed(saw) }
     }
@@ -327,10 +325,10 @@ impl CheckSubject {
         }
     }
 
-    /// Unknown, because `first` must be mended first.
+    /// Unknown, because `first` must be fixed first.
     pub(crate) fn waiting_for(self, first: &'static Check) -> Finding {
         let finding =
-            self.unknown(format!("waits for {}", first.name), format!("mend {} first", first.name));
+            self.unknown(format!("waits for {}", first.name), format!("fix {} first", first.name));
         Finding { waits_for: Some(first.name), ..finding }
     }
 

@@ -188,7 +188,7 @@ fn by_options(
         CertificateNames::Known(names) if node_names::covers(&names, domain) => {
             subject.passed(format!("{saw}; the certificates are for {}", names.join(", ")))
         }
-        // A certificate for neither this domain nor the region's is what must be mended.
+        // A certificate for neither this domain nor the region's is what must be fixed.
         CertificateNames::Known(names) if !node_names::covers(&names, &regional) => {
             subject.waiting_for(&certificates::NAMES)
         }

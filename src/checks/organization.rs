@@ -56,7 +56,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// What a simulation says of a role, action by action.
 type RoleDecisions<'a> = Lookup<Vec<(&'a str, &'a Simulated)>>;
 
-const MEND: &str = "mend what the checks on roles and keys say first";
+const FIX: &str = "fix what the checks on roles and keys say first";
 
 const WANTED: &str = "nothing that rests on a policy of the organisation";
 
@@ -92,10 +92,10 @@ fn of_role(role: &str, lookups: Vec<RoleDecisions<'_>>) -> Finding {
     match lost {
         Some(Lookup::Denied(error)) => subject.denied(&error),
         Some(Lookup::Unreachable(error)) if error.kind == LookupErrorKind::NotAsked => {
-            subject.unknown(error.message, MEND)
+            subject.unknown(error.message, FIX)
         }
         Some(Lookup::Unreachable(error)) => subject.unreachable(&error),
-        Some(Lookup::Absent | Lookup::Found(_)) => subject.unknown("IAM knows no such role", MEND),
+        Some(Lookup::Absent | Lookup::Found(_)) => subject.unknown("IAM knows no such role", FIX),
         None if is_member => subject.passed("the organisation's policies allow all that is asked"),
         None => subject.passed("no policy of an organisation is in the way"),
     }

@@ -12,12 +12,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Every required check is Proved, NotApplicable or Excused.
+    /// Every required check is Passed, NotApplicable or Excepted.
     Launch,
-    /// A required check is Refuted.
-    #[serde(rename = "refuse-refuted")]
+    /// A required check failed.
     RefuseFailed,
-    /// None is Refuted, but a required one is Unknown.
+    /// None failed, but a required one is Unknown.
     RefuseUnknown,
 }
 
@@ -26,7 +25,7 @@ impl Verdict {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Launch => "Launch",
-            Self::RefuseFailed => "RefuseRefuted",
+            Self::RefuseFailed => "RefuseFailed",
             Self::RefuseUnknown => "RefuseUnknown",
         }
     }
@@ -63,7 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn finding(level: Level, status: Status) -> Finding {
-        let mut finding = CATALOGUE[0].on("subject", "wanted").passed("saw");
+        let mut finding = CATALOGUE[0].on("subject", "expected").passed("seen");
         finding.level = level;
         finding.status = status;
         finding
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn refuted_beats_unknown_and_nothing_known_is_no_launch() {
+    fn failed_beats_unknown_and_nothing_known_is_no_launch() {
         let failed = finding(Level::Required, Status::Failed);
         let unknown = finding(Level::Required, Status::Unknown);
         assert_eq!(Verdict::of(&[unknown.clone(), failed]), Verdict::RefuseFailed);

@@ -94,13 +94,13 @@ fn of_instances(
         state => subject.by(&look.closer.nodes, "no such cluster", |subject, _| {
             subject.by(&look.closer.volumes_asked, "no answer", |subject, ()| {
                 if let Some((instance, _)) = bare.iter().find(|(_, node)| node.state == "RUNNING") {
-                    return subject.unknown(format!("no volume of {instance}"), MEND);
+                    return subject.unknown(format!("no volume of {instance}"), FIX);
                 }
                 match (known.len(), bare.len()) {
                     (0, _) if state == ClusterState::Bootstrapping => {
                         subject.not_there("waits for instances")
                     }
-                    (0, _) => subject.unknown("no instance", MEND),
+                    (0, _) => subject.unknown("no instance", FIX),
                     (_, 0) => passed(subject),
                     (known, bare) => subject
                         .not_there(format!("waits for the volumes of {bare} of {known} instances")),
@@ -110,7 +110,7 @@ fn of_instances(
     }
 }
 
-const MEND: &str = "look at the instances in the EC2 console";
+const FIX: &str = "look at the instances in the EC2 console";
 
 #[cfg(test)]
 mod tests {

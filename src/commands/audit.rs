@@ -215,7 +215,7 @@ fn finish(
         Outcome::Ended(_) => report.say(&verdict),
         Outcome::Refused => {
             complain(&format!("{verdict}{listed}").into());
-            err(&format!("  to do: {}\n", fix(list.as_deref())));
+            err(&format!("  fix: {}\n", fix(list.as_deref())));
         }
         _ => complain(&verdict.into()),
     }

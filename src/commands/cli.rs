@@ -35,7 +35,7 @@ pub enum CliCommand {
     Run(Launch),
     /// Check everything, up to the verdict; launch nothing
     ///
-    /// Exit 0 when `run` would launch, 77 when a required check is refuted, 69 when facts could not
+    /// Exit 0 when `run` would launch, 77 when a required check failed, 69 when facts could not
     /// be established.
     Check(CheckArguments),
     /// Watch clusters that run already, or close runs that were left open; launch nothing
@@ -78,7 +78,7 @@ pub enum CliCommand {
     /// lost.
     #[command(after_help = REENCRYPT_CODES)]
     Reencrypt(Box<ReencryptArguments>),
-    /// List the checks, or explain one: why it exists, what it looks at, how to mend it
+    /// List the checks, or explain one: why it exists, what it looks at, how to fix it
     ///
     /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner
     /// config that ARGS name.
@@ -400,7 +400,7 @@ Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier
   74  the run ended, but its document could not be delivered everywhere, or not be signed
   75  the run ended, but encryption could not be confirmed
   76  an unsafe cluster was found and its termination confirmed
-  77  refused: a required check is refuted
+  77  refused: a required check failed
   126, 127  the runner cannot be executed, or was not found
   128+n  ended by signal n";
 

@@ -124,7 +124,7 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
         catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
     }) {
         let message = format!(
-            "exceptions: `{name}` is no check before the launch; what is found on a running cluster cannot be excused"
+            "exceptions: `{name}` is no check before the launch; an exception cannot cover what is found on a running cluster"
         );
         return Err(SettingsError::Value(message).into());
     }

@@ -43,7 +43,7 @@ const STAGES: [(Stage, &str); 3] = [
 
 fn in_markdown() -> String {
     let mut text = "# The checks\n\nGenerated from the code by `emr-etl-guard explain --markdown`; a test fails when this file is stale. A check that is *required* \
-        refuses the launch (or ends the cluster) unless it is proved; one that is *advised* is reported. The settings `advise`, `enforce` and `exceptions` \
+        refuses the launch (or ends the cluster) unless it is proved; one that is *advisory* is reported. The settings `advise`, `enforce` and `exceptions` \
         change that.\n"
         .to_owned();
     for (stage, title) in STAGES {
@@ -51,11 +51,11 @@ fn in_markdown() -> String {
         for check in CATALOGUE.iter().filter(|check| check.stage == stage) {
             let level = match check.level {
                 Level::Required => "required",
-                Level::Advisory => "advised",
+                Level::Advisory => "advisory",
             };
             let _ = write!(text, "\n### `{}` ({level})\n\n{}\n\n", check.name, cell(check.why));
             let _ = writeln!(text, "- Looks at: {}", cell(check.looks_at));
-            let _ = writeln!(text, "- To mend: {}", cell(&fix(check)));
+            let _ = writeln!(text, "- Fix: {}", cell(&fix(check)));
             let _ = writeln!(text, "- Source: {}", cell(check.source));
             if !check.asks.is_empty() {
                 let permissions: BTreeSet<String> =
@@ -87,7 +87,7 @@ fn catalogue() -> String {
         text.push('\n');
     }
     text.push_str(
-        "`emr-etl-guard explain CHECK` says why a check exists and how to mend what it finds.\n",
+        "`emr-etl-guard explain CHECK` says why a check exists and how to fix what it finds.\n",
     );
     text
 }
@@ -95,7 +95,7 @@ fn catalogue() -> String {
 fn entry(check: &Check) -> String {
     let fix = fix(check);
     format!(
-        "{}\n\nWhy       {}\nLooks at  {}\nTo mend   {fix}\nSource    {}\n",
+        "{}\n\nWhy       {}\nLooks at  {}\nFix       {fix}\nSource    {}\n",
         check.name, check.why, check.looks_at, check.source
     )
 }

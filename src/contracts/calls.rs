@@ -62,20 +62,20 @@ pub(super) fn recorded(fixtures: &[Fixture]) -> BTreeMap<Name, Vec<&Fixture>> {
 fn each_call_has_an_answer_that_aws_gave_or_a_reason_why_none_is_known() {
     let (made, fixtures) = (made(), Fixture::all());
     let recorded = recorded(&fixtures);
-    let excused: BTreeSet<Name> = NOT_RECORDED
+    let excepted: BTreeSet<Name> = NOT_RECORDED
         .iter()
         .map(|(operation, permission, _)| ((*operation).to_owned(), (*permission).to_owned()))
         .collect();
-    assert_eq!(excused.len(), NOT_RECORDED.len(), "a call is named twice");
+    assert_eq!(excepted.len(), NOT_RECORDED.len(), "a call is named twice");
     let mut wrong = Vec::new();
     for call in &made {
-        match (recorded.contains_key(call), excused.contains(call)) {
+        match (recorded.contains_key(call), excepted.contains(call)) {
             (false, false) => wrong.push(format!("{call:?} has no fixture and no reason")),
             (true, true) => wrong.push(format!("{call:?} has a fixture and a reason for none")),
             _ => {}
         }
     }
-    for call in recorded.keys().chain(&excused) {
+    for call in recorded.keys().chain(&excepted) {
         if !made.contains(call) {
             wrong.push(format!("{call:?} is no call that the guard makes"));
         }

@@ -45,7 +45,7 @@ const ENDING: &str = "journal";
 pub(crate) enum StateError {
     /// It cannot be read or written.
     #[error(
-        "nothing was launched: the state directory cannot be used: {path}: {source}; free or mend the disk, or name another in the setting `state_dir`"
+        "nothing was launched: the state directory cannot be used: {path}: {source}; free or fix the disk, or name another in the setting `state_dir`"
     )]
     Unusable {
         /// The directory, or a file in it.

@@ -53,7 +53,7 @@ const TOGETHER: usize = 4096;
 pub(crate) enum LedgerError {
     /// It cannot be read or written.
     #[error(
-        "nothing was changed: the ledger {path} cannot be used: {why}; free or mend the disk, or name another place in the setting `state_dir`"
+        "nothing was changed: the ledger {path} cannot be used: {why}; free or fix the disk, or name another place in the setting `state_dir`"
     )]
     Unusable {
         /// The file.

@@ -102,7 +102,7 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
     let check = catalogue::find(&finding.check);
     let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
     let excepted =
-        finding.excepted.as_ref().map_or_else(String::new, |why| format!(" Excused: {why}."));
+        finding.excepted.as_ref().map_or_else(String::new, |why| format!(" Excepted: {why}."));
     let why = check.map_or_else(String::new, |check| format!(" {}", check.why));
     let mut value = json!({
         "SchemaVersion": "2018-10-08",
@@ -187,10 +187,10 @@ fn severity(document: &RunReport, finding: &RecordedFinding) -> &'static str {
 
 fn word(status: RecordedStatus) -> &'static str {
     match status {
-        RecordedStatus::Passed => "proved",
-        RecordedStatus::Failed => "refuted",
+        RecordedStatus::Passed => "passed",
+        RecordedStatus::Failed => "failed",
         RecordedStatus::Unknown => "unknown",
-        RecordedStatus::Excepted => "excused",
+        RecordedStatus::Excepted => "excepted",
         RecordedStatus::NotApplicable => "not-applicable",
     }
 }
@@ -351,6 +351,7 @@ mod tests {
             findings.iter().for_each(within_limits);
             let mut value: Value = serde_json::from_str(text).unwrap();
             for finding in value["findings"].as_array_mut().unwrap() {
+                // The words of the versions that are recorded.
                 for key in ["subject", "saw", "mend", "at"] {
                     finding[key] = format!(
                         "{}{}",
@@ -376,9 +377,9 @@ mod tests {
     #[test]
     fn a_finding_keeps_its_id_from_run_to_run_and_closes_itself_once_it_is_proved() {
         let open = recorded("refused-v2");
-        let mut mended = open.clone();
-        mended.run = "01a213bd-a332-74e7-8bd3-000000000000".to_owned();
-        for finding in &mut mended.findings {
+        let mut fixed = open.clone();
+        fixed.run = "01a213bd-a332-74e7-8bd3-000000000000".to_owned();
+        for finding in &mut fixed.findings {
             (finding.status, finding.saw) = (RecordedStatus::Passed, "all is well".to_owned());
         }
         let by_id = |document: &RunReport| {
@@ -387,7 +388,7 @@ mod tests {
                 .map(|finding| (finding["Id"].as_str().unwrap().to_owned(), finding));
             findings.collect::<std::collections::BTreeMap<_, _>>()
         };
-        let (before, after) = (by_id(&open), by_id(&mended));
+        let (before, after) = (by_id(&open), by_id(&fixed));
         assert_eq!(before.len(), sent(&open).len(), "ids are there once");
         let mut closed = 0;
         for (id, finding) in &before {

@@ -33,7 +33,7 @@ impl Conclusion {
 
     pub(super) fn of(document: &RunReport) -> Self {
         let said = |number: usize| format!("{} {}", counted(number, "required check"), is(number));
-        let refuted = || {
+        let failed = || {
             said(
                 open_required(document)
                     .filter(|finding| finding.status == RecordedStatus::Failed)
@@ -85,8 +85,8 @@ impl Conclusion {
                 Tone::Bad,
                 "Refused",
                 format!(
-                    "Nothing was launched, because encryption is not as required: {} refuted.",
-                    refuted()
+                    "Nothing was launched, because encryption is not as required: {} failed.",
+                    failed()
                 ),
             ),
             (Some(RecordedVerdict::RefuseUnknown), _) => Self::new(
@@ -231,17 +231,17 @@ fn not_enforced(document: &RunReport) -> Option<String> {
     if lowered.is_empty() {
         return Some("the settings require no protection of it (`require: []`)".to_owned());
     }
-    let refuted = document.all_findings().filter(|finding| {
+    let failed = document.all_findings().filter(|finding| {
         finding.status == RecordedStatus::Failed && lowered.contains(&finding.check.as_str())
     });
-    let refuted = refuted.count();
-    let refuted = if refuted == 0 {
+    let failed = failed.count();
+    let failed = if failed == 0 {
         String::new()
     } else {
-        format!("; {} {} refuted", counted(refuted, "finding"), is(refuted))
+        format!("; {} {} failed", counted(failed, "finding"), is(failed))
     };
     Some(format!(
-        "the settings lower required checks on it to advice: {}{refuted}",
+        "the settings lower required checks on it to advice: {}{failed}",
         lowered.join(", ")
     ))
 }
@@ -266,7 +266,7 @@ fn except_excepted(document: &RunReport) -> String {
         .count()
     {
         0 => String::new(),
-        excepted => format!(", but for {} that an exception excuses", counted(excepted, "finding")),
+        excepted => format!(", but for {} that an exception covers", counted(excepted, "finding")),
     };
     format!("{excepted}{advice}")
 }
@@ -287,7 +287,7 @@ fn in_words(outcome: RecordedOutcome) -> String {
         RecordedOutcome::RunnerNotExecutable => "the runner cannot be executed".to_owned(),
         RecordedOutcome::RunnerNotFound => "the runner was not found".to_owned(),
         RecordedOutcome::Undelivered => "its document could not be delivered everywhere".to_owned(),
-        RecordedOutcome::Refused => "a required check is refuted".to_owned(),
+        RecordedOutcome::Refused => "a required check failed".to_owned(),
         RecordedOutcome::Unconfirmed => "encryption could not be confirmed".to_owned(),
         RecordedOutcome::UnsafeClusterAlive => "an unsafe cluster may still be running".to_owned(),
         RecordedOutcome::UnsafeClusterTerminated => "an unsafe cluster was ended".to_owned(),

@@ -18,7 +18,10 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::trust::AwsConnections,
-    base::{printable::neutralised, report_kind::ReportKind},
+    base::{
+        printable::neutralised,
+        report_kind::{RUN_REPORT_VERSION, ReportKind},
+    },
     checks::{
         catalogue::{CATALOGUE, find, required_of_runs},
         finding::Level,
@@ -30,7 +33,7 @@ use crate::{
 /// The versions that can be read: of a run's document, of an audit's, of a repair's.
 const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
     match kind {
-        ReportKind::Run => 1..=2,
+        ReportKind::Run => 1..=RUN_REPORT_VERSION,
         ReportKind::Audit => 1..=crate::report::audit_document::VERSION,
         ReportKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
     }
@@ -108,7 +111,7 @@ pub(crate) struct RunReport {
     /// None in the same place.
     pub(crate) facts: Option<RecordedFacts>,
     pub(crate) findings: Vec<RecordedFinding>,
-    #[serde(rename = "gaps")]
+    #[serde(alias = "gaps")]
     pub(crate) residual_risks: Vec<RecordedResidualRisk>,
     /// None in the same place.
     pub(crate) verdict: Option<RecordedVerdict>,
@@ -398,7 +401,7 @@ pub(crate) struct RecordedUnseen {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedVerdict {
     Launch,
-    #[serde(rename = "refuse-refuted")]
+    #[serde(alias = "refuse-refuted")]
     RefuseFailed,
     RefuseUnknown,
 }
@@ -427,7 +430,7 @@ pub(crate) enum RecordedOutcome {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedLevel {
     Required,
-    #[serde(rename = "advised")]
+    #[serde(alias = "advised")]
     Advisory,
 }
 
@@ -435,12 +438,12 @@ pub(crate) enum RecordedLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedStatus {
-    #[serde(rename = "refuted")]
+    #[serde(alias = "refuted")]
     Failed,
     Unknown,
-    #[serde(rename = "excused")]
+    #[serde(alias = "excused")]
     Excepted,
-    #[serde(rename = "proved")]
+    #[serde(alias = "proved")]
     Passed,
     NotApplicable,
 }
@@ -452,12 +455,14 @@ pub(crate) struct RecordedFinding {
     pub(crate) level: RecordedLevel,
     pub(crate) subject: String,
     pub(crate) status: RecordedStatus,
+    #[serde(rename = "seen", alias = "saw")]
     pub(crate) saw: String,
+    #[serde(rename = "expected", alias = "wanted")]
     pub(crate) wanted: String,
     pub(crate) at: Option<String>,
-    #[serde(rename = "mend")]
+    #[serde(rename = "remediation", alias = "mend")]
     pub(crate) fix: Option<String>,
-    #[serde(rename = "excused")]
+    #[serde(rename = "exception", alias = "excused")]
     pub(crate) excepted: Option<String>,
     pub(crate) waits_for: Option<String>,
     #[serde(default)]
@@ -465,7 +470,7 @@ pub(crate) struct RecordedFinding {
 }
 
 impl RecordedFinding {
-    /// Refuted or Unknown: something is left to do.
+    /// Failed or Unknown: something is left to do.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, RecordedStatus::Failed | RecordedStatus::Unknown)
     }
@@ -1003,7 +1008,7 @@ pub(super) mod tests {
     fn what_is_no_document_is_named_with_what_was_seen_and_what_was_wanted() {
         let said = |text: &str| parse(text).unwrap_err().to_string();
         let mut newer: Value = serde_json::from_str(RECORDED[1].1).unwrap();
-        newer["version"] = 3.into();
+        newer["version"] = (RUN_REPORT_VERSION + 1).into();
         let mut unknown: Value = serde_json::from_str(RECORDED[1].1).unwrap();
         unknown["findings"][0]["status"] = "fine".into();
         let mut incomplete: Value = serde_json::from_str(RECORDED[1].1).unwrap();

@@ -152,7 +152,7 @@ fn content(document: &RunReport, conclusion: &Conclusion) -> Markup {
         ("timeline", "What happened when", timeline(document)),
         ("objects", "Objects by encryption", objects(document)),
         ("exceptions", "Exceptions", findings::exceptions(document)),
-        ("gaps", "What no check can close", residual_risks(document)),
+        ("residual-risks", "What no check can close", residual_risks(document)),
         ("requests", "Requests to AWS", requests(document)),
         ("connections", "Who answered as AWS", connections(&document.connections)),
         ("checks", "All checks", findings::all(document)),
@@ -165,8 +165,8 @@ fn content(document: &RunReport, conclusion: &Conclusion) -> Markup {
 
 fn verdict(document: &RunReport, conclusion: &Conclusion) -> Markup {
     let (class, mark) = match conclusion.tone {
-        Tone::Good => ("proved", Mark::Passed),
-        Tone::Bad => ("refuted", Mark::Failed),
+        Tone::Good => ("passed", Mark::Passed),
+        Tone::Bad => ("failed", Mark::Failed),
         Tone::Unsure => ("open", Mark::Open),
         Tone::Plain => ("nothing", Mark::Nothing),
     };
@@ -515,7 +515,7 @@ fn residual_risks(document: &RunReport) -> Option<Markup> {
     }
     Some(html! {
         p { "These are said with every verdict, so that nobody takes silence for proof." }
-        ul.gaps { @for residual_risk in &document.residual_risks {
+        ul.risks { @for residual_risk in &document.residual_risks {
             li { (Mark::Open.with(&residual_risk.name)) p { (findings::words(&residual_risk.what)) } p.soft { "Source: " (residual_risk.source) } }
         } }
     })

@@ -73,7 +73,6 @@ pub struct Record<'a> {
     /// The exceptions that excuse some of them.
     pub exceptions: Vec<UsedException<'a>>,
     /// What stays open whatever the checks prove.
-    #[serde(rename = "gaps")]
     pub residual_risks: &'a [ResidualRisk],
     /// Launch or refuse.
     pub verdict: Option<Verdict>,
@@ -309,7 +308,7 @@ impl SettingsUsed {
 
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
-/// An exception that excuses something in this run.
+/// An exception that covers something in this run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UsedException<'a> {
     /// The check's name.
@@ -322,8 +321,8 @@ pub struct UsedException<'a> {
     #[serde(with = "day")]
     #[schemars(with = "String")]
     pub expires: Date,
-    /// The subjects of the findings that it excuses.
-    pub excuses: Vec<&'a str>,
+    /// The subjects of the findings that it covers.
+    pub covers: Vec<&'a str>,
 }
 
 /// The exceptions of `policy` that excuse some of `findings`.
@@ -343,9 +342,9 @@ pub(crate) fn used_exceptions<'a>(
         subject: &exception.subject,
         reason: &exception.reason,
         expires: exception.expires,
-        excuses: excepted(exception),
+        covers: excepted(exception),
     });
-    used.filter(|exception| !exception.excuses.is_empty()).collect()
+    used.filter(|exception| !exception.covers.is_empty()).collect()
 }
 
 /// Objects by how they are encrypted.

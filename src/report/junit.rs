@@ -33,15 +33,16 @@ fn case(finding: &RecordedFinding) -> TestCase {
     let status = match (finding.status, finding.level) {
         (RecordedStatus::Passed, _) => TestCaseStatus::success(),
         (RecordedStatus::NotApplicable, _) => skipped(format!("not applicable: {}", finding.saw)),
-        (RecordedStatus::Excepted, _) => {
-            skipped(format!("excused: {}; {said}", finding.excepted.as_deref().unwrap_or_default()))
-        }
+        (RecordedStatus::Excepted, _) => skipped(format!(
+            "excepted: {}; {said}",
+            finding.excepted.as_deref().unwrap_or_default()
+        )),
         // What only advises must not fail a pipeline, nor pass for proved.
         (RecordedStatus::Failed | RecordedStatus::Unknown, RecordedLevel::Advisory) => {
             skipped(format!("advice only: {said}"))
         }
         (RecordedStatus::Failed, RecordedLevel::Required) => {
-            failed(NonSuccessKind::Failure, "refuted", said, finding)
+            failed(NonSuccessKind::Failure, "failed", said, finding)
         }
         (RecordedStatus::Unknown, RecordedLevel::Required) => {
             failed(NonSuccessKind::Error, "unknown", said, finding)
@@ -72,7 +73,7 @@ fn failed(
 ) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(what).set_description(format!(
-        "{}\nto do: {}",
+        "{}\nfix: {}",
         said_where(&said, finding),
         finding.fix.as_deref().unwrap_or("-")
     ));

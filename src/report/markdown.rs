@@ -69,14 +69,14 @@ pub(crate) fn markdown(document: &RunReport) -> String {
         let why = finding.excepted.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
-            "\n⚠️ excused: {} {}: {}",
+            "\n⚠️ excepted: {} {}: {}",
             name(&finding.check),
             cell(&finding.subject),
             cell(why)
         );
     }
     text.push_str(
-        "\n<details><summary>All checks</summary>\n\n| check | proved | not applicable | refuted | unknown | excused |\n|---|---|---|---|---|---|\n",
+        "\n<details><summary>All checks</summary>\n\n| check | proved | not applicable | failed | unknown | excepted |\n|---|---|---|---|---|---|\n",
     );
     for (check, findings) in document.by_check() {
         let count =
@@ -104,9 +104,9 @@ pub(crate) fn markdown(document: &RunReport) -> String {
 
 fn word(finding: &RecordedFinding) -> &'static str {
     match (finding.status, finding.level) {
-        (RecordedStatus::Failed, RecordedLevel::Required) => "❌ refuted",
+        (RecordedStatus::Failed, RecordedLevel::Required) => "❌ failed",
         (RecordedStatus::Unknown, RecordedLevel::Required) => "❓ unknown",
-        (RecordedStatus::Failed, RecordedLevel::Advisory) => "advice: refuted",
+        (RecordedStatus::Failed, RecordedLevel::Advisory) => "advice: failed",
         (RecordedStatus::Unknown, RecordedLevel::Advisory) => "advice: unknown",
         (RecordedStatus::Passed | RecordedStatus::NotApplicable | RecordedStatus::Excepted, _) => {
             ""

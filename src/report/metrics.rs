@@ -45,18 +45,18 @@ const LEVELS: [Level; 2] = [Level::Required, Level::Advisory];
 
 fn status(status: Status) -> &'static str {
     match status {
-        Status::Passed => "proved",
-        Status::Failed => "refuted",
+        Status::Passed => "passed",
+        Status::Failed => "failed",
         Status::Unknown => "unknown",
         Status::NotApplicable => "not-applicable",
-        Status::Excepted => "excused",
+        Status::Excepted => "excepted",
     }
 }
 
 fn level(level: Level) -> &'static str {
     match level {
         Level::Required => "required",
-        Level::Advisory => "advised",
+        Level::Advisory => "advisory",
     }
 }
 
@@ -66,7 +66,7 @@ fn judgement(record: &ClusterRecord, is_enforced: bool) -> &'static str {
     } else if !is_enforced {
         "not-enforced"
     } else if record.has_passed() {
-        "proved"
+        "verified"
     } else {
         "unconfirmed"
     }
@@ -93,7 +93,7 @@ impl MetricCounts {
                 .into_iter()
                 .flat_map(|of| LEVELS.map(|at| ((status(of), level(at)), 0)))
                 .collect(),
-            clusters: ["proved", "unsafe", "unconfirmed", "not-enforced"]
+            clusters: ["verified", "unsafe", "unconfirmed", "not-enforced"]
                 .map(|name| (name, 0))
                 .into(),
             objects: ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "other", "unseen"]

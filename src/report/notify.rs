@@ -43,7 +43,7 @@ struct News {
     known: AlertContext,
     /// Why the run will end as it will: paragraphs of standard error.
     said: Vec<(Outcome, Notice)>,
-    /// What mends what was found of unsafe clusters.
+    /// What fixes what was found of unsafe clusters.
     unsafe_fixes: Vec<Printable>,
     /// The outcome that an alert has told of.
     told: Option<Outcome>,
@@ -224,14 +224,14 @@ impl Notify {
     }
 }
 
-/// What mends the open ones of `findings`; where some are refuted, these alone.
+/// What fixes the open ones of `findings`; where some failed, these alone.
 fn fixes(findings: &[Finding]) -> Vec<Printable> {
     let open = || {
         findings.iter().filter(|finding| {
             finding.is_open() && finding.level == Level::Required && finding.waits_for.is_none()
         })
     };
-    let refuted = open().any(|finding| finding.status == Status::Failed);
-    let told = open().filter(|finding| !refuted || finding.status == Status::Failed);
+    let failed = open().any(|finding| finding.status == Status::Failed);
+    let told = open().filter(|finding| !failed || finding.status == Status::Failed);
     told.filter_map(|finding| finding.fix.clone()).collect()
 }

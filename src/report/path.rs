@@ -31,11 +31,11 @@ impl Proof {
 
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Passed => "proved",
+            Self::Passed => "passed",
             Self::Inferred => "inferred",
-            Self::Excepted => "excused",
+            Self::Excepted => "excepted",
             Self::Gap => "gap",
-            Self::Failed => "refuted",
+            Self::Failed => "failed",
         }
     }
 
@@ -334,7 +334,11 @@ fn said_by(finding: &RecordedFinding, proved: Proof) -> Option<StationProtection
     };
     let what = match (finding.status, finding.level) {
         (RecordedStatus::Excepted, _) => {
-            format!("{}; excused: {}", finding.saw, finding.excepted.as_deref().unwrap_or_default())
+            format!(
+                "{}; excepted: {}",
+                finding.saw,
+                finding.excepted.as_deref().unwrap_or_default()
+            )
         }
         (RecordedStatus::Failed, RecordedLevel::Advisory) => {
             format!("{} (advice only)", finding.saw)
@@ -642,16 +646,15 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             let mut changed = 0;
             let lists = ["/findings", "/watched/clusters/0/findings"];
-            for (list, worse) in
-                lists.iter().flat_map(|list| [(list, "refuted"), (list, "unknown")])
+            for (list, worse) in lists.iter().flat_map(|list| [(list, "failed"), (list, "unknown")])
             {
                 for index in
                     0..value.pointer(list).and_then(serde_json::Value::as_array).map_or(0, Vec::len)
                 {
                     let mut value = value.clone();
                     let finding = value.pointer_mut(&format!("{list}/{index}")).unwrap();
-                    // What is refuted gets no better by being unknown; it is another story.
-                    if finding["status"] == "refuted" {
+                    // What failed gets no better by being unknown; it is another story.
+                    if finding["status"] == "failed" || finding["status"] == "refuted" {
                         continue;
                     }
                     finding["status"] = worse.into();

@@ -174,21 +174,21 @@ impl Report {
                 .count();
             for finding in findings.iter().filter(|finding| finding.status == Status::Excepted) {
                 self.say(printable!(
-                    "excused: {} {}: {}",
+                    "excepted: {} {}: {}",
                     finding.check.name,
                     finding.subject,
                     finding.excepted.as_deref().unwrap_or_default()
                 ));
             }
             self.say(format!(
-                "{} proved, {} not applicable, {} refuted, {} unknown{}{}",
+                "{} passed, {} not applicable, {} failed, {} unknown{}{}",
                 count(Status::Passed),
                 count(Status::NotApplicable),
                 count(Status::Failed),
                 count(Status::Unknown),
                 match count(Status::Excepted) {
                     0 => String::new(),
-                    excepted => format!(", {excepted} excused"),
+                    excepted => format!(", {excepted} excepted"),
                 },
                 if open == 0 { String::new() } else { format!(" ({open} of them advice only)") },
             ));
@@ -220,7 +220,7 @@ impl Report {
         if !ends {
             let commands =
                 terminate::manual_termination_commands(cluster, self.region().as_deref());
-            notice.lines.push(NoticeLine::fixing("  to do: ", commands));
+            notice.lines.push(NoticeLine::fixing("  fix: ", commands));
         }
         if let Some(notify) = &self.notify {
             notify.unsafe_cluster(&notice, findings);
@@ -266,12 +266,12 @@ impl Report {
             notice.lines.extend(last);
             self.paragraph(confirmation.outcome, notice);
         }
-        self.warn_of_advice(&watched.refuted_advice(&confirmation.findings));
+        self.warn_of_advice(&watched.failed_advice(&confirmation.findings));
     }
 
     /// What checks refute that the settings lower to advice.
-    pub(crate) fn warn_of_advice(&self, refuted: &[Printable]) {
-        refuted.iter().for_each(|what| self.warning(printable!("NOT ENFORCED: {what}")));
+    pub(crate) fn warn_of_advice(&self, failed: &[Printable]) {
+        failed.iter().for_each(|what| self.warning(printable!("NOT ENFORCED: {what}")));
     }
 
     /// What a run's clusters were and came to, where all is confirmed.

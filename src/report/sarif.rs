@@ -1,5 +1,5 @@
 //! The findings as SARIF 2.1.0, for code scanning: a rule for each check, a result for each finding
-//! that is open or excused.
+//! that is open or excepted.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -76,7 +76,7 @@ fn is_guid(run: &str) -> bool {
     run.len() == 36 && matches!(run.as_bytes()[14], b'1'..=b'5')
 }
 
-/// Open findings are results, and so are excused ones, which are marked as suppressed. What only
+/// Open findings are results, and so are excepted ones, which are marked as suppressed. What only
 /// waits for another finding is no result of its own.
 fn is_reported(finding: &RecordedFinding) -> bool {
     (finding.is_open() && finding.waits_for.is_none()) || finding.status == RecordedStatus::Excepted
@@ -104,8 +104,8 @@ fn rule(name: &str) -> Value {
         "shortDescription": {"text": first_sentence(check.why)},
         "fullDescription": {"text": check.why},
         "help": {
-            "text": format!("Why: {}\nLooks at: {}\nTo mend: {fix}\nSource: {}", check.why, check.looks_at, check.source),
-            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**To mend** {fix}\n\n**Source** {}", check.why, check.looks_at, check.source),
+            "text": format!("Why: {}\nLooks at: {}\nTo fix: {fix}\nSource: {}", check.why, check.looks_at, check.source),
+            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**Fix** {fix}\n\n**Source** {}", check.why, check.looks_at, check.source),
         },
         "defaultConfiguration": {"level": match check.level {
             finding::Level::Required => "error",
@@ -142,7 +142,7 @@ fn result(document: &RunReport, finding: &RecordedFinding, rules: &[String]) -> 
     let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!(" To do: {fix}"));
     let word = match finding.status {
         RecordedStatus::Unknown => "unknown",
-        _ => "refuted",
+        _ => "failed",
     };
     let level = match (finding.level, finding.status) {
         (RecordedLevel::Required, _) => "error",
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_a_result_at_its_place_and_what_is_excused_is_suppressed() {
+    fn what_is_open_is_a_result_at_its_place_and_what_is_excepted_is_suppressed() {
         let validator = jsonschema::validator_for(&subset()).unwrap();
         for (name, _) in RECORDED {
             let document = recorded(name);

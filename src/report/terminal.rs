@@ -27,12 +27,12 @@ use crate::{
 /// A word and a colour for a row. The word alone tells; the colour only helps.
 fn badge(status: Status, level: Level, colour: bool) -> String {
     let (word, code) = match (status, level) {
-        (Status::Passed, _) => ("proved", "32"),
+        (Status::Passed, _) => ("passed", "32"),
         (Status::NotApplicable, _) => ("n/a", "2"),
-        (Status::Excepted, _) => ("EXCUSED", "1;35"),
-        (Status::Failed, Level::Required) => ("REFUTED", "1;31"),
+        (Status::Excepted, _) => ("EXCEPTED", "1;35"),
+        (Status::Failed, Level::Required) => ("FAILED", "1;31"),
         (Status::Unknown, Level::Required) => ("UNKNOWN", "1;33"),
-        (Status::Failed, Level::Advisory) => ("refuted", "33"),
+        (Status::Failed, Level::Advisory) => ("failed", "33"),
         (Status::Unknown, Level::Advisory) => ("unknown", "33"),
     };
     if colour { format!("\x1b[{code}m{word:<8}\x1b[0m") } else { format!("{word:<8}") }
@@ -76,7 +76,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
                 check.name,
                 finding.subject
             );
-            let _ = writeln!(text, "           saw     {}", finding.saw);
+            let _ = writeln!(text, "           seen      {}", finding.saw);
         }
         for finding in open {
             if let Some(first) = finding.waits_for {
@@ -117,10 +117,10 @@ pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
 fn details(finding: &Finding) -> Vec<NoticeLine> {
     let at = finding.at.as_ref().map(|at| printable!(" ({at})")).unwrap_or_default();
     let mut lines = vec![
-        NoticeLine::telling(printable!("           saw     {}{at}", finding.saw)),
-        NoticeLine::telling(printable!("           wanted  {}", finding.wanted)),
+        NoticeLine::telling(printable!("           seen      {}{at}", finding.saw)),
+        NoticeLine::telling(printable!("           expected  {}", finding.wanted)),
     ];
-    lines.extend(finding.fix.as_ref().map(|fix| NoticeLine::fixing("           to do   ", fix)));
+    lines.extend(finding.fix.as_ref().map(|fix| NoticeLine::fixing("           fix       ", fix)));
     lines
 }
 
@@ -131,7 +131,7 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         .iter()
         .filter(|finding| finding.level == Level::Required && finding.is_open())
         .collect();
-    // What is refuted stands before what is only unknown; the order of the line stays otherwise.
+    // What failed stands before what is only unknown; the order of the line stays otherwise.
     open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Failed));
     let why = match outcome {
         Outcome::FactsUnknown => "facts could not be established",
@@ -185,7 +185,7 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
         let details = reason.details().iter();
         notice.lines.extend(details.map(|detail| NoticeLine::telling(printable!("  {detail}"))));
         let fixes = reason.fixes().iter();
-        notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  to do: ", fix)));
+        notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  fix: ", fix)));
         notice.clusters.extend_from_slice(reason.clusters());
     }
     notice

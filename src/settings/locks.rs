@@ -9,7 +9,7 @@ use std::{
 
 use libyaml_safer::{Event, EventData, Parser};
 
-/// The settings that the group `policy` stands for: what is required, accepted and excused.
+/// The settings that the group `policy` stands for: what is required, accepted and excepted.
 pub(crate) const POLICY: [&str; 11] = [
     "require",
     "accept_encryption",
@@ -76,7 +76,7 @@ pub(crate) fn locks(
         let line = lines.get(index).or(lines.last()).copied().unwrap_or(1);
         if !matches!(name.as_str(), "all" | "policy") && !keys.contains(name) {
             return Err(format!(
-                "{}: `locked` names `{name}` (line {line}), which is no setting; expected settings, `policy` (what is required, accepted and excused) or `all`",
+                "{}: `locked` names `{name}` (line {line}), which is no setting; expected settings, `policy` (what is required, accepted and excepted) or `all`",
                 file.display()
             ));
         }

@@ -141,7 +141,7 @@ pub struct Policy {
     /// What it means that one is not encrypted as required.
     #[serde(default)]
     pub on_unencrypted: OnUnencrypted,
-    /// What is excused.
+    /// What is excepted.
     pub exceptions: Vec<PolicyException>,
 }
 

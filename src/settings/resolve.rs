@@ -936,7 +936,7 @@ fn in_force(
         }
         if exception.expires < today {
             return Err(SettingsError::Value(format!(
-                "{name} expired on {}; mend what it excuses and remove it, or renew it",
+                "{name} expired on {}; fix what it covers and remove it, or renew it",
                 exception.expires
             )));
         }
@@ -1170,7 +1170,7 @@ mod tests {
         let error = in_force(exceptions(), last.next_day().unwrap()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; mend what it excuses and remove it, or renew it"
+            "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; fix what it covers and remove it, or renew it"
         );
         assert!(
             resolve(Options::default(), &exception("2020-01-01"))

@@ -39,7 +39,7 @@ pub(crate) struct ClusterSummary {
     pub(crate) required: usize,
     /// Checks that are not decided yet.
     pub(crate) awaited: Vec<&'static str>,
-    /// Checks that are refuted.
+    /// Checks that failed.
     pub(crate) failed: Vec<&'static str>,
     pub(crate) is_unsafe: bool,
     /// How its end went, where the guard asked for it.
@@ -90,7 +90,7 @@ impl ClusterSummary {
         let passed = if self.required == 0 {
             String::new()
         } else {
-            format!("  {} of {} proved", self.passed, self.required)
+            format!("  {} of {} passed", self.passed, self.required)
         };
         let awaited = if self.awaited.is_empty() {
             String::new()
@@ -294,7 +294,7 @@ impl WatchResult {
 
     /// What checks that are not enforced refute, about the clusters and in `findings`: who hears
     /// of the run must hear of it, although it changes no outcome.
-    pub(crate) fn refuted_advice(&self, findings: &[Finding]) -> Vec<Printable> {
+    pub(crate) fn failed_advice(&self, findings: &[Finding]) -> Vec<Printable> {
         let is_told = |finding: &&Finding| {
             finding.status == Status::Failed
                 && finding.level == Level::Advisory

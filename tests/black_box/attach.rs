@@ -63,9 +63,9 @@ fn terminations(stage: &Stage) -> usize {
 
 #[test]
 fn a_watch_whose_checks_are_lowered_to_advice_is_not_enforced_and_says_so() {
-    let advised = "--advise=cluster-protections,cluster-security-configuration,cluster-volumes";
+    let advisory = "--advise=cluster-protections,cluster-security-configuration,cluster-volumes";
     for judged in [by_config, by_settings] {
-        let played = judged(&started_by_hand(|_| {}).option(advised));
+        let played = judged(&started_by_hand(|_| {}).option(advisory));
         played.expect_code(0);
         assert!(
             played.stdout.contains("not enforced: cluster j-BYHAND: the settings lower ")
@@ -82,7 +82,7 @@ fn a_watch_whose_checks_are_lowered_to_advice_is_not_enforced_and_says_so() {
     let stage = started_by_hand(|request| {
         request.as_object_mut().unwrap().remove("SecurityConfiguration");
     });
-    let played = by_config(&stage.option(advised));
+    let played = by_config(&stage.option(advisory));
     assert!(
         played.stderr.contains("warning: NOT ENFORCED: cluster j-BYHAND: cluster-security-configuration: saw no security configuration"),
         "{}",
@@ -107,7 +107,7 @@ fn a_cluster_started_by_hand_as_it_should_be_is_followed_to_its_end_and_confirme
         ] {
             assert_eq!(
                 played.findings(check).get(ID).map(String::as_str),
-                Some("proved"),
+                Some("passed"),
                 "{check}\n{}",
                 played.transcript()
             );
@@ -171,7 +171,7 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
             played.expect_code(76);
             assert_eq!(
                 played.findings(check).get(ID).map(String::as_str),
-                Some("refuted"),
+                Some("failed"),
                 "{check}\n{}",
                 played.transcript()
             );
@@ -187,7 +187,7 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
         }));
         let played = judged(&stage);
         played.expect_code(76);
-        assert_eq!(played.findings("step-arguments")[ID], "refuted");
+        assert_eq!(played.findings("step-arguments")[ID], "failed");
     }
 }
 
@@ -216,7 +216,7 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
     start(&stage, ID, |request| request["SecurityConfiguration"] = "weak".into());
     let played = by_settings(&stage);
     played.expect_code(76);
-    assert_eq!(played.findings("cluster-protections")[ID], "refuted");
+    assert_eq!(played.findings("cluster-protections")[ID], "failed");
     assert!(
         played
             .stderr
@@ -230,7 +230,7 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
     start(&stage, ID, |request| request["SecurityConfiguration"] = "weak".into());
     let played = by_settings(&stage);
     played.expect_code(0);
-    assert_eq!(played.findings("cluster-protections")[ID], "proved");
+    assert_eq!(played.findings("cluster-protections")[ID], "passed");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn what_a_cluster_started_by_hand_wrote_unencrypted_is_found() {
         let played = judged(&stage);
         played.expect_code(75);
         assert!(
-            played.findings("written-objects").values().any(|status| status == "refuted"),
+            played.findings("written-objects").values().any(|status| status == "failed"),
             "{}",
             played.transcript()
         );
@@ -302,7 +302,7 @@ fn several_clusters_are_watched_at_once_and_the_worst_decides() {
     let played = stage.play(stage.watch(&[ID, "j-BARE"], false));
     played.expect_code(76);
     let statuses = played.findings("cluster-security-configuration");
-    assert_eq!((statuses[ID].as_str(), statuses["j-BARE"].as_str()), ("proved", "refuted"));
+    assert_eq!((statuses[ID].as_str(), statuses["j-BARE"].as_str()), ("passed", "failed"));
     let terminated = stage.sim.requests_for("TerminateJobFlows");
     assert!(
         terminated.iter().all(|request| request.cluster_id() == Some("j-BARE"))

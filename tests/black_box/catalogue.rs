@@ -78,7 +78,7 @@ fn good(check: &str) -> Stage {
     }
 }
 
-/// The stage on which `check` is refuted.
+/// The stage on which `check` failed.
 pub(crate) fn refuting(check: &str) -> Stage {
     let stage = good(check);
     match check {
@@ -371,7 +371,7 @@ pub(crate) fn refuting(check: &str) -> Stage {
 }
 
 /// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
-pub(crate) fn cannot_be_refuted(check: &str) -> bool {
+pub(crate) fn cannot_be_failed(check: &str) -> bool {
     matches!(check, "clusters-can-be-listed" | "organization-allows")
 }
 
@@ -582,7 +582,7 @@ fn every_check_is_well_when_all_is_well_and_says_so() {
         let played = good(check.name).check();
         let statuses = statuses(&played, check);
         let well =
-            statuses.values().all(|status| matches!(status.as_str(), "proved" | "not-applicable"));
+            statuses.values().all(|status| matches!(status.as_str(), "passed" | "not-applicable"));
         let speaks = !statuses.is_empty();
         if well && speaks && played.code == Some(0) {
             Ok(())
@@ -593,9 +593,9 @@ fn every_check_is_well_when_all_is_well_and_says_so() {
 }
 
 #[test]
-fn every_check_can_be_refuted_and_refuses_if_it_is_required() {
+fn every_check_can_fail_and_refuses_if_it_is_required() {
     for_each(&pre_flight(), |check| {
-        if cannot_be_refuted(check.name) {
+        if cannot_be_failed(check.name) {
             return Ok(());
         }
         let stage = refuting(check.name);
@@ -605,14 +605,14 @@ fn every_check_can_be_refuted_and_refuses_if_it_is_required() {
             stage
         };
         let played = stage.run();
-        let refuted = statuses(&played, check).values().any(|status| status == "refuted");
+        let failed = statuses(&played, check).values().any(|status| status == "failed");
         let launched = played.runner_started()
             || !stage.sim.requests_for("RunJobFlow").is_empty()
             || !stage.sim.requests_for("AddJobFlowSteps").is_empty();
-        if refuted && !launched && played.code == Some(77) {
+        if failed && !launched && played.code == Some(77) {
             Ok(())
         } else {
-            Err(said(check, "refuted", &played))
+            Err(said(check, "failed", &played))
         }
     });
 }
@@ -633,7 +633,7 @@ fn unknown_by(what: &str, kind: &FaultKind) {
         let played = stage.run();
         let statuses = statuses(&played, check);
         let unknown = statuses.values().any(|status| status == "unknown")
-            && statuses.values().all(|status| status != "refuted");
+            && statuses.values().all(|status| status != "failed");
         if unknown && played.code == Some(69) && !played.runner_started() {
             Ok(())
         } else {

@@ -33,17 +33,17 @@ fn public_access(stage: &Stage) -> (String, usize) {
 #[test]
 fn the_accounts_public_access_block_counts_where_the_buckets_own_is_not_whole_and_is_not_asked_for_elsewhere()
  {
-    assert_eq!(public_access(&Stage::acme()), ("proved".to_owned(), 0));
+    assert_eq!(public_access(&Stage::acme()), ("passed".to_owned(), 0));
     let stage = Stage::acme();
     without_public_access_block(&stage);
-    assert_eq!(public_access(&stage), ("refuted".to_owned(), 1));
+    assert_eq!(public_access(&stage), ("failed".to_owned(), 1));
     let block = |on| {
         Set::SetAccountPublicAccessBlock(AccountBlock { on: Some(on), ..AccountBlock::default() })
     };
     stage.set(block(false));
-    assert_eq!(public_access(&stage).0, "refuted");
+    assert_eq!(public_access(&stage).0, "failed");
     stage.set(block(true));
-    assert_eq!(public_access(&stage), ("proved".to_owned(), 3));
+    assert_eq!(public_access(&stage), ("passed".to_owned(), 3));
     // What cannot be seen of the account proves nothing, and refutes nothing.
     stage.set(Set::AddFault(Fault {
         matching: Some("123456789012".to_owned()),
@@ -104,7 +104,7 @@ fn with_json_standard_output_is_the_report_and_nothing_else() {
     let printed: Value = serde_json::from_str(&played.stdout).unwrap();
     assert_eq!(printed, played.report);
     assert_eq!(printed["verdict"], "launch");
-    let gaps: Vec<&str> = printed["gaps"]
+    let gaps: Vec<&str> = printed["residual_risks"]
         .as_array()
         .unwrap()
         .iter()
@@ -122,7 +122,7 @@ fn with_json_standard_output_is_the_report_and_nothing_else() {
 }
 
 #[test]
-fn junit_and_markdown_tell_what_is_refuted_what_is_unknown_and_what_is_only_advice() {
+fn junit_and_markdown_tell_what_is_failed_what_is_unknown_and_what_is_only_advice() {
     let stage = Stage::acme().option("--junit=junit.xml").option("--markdown=summary.md");
     without_public_access_block(&stage);
     let stage = stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");
@@ -175,7 +175,7 @@ fn the_whole_look_has_one_deadline_whatever_each_call_is_allowed() {
     assert!(!played.runner_started());
     // What was answered in time still counts.
     assert_eq!(
-        played.findings("bucket-exists").into_values().filter(|status| status == "proved").count(),
+        played.findings("bucket-exists").into_values().filter(|status| status == "passed").count(),
         6
     );
 }

@@ -177,7 +177,7 @@ fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
     };
     let told = stage().check();
     told.expect_code(0);
-    assert_eq!(told.findings("config-ambiguous")["aws.s3.buckets.encrypted"], "refuted");
+    assert_eq!(told.findings("config-ambiguous")["aws.s3.buckets.encrypted"], "failed");
     stage().option("--enforce=config-ambiguous").check().expect_code(77);
 }
 

@@ -40,10 +40,10 @@ fn emr_certificates_that_have_expired_or_soon_will_are_refused() {
         played.expect_code(77);
         assert!(!played.runner_started());
         let found = finding(&played, "certificate-validity", "acme-sc");
-        assert_eq!(found["status"], "refuted");
-        assert!(found["saw"].as_str().unwrap().contains(saw), "{found}");
-        let mend = found["mend"].as_str().unwrap();
-        assert!(mend.contains("create-security-configuration --region eu-west-1"), "{mend}");
+        assert_eq!(found["status"], "failed");
+        assert!(found["seen"].as_str().unwrap().contains(saw), "{found}");
+        let fix = found["remediation"].as_str().unwrap();
+        assert!(fix.contains("create-security-configuration --region eu-west-1"), "{fix}");
     }
     // Who wants fewer days more gets them.
     let fewer =
@@ -57,8 +57,8 @@ fn emr_certificates_that_are_valid_long_enough_are_not_refused_and_what_nobody_s
         let played = stage(100, &more).run();
         played.expect_code(0);
         assert!(played.runner_started());
-        assert_eq!(finding(&played, "certificate-validity", "acme-sc")["status"], "proved");
-        let risks = played.report["gaps"].as_array().unwrap();
+        assert_eq!(finding(&played, "certificate-validity", "acme-sc")["status"], "passed");
+        let risks = played.report["residual_risks"].as_array().unwrap();
         let risk = risks.iter().find(|risk| risk["name"] == "emr-managed-certificates").unwrap();
         assert!(risk["what"].as_str().unwrap().contains(SECRET), "{risk}");
     }
@@ -79,10 +79,10 @@ fn emr_certificates_whose_key_is_disabled_are_told_and_no_role_needs_that_key() 
     };
     let played = with_key("Enabled");
     played.expect_code(0);
-    assert_eq!(finding(&played, "kms-key-enabled", SECRETS_KEY)["status"], "proved");
+    assert_eq!(finding(&played, "kms-key-enabled", SECRETS_KEY)["status"], "passed");
     let used = finding(&played, "jobflow-role-may-use-key", SECRETS_KEY);
     assert_eq!(used["status"], "not-applicable", "{used}");
     let played = with_key("Disabled");
     played.expect_code(77);
-    assert_eq!(finding(&played, "kms-key-enabled", SECRETS_KEY)["status"], "refuted");
+    assert_eq!(finding(&played, "kms-key-enabled", SECRETS_KEY)["status"], "failed");
 }

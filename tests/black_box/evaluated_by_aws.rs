@@ -56,7 +56,8 @@ fn launched(played: &Played) {
 }
 
 fn has_risk(played: &Played, name: &str) -> bool {
-    let key = ["gaps", "residual_risks"].into_iter().find(|key| played.report[key].is_array());
+    let key =
+        ["residual_risks", "residual_risks"].into_iter().find(|key| played.report[key].is_array());
     played.report[key.unwrap()].as_array().unwrap().iter().any(|risk| risk["name"] == name)
 }
 
@@ -74,8 +75,8 @@ fn conditions_on_what_every_real_call_tells_are_met_in_the_simulation_too() {
     with_policies(&stage, SERVICE, vec![statement("Allow", &kms, KEY, &through_ec2)], None);
     let played = stage.run();
     launched(&played);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "proved");
-    assert_eq!(status(&played, "service-role-may-use-key"), "proved");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "passed");
+    assert_eq!(status(&played, "service-role-may-use-key"), "passed");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn each_use_of_a_key_is_simulated_through_the_service_that_asks_for_it() {
     let stage = stage.option("--require=s3-at-rest,local-disk");
     let played = stage.check();
     played.expect_code(77);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "refuted");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "failed");
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn a_denial_that_rests_on_what_the_simulation_lacks_is_unknown() {
     let played = stage.run();
     played.expect_code(69);
     assert_eq!(status(&played, "jobflow-role-may-use-key"), "unknown");
-    let saw = finding(&played, "jobflow-role-may-use-key")["saw"].to_string();
+    let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
     assert!(saw.contains("does not know aws:SourceVpce"), "{saw}");
     // Where the key's policy names the role, that is enough.
     let policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"},
@@ -129,7 +130,7 @@ fn a_permissions_boundary_that_does_not_allow_a_key_is_told_by_its_name() {
     with_policies(&stage, NODES, policies, Some(boundary));
     let played = stage.run();
     played.expect_code(77);
-    let saw = finding(&played, "jobflow-role-may-use-key")["saw"].to_string();
+    let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
     assert!(saw.contains("the role's permissions boundary does not allow it"), "{saw}");
 }
 
@@ -164,7 +165,7 @@ fn a_good_launch_under_an_organisations_region_policy_is_not_refused() {
     }));
     let played = stage.check();
     played.expect_code(0);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "proved");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "passed");
     assert!(played.findings("organization-allows").values().any(|status| status == "unknown"));
 }
 
@@ -176,11 +177,11 @@ fn in_an_organisation_that_is_not_in_the_way_the_roles_policies_decide() {
     let played = stage.check();
     played.expect_code(0);
     let allows = played.findings("organization-allows");
-    assert!(allows.len() == 2 && allows.values().all(|status| status == "proved"), "{allows:?}");
+    assert!(allows.len() == 2 && allows.values().all(|status| status == "passed"), "{allows:?}");
     with_policies(&stage, NODES, vec![], None);
     let played = stage.run();
     played.expect_code(77);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "refuted");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "failed");
 }
 
 const CENTRAL: &str = "arn:aws:kms:eu-west-1:999999999999:key/22222222-2222-2222-2222-222222222222";
@@ -225,12 +226,12 @@ fn a_good_launch_with_a_key_of_a_central_account_is_neither_refused_nor_ended() 
     assert_eq!(stage.by_guard("GetKeyPolicy"), 0, "another account's key policy cannot be read");
     for check in ["jobflow-role-may-use-key", "service-role-may-use-key"] {
         assert_eq!(status(&played, check), "unknown");
-        let saw = finding(&played, check)["saw"].to_string();
+        let saw = finding(&played, check)["seen"].to_string();
         assert!(saw.contains("the role's policies allow it; the key is one of account 999999999999, and only there its policy can be read"), "{saw}");
     }
-    assert_eq!(status(&played, "kms-key-exists"), "proved");
+    assert_eq!(status(&played, "kms-key-exists"), "passed");
     assert!(has_risk(&played, "key-policies-of-other-accounts"));
-    assert_eq!(status(&played, "cluster-volumes"), "proved");
+    assert_eq!(status(&played, "cluster-volumes"), "passed");
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn a_key_of_a_central_account_needs_the_roles_own_policies_and_a_grant_proves_th
     let stage = central(Vec::new(), false);
     let played = stage.run();
     played.expect_code(77);
-    let saw = finding(&played, "jobflow-role-may-use-key")["saw"].to_string();
+    let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
     assert!(saw.contains("no policy of the role allows it, which a key of another account (999999999999) needs besides the key's own policy"), "{saw}");
 
     let grant = |role: &str, operations: &[&str]| Grant {
@@ -266,8 +267,8 @@ fn a_key_of_a_central_account_needs_the_roles_own_policies_and_a_grant_proves_th
     );
     let played = stage.check();
     played.expect_code(0);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "proved");
-    assert_eq!(status(&played, "service-role-may-use-key"), "proved");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "passed");
+    assert_eq!(status(&played, "service-role-may-use-key"), "passed");
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn of_a_key_with_thousands_of_grants_only_the_roles_own_are_read() {
     }));
     let played = stage.check();
     played.expect_code(0);
-    assert_eq!(status(&played, "jobflow-role-may-use-key"), "proved");
+    assert_eq!(status(&played, "jobflow-role-may-use-key"), "passed");
     assert_eq!(stage.by_guard("ListGrants"), 2, "one for each of the two roles");
 }
 
@@ -328,8 +329,8 @@ fn simulations_of_several_keys_are_one_call() {
     let stage = stage.option("--require=s3-at-rest");
     let played = stage.check();
     let found = played.findings("jobflow-role-may-use-key");
-    assert_eq!(found[&keys[1]], "proved", "each key by itself\n{}", played.transcript());
-    assert_eq!((found[&keys[0]].as_str(), found[&keys[2]].as_str()), ("refuted", "refuted"));
+    assert_eq!(found[&keys[1]], "passed", "each key by itself\n{}", played.transcript());
+    assert_eq!((found[&keys[0]].as_str(), found[&keys[2]].as_str()), ("failed", "failed"));
     let of_keys = stage.sim.requests_for("SimulatePrincipalPolicy");
     let of_keys =
         of_keys.iter().filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
@@ -355,14 +356,14 @@ fn a_runner_that_may_not_tag_clusters_is_told_before_emr_refuses_its_request() {
     played.expect_code(77);
     assert!(!played.runner_started());
     let found = finding(&played, "runner-may-tag-clusters");
-    assert_eq!(found["status"], "refuted");
+    assert_eq!(found["status"], "failed");
     assert!(
-        found["saw"].to_string().contains(
+        found["seen"].to_string().contains(
             "no policy allows elasticmapreduce:AddTags to arn:aws:iam::123456789012:user/snowplow"
         ),
         "{found}"
     );
-    assert!(found["mend"].to_string().contains("`run_tag: false`"), "{found}");
+    assert!(found["remediation"].to_string().contains("`run_tag: false`"), "{found}");
     // Without a tag there is nothing to allow.
     let stage = stage.option("--run-tag=false");
     let played = stage.run();
@@ -382,8 +383,8 @@ fn a_condition_on_the_tags_keys_can_refuse_the_runs_tag() {
         );
         status(&stage.check(), "runner-may-tag-clusters")
     };
-    assert_eq!(tag(json!(["team"])), "refuted");
-    assert_eq!(tag(json!(["emr-etl-guard-run"])), "proved");
+    assert_eq!(tag(json!(["team"])), "failed");
+    assert_eq!(tag(json!(["emr-etl-guard-run"])), "passed");
 }
 
 #[test]
@@ -432,13 +433,13 @@ fn the_jobflow_role_needs_to_decrypt_under_the_key_of_the_archive_of_certificate
         (found, finding_of(&played, "jobflow-role-may-use-key", ARCHIVES), played.code)
     };
     let (status, finding, code) = with_archive(Vec::new());
-    assert_eq!((status.as_str(), code), ("refuted", Some(77)), "{finding}");
-    assert!(finding["saw"].as_str().unwrap().starts_with("kms:Decrypt: "), "{finding}");
-    assert!(finding["wanted"].as_str().unwrap().starts_with("kms:Decrypt allowed"), "{finding}");
+    assert_eq!((status.as_str(), code), ("failed", Some(77)), "{finding}");
+    assert!(finding["seen"].as_str().unwrap().starts_with("kms:Decrypt: "), "{finding}");
+    assert!(finding["expected"].as_str().unwrap().starts_with("kms:Decrypt allowed"), "{finding}");
     // To read it is enough: nothing is written under it.
     let decrypts = statement("Allow", &json!("kms:Decrypt"), ARCHIVES, &Value::Null);
     let (status, finding, code) = with_archive(vec![decrypts]);
-    assert_eq!((status.as_str(), code), ("proved", Some(0)), "{finding}");
+    assert_eq!((status.as_str(), code), ("passed", Some(0)), "{finding}");
 }
 
 /// The finding of a check on this subject.
@@ -466,12 +467,12 @@ fn the_tags_of_the_runner_config_are_part_of_the_request_that_is_simulated() {
         (status(&played, "runner-may-tag-clusters"), found)
     };
     let (found, _) = tag(json!(["emr-etl-guard-run", "team"]));
-    assert_eq!(found, "proved");
+    assert_eq!(found, "passed");
     let (found, finding) = tag(json!(["emr-etl-guard-run"]));
-    assert_eq!(found, "refuted");
-    let saw = finding["saw"].as_str().unwrap();
+    assert_eq!(found, "failed");
+    let saw = finding["seen"].as_str().unwrap();
     assert!(saw.ends_with("with the tags' keys team, emr-etl-guard-run"), "{saw}");
-    assert!(finding["mend"].as_str().unwrap().contains("no monitoring.tags"), "{finding}");
+    assert!(finding["remediation"].as_str().unwrap().contains("no monitoring.tags"), "{finding}");
 }
 
 #[test]
@@ -482,5 +483,5 @@ fn tags_of_the_runner_config_alone_need_the_same_permission() {
         &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"}]),
     );
     let played = stage.check();
-    assert_eq!(status(&played, "runner-may-tag-clusters"), "refuted");
+    assert_eq!(status(&played, "runner-may-tag-clusters"), "failed");
 }

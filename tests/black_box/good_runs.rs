@@ -22,7 +22,7 @@ fn a_good_run_at_debug_ends_0_with_nothing_on_stderr() {
     insta::assert_snapshot!(played.transcript());
     assert_eq!(played.report["exit_code"], 0);
     assert_eq!(played.report["verdict"], "launch");
-    assert!(played.findings("cluster-ended").values().all(|status| status == "proved"));
+    assert!(played.findings("cluster-ended").values().all(|status| status == "passed"));
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn a_run_is_judged_on_what_its_arguments_leave_to_do() {
     let played = stage.check();
     played.expect_code(0);
     assert_eq!(played.findings("bucket-exists")["acme-raw-in"], "not-applicable");
-    assert_eq!(played.findings("bucket-exists")["acme-archive"], "proved");
+    assert_eq!(played.findings("bucket-exists")["acme-archive"], "passed");
     assert_eq!(played.report["inputs"]["plan"]["archive_enriched"], "recover");
 }
 

@@ -58,7 +58,7 @@ fn a_guard_that_may_not_terminate_launches_nothing_and_says_which_statement_is_m
         "emr-etl-guard: REFUSED, nothing was launched: encryption is not as required: guard-may-end-clusters the guard: saw no policy allows \
          elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard, \
          wanted every call that watching and ending a cluster takes\n\
-         REFUTED  guard-may-end-clusters the guard\n           \
+         FAILED  guard-may-end-clusters the guard\n           \
          saw     no policy allows elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard\n           \
          wanted  every call that watching and ending a cluster takes\n           \
          to do   add this statement to a policy of arn:aws:iam::123456789012:role/etl/emr-etl-guard: {\"Effect\":\"Allow\",\"Action\":[\"elasticmapreduce:SetTerminationProtection\",\"elasticmapreduce:TerminateJobFlows\"],\"Resource\":\"arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*\"}\n"
@@ -90,7 +90,7 @@ fn the_policy_that_explain_prints_is_enough_to_watch_and_to_end() {
     with_policies(&stage, vec![policy]);
     let played = stage.check();
     played.expect_code(0);
-    assert_eq!(statuses(&played), ["proved"]);
+    assert_eq!(statuses(&played), ["passed"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_policy_for_clusters_of_the_runs_tag_is_enough_and_a_denied_look_at_another_
     let played = stage.check();
     played.expect_code(0);
     let found = played.findings(CHECK);
-    assert_eq!(found["the guard"], "proved");
+    assert_eq!(found["the guard"], "passed");
     assert_eq!(found["DescribeCluster on j-WAITING"], "unknown");
     assert_eq!(stage.sim.requests_for("DescribeCluster").len(), 1);
 }

@@ -58,7 +58,7 @@ fn the_file_tells_of_a_good_run() {
         samples[&format!("emr_etl_guard_{name}{{command=\"run\",{label},pipeline=\"acme\"}}")]
     };
     assert!(
-        (kind("clusters", "judgement=\"proved\"") - 1.0).abs() < f64::EPSILON
+        (kind("clusters", "judgement=\"verified\"") - 1.0).abs() < f64::EPSILON
             && kind("clusters", "judgement=\"unsafe\"").abs() < f64::EPSILON
     );
     let looked_at: f64 = played.report["written"]
@@ -112,8 +112,8 @@ fn a_check_a_refusal_and_an_error_count_and_take_nothing_from_what_the_last_succ
         samples(stage)["emr_etl_guard_run_exit_code{command=\"run\",pipeline=\"acme\"}"].to_string()
     };
     assert_eq!(code_of(&stage), "77");
-    let refuted = samples(&stage)["emr_etl_guard_findings{command=\"run\",level=\"required\",pipeline=\"acme\",status=\"refuted\"}"];
-    assert!(refuted >= 6.0, "{refuted}");
+    let failed = samples(&stage)["emr_etl_guard_findings{command=\"run\",level=\"required\",pipeline=\"acme\",status=\"failed\"}"];
+    assert!(failed >= 6.0, "{failed}");
     let stage = stage.argument("--nonsense");
     stage.run().expect_code(65);
     assert_eq!(code_of(&stage), "65");

@@ -76,7 +76,7 @@ fn networks_a_vpc_with_a_domain_of_its_own_and_a_certificate_for_it_is_not_refus
     played.expect_code(0);
     assert!(played.runner_started());
     for check in ["vpc-dhcp", "certificate-names"] {
-        assert_eq!(played.finding(check)["status"], "proved", "{}", played.transcript());
+        assert_eq!(played.finding(check)["status"], "passed", "{}", played.transcript());
     }
 }
 
@@ -87,9 +87,9 @@ fn networks_a_vpc_with_a_domain_that_no_name_covers_is_refused() {
     played.expect_code(77);
     assert!(!played.runner_started());
     let dhcp = played.finding("vpc-dhcp");
-    assert_eq!(dhcp["status"], "refuted");
+    assert_eq!(dhcp["status"], "failed");
     assert_eq!(
-        dhcp["saw"],
+        dhcp["seen"],
         "domain-name acme.internal, domain-name-servers AmazonProvidedDNS; the certificates are for *.eu-west-1.compute.internal, *.eu-west-1.compute.internal"
     );
 
@@ -98,8 +98,8 @@ fn networks_a_vpc_with_a_domain_that_no_name_covers_is_refused() {
     played.expect_code(77);
     let names = played.finding("certificate-names");
     assert_eq!(
-        (&names["status"], &names["wanted"]),
-        (&"refuted".into(), &"*.acme.internal".into())
+        (&names["status"], &names["expected"]),
+        (&"failed".into(), &"*.acme.internal".into())
     );
     assert_eq!(played.finding("vpc-dhcp")["waits_for"], "certificate-names");
 }
@@ -109,11 +109,11 @@ fn networks_the_resolver_given_by_address_passes() {
     for server in ["169.254.169.253", "fd00:ec2::253", "10.20.0.2"] {
         let played = with_network("eu-west-1.compute.internal", &[server]).run();
         played.expect_code(0);
-        assert_eq!(played.finding("vpc-dhcp")["status"], "proved", "{server}");
+        assert_eq!(played.finding("vpc-dhcp")["status"], "passed", "{server}");
     }
     let played = with_network("eu-west-1.compute.internal", &["172.31.0.2"]).run();
     played.expect_code(77);
-    assert_eq!(played.finding("vpc-dhcp")["status"], "refuted");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "failed");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn networks_certificates_that_emr_makes_are_compared_by_their_suffix_and_no_arch
     let stage = with_provider(stage, &emr("acme.internal")).replace("5.29.0", "7.11.0");
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(played.finding("vpc-dhcp")["status"], "proved");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "passed");
     assert_eq!(played.finding("certificate-object")["status"], "not-applicable");
     let archive = |request: &&emr_simulator::Recorded| request.path.contains("certs/emr.zip");
     assert_eq!(stage.sim.requests_for("GetObject").iter().filter(archive).count(), 0);
@@ -131,7 +131,7 @@ fn networks_certificates_that_emr_makes_are_compared_by_their_suffix_and_no_arch
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);
     let played = with_provider(stage, &emr("other.internal")).replace("5.29.0", "7.11.0").run();
     played.expect_code(77);
-    assert_eq!(played.finding("vpc-dhcp")["status"], "refuted");
+    assert_eq!(played.finding("vpc-dhcp")["status"], "failed");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn networks_names_that_a_custom_provider_makes_are_unknown() {
     played.expect_code(69);
     let dhcp = played.finding("vpc-dhcp");
     assert_eq!(dhcp["status"], "unknown");
-    assert!(dhcp["saw"].as_str().unwrap().contains("com.acme.Certificates"), "{dhcp}");
+    assert!(dhcp["seen"].as_str().unwrap().contains("com.acme.Certificates"), "{dhcp}");
 
     let stage = with_network("eu-west-1.compute.internal", &["AmazonProvidedDNS"]);
     let played = with_provider(stage, &custom).run();

@@ -8,14 +8,14 @@ fn newer_releases_one_past_its_support_is_named_and_refuses_nothing() {
     let played = stage.check();
     played.expect_code(0);
     let found = played.finding("release-supported");
-    assert_eq!((&found["status"], &found["level"]), (&"refuted".into(), &"advised".into()));
+    assert_eq!((&found["status"], &found["level"]), (&"failed".into(), &"advisory".into()));
     assert_eq!(found["subject"], "emr-5.29.0");
     assert_eq!(
-        found["saw"],
+        found["seen"],
         "standard support until 2026-08-31, end of support from 2026-09-01 on, end of life from 2027-09-01 on"
     );
     assert!(
-        played.stdout.contains("refuted  release-supported              emr-5.29.0 (advice only)"),
+        played.stdout.contains("failed  release-supported              emr-5.29.0 (advice only)"),
         "{}",
         played.stdout
     );
@@ -34,7 +34,7 @@ fn newer_releases_nothing_is_said_of_one_that_the_table_does_not_have() {
     played.expect_code(0);
     let found = played.finding("release-supported");
     assert_eq!(found["status"], "unknown");
-    assert_eq!(found["saw"], "AWS's table of September 2026 does not have it");
+    assert_eq!(found["seen"], "AWS's table of September 2026 does not have it");
 }
 
 #[test]
@@ -43,9 +43,9 @@ fn newer_releases_one_of_spark_alone_is_read_launched_and_known_again() {
     played.expect_code(0);
     assert!(played.runner_started());
     let found = played.finding("release-supports-encryption");
-    assert_eq!((&found["status"], &found["saw"]), (&"proved".into(), &"emr-spark-8.0.0".into()));
+    assert_eq!((&found["status"], &found["seen"]), (&"passed".into(), &"emr-spark-8.0.0".into()));
     let of_cluster = &played.findings("cluster-release");
-    assert!(of_cluster.values().all(|status| status == "proved"), "{of_cluster:?}");
+    assert!(of_cluster.values().all(|status| status == "passed"), "{of_cluster:?}");
 }
 
 /// A stage with this release and a classification more.
@@ -70,7 +70,7 @@ fn newer_releases_s3as_properties_that_turn_encryption_off_or_to_another_key_are
         played.expect_code(77);
         assert!(!played.runner_started(), "{classification}");
         let found = played.findings("configuration-weakens-encryption");
-        assert!(found.values().all(|status| status == "refuted"), "{classification} {found:?}");
+        assert!(found.values().all(|status| status == "failed"), "{classification} {found:?}");
         assert!(!played.stderr.contains("44444444"), "a key's name is not shown");
     }
 }
@@ -94,6 +94,6 @@ fn newer_releases_the_connector_decides_whether_it_can_be_told_what_is_written()
         assert!(!played.runner_started(), "{classification}");
         let found = played.findings("written-encryption");
         assert!(found.values().any(|status| status == "unknown"), "{found:?}");
-        assert!(found.values().all(|status| status != "refuted"), "{found:?}");
+        assert!(found.values().all(|status| status != "failed"), "{found:?}");
     }
 }

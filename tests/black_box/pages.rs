@@ -87,10 +87,10 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     refused.run().expect_code(77);
     let text = text_of(&made(&refused, &["html", "report.json"]));
     assert!(
-        text.contains("Refused Nothing was launched, because encryption is not as required: 1 required check is refuted. Exit code 77 ."),
+        text.contains("Refused Nothing was launched, because encryption is not as required: 1 required check failed. Exit code 77 ."),
         "{text}"
     );
-    assert!(text.contains("refuted subnet-set aws.emr.ec2_subnet_id Saw blank Wanted a subnet To do set aws.emr.ec2_subnet_id"), "{text}");
+    assert!(text.contains("failed subnet-set aws.emr.ec2_subnet_id Saw blank Wanted a subnet To do set aws.emr.ec2_subnet_id"), "{text}");
     assert!(text.contains("To do allow iam:GetRole to the guard's credentials"), "{text}");
 
     let swapped = Stage::acme();
@@ -104,7 +104,7 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     swapped.run().expect_code(76);
     let text = text_of(&made(&swapped, &["html", "report.json"]));
     assert!(text.contains("Unsafe cluster ended"), "{text}");
-    assert!(text.contains("EMR cluster Traffic between nodes refuted the cluster: acme-sc with other content than at pre-flight"), "{text}");
+    assert!(text.contains("EMR cluster Traffic between nodes failed the cluster: acme-sc with other content than at pre-flight"), "{text}");
 
     let unencrypted = Stage::acme();
     unencrypted
@@ -112,7 +112,7 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     unencrypted.run().expect_code(75);
     let text = text_of(&made(&unencrypted, &["html", "report.json"]));
     assert!(
-        text.contains("Raw archive raw.archive refuted 2 objects (12 bytes) unencrypted"),
+        text.contains("Raw archive raw.archive failed 2 objects (12 bytes) unencrypted"),
         "{text}"
     );
     assert!(text.contains("raw.archive unencrypted 2 12 100 %"), "{text}");

@@ -148,5 +148,5 @@ fn a_queue_that_is_not_awss_is_refused_like_any_other_endpoint() {
     let stage = with_queue().env("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9");
     let played = stage.run();
     played.expect_code(77);
-    assert_eq!(played.findings("aws-endpoint")["SQS"], "refuted");
+    assert_eq!(played.findings("aws-endpoint")["SQS"], "failed");
 }

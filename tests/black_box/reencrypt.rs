@@ -558,7 +558,7 @@ fn what_may_not_be_looked_at_is_counted_and_is_69() {
 }
 
 #[test]
-fn a_copy_that_comes_out_different_does_not_count_as_done_until_somebody_mended_it() {
+fn a_copy_that_comes_out_different_does_not_count_as_done_until_somebody_fixed_it() {
     let stage = stage(PutBucket::default());
     // What stands there in the copy's place has its date: S3 tells seconds alone.
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Stepped, at: None }));
@@ -581,7 +581,7 @@ fn a_copy_that_comes_out_different_does_not_count_as_done_until_somebody_mended_
     played.expect_code(75);
     assert!(
         played.stderr.contains(
-            "it is encrypted as asked, but not the same any more: tags; mend that by hand"
+            "it is encrypted as asked, but not the same any more: tags; fix that by hand"
         ),
         "{}",
         played.stderr

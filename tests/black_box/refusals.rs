@@ -90,15 +90,15 @@ fn a_bucket_whose_rule_does_not_encrypt() {
         ..Default::default()
     }));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "refuted");
+    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "failed");
 }
 
 #[test]
 fn a_bucket_that_does_not_exist() {
     let stage = Stage::acme().replace("s3://acme-archive/raw", "s3://acme-archve/raw");
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("bucket-exists")["acme-archve"], "refuted");
-    assert_eq!(played.findings("bucket-exists")["acme-archive"], "proved");
+    assert_eq!(played.findings("bucket-exists")["acme-archve"], "failed");
+    assert_eq!(played.findings("bucket-exists")["acme-archive"], "passed");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_bucket_of_another_region() {
     }));
     let stage = stage.replace("s3://acme-log/emr", "s3://acme-far/emr");
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("bucket-region")["acme-far"], "refuted");
+    assert_eq!(played.findings("bucket-region")["acme-far"], "failed");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_bucket_of_another_account_although_everybody_may_read_it() {
     }));
     let stage = stage.replace("s3://acme-log/emr", "s3://theirs/emr");
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("bucket-owner")["theirs"], "refuted");
+    assert_eq!(played.findings("bucket-owner")["theirs"], "failed");
     assert_eq!(played.findings("bucket-owner")["snowplow-hosted-assets"], "not-applicable");
 }
 
@@ -144,7 +144,7 @@ fn a_security_configuration_that_does_not_exist() {
         ..Default::default()
     }));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "refuted");
+    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "failed");
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn at_rest_switched_on_but_empty() {
     stage.set(put_configuration("acme-sc", json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
     let played = refused(&stage, 77);
     for check in ["s3-at-rest", "local-disk-at-rest", "in-transit"] {
-        assert_eq!(played.findings(check)["acme-sc"], "refuted", "{check}");
+        assert_eq!(played.findings(check)["acme-sc"], "failed", "{check}");
     }
-    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "proved");
+    assert_eq!(played.findings("security-configuration-exists")["acme-sc"], "passed");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_disabled_key() {
         ..Default::default()
     }));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
+    assert_eq!(played.findings("kms-key-enabled")[KEY], "failed");
     insta::assert_snapshot!(played.stderr);
 }
 
@@ -179,7 +179,7 @@ fn an_asymmetric_key_and_one_of_another_region() {
         spec: Some("RSA_2048".to_owned()),
         ..Default::default()
     }));
-    assert_eq!(refused(&stage, 77).findings("kms-key-symmetric")[KEY], "refuted");
+    assert_eq!(refused(&stage, 77).findings("kms-key-symmetric")[KEY], "failed");
 
     let stage = Stage::acme();
     let far = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111";
@@ -187,7 +187,7 @@ fn an_asymmetric_key_and_one_of_another_region() {
         "acme-sc",
         json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": far}}}}),
     ));
-    assert_eq!(refused(&stage, 77).findings("kms-key-region")[far], "refuted");
+    assert_eq!(refused(&stage, 77).findings("kms-key-region")[far], "failed");
 }
 
 #[test]
@@ -200,13 +200,13 @@ fn a_role_without_generate_data_key() {
         ..Default::default()
     }));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "refuted");
+    assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "failed");
 }
 
 #[test]
 fn a_role_that_does_not_exist() {
     let played = refused(&Stage::acme().replace("EMR_EC2_DefaultRole", "No_Such_Profile"), 77);
-    assert_eq!(played.findings("jobflow-role-exists")["No_Such_Profile"], "refuted");
+    assert_eq!(played.findings("jobflow-role-exists")["No_Such_Profile"], "failed");
     assert_eq!(played.findings("jobflow-role-may-use-key")[KEY], "unknown");
 }
 
@@ -218,20 +218,20 @@ fn a_release_too_old_for_ebs_encryption_and_no_subnet() {
             .replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
         77,
     );
-    assert_eq!(played.findings("release-supports-encryption")["aws.emr.ami_version"], "refuted");
-    assert_eq!(played.findings("subnet-set")["aws.emr.ec2_subnet_id"], "refuted");
+    assert_eq!(played.findings("release-supports-encryption")["aws.emr.ami_version"], "failed");
+    assert_eq!(played.findings("subnet-set")["aws.emr.ec2_subnet_id"], "failed");
 }
 
 #[test]
 fn a_runner_that_ignores_both_settings_silently() {
     let played = refused(&Stage::acme().env("STANDIN_VERSION", "0.32.0"), 77);
-    assert_eq!(played.findings("runner-version")["the runner"], "refuted");
+    assert_eq!(played.findings("runner-version")["the runner"], "failed");
 }
 
 #[test]
 fn credentials_of_two_accounts() {
     let played = refused(&Stage::acme().env("AWS_SNOWPLOW_ACCESS_KEY", "AKIAOTHER"), 77);
-    assert_eq!(played.findings("same-account")["guard and runner"], "refuted");
+    assert_eq!(played.findings("same-account")["guard and runner"], "failed");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_persistent_cluster_that_waits_without_the_security_configuration() {
     let stage = Stage::acme().argument("--use-persistent-jobflow");
     stage.set(waiting_cluster(&json!({})));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "refuted");
+    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "failed");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_persistent_cluster_that_is_still_starting_without_the_security_configuratio
         ..cluster
     }));
     let played = refused(&stage, 77);
-    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "refuted");
+    assert_eq!(played.findings("persistent-cluster")["j-WAITING"], "failed");
 }
 
 #[test]
@@ -300,9 +300,9 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
     }));
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(played.findings("kms-key-enabled")[KEY], "refuted");
+    assert_eq!(played.findings("kms-key-enabled")[KEY], "failed");
     assert!(
-        played.stdout.contains("2 refuted, 0 unknown (2 of them advice only)"),
+        played.stdout.contains("2 failed, 0 unknown (2 of them advice only)"),
         "{}",
         played.stdout
     );
@@ -311,11 +311,11 @@ fn what_the_policy_only_advises_is_reported_but_does_not_refuse() {
 #[test]
 fn a_bucket_that_is_called_external_but_written_to() {
     let played = refused(&Stage::acme().option("--external-buckets=acme-out"), 77);
-    assert_eq!(played.findings("written-encryption")["enriched.good by s3-dist-cp"], "refuted");
+    assert_eq!(played.findings("written-encryption")["enriched.good by s3-dist-cp"], "failed");
 }
 
 #[test]
-fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
+fn what_an_exception_covers_is_excepted_with_its_reason_and_nothing_else_is() {
     let exceptions = |expires: &str| {
         format!(
             "exceptions:\n  - {{check: bucket-default-encryption, subject: acme-o*, reason: moved by June, expires: {expires}}}\n  - {{check: subnet-set, subject: x, reason: old, expires: 2999-01-31}}\n"
@@ -336,17 +336,17 @@ fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
     stage.set(unencrypted("acme-out"));
     let played = stage.run();
     played.expect_code(0);
-    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "excused");
+    assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "excepted");
     assert!(
         played.stdout.contains(
-            "excused: bucket-default-encryption acme-out: moved by June (until 2999-01-31)\n"
+            "excepted: bucket-default-encryption acme-out: moved by June (until 2999-01-31)\n"
         ),
         "{}",
         played.stdout
     );
     assert!(
         played.stdout.contains(
-            "the exception for subnet-set x excused nothing; remove it from the settings\n"
+            "the exception for subnet-set x covers nothing; remove it from the settings\n"
         ),
         "{}",
         played.stdout
@@ -355,7 +355,7 @@ fn what_an_exception_covers_is_excused_with_its_reason_and_nothing_else_is() {
     stage.set(unencrypted("acme-archive"));
     let played = stage.check();
     played.expect_code(77);
-    assert_eq!(played.findings("bucket-default-encryption")["acme-archive"], "refuted");
+    assert_eq!(played.findings("bucket-default-encryption")["acme-archive"], "failed");
 
     stage.write("guard.yml", &exceptions("2020-01-31"));
     stage.run().expect_code(64);

@@ -298,8 +298,8 @@ fn a_good_run_with_one_lowered_watch_check_is_not_enforced_either() {
 #[test]
 fn objects_are_not_called_encrypted_where_that_check_is_lowered() {
     let key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-    let advised = "--advise=data-encrypted,written-encryption,bucket-default-encryption,security-configuration-overrides,written-objects";
-    let played = Stage::acme().option(&format!("--expected-keys={key}")).option(advised).run();
+    let advisory = "--advise=data-encrypted,written-encryption,bucket-default-encryption,security-configuration-overrides,written-objects";
+    let played = Stage::acme().option(&format!("--expected-keys={key}")).option(advisory).run();
     played.expect_code(0);
     assert!(!played.stdout.contains("encrypted as required"), "{}", played.stdout);
     assert!(played.stdout.contains("not enforced: "), "{}", played.stdout);

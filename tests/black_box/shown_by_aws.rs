@@ -39,7 +39,7 @@ fn status(played: &Played, check: &str) -> String {
 fn saw(played: &Played, check: &str) -> String {
     let findings = played.report["watched"]["clusters"][0]["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
-    finding["saw"].as_str().unwrap().to_owned()
+    finding["seen"].as_str().unwrap().to_owned()
 }
 
 /// A cluster that cannot be judged in a second would be ended.
@@ -57,7 +57,7 @@ fn a_secret_that_emr_shows_without_its_annotation_is_no_difference() {
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(status(&played, "cluster-configurations"), "proved");
+    assert_eq!(status(&played, "cluster-configurations"), "passed");
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn a_security_configuration_whose_keys_come_in_another_order_is_the_same() {
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(status(&played, "cluster-security-configuration"), "proved");
-    assert_eq!(status(&played, "cluster-configurations"), "proved");
+    assert_eq!(status(&played, "cluster-security-configuration"), "passed");
+    assert_eq!(status(&played, "cluster-configurations"), "passed");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_subnet_that_does_not_show_while_the_cluster_starts_is_no_difference() {
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(status(&played, "cluster-subnet"), "proved");
+    assert_eq!(status(&played, "cluster-subnet"), "passed");
 }
 
 /// What hook changes the request of the next cluster to.
@@ -199,7 +199,7 @@ fn of_several_subnets_that_were_asked_for_the_one_that_emr_chooses_is_waited_for
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(status(&played, "cluster-subnet"), "proved");
+    assert_eq!(status(&played, "cluster-subnet"), "passed");
 
     let stage = impatient(Stage::acme());
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(6.0) }));
@@ -252,8 +252,8 @@ fn roles_and_instance_profiles_can_be_named_by_arn_and_have_a_path() {
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(status(&played, "jobflow-role-exists"), "proved");
-    assert_eq!(status(&played, "cluster-roles"), "proved");
+    assert_eq!(status(&played, "jobflow-role-exists"), "passed");
+    assert_eq!(status(&played, "cluster-roles"), "passed");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn an_arn_of_another_accounts_profile_or_of_another_path_names_no_profile() {
         with_paths(&stage);
         let played = stage.run();
         played.expect_code(77);
-        assert_eq!(status(&played, "jobflow-role-exists"), "refuted");
+        assert_eq!(status(&played, "jobflow-role-exists"), "failed");
     }
 }
 
@@ -307,8 +307,8 @@ fn watched(change: impl FnOnce(&mut Value)) -> (Stage, Played) {
 fn a_good_cluster_of_instance_fleets_is_judged_by_its_fleets() {
     let (stage, played) = watched(|_| {});
     played.expect_code(0);
-    assert_eq!(played.findings("cluster-groups")[FLEETS], "proved");
-    assert_eq!(played.findings("cluster-volumes")[FLEETS], "proved");
+    assert_eq!(played.findings("cluster-groups")[FLEETS], "passed");
+    assert_eq!(played.findings("cluster-volumes")[FLEETS], "passed");
     assert_eq!(saw(&played, "cluster-groups"), "1 properties of groups, none against it");
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
     assert_eq!(stage.by_guard("ListInstanceGroups"), 0, "EMR would not answer");
@@ -319,10 +319,10 @@ fn every_type_of_a_fleet_is_looked_at() {
     let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
     let (_, played) = watched(|kind| kind["Configurations"] = weak);
     played.expect_code(76);
-    assert_eq!(played.findings("cluster-groups")[FLEETS], "refuted");
+    assert_eq!(played.findings("cluster-groups")[FLEETS], "failed");
     let (_, played) = watched(|kind| kind["CustomAmiId"] = "ami-0123456789abcdef0".into());
     played.expect_code(76);
-    assert_eq!(played.findings("cluster-ami")[FLEETS], "refuted");
+    assert_eq!(played.findings("cluster-ami")[FLEETS], "failed");
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn a_machine_image_of_one_instance_group_is_seen() {
     )));
     let played = stage.run();
     played.expect_code(76);
-    assert_eq!(status(&played, "cluster-ami"), "refuted");
+    assert_eq!(status(&played, "cluster-ami"), "failed");
     assert_eq!(saw(&played, "cluster-ami"), "ami-2");
 }
 
@@ -350,7 +350,7 @@ fn a_persistent_run_adopts_a_cluster_of_instance_fleets_that_is_what_was_verifie
     let played = stage.run();
     played.expect_code(0);
     left_alone(&stage, &played);
-    assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "proved");
+    assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "passed");
 
     for (name, value) in [
         (
@@ -367,6 +367,6 @@ fn a_persistent_run_adopts_a_cluster_of_instance_fleets_that_is_what_was_verifie
         let played = stage.run();
         played.expect_code(77);
         assert!(!played.runner_started());
-        assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "refuted");
+        assert_eq!(played.findings("persistent-cluster-configuration")["j-WAITING"], "failed");
     }
 }

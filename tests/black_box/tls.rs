@@ -121,9 +121,9 @@ fn over_tls_a_check_and_a_run_pass_where_the_authority_is_allowed() {
         assert_eq!(roots(&played.report), [(Authority::of_stages().digest.as_str(), "allowed")]);
         assert_eq!(played.report["connections"]["roots"][0]["hosts"][0], "127.0.0.1");
         let found = played.findings("aws-trust-store");
-        assert_eq!(found.values().collect::<Vec<_>>(), ["proved"], "{found:?}");
+        assert_eq!(found.values().collect::<Vec<_>>(), ["passed"], "{found:?}");
         let found = played.findings("runner-route");
-        assert_eq!(found.values().collect::<Vec<_>>(), ["proved"], "{found:?}");
+        assert_eq!(found.values().collect::<Vec<_>>(), ["passed"], "{found:?}");
     }
 }
 
@@ -177,12 +177,12 @@ fn a_server_whose_authority_is_neither_public_nor_allowed_is_asked_nothing_and_t
         assert!(!played.runner_started());
     }
     // No policy makes up for it.
-    let advised = Stage::acme()
+    let advisory = Stage::acme()
         .over_tls()
         .without_env("EMR_ETL_GUARD_ALLOW_ROOTS")
         .option("--advise=aws-trust-store");
-    advised.run().expect_code(77);
-    assert_eq!(stage.sim.requests().len() + advised.sim.requests().len(), 0);
+    advisory.run().expect_code(77);
+    assert_eq!(stage.sim.requests().len() + advisory.sim.requests().len(), 0);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn through_a_proxy_aws_is_known_by_its_own_certificate_and_the_proxy_is_told() {
     assert_eq!(played.report["connections"]["proxies"][0]["proxy"], proxy.url.as_str());
     assert_eq!(roots(&played.report), [(Authority::of_stages().digest.as_str(), "allowed")]);
     let found = played.findings("aws-proxy");
-    assert_eq!(found.get(&proxy.url).map(String::as_str), Some("refuted"), "{found:?}");
+    assert_eq!(found.get(&proxy.url).map(String::as_str), Some("failed"), "{found:?}");
     for text in [&played.stdout, &played.stderr, &played.report.to_string()] {
         assert!(!text.contains("PROXYSECRET"), "{text}");
     }
@@ -278,7 +278,7 @@ fn a_way_to_aws_that_only_the_runner_takes_is_said() {
     let found = played.findings("runner-route");
     assert_eq!(
         found.iter().map(|(name, status)| (name.as_str(), status.as_str())).collect::<Vec<_>>(),
-        [("JAVA_OPTS", "refuted"), ("SSL_CERT_FILE", "refuted")]
+        [("JAVA_OPTS", "failed"), ("SSL_CERT_FILE", "failed")]
     );
     let text = played.report["findings"].to_string();
     assert!(text.contains("has Java go by https.proxyHost=proxy.example"), "{text}");

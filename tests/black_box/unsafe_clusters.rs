@@ -52,7 +52,7 @@ fn a_security_configuration_swapped_between_pre_flight_and_launch() {
     let played = unsafe_and_terminated(&stage);
     assert_eq!(
         played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(),
-        ["refuted"]
+        ["failed"]
     );
     insta::assert_snapshot!(played.redact(&played.stderr));
 }
@@ -90,23 +90,23 @@ fn one_look() -> Stage {
     Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "1s")
 }
 
-/// Runs, and proves that `check` alone was refuted, and that the cluster was being terminated
+/// Runs, and proves that `check` alone was failed, and that the cluster was being terminated
 /// before it was out of STARTING.
 #[track_caller]
-fn refuted_while_starting(stage: &Stage, check: &str) -> Played {
+fn failed_while_starting(stage: &Stage, check: &str) -> Played {
     stage.set(Set::SetTimings(emr_simulator::Timings {
         starting: 3600.0,
         ..emr_simulator::Timings::all(6.0)
     }));
     let played = unsafe_and_terminated(stage);
-    assert_eq!(played.findings(check).into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings(check).into_values().collect::<Vec<_>>(), ["failed"]);
     let findings = played.report["watched"]["clusters"][0]["findings"].as_array().unwrap();
-    let refuted: Vec<&str> = findings
+    let failed: Vec<&str> = findings
         .iter()
-        .filter(|finding| finding["status"] == "refuted")
+        .filter(|finding| finding["status"] == "failed")
         .map(|finding| finding["check"].as_str().unwrap())
         .collect();
-    assert_eq!(refuted, [check]);
+    assert_eq!(failed, [check]);
     let by_guard = |operation: &str| {
         let requests = stage.sim.requests_for(operation).into_iter();
         requests
@@ -130,7 +130,7 @@ fn a_cluster_with_a_property_that_weakens_encryption() {
     let weak = json!([{"Classification": "hdfs-site", "Properties": {}, "Configurations": [
         {"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(weak), ..Default::default() });
-    let played = refuted_while_starting(&stage, "cluster-configurations");
+    let played = failed_while_starting(&stage, "cluster-configurations");
     assert!(
         played
             .stderr
@@ -145,7 +145,7 @@ fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
     let stage = one_look();
     let other = json!([{"Classification": "hive-site", "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(other), ..Default::default() });
-    let played = refuted_while_starting(&stage, "cluster-configurations");
+    let played = failed_while_starting(&stage, "cluster-configurations");
     let said = "saw hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site";
     assert!(played.stderr.contains(said), "{}", played.stderr);
     assert!(!played.report.to_string().contains("hunter2"), "its value may be a secret");
@@ -159,7 +159,7 @@ fn a_cluster_with_other_roles() {
     ] {
         let stage = one_look();
         changed_at_launch(&stage, UpdateCluster { request, ..Default::default() });
-        refuted_while_starting(&stage, "cluster-roles");
+        failed_while_starting(&stage, "cluster-roles");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_cluster_on_a_machine_image_of_somebodys_own() {
             ..Default::default()
         },
     );
-    refuted_while_starting(&stage, "cluster-ami");
+    failed_while_starting(&stage, "cluster-ami");
 }
 
 /// A step that Spark is told something for.
@@ -193,7 +193,7 @@ fn a_step_that_switches_encryption_off_for_itself() {
         "s3://acme/x.jar",
     ]);
     changed_at_launch(&stage, UpdateCluster { add_steps, ..Default::default() });
-    let played = refuted_while_starting(&stage, "step-arguments");
+    let played = failed_while_starting(&stage, "step-arguments");
     let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not authenticated, and so not encrypted";
     assert!(played.stderr.contains(said), "{}", played.stderr);
     assert!(
@@ -212,7 +212,7 @@ fn newer_releases_a_step_that_has_s3a_encrypt_otherwise() {
     };
     let stage = one_look().replace("5.29.0", "7.12.0");
     told(&stage);
-    let played = refuted_while_starting(&stage, "step-arguments");
+    let played = failed_while_starting(&stage, "step-arguments");
     let said = "step-arguments: saw theirs: spark.hadoop.fs.s3a.encryption.algorithm=AES256";
     assert!(played.stderr.contains(said), "{}", played.stderr);
 
@@ -220,7 +220,7 @@ fn newer_releases_a_step_that_has_s3a_encrypt_otherwise() {
     told(&stage);
     let played = stage.run();
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0, "{}", played.transcript());
-    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["proved"]);
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["passed"]);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_step_that_somebody_adds_to_a_cluster_that_was_judged() {
         ..Hook::after_first("ListSteps", vec![add])
     }));
     let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["failed"]);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_step_that_somebody_adds_to_an_adopted_cluster_while_the_runs_own_are_at_wor
     stage.set(Set::UpdateCluster(UpdateCluster { add_steps, ..Default::default() }));
     let played = stage.finish(child);
     played.expect_code(76);
-    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("step-arguments").into_values().collect::<Vec<_>>(), ["failed"]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
     let played = unsafe_and_terminated(&stage);
     assert_eq!(
         played.findings("cluster-security-configuration").into_values().collect::<Vec<_>>(),
-        ["refuted"]
+        ["failed"]
     );
     assert!(stage.by_guard("DescribeSecurityConfiguration") >= 9);
 }
@@ -295,7 +295,7 @@ fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
         &stage,
         UpdateCluster { request: json!({"BootstrapActions": [script]}), ..Default::default() },
     );
-    let played = refuted_while_starting(&stage, "cluster-bootstrap-actions");
+    let played = failed_while_starting(&stage, "cluster-bootstrap-actions");
     assert!(
         played.stderr.contains("saw s3://evil/x.sh, which nobody asked for"),
         "{}",
@@ -313,7 +313,7 @@ fn weak_groups() -> UpdateCluster {
 fn a_cluster_whose_groups_weaken_encryption() {
     let stage = one_look();
     changed_at_launch(&stage, weak_groups());
-    refuted_while_starting(&stage, "cluster-groups");
+    failed_while_starting(&stage, "cluster-groups");
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn a_cluster_whose_groups_are_reconfigured_while_it_runs() {
     stage.set(Set::UpdateCluster(weak_groups()));
     let played = stage.finish(child);
     played.expect_code(76);
-    assert_eq!(played.findings("cluster-groups").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("cluster-groups").into_values().collect::<Vec<_>>(), ["failed"]);
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn a_persistent_cluster_with_a_bootstrap_action_over_http_is_not_adopted() {
     played.expect_code(77);
     assert_eq!(
         played.findings("persistent-cluster-configuration").into_values().collect::<Vec<_>>(),
-        ["refuted"]
+        ["failed"]
     );
 }
 
@@ -423,7 +423,7 @@ fn a_cluster_whose_root_volumes_are_not_encrypted() {
         ..Default::default()
     }));
     let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["failed"]);
     assert_eq!(
         played.stderr.lines().next().unwrap().matches(" is not encrypted").count(),
         3,
@@ -469,7 +469,7 @@ fn instances_that_join_a_cluster_later_with_bare_volumes() {
         ..Hook::after_first("DescribeVolumes", vec![join])
     }));
     let played = unsafe_and_terminated(&stage);
-    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["failed"]);
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
     assert_eq!(
         (volumes.len(), volumes.iter().filter(|volume| volume["encrypted"] == false).count()),
@@ -565,7 +565,7 @@ fn of_hundreds_of_instances_every_volume_is_looked_at() {
     played.expect_code(143);
     let volumes = played.report["watched"]["clusters"][0]["volumes"].as_array().unwrap();
     assert_eq!(volumes.len(), 2 * 251);
-    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["proved"]);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["passed"]);
 }
 
 #[test]
@@ -590,7 +590,7 @@ fn a_cluster_without_instances_yet_is_neither_overdue_nor_asked_for_them() {
     }
     let played = stage.finish(child);
     played.expect_code(0);
-    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["proved"]);
+    assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["passed"]);
 }
 
 #[test]
@@ -644,7 +644,7 @@ fn a_persistent_cluster_with_roles_or_an_image_of_its_own_is_not_adopted() {
         played.expect_code(77);
         assert_eq!(
             played.findings("persistent-cluster").into_values().collect::<Vec<_>>(),
-            ["refuted"]
+            ["failed"]
         );
     }
 }
@@ -701,7 +701,7 @@ fn of_two_clusters_from_one_run_the_silent_one_is_unsafe() {
     let verdicts = played.findings("cluster-security-configuration");
     let mut statuses: Vec<&str> = verdicts.values().map(String::as_str).collect();
     statuses.sort_unstable();
-    assert_eq!(statuses, ["proved", "refuted"]);
+    assert_eq!(statuses, ["passed", "failed"]);
 }
 
 #[test]
@@ -810,7 +810,7 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
     played.expect_code(75);
     let mut orphans: Vec<String> = played.findings("no-orphan").into_values().collect();
     orphans.sort_unstable();
-    assert_eq!(orphans, ["proved", "refuted"]);
+    assert_eq!(orphans, ["passed", "failed"]);
     assert!(
         played
             .redact(&played.stderr)
@@ -861,7 +861,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     let played = runner_killed(&stage);
     played.expect_code(137);
-    assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["refuted"]);
+    assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["failed"]);
     assert!(played.stderr.contains("goes on, and nobody waits for it"), "{}", played.stderr);
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 
@@ -980,7 +980,7 @@ fn a_second_cluster_that_aws_started_although_it_answered_500_is_found_and_judge
     let played = stage.run();
     assert_eq!(played.clusters().len(), 2);
     assert!(
-        played.findings("cluster-security-configuration").values().all(|status| status == "proved")
+        played.findings("cluster-security-configuration").values().all(|status| status == "passed")
     );
 }
 

