@@ -100,7 +100,7 @@ fn batches(findings: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
 fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigin<'_>) -> Value {
     let FindingOrigin { partition, region, account } = place;
     let check = catalogue::find(&finding.check);
-    let said = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
+    let said = format!("Seen: {}. Expected: {}.", finding.saw, finding.wanted);
     let excepted =
         finding.excepted.as_ref().map_or_else(String::new, |why| format!(" Excepted: {why}."));
     let why = check.map_or_else(String::new, |check| format!(" {}", check.why));

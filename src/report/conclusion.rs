@@ -32,15 +32,15 @@ impl Conclusion {
     }
 
     pub(super) fn of(document: &RunReport) -> Self {
-        let said = |number: usize| format!("{} {}", counted(number, "required check"), is(number));
         let failed = || {
-            said(
-                open_required(document)
-                    .filter(|finding| finding.status == RecordedStatus::Failed)
-                    .count(),
-            )
+            let failed =
+                open_required(document).filter(|finding| finding.status == RecordedStatus::Failed);
+            counted(failed.count(), "required check")
         };
-        let open = || said(open_required(document).count());
+        let open = || {
+            let open = open_required(document).count();
+            format!("{} {}", counted(open, "required check"), is(open))
+        };
         match (document.verdict, document.outcome) {
             (_, RecordedOutcome::UnsafeClusterAlive) => Self::new(
                 Tone::Bad,
@@ -66,7 +66,7 @@ impl Conclusion {
                 let why = if open == 0 {
                     "it could not be told what it did".to_owned()
                 } else {
-                    format!("{} open", said(open))
+                    format!("{} open", counted(open, "required check"))
                 };
                 let tone = if open_required(document)
                     .any(|finding| finding.status == RecordedStatus::Failed)
@@ -238,7 +238,7 @@ fn not_enforced(document: &RunReport) -> Option<String> {
     let failed = if failed == 0 {
         String::new()
     } else {
-        format!("; {} {} failed", counted(failed, "finding"), is(failed))
+        format!("; {} failed", counted(failed, "finding"))
     };
     Some(format!(
         "the settings lower required checks on it to advice: {}{failed}",

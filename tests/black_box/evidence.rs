@@ -559,7 +559,7 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
             .sim
             .wait_for_request(
                 |request| request.operation() == "RunJobFlow",
-                std::time::Duration::from_secs(30)
+                std::time::Duration::from_secs(120)
             )
             .is_some()
     );

@@ -209,7 +209,7 @@ fn a_runner_that_lost_the_tag_is_still_watched_by_what_it_prints() {
             request.operation() == "DescribeCluster"
                 && request.access_key.as_deref() == Some("AKIAGUARD")
         },
-        Duration::from_secs(30),
+        Duration::from_secs(120),
     );
     assert!(looked_at.is_some(), "the cluster is looked at");
     stage.set(Set::ClearFaults);

@@ -58,10 +58,10 @@ fn a_guard_that_may_not_terminate_launches_nothing_and_says_which_statement_is_m
         "emr-etl-guard: REFUSED, nothing was launched: encryption is not as required: guard-may-end-clusters the guard: saw no policy allows \
          elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard, \
          wanted every call that watching and ending a cluster takes\n\
-         FAILED  guard-may-end-clusters the guard\n           \
-         saw     no policy allows elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard\n           \
-         wanted  every call that watching and ending a cluster takes\n           \
-         to do   add this statement to a policy of arn:aws:iam::123456789012:role/etl/emr-etl-guard: {\"Effect\":\"Allow\",\"Action\":[\"elasticmapreduce:SetTerminationProtection\",\"elasticmapreduce:TerminateJobFlows\"],\"Resource\":\"arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*\"}\n"
+         FAILED   guard-may-end-clusters the guard\n           \
+         seen      no policy allows elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard\n           \
+         expected  every call that watching and ending a cluster takes\n           \
+         fix       add this statement to a policy of arn:aws:iam::123456789012:role/etl/emr-etl-guard: {\"Effect\":\"Allow\",\"Action\":[\"elasticmapreduce:SetTerminationProtection\",\"elasticmapreduce:TerminateJobFlows\"],\"Resource\":\"arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*\"}\n"
     );
 }
 
@@ -76,7 +76,7 @@ fn a_denial_of_what_another_policy_allows_refuses_too() {
     played.expect_code(77);
     assert!(
         played.stderr.contains(
-            "to do   take the denial of elasticmapreduce:TerminateJobFlows for arn:aws:iam::123456789012:role/etl/emr-etl-guard away\n"
+            "fix       take the denial of elasticmapreduce:TerminateJobFlows for arn:aws:iam::123456789012:role/etl/emr-etl-guard away\n"
         ),
         "{}",
         played.stderr

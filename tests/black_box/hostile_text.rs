@@ -222,7 +222,7 @@ fn the_keys_of_what_was_written() {
         .sim
         .wait_for_request(
             |request| request.operation() == "RunJobFlow",
-            std::time::Duration::from_secs(30),
+            std::time::Duration::from_secs(120),
         )
         .unwrap();
     let folder = regex::Regex::new(r"s3://acme-out/(enriched/bad/run=[0-9-]+/)").unwrap();

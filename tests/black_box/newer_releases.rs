@@ -15,7 +15,7 @@ fn newer_releases_one_past_its_support_is_named_and_refuses_nothing() {
         "standard support until 2026-08-31, end of support from 2026-09-01 on, end of life from 2027-09-01 on"
     );
     assert!(
-        played.stdout.contains("failed  release-supported              emr-5.29.0 (advice only)"),
+        played.stdout.contains("failed   release-supported              emr-5.29.0 (advice only)"),
         "{}",
         played.stdout
     );

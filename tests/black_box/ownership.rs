@@ -73,7 +73,7 @@ fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_
     let child = stage.command("run").spawn().unwrap();
     let asked = stage
         .sim
-        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30));
+        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(120));
     assert!(asked.is_some());
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);

@@ -90,8 +90,8 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
         text.contains("Refused Nothing was launched, because encryption is not as required: 1 required check failed. Exit code 77 ."),
         "{text}"
     );
-    assert!(text.contains("failed subnet-set aws.emr.ec2_subnet_id Saw blank Wanted a subnet To do set aws.emr.ec2_subnet_id"), "{text}");
-    assert!(text.contains("To do allow iam:GetRole to the guard's credentials"), "{text}");
+    assert!(text.contains("failed subnet-set aws.emr.ec2_subnet_id Seen blank Expected a subnet Fix set aws.emr.ec2_subnet_id"), "{text}");
+    assert!(text.contains("Fix allow iam:GetRole to the guard's credentials"), "{text}");
 
     let swapped = Stage::acme();
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});

@@ -279,7 +279,7 @@ fn signalled(signals: &[Signal], guarded: bool) -> String {
                 request.operation() == "ListSteps"
                     && request.access_key.as_deref() == Some("AKIAGUARD")
             },
-            std::time::Duration::from_secs(30),
+            std::time::Duration::from_secs(120),
         );
         assert!(judged.is_some());
     }

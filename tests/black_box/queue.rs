@@ -48,7 +48,7 @@ fn an_unsafe_cluster_whose_id_is_never_printed_is_terminated_at_the_event_of_its
     let mut child = stage.command("run").spawn().unwrap();
     let terminated = stage.sim.wait_for_request(
         |request| request.operation() == "TerminateJobFlows",
-        Duration::from_secs(60),
+        Duration::from_secs(120),
     );
     assert!(terminated.is_some(), "the search alone would have begun after ten minutes");
     crate::support::wait_until("its own message is gone", || {

@@ -24,7 +24,7 @@ fn open_runs(stage: &Stage) -> usize {
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(1));
@@ -509,7 +509,7 @@ fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
             .sim
             .wait_for_request(
                 |request| request.operation() == "TerminateJobFlows",
-                Duration::from_secs(30)
+                Duration::from_secs(120)
             )
             .is_some()
     );

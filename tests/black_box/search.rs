@@ -107,7 +107,7 @@ fn steps_that_are_not_told_keep_no_cluster_alive_that_is_described_as_unsafe() {
     stage.release();
     let terminated = stage.sim.wait_for_request(
         |request| request.operation() == "TerminateJobFlows",
-        Duration::from_secs(30),
+        Duration::from_secs(120),
     );
     let asked = by_guard(&stage, "ListSteps");
     child.kill().unwrap();
@@ -130,7 +130,7 @@ fn an_sts_that_hangs_keeps_no_unsafe_cluster_alive_that_is_listed() {
     stage.release();
     let terminated = stage.sim.wait_for_request(
         |request| request.operation() == "TerminateJobFlows",
-        Duration::from_secs(60),
+        Duration::from_secs(120),
     );
     let asked = by_guard(&stage, "GetCallerIdentity").split_off(before);
     child.kill().unwrap();

@@ -51,7 +51,7 @@ fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
             .sim
             .wait_for_request(
                 |request| request.operation() == "RunJobFlow",
-                Duration::from_secs(30)
+                Duration::from_secs(120)
             )
             .is_some()
     );

@@ -248,7 +248,7 @@ fn a_run_whose_watch_checks_are_lowered_is_not_enforced_and_never_called_verifie
         "{metrics}"
     );
     assert!(
-        metrics.contains("emr_etl_guard_clusters{command=\"run\",judgement=\"proved\"} 0"),
+        metrics.contains("emr_etl_guard_clusters{command=\"run\",judgement=\"verified\"} 0"),
         "{metrics}"
     );
     // That the cluster has no encryption goes unnoticed by nobody.
@@ -317,7 +317,7 @@ fn a_run_that_is_closed_later_goes_by_the_policy_that_it_began_with() {
     let mut child = stage.command("run").spawn().unwrap();
     let launched = stage.sim.wait_for_request(
         |request| request.operation() == "RunJobFlow",
-        std::time::Duration::from_secs(30),
+        std::time::Duration::from_secs(120),
     );
     assert!(launched.is_some());
     child.kill().unwrap();

@@ -25,7 +25,7 @@ fn a_stop_reaches_the_runner_whose_code_passes_and_a_verified_cluster_goes_on() 
                 request.operation() == "ListSteps"
                     && request.access_key.as_deref() == Some("AKIAGUARD")
             },
-            Duration::from_secs(30),
+            Duration::from_secs(120),
         );
         assert!(judged.is_some());
         send(&child, signal);
@@ -51,7 +51,7 @@ fn a_stop_during_pre_flight_launches_nothing() {
             .sim
             .wait_for_request(
                 |request| request.operation() == "DescribeSecurityConfiguration",
-                Duration::from_secs(30)
+                Duration::from_secs(120)
             )
             .is_some()
     );
@@ -100,7 +100,7 @@ fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() 
             .sim
             .wait_for_request(
                 |request| request.operation() == "RunJobFlow",
-                Duration::from_secs(30)
+                Duration::from_secs(120)
             )
             .is_some()
     );
@@ -125,7 +125,7 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
             .sim
             .wait_for_request(
                 |request| request.operation() == "RunJobFlow",
-                Duration::from_secs(30)
+                Duration::from_secs(120)
             )
             .is_some()
     );

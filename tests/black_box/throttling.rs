@@ -65,7 +65,7 @@ fn a_call_that_is_throttled_until_the_time_is_over_refuses_with_one_line_that_sa
     );
     assert!(
         played.stderr.contains(
-            "to do   start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call"
+            "fix       start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call"
         ),
         "{}",
         played.stderr

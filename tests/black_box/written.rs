@@ -109,7 +109,7 @@ fn one_object_among_the_bad_rows_is_enough() {
     let child = stage.command("run").spawn().unwrap();
     let launch = stage
         .sim
-        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(30))
+        .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(120))
         .unwrap();
     // Somebody else writes into the run's folder, at the side of its steps.
     let folder = regex::Regex::new(r"s3://acme-out/(enriched/bad/run=[0-9-]+/)").unwrap();
@@ -259,7 +259,7 @@ fn a_stop_breaks_the_look_off_and_the_run_is_not_confirmed() {
     let looking = |request: &emr_simulator::Recorded| {
         request.operation() == "HeadObject" && request.path.contains("acme-archive")
     };
-    assert!(stage.sim.wait_for_request(looking, Duration::from_secs(30)).is_some());
+    assert!(stage.sim.wait_for_request(looking, Duration::from_secs(120)).is_some());
     let started = std::time::Instant::now();
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);

@@ -464,7 +464,7 @@ pub(crate) fn under_way_for(stage: &Stage, timings: Timings) -> Child {
         |request| {
             request.operation() == "ListSteps" && request.access_key.as_deref() == Some("AKIAGUARD")
         },
-        Duration::from_secs(30),
+        Duration::from_secs(120),
     );
     assert!(judged.is_some(), "the cluster is judged");
     child

@@ -109,8 +109,8 @@ fn card(finding: &RecordedFinding) -> Markup {
         li class={ "card " (mark.class()) } {
             h4 { (mark.with(word(finding.status))) " " code { (finding.check) } " " span.subject { (finding.subject) } }
             dl {
-                div { dt { "Saw" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
-                div { dt { "Wanted" } dd { (words(&finding.wanted)) } }
+                div { dt { "Seen" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
+                div { dt { "Expected" } dd { (words(&finding.wanted)) } }
                 @if let Some(excepted) = &finding.excepted { div { dt { "Excepted" } dd { (words(excepted)) } } }
                 @if let Some(fix) = &finding.fix { div { dt { "Fix" } dd.fix { (words(fix)) } } }
                 @if let Some(check) = check { div { dt { "Why" } dd.soft { (words(check.why)) } } }
@@ -161,7 +161,7 @@ pub(super) fn all(document: &RunReport) -> Option<Markup> {
                 details open {
                     summary { (title) " " span.soft { (counted(of_stage.len(), "check")) ", " (counted(number, "finding")) } }
                     table.cards {
-                        thead { tr { th scope="col" { "Check" } th scope="col" { "Answer" } th scope="col" { "On" } th scope="col" { "Saw" } } }
+                        thead { tr { th scope="col" { "Check" } th scope="col" { "Answer" } th scope="col" { "On" } th scope="col" { "Seen" } } }
                         @for (check, findings) in of_stage {
                             @let rows = folded(findings);
                             tbody id={ "check-" (check) } {
