@@ -63,8 +63,9 @@ need_venv() {
     ) 9> "$cache/$1.lock"
 }
 
-# need_cargo_tool NAME VERSION: a program for cargo that no registry has built, compiled from its
-# source without optimisation, since it runs once. Its folder is put on PATH.
+# need_cargo_tool NAME VERSION [OPTION…]: a program that no registry has built, compiled from its
+# source without optimisation, since it runs once, with these options of `cargo install`. Its folder
+# is put on PATH.
 need_cargo_tool() {
     local root=$cache/tools-$1-$2
     (
@@ -72,7 +73,7 @@ need_cargo_tool() {
         if [[ ! -x $root/bin/$1 ]]; then
             # In a target folder of its own, or its dependencies would mix with ours.
             cargo install "$1" --version "$2" --locked --debug --quiet --root "$root" \
-                --target-dir "$root/target"
+                --target-dir "$root/target" "${@:3}"
             rm -rf "$root/target"
         fi
     ) 9> "$cache/$1.lock"

@@ -105,16 +105,16 @@ def main() -> int:
             expect(served(pathlib.Path(folder))[1], 1.0, "whether node_exporter fails to read a broken file")
 
     def documented():
-        """Every metric that a rule or the README names is one that there is."""
+        """Every metric that a rule or the documentation names is one that there is."""
         with tempfile.TemporaryDirectory() as folder, Stage(programs) as stage:
             folder = pathlib.Path(folder)
             (folder / "textfile").mkdir()
             text = guard(programs, stage, folder, "run", 0)
         there = set(re.findall(r"^(emr_etl_guard_\w+)\{", text, re.MULTILINE))
-        for file in [HERE / "emr-etl-guard.rules.yml", ROOT / "README.md"]:
+        for file in [HERE / "emr-etl-guard.rules.yml", ROOT / "docs/alerts-and-metrics.md"]:
             named = set(re.findall(r"\bemr_etl_guard_\w+", file.read_text()))
             expect(named - there, set(), f"metrics that {file.name} names and that are not there")
-        expect(there - set(re.findall(r"\bemr_etl_guard_\w+", (ROOT / "README.md").read_text())), set(), "metrics that the README does not name")
+        expect(there - set(re.findall(r"\bemr_etl_guard_\w+", (ROOT / "docs/alerts-and-metrics.md").read_text())), set(), "metrics that the documentation does not name")
 
     cases.case("promtool and node_exporter read what the guard writes", file_is_read)
     cases.case("a file that they could not read would be noticed here", a_broken_file_would_be_seen)

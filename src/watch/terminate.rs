@@ -365,7 +365,7 @@ mod tests {
 
     type Setting = (&'static str, fn(&mut Rules));
 
-    /// A cell of the table in README.md: what is decided by default, and which settings turn it
+    /// A cell of the table in docs/ownership.md: what is decided by default, and which settings turn it
     /// into what.
     fn cell(whose: Ownership, why: Why) -> String {
         let name = |decision| match decision {
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_the_table_of_who_may_be_ended() {
+    fn the_docs_show_the_table_of_who_may_be_terminated() {
         let heads: Vec<&str> = WHOSE.iter().map(|(_, text)| *text).collect();
         let row = |(why, text): (Why, &str)| {
             let cells: Vec<String> = WHOSE.iter().map(|(whose, _)| cell(*whose, why)).collect();
@@ -418,8 +418,8 @@ mod tests {
             WHY.map(row).concat()
         );
         assert!(
-            include_str!("../../README.md").contains(&table),
-            "README.md should hold this table:\n{table}"
+            include_str!("../../docs/ownership.md").contains(&table),
+            "docs/ownership.md should hold this table:\n{table}"
         );
     }
 

@@ -286,7 +286,10 @@ fn a_stop_ends_the_watch_and_leaves_the_cluster_alone_whatever_is_known_of_it() 
     assert!(
         stage
             .sim
-            .wait_for_request(|request| request.operation() == "ListSteps", Duration::from_secs(120))
+            .wait_for_request(
+                |request| request.operation() == "ListSteps",
+                Duration::from_secs(120)
+            )
             .is_some()
     );
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();

@@ -119,8 +119,8 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
 }
 
 #[test]
-fn the_readme_names_every_setting() {
-    let readme = include_str!("../../README.md");
+fn the_docs_name_every_setting() {
+    let settings = include_str!("../../docs/settings.md");
     let help = play(&["run", "--help"]).stdout;
     let options = regex::Regex::new(r"(?m)^ +--([a-z-]+)").unwrap();
     let mut count = 0;
@@ -129,7 +129,7 @@ fn the_readme_names_every_setting() {
         .map(|found| found[1].replace('-', "_"))
         .filter(|option| option != "settings")
     {
-        assert!(readme.contains(&format!("| `{option}` |")), "{option}");
+        assert!(settings.contains(&format!("| `{option}` |")), "{option}");
         count += 1;
     }
     assert!(count > 15, "{count}");

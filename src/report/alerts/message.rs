@@ -338,7 +338,12 @@ mod tests {
         let text = message(notice, &[]).plain(1000);
         assert!(text.len() < 1200, "{}", text.len());
         assert!(text.starts_with("headline\nline 0\n"), "{text}");
-        assert!(text.ends_with("more lines; the report has them)\nfix: end it\nexit code 71, run 0190, host etl-1"), "{text}");
+        assert!(
+            text.ends_with(
+                "more lines; the report has them)\nfix: end it\nexit code 71, run 0190, host etl-1"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
