@@ -348,7 +348,7 @@ mod tests {
         (Why::Unjudged, "not judged within `judge_within`"),
         (Why::Wrote, "wrote unencrypted objects (`on_unencrypted: unsafe`)"),
         (Why::Stopped, "not unsafe, the guard is stopped"),
-        (Why::Orphaned, "verified, nobody waits for it"),
+        (Why::Orphaned, "verified, nothing waits for it"),
     ];
 
     fn every_rule() -> impl Iterator<Item = Rules> {
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(rows.len(), 8);
         let docs: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| ")).collect();
         // The heads differ in a name.
-        assert_eq!(rows[1..], docs[1..]);
+        assert_eq!(rows[1..], docs[1..rows.len()]);
     }
 
     #[test]

@@ -74,26 +74,26 @@ const REASONS: [(&str, &str); 13] = [
         "environment",
         "one variable marks what the guard has started, so that two guards never start each other for ever; the other one, the run's id, is how the next guard finds what a dead one's runner left behind",
     ),
-    ("parent", "the guard, with whose death the runner is killed: nobody would watch its clusters"),
+    ("parent", "the guard, with whose end the runner is killed: its clusters would not be watched"),
     (
         "process group",
         "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the guard passes on what it gets",
     ),
     (
         "ignored signals",
-        "Rust ignores SIGPIPE for the guard before any of its code runs, so that nobody can tell any more what came; a runner gets the default",
+        "Rust ignores SIGPIPE for the guard before any of its code runs, so that what arrived is no longer known; a runner gets the default",
     ),
     (
         "SIGUSR1",
-        "the guard lives to judge the run, and ends with 128 + n as a shell tells it: `$?` is the same",
+        "the guard lives to judge the run, and ends with 128 + n as a shell reports it: `$?` is the same",
     ),
     ("SIGUSR2", "as SIGUSR1"),
     (
         "SIGTSTP, then SIGCONT",
-        "the guard first stops the runner, then itself, by the signal that nobody can catch; a shell calls both stopped",
+        "the guard first stops the runner, then itself, by the signal that cannot be caught; a shell calls both stopped",
     ),
-    ("exit by SIGKILL", "the guard ends with 128 + n, as a shell tells it"),
-    ("exit by SIGSEGV", "the guard ends with 128 + n, as a shell tells it"),
+    ("exit by SIGKILL", "the guard ends with 128 + n, as a shell reports it"),
+    ("exit by SIGSEGV", "the guard ends with 128 + n, as a shell reports it"),
 ];
 
 #[derive(Debug, PartialEq)]
@@ -409,7 +409,7 @@ What a table of single rows does not show:
 - A runner that would inherit SIGCHLD ignored or blocked finds the default, since the guard could not see how the runner ends otherwise.
 - The runner is in the background of its terminal: with `stty tostop`, writing to standard error stops it.
 - Standard streams that are closed at the start are `/dev/null`.
-- While a run is stopped by Ctrl-Z, nobody watches its clusters.
+- While a run is stopped by Ctrl-Z, its clusters are not watched.
 - Commands that launch nothing (`--version`, `lint`, …) become the runner's own process, and differ by the variable in the environment alone.
 - The guard's own secrets (where alerts and metrics go, see `docs/environment.md`) are not in the runner's environment; with `clean_environment: true` it has what an allow-list names.
 - The runner is not started (exit code 69) where its file is no longer the one that was looked at.
