@@ -7,6 +7,7 @@ pub mod catalogue;
 mod certificates;
 pub(crate) mod clusters;
 mod config;
+pub(crate) mod controls;
 mod data;
 pub mod finding;
 mod guard_rights;

@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod cli;
+mod controls_page;
 pub(crate) mod dispatch;
 pub(crate) mod error;
 mod explain;

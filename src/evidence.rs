@@ -5,7 +5,7 @@ pub mod chain;
 pub(crate) mod contracts;
 pub(crate) mod delivery;
 mod destination;
-mod dsse;
+pub(crate) mod dsse;
 pub(crate) mod journal;
 mod keys;
 mod outbox;

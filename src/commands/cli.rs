@@ -94,6 +94,10 @@ pub enum CliCommand {
         /// Print the whole catalogue as Markdown.
         #[arg(long, conflicts_with_all = ["check", "permissions"])]
         markdown: bool,
+        /// Print, as Markdown, the controls of NIST, PCI DSS, HIPAA and AWS Security Hub that each
+        /// check is evidence for, and what it does not prove of them.
+        #[arg(long, conflicts_with_all = ["check", "permissions", "markdown"])]
+        controls: bool,
         /// The runner's own arguments, behind `--`
         #[arg(last = true, value_name = "ARGS", requires = "permissions")]
         arguments: Vec<OsString>,
@@ -231,6 +235,9 @@ pub enum ReportCommand {
     /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. What is proved
     /// again is archived there.
     Asff(AsffArguments),
+    /// Make OCSF Compliance Findings (class 2003), one JSON object a line, with the controls that
+    /// each check is evidence for
+    Ocsf(RenderArguments),
 }
 
 /// What `report schema` takes.

@@ -12,6 +12,7 @@ use crate::{
     commands::{
         audit,
         cli::{CheckArguments, Cli, CliCommand, Launch, WatchArguments},
+        controls_page,
         error::GuardError,
         explain,
         read_config::launch_scope,
@@ -77,6 +78,7 @@ where
         CliCommand::Explain { permissions: true, audit, arguments, .. } => {
             finish(print_permissions(&arguments, audit), &ExitCodes::default())
         }
+        CliCommand::Explain { controls: true, .. } => controls_page::print().code(),
         CliCommand::Explain { markdown: true, .. } => explain::markdown().code(),
         CliCommand::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }

@@ -8,7 +8,9 @@ use crate::{
         asff,
         document::AnyReport,
         html::{self, audit, reencrypt},
-        junit, markdown, render, sarif, schema,
+        junit, markdown, ocsf, render, sarif, schema,
+        signature::ReportSignature,
+        summary::ReportSummary,
     },
     system::output::{complain, err, out},
 };
@@ -35,19 +37,24 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
         }
         ReportCommand::Html(arguments) => render::render_any(arguments, |document| {
             Ok(match document {
-                AnyReport::Run(document) => html::page(&document),
+                AnyReport::Run(report) => {
+                    html::page(&report, &ReportSignature::beside(&arguments.file))
+                }
                 AnyReport::Audit(document) => audit::page(&document),
                 AnyReport::Reencrypt(document) => reencrypt::page(&document),
             })
         }),
-        ReportCommand::Markdown(arguments) => {
-            render::render(arguments, |document| Ok(markdown::markdown(document)))
-        }
+        ReportCommand::Markdown(arguments) => render::render_any(arguments, |report| {
+            Ok(markdown::markdown(&ReportSummary::of(&report)))
+        }),
         ReportCommand::Junit(arguments) => {
-            render::render(arguments, |document| Ok(junit::junit(document)?))
+            render::render_any(arguments, |report| Ok(junit::junit(&ReportSummary::of(&report))?))
         }
         ReportCommand::Sarif(arguments) => {
-            render::render(arguments, |document| Ok(sarif::sarif(document)?))
+            render::render_any(arguments, |report| Ok(sarif::sarif(&ReportSummary::of(&report))?))
+        }
+        ReportCommand::Ocsf(arguments) => {
+            render::render_any(arguments, |report| Ok(ocsf::ocsf(&ReportSummary::of(&report))?))
         }
         ReportCommand::Asff(arguments) => render::render(&arguments.render, |document| {
             asff::asff(document, arguments.region.as_deref())

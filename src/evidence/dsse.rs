@@ -209,8 +209,18 @@ fn open(bytes: &[u8], key: &PublicKey) -> Result<Statement, Mismatch> {
     serde_json::from_slice(&payload).map_err(|error| Mismatch::Other(error.to_string()))
 }
 
+/// The digest that the statement in an envelope names; its signature is not verified. None where
+/// the bytes are no envelope of a report.
+pub(crate) fn claimed_digest(bytes: &[u8]) -> Option<String> {
+    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
+    let payload = STANDARD.decode(&envelope.payload).ok()?;
+    let statement: Statement = serde_json::from_slice(&payload).ok()?;
+    let [subject] = statement.subject.as_slice() else { return None };
+    (statement.predicate_type == DOCUMENT_PREDICATE).then(|| subject.digest.sha256.clone())
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::evidence::keys::tests::local;
     use proptest::prelude::*;
@@ -226,7 +236,7 @@ mod tests {
         }
     }
 
-    fn signed(document: &[u8]) -> (String, PublicKey) {
+    pub(crate) fn signed(document: &[u8]) -> (String, PublicKey) {
         let (signer, public) = local(&[7; 32]);
         let statement =
             Statement::new(DOCUMENT_PREDICATE, "report.json", sha256(document), predicate());

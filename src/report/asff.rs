@@ -9,7 +9,7 @@ use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use crate::{
     base::{digest::sha256, json::compact, names::ClusterId},
-    checks::catalogue,
+    checks::{catalogue, controls},
     report::{
         document::{
             CALL_TO_ACT, CallToAct, RecordedFinding, RecordedLevel, RecordedLookup,
@@ -132,6 +132,11 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
         }},
         "RecordState": if finding.status == RecordedStatus::Passed { "ARCHIVED" } else { "ACTIVE" },
     });
+    if let Some(row) = controls::row(&finding.check) {
+        let requirements: Vec<String> =
+            row.controls.iter().map(|control| control.requirement()).collect();
+        value["Compliance"]["RelatedRequirements"] = json!(requirements);
+    }
     if let Some(fix) = &finding.fix {
         value["Remediation"] = json!({"Recommendation": {"Text": cut(fix, RECOMMENDATION)}});
     }
@@ -339,6 +344,13 @@ mod tests {
         for (name, value) in finding["ProductFields"].as_object().unwrap() {
             assert!(name.len() <= 128 && value.as_str().unwrap().chars().count() <= 2048, "{name}");
         }
+        if let Some(requirements) = finding["Compliance"].get("RelatedRequirements") {
+            let requirements = requirements.as_array().unwrap();
+            assert!((1..=32).contains(&requirements.len()));
+            for requirement in requirements {
+                assert!((1..=64).contains(&requirement.as_str().unwrap().len()), "{requirement}");
+            }
+        }
         assert!(finding.to_string().len() <= 240 << 10, "a finding of at most 240 kB");
     }
 
@@ -442,6 +454,24 @@ mod tests {
                 .map(told),
         );
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_finding_names_the_controls_that_its_check_is_evidence_for() {
+        let findings = sent(&recorded("refused-v2"));
+        let of = |check: &str| {
+            let title = format!("{check}: ");
+            let finding = findings
+                .iter()
+                .find(|it| it["Title"].as_str().unwrap().starts_with(&title))
+                .unwrap();
+            finding["Compliance"].get("RelatedRequirements").cloned()
+        };
+        let of_policy = of("bucket-tls-only").unwrap();
+        for wanted in ["NIST.800-53.r5 SC-8", "PCI DSS v4.0.1/4.2.1", "AWS Security Hub/S3.5"] {
+            assert!(of_policy.as_array().unwrap().contains(&wanted.into()), "{of_policy}");
+        }
+        assert_eq!(of("bucket-exists"), None);
     }
 
     #[test]

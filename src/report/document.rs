@@ -72,12 +72,12 @@ pub(crate) enum ReadReportError {
     #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), wanted.start(), wanted.end())]
     Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
     #[error(
-        "{}: the document of {}, which has a page only: emr-etl-guard report html {}; wanted that of a run, check or watch",
+        "{}: the report of {}; this form is made of the report of a run, check or watch alone; fix: emr-etl-guard report markdown {}",
         shown(file),
         kind.in_words(),
         shown(file)
     )]
-    PageOnly { file: PathBuf, kind: ReportKind },
+    RunOnly { file: PathBuf, kind: ReportKind },
 }
 
 fn shown(file: &Path) -> std::path::Display<'_> {
@@ -145,6 +145,9 @@ pub(crate) struct RecordedCaller {
     pub(crate) account: Option<String>,
     pub(crate) principal: Option<String>,
     pub(crate) runner_principal: Option<String>,
+    /// Reports of older guards leave it out.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
     pub(crate) host: Option<String>,
 }
 
@@ -704,16 +707,16 @@ impl AnyReport {
         read.map_err(|error| not_one(error.to_string()))
     }
 
-    /// The document of a run, which all forms but the page are made of.
+    /// The report of a run, which the forms for Security Hub and OCSF are made of alone.
     ///
     /// # Errors
-    /// [`ReadReportError::PageOnly`] where it is another's.
+    /// [`ReadReportError::RunOnly`] where it is another's.
     pub(crate) fn of_run(self, file: &Path) -> Result<RunReport, ReadReportError> {
-        let page_only = |kind| Err(ReadReportError::PageOnly { file: file.to_owned(), kind });
+        let run_only = |kind| Err(ReadReportError::RunOnly { file: file.to_owned(), kind });
         match self {
             Self::Run(document) => Ok(*document),
-            Self::Audit(_) => page_only(ReportKind::Audit),
-            Self::Reencrypt(_) => page_only(ReportKind::Reencrypt),
+            Self::Audit(_) => run_only(ReportKind::Audit),
+            Self::Reencrypt(_) => run_only(ReportKind::Reencrypt),
         }
     }
 }
@@ -1075,13 +1078,18 @@ pub(super) mod tests {
 
     /// Every form of a document.
     fn forms(document: &RunReport) -> Vec<(&'static str, String)> {
-        use crate::report::{asff, html, junit, markdown, sarif};
+        use crate::report::{
+            asff, html, junit, markdown, ocsf, sarif, signature::ReportSignature,
+            summary::ReportSummary,
+        };
+        let summary = ReportSummary::of_run(document);
         vec![
-            ("html", html::page(document)),
-            ("markdown", markdown::markdown(document)),
-            ("junit", junit::junit(document).unwrap()),
-            ("sarif", sarif::sarif(document).unwrap()),
+            ("html", html::page(document, &ReportSignature::NotLooked)),
+            ("markdown", markdown::markdown(&summary)),
+            ("junit", junit::junit(&summary).unwrap()),
+            ("sarif", sarif::sarif(&summary).unwrap()),
             ("asff", asff::asff(document, None).unwrap()),
+            ("ocsf", ocsf::ocsf(&summary).unwrap()),
         ]
     }
 

@@ -4,13 +4,13 @@
 
 pub(crate) mod audit;
 mod findings;
-mod marks;
+pub(super) mod marks;
 mod picture;
 mod plot;
 pub(crate) mod reencrypt;
 mod times;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::trust::AwsConnections,
+    base::text::shell_word,
     report::{
         conclusion::{Conclusion, Tone, counted},
         document::{
@@ -30,6 +31,7 @@ use crate::{
             times::{day, lasted, precise, time},
         },
         path::{DataPath, Proof, StationKind},
+        signature::ReportSignature,
     },
 };
 
@@ -125,8 +127,8 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// The whole page of a run.
-pub(crate) fn page(document: &RunReport) -> String {
+/// The whole page of a run; `signature` is what stands beside its report.
+pub(crate) fn page(document: &RunReport, signature: &ReportSignature) -> String {
     let conclusion = Conclusion::of(document);
     let footer = html! {
         p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
@@ -140,14 +142,14 @@ pub(crate) fn page(document: &RunReport) -> String {
         skip: ("findings", "Skip to the findings"),
         footer: &footer,
     };
-    frame.page(&content(document, &conclusion))
+    frame.page(&content(document, &conclusion, signature))
 }
 
-fn content(document: &RunReport, conclusion: &Conclusion) -> Markup {
+fn content(document: &RunReport, conclusion: &Conclusion, signature: &ReportSignature) -> Markup {
     let path = DataPath::of(document);
     let sections = Sections::new([
-        ("who", "Who, what, when", who(document)),
-        ("findings", "What is open", findings::open(document)),
+        ("findings", "What to do", findings::open(document)),
+        ("who", "Who, what, when", who(document, signature)),
         ("path", "What protects the data", protections(document, &path)),
         ("timeline", "What happened when", timeline(document)),
         ("objects", "Objects by encryption", objects(document)),
@@ -203,7 +205,7 @@ fn digest(digest: &str) -> Markup {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "sections that may be missing stand beside it")]
-fn who(document: &RunReport) -> Option<Markup> {
+fn who(document: &RunReport, signature: &ReportSignature) -> Option<Markup> {
     Some(html! {
         dl.facts {
             (fact("Run", &html! { code { (document.run) } " " span.soft { "(" (document.command) ")" } }))
@@ -212,7 +214,9 @@ fn who(document: &RunReport) -> Option<Markup> {
             (optional("Account", document.account()))
             (optional("Guard", document.principal()))
             (optional("Runner", document.runner_principal()))
+            (optional("User", document.who.user.as_deref()))
             (optional("Host", document.who.host.as_deref()))
+            (fact("Signature", &signed(signature)))
             @if let Some(chain) = &document.chain {
                 (fact("In the chain", &html! {
                     "document " (chain.sequence)
@@ -225,6 +229,26 @@ fn who(document: &RunReport) -> Option<Markup> {
         }
         (inputs(document))
     })
+}
+
+/// Whether the report is signed, and what verifies that.
+fn signed(signature: &ReportSignature) -> Markup {
+    let verify = |report: &Path| {
+        let report = report.display().to_string();
+        html! { code { "emr-etl-guard report verify --key KEY " (shell_word(&report)) } }
+    };
+    match signature {
+        ReportSignature::Beside { report } => html! {
+            "signed; this page does not verify it: " (verify(report))
+        },
+        ReportSignature::OfOtherContent { report } => html! {
+            (Mark::Failed.with("not of this content:")) " what stands beside the report is no signature of it: " (verify(report))
+        },
+        ReportSignature::Unsigned => html! { "not signed: no signature stands beside the report" },
+        ReportSignature::NotLooked => {
+            html! { "not known: the report came from standard input" }
+        }
+    }
 }
 
 /// What went in, by digest.
@@ -610,9 +634,29 @@ pub(super) mod tests {
             *count <= 3
         });
         document.calls.truncate(2);
-        let page = page(&document);
-        assert_eq!(page, crate::report::html::page(&document));
+        document.who.user = Some("snowplow".to_owned());
+        let page = page(&document, &ReportSignature::Unsigned);
+        assert_eq!(page, crate::report::html::page(&document, &ReportSignature::Unsigned));
         insta::assert_snapshot!(lines(&page));
+    }
+
+    #[test]
+    fn the_page_says_what_to_do_before_any_digest_and_who_ran_it_and_whether_it_is_signed() {
+        let mut document = recorded("refused-v2");
+        document.who.user = Some("snowplow".to_owned());
+        let report = Path::new("the report.json").to_owned();
+        let made = |signature: &ReportSignature| lines(&page(&document, signature));
+        let text = made(&ReportSignature::Beside { report: report.clone() });
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(place(r#"<section id="findings""#) < place(r#"<section id="who""#));
+        assert!(place("<dt>Fix</dt>") < place(r#"<code class="digest">"#));
+        assert!(text.contains("<dt>User</dt>\n<dd>\n<code>snowplow</code>"), "{text}");
+        assert!(text.contains("signed; this page does not verify it"), "{text}");
+        assert!(text.contains("report verify --key KEY 'the report.json'</code>"), "{text}");
+        let other = made(&ReportSignature::OfOtherContent { report });
+        assert!(other.contains("no signature of it"), "{other}");
+        assert!(made(&ReportSignature::Unsigned).contains("not signed"));
+        assert!(made(&ReportSignature::NotLooked).contains("not known"));
     }
 
     /// Words of a document without which it is none.
@@ -671,7 +715,7 @@ pub(super) mod tests {
             let mut value: Value = serde_json::from_str(text).unwrap();
             with_texts(&mut value, "", kept, more);
             let document = serde_json::from_value(value).unwrap();
-            let page = page(&document);
+            let page = page(&document, &ReportSignature::NotLooked);
             let names = Regex::new("</?[A-Za-z!][^ >]*")
                 .unwrap()
                 .find_iter(&page)
@@ -738,7 +782,7 @@ pub(super) mod tests {
     #[test]
     fn the_page_names_no_other_file_lets_nothing_but_its_style_in_and_is_in_order() {
         for (name, _) in RECORDED {
-            let page = page(&recorded(name));
+            let page = page(&recorded(name), &ReportSignature::NotLooked);
             assert!(std::panic::catch_unwind(|| is_one_page(&page)).is_ok(), "{name}");
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use nix::unistd::{User, geteuid};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use time::{Date, OffsetDateTime};
@@ -171,6 +172,8 @@ pub struct RunCaller<'a> {
     pub principal: Option<&'a str>,
     /// The ARN that the runner's credentials belong to.
     pub runner_principal: Option<&'a str>,
+    /// The operating system's name of the user that ran it; none where that has no name.
+    pub user: Option<String>,
     /// The machine's name.
     pub host: String,
 }
@@ -186,6 +189,7 @@ impl<'a> RunCaller<'a> {
             account: runner.map(|identity| &identity.account),
             principal: guard.map(|identity| identity.arn.as_str()),
             runner_principal: runner.map(|identity| identity.arn.as_str()),
+            user: User::from_uid(geteuid()).ok().flatten().map(|user| user.name),
             host: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
         }
     }

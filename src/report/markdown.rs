@@ -1,71 +1,133 @@
-//! The findings as a summary in Markdown, for a pipeline's summary page or a ticket: the verdict,
-//! what is open, counts of the rest, the gaps.
+//! The findings as a summary in Markdown, for a pipeline's summary page or a ticket: run, account,
+//! region and verdict in a line each, what to do, then what was seen, counts of the rest, and the
+//! residual risks.
 
 use std::fmt::Write as _;
+
+use time::format_description::well_known::Rfc3339;
 
 use crate::{
     base::markdown::{cell, name},
     report::{
-        conclusion::{Conclusion, Tone},
-        document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport},
+        conclusion::{Tone, counted},
+        document::{RecordedFinding, RecordedLevel, RecordedStatus},
+        summary::ReportSummary,
     },
 };
 
 /// The whole document.
-pub(crate) fn markdown(document: &RunReport) -> String {
-    let conclusion = Conclusion::of(document);
-    let sign = match conclusion.tone {
+pub(crate) fn markdown(summary: &ReportSummary<'_>) -> String {
+    let mut text = head(summary);
+    to_do(&mut text, summary);
+    seen(&mut text, summary);
+    counts(&mut text, summary);
+    if !summary.residual_risks.is_empty() {
+        text.push_str("\n## Residual risks\n\n");
+        for risk in summary.residual_risks {
+            let _ = writeln!(text, "- {}: {}", name(&risk.name), cell(&risk.what));
+        }
+    }
+    text
+}
+
+/// Run, account, region, verdict.
+fn head(summary: &ReportSummary<'_>) -> String {
+    let sign = match summary.conclusion.tone {
         Tone::Good => "✅",
         Tone::Bad => "❌",
         Tone::Unsure => "❓",
         Tone::Plain => "ℹ️",
     };
-    let config = document
-        .inputs
-        .as_ref()
-        .map_or_else(String::new, |inputs| format!("{}, ", name(&inputs.config)));
-    let mut text = format!(
-        "## emr-etl-guard: {sign} {}\n\n{}\n\n{config}exit code {}\n",
-        conclusion.title.to_lowercase(),
-        cell(&conclusion.sentence),
-        document.exit_code
-    );
-    for call in document.calls_to_act() {
+    let known = |value: Option<&str>| value.map_or_else(|| "not in the report".to_owned(), name);
+    let started = summary.started.format(&Rfc3339).unwrap_or_default();
+    let run = summary.run.map_or_else(String::new, |run| format!("{}, ", name(run)));
+    let config =
+        summary.config.map_or_else(String::new, |(config, _)| format!(" of {}", name(config)));
+    format!(
+        "- **Run**: {run}{}{config}, {started}\n- **Account**: {}\n- **Region**: {}\n- **Verdict**: \
+         {sign} {}: {} Exit code {}.\n",
+        cell(summary.command),
+        known(summary.account),
+        known(summary.region),
+        summary.conclusion.title,
+        cell(&summary.conclusion.sentence),
+        summary.exit_code
+    )
+}
+
+fn to_do(text: &mut String, summary: &ReportSummary<'_>) {
+    text.push_str("\n## What to do\n\n");
+    for call in &summary.calls {
         // A fence that no text can close.
         let commands = call.commands.replace('`', "'");
         let _ = writeln!(
             text,
-            "\n**{}**: {}. End it now:\n\n```sh\n{commands}\n```",
+            "**{}**: {}. End it now:\n\n```sh\n{commands}\n```\n",
             cell(&call.what),
             cell(call.obstacle)
         );
     }
-    let open: Vec<&RecordedFinding> = document
-        .all_findings()
-        .filter(|finding| finding.is_open() && finding.waits_for.is_none())
-        .collect();
-    if !open.is_empty() {
-        text.push_str(
-            "\n| | check | subject | saw | wanted | to do |\n|---|---|---|---|---|---|\n",
-        );
-        for finding in &open {
-            let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {}{} | {} | {} |",
-                word(finding),
-                name(&finding.check),
-                cell(&finding.subject),
-                cell(&finding.saw),
-                cell(&at),
-                cell(&finding.wanted),
-                cell(finding.fix.as_deref().unwrap_or("-"))
-            );
+    let (required, advisory): (Vec<&RecordedFinding>, Vec<&RecordedFinding>) =
+        summary.causes().into_iter().partition(|finding| finding.level == RecordedLevel::Required);
+    for (number, finding) in required.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}", number + 1, fix(finding));
+    }
+    if required.is_empty() && summary.calls.is_empty() {
+        text.push_str("Nothing is required.\n");
+    }
+    let shared = summary
+        .findings
+        .iter()
+        .filter(|it| it.level == RecordedLevel::Required && summary.shared_with(it).is_some())
+        .count();
+    if shared > 0 {
+        let waits = if shared == 1 { "waits" } else { "wait" };
+        let _ = writeln!(text, "\n{} {waits} for these.", counted(shared, "other finding"));
+    }
+    if !advisory.is_empty() {
+        text.push_str("\nAdvisory:\n\n");
+        for finding in advisory {
+            let _ = writeln!(text, "- {}", fix(finding));
         }
     }
+}
+
+/// What to do about a finding, and which it is.
+fn fix(finding: &RecordedFinding) -> String {
+    format!(
+        "{} ({}, {})",
+        cell(finding.fix.as_deref().unwrap_or("no fix is recorded")),
+        name(&finding.check),
+        cell(&finding.subject)
+    )
+}
+
+/// What was seen and wanted, for each cause, and what an exception covers.
+fn seen(text: &mut String, summary: &ReportSummary<'_>) {
+    let causes = summary.causes();
     let excepted =
-        document.all_findings().filter(|finding| finding.status == RecordedStatus::Excepted);
-    for finding in excepted {
+        || summary.findings.iter().filter(|finding| finding.status == RecordedStatus::Excepted);
+    if causes.is_empty() && excepted().next().is_none() {
+        return;
+    }
+    text.push_str("\n## Findings\n");
+    if !causes.is_empty() {
+        text.push_str("\n| | check | subject | saw | wanted |\n|---|---|---|---|---|\n");
+    }
+    for finding in causes {
+        let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {}{} | {} |",
+            word(finding),
+            name(&finding.check),
+            cell(&finding.subject),
+            cell(&finding.saw),
+            cell(&at),
+            cell(&finding.wanted)
+        );
+    }
+    for finding in excepted() {
         let why = finding.excepted.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
@@ -75,10 +137,14 @@ pub(crate) fn markdown(document: &RunReport) -> String {
             cell(why)
         );
     }
+}
+
+fn counts(text: &mut String, summary: &ReportSummary<'_>) {
     text.push_str(
-        "\n<details><summary>All checks</summary>\n\n| check | proved | not applicable | failed | unknown | excepted |\n|---|---|---|---|---|---|\n",
+        "\n<details><summary>All checks</summary>\n\n| check | passed | not applicable | failed | \
+         unknown | excepted |\n|---|---|---|---|---|---|\n",
     );
-    for (check, findings) in document.by_check() {
+    for (check, findings) in summary.by_check() {
         let count =
             |status| match findings.iter().filter(|finding| finding.status == status).count() {
                 0 => String::new(),
@@ -95,21 +161,45 @@ pub(crate) fn markdown(document: &RunReport) -> String {
             count(RecordedStatus::Excepted)
         );
     }
-    text.push_str("\n</details>\n\nWhat stays open whatever the checks prove:\n\n");
-    for residual_risk in &document.residual_risks {
-        let _ = writeln!(text, "- {}: {}", name(&residual_risk.name), cell(&residual_risk.what));
-    }
-    text
+    text.push_str("\n</details>\n");
 }
 
 fn word(finding: &RecordedFinding) -> &'static str {
     match (finding.status, finding.level) {
         (RecordedStatus::Failed, RecordedLevel::Required) => "❌ failed",
         (RecordedStatus::Unknown, RecordedLevel::Required) => "❓ unknown",
-        (RecordedStatus::Failed, RecordedLevel::Advisory) => "advice: failed",
-        (RecordedStatus::Unknown, RecordedLevel::Advisory) => "advice: unknown",
+        (RecordedStatus::Failed, RecordedLevel::Advisory) => "advisory: failed",
+        (RecordedStatus::Unknown, RecordedLevel::Advisory) => "advisory: unknown",
         (RecordedStatus::Passed | RecordedStatus::NotApplicable | RecordedStatus::Excepted, _) => {
             ""
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{document::tests::recorded, summary::tests::other};
+
+    #[test]
+    fn run_account_region_and_verdict_come_first_then_what_to_do() {
+        let report = recorded("refused-v2");
+        let text = markdown(&ReportSummary::of_run(&report));
+        let beginnings: Vec<&str> =
+            text.lines().take(4).filter_map(|line| line.split(": ").next()).collect();
+        assert_eq!(beginnings, ["- **Run**", "- **Account**", "- **Region**", "- **Verdict**"]);
+        assert!(text.lines().next().unwrap().contains(&report.run), "{text}");
+        assert!(text.contains("- **Account**: `123456789012`\n"), "{text}");
+        let sections: Vec<&str> = text.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(sections, ["## What to do", "## Findings", "## Residual risks"]);
+        assert!(text.contains("\n\n## What to do\n\n1. "), "{text}");
+    }
+
+    #[test]
+    fn an_audit_and_a_reencrypt_have_a_summary_too() {
+        for name in ["audit", "reencrypt", "reencrypt-batch"] {
+            let report = other(name);
+            insta::assert_snapshot!(name, markdown(&ReportSummary::of(&report)));
         }
     }
 }

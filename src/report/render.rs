@@ -48,7 +48,7 @@ impl RenderError {
             Self::NoDocument(
                 ReadReportError::NotOne { .. }
                 | ReadReportError::Version { .. }
-                | ReadReportError::PageOnly { .. },
+                | ReadReportError::RunOnly { .. },
             ) => Outcome::BadConfig,
             Self::Bug(_) => Outcome::Bug,
         }

@@ -31,6 +31,7 @@ use crate::{
         notice::{Notice, NoticeLine},
         notify::Notify,
         options::CheckOptions,
+        summary::ReportSummary,
         terminal,
     },
     settings::report_options::ReportOptions,
@@ -75,8 +76,8 @@ impl Form {
     fn text(self, record: &Record<'_>) -> anyhow::Result<String> {
         Ok(match self {
             Self::Json => format!("{}\n", pretty(record)?),
-            Self::Junit => junit::junit(&RunReport::of(record)?)?,
-            Self::Markdown => markdown::markdown(&RunReport::of(record)?),
+            Self::Junit => junit::junit(&ReportSummary::of_run(&RunReport::of(record)?))?,
+            Self::Markdown => markdown::markdown(&ReportSummary::of_run(&RunReport::of(record)?)),
         })
     }
 }

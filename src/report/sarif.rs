@@ -8,16 +8,14 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::{
-    base::{digest::sha256, json::pretty},
+    base::{digest::sha256, json::pretty, names::ClusterId},
     checks::{
         catalogue::{self, CATALOGUE},
         finding::{self, Check},
     },
     report::{
-        conclusion::Conclusion,
-        document::{
-            CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RunReport,
-        },
+        document::{CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
+        summary::{CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, ReportSummary},
     },
 };
 
@@ -25,47 +23,46 @@ use crate::{
 ///
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
-pub(crate) fn sarif(document: &RunReport) -> anyhow::Result<String> {
-    let calls: Vec<RecordedFinding> =
-        document.calls_to_act().iter().map(CallToAct::finding).collect();
-    let rules = rules(document, &calls);
+pub(crate) fn sarif(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
+    let calls: Vec<RecordedFinding> = summary.calls.iter().map(CallToAct::finding).collect();
+    let rules = rules(summary, &calls);
     let results: Vec<Value> = calls
         .iter()
-        .chain(document.all_findings())
+        .chain(&summary.findings)
         .filter(|finding| is_reported(finding))
-        .map(|finding| result(document, finding, &rules))
+        .map(|finding| result(summary, finding, &rules))
         .collect();
-    let config = document.inputs.as_ref();
-    let conclusion = Conclusion::of(document);
+    let conclusion = &summary.conclusion;
+    let started = summary.started.format(&Rfc3339)?;
+    let run_id = summary.run.unwrap_or(&started);
     let mut run = json!({
         "tool": {"driver": {
             "name": "emr-etl-guard",
-            "version": document.guard,
-            "semanticVersion": document.guard,
+            "version": summary.guard,
+            "semanticVersion": summary.guard,
             "rules": rules.iter().map(|name| rule(name)).collect::<Vec<_>>(),
         }},
-        "automationDetails": {"id": format!("emr-etl-guard/{}/{}", document.command, document.run), "guid": document.run},
+        "automationDetails": {"id": format!("emr-etl-guard/{}/{run_id}", summary.command)},
         "invocations": [{
             // The guard did what it is for, whatever it found; only a bug in it is a failure of the
             // tool.
-            "executionSuccessful": document.outcome != RecordedOutcome::Bug,
-            "exitCode": document.exit_code,
+            "executionSuccessful": !summary.is_bug,
+            "exitCode": summary.exit_code,
             "exitCodeDescription": conclusion.title,
-            "startTimeUtc": document.started.format(&Rfc3339)?,
-            "endTimeUtc": document.ended.format(&Rfc3339)?,
+            "startTimeUtc": started,
+            "endTimeUtc": summary.ended.format(&Rfc3339)?,
         }],
         "columnKind": "unicodeCodePoints",
         "results": results,
         "properties": {"conclusion": format!("{}: {}", conclusion.title, conclusion.sentence)},
     });
-    if let Some(inputs) = config {
-        run["artifacts"] = json!([{"location": {"uri": uri(&inputs.config)}, "hashes": {"sha-256": inputs.config_sha256}}]);
+    if let Some((config, sha256)) = summary.config {
+        run["artifacts"] =
+            json!([{"location": {"uri": uri(config)}, "hashes": {"sha-256": sha256}}]);
     }
     // A run's id is a UUID of version 7, which is younger than SARIF's pattern for a `guid`.
-    if !is_guid(&document.run)
-        && let Some(details) = run["automationDetails"].as_object_mut()
-    {
-        details.remove("guid");
+    if let Some(guid) = summary.run.filter(|run| is_guid(run)) {
+        run["automationDetails"]["guid"] = guid.into();
     }
     let log = json!({"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "version": "2.1.0", "runs": [run]});
     Ok(format!("{}\n", pretty(&log)?))
@@ -83,11 +80,11 @@ fn is_reported(finding: &RecordedFinding) -> bool {
 }
 
 /// The names of the rules: the catalogue's, and those of the document that it does not know.
-fn rules(document: &RunReport, calls: &[RecordedFinding]) -> Vec<String> {
+fn rules(summary: &ReportSummary<'_>, calls: &[RecordedFinding]) -> Vec<String> {
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|check| check.name).collect();
     let others: BTreeSet<&str> = calls
         .iter()
-        .chain(document.all_findings())
+        .chain(&summary.findings)
         .filter(|finding| is_reported(finding))
         .map(|finding| finding.check.as_str())
         .filter(|name| !known.contains(name))
@@ -96,7 +93,7 @@ fn rules(document: &RunReport, calls: &[RecordedFinding]) -> Vec<String> {
 }
 
 fn rule(name: &str) -> Value {
-    let Some(check) = catalogue::find(name) else { return json!({"id": name}) };
+    let Some(check) = catalogue::find(name) else { return other_rule(name) };
     let fix = fix(check);
     json!({
         "id": name,
@@ -113,6 +110,17 @@ fn rule(name: &str) -> Value {
         }},
         "properties": {"tags": ["security", "encryption"], "stage": check.stage},
     })
+}
+
+/// A rule that is no check of the catalogue.
+fn other_rule(name: &str) -> Value {
+    let text = match name {
+        OBJECTS_ENCRYPTED => "Objects in S3 are encrypted as the policy requires.",
+        OBJECTS_SEEN => "Every object of a location could be looked at.",
+        CHANGE_ALLOWED => "Nothing stands against a change of objects.",
+        _ => return json!({"id": name}),
+    };
+    json!({"id": name, "name": pascal(name), "shortDescription": {"text": text}})
 }
 
 fn fix(check: &Check) -> String {
@@ -138,7 +146,15 @@ fn pascal(name: &str) -> String {
         .collect()
 }
 
-fn result(document: &RunReport, finding: &RecordedFinding, rules: &[String]) -> Value {
+/// The same for the same check and subject in every run; a cluster has another id in each, so that
+/// any cluster stands for all.
+fn stable_fingerprint(finding: &RecordedFinding) -> String {
+    let subject =
+        if finding.subject.parse::<ClusterId>().is_ok() { "cluster" } else { &finding.subject };
+    sha256(format!("{}\0{subject}", finding.check))
+}
+
+fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[String]) -> Value {
     let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!(" To do: {fix}"));
     let word = match finding.status {
         RecordedStatus::Unknown => "unknown",
@@ -163,8 +179,9 @@ fn result(document: &RunReport, finding: &RecordedFinding, rules: &[String]) -> 
         "kind": "fail",
         "level": level,
         "message": {"text": format!("{}: saw {}, wanted {}.{fix}", finding.subject, finding.saw, finding.wanted)},
-        "locations": [location(document, finding)],
+        "locations": [location(summary, finding)],
         "fingerprints": {"checkAndSubject/v1": sha256(format!("{}\0{}", finding.check, finding.subject))},
+        "partialFingerprints": {"checkAndKindOfSubject/v1": stable_fingerprint(finding)},
         "suppressions": suppressions,
         "properties": {"status": word, "required": finding.level == RecordedLevel::Required},
     })
@@ -193,12 +210,9 @@ impl<'a> FilePosition<'a> {
 
 /// Where a finding is: in the runner config, or the file it came from, and which resource it is
 /// about.
-fn location(document: &RunReport, finding: &RecordedFinding) -> Value {
+fn location(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
     let resource = json!([{"name": finding.subject, "kind": "resource"}]);
-    let at = finding
-        .at
-        .as_deref()
-        .or_else(|| document.inputs.as_ref().map(|inputs| inputs.config.as_str()));
+    let at = finding.at.as_deref().or_else(|| summary.config.map(|(config, _)| config));
     let Some(place) = at.map(FilePosition::parse) else {
         return json!({"logicalLocations": resource});
     };
@@ -230,7 +244,17 @@ fn uri(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::tests::{RECORDED, recorded};
+    use crate::report::{
+        document::{
+            RunReport,
+            tests::{RECORDED, recorded},
+        },
+        summary::tests::other,
+    };
+
+    fn made(report: &RunReport) -> Value {
+        serde_json::from_str(&sarif(&ReportSummary::of_run(report)).unwrap()).unwrap()
+    }
 
     #[test]
     fn a_place_is_a_file_a_line_and_a_column_or_the_file_as_a_whole() {
@@ -295,10 +319,19 @@ mod tests {
             json!({"kind": {"enum": ["inSource", "external"]}, "status": {"enum": ["accepted", "underReview", "rejected"]}, "justification": text}),
         );
         let result = object(
-            &["message", "ruleId", "ruleIndex", "locations", "fingerprints", "suppressions"],
+            &[
+                "message",
+                "ruleId",
+                "ruleIndex",
+                "locations",
+                "fingerprints",
+                "partialFingerprints",
+                "suppressions",
+            ],
             json!({
             "ruleId": text, "ruleIndex": {"type": "integer", "minimum": 0}, "kind": {"enum": ["fail"]}, "level": {"enum": ["note", "warning", "error"]}, "message": message,
             "locations": {"type": "array", "items": location, "minItems": 1}, "fingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+            "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
             "suppressions": list(suppression), "properties": bag}),
         );
         let driver = object(
@@ -331,7 +364,7 @@ mod tests {
         let validator = jsonschema::validator_for(&subset()).unwrap();
         for (name, _) in RECORDED {
             let document = recorded(name);
-            let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
+            let log = made(&document);
             let errors: Vec<String> = validator
                 .iter_errors(&log)
                 .map(|error| format!("{}: {error}", error.instance_path()))
@@ -348,12 +381,58 @@ mod tests {
                 assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"], "{name}");
             }
         }
-        let log: Value = serde_json::from_str(&sarif(&recorded("refused-v2")).unwrap()).unwrap();
+        let log = made(&recorded("refused-v2"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&log["runs"][0]["results"]).unwrap());
         // The subset is one that a log can fail.
         let mut wrong = log.clone();
         wrong["runs"][0]["results"][0]["locations"] = json!([]);
         assert!(!validator.is_valid(&wrong));
+    }
+
+    #[test]
+    fn an_audit_and_a_reencrypt_are_logs_of_the_same_form() {
+        let validator = jsonschema::validator_for(&subset()).unwrap();
+        for name in ["audit", "reencrypt", "reencrypt-batch"] {
+            let report = other(name);
+            let summary = ReportSummary::of(&report);
+            let log: Value = serde_json::from_str(&sarif(&summary).unwrap()).unwrap();
+            let errors: Vec<String> =
+                validator.iter_errors(&log).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{name}: {errors:#?}");
+            let results = log["runs"][0]["results"].as_array().unwrap();
+            let open = summary.findings.iter().filter(|it| it.is_open()).count();
+            assert!(open > 0 && results.len() == open, "{name}: {results:#?}");
+        }
+    }
+
+    #[test]
+    fn a_finding_has_the_same_partial_fingerprint_in_every_run_also_about_another_cluster() {
+        let report = recorded("unsafe-v2");
+        let mut later = report.clone();
+        later.run = "01a213bd-a332-74e7-8bd3-000000000000".to_owned();
+        for cluster in &mut later.watched.as_mut().unwrap().clusters {
+            for finding in &mut cluster.findings {
+                finding.subject = "j-1NEXTONE23456".to_owned();
+                finding.saw.push_str(", seen later");
+            }
+        }
+        let prints = |report: &RunReport, kind: &str| {
+            let log = made(report);
+            let results = log["runs"][0]["results"].as_array().unwrap();
+            results
+                .iter()
+                .map(|result| {
+                    result[kind].as_object().unwrap().values().next().unwrap().to_string()
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(prints(&report, "partialFingerprints"), prints(&later, "partialFingerprints"));
+        assert_ne!(prints(&report, "fingerprints"), prints(&later, "fingerprints"));
+        let mut unique = prints(&report, "partialFingerprints");
+        let all = unique.len();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), all, "one for each finding");
     }
 
     #[test]
@@ -365,7 +444,7 @@ mod tests {
             .find(|finding| finding.is_open() && finding.waits_for.is_none())
             .unwrap();
         finding.check = "of-tomorrow".to_owned();
-        let log: Value = serde_json::from_str(&sarif(&document).unwrap()).unwrap();
+        let log = made(&document);
         let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
         assert_eq!(rules.last().unwrap(), &json!({"id": "of-tomorrow"}));
         assert!(

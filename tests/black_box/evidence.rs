@@ -28,6 +28,8 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
     let report = &played.report;
     assert_eq!(report["who"]["account"], report["facts"]["guard"]["found"]["account"]);
     assert!(text(&report["who"]["principal"]).starts_with("arn:aws:"), "{}", report["who"]);
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+    assert_eq!(report["who"]["user"], user.name);
     assert_eq!(
         report["who"]["host"],
         std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim()
@@ -214,7 +216,7 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
     assert!(spoilt("/version", json!(1)));
     assert!(spoilt(
         "/who",
-        json!({"account": null, "principal": null, "runner_principal": null, "host": "x", "more": 1})
+        json!({"account": null, "principal": null, "runner_principal": null, "user": null, "host": "x", "more": 1})
     ));
     assert!(spoilt("/started", json!("yesterday")));
     assert!(spoilt("/outcome", json!("splendid")));

@@ -69,7 +69,7 @@ fn telling(stage: Stage, receiver: &Receiver) -> Stage {
 
 /// The forms that are made from the report.
 fn forms(stage: &Stage) -> Vec<(String, String)> {
-    let made = ["html", "markdown", "junit", "sarif", "asff"].map(|form| {
+    let made = ["html", "markdown", "junit", "sarif", "asff", "ocsf"].map(|form| {
         let mut command = hermetic_command(&programs().guard);
         command.args(["report", form, "report.json"]);
         stage.prepare(&mut command);

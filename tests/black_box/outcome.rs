@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-ID --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID";
-const FORMS: [&str; 5] = ["html", "markdown", "junit", "asff", "sarif"];
+const FORMS: [&str; 6] = ["html", "markdown", "junit", "asff", "sarif", "ocsf"];
 
 /// Each form of the run's report, with the ids of clusters redacted.
 fn forms(stage: &Stage, played: &Played) -> Vec<(&'static str, String)> {

@@ -59,7 +59,7 @@ pub(crate) fn page(document: &AuditReport) -> String {
 }
 
 /// A sign, a title and a sentence.
-fn conclusion(document: &AuditReport) -> (Mark, &'static str, String) {
+pub(in crate::report) fn conclusion(document: &AuditReport) -> (Mark, &'static str, String) {
     let totals = &document.totals;
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let seen = format!("{} ({})", counted(number(totals.objects), "object"), size(totals.bytes));

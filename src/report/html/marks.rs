@@ -7,7 +7,7 @@ use crate::report::{document::RecordedStatus, path::Proof};
 
 /// What a sign stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(in crate::report) enum Mark {
     /// A filled circle with a tick.
     Passed,
     /// A circle with a tick.

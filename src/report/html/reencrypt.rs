@@ -68,7 +68,7 @@ fn done(document: &ReencryptReport) -> u64 {
 }
 
 /// A sign, a title and a sentence.
-fn conclusion(document: &ReencryptReport) -> (Mark, &'static str, String) {
+pub(in crate::report) fn conclusion(document: &ReencryptReport) -> (Mark, &'static str, String) {
     let (to_do, done) = (found(document, |method| method != ReportedMethod::Leave), done(document));
     match (document.outcome, document.mode) {
         (Outcome::FactsUnknown, _) => (

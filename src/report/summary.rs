@@ -1,0 +1,533 @@
+//! What Markdown, JUnit and SARIF are made of: one form for the report of a run, of an audit and of
+//! a reencrypt. It also tells which open findings have a cause of their own, so that one cause is
+//! one failure.
+
+use time::OffsetDateTime;
+
+use crate::{
+    audit::tally::{ObjectJudgement, UncheckedObjects},
+    base::{
+        outcome::Outcome,
+        text::{grouped, shell_word, size},
+    },
+    checks::catalogue::CATALOGUE,
+    report::{
+        audit_document::{AuditReport, AuditedEncryption, AuditedLocation},
+        conclusion::{Conclusion, Tone},
+        document::{
+            AnyReport, CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome,
+            RecordedResidualRisk, RecordedStatus, RunReport,
+        },
+        html::{audit, marks::Mark, reencrypt},
+        reencrypt_document::{Mode, ReencryptReport, ReencryptedLocation, ReportedMethod},
+    },
+    settings::policy::{Policy, accepted},
+};
+
+/// The name of the finding on how a location's objects are encrypted.
+pub(super) const OBJECTS_ENCRYPTED: &str = "objects-encrypted";
+/// The name of the finding on whether all of a location's objects could be looked at.
+pub(super) const OBJECTS_SEEN: &str = "objects-seen";
+/// The name of the finding on what stands against a change of objects.
+pub(super) const CHANGE_ALLOWED: &str = "reencrypt-allowed";
+
+/// What the forms need of a report of any kind.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportSummary<'a> {
+    /// The version of the program that wrote the report.
+    pub(super) guard: &'a str,
+    pub(super) command: &'a str,
+    /// The run's id; an audit and a reencrypt have none.
+    pub(super) run: Option<&'a str>,
+    pub(super) started: OffsetDateTime,
+    pub(super) ended: OffsetDateTime,
+    pub(super) account: Option<&'a str>,
+    pub(super) region: Option<&'a str>,
+    pub(super) conclusion: Conclusion,
+    pub(super) exit_code: u8,
+    /// Whether the program failed, whatever it found.
+    pub(super) is_bug: bool,
+    /// The runner config's name and SHA-256.
+    pub(super) config: Option<(&'a str, &'a str)>,
+    pub(super) calls: Vec<CallToAct<'a>>,
+    pub(super) findings: Vec<RecordedFinding>,
+    pub(super) residual_risks: &'a [RecordedResidualRisk],
+}
+
+/// Why an open finding is no failure of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SharedWith<'a> {
+    /// It waits for what that finding's check judges.
+    WaitsFor(&'a RecordedFinding),
+    /// The same thing is to be done about that finding.
+    SameFix(&'a RecordedFinding),
+}
+
+impl SharedWith<'_> {
+    /// In words: which finding is to be looked at first.
+    pub(super) fn in_words(self) -> String {
+        match self {
+            Self::WaitsFor(cause) => {
+                format!("skipped: waits for {} ({}); fix that first", cause.check, cause.subject)
+            }
+            Self::SameFix(cause) => {
+                format!("skipped: same cause as {} ({})", cause.check, cause.subject)
+            }
+        }
+    }
+}
+
+impl<'a> ReportSummary<'a> {
+    pub(crate) fn of(report: &'a AnyReport) -> Self {
+        match report {
+            AnyReport::Run(report) => Self::of_run(report),
+            AnyReport::Audit(report) => Self::of_audit(report),
+            AnyReport::Reencrypt(report) => Self::of_reencrypt(report),
+        }
+    }
+
+    pub(crate) fn of_run(report: &'a RunReport) -> Self {
+        let config = report.inputs.as_ref();
+        Self {
+            guard: &report.guard,
+            command: &report.command,
+            run: Some(&report.run),
+            started: report.started,
+            ended: report.ended,
+            account: report.account(),
+            region: report.region(),
+            conclusion: Conclusion::of(report),
+            exit_code: report.exit_code,
+            is_bug: report.outcome == RecordedOutcome::Bug,
+            config: config.map(|inputs| (inputs.config.as_str(), inputs.config_sha256.as_str())),
+            calls: report.calls_to_act(),
+            findings: report.all_findings().cloned().collect(),
+            residual_risks: &report.residual_risks,
+        }
+    }
+
+    fn of_audit(report: &'a AuditReport) -> Self {
+        let wanted = wanted(&report.policy);
+        let findings = report.locations.iter().flat_map(|location| audited(location, &wanted));
+        Self {
+            guard: &report.guard,
+            command: &report.command,
+            run: None,
+            started: report.started,
+            ended: report.ended,
+            account: None,
+            region: None,
+            conclusion: concluded(audit::conclusion(report)),
+            exit_code: report.exit_code,
+            is_bug: report.outcome == Outcome::Bug,
+            config: None,
+            calls: Vec::new(),
+            findings: findings.collect(),
+            residual_risks: &[],
+        }
+    }
+
+    fn of_reencrypt(report: &'a ReencryptReport) -> Self {
+        let mut findings: Vec<RecordedFinding> =
+            report.locations.iter().flat_map(|location| changed(report, location)).collect();
+        findings.extend(report.refusals.iter().map(|why| refusal(report.mode, why)));
+        Self {
+            guard: &report.guard,
+            command: &report.command,
+            run: None,
+            started: report.started,
+            ended: report.ended,
+            account: Some(&report.account),
+            region: Some(&report.region),
+            conclusion: concluded(reencrypt::conclusion(report)),
+            exit_code: report.exit_code,
+            is_bug: report.outcome == Outcome::Bug,
+            config: None,
+            calls: Vec::new(),
+            findings,
+            residual_risks: &[],
+        }
+    }
+
+    /// All findings by their check, in the order of the catalogue; others come last, in the order
+    /// of the report.
+    pub(super) fn by_check(&self) -> Vec<(&str, Vec<&RecordedFinding>)> {
+        let mut groups: Vec<(&str, Vec<&RecordedFinding>)> =
+            CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
+        for finding in &self.findings {
+            match groups.iter_mut().find(|(name, _)| *name == finding.check) {
+                Some((_, findings)) => findings.push(finding),
+                None => groups.push((&finding.check, vec![finding])),
+            }
+        }
+        groups.retain(|(_, findings)| !findings.is_empty());
+        groups
+    }
+
+    /// The finding that an open one shares its cause with; none where it is a failure of its own.
+    ///
+    /// A finding is never left out for one that is not open itself at the same level or above:
+    /// whatever refuses a launch stays visible.
+    pub(super) fn shared_with(&self, finding: &RecordedFinding) -> Option<SharedWith<'_>> {
+        if !finding.is_open() {
+            return None;
+        }
+        if let Some(root) = self.root_of(finding) {
+            return Some(SharedWith::WaitsFor(root));
+        }
+        let fix = finding.fix.as_deref().filter(|_| finding.status == RecordedStatus::Unknown)?;
+        let first = self.findings.iter().find(|other| {
+            other.status == RecordedStatus::Unknown
+                && other.level <= finding.level
+                && !other.not_there
+                && other.fix.as_deref() == Some(fix)
+                && self.root_of(other).is_none()
+        })?;
+        let is_itself = first.check == finding.check && first.subject == finding.subject;
+        (!is_itself).then_some(SharedWith::SameFix(first))
+    }
+
+    /// What a finding waits for, where that is open itself. It is not, where an exception covers
+    /// it: then nothing else says what this finding says.
+    fn root_of(&self, finding: &RecordedFinding) -> Option<&RecordedFinding> {
+        self.root(finding.waits_for.as_deref()?, finding.level)
+    }
+
+    /// The open finding of `check` that waits for no other, or the one that those wait for.
+    fn root(&self, check: &str, level: RecordedLevel) -> Option<&RecordedFinding> {
+        let mut check = check;
+        // Longer than any chain of checks that wait for each other; a report of someone else's may
+        // have a circle.
+        for _ in 0..8 {
+            let open: Vec<&RecordedFinding> = self
+                .findings
+                .iter()
+                .filter(|other| other.check == check && other.is_open() && other.level <= level)
+                .collect();
+            if let Some(own) = open.iter().find(|other| other.waits_for.is_none()) {
+                return Some(own);
+            }
+            check = open.iter().find_map(|other| other.waits_for.as_deref())?;
+        }
+        None
+    }
+
+    /// The open findings with a cause of their own, those that refuse first.
+    pub(super) fn causes(&self) -> Vec<&RecordedFinding> {
+        let mut causes: Vec<&RecordedFinding> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.is_open() && self.shared_with(finding).is_none())
+            .collect();
+        causes.sort_by_key(|finding| (finding.level, finding.status));
+        causes
+    }
+}
+
+fn concluded((mark, title, sentence): (Mark, &'static str, String)) -> Conclusion {
+    let tone = match mark {
+        Mark::Passed => Tone::Good,
+        Mark::Failed => Tone::Bad,
+        Mark::Inferred | Mark::Excepted | Mark::Open | Mark::Nothing => Tone::Unsure,
+    };
+    Conclusion { tone, title, sentence }
+}
+
+/// A finding on a location, or on a change as a whole.
+fn finding(check: &str, subject: &str, status: RecordedStatus, saw: String) -> RecordedFinding {
+    RecordedFinding {
+        check: check.to_owned(),
+        level: RecordedLevel::Required,
+        subject: subject.to_owned(),
+        status,
+        saw,
+        wanted: "every object looked at".to_owned(),
+        at: None,
+        fix: None,
+        excepted: None,
+        waits_for: None,
+        not_there: false,
+    }
+}
+
+/// Which encryption a policy accepts.
+fn wanted(policy: &Policy) -> String {
+    let kinds = accepted(&policy.accept_encryption);
+    if policy.expected_keys.is_empty() {
+        kinds
+    } else {
+        format!("{kinds}, by {}", policy.expected_keys.join(" or "))
+    }
+}
+
+fn objects(number: u64) -> String {
+    format!("{} object{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// How the objects of a location are encrypted, then whether all of them were seen.
+fn audited(location: &AuditedLocation, wanted: &str) -> Vec<RecordedFinding> {
+    let of = |judgement: ObjectJudgement| {
+        location.kinds.iter().filter(move |kind| kind.judgement == judgement)
+    };
+    let count = |judgement| of(judgement).map(|kind| kind.counts.objects).sum::<u64>();
+    let offending: Vec<String> = of(ObjectJudgement::Offender).map(kind).collect();
+    let accepted: Vec<String> = of(ObjectJudgement::Accepted).map(kind).collect();
+    let mut findings = Vec::new();
+    let encrypted = |status, saw| RecordedFinding {
+        wanted: wanted.to_owned(),
+        ..finding(OBJECTS_ENCRYPTED, &location.location, status, saw)
+    };
+    if !offending.is_empty() {
+        let saw = format!("not as required: {}", offending.join(", "));
+        let command = format!("emr-etl-guard reencrypt {}", shell_word(&location.location));
+        findings.push(RecordedFinding {
+            fix: Some(format!("{command} (a dry run; with --apply it changes the objects)")),
+            ..encrypted(RecordedStatus::Failed, saw)
+        });
+    } else if !accepted.is_empty() {
+        findings.push(encrypted(RecordedStatus::Passed, accepted.join(", ")));
+    }
+    let mut hidden: Vec<String> = location.unseen.iter().map(obstacle).collect();
+    hidden.extend(location.unlisted.iter().map(obstacle));
+    let mut fixes: Vec<String> =
+        location.unseen.iter().chain(&location.unlisted).map(fix_of_obstacle).collect();
+    if location.no_bucket {
+        hidden.push("no such bucket".to_owned());
+        fixes.push("name a bucket that exists".to_owned());
+    }
+    let untold = count(ObjectJudgement::Untold);
+    if untold > 0 {
+        hidden.push(format!("{} whose KMS key the source does not show", objects(untold)));
+        fixes.push("audit this location without --inventory".to_owned());
+    }
+    fixes.sort();
+    fixes.dedup();
+    if !hidden.is_empty() {
+        findings.push(RecordedFinding {
+            fix: Some(fixes.join("; ")),
+            ..finding(
+                OBJECTS_SEEN,
+                &location.location,
+                RecordedStatus::Unknown,
+                format!("not looked at: {}", hidden.join("; ")),
+            )
+        });
+    } else if findings.is_empty() {
+        let saw = "nothing to encrypt".to_owned();
+        findings.push(encrypted(RecordedStatus::NotApplicable, saw));
+    }
+    findings
+}
+
+fn kind(kind: &AuditedEncryption) -> String {
+    let name = match (kind.encryption.as_str(), &kind.kms_key) {
+        ("none", _) => "unencrypted".to_owned(),
+        (name, Some(key)) => format!("{name} by {key}"),
+        (name, None) => name.to_owned(),
+    };
+    format!("{} {name} ({})", objects(kind.counts.objects), size(kind.counts.bytes))
+}
+
+fn obstacle(hidden: &UncheckedObjects) -> String {
+    let what = match (hidden.objects, &hidden.first) {
+        (0, _) => "a part that could not be listed".to_owned(),
+        (number, Some(first)) => format!("{}, the first {first}", objects(number)),
+        (number, None) => objects(number),
+    };
+    format!("{what}: {}", hidden.obstacle.message)
+}
+
+fn fix_of_obstacle(hidden: &UncheckedObjects) -> String {
+    if hidden.denied {
+        format!("allow `{}` to the guard's credentials", hidden.obstacle.operation)
+    } else {
+        "try again; if it stays so, look at network, endpoints and credentials".to_owned()
+    }
+}
+
+/// What would refuse a change. In a dry run it refuses nothing yet.
+fn refusal(mode: Mode, why: &str) -> RecordedFinding {
+    let level =
+        if mode == Mode::DryRun { RecordedLevel::Advisory } else { RecordedLevel::Required };
+    RecordedFinding {
+        level,
+        wanted: "nothing that stands against a change".to_owned(),
+        ..finding(CHANGE_ALLOWED, "the change", RecordedStatus::Failed, why.to_owned())
+    }
+}
+
+/// How the objects of a location are encrypted now, then whether all of them were seen.
+fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<RecordedFinding> {
+    let mut findings = Vec::new();
+    let left = left(report, location);
+    let encrypted = |status, saw| RecordedFinding {
+        wanted: wanted(&report.policy),
+        ..finding(OBJECTS_ENCRYPTED, &location.location, status, saw)
+    };
+    if left > 0 {
+        let saw = format!("{} of {} not as required", objects(left), grouped(location.looked_at));
+        let fix = Some(what_to_do(report, location));
+        findings.push(RecordedFinding { fix, ..encrypted(RecordedStatus::Failed, saw) });
+    } else if location.looked_at > location.unseen {
+        let saw = format!("{} looked at, each as required", objects(location.looked_at));
+        findings.push(encrypted(RecordedStatus::Passed, saw));
+    }
+    if location.unseen > 0 || location.obstacle.is_some() {
+        let why = location.obstacle.as_ref().map_or("no reason is recorded", |it| &it.message);
+        let saw = format!("{} not looked at: {why}", objects(location.unseen));
+        let fix = location.obstacle.as_ref().map_or_else(
+            || "run it again".to_owned(),
+            |it| format!("see that `{}` is answered, then run it again", it.operation),
+        );
+        findings.push(RecordedFinding {
+            fix: Some(fix),
+            ..finding(OBJECTS_SEEN, &location.location, RecordedStatus::Unknown, saw)
+        });
+    } else if findings.is_empty() {
+        findings.push(encrypted(RecordedStatus::NotApplicable, "nothing to encrypt".to_owned()));
+    }
+    findings
+}
+
+/// How many objects of the location are not as required after what was done. Which old versions
+/// were removed is known of all locations together alone.
+fn left(report: &ReencryptReport, location: &ReencryptedLocation) -> u64 {
+    let planned = |location: &ReencryptedLocation, purged: bool| {
+        let found = location.found.iter();
+        let of_kind =
+            found.filter(|found| (found.method == ReportedMethod::PurgeOldVersion) == purged);
+        of_kind.map(|found| found.objects).sum::<u64>()
+    };
+    let to_purge: u64 = report.locations.iter().map(|location| planned(location, true)).sum();
+    let purged = report.old_versions_removed >= to_purge;
+    let done: u64 = location.done.iter().map(|done| done.objects).sum();
+    let still_old = if purged { 0 } else { planned(location, true) };
+    planned(location, false).saturating_sub(done) + still_old
+}
+
+/// What to do about what is left in a location.
+fn what_to_do(report: &ReencryptReport, location: &ReencryptedLocation) -> String {
+    let mut steps: Vec<String> = Vec::new();
+    if location.found.iter().any(|found| found.method != ReportedMethod::Leave) {
+        let place = shell_word(&location.location);
+        let bucket = location.location.strip_prefix("s3://").unwrap_or_default();
+        let bucket = shell_word(bucket.split('/').next().unwrap_or_default());
+        let how = match report.mode {
+            Mode::DryRun | Mode::Apply => "--apply",
+            Mode::Batch => "--batch-status --confirm",
+            Mode::BatchStatus => "--batch-status",
+        };
+        steps.push(format!("emr-etl-guard reencrypt {place} --bucket {bucket} {how}"));
+    }
+    steps.extend(location.found.iter().filter_map(|found| found.why.clone()));
+    steps.join("; ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::report::document::tests::recorded;
+
+    pub(in crate::report) fn other(name: &str) -> AnyReport {
+        let text = match name {
+            "audit" => include_str!("../../tests/recordings/documents/audit-v1.json"),
+            "reencrypt" => include_str!("../../tests/recordings/documents/reencrypt-v1.json"),
+            _ => include_str!("../../tests/recordings/documents/reencrypt-batch-v1.json"),
+        };
+        AnyReport::parse(Path::new(name), text.as_bytes()).unwrap()
+    }
+
+    fn told(summary: &ReportSummary<'_>) -> String {
+        let line = |finding: &RecordedFinding| {
+            format!(
+                "{:?} {:?} {} {}: saw {}; wanted {}; fix {}",
+                finding.level,
+                finding.status,
+                finding.check,
+                finding.subject,
+                finding.saw,
+                finding.wanted,
+                finding.fix.as_deref().unwrap_or("-")
+            )
+        };
+        summary.findings.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn an_audit_and_a_reencrypt_have_findings_for_each_location() {
+        for name in ["audit", "reencrypt", "reencrypt-batch"] {
+            let report = other(name);
+            let summary = ReportSummary::of(&report);
+            insta::assert_snapshot!(name, told(&summary));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_finding_or_needs_the_same_fix_has_no_cause_of_its_own() {
+        let mut report = recorded("refused-v2");
+        let open = |report: &RunReport| {
+            let summary = ReportSummary::of_run(report);
+            summary.causes().iter().map(|it| it.subject.clone()).collect::<Vec<_>>()
+        };
+        let before = open(&report);
+        let template = report.findings.iter().find(|it| it.is_open()).unwrap().clone();
+        let like = |subject: &str, waits_for: Option<&str>, fix: &str| RecordedFinding {
+            check: "of-tomorrow".to_owned(),
+            level: RecordedLevel::Required,
+            status: RecordedStatus::Unknown,
+            subject: subject.to_owned(),
+            waits_for: waits_for.map(str::to_owned),
+            fix: Some(fix.to_owned()),
+            not_there: false,
+            ..template.clone()
+        };
+        report.findings.push(like("first", None, "log in"));
+        report.findings.push(like("second", None, "log in"));
+        report.findings.push(like("third", Some("of-tomorrow"), "fix of-tomorrow first"));
+        let after = open(&report);
+        assert_eq!(after.len(), before.len() + 1);
+        assert!(after.contains(&"first".to_owned()));
+        // What is waited for is covered by an exception: nothing else says that this one is open.
+        for finding in &mut report.findings {
+            if finding.subject == "first" || finding.subject == "second" {
+                finding.status = RecordedStatus::Excepted;
+            }
+        }
+        report.findings.push(like("fourth", Some("of-tomorrow"), "fix of-tomorrow first"));
+        let covered = open(&report);
+        assert!(covered.contains(&"third".to_owned()) && !covered.contains(&"fourth".to_owned()));
+        // Advice cannot stand for what is required.
+        report.findings.push(RecordedFinding {
+            level: RecordedLevel::Advisory,
+            ..like("advice", None, "log in")
+        });
+        report.findings.push(like("required", None, "log in"));
+        let open = open(&report);
+        assert!(open.contains(&"required".to_owned()) && !open.contains(&"second".to_owned()));
+    }
+
+    #[test]
+    fn findings_that_wait_for_each_other_in_a_circle_are_failures_of_their_own() {
+        let mut report = recorded("refused-v2");
+        let template = report.findings.iter().find(|it| it.is_open()).unwrap().clone();
+        for (check, waits_for) in [("one", "other"), ("other", "one")] {
+            report.findings.push(RecordedFinding {
+                check: check.to_owned(),
+                level: RecordedLevel::Required,
+                status: RecordedStatus::Unknown,
+                waits_for: Some(waits_for.to_owned()),
+                fix: Some(format!("fix {waits_for} first")),
+                ..template.clone()
+            });
+        }
+        let summary = ReportSummary::of_run(&report);
+        let of_circle = ["one", "other"];
+        let causes = summary.causes();
+        assert_eq!(
+            causes.iter().filter(|it| of_circle.contains(&it.check.as_str())).count(),
+            of_circle.len()
+        );
+    }
+}
