@@ -65,14 +65,15 @@ use crate::{
 pub fn main() -> ExitCode {
     let dumps = core_dumps::switch_off();
     heap::share();
-    start_log();
+    let parsed = Cli::parse_from_process(std::env::args_os());
+    start_log(parsed.as_ref().is_ok_and(Cli::is_verbose));
     if let Err(error) = dumps {
         tracing::error!(%error, "a core dump of the guard, which holds secrets, may be possible");
     }
     if let Err(error) = signals::keep_child_status() {
         tracing::error!(%error, "the ends of child processes may be missed");
     }
-    let code = match Cli::parse_from_process(std::env::args_os()) {
+    let code = match parsed {
         Ok(cli) => command(cli, &line),
         Err(error) => {
             // Help and version are asked for; everything else is a usage error, which repeats words
@@ -84,11 +85,9 @@ pub fn main() -> ExitCode {
             let said = Cli::usage_error(std::env::args_os(), &error);
             output::err(&said);
             if let Some(options) = Cli::run_without_flags(std::env::args_os()) {
-                alert_settings_error(
-                    &options,
-                    "run",
-                    &said.lines().next().unwrap_or_default().into(),
-                );
+                let first = said.lines().next().unwrap_or_default();
+                let first = first.strip_prefix("emr-etl-guard: ").unwrap_or(first);
+                alert_settings_error(&options, "run", &first.into());
             }
             Outcome::BadUsage.code()
         }
@@ -116,8 +115,8 @@ async fn line(
 }
 
 /// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever
-/// reaches standard error.
-fn start_log() {
+/// reaches standard error. `verbose`: the steps of the guard are asked for.
+fn start_log(verbose: bool) {
     let log = tracing_subscriber::registry().with(
         tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView),
     );
@@ -129,6 +128,9 @@ fn start_log() {
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
         Ok(filter) => log.with(filter).with(own).init(),
         // The same as `emr_etl_guard=error`, without the machinery that reads such words.
-        Err(_) => log.with(Targets::new().with_target("emr_etl_guard", Level::ERROR)).init(),
+        Err(_) => {
+            let level = if verbose { Level::DEBUG } else { Level::ERROR };
+            log.with(Targets::new().with_target("emr_etl_guard", level)).init();
+        }
     }
 }

@@ -18,6 +18,23 @@ pub(crate) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// Edits between a mistyped name and the one that was meant, at most.
+const LARGEST_TYPO: usize = 2;
+
+/// The one of `known` that `name` is probably a misspelling of.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+    // The distance costs the product of both lengths.
+    let near = known.into_iter().filter(|known| known.len().abs_diff(name.len()) <= LARGEST_TYPO);
+    let nearest = near.map(|known| (distance(&known), known)).min_by_key(|(edits, _)| *edits);
+    nearest.filter(|(edits, _)| (1..=LARGEST_TYPO).contains(edits)).map(|(_, known)| known)
+}
+
+/// `; did you mean `x`?`, where `name` is probably a misspelling of one of `known`; else nothing.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -53,6 +70,24 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_name_is_at_most_two_edits_away() {
+        let known = ["require", "report", "bucket-exists", "quiet"];
+        for (name, meant) in [
+            ("requre", Some("require")),
+            ("reprot", Some("report")),
+            ("bucket-exist", Some("bucket-exists")),
+            ("bucket", None),
+            ("require", None),
+            ("frobnicate", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, known), meant, "{name}");
+        }
+        assert_eq!(did_you_mean("quite", known), "; did you mean `quiet`?");
+        assert_eq!(did_you_mean("x", known), "");
+    }
 
     #[test]
     fn a_word_of_a_shell_is_in_quotes_only_where_the_shell_would_read_something_else() {

@@ -2,7 +2,10 @@
 //! facts; none asks AWS anything.
 
 use crate::{
-    base::{printable::Printable, text::shell_word},
+    base::{
+        printable::Printable,
+        text::{self, shell_word},
+    },
     checks::{
         buckets, built,
         case::Case,
@@ -109,6 +112,14 @@ pub static CATALOGUE: &[&Check] = &[
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Check> {
     CATALOGUE.iter().copied().find(|check| check.name == name)
+}
+
+/// What is said of a `name` that no check has: the check that was probably meant, where one is near.
+pub(crate) fn no_such_check(name: &str) -> String {
+    match text::nearest(name, CATALOGUE.iter().map(|check| check.name)) {
+        Some(meant) => format!("there is no check `{name}`; did you mean `{meant}`?"),
+        None => format!("there is no check `{name}`; `emr-etl-guard explain` lists them"),
+    }
 }
 
 /// The checks that are required of what a run does by themselves: those on its clusters, and those

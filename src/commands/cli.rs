@@ -3,21 +3,37 @@
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ErrorKind},
+};
 
 use crate::{
     audit::offenders::OffendersFormat,
     base::{names::ClusterId, printable::Printable, report_kind::ReportKind},
+    commands::{
+        help,
+        short_forms::{self, ShortForm},
+    },
     evidence::verify::VerifyArguments,
     report::{options::CheckOptions, render::RenderArguments},
     settings::{policy::EncryptionKind, resolve::GivenOptions},
     system::process::RUNNER_NAME,
 };
 
-/// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is proved, and watches its
-/// clusters until it is confirmed.
+/// Launches Snowplow's EmrEtlRunner only when end-to-end encryption is verified, and watches its
+/// clusters until it is confirmed
 #[derive(Debug, Parser)]
-#[command(name = "emr-etl-guard", version, max_term_width = 110, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(
+    name = "emr-etl-guard",
+    version,
+    max_term_width = 100,
+    help_template = help::TEMPLATE,
+    before_help = help::PROGRAM_EXAMPLES,
+    after_help = "Options and examples of a command: emr-etl-guard COMMAND -h",
+    after_long_help = help::EXIT_CODES,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,71 +43,110 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
-    /// Check, seal, launch the runner, watch its clusters, confirm: the whole line
+    /// Check, seal the config, launch the runner, watch its clusters, confirm the encryption
     ///
-    /// ARGS are the runner's own arguments, as they stood on its command line: `emr-etl-guard run
-    /// -- run -c config.yml -r resolver.json`.
-    #[command(after_help = EXIT_CODES)]
+    /// ARGS are the runner's own arguments, unchanged. Nothing is launched unless every required
+    /// check has passed.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::RUN_EXAMPLES,
+        after_help = help::MORE,
+        after_long_help = help::EXIT_CODES
+    )]
     Run(Launch),
-    /// Check everything, up to the verdict; launch nothing
+    /// Check everything that `run` checks before a launch; launch nothing
     ///
-    /// Exit 0 when `run` would launch, 77 when a required check failed, 69 when facts could not
-    /// be established.
+    /// `check config.yml -r resolver.json` is short for
+    /// `check -- run -c config.yml -r resolver.json`. Where the run has other options too (`-x`,
+    /// `-t`, ...), give its whole command line behind `--`.
+    ///
+    /// Exit code 0: `run` would launch. 77: a required check failed. 69: facts could not be
+    /// established. Without a resolver, 0 means that everything else is as a launch requires it.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::CHECK_EXAMPLES,
+        after_help = help::MORE,
+        after_long_help = help::EXIT_CODES
+    )]
     Check(CheckArguments),
-    /// Watch clusters that run already, or close runs that were left open; launch nothing
+    /// Watch clusters that are running, or finish interrupted runs; launch nothing
     ///
-    /// Clusters that are named are judged as a run's are, whoever has started them, and followed to
-    /// their end: against the runner config that ARGS name, or without one by what the settings
-    /// require. One that is unsafe is ended only where the setting `terminate_attached` allows it.
+    /// The clusters are judged as those of a run are, whoever started them, until they end: by the
+    /// runner config that ARGS name, or without one by the settings. An unsafe cluster is
+    /// terminated only where the setting `terminate_attached` allows it.
     ///
-    /// With `--resume`: a guard that is killed, or whose time to stop runs out, leaves its run open
-    /// in the state directory. The next `run` closes it before anything else; this does only that.
-    /// ARGS name the runner config, whose credentials are used where the settings say so.
-    #[command(after_help = EXIT_CODES)]
+    /// With `--resume`: a guard that was killed, or had no time left to stop in order, leaves its
+    /// run unfinished in the state directory. The next `run` finishes it first; this command does
+    /// only that. The config that ARGS name gives the credentials, where the settings say so.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::WATCH_EXAMPLES,
+        after_help = help::MORE,
+        after_long_help = help::EXIT_CODES
+    )]
     Watch(WatchArguments),
-    /// Look at what lies in S3 already: how each object is encrypted; change nothing
+    /// Look at how existing objects in S3 are encrypted; change nothing
     ///
-    /// LOCATIONS are places such as s3://bucket/folder. In their place, ARGS behind `--` name a
-    /// runner config, all of whose locations are looked at. Exit 0 when every object is encrypted
-    /// as the policy wants it, 77 when some are not, 69 when not everything could be seen.
+    /// A word with `://` in it is a location, whatever files there are. Any other path is a runner
+    /// config, all of whose locations are looked at: `audit config.yml` is short for
+    /// `audit -- run -c config.yml`. Exit code 0: every object is encrypted as the policy requires.
+    /// 77: some are not. 69: not everything could be looked at.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::AUDIT_EXAMPLES,
+        after_help = help::MORE
+    )]
     Audit(AuditArguments),
     /// Print the sealed runner config; ask AWS nothing
     ///
-    /// Credentials are masked unless `--show-secrets` is given.
+    /// `seal config.yml` is short for `seal -- run -c config.yml`. Credentials are masked unless
+    /// `--show-secrets` is given.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::SEAL_EXAMPLES,
+        after_help = help::MORE
+    )]
     Seal(SealArguments),
-    /// Work with the document that a run leaves: make a page or other forms of it, verify it, or
-    /// print the schema it follows
+    /// Convert a report (HTML, Markdown, JUnit, ...), verify it, or print its schema
     ///
-    /// Nothing is asked of AWS, and no settings are read.
+    /// Asks AWS nothing and reads no settings.
+    #[command(help_template = help::TEMPLATE, before_help = help::REPORT_EXAMPLES)]
     Report {
         /// What to do with it.
         #[command(subcommand)]
         command: ReportCommand,
     },
-    /// Give objects that are there already the encryption that they should have, in place; a dry
-    /// run, unless told to act
+    /// Encrypt existing objects in S3 as required, in place; a dry run without `--apply`
     ///
-    /// Looks at every object in the locations of the runner config that ARGS name, or below the
-    /// s3:// URIs, and says what would be done and what it would cost. With `--apply` it is done:
-    /// object by object, each begun in a ledger in the state directory and proved by another look,
-    /// so that a run that was broken off goes on where it was. Nothing that an object carries is
-    /// lost.
-    #[command(after_help = REENCRYPT_CODES)]
+    /// Looks at every object in the locations, and says what would be done and what it would cost.
+    /// With `--apply` it is done, object by object: each is first noted in a ledger in the state
+    /// directory and looked at again afterwards, so that an interrupted run can be continued. All
+    /// metadata of the objects is kept.
+    ///
+    /// A word with `://` in it is a location, whatever files there are. Any other path is a runner
+    /// config, all of whose locations are meant.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::REENCRYPT_EXAMPLES,
+        after_help = help::MORE,
+        after_long_help = help::REENCRYPT_CODES
+    )]
     Reencrypt(Box<ReencryptArguments>),
-    /// List the checks, or explain one: why it exists, what it looks at, how to fix it
+    /// List the checks, or explain one: its reason, what it looks at, how to fix a failure
     ///
-    /// With `--permissions`: the IAM policy that the guard's credentials need, scoped to the runner
-    /// config that ARGS name.
+    /// With `--permissions`: print the IAM policy that the guard's credentials need, limited to
+    /// what the runner config in ARGS uses.
+    #[command(help_template = help::TEMPLATE, before_help = help::EXPLAIN_EXAMPLES)]
     Explain {
-        /// A check's name.
+        /// The name of a check
         check: Option<String>,
-        /// Print the IAM policy that the guard's credentials need.
+        /// Print the IAM policy that the guard's credentials need
         #[arg(long, conflicts_with = "check")]
         permissions: bool,
-        /// The permissions that `audit` needs, in place of those for checks and runs
+        /// With `--permissions`: the policy for `audit`, in place of that for checks and runs
         #[arg(long, requires = "permissions")]
         audit: bool,
-        /// Print the whole catalogue as Markdown.
+        /// Print all checks as Markdown
         #[arg(long, conflicts_with_all = ["check", "permissions"])]
         markdown: bool,
         /// Print, as Markdown, the controls of NIST, PCI DSS, HIPAA and AWS Security Hub that each
@@ -102,6 +157,29 @@ pub enum CliCommand {
         #[arg(last = true, value_name = "ARGS", requires = "permissions")]
         arguments: Vec<OsString>,
     },
+    /// Print completions for a shell
+    #[command(help_template = help::TEMPLATE, before_help = help::COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: CompletionShell,
+    },
+    /// Print a manual page: of the program, of a command, or of the settings file
+    #[command(help_template = help::TEMPLATE, before_help = help::MAN_EXAMPLES)]
+    Man {
+        /// A command such as `check`, or `guard.yml` for the settings [default: the program]
+        page: Option<String>,
+    },
+}
+
+/// The shells that there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompletionShell {
+    /// Bash
+    Bash,
+    /// Zsh
+    Zsh,
+    /// Fish
+    Fish,
 }
 
 /// What `run` and `check` take.
@@ -110,6 +188,12 @@ pub struct Launch {
     /// The settings file [default: /etc/emr-etl-guard/guard.yml, if it exists]
     #[arg(long, env = "EMR_ETL_GUARD_SETTINGS", value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Print all findings, and log each step on standard error
+    ///
+    /// Findings are printed as on a terminal, also where standard output is none. This overrides
+    /// the setting `quiet`, unless that is locked.
+    #[arg(short, long)]
+    pub verbose: bool,
     /// The guard's options.
     #[command(flatten)]
     pub options: GivenOptions,
@@ -128,6 +212,38 @@ impl Launch {
             .and_then(|matches| Self::from_arg_matches(&matches))
             .unwrap_or_else(|error| error.exit())
     }
+
+    /// Writes a short form out.
+    fn expand(
+        &mut self,
+        short: &mut ShortForm,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<(), String> {
+        let (short, behind) = (std::mem::take(short), std::mem::take(&mut self.arguments));
+        self.arguments = short.runner_arguments(words, behind)?;
+        Ok(())
+    }
+
+    /// The same where locations may stand in place of configs.
+    fn expand_words(
+        &mut self,
+        short: &mut ShortForm,
+        words: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let (locations, configs): (Vec<String>, Vec<String>) =
+            std::mem::take(words).into_iter().partition(|word| short_forms::is_location(word));
+        *words = locations;
+        let is_bare = |word: &&String| !word.contains(['.', '/']) && *word != "-";
+        if let Some(word) = configs.iter().find(is_bare)
+            && !short_forms::is_runner_command(word)
+        {
+            return Err(format!(
+                "`{word}` is neither a location nor a file's path; fix: write s3://{word} for a \
+                 bucket, ./{word} for a runner config"
+            ));
+        }
+        self.expand(short, configs.into_iter().map(OsString::from))
+    }
 }
 
 /// What `check` takes.
@@ -136,6 +252,12 @@ pub struct CheckArguments {
     /// What to check and what to print.
     #[command(flatten)]
     pub check: CheckOptions,
+    /// The runner config; short for `-- run -c CONFIG`
+    #[arg(value_name = "CONFIG")]
+    pub config_file: Option<OsString>,
+    /// The files of a short form.
+    #[command(flatten)]
+    pub short: ShortForm,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,
@@ -144,13 +266,13 @@ pub struct CheckArguments {
 /// What `watch` takes.
 #[derive(Args, Debug)]
 pub struct WatchArguments {
-    /// The clusters to watch, `j-...`
+    /// Ids of the clusters, such as j-1ABCDEFGHIJKL
     #[arg(required_unless_present = "resume", value_name = "CLUSTER")]
     pub clusters: Vec<ClusterId>,
-    /// Close the runs that the state directory says were left open
+    /// Finish the runs that are unfinished in the state directory
     #[arg(long, conflicts_with_all = ["clusters", "until_idle"])]
     pub resume: bool,
-    /// Watch until the clusters are over or idle; as with `--use-persistent-jobflow` in ARGS
+    /// Watch until the clusters have ended or are idle, as for `--use-persistent-jobflow`
     #[arg(long)]
     pub until_idle: bool,
     /// Settings and runner arguments.
@@ -164,9 +286,12 @@ pub struct AuditArguments {
     /// How to look and what to write.
     #[command(flatten)]
     pub audit: AuditOptions,
-    /// Places such as s3://bucket/folder
-    #[arg(value_name = "LOCATIONS")]
+    /// Locations such as s3://bucket/folder, or a runner config
+    #[arg(value_name = "LOCATION|CONFIG")]
     pub locations: Vec<String>,
+    /// The files of a short form.
+    #[command(flatten)]
+    pub short: ShortForm,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,
@@ -175,24 +300,26 @@ pub struct AuditArguments {
 /// How `audit` looks, and what it writes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AuditOptions {
-    /// Look at old versions too, not only at what is current
+    /// Look at old versions too, not only at the current ones
     #[arg(long)]
     pub versions: bool,
-    /// Read an S3 Inventory in place of asking for each object: its manifest.json, as s3://... or a
-    /// local file; once for each bucket
+    /// Read an S3 Inventory in place of asking for each object
+    ///
+    /// MANIFEST is its manifest.json, in S3 or as a local file; once for each bucket.
     #[arg(long, value_name = "MANIFEST")]
     pub inventory: Vec<String>,
-    /// List what is not encrypted as required in this file
+    /// Write the objects that are not encrypted as required to this file
     #[arg(long, value_name = "FILE")]
     pub offenders: Option<PathBuf>,
-    /// The form of that list [default: by the file's ending: .jsonl, .csv or .manifest]
-    #[arg(long, value_enum, value_name = "FORMAT", requires = "offenders")]
+    /// The format of that file [default: by its extension: .jsonl, .csv or .manifest]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "offenders", hide_short_help = true)]
     pub offenders_format: Option<OffendersFormat>,
-    /// Keep in the state directory how far the look has come, and go on from where an earlier one
-    /// was broken off
+    /// Continue an interrupted audit, and keep progress for that
+    ///
+    /// The progress is kept in the state directory.
     #[arg(long)]
     pub resume: bool,
-    /// Print the machine-readable report to standard output, in place of the table
+    /// Print the report (JSON) on standard output, in place of the table
     #[arg(long)]
     pub json: bool,
 }
@@ -200,12 +327,18 @@ pub struct AuditOptions {
 /// What `seal` takes.
 #[derive(Args, Debug)]
 pub struct SealArguments {
-    /// Print what the seal changes instead of the sealed config
+    /// Print only what the seal changes
     #[arg(long)]
     pub diff: bool,
     /// Print credentials as they are
     #[arg(long)]
     pub show_secrets: bool,
+    /// The runner config; short for `-- run -c CONFIG`
+    #[arg(value_name = "CONFIG")]
+    pub config_file: Option<OsString>,
+    /// The files of a short form.
+    #[command(flatten)]
+    pub short: ShortForm,
     /// Settings and runner arguments.
     #[command(flatten)]
     pub launch: Launch,
@@ -214,26 +347,27 @@ pub struct SealArguments {
 /// What can be done with documents.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
-    /// Verify documents against their signatures and against each other
+    /// Verify signed reports: their signatures, and that none is missing between them
     ///
-    /// Each FILE is a document; its signature is beside it, in FILE.dsse. Exit 0 when all of it
-    /// holds, 1 when something does not, 65 when a file is no document or no signature, 64 when a
-    /// file or the key cannot be read.
+    /// The signature of each FILE is in FILE.dsse beside it. Exit code 0: all are valid. 1: one is
+    /// not valid, or missing. 65: a file is no report or no signature. 64: a file or the key cannot
+    /// be read.
+    #[command(help_template = help::TEMPLATE, before_help = help::VERIFY_EXAMPLES)]
     Verify(VerifyArguments),
-    /// Print the JSON Schema that documents follow
+    /// Print the JSON Schema of reports
     Schema(SchemaArguments),
-    /// Make a page of it to read and to print: one HTML file with everything in it
+    /// Convert to an HTML page to read and to print, in one file
     Html(RenderArguments),
-    /// Make a summary in Markdown, for a pipeline's page or a ticket
+    /// Convert to a summary in Markdown, for a pipeline's page or a ticket
     Markdown(RenderArguments),
-    /// Make JUnit XML, which pipelines show as tests
+    /// Convert to JUnit XML, which pipelines show as tests
     Junit(RenderArguments),
-    /// Make SARIF 2.1.0, for code scanning: open findings, at their places in the runner config
+    /// Convert to SARIF 2.1.0, for code scanning: open findings, with their place in the config
     Sarif(RenderArguments),
-    /// Make findings for AWS Security Hub, one BatchImportFindings request a line
+    /// Convert to findings for AWS Security Hub: one BatchImportFindings request in each line
     ///
-    /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. What is proved
-    /// again is archived there.
+    /// Each line is for `aws securityhub batch-import-findings --cli-input-json`. A finding that
+    /// has passed again is archived there.
     Asff(AsffArguments),
     /// Make OCSF Compliance Findings (class 2003), one JSON object a line, with the controls that
     /// each check is evidence for
@@ -243,7 +377,7 @@ pub enum ReportCommand {
 /// What `report schema` takes.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct SchemaArguments {
-    /// Of which documents
+    /// The command whose reports are meant
     #[arg(value_enum, value_name = "KIND", default_value_t)]
     pub of: ReportKind,
 }
@@ -254,8 +388,7 @@ pub struct AsffArguments {
     /// What is rendered, and where to.
     #[command(flatten)]
     pub render: RenderArguments,
-    /// The region whose Security Hub will take them [default: the region that the document is
-    /// about]
+    /// The region of Security Hub [default: the region of the report]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
 }
@@ -263,9 +396,13 @@ pub struct AsffArguments {
 /// What can be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Acknowledgement {
-    /// Others are notified of what is changed.
+    /// Copies set off notifications.
     Notifications,
 }
+
+/// Headings of options of `reencrypt`.
+const CHANGES: &str = "What is changed, and how fast";
+const BATCH: &str = "S3 Batch Operations";
 
 /// What `reencrypt` takes.
 #[derive(Args, Debug)]
@@ -274,59 +411,83 @@ pub enum Acknowledgement {
     reason = "each is a flag of the command line, to the letter"
 )]
 pub struct ReencryptArguments {
-    /// Where to look, s3://bucket/prefix; without any: the locations of the runner config
-    #[arg(value_name = "S3_URI")]
+    /// Locations such as s3://bucket/prefix, or a runner config
+    #[arg(value_name = "LOCATION|CONFIG")]
     pub locations: Vec<String>,
-    /// Do it
+    /// The files of a short form.
+    #[command(flatten)]
+    pub short: ShortForm,
+    /// Change the objects; without it nothing is changed
     #[arg(long)]
     pub apply: bool,
     /// A bucket that may be changed although no runner config names it
     #[arg(long = "bucket", value_name = "NAME")]
     pub buckets: Vec<String>,
-    /// The encryption that objects get; then every object that has another one is changed, not only
-    /// those that the policy refuses
+    /// The encryption to give
+    ///
+    /// With it every object that has another encryption is changed, not only those that the policy
+    /// rejects.
     #[arg(long, value_enum, value_name = "KIND")]
     pub encryption: Option<EncryptionKind>,
-    /// The KMS key that objects get: an ARN, id or alias; implies `--encryption SSE-KMS`
+    /// The KMS key to encrypt with: an ARN, id or alias; implies `--encryption SSE-KMS`
     #[arg(long, value_name = "KEY")]
     pub kms_key: Option<String>,
     /// Start the restore of archived objects that must be copied; a later run copies them
-    #[arg(long)]
+    #[arg(long, help_heading = CHANGES, hide_short_help = true)]
     pub restore: bool,
-    /// For how many days a restored copy stays
-    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    /// Days that a restored copy is kept
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = 7,
+        help_heading = CHANGES,
+        hide_short_help = true
+    )]
     pub restore_days: u16,
-    /// Remove the old versions that this program's own copies have replaced, once the copy is proved
-    /// to be all that they were; what is removed is gone, and nothing brings it back
-    #[arg(long)]
+    /// Delete the old versions that copies of this program have replaced, once the copy is verified
+    /// to be the same; this cannot be undone
+    #[arg(long, help_heading = CHANGES, hide_short_help = true)]
     pub purge_old_versions: bool,
-    /// Remove also the old versions that other writers have overwritten, and that are not encrypted as
-    /// required: their contents are in no newer version, and nothing brings them back
-    #[arg(long)]
+    /// Delete also old versions that others have overwritten and that are not encrypted as
+    /// required; no newer version has their contents, and this cannot be undone
+    #[arg(long, help_heading = CHANGES, hide_short_help = true)]
     pub purge_overwritten_versions: bool,
-    /// Do it although copies in place set off the Lambda functions, queues and topics that are
-    /// notified of new objects (which a dry run names), or nobody may look whether there are any
-    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    /// Change objects although copies set off the functions, queues and topics that are notified of
+    /// new objects (a dry run names them), or although it is unknown whether there are any
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        help_heading = CHANGES,
+        hide_short_help = true
+    )]
     pub despite: Vec<Acknowledgement>,
-    /// At most so many objects in a second
-    #[arg(long, value_name = "N")]
+    /// Objects in a second, at most
+    #[arg(long, value_name = "N", help_heading = CHANGES, hide_short_help = true)]
     pub max_rate: Option<NonZeroU32>,
-    /// At most so many bytes in a second, such as 200M
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    /// Bytes in a second, at most, such as 200M
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = bytes,
+        help_heading = CHANGES,
+        hide_short_help = true
+    )]
     pub max_bytes: Option<u64>,
-    /// Write what is to be done about each object, as JSON lines
-    #[arg(long, value_name = "FILE")]
+    /// Write what is to be done with each object to this file, as JSON lines
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub list: Option<PathBuf>,
-    /// Print the machine-readable report to standard output, in place of all else there
+    /// Print the report (JSON) on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
-    /// With `--apply`: have S3 Batch Operations do what it can do without losing anything; its jobs
-    /// wait for `--batch-status --confirm`. They run without preconditions, so they copy only in
+    /// With `--apply`: create jobs of S3 Batch Operations for what they can do without loss; they
+    /// wait for `--batch-status --confirm`. Jobs have no preconditions, so they copy only in
     /// buckets that never had versions
-    #[arg(long)]
+    #[arg(long, help_heading = BATCH, hide_short_help = true)]
     pub batch: bool,
-    /// With `--batch`: have S3 make the list itself, of what is unencrypted in these storage
-    /// classes; nothing is looked at beforehand [default: STANDARD]
+    /// With `--batch`: have S3 list the unencrypted objects of these storage classes; none is
+    /// looked at before [default: STANDARD]
     #[arg(
         long,
         requires = "batch",
@@ -335,33 +496,50 @@ pub struct ReencryptArguments {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "STANDARD",
-        value_parser = ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
-    )]
+        value_parser = ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"],
+        help_heading = BATCH, hide_short_help = true)]
     pub generate_manifest: Option<Vec<String>>,
-    /// The ARN of the role that the jobs run under
-    #[arg(long, value_name = "ARN")]
+    /// ARN of the role of the jobs
+    #[arg(long, value_name = "ARN", help_heading = BATCH, hide_short_help = true)]
     pub batch_role: Option<String>,
-    /// Where manifests and completion reports go, s3://bucket/prefix
-    #[arg(long, value_name = "S3_URI")]
+    /// Location of manifests and completion reports, such as s3://bucket/prefix
+    #[arg(long, value_name = "S3_URI", help_heading = BATCH, hide_short_help = true)]
     pub batch_place: Option<String>,
-    /// The jobs' priority; higher numbers first
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// Priority of the jobs; higher numbers first
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        help_heading = BATCH,
+        hide_short_help = true
+    )]
     pub batch_priority: i32,
-    /// Follow the jobs to their end, read their reports, and look at the objects again
-    #[arg(long, conflicts_with_all = ["batch", "apply"])]
+    /// Follow the jobs until they end, read their reports, and look at the objects again
+    #[arg(
+        long,
+        conflicts_with_all = ["batch", "apply"],
+        help_heading = BATCH,
+        hide_short_help = true
+    )]
     pub batch_status: bool,
     /// With `--batch-status`: only this job
-    #[arg(long, value_name = "ID", requires = "batch_status")]
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "batch_status",
+        help_heading = BATCH,
+        hide_short_help = true
+    )]
     pub job: Option<String>,
-    /// With `--batch-status`: confirm jobs that wait for it and whose objects all lie within the
-    /// places; refused as `--apply` is
-    #[arg(long, requires = "batch_status")]
+    /// With `--batch-status`: confirm waiting jobs whose objects are all within the locations;
+    /// refused as `--apply` is
+    #[arg(long, requires = "batch_status", help_heading = BATCH, hide_short_help = true)]
     pub confirm: bool,
-    /// Print what the jobs' role must trust and be allowed, and end
-    #[arg(long)]
+    /// Print the trust policy and permissions that the role of the jobs needs, and exit
+    #[arg(long, help_heading = BATCH, hide_short_help = true)]
     pub role_policy: bool,
-    /// Print the IAM policy that the guard's own credentials need for this command, and end
-    #[arg(long)]
+    /// Print the IAM policy that the guard's credentials need for this command, and exit
+    #[arg(long, hide_short_help = true)]
     pub permissions: bool,
     /// Settings and runner arguments.
     #[command(flatten)]
@@ -387,31 +565,24 @@ fn bytes(text: &str) -> Result<u64, String> {
     if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
 }
 
-const REENCRYPT_CODES: &str = "\
-Exit codes:
-  0   every object that was looked at is encrypted as it should be
-  64  the command line or the settings are wrong
-  65  the runner's config or arguments cannot be understood
-  69  something could not be looked at, or the ledger cannot be used
-  75  something is left to do: what a dry run found, what failed, what must be done by hand
-  77  refused: a bucket that nobody named, or a location that a running cluster uses
-  128+n  stopped by signal n; the next run goes on";
-
-const EXIT_CODES: &str = "\
-Exit codes: the runner's own pass through (0 done, 1 error, 3 no data, 4 earlier run unfinished, 17 lock held, 18 cluster busy).
-  64  the guard's command line or settings are wrong
-  65  the runner's config or arguments cannot be understood
-  69  facts could not be established (AWS unreachable, access denied), or the state directory cannot be used: refused
-  70  a bug in the guard
-  71  an unsafe cluster may still be running: act now
-  74  the run ended, but its document could not be delivered everywhere, or not be signed
-  75  the run ended, but encryption could not be confirmed
-  76  an unsafe cluster was found and its termination confirmed
-  77  refused: a required check failed
-  126, 127  the runner cannot be executed, or was not found
-  128+n  ended by signal n";
-
 impl Cli {
+    /// Whether `--verbose` was given.
+    pub(crate) fn is_verbose(&self) -> bool {
+        let launch = match &self.command {
+            CliCommand::Run(launch) => launch,
+            CliCommand::Check(CheckArguments { launch, .. })
+            | CliCommand::Watch(WatchArguments { launch, .. })
+            | CliCommand::Audit(AuditArguments { launch, .. })
+            | CliCommand::Seal(SealArguments { launch, .. }) => launch,
+            CliCommand::Reencrypt(arguments) => &arguments.launch,
+            CliCommand::Report { .. }
+            | CliCommand::Explain { .. }
+            | CliCommand::Completions { .. }
+            | CliCommand::Man { .. } => return false,
+        };
+        launch.verbose
+    }
+
     /// What `run` would go by without any flag, where that is the command in `words`: for when its
     /// flags cannot be understood.
     pub(crate) fn run_without_flags(words: impl IntoIterator<Item = OsString>) -> Option<Launch> {
@@ -437,22 +608,63 @@ impl Cli {
             let own = ["emr-etl-guard", "run", "--"].map(OsString::from);
             Self::try_parse_from(own.into_iter().chain(words))
         } else {
-            Self::try_parse_from(std::iter::once(name).chain(words))
+            Self::try_parse_from(std::iter::once(name).chain(words))?.expanded()
         }
     }
 
-    /// What clap says of words that it cannot take. It repeats them, and its text has several lines:
-    /// so it is asked again about the same words in printable form. A value from the environment
-    /// that holds ends of lines still cannot begin a line like one of the guard's own.
+    /// The same with short forms written out.
+    fn expanded(mut self) -> Result<Self, clap::Error> {
+        let expanded = match &mut self.command {
+            CliCommand::Check(CheckArguments { config_file, short, launch, check }) => {
+                check.config_alone =
+                    short.resolver.is_none() && (config_file.is_some() || short.config.is_some());
+                launch.expand(short, config_file.take())
+            }
+            CliCommand::Seal(SealArguments { config_file, short, launch, .. }) => {
+                launch.expand(short, config_file.take())
+            }
+            CliCommand::Audit(AuditArguments { locations, short, launch, .. }) => {
+                launch.expand_words(short, locations)
+            }
+            CliCommand::Reencrypt(arguments) => {
+                let ReencryptArguments { locations, short, launch, .. } = &mut **arguments;
+                launch.expand_words(short, locations)
+            }
+            _ => Ok(()),
+        };
+        let wrong = |message| Self::command().error(ErrorKind::ArgumentConflict, message);
+        expanded.map(|()| self).map_err(wrong)
+    }
+
+    /// What is said of words that cannot be taken. It repeats them, and clap's text has several
+    /// lines: so clap is asked again about the same words in printable form. A value from the
+    /// environment that holds ends of lines still cannot begin a line like one of the guard's own.
     pub(crate) fn usage_error(
         words: impl IntoIterator<Item = OsString>,
         error: &clap::Error,
     ) -> String {
         let printable = |word: OsString| String::from(Printable::from(word.to_string_lossy()));
-        let words = words.into_iter().map(|word| printable(word).into());
-        let again = Self::parse_from_process(words).err().filter(clap::Error::use_stderr);
-        let said = again.map_or_else(|| error.to_string(), |again| again.to_string());
-        said.replace("\nemr-etl-guard: ", "\n  emr-etl-guard: ")
+        let words: Vec<String> = words.into_iter().map(printable).collect();
+        if let Some(line) = short_forms::with_separator(&words, &Self::command()) {
+            return format!(
+                "emr-etl-guard: error: the runner's arguments must stand behind `--`\n  \
+                 fix: {line}\n"
+            );
+        }
+        let again = Self::parse_from_process(words.into_iter().map(OsString::from)).err();
+        let said = match again.filter(clap::Error::use_stderr) {
+            Some(mut again) => {
+                // That a word could stand behind `--`, where it would only be wrong in another way.
+                again.remove(ContextKind::Suggested);
+                again.to_string()
+            }
+            None => error.to_string(),
+        };
+        let said = said.replace("\nemr-etl-guard: ", "\n  emr-etl-guard: ");
+        match said.strip_prefix("error: ") {
+            Some(said) => format!("emr-etl-guard: error: {said}"),
+            None => said,
+        }
     }
 }
 
@@ -471,7 +683,7 @@ mod tests {
         let said = Cli::usage_error(words, &error);
         assert_eq!(
             said.lines().next().unwrap(),
-            r"error: unexpected argument '--x\u{a}emr-etl-guard: confirmed\u{9b}' found"
+            r"emr-etl-guard: error: unexpected argument '--x\u{a}emr-etl-guard: confirmed\u{9b}' found"
         );
         assert!(said.contains("\nUsage: "), "{said}");
     }
@@ -484,6 +696,96 @@ mod tests {
             panic!("not run")
         };
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
+    }
+
+    /// What is said of a command line, its words divided by blanks.
+    fn said(line: &str) -> String {
+        let words = || line.split(' ').map(OsString::from);
+        match Cli::parse_from_process(words()) {
+            Ok(cli) => format!("{cli:?}"),
+            Err(error) => Cli::usage_error(words(), &error),
+        }
+    }
+
+    #[test]
+    fn where_the_separator_is_missing_the_whole_command_line_is_given() {
+        for (line, fix) in [
+            ("run -c config.yml -r r.json", "run -- run -c config.yml -r r.json"),
+            ("run run -c config.yml -r r.json", "run -- run -c config.yml -r r.json"),
+            // The guard's options are found wherever they stand.
+            (
+                "run -c c.yml --quiet -r r.json -x shred --report f --advise=a",
+                "run --quiet --report f --advise=a -- run -c c.yml -r r.json -x shred",
+            ),
+            ("run -v -c c.yml -r r.json", "run -v -- run -c c.yml -r r.json"),
+            ("run config.yml", "run -- run -c config.yml -r resolver.json"),
+            ("run run -c config.yml", "run -- run -c config.yml -r resolver.json"),
+            ("run lint resolver -r r.json", "run -- lint resolver -r r.json"),
+            ("check run -c c.yml -r r.json", "check -- run -c c.yml -r r.json"),
+            ("check run -c c.yml", "check -- run -c c.yml"),
+            ("check -c c.yml -r r.json -x shred", "check -- run -c c.yml -r r.json -x shred"),
+            ("check c.yml -r r.json -x shred", "check -- run -c c.yml -r r.json -x shred"),
+            ("audit run -c c.yml", "audit -- run -c c.yml"),
+            ("seal --diff -c c.yml -t targets", "seal --diff -- run -c c.yml -t targets"),
+            ("watch j-1ABC -c c.yml -r r", "watch j-1ABC -- run -c c.yml -r r"),
+            ("explain --permissions run -c c.yml", "explain --permissions -- run -c c.yml"),
+        ] {
+            assert_eq!(
+                said(&format!("emr-etl-guard {line}")),
+                format!(
+                    "emr-etl-guard: error: the runner's arguments must stand behind `--`\n  fix: \
+                     emr-etl-guard {fix}\n"
+                ),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_line_of_the_runner_is_answered_as_a_mistake_in_a_flag() {
+        for line in [
+            "run --requre=x",
+            "run -- run -c c.yml --quiet -x",
+            "check --nonsense",
+            "run --stop-timeout soon -- run -c c.yml -r r",
+            "frobnicate -c c.yml",
+            "check a.yml b.yml",
+            // The fix would repeat a secret.
+            "run --alert-webhook=https://hooks.example/secret -c c.yml -r r.json",
+        ] {
+            let said = said(&format!("emr-etl-guard {line}"));
+            assert!(!said.contains("behind `--`") && !said.contains("secret"), "{line}: {said}");
+        }
+        let said = said("emr-etl-guard check --jsn");
+        assert!(said.starts_with("emr-etl-guard: error: unexpected argument '--jsn' found\n"));
+        assert!(said.contains("a similar argument exists: '--json'"), "{said}");
+    }
+
+    #[test]
+    fn a_word_with_a_scheme_is_a_location_and_every_other_one_a_config() {
+        let audit = |line: &str| {
+            let words = ["emr-etl-guard", "audit"].into_iter().chain(line.split(' '));
+            match Cli::parse_from_process(words.map(OsString::from)).map(|cli| cli.command) {
+                Ok(CliCommand::Audit(audit)) => (audit.locations, audit.launch.arguments),
+                other => panic!("{line}: {other:?}"),
+            }
+        };
+        let none: [&str; 0] = [];
+        let config = ["run", "-c", "config.yml"];
+        for (line, locations, arguments) in [
+            ("s3://a/b s3://c", &["s3://a/b", "s3://c"][..], &none[..]),
+            ("config.yml", &none, &config),
+            ("-c config.yml", &none, &config),
+            ("-c config.yml --json", &none, &config),
+            ("-c s3://a", &none, &["run", "-c", "s3://a"]),
+            ("./s3:/a", &none, &["run", "-c", "./s3:/a"]),
+            ("s3a://a", &["s3a://a"], &none),
+            ("s3://a -- run -c config.yml", &["s3://a"], &config),
+        ] {
+            let (found, given) = audit(line);
+            assert_eq!(found, locations, "{line}");
+            assert_eq!(given, arguments, "{line}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         cli::{CheckArguments, Cli, CliCommand, Launch, WatchArguments},
         controls_page,
         error::GuardError,
-        explain,
+        explain, manual,
         read_config::launch_scope,
         reencrypt, report,
         run::{attach, line::resume_only},
@@ -23,7 +23,7 @@ use crate::{
     permissions::policy::{self, PermissionOptions},
     report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
-    settings::resolve::{Settings, SettingsError},
+    settings::resolve::{Settings, SettingsError, SettingsProvenance},
     system::{core_dumps, output},
 };
 
@@ -43,7 +43,7 @@ where
                 Box::pin(line(&launch.arguments, settings, None, notify)).await
             })
         }
-        CliCommand::Check(CheckArguments { check, launch }) => {
+        CliCommand::Check(CheckArguments { check, launch, .. }) => {
             with_settings("check", &launch, Some(&check), &async |settings, notify| {
                 Box::pin(line(&launch.arguments, settings, Some(&check), notify)).await
             })
@@ -80,6 +80,8 @@ where
         }
         CliCommand::Explain { controls: true, .. } => controls_page::print().code(),
         CliCommand::Explain { markdown: true, .. } => explain::markdown().code(),
+        CliCommand::Completions { shell } => manual::print_completions(shell).code(),
+        CliCommand::Man { page } => manual::print_page(page.as_deref()).code(),
         CliCommand::Explain { check, .. } => explain::explain(check.as_deref()).code(),
     }
 }
@@ -114,7 +116,10 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
 }
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
-    let settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
+    let mut settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
+    if launch.verbose {
+        be_verbose(&mut settings)?;
+    }
     if settings.core_dumps
         && let Err(error) = core_dumps::allow()
     {
@@ -125,18 +130,41 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     if let Some(name) = excepted.clone().find(|name| {
         catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
     }) {
-        let message = format!(
-            "exceptions: `{name}` is no check before the launch; an exception cannot cover what is found on a running cluster"
-        );
-        return Err(SettingsError::Value(message).into());
+        let what = match catalogue::find(name) {
+            Some(_) => format!(
+                "`{name}` is no check before the launch; an exception cannot cover what is found \
+                 on a running cluster"
+            ),
+            None => catalogue::no_such_check(name),
+        };
+        return Err(wrong_value(&settings, "exceptions", &what));
     }
-    match policy.advise.iter().chain(&policy.enforce).find(|name| catalogue::find(name).is_none()) {
-        Some(name) => Err(SettingsError::Value(format!(
-            "advise, enforce: there is no check `{name}`; `emr-etl-guard explain` lists them"
-        ))
-        .into()),
-        None => Ok(settings),
+    for (setting, names) in [("advise", &policy.advise), ("enforce", &policy.enforce)] {
+        if let Some(name) = names.iter().find(|name| catalogue::find(name).is_none()) {
+            return Err(wrong_value(&settings, setting, &catalogue::no_such_check(name)));
+        }
     }
+    Ok(settings)
+}
+
+/// Follows `--verbose`: it overrides the setting `quiet`, unless a flag gives that too, or a file
+/// locks it.
+fn be_verbose(settings: &mut Settings) -> Result<(), GuardError> {
+    let SettingsProvenance { overrides, locks, .. } = &settings.provenance;
+    if overrides.iter().any(|one| one.setting == "quiet" && one.by == "--quiet") {
+        let message = "--verbose and --quiet exclude each other; fix: remove one of them";
+        return Err(SettingsError::Value(message.to_owned()).into());
+    }
+    let is_locked = locks.iter().any(|lock| lock.covers("quiet"));
+    settings.report.verbose = true;
+    settings.report.quiet &= is_locked;
+    Ok(())
+}
+
+/// The error that says what is wrong with a setting's value, and where that comes from.
+fn wrong_value(settings: &Settings, setting: &str, what: &str) -> GuardError {
+    let source = settings.provenance.source(setting);
+    SettingsError::Value(format!("{source}: {what}")).into()
 }
 
 /// Whether `--only` names checks that there are before a launch.
@@ -145,10 +173,13 @@ fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
         catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
     };
     match check.and_then(|check| check.only.iter().find(unknown)) {
-        Some(name) => Err(SettingsError::Value(format!(
+        Some(name) if catalogue::find(name).is_some() => Err(SettingsError::Value(format!(
             "--only: there is no check `{name}` before a launch; `emr-etl-guard explain` lists them"
         ))
         .into()),
+        Some(name) => {
+            Err(SettingsError::Value(format!("--only: {}", catalogue::no_such_check(name))).into())
+        }
         None => Ok(()),
     }
 }

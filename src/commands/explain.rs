@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use crate::{
     base::{markdown::cell, outcome::Outcome},
     checks::{
-        catalogue::{CATALOGUE, find},
+        catalogue::{CATALOGUE, find, no_such_check},
         finding::{Check, Level, Stage},
     },
     system::output::{complain, out},
@@ -18,10 +18,7 @@ pub(crate) fn explain(name: Option<&str>) -> Outcome {
         Some(name) => match find(name) {
             Some(check) => out(&entry(check)),
             None => {
-                complain(
-                    &format!("there is no check `{name}`; `emr-etl-guard explain` lists them")
-                        .into(),
-                );
+                complain(&no_such_check(name).into());
                 return Outcome::BadUsage;
             }
         },

@@ -16,11 +16,12 @@ const RUN: &str = "the-id-of-the-run";
 
 pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Outcome, GuardError> {
     let Invocation::Run(invocation) = Invocation::parse(&arguments.launch.arguments)? else {
-        return Err(InvocationError::Rejected(
+        let why = if arguments.launch.arguments.is_empty() {
+            "none were given; fix: emr-etl-guard seal config.yml"
+        } else {
             "these launch no cluster, so there is nothing to seal; expected `run -c config.yml …`"
-                .to_owned(),
-        )
-        .into());
+        };
+        return Err(InvocationError::Rejected(why.to_owned()).into());
     };
     let ruby = Program::ruby(settings.erb, settings.runner.as_deref())?;
     let config = RunnerConfig::read(&invocation.config, ruby.as_ref())?;

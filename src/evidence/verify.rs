@@ -26,22 +26,33 @@ use crate::{
 /// What `report verify` takes.
 #[derive(Args, Debug)]
 pub struct VerifyArguments {
-    /// The documents; of several, also that none of a chain is missing between them
+    /// Reports; of several, also that none of a chain is missing between them
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The public key of whoever signed them (PEM)
+    /// The public key of the signer (PEM)
+    ///
+    /// Of a key file: openssl pkey -in KEY.pem -pubout -out PUBLIC.pem. Of a KMS key: aws kms
+    /// get-public-key, as the error without this option shows it.
     #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
-    /// A chain that the documents must be of, by its id; once for each chain that is expected. A
-    /// document of another chain, and a chain without a document, then fail. Without it the
-    /// documents may be of one chain alone
+    pub key: Option<PathBuf>,
+    /// The id of an expected chain; once for each of them. A report of another chain, and a chain
+    /// without a report, are then errors. Without it all reports must be of one chain
     #[arg(long = "chain", value_name = "ID")]
     pub chains: Vec<String>,
-    /// Accept documents of any chains, such as those of several hosts: that a chain was begun anew
-    /// then shows in what is printed alone
+    /// Accept reports of any chains, such as those of several hosts; that a chain has started again
+    /// then only shows in what is printed
     #[arg(long, conflicts_with = "chains")]
     pub any_chain: bool,
 }
+
+/// What is said without `--key`. A line for each way to get one.
+const NO_KEY: &str = "\
+emr-etl-guard: error: `report verify` needs the public key of the signer: --key PUBLIC.pem
+  fix: emr-etl-guard report verify --key PUBLIC.pem report.json
+  get it of a key file: openssl pkey -in KEY.pem -pubout -out PUBLIC.pem
+  get it of a KMS key: aws kms get-public-key --key-id KEY --query PublicKey --output text | \
+base64 -d | openssl pkey -pubin -inform DER -out PUBLIC.pem
+";
 
 /// What a document says of itself.
 #[derive(Debug, Deserialize)]
@@ -98,12 +109,16 @@ pub(crate) fn verify(
     told: &mut String,
     troubles: &mut String,
 ) -> Outcome {
-    let read = std::fs::read(&arguments.key).map_err(|error| format!("cannot be read: {error}"));
+    let Some(file) = &arguments.key else {
+        troubles.push_str(NO_KEY);
+        return Outcome::BadUsage;
+    };
+    let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
     let key =
         match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
             Ok(key) => key,
             Err(error) => {
-                write_escaped_line!(troubles, "emr-etl-guard: {} {error}", arguments.key.display());
+                write_escaped_line!(troubles, "emr-etl-guard: {} {error}", file.display());
                 return Outcome::BadUsage;
             }
         };

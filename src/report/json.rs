@@ -297,7 +297,7 @@ impl SettingsUsed {
             by: one.by.clone(),
             over: one.over.clone(),
         };
-        let SettingsProvenance { base, locks, overrides } = provenance;
+        let SettingsProvenance { base, locks, overrides, places: _ } = provenance;
         Self {
             file: file.map(path),
             file_sha256: file.map(digest),

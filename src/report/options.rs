@@ -7,16 +7,20 @@ use clap::Args;
 /// What `check` looks at, and in which forms it tells.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// Judge by these checks alone (their names: `explain`); exit 0 says nothing of the others
+    /// Judge only these checks (their names: `explain`); exit code 0 says nothing of the others
     #[arg(long, value_delimiter = ',', value_name = "CHECK")]
     pub only: Vec<String>,
-    /// Print the machine-readable report to standard output, in place of the table
+    /// Print the report (JSON) on standard output, in place of the table
     #[arg(long)]
     pub json: bool,
     /// Write the findings as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write a summary in Markdown
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
+    /// Whether the config was named without a resolver, in a short form: then no launch is judged,
+    /// and the resolver that one needs may be missing.
+    #[arg(skip)]
+    pub config_alone: bool,
 }

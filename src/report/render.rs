@@ -17,7 +17,7 @@ use crate::{
 /// What is rendered, and where to.
 #[derive(Args, Debug)]
 pub struct RenderArguments {
-    /// The document: what the setting `report` names, or `--json` prints; `-`: standard input
+    /// The report, as `--report` writes it or `--json` prints it; `-`: standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Where to write it [default: standard output]

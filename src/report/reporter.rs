@@ -43,6 +43,17 @@ use crate::{
     },
 };
 
+/// How much is said on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verbosity {
+    /// None of the guard's own messages.
+    Quiet,
+    /// The table of findings where it is asked for, and on a terminal.
+    Normal,
+    /// The table in any case.
+    Verbose,
+}
+
 /// Where the guard says things, and what it records.
 #[derive(Debug)]
 pub struct Report {
@@ -50,7 +61,7 @@ pub struct Report {
     pub timeline: Timeline,
     /// Who else hears of the run.
     notify: Option<Notify>,
-    quiet: bool,
+    verbosity: Verbosity,
     colour: bool,
     json_to_stdout: bool,
     files: Vec<(PathBuf, Form)>,
@@ -104,11 +115,15 @@ impl Report {
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // What reads the record from standard output reads nothing else there.
-        let quiet = settings.quiet || options.json;
+        let verbosity = match (settings.quiet || options.json, settings.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        };
         Ok(Self {
             timeline: Timeline::default(),
             notify: None,
-            quiet,
+            verbosity,
             colour,
             json_to_stdout: options.json,
             files,
@@ -150,7 +165,7 @@ impl Report {
 
     /// One line on standard output, in the form all of the guard's own have.
     pub fn say(&self, line: impl Into<Printable>) {
-        if !self.quiet {
+        if self.verbosity != Verbosity::Quiet {
             say(&line.into());
         }
     }
@@ -163,7 +178,11 @@ impl Report {
         residual_risks: &[ResidualRisk],
         table: bool,
     ) -> bool {
-        let table = (table || std::io::stdout().is_terminal()) && !self.quiet;
+        let table = match self.verbosity {
+            Verbosity::Quiet => false,
+            Verbosity::Normal => table || std::io::stdout().is_terminal(),
+            Verbosity::Verbose => true,
+        };
         if table {
             out_coloured(&terminal::table(findings, self.colour));
             out(&terminal::residual_risks(residual_risks));
@@ -307,7 +326,7 @@ impl Report {
 
     /// A text for people, on standard output.
     pub(crate) fn show(&self, text: &str) {
-        if !self.quiet {
+        if self.verbosity != Verbosity::Quiet {
             out(text);
         }
     }

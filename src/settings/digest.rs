@@ -53,7 +53,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         termination:
             TerminationRules { on_stop, on_orphan, on_unjudged, adopted, attached, untagged },
         state_dir,
-        report: ReportOptions { file: report, progress, quiet },
+        report: ReportOptions { file: report, progress, quiet, verbose: _ },
         evidence: EvidenceOptions { destinations, retention: Retention { keep, days }, sign_key },
         alerts: Channels { channels, limit },
         metrics: Targets { file: metrics_file, otlp, labels },

@@ -11,4 +11,7 @@ pub struct ReportOptions {
     pub progress: bool,
     /// No own messages on standard output.
     pub quiet: bool,
+    /// All findings on standard output, also where it is no terminal. No setting: the flag
+    /// `--verbose` alone gives it.
+    pub verbose: bool,
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    base::{outcome::ExitCodes, prices::PriceChanges},
+    base::{outcome::ExitCodes, prices::PriceChanges, text},
     settings::{
         alert_channels::{AlertChannelSettings, Channels},
         aws_options::{AwsOptions, CredentialSource, RootDigest},
@@ -59,104 +59,195 @@ impl<'de> Deserialize<'de> for HumanDuration {
     }
 }
 
-/// Who renders the ERB of the runner config.
+/// What renders the ERB in the runner config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErbEngine {
-    /// The guard itself: variables, their defaults and literals; anything else is refused.
+    /// The guard itself: environment variables, defaults and literals; anything else is refused.
     #[default]
     Native,
     /// The program `ruby`.
     Ruby,
     /// The program `jruby`.
     Jruby,
-    /// The JRuby within the runner's own jar.
+    /// The JRuby in the runner's jar.
     RunnerJar,
 }
+
+/// Headings of the options in the help. What stands under none is common.
+const RUNNER: &str = "Runner";
+const POLICY: &str = "Policy";
+const AWS: &str = "AWS";
+const WATCHING: &str = "Watching";
+const EVIDENCE: &str = "Reports and evidence";
+const ALERTS: &str = "Alerts and metrics";
+const PROCESS: &str = "The guard's process";
 
 /// The options, each of which may be a flag, an environment variable, or a key of `guard.yml` (with
 /// `_` for `-`).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The real EmrEtlRunner: a program, or a jar (run with `java -jar`) [default: the next
+    /// The real EmrEtlRunner: a program, or a jar that `java -jar` runs [default: the next
     /// `snowplow-emr-etl-runner` on PATH]
-    #[arg(long, env = "EMR_ETL_GUARD_RUNNER", value_name = "PATH")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_RUNNER",
+        value_name = "PATH",
+        help_heading = RUNNER,
+        hide_short_help = true
+    )]
     pub runner: Option<PathBuf>,
 
-    /// Who renders the ERB of the runner config [default: native]
-    #[arg(long, env = "EMR_ETL_GUARD_ERB", value_enum, value_name = "ENGINE")]
+    /// What renders the ERB in the runner config [default: native]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ERB",
+        value_enum,
+        value_name = "ENGINE",
+        help_heading = RUNNER,
+        hide_short_help = true
+    )]
     pub erb: Option<ErbEngine>,
 
-    /// Whether the runner gets a clean environment: of the guard's own variables only those that
-    /// an allow-list names [default: false]
-    #[arg(long, env = "EMR_ETL_GUARD_CLEAN_ENVIRONMENT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Whether to start the runner with a clean environment: of the guard's variables only those on
+    /// an allow-list [default: false]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CLEAN_ENVIRONMENT",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        help_heading = RUNNER,
+        hide_short_help = true
+    )]
     pub clean_environment: Option<bool>,
 
-    /// The security configuration to seal into the runner config [default: the one the config
+    /// The security configuration to write into the runner config [default: the one that the config
     /// names]
-    #[arg(long, env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_SECURITY_CONFIGURATION",
+        value_name = "NAME",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub security_configuration: Option<String>,
 
-    /// The protections that the security configuration must give [default: all three]
+    /// Protections that the security configuration must give [default: all three]
     #[arg(
         long,
         env = "EMR_ETL_GUARD_REQUIRE",
         value_enum,
         value_delimiter = ',',
-        value_name = "PROTECTION"
+        value_name = "PROTECTION",
+        help_heading = POLICY,
+        hide_short_help = true
     )]
     pub require: Option<Vec<Protection>>,
 
-    /// The kinds of default encryption accepted on buckets [default: all three]
+    /// Kinds of default bucket encryption to accept [default: all three]
     #[arg(
         long,
         env = "EMR_ETL_GUARD_ACCEPT_ENCRYPTION",
         value_enum,
         value_delimiter = ',',
-        value_name = "KIND"
+        value_name = "KIND",
+        help_heading = POLICY,
+        hide_short_help = true
     )]
     pub accept_encryption: Option<Vec<EncryptionKind>>,
 
-    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys, and SSE-S3, are
+    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys and SSE-S3 are
     /// then refused [default: any]
-    #[arg(long, env = "EMR_ETL_GUARD_EXPECTED_KEYS", value_delimiter = ',', value_name = "KEY")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EXPECTED_KEYS",
+        value_delimiter = ',',
+        value_name = "KEY",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub expected_keys: Option<Vec<String>>,
 
-    /// Buckets of others that are only read, besides Snowplow's hosted assets; a trailing `*` fits
-    /// any ending
+    /// Buckets of other owners that the run only reads, besides Snowplow's hosted assets; a `*` at
+    /// the end matches any ending
     #[arg(
         long,
         env = "EMR_ETL_GUARD_EXTERNAL_BUCKETS",
         value_delimiter = ',',
-        value_name = "BUCKET"
+        value_name = "BUCKET",
+        help_heading = POLICY,
+        hide_short_help = true
     )]
     pub external_buckets: Option<Vec<String>>,
 
-    /// Checks that are reported but do not refuse a launch (their names: `explain`)
-    #[arg(long, env = "EMR_ETL_GUARD_ADVISE", value_delimiter = ',', value_name = "CHECK")]
+    /// Checks to lower to advisory: they are reported, but do not refuse a launch (their names:
+    /// `explain`)
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ADVISE",
+        value_delimiter = ',',
+        value_name = "CHECK",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub advise: Option<Vec<String>>,
 
-    /// Checks that refuse although they only advise by themselves
-    #[arg(long, env = "EMR_ETL_GUARD_ENFORCE", value_delimiter = ',', value_name = "CHECK")]
+    /// Advisory checks to raise to required
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ENFORCE",
+        value_delimiter = ',',
+        value_name = "CHECK",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub enforce: Option<Vec<String>>,
 
-    /// For how many days more certificates must be valid [default: 30]
-    #[arg(long, env = "EMR_ETL_GUARD_CERTIFICATE_DAYS", value_name = "DAYS")]
+    /// Days for which certificates must still be valid [default: 30]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CERTIFICATE_DAYS",
+        value_name = "DAYS",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub certificate_days: Option<u16>,
 
-    /// So many objects are looked at in each location that the run reads data from; an even sample,
-    /// where there are more; 0: none [default: 1000]
-    #[arg(long, env = "EMR_ETL_GUARD_DATA_OBJECTS", value_name = "NUMBER")]
+    /// Objects to look at in each location that the run reads; an even sample where there are more;
+    /// 0: none [default: 1000]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_DATA_OBJECTS",
+        value_name = "NUMBER",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub data_objects: Option<usize>,
 
-    /// So many of the objects that the run wrote are looked at in each location, once it is over;
-    /// an even sample, where there are more; 0: none [default: all]
-    #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_OBJECTS", value_name = "NUMBER")]
+    /// Objects to look at, after the run, in each location that it wrote to; an even sample where
+    /// there are more; 0: none [default: all]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CONFIRM_OBJECTS",
+        value_name = "NUMBER",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub confirm_objects: Option<usize>,
 
-    /// What it means that something written is not encrypted as required [default: unconfirmed]
-    #[arg(long, env = "EMR_ETL_GUARD_ON_UNENCRYPTED", value_enum, value_name = "WHAT")]
+    /// What it means that the run wrote an object without the required encryption [default:
+    /// unconfirmed]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ON_UNENCRYPTED",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = POLICY,
+        hide_short_help = true
+    )]
     pub on_unencrypted: Option<OnUnencrypted>,
 
     /// Exceptions, each with check, subject, reason and the last day it holds; only in the settings
@@ -164,178 +255,407 @@ pub struct Options {
     #[arg(skip)]
     pub exceptions: Option<Vec<PolicyException>>,
 
-    /// Whether to tag the run's clusters (`emr-etl-guard-run`), to know them from others [default:
-    /// true]
-    #[arg(long, env = "EMR_ETL_GUARD_RUN_TAG", value_name = "BOOL")]
+    /// Whether to tag the run's clusters with `emr-etl-guard-run`, to tell them from others
+    /// [default: true]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_RUN_TAG",
+        value_name = "BOOL",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub run_tag: Option<bool>,
 
-    /// Endpoints that may stand in for AWS, by origin, such as http://127.0.0.1:5000
+    /// Endpoints that may stand in for AWS, such as http://127.0.0.1:5000
     #[arg(
         long,
         env = "EMR_ETL_GUARD_ALLOW_ENDPOINTS",
         value_delimiter = ',',
-        value_name = "ORIGIN"
+        value_name = "ORIGIN",
+        help_heading = AWS,
+        hide_short_help = true
     )]
     pub allow_endpoints: Option<Vec<String>>,
 
-    /// Certificate authorities outside the public set that may vouch for AWS, such as a proxy's
-    /// that inspects TLS, each by the SHA-256 digest of its certificate
-    #[arg(long, env = "EMR_ETL_GUARD_ALLOW_ROOTS", value_delimiter = ',', value_name = "SHA256")]
+    /// Certificate authorities outside the public set that may vouch for AWS, such as the one of a
+    /// proxy that inspects TLS: the SHA-256 digests of their certificates
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALLOW_ROOTS",
+        value_delimiter = ',',
+        value_name = "SHA256",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub allow_roots: Option<Vec<RootDigest>>,
 
-    /// Whose credentials the guard looks with [default: chain]
-    #[arg(long, env = "EMR_ETL_GUARD_CREDENTIALS", value_enum, value_name = "SOURCE")]
+    /// Which credentials the guard uses [default: chain]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CREDENTIALS",
+        value_enum,
+        value_name = "SOURCE",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub credentials: Option<CredentialSource>,
 
-    /// Time limit for one AWS call, its retries included [default: 30s]
-    #[arg(long, env = "EMR_ETL_GUARD_AWS_TIMEOUT", value_name = "TIME")]
+    /// Time limit of one AWS call with its retries [default: 30s]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_AWS_TIMEOUT",
+        value_name = "TIME",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub aws_timeout: Option<HumanDuration>,
 
-    /// Time limit for all that is asked of AWS before the launch, together; throttling is waited
-    /// out as long [default: 10m]
-    #[arg(long, env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", value_name = "TIME")]
+    /// Time limit of all AWS calls before the launch together; throttled calls are repeated until
+    /// then [default: 10m]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT",
+        value_name = "TIME",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub pre_flight_timeout: Option<HumanDuration>,
 
-    /// Time limit for looking at what the run wrote [default: 10m]
-    #[arg(long, env = "EMR_ETL_GUARD_CONFIRM_TIMEOUT", value_name = "TIME")]
+    /// Time limit for looking at the objects that the run wrote [default: 10m]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CONFIRM_TIMEOUT",
+        value_name = "TIME",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub confirm_timeout: Option<HumanDuration>,
 
-    /// Time limit for the runner to answer `--version` [default: 2m]
-    #[arg(long, env = "EMR_ETL_GUARD_VERSION_TIMEOUT", value_name = "TIME")]
+    /// Time limit for the runner's answer to `--version` [default: 2m]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_VERSION_TIMEOUT",
+        value_name = "TIME",
+        help_heading = RUNNER,
+        hide_short_help = true
+    )]
     pub version_timeout: Option<HumanDuration>,
 
-    /// How often the watch looks for the run's clusters at first; it slows down by itself [default:
-    /// 5s]
-    #[arg(long, env = "EMR_ETL_GUARD_WATCH_INTERVAL", value_name = "TIME")]
+    /// How often to look for the run's clusters at first; later less often [default: 5s]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_WATCH_INTERVAL",
+        value_name = "TIME",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub watch_interval: Option<HumanDuration>,
 
-    /// An SQS queue, by its URL, that a rule of EventBridge feeds with EMR's events: they hasten
-    /// the watch [default: none]
-    #[arg(long, env = "EMR_ETL_GUARD_EVENT_QUEUE", value_name = "URL")]
+    /// URL of an SQS queue that EventBridge fills with EMR's events, so that changes are seen
+    /// sooner [default: none]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EVENT_QUEUE",
+        value_name = "URL",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub event_queue: Option<String>,
 
-    /// Within this time after the launch every cluster of the run is judged, and a search for them
-    /// has succeeded; else an alarm is raised and the runner is stopped [default: 15m]
-    #[arg(long, env = "EMR_ETL_GUARD_JUDGE_WITHIN", value_name = "TIME")]
+    /// Time after the launch within which a search for clusters must have succeeded and every
+    /// cluster must have been judged; else an alarm is raised and the runner is stopped [default:
+    /// 15m]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_JUDGE_WITHIN",
+        value_name = "TIME",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub judge_within: Option<HumanDuration>,
 
-    /// How long to wait for the end of an unsafe cluster to be confirmed [default: 15m]
-    #[arg(long, env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT", value_name = "TIME")]
+    /// How long to wait until the termination of an unsafe cluster is confirmed [default: 15m]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_TERMINATION_TIMEOUT",
+        value_name = "TIME",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub termination_timeout: Option<HumanDuration>,
 
-    /// How long a stop may take: the runner gets half of it before it is killed, the rest is for
-    /// the run's clusters [default: 8s]
-    #[arg(long, env = "EMR_ETL_GUARD_STOP_TIMEOUT", value_name = "TIME")]
+    /// How long a stop may take: half of it for the runner, which is then killed, the rest for the
+    /// run's clusters [default: 8s]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_STOP_TIMEOUT",
+        value_name = "TIME",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub stop_timeout: Option<HumanDuration>,
 
-    /// What a stop (a signal to the guard) means for clusters that are what was verified [default:
-    /// leave]
-    #[arg(long, env = "EMR_ETL_GUARD_ON_STOP", value_enum, value_name = "WHAT")]
+    /// What to do with verified clusters when a signal stops the guard [default: leave]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ON_STOP",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub on_stop: Option<OnStop>,
 
-    /// What is done about a cluster of the run that goes on although nobody waits for it [default:
-    /// leave]
-    #[arg(long, env = "EMR_ETL_GUARD_ON_ORPHAN", value_enum, value_name = "WHAT")]
+    /// What to do with a cluster of the run that keeps running although no process waits for it
+    /// [default: leave]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ON_ORPHAN",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub on_orphan: Option<OnOrphan>,
 
-    /// What is done about a cluster of the run's own that could not be judged within
-    /// `judge_within`, besides the alarm [default: terminate]
-    #[arg(long, env = "EMR_ETL_GUARD_ON_UNJUDGED", value_enum, value_name = "WHAT")]
+    /// What to do, besides the alarm, with a cluster of the run that could not be judged within
+    /// `judge_within` [default: terminate]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ON_UNJUDGED",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub on_unjudged: Option<OnUnjudged>,
 
-    /// Whether an unsafe cluster without any run's tag, which can only be presumed to be this
-    /// run's, may be terminated; to be considered where `run_tag` is false [default: false]
-    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_UNTAGGED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Whether to terminate an unsafe cluster without a run's tag, which is only presumed to be
+    /// this run's; for use with `run_tag: false` [default: false]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_TERMINATE_UNTAGGED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub terminate_untagged: Option<bool>,
 
-    /// Whether an unsafe cluster that was there before the run may be terminated [default: true]
-    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ADOPTED", value_name = "BOOL")]
+    /// Whether to terminate an unsafe cluster that existed before the run [default: true]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_TERMINATE_ADOPTED",
+        value_name = "BOOL",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub terminate_adopted: Option<bool>,
 
-    /// Whether an unsafe cluster that was named to `watch` may be terminated [default: false]
-    #[arg(long, env = "EMR_ETL_GUARD_TERMINATE_ATTACHED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Whether to terminate an unsafe cluster that was named to `watch` [default: false]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_TERMINATE_ATTACHED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub terminate_attached: Option<bool>,
 
-    /// Where the journal of unfinished runs is kept [default: /var/lib/emr-etl-guard for root, else
+    /// Folder for the journal of unfinished runs [default: /var/lib/emr-etl-guard for root, else
     /// $XDG_STATE_HOME/emr-etl-guard]
-    #[arg(long, env = "EMR_ETL_GUARD_STATE_DIR", value_name = "FOLDER")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_STATE_DIR",
+        value_name = "FOLDER",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub state_dir: Option<PathBuf>,
 
-    /// Where to write the machine-readable report (JSON)
+    /// Write the report (JSON) to this file
     #[arg(long, env = "EMR_ETL_GUARD_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
 
-    /// Where each run's document goes: folders, s3://bucket/prefix/, stdout [default: nowhere but
-    /// the report]
-    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE", value_delimiter = ',', value_name = "DESTINATION")]
+    /// Where to deliver the report of each run: folders, s3://bucket/prefix/, stdout [default:
+    /// nowhere but the file of `report`]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EVIDENCE",
+        value_delimiter = ',',
+        value_name = "DESTINATION",
+        help_heading = EVIDENCE,
+        hide_short_help = true
+    )]
     pub evidence: Option<Vec<Destination>>,
 
-    /// So many runs' documents stay in a folder that they go to; the newest always does [default:
-    /// all]
-    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_KEEP", value_name = "NUMBER")]
+    /// Reports to keep in each folder of `evidence`; the newest is always kept [default: all]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EVIDENCE_KEEP",
+        value_name = "NUMBER",
+        help_heading = EVIDENCE,
+        hide_short_help = true
+    )]
     pub evidence_keep: Option<u32>,
 
-    /// For so many days documents stay in a folder that they go to [default: for ever]
-    #[arg(long, env = "EMR_ETL_GUARD_EVIDENCE_DAYS", value_name = "DAYS")]
+    /// Days to keep reports in each folder of `evidence` [default: no limit]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EVIDENCE_DAYS",
+        value_name = "DAYS",
+        help_heading = EVIDENCE,
+        hide_short_help = true
+    )]
     pub evidence_days: Option<u32>,
 
-    /// What signs documents: a file with an Ed25519 key (PKCS#8 PEM), or an asymmetric KMS key by
-    /// its ARN or alias [default: nothing]
-    #[arg(long, env = "EMR_ETL_GUARD_SIGN_KEY", value_name = "KEY")]
+    /// The key that signs reports: a file with an Ed25519 key (PKCS#8 PEM), or the ARN or alias of
+    /// an asymmetric KMS key [default: none]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_SIGN_KEY",
+        value_name = "KEY",
+        help_heading = EVIDENCE,
+        hide_short_help = true
+    )]
     pub sign_key: Option<KeyName>,
-    /// The SNS topic (its ARN) that hears of refusals, unsafe clusters and runs that could not be
+    /// ARN of an SNS topic to notify of refusals, unsafe clusters and runs that could not be
     /// confirmed
-    #[arg(long, env = "EMR_ETL_GUARD_ALERT_SNS", value_name = "ARN")]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALERT_SNS",
+        value_name = "ARN",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub alert_sns: Option<String>,
 
-    /// The webhook that hears of the same, as JSON with a `text`, which Slack and others take: its
-    /// URL, which is a secret, or file:PATH of a file that holds it
-    #[arg(long, env = "EMR_ETL_GUARD_ALERT_WEBHOOK", hide_env_values = true, value_name = "URL")]
+    /// Webhook to notify of the same, with JSON that has a `text`, as Slack takes it: its URL,
+    /// which is a secret, or file:PATH of a file with the URL
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALERT_WEBHOOK",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub alert_webhook: Option<String>,
 
-    /// The program that is run for the same, with the alert as JSON on its standard input
-    #[arg(long, env = "EMR_ETL_GUARD_ALERT_COMMAND", value_name = "PROGRAM")]
+    /// Program to run for the same, with the alert as JSON on its standard input
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALERT_COMMAND",
+        value_name = "PROGRAM",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub alert_command: Option<PathBuf>,
 
-    /// How long an alert may take, its retries included; a stop that is under way leaves it less
-    /// [default: 10s]
-    #[arg(long, env = "EMR_ETL_GUARD_ALERT_TIMEOUT", value_name = "TIME")]
+    /// Time limit of an alert with its retries; shorter while the guard is being stopped [default:
+    /// 10s]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_ALERT_TIMEOUT",
+        value_name = "TIME",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub alert_timeout: Option<HumanDuration>,
 
-    /// Where to write metrics in Prometheus' text format, for node_exporter's textfile collector
-    #[arg(long, env = "EMR_ETL_GUARD_METRICS_FILE", value_name = "FILE")]
+    /// File for metrics in the text format of Prometheus, for the textfile collector of
+    /// node_exporter
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_METRICS_FILE",
+        value_name = "FILE",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub metrics_file: Option<PathBuf>,
 
-    /// The collector that metrics are sent to, by OTLP over HTTP [default: what
-    /// OTEL_EXPORTER_OTLP_ENDPOINT names]
-    #[arg(long, env = "EMR_ETL_GUARD_OTLP_ENDPOINT", value_name = "URL")]
+    /// Collector to send metrics to, by OTLP over HTTP [default: the value of
+    /// OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub otlp_endpoint: Option<String>,
 
-    /// Labels that all metrics bear, to tell one pipeline's from another's, such as pipeline=acme
-    #[arg(long, env = "EMR_ETL_GUARD_METRICS_LABELS", value_name = "NAME=VALUE")]
+    /// Labels of all metrics, to tell pipelines apart, such as pipeline=acme
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_METRICS_LABELS",
+        value_name = "NAME=VALUE",
+        help_heading = ALERTS,
+        hide_short_help = true
+    )]
     pub metrics_labels: Option<Labels>,
 
-    /// What AWS's prices are where they are not those of us-east-1, for the estimates of
-    /// `reencrypt`, such as write-STANDARD=0.0055
-    #[arg(long, env = "EMR_ETL_GUARD_PRICES", value_name = "NAME=USD")]
+    /// AWS prices that differ from those of us-east-1, for the estimates of `reencrypt`, such as
+    /// write-STANDARD=0.0055
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_PRICES",
+        value_name = "NAME=USD",
+        help_heading = AWS,
+        hide_short_help = true
+    )]
     pub prices: Option<PriceChanges>,
 
-    /// Whether a terminal shows the run's clusters while it watches them [default: true]
-    #[arg(long, env = "EMR_ETL_GUARD_PROGRESS", value_name = "BOOL")]
+    /// Whether to show the run's clusters on a terminal while they are watched [default: true]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_PROGRESS",
+        value_name = "BOOL",
+        help_heading = WATCHING,
+        hide_short_help = true
+    )]
     pub progress: Option<bool>,
 
-    /// Keep the guard's own messages off standard output [default: false]
-    #[arg(long, env = "EMR_ETL_GUARD_QUIET", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Print none of the guard's own messages on standard output [default: false]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_QUIET",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        hide_possible_values = true
+    )]
     pub quiet: Option<bool>,
 
-    /// Whether the guard may dump core and be attached to, to debug it; a dump holds the runner's
+    /// Whether the guard may dump core and be attached to by a debugger; a dump holds the runner's
     /// keys [default: false]
-    #[arg(long, env = "EMR_ETL_GUARD_CORE_DUMPS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_CORE_DUMPS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        help_heading = PROCESS,
+        hide_short_help = true
+    )]
     pub core_dumps: Option<bool>,
 
-    /// Other exit codes for the guard's own, such as 77=90,69=91: none of them 0 (74 excepted), nor one
-    /// of the runner's
-    #[arg(long, env = "EMR_ETL_GUARD_EXIT_CODES", value_name = "FROM=TO")]
+    /// Other exit codes in place of the guard's own, such as 77=90,69=91; none may be 0 (except for
+    /// 74) or one of the runner's
+    #[arg(
+        long,
+        env = "EMR_ETL_GUARD_EXIT_CODES",
+        value_name = "FROM=TO",
+        help_heading = PROCESS,
+        hide_short_help = true
+    )]
     pub exit_codes: Option<ExitCodes>,
 
     /// Settings that neither flags, nor the environment, nor another settings file may set; only in
@@ -458,6 +778,17 @@ pub struct SettingOverride {
     pub over: Vec<String>,
 }
 
+/// Where a settings file sets something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingPlace {
+    /// The setting.
+    pub setting: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The line of its key, from 1.
+    pub line: u64,
+}
+
 /// Where the settings came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsProvenance {
@@ -467,6 +798,24 @@ pub struct SettingsProvenance {
     pub locks: Vec<SettingLock>,
     /// What flags and the environment gave.
     pub overrides: Vec<SettingOverride>,
+    /// What settings files say, whether or not it is in force.
+    pub places: Vec<SettingPlace>,
+}
+
+impl SettingsProvenance {
+    /// What the value of `setting` comes from: a flag, a variable of the environment, or a place in
+    /// a file, as `FILE:LINE: SETTING`.
+    pub(crate) fn source(&self, setting: &str) -> String {
+        let given = self.overrides.iter().find(|one| one.setting == setting);
+        let place = self.places.iter().find(|place| place.setting == setting);
+        match (given, place) {
+            (Some(given), _) => given.by.clone(),
+            (None, Some(SettingPlace { file, line, .. })) => {
+                format!("{}:{line}: {setting}", file.display())
+            }
+            (None, None) => setting.to_owned(),
+        }
+    }
 }
 
 /// A locked setting that something else than the file which locks it sets.
@@ -776,6 +1125,7 @@ impl Settings {
                 file: given.report.or(stored.report),
                 progress: given.progress.or(stored.progress).unwrap_or(true),
                 quiet: given.quiet.or(stored.quiet).unwrap_or(false),
+                verbose: false,
             },
             evidence: EvidenceOptions {
                 destinations: given.evidence.or(stored.evidence).unwrap_or_default(),
@@ -821,10 +1171,20 @@ struct Stored {
 impl Stored {
     fn of(read: ReadFile) -> Self {
         let ReadFile { options, file, keys, locks, .. } = read;
+        let places = places_of(&file.path, &keys).collect();
         let keys = keys.into_iter().map(|(key, _)| key).collect();
-        let provenance = SettingsProvenance { locks, ..SettingsProvenance::default() };
+        let provenance = SettingsProvenance { locks, places, ..SettingsProvenance::default() };
         Self { options, file: Some(file), keys, provenance }
     }
+}
+
+/// The places of settings, each with its line, in `file`.
+fn places_of(file: &Path, keys: &[(String, u64)]) -> impl Iterator<Item = SettingPlace> {
+    keys.iter().map(|(setting, line)| SettingPlace {
+        setting: setting.clone(),
+        file: file.to_owned(),
+        line: *line,
+    })
 }
 
 /// What the file `named` says, else what `base` does, if it is there. What `base` locks counts in
@@ -881,9 +1241,12 @@ fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
     let options = serde_yaml::from_value(serde_yaml::Value::Mapping(mapping)).map_err(|error| {
         SettingsError::Invalid { file: path.display().to_string(), message: error.to_string() }
     })?;
+    let locked_places = places_of(&base.file.path, &base.keys)
+        .filter(|place| lock_of(&base.locks, &place.setting).is_some());
+    let places = locked_places.chain(places_of(&named.file.path, &named.keys)).collect();
     let locks = base.locks.into_iter().chain(named.locks).collect();
-    let provenance =
-        SettingsProvenance { base: Some(base.file), locks, ..SettingsProvenance::default() };
+    let base = Some(base.file);
+    let provenance = SettingsProvenance { base, locks, places, ..SettingsProvenance::default() };
     Ok(Stored { options, file: Some(named.file), keys, provenance })
 }
 
@@ -968,29 +1331,62 @@ struct ReadFile {
     locks: Vec<SettingLock>,
 }
 
+/// What is wrong with a settings file, as `FILE:LINE:COLUMN: MESSAGE` where the place is known.
+fn invalid(file: &str, error: &serde_yaml::Error) -> SettingsError {
+    let message = error.to_string();
+    let (file, message) = match error.location() {
+        Some(place) => {
+            let (line, column) = (place.line(), place.column());
+            let without_place = message
+                .strip_suffix(&format!(" at line {line} column {column}"))
+                .map_or_else(|| message.clone(), str::to_owned);
+            (format!("{file}:{line}:{column}"), without_place)
+        }
+        None => (file.to_owned(), message),
+    };
+    SettingsError::Invalid { file, message }
+}
+
+/// Whether `file` has `keys` that are settings, and no others.
+fn known_settings(
+    file: &str,
+    keys: &[(String, u64)],
+    known: &[String],
+) -> Result<(), SettingsError> {
+    let known = || known.iter().map(String::as_str).chain(["locked"]);
+    let Some((key, line)) = keys.iter().find(|(key, _)| known().all(|known| known != key)) else {
+        return Ok(());
+    };
+    let meant = match text::nearest(key, known()) {
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None => "; `emr-etl-guard run --help` lists the settings, with `-` for `_`".to_owned(),
+    };
+    let message = format!("there is no setting `{key}`{meant}");
+    Err(SettingsError::Invalid { file: format!("{file}:{line}"), message })
+}
+
 fn read(path: &Path) -> Result<ReadFile, SettingsError> {
     let name = path.display().to_string();
     let unreadable = |source| SettingsError::Unreadable { file: name.clone(), source };
     let opened = std::fs::File::open(path).map_err(unreadable)?;
     let text = whole(&opened).map_err(unreadable)?;
     let file = SettingsFile { path: path.to_owned(), sha256: crate::base::digest::sha256(&text) };
-    let invalid = |error: serde_yaml::Error| SettingsError::Invalid {
-        file: name.clone(),
-        message: error.to_string(),
-    };
+    let invalid = |error: serde_yaml::Error| invalid(&name, &error);
     if text.trim().is_empty() {
         let (options, mapping) = (Options::default(), serde_yaml::Mapping::new());
         return Ok(ReadFile { options, mapping, file, keys: Vec::new(), locks: Vec::new() });
     }
-    let options: Options = serde_yaml::from_str(&text).map_err(invalid)?;
     // Comments alone are no mapping.
     let mapping: Option<serde_yaml::Mapping> = serde_yaml::from_str(&text).map_err(invalid)?;
+    let keys = locks::places(&text).settings;
+    let known = setting_names();
+    known_settings(&name, &keys, &known)?;
+    let options: Options = serde_yaml::from_str(&text).map_err(invalid)?;
     let names = options.locked.as_deref().unwrap_or_default();
-    let locks = locks::locks(names, path, &text, &setting_names()).map_err(SettingsError::Value)?;
+    let locks = locks::locks(names, path, &text, &known).map_err(SettingsError::Value)?;
     if !locks.is_empty() {
         locks::check_protected(path, &opened).map_err(unreadable)?.map_err(SettingsError::Value)?;
     }
-    let keys = locks::places(&text).settings;
     Ok(ReadFile { options, mapping: mapping.unwrap_or_default(), file, keys, locks })
 }
 
@@ -1147,12 +1543,19 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_that_names_it_and_its_place() {
-        let error = resolve(Options::default(), "quiet: true\nrequires: []\n").unwrap_err();
-        assert!(
-            error.starts_with("guard.yml: unknown field `requires`, expected one of `runner`"),
-            "{error}"
+        let said = |text: &str| resolve(Options::default(), text).map(drop).unwrap_err();
+        insta::assert_snapshot!(
+            [
+                said("quiet: true\nrequires: []\n"),
+                said("# a comment\n\nrequre: []\n"),
+                said("no-such-key: 1\n"),
+                said("quiet: true\nrequire: [s3-at-rset]\n"),
+                said("quiet: maybe\n"),
+                said("[quiet]\n"),
+                said("quiet: 'true\n"),
+            ]
+            .join("\n")
         );
-        assert!(error.ends_with("at line 2 column 1"), "{error}");
     }
 
     fn exception(expires: &str) -> String {

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStop {
-    /// They go on, as they do when the runner alone is stopped.
+    /// They keep running, as they do when only the runner is stopped.
     #[default]
     Leave,
-    /// They are terminated; an adopted cluster, which was there before, goes on.
+    /// They are terminated; a cluster that existed before the run keeps running.
     Terminate,
 }
 
@@ -22,10 +22,10 @@ pub enum OnStop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnOrphan {
-    /// It is told, and goes on.
+    /// It is reported, and keeps running.
     #[default]
     Leave,
-    /// It is terminated; one that was there before the run goes on.
+    /// It is terminated; one that existed before the run keeps running.
     Terminate,
 }
 
@@ -36,7 +36,7 @@ pub enum OnUnjudged {
     /// It is terminated, as unsafe.
     #[default]
     Terminate,
-    /// It goes on; an alarm is raised and the runner is stopped.
+    /// It keeps running; an alarm is raised and the runner is stopped.
     Alert,
 }
 

@@ -66,6 +66,40 @@ fn check_needs_no_runner_but_run_does() {
     Stage::acme().env("EMR_ETL_GUARD_RUNNER", "/nowhere/runner").check().expect_code(127);
 }
 
+/// EmrEtlRunner loads its config, then asks for the resolver, and stops with exit code 1.
+#[test]
+fn check_judges_the_runners_arguments_as_run_does() {
+    let played = |arguments: &[&str], said: &str| {
+        for command in ["check", "run"] {
+            let mut stage = Stage::acme();
+            stage.arguments = arguments.iter().map(ToString::to_string).collect();
+            let played = stage.play(stage.command(command));
+            played.expect_code(65);
+            assert_eq!(played.stderr, format!("emr-etl-guard: {said}\n"), "{command}");
+            assert!(!played.runner_started() && stage.sim.requests().is_empty(), "{command}");
+        }
+    };
+    played(
+        &["run", "-c", "config.yml"],
+        "the runner's arguments: EmrEtlRunner would stop with `Missing option: resolver`; fix: add \
+         `-r resolver.json`",
+    );
+    played(
+        &["run", "-c", "config.yml", "-r", "nope.json"],
+        "the runner's arguments: the resolver nope.json cannot be read: No such file or directory \
+         (os error 2)",
+    );
+    played(
+        &["run", "-c", "config.yml", "-r", "."],
+        "the runner's arguments: the resolver . is not a regular file",
+    );
+    // The config comes first, as with the runner.
+    played(
+        &["run", "-c", "nope.yml"],
+        "nope.yml: cannot be read: No such file or directory (os error 2)",
+    );
+}
+
 #[test]
 fn only_the_checks_named_decide_and_the_others_are_not_spoken_of() {
     let stage = Stage::acme().replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");

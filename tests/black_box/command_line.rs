@@ -13,17 +13,106 @@ fn play(arguments: &[&str]) -> Played {
     stage.play(command)
 }
 
+/// Each command.
+const COMMANDS: [&str; 10] = [
+    "run",
+    "check",
+    "watch",
+    "audit",
+    "seal",
+    "report",
+    "reencrypt",
+    "explain",
+    "completions",
+    "man",
+];
+
 #[test]
-fn the_help_reads_well() {
-    for (name, arguments) in [
-        ("help", vec!["--help"]),
-        ("help_run", vec!["run", "--help"]),
-        ("help_check", vec!["check", "-h"]),
-        ("help_seal", vec!["seal", "-h"]),
-        ("help_explain", vec!["explain", "-h"]),
-    ] {
-        insta::assert_snapshot!(name, play(&arguments).transcript());
+fn the_short_help_of_each_command_begins_with_examples_and_fits_a_screen() {
+    insta::assert_snapshot!("help", play(&["-h"]).transcript());
+    for command in COMMANDS {
+        let played = play(&[command, "-h"]);
+        insta::assert_snapshot!(format!("help_{command}"), played.transcript());
+        let (_, behind) = played.stdout.split_once("Examples:\n").unwrap();
+        let examples = behind.lines().take_while(|line| line.starts_with("  ")).count();
+        assert_eq!(examples, 3, "{command}");
+        // What the examples leave of a screen.
+        let lines = behind.lines().skip(examples + 1).count();
+        assert!(lines <= 24, "{command}: {lines} lines");
     }
+}
+
+#[test]
+fn no_line_of_the_long_help_is_wider_than_100_and_its_options_are_grouped() {
+    insta::assert_snapshot!("help_check_long", play(&["check", "--help"]).transcript());
+    let nested = [&["report", "verify"][..], &["report", "html"], &["report", "asff"]];
+    let all = COMMANDS.iter().map(std::slice::from_ref).chain(nested).chain([&[][..]]);
+    for command in all {
+        let played = play(&[command, &["--help"]].concat());
+        played.expect_code(0);
+        for line in played.stdout.lines() {
+            assert!(line.chars().count() <= 100, "{command:?}: {line}");
+        }
+    }
+    let long = play(&["run", "--help"]).stdout;
+    for heading in ["Policy:", "AWS:", "Watching:", "Reports and evidence:", "Alerts and metrics:"]
+    {
+        assert!(long.contains(&format!("\n{heading}\n")), "{heading}");
+        assert!(!play(&["check", "-h"]).stdout.contains("--alert-sns"));
+    }
+}
+
+/// The page of a terminal, as `man` shows it, is made by troff: here its source is looked at.
+#[test]
+fn completions_and_manual_pages_need_no_package() {
+    for shell in ["bash", "zsh", "fish"] {
+        let played = play(&["completions", shell]);
+        played.expect_code(0);
+        assert!(played.stdout.contains("reencrypt") && played.stderr.is_empty(), "{shell}");
+    }
+    let (program, check) = (play(&["man"]), play(&["man", "check"]));
+    program.expect_code(0);
+    check.expect_code(0);
+    assert!(program.stdout.contains(".TH emr-etl-guard 1"), "{}", program.stdout);
+    assert!(check.stdout.contains(".TH emr-etl-guard-check 1"), "{}", check.stdout);
+    assert!(play(&["man", "guard.yml"]).stdout.contains(".TH emr-etl-guard.yml 5"));
+    let unknown = play(&["man", "chek"]);
+    unknown.expect_code(64);
+    assert_eq!(
+        unknown.stderr,
+        "emr-etl-guard: there is no manual page `chek`; did you mean `check`?\n"
+    );
+    play(&["completions", "tcsh"]).expect_code(64);
+}
+
+/// What a run shows on a terminal, `--verbose` shows in a log file of cron, too.
+#[test]
+fn verbose_shows_all_findings_and_each_step() {
+    let quiet = Stage::acme().run();
+    assert!(!quiet.stdout.contains("bucket-default-encryption"), "{}", quiet.stdout);
+    let verbose = Stage::acme().option("-v").run();
+    verbose.expect_code(0);
+    assert!(verbose.stdout.contains("bucket-default-encryption"), "{}", verbose.stdout);
+    for step in ["verdict: Launch", "the runner was started"] {
+        assert!(verbose.stderr.contains(step), "{step}: {}", verbose.stderr);
+    }
+    assert!(!verbose.stderr.contains(crate::support::SECRET));
+    let both = Stage::acme().option("-v").option("--quiet").check();
+    both.expect_code(64);
+    assert_eq!(
+        both.stderr,
+        "emr-etl-guard: settings: --verbose and --quiet exclude each other; fix: remove one of \
+         them\n"
+    );
+    let over_variable = Stage::acme().env("EMR_ETL_GUARD_QUIET", "true").option("-v").check();
+    over_variable.expect_code(0);
+    assert!(over_variable.stdout.ends_with("emr-etl-guard: would launch\n"));
+}
+
+#[test]
+fn report_verify_says_what_it_needs() {
+    let played = play(&["report", "verify", "report.json"]);
+    insta::assert_snapshot!(played.transcript());
 }
 
 #[test]
@@ -53,6 +142,142 @@ fn check_shows_the_whole_table_and_launches_nothing() {
     let played = stage.check();
     played.expect_code(77);
     insta::assert_snapshot!("check_refused", played.transcript());
+}
+
+/// The guard with these words, in a folder with `config.yml` and `resolver.json`.
+fn typed(stage: &Stage, words: &[&str]) -> Played {
+    drop(stage.command("check"));
+    let mut command = hermetic_command(&programs().guard);
+    command.args(words);
+    stage.prepare(&mut command);
+    stage.play(command)
+}
+
+#[test]
+fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
+    let stage = Stage::acme();
+    let whole = typed(&stage, &["check", "--", "run", "-c", "config.yml", "-r", "resolver.json"]);
+    whole.expect_code(0);
+    for short in [
+        &["check", "config.yml", "-r", "resolver.json"][..],
+        &["check", "-c", "config.yml", "-r", "resolver.json"],
+        &["check", "--config=config.yml", "--resolver=resolver.json"],
+    ] {
+        let played = typed(&stage, short);
+        played.expect_code(0);
+        assert!(played.stdout.ends_with("emr-etl-guard: would launch\n"), "{}", played.stdout);
+    }
+    // Without a resolver there is no launch to judge; everything else is judged, and that is said.
+    let alone = typed(&stage, &["check", "config.yml"]);
+    alone.expect_code(0);
+    let last = alone.stdout.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "emr-etl-guard: would launch with a resolver: add `-r resolver.json`, as `run` needs it too"
+    );
+    let missing = typed(&stage, &["check", "config.yml", "-r", "nope.json"]);
+    missing.expect_code(65);
+    let nothing = typed(&stage, &["check"]);
+    nothing.expect_code(65);
+    assert_eq!(
+        nothing.stderr,
+        "emr-etl-guard: the runner's arguments: none were given; fix: emr-etl-guard check config.yml \
+         -r resolver.json\n"
+    );
+    for command in [&["seal", "--diff"][..], &["audit", "--expected-keys=alias/acme-etl"]] {
+        let [short, whole] = [&["config.yml"][..], &["--", "run", "-c", "config.yml"]]
+            .map(|words| typed(&stage, &[command, words].concat()));
+        assert_eq!(short.transcript(), whole.transcript());
+    }
+}
+
+/// What could be a file or a location is decided by its spelling alone, whatever files there are.
+#[test]
+fn an_s3_location_stays_a_location_though_a_file_has_its_name() {
+    let stage = Stage::acme();
+    std::fs::create_dir_all(stage.path("s3:")).unwrap();
+    stage.write("s3:/acme-log", &stage.config);
+    stage.write("acme-log", &stage.config);
+    let audit = |word: &str| {
+        let mut command = hermetic_command(&programs().guard);
+        command.args(["audit", word]);
+        stage.prepare(&mut command);
+        command.env("AWS_REGION", "eu-west-1");
+        stage.play(command)
+    };
+    let location = audit("s3://acme-log");
+    location.expect_code(0);
+    assert!(!location.stdout.contains("acme-raw"), "{}", location.stdout);
+    for file in ["./s3:/acme-log", "./acme-log"] {
+        let config = audit(file);
+        assert!(config.stdout.contains("acme-raw"), "{file}: {}", config.stdout);
+    }
+    let either = audit("acme-log");
+    either.expect_code(64);
+    let first = either.stderr.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "emr-etl-guard: error: `acme-log` is neither a location nor a file's path; fix: write \
+         s3://acme-log for a bucket, ./acme-log for a runner config"
+    );
+}
+
+#[test]
+fn where_the_separator_is_forgotten_the_line_that_is_printed_works_as_pasted() {
+    let stage = Stage::acme();
+    for words in [
+        &["check", "-c", "config.yml", "-r", "resolver.json", "-x", "rdb_load"][..],
+        &["check", "run", "-c", "config.yml", "-r", "resolver.json", "--quiet"],
+        &["run", "-c", "config.yml", "-r", "resolver.json"],
+    ] {
+        let played = typed(&stage, words);
+        played.expect_code(64);
+        let mut lines = played.stderr.lines();
+        assert_eq!(
+            lines.next(),
+            Some("emr-etl-guard: error: the runner's arguments must stand behind `--`")
+        );
+        let fix = lines.next().and_then(|line| line.strip_prefix("  fix: ")).unwrap();
+        assert_eq!(lines.next(), None);
+        let folder = programs().guard.parent().unwrap().display().to_string();
+        let mut shell = hermetic_command("sh");
+        shell.args(["-c", fix]);
+        stage.prepare(&mut shell);
+        shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+        stage.play(shell).expect_code(0);
+    }
+}
+
+#[test]
+fn a_typo_is_answered_with_its_place_and_the_nearest_name() {
+    let said = |stage: Stage| {
+        let played = stage.check();
+        assert!(stage.sim.requests().is_empty());
+        played.redact(&played.stderr)
+    };
+    let guard_yml = |text: &str| {
+        let stage = Stage::acme().option("--settings=guard.yml");
+        stage.write("guard.yml", text);
+        said(stage)
+    };
+    let lines = [
+        guard_yml("quiet: true\nrequre: [in-transit]\n"),
+        guard_yml("quiet: true\n\nadvise:\n  - bucket-exist\n"),
+        guard_yml(
+            "exceptions:\n  - {check: kms-key-enabeld, subject: x, reason: y, expires: 2999-12-31}\n",
+        ),
+        guard_yml("quiet: true\nrequire: [in-transt]\n"),
+        said(Stage::acme().option("--enforce=bucket-exist")),
+        said(Stage::acme().env("EMR_ETL_GUARD_ADVISE", "bucket-exist")),
+        said(Stage::acme().option("--only=bucket-exist")),
+        said(Stage::acme().argument("--skp").argument("shred")),
+        play(&["explain", "bucket-exist"]).stderr,
+    ];
+    insta::assert_snapshot!(lines.concat());
+    let flag = play(&["check", "--requre=in-transit"]);
+    flag.expect_code(64);
+    assert!(flag.stderr.starts_with("emr-etl-guard: error: unexpected argument '--requre'"));
+    assert!(flag.stderr.contains("a similar argument exists: '--require'"), "{}", flag.stderr);
 }
 
 #[test]

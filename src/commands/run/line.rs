@@ -193,6 +193,9 @@ impl<'a> LineSession<'a> {
             return Err(LineEnd::Outcome(outcome));
         }
         let config = config?;
+        if !check.is_some_and(|check| check.config_alone) {
+            invocation.check_resolver()?;
+        }
         let program = match Program::find(settings.runner.as_deref()) {
             // What would be launched elsewhere can be checked where there is no runner.
             Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
@@ -289,10 +292,13 @@ impl<'a> LineSession<'a> {
             report.alert(outcome).await;
             outcome
         } else if check.is_some() {
-            report.say(if only.is_empty() {
-                "would launch"
-            } else {
-                "what was asked for holds; nothing is said of the other checks"
+            let config_alone = check.is_some_and(|check| check.config_alone);
+            report.say(match (only.is_empty(), config_alone) {
+                (true, false) => "would launch",
+                (true, true) => {
+                    "would launch with a resolver: add `-r resolver.json`, as `run` needs it too"
+                }
+                (false, _) => "what was asked for holds; nothing is said of the other checks",
             });
             Outcome::Ended(0)
         } else {
@@ -568,11 +574,12 @@ async fn run_without_launch(
     caught: &mut Caught,
 ) -> Result<Outcome, GuardError> {
     if !run {
-        return Err(InvocationError::Rejected(
+        let why = if arguments.is_empty() {
+            "none were given; fix: emr-etl-guard check config.yml -r resolver.json"
+        } else {
             "these launch no cluster, so there is nothing to check; expected `run -c config.yml …`"
-                .to_owned(),
-        )
-        .into());
+        };
+        return Err(InvocationError::Rejected(why.to_owned()).into());
     }
     let program = Program::find(settings.runner.as_deref())?
         .with_clean_environment(settings.clean_environment);

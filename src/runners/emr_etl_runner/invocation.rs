@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, ffi::OsString, path::PathBuf};
 
 use crate::{
+    base::text,
     runners::emr_etl_runner::option_parser::{OptionError, Stopped, Switch, order},
     spec::part::PipelinePart,
 };
@@ -64,7 +65,7 @@ pub struct RunInvocation {
     pub targets: Option<PathBuf>,
     /// The last `--enrichments`: a folder.
     pub enrichments: Option<PathBuf>,
-    /// The last `--resolver`: a file. Without it the runner stops after it has loaded its config.
+    /// The last `--resolver`: a file. [`RunInvocation::check_resolver`] requires it.
     pub resolver: Option<PathBuf>,
     /// `--lock`.
     pub lock: Option<RunLock>,
@@ -192,12 +193,30 @@ impl Invocation {
             CommandLine::Fails(complaint) if complaint.no_version_launches(argv) => {
                 Ok(Self::NoLaunch)
             }
-            CommandLine::Fails(complaint) => Err(InvocationError::Rejected(complaint.to_string())),
+            CommandLine::Fails(complaint) => {
+                Err(InvocationError::Rejected(format!("{complaint}{}", complaint.did_you_mean())))
+            }
         }
     }
 }
 
 impl CommandLineError {
+    /// The name that was probably meant, as the end of a sentence; nothing where none is near.
+    fn did_you_mean(&self) -> String {
+        match self {
+            Self::Misuse(OptionError::Unknown(word)) => {
+                let name = word.split('=').next().unwrap_or_default();
+                let long = RUN.iter().map(|switch| format!("--{}", switch.long));
+                let long: Vec<String> = long.collect();
+                text::did_you_mean(name, long.iter().map(String::as_str))
+            }
+            Self::UnknownPart { found, known, .. } => {
+                text::did_you_mean(found, known.iter().copied())
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether no version of the runner launches on such a line: each needs a config for that,
     /// which only an option can name.
     fn no_version_launches(&self, argv: &[OsString]) -> bool {
@@ -294,6 +313,30 @@ impl GivenOptions {
 }
 
 impl RunInvocation {
+    /// Requires the Iglu resolver that every launch needs. EmrEtlRunner looks for it after it has
+    /// loaded its config. Source: `Cli.load_resolver` of EmrEtlRunner 1.0.4.
+    ///
+    /// # Errors
+    /// [`InvocationError`] where the runner would stop: no `--resolver`, or one that names no file
+    /// that can be read.
+    pub fn check_resolver(&self) -> Result<(), InvocationError> {
+        let Some(resolver) = &self.resolver else {
+            return Err(InvocationError::Rejected(
+                "EmrEtlRunner would stop with `Missing option: resolver`; fix: add `-r resolver.json`"
+                    .to_owned(),
+            ));
+        };
+        let seen = match std::fs::metadata(resolver) {
+            Ok(data) if data.is_file() => match std::fs::File::open(resolver) {
+                Ok(_) => return Ok(()),
+                Err(error) => format!("cannot be read: {error}"),
+            },
+            Ok(_) => "is not a regular file".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        Err(InvocationError::Rejected(format!("the resolver {} {seen}", resolver.display())))
+    }
+
     /// In the order of the runner's own checks, so that the first complaint is the same.
     fn new(given: &GivenOptions, sealed_argv: Vec<OsString>) -> Result<Self, CommandLineError> {
         let Some(config) = given.value(Id::Config) else { return Err(CommandLineError::NoConfig) };
@@ -620,6 +663,18 @@ mod tests {
         ] {
             assert_eq!(said(line), meaning, "{line}");
         }
+    }
+
+    #[test]
+    fn a_mistyped_option_or_part_is_answered_with_the_one_that_was_meant() {
+        let said = |line: &str| parse(line).unwrap_err();
+        assert_eq!(
+            said("run -c c --skp=shred"),
+            "the runner's arguments: `--skp=shred` is not an option of `run`; did you mean \
+             `--skip`?"
+        );
+        assert!(said("run -c c -f enrch").ends_with("; found `enrch`; did you mean `enrich`?"));
+        assert!(said("run -c c --nonsense").ends_with("`--nonsense` is not an option of `run`"));
     }
 
     #[test]
