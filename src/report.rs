@@ -6,6 +6,7 @@ mod audit_document;
 pub(crate) mod audited;
 mod conclusion;
 pub(crate) mod document;
+pub(crate) mod fix_script;
 pub(crate) mod html;
 pub mod json;
 pub(crate) mod judged;

@@ -60,9 +60,9 @@ impl Words {
 
     /// Where `text` says what is not said: the line, the word, and a better one.
     fn found(&self, text: &str) -> Vec<(usize, String, &'static str)> {
-        let masked = NAMES.iter().fold(text.to_owned(), |text, name| {
-            text.replace(name, &" ".repeat(name.len()))
-        });
+        let masked = NAMES
+            .iter()
+            .fold(text.to_owned(), |text, name| text.replace(name, &" ".repeat(name.len())));
         let mut found: Vec<_> = self
             .0
             .iter()
@@ -205,10 +205,7 @@ fn words_are_found_where_they_are_and_only_whole_and_only_in_strings() {
     let words = Words::new();
     let source = "let mend = 'm'; // mend\nlet x = \"a \\\" mend\"; let y = r#\"\nexcused\"#;\n";
     let found = words.found(&strings(source));
-    assert_eq!(
-        found,
-        [(2, "mend".to_owned(), "fix"), (3, "excused".to_owned(), "excepted")]
-    );
+    assert_eq!(found, [(2, "mend".to_owned(), "fix"), (3, "excused".to_owned(), "excepted")]);
     assert_eq!(words.found("to amend, recommended"), []);
     assert_eq!(words.found(&strings("#[serde(alias = \"mend\")]")), []);
 }

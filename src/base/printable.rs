@@ -68,11 +68,6 @@ impl Printable {
         let parts: Vec<&str> = parts.into_iter().map(Self::as_str).collect();
         Self::compose(format_args!("{}", parts.join(separator)))
     }
-
-    /// The same with `value` in the place of each `placeholder`.
-    pub(crate) fn replaced(&self, placeholder: &'static str, value: &Self) -> Self {
-        Self(self.0.replace(placeholder, &value.0))
-    }
 }
 
 impl From<&str> for Printable {

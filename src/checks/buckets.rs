@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use crate::{
     base::{
         aws_calls,
@@ -27,7 +29,7 @@ pub(super) static EXISTS: Check = Check {
     why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    fix: "correct the name in the runner config, or create it: aws s3api create-bucket --bucket {subject}",
+    fix: "correct the name in the runner config, or create it: `aws s3api create-bucket --bucket {subject}{create-in}`",
     source: "Setup guide, Setting up end to end encryption; Amazon S3 API reference, HeadBucket",
 };
 
@@ -60,7 +62,7 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "turn it on: aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"aws:kms\",\"KMSMasterKeyID\":\"KEY_ARN\"}}]}' (AES256 without a key for SSE-S3)",
+    fix: "turn it on: `aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration {encryption}`",
     source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
 };
 
@@ -71,7 +73,7 @@ pub(super) static TLS_ONLY: Check = Check {
     why: "Without a policy that denies plain http, anybody who may read a bucket may read it in clear over the network.",
     looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport false.",
     asks: &[&aws_calls::GET_BUCKET_POLICY],
-    fix: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:aws:s3:::{subject}\", \"arn:aws:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
+    fix: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:{partition}:s3:::{subject}\", \"arn:{partition}:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
     source: "Amazon S3 user guide, Security best practices (Enforce encryption of data in transit)",
 };
 
@@ -82,7 +84,7 @@ pub(super) static PUBLIC_ACCESS: Check = Check {
     why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
     looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all on, the account's block is counted in, since S3 goes by whichever is stricter.",
     asks: &[&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
-    fix: "aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
+    fix: "`aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true`",
     source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
 };
 
@@ -93,7 +95,7 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no encryption: only the bucket's own default protects the raw events.",
     looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where collectors.format is clj-tomcat.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "turn on the default of {subject} as bucket-default-encryption says, then copy the objects that are there already in place",
+    fix: "turn on the default of {subject} as bucket-default-encryption says, then encrypt the objects that are there already, in place, with `emr-etl-guard reencrypt`",
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
 
@@ -142,10 +144,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             },
         ));
         findings.push(
-            DEFAULT_ENCRYPTION.on(name, accepted(&case.policy.accept_encryption)).at(at).by(
-                &facts.default_encryption,
-                "no such bucket",
-                |subject, default| match default {
+            DEFAULT_ENCRYPTION
+                .on(name, accepted(&case.policy.accept_encryption))
+                .at(at)
+                .by(&facts.default_encryption, "no such bucket", |subject, default| match default {
                     DefaultEncryption::Kind { kind, key } => {
                         let key = key.as_deref().map(KeyReference::new);
                         let under =
@@ -157,8 +159,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                     DefaultEncryption::Other(kind) => {
                         subject.failed(format!("the unknown kind `{kind}`"))
                     }
-                },
-            ),
+                })
+                .with_value("encryption", &wanted_default(case)),
         );
         findings.push(TLS_ONLY.on(name, "a policy that denies plain http").at(at).by_existing(
             &EXISTS,
@@ -258,6 +260,22 @@ fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
         buckets.entry(location.bucket()).or_default().push(location.at.clone());
     }
     buckets
+}
+
+/// A default encryption that the policy accepts, as `PutBucketEncryption` takes it.
+fn wanted_default(case: &Case<'_>) -> String {
+    let accepts = |kind| case.policy.accept_encryption.contains(&kind);
+    let key = case.policy.expected_keys.first();
+    let default = match key {
+        None if accepts(EncryptionKind::SseS3) => json!({"SSEAlgorithm": "AES256"}),
+        None if accepts(EncryptionKind::SseKms) => json!({"SSEAlgorithm": "aws:kms"}),
+        None => json!({"SSEAlgorithm": "aws:kms:dsse"}),
+        Some(key) if accepts(EncryptionKind::SseKms) => {
+            json!({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key})
+        }
+        Some(key) => json!({"SSEAlgorithm": "aws:kms:dsse", "KMSMasterKeyID": key}),
+    };
+    json!({"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}).to_string()
 }
 
 /// The encryption that the policy accepts for objects, in words.

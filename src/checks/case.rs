@@ -1,6 +1,7 @@
 //! What the checks before a launch look at.
 
 use crate::{
+    checks::fix::CommandContext,
     facts::gather::Facts,
     settings::policy::Policy,
     spec::{cluster_spec::ClusterSpec, data_paths::DataPaths, observations::Observations},
@@ -21,4 +22,6 @@ pub struct Case<'a> {
     pub policy: &'a Policy,
     /// What AWS and the runner said.
     pub facts: &'a Facts,
+    /// What makes the commands of fixes complete.
+    pub commands: &'a CommandContext,
 }

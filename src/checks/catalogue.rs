@@ -2,10 +2,7 @@
 //! facts; none asks AWS anything.
 
 use crate::{
-    base::{
-        printable::Printable,
-        text::{self, shell_word},
-    },
+    base::text,
     checks::{
         buckets, built,
         case::Case,
@@ -169,7 +166,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     for room in rooms {
         room(case, &mut findings);
     }
-    name_region(&mut findings, case);
+    findings.iter_mut().for_each(|finding| finding.complete_fix(case.commands));
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);
     findings
@@ -209,18 +206,10 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     ] {
         room(case, &mut findings);
     }
-    name_region(&mut findings, case);
+    findings.iter_mut().for_each(|finding| finding.complete_fix(case.commands));
     apply_policy(&mut findings, case.policy);
     apply_exceptions(&mut findings, case.policy);
     findings
-}
-
-/// Puts the region of the clusters into the commands that the findings give.
-fn name_region(findings: &mut [Finding], case: &Case<'_>) {
-    let region = Printable::from(shell_word(&case.cluster.region.value));
-    for fix in findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-        *fix = fix.replaced("{region}", &region);
-    }
 }
 
 /// Keeps the findings of the checks named. A check that said nothing, because another stands before
@@ -255,7 +244,68 @@ pub fn unused_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::checks::fix::{CommandContext, FilledFix, FixTemplate, example};
+
+    fn context() -> CommandContext {
+        CommandContext {
+            region: "eu-west-1".to_owned(),
+            s3_region: "eu-central-1".to_owned(),
+            profile: Some("night run".to_owned()),
+            settings: Some("my guard.yml".to_owned()),
+            runner: Some(["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into).into()),
+        }
+    }
+
+    /// Every template of the catalogue, with values as others could choose them.
+    fn hostile(text: &'static str) -> FilledFix {
+        let evil = "x'; reboot; {region} `id` $(id) `aws kms create-key`";
+        let template = ["subject", "key", "domain", "encryption", "locations", "buckets"]
+            .into_iter()
+            .fold(FixTemplate::new(text), |template, name| template.word(name, evil));
+        template.fill(&context())
+    }
+
+    #[test]
+    fn every_command_of_the_catalogue_is_complete_as_pasted() {
+        let mut commands = 0;
+        for check in CATALOGUE {
+            let prose: String = check.fix.split('`').step_by(2).collect();
+            for unmarked in ["aws ", "emr-etl-guard ", "openssl "] {
+                assert!(
+                    !prose.split([' ', ':', '(']).any(|word| word == unmarked.trim()),
+                    "{}: a command outside of backticks: {prose}",
+                    check.name
+                );
+            }
+            assert!(check.fix.matches('`').count().is_multiple_of(2), "{}", check.name);
+            for command in hostile(check.fix).commands {
+                commands += 1;
+                let name = check.name;
+                for (calls, option) in [
+                    (command.matches("aws ").count(), " --region eu-"),
+                    (command.matches("aws ").count(), " --profile 'night run'"),
+                ] {
+                    let evil = command.matches("`aws kms").count();
+                    assert_eq!(command.matches(option).count(), calls - evil, "{name}: {command}");
+                }
+                let plain = example(check.fix);
+                for placeholder in ["…", "KEY_ARN", "NEW", "file://…", "..."] {
+                    assert!(!plain.contains(placeholder), "{name}: {plain}");
+                }
+                // Whatever a value holds, it is one word, so that a shell can read the command.
+                let read = Command::new("sh").args(["-n", "-c", &command]).status().unwrap();
+                assert!(read.success(), "{name}: {command}");
+            }
+            // A placeholder that nothing stands for would be pasted as it is.
+            let left = regex::Regex::new(r"\{[a-z-]+\}").unwrap();
+            let example = example(check.fix);
+            assert!(!left.is_match(&example), "{}: {example}", check.name);
+        }
+        assert!(commands >= 20, "{commands}");
+    }
 
     #[test]
     fn every_check_has_a_name_of_its_own_and_says_why_what_and_how() {

@@ -8,6 +8,7 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
+        fix::FixTemplate,
         node_names::{self, VPC_DHCP},
         security_configuration,
     },
@@ -36,7 +37,7 @@ pub(super) static KEY: Check = Check {
     why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk to another: the cluster does not start.",
     looks_at: "privateKey.pem against the first certificate of certificateChain.pem.",
     asks: &[&aws_calls::GET_OBJECT],
-    fix: "take the passphrase off (openssl pkey -in privateKey.pem -out plain.pem), or use the key that the certificate was made for",
+    fix: "take the passphrase off (`openssl pkey -in privateKey.pem -out plain.pem`), or use the key that the certificate was made for",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
 
@@ -69,7 +70,7 @@ pub(super) static NAMES: Check = Check {
     why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
     looks_at: "The common name and alternative names of the first certificate, against the domain of the region, or the one that DHCP gives the VPC's instances.",
     asks: &[&aws_calls::GET_OBJECT],
-    fix: "make the certificate for the wildcard wanted: openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=…'",
+    fix: "make the certificate for the wildcard wanted: `openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj '/CN=*.{domain}' -keyout privateKey.pem -out certificateChain.pem`",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
 };
 
@@ -89,7 +90,7 @@ pub(super) static STRENGTH: Check = Check {
 const DEFAULT_VALIDITY_IN_DAYS: u32 = 20 * 365;
 
 /// What to do about certificates of EMR's that end.
-const MAKE_ANEW: &str = "make a new security configuration, with ValidityInDays as long as needed (aws emr create-security-configuration --region {region} --name NEW --security-configuration file://…), and name it in place of this one: EMR renews no certificates";
+const MAKE_ANEW: &str = "make a new security configuration with ValidityInDays as long as needed, and name it in place of this one, because EMR renews no certificates; the present one is printed by `aws emr describe-security-configuration --name {subject}`";
 
 static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
 
@@ -197,7 +198,8 @@ fn names(case: &Case<'_>, uri: &str, material: &Material) -> Finding {
         Some(options) => {
             let domain = node_names::dhcp_domain(options).unwrap_or(&regional);
             let holds = node_names::covers(names, domain);
-            NAMES.on(uri, format!("*.{domain}")).decided(holds, shown)
+            let finding = NAMES.on(uri, format!("*.{domain}")).decided(holds, shown);
+            finding.with_value("domain", domain)
         }
         None => NAMES.on(uri, "the wildcard of the VPC's domain").waiting_for(&VPC_DHCP),
     }
@@ -232,7 +234,7 @@ fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -
     });
     let days = match days {
         Ok(days) => days,
-        Err(saw) => return subject.unknown(saw, MAKE_ANEW),
+        Err(saw) => return subject.unknown_with(saw, make_anew(found)),
     };
     let now = case.facts.asked_at;
     let ends = found.created.saturating_add(Duration::days(i64::from(days)));
@@ -243,7 +245,11 @@ fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -
     }
     let expiry = if ends < now { "expired" } else { "expire" };
     let failed = subject.failed(format!("{made}: they {expiry} at {}", shown(ends)));
-    Finding { fix: Some(MAKE_ANEW.into()), ..failed }
+    failed.with_fix(make_anew(found))
+}
+
+fn make_anew(found: &SecurityConfiguration) -> FixTemplate {
+    FixTemplate::new(MAKE_ANEW).word("subject", &found.name)
 }
 
 fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Finding {

@@ -78,7 +78,7 @@ pub(super) static ENDED: Check = Check {
     why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --region {region} --cluster-ids {subject}",
+    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
 
@@ -89,7 +89,7 @@ pub(super) static ORPHANED: Check = Check {
     why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and end it if nobody needs it: aws emr terminate-clusters --region {region} --cluster-ids {subject}; the setting `on_orphan: terminate` does so by itself",
+    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`; the setting `on_orphan: terminate` does so by itself",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
 };
 

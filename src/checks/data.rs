@@ -2,11 +2,11 @@
 //! bucket keeps of it.
 
 use crate::{
-    base::aws_calls,
+    base::{aws_calls, names::S3Location},
     checks::{
         buckets,
         case::Case,
-        finding::{Check, Finding, Level, Stage},
+        finding::{Check, Finding, Level, Stage, Status},
         stored::{self, Standard},
     },
     spec::data_paths::DataLocation,
@@ -19,7 +19,7 @@ pub(super) static ENCRYPTED: Check = Check {
     why: "A bucket's default encryption is not retroactive: objects from before it stay as they were written, and the run would read, copy and load them.",
     looks_at: "s3:ListObjectsV2 on each location that this run reads data from, and s3:HeadObject on its objects: all of them up to the setting `data_objects`, an even sample beyond it.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    fix: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/PREFIX s3://BUCKET/PREFIX",
+    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply {locations}`",
     source: "Setup guide, Setting up end to end encryption, S3 buckets (\"not retroactive\"); Amazon S3 user guide, Setting default server-side encryption",
 };
 
@@ -30,7 +30,7 @@ pub(super) static VERSIONS: Check = Check {
     why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay readable as earlier versions after they were copied in place, and staged raw data stays after it was moved.",
     looks_at: "s3:GetBucketVersioning on each bucket of the run.",
     asks: &[&aws_calls::GET_BUCKET_VERSIONING],
-    fix: "look for them (aws s3api list-object-versions --bucket {subject}), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
+    fix: "look for them (`aws s3api list-object-versions --bucket {subject} --max-items 100`), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
     source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
 };
 
@@ -49,7 +49,20 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 .not_applicable("this run reads no data from S3"),
         );
     }
-    findings.extend(locations.iter().map(|location| encrypted(case, location)));
+    let mut judged: Vec<Finding> =
+        locations.iter().map(|location| encrypted(case, location)).collect();
+    // One command for all of them: they have one cause.
+    let wrong: Vec<&S3Location> = locations
+        .iter()
+        .zip(&judged)
+        .filter(|(_, finding)| finding.status == Status::Failed)
+        .map(|(location, _)| &location.location)
+        .collect();
+    let fix = stored::reencrypt(&ENCRYPTED, &Standard::of(case.policy, case.facts), &wrong);
+    for finding in judged.iter_mut().filter(|finding| finding.status == Status::Failed) {
+        *finding = finding.clone().with_fix(fix.clone());
+    }
+    findings.extend(judged);
     for (bucket, facts) in &case.facts.buckets {
         let at = case
             .paths

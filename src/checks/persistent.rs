@@ -21,7 +21,7 @@ pub(super) static CLUSTER: Check = Check {
     why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
     asks: &[&aws_calls::LIST_CLUSTERS, &aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "terminate {subject}, so that the runner starts a new one with the security configuration: aws emr terminate-clusters --region {region} --cluster-ids {subject}",
+    fix: "terminate {subject}, so that the runner starts a new one with the security configuration: `aws emr terminate-clusters --cluster-ids {subject}`",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };
 
@@ -38,7 +38,7 @@ pub(super) static CONFIGURATION: Check = Check {
         &aws_calls::LIST_INSTANCE_FLEETS,
         &aws_calls::LIST_BOOTSTRAP_ACTIONS,
     ],
-    fix: "terminate {subject}, so that the runner starts a new one: aws emr terminate-clusters --region {region} --cluster-ids {subject}",
+    fix: "terminate {subject}, so that the runner starts a new one: `aws emr terminate-clusters --cluster-ids {subject}`",
     source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
 };
 
@@ -49,7 +49,7 @@ pub(super) static ONE: Check = Check {
     why: "The runner stops when two live clusters bear the name, and it lists for ever when more than one page (50) of clusters is alive, since it never gives the marker back.",
     looks_at: "elasticmapreduce:ListClusters in WAITING and RUNNING.",
     asks: &[&aws_calls::LIST_CLUSTERS],
-    fix: "terminate what nobody needs: aws emr list-clusters --region {region} --cluster-states WAITING RUNNING; aws emr terminate-clusters --region {region} --cluster-ids …",
+    fix: "list the live clusters, then terminate those that are not needed (terminate-clusters with their ids): `aws emr list-clusters --cluster-states WAITING RUNNING`",
     source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
 };
 

@@ -23,6 +23,7 @@ use crate::{
         case::Case,
         catalogue::{CATALOGUE, pre_flight},
         finding::Status,
+        fix::CommandContext,
         verdict::Verdict,
     },
     facts::{
@@ -67,6 +68,7 @@ pub(super) struct World {
     paths: DataPaths,
     observed: Observations,
     pub(super) facts: Facts,
+    commands: CommandContext,
 }
 
 static WORLDS: LazyLock<[World; 3]> =
@@ -93,6 +95,7 @@ impl World {
             paths: DataPaths { region: config.s3_region, locations: config.locations, plan },
             observed: Observations::default(),
             facts,
+            commands: CommandContext::in_region("eu-west-1"),
         }
     }
 
@@ -112,6 +115,7 @@ impl World {
             security_configuration: Some("sc"),
             policy,
             facts,
+            commands: &self.commands,
         }
     }
 

@@ -4,10 +4,13 @@ use crate::{base::names::ReleaseLabel, facts::emr::Content};
 
 /// Security configurations exist since this release.
 pub(super) const FIRST_WITH_SECURITY_CONFIGURATIONS: ReleaseLabel = ReleaseLabel::new(4, 8, 0);
+/// Spark RPC is encrypted by AES since this release, by SASL before. Source: Amazon EMR management
+/// guide, Encryption options.
+pub(super) const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
 /// `EnableEbsEncryption` works since this release.
-const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
+pub(super) const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
 /// The certificate provider `EMR` exists since this release.
-const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
+pub(super) const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
 
 /// The release that a security configuration needs, and for what.
 pub(super) fn needed(content: &Content) -> (ReleaseLabel, &'static str) {

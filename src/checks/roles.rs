@@ -25,7 +25,7 @@ pub(super) static JOBFLOW_EXISTS: Check = Check {
     why: "Without its instance profile the cluster does not start; which role is behind the profile decides who may read the keys.",
     looks_at: "iam:GetInstanceProfile on aws.emr.jobflow_role.",
     asks: &[&aws_calls::GET_INSTANCE_PROFILE],
-    fix: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: aws emr create-default-roles",
+    fix: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: `aws emr create-default-roles`",
     source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance profile)",
 };
 
@@ -36,7 +36,7 @@ pub(super) static SERVICE_EXISTS: Check = Check {
     why: "Without its service role the cluster does not start; with EBS encryption that role must also be able to use the key.",
     looks_at: "iam:GetRole on aws.emr.service_role.",
     asks: &[&aws_calls::GET_ROLE],
-    fix: "name a role in aws.emr.service_role, or create the default one: aws emr create-default-roles",
+    fix: "name a role in aws.emr.service_role, or create the default one: `aws emr create-default-roles`",
     source: "Amazon EMR management guide, Service role for Amazon EMR (EMR role)",
 };
 

@@ -6,8 +6,10 @@ use crate::{
     base::{aws_calls, names::ReleaseLabel, text::shown},
     checks::{
         case::Case,
-        finding::{Check, Finding, Level, Stage},
-        release_support,
+        finding::{Check, Finding, Level, Stage, Status},
+        fix::FixTemplate,
+        release_support::{self, FIRST_WITH_AES_RPC},
+        sample_configuration,
     },
     facts::emr::Content,
     settings::policy::Protection,
@@ -20,7 +22,7 @@ pub(super) static EXISTS: Check = Check {
     why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "create it (aws emr create-security-configuration --region {region} --name {subject} --security-configuration file://…), or name another in the runner config or the setting `security_configuration`",
+    fix: "create it from a file with its JSON (`emr-etl-guard check` prints one for the runner config, `--fix-script FILE` writes it): `aws emr create-security-configuration --name {subject} --security-configuration file://emr-security-configuration.json`; or name another one in the runner config or the setting `security_configuration`",
     source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
 };
 
@@ -79,12 +81,11 @@ pub(super) static METADATA_SERVICE: Check = Check {
     source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
 };
 
-/// Spark RPC is encrypted by AES since this release, by SASL before. Source: Amazon EMR management
-/// guide, Encryption options.
-const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
+/// What to do where no name is given.
+const NAME_ONE: &str = "name one that protects as required in the runner config (aws.emr.security_configuration) or the setting `security_configuration`; those of the region are listed by `aws emr list-security-configurations`; a new one is created from a file with its JSON (`emr-etl-guard check` prints one for the runner config, `--fix-script FILE` writes it) by `aws emr create-security-configuration --name {subject} --security-configuration file://emr-security-configuration.json`";
 
-/// What to do where nobody names one.
-const NAME_ONE: &str = "list those of the region (aws emr list-security-configurations --region {region}), and name one that protects as required in the runner config (aws.emr.security_configuration) or the setting `security_configuration`";
+/// What a new one is called where no name is given.
+const NEW_NAME: &str = "emr-etl-guard-encryption";
 
 /// What decides one protection: seen text where it is configured, or what is missing.
 type ProtectionTest = fn(&Content, &ReleaseLabel) -> Result<String, String>;
@@ -100,13 +101,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(name), Some(lookup)) =
         (case.security_configuration, &case.facts.security_configuration)
     else {
-        let mut unnamed = EXISTS
+        let unnamed = EXISTS
             .on("security configuration", "a name")
             .at(at)
             .failed("neither the runner config nor the settings name one");
-        // There is no name yet that a command to make one could hold.
-        unnamed.fix = Some(NAME_ONE.into());
-        findings.push(unnamed);
+        let fix = FixTemplate::new(NAME_ONE).word("subject", NEW_NAME);
+        let sample = sample_configuration::script(case, NEW_NAME);
+        findings.push(unnamed.with_fix(fix.script(sample)));
         let required =
             PROTECTIONS.iter().filter(|(_, protection, _)| case.policy.requires(*protection));
         findings.extend(required.map(|(check, ..)| {
@@ -117,7 +118,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         }));
         return;
     };
-    findings.push(EXISTS.on(name, "the security configuration").at(at).by(
+    let exists = EXISTS.on(name, "the security configuration").at(at).by(
         lookup,
         "no such security configuration",
         |subject, found| {
@@ -127,7 +128,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 short(&found.digest)
             ))
         },
-    ));
+    );
+    findings.push(if exists.status == Status::Failed {
+        let fix = EXISTS.fix_of(&exists.subject).script(sample_configuration::script(case, name));
+        exists.with_fix(fix)
+    } else {
+        exists
+    });
     findings.push(NO_KERBEROS.on(name, "no Kerberos").at(at).after(
         &EXISTS,
         lookup,

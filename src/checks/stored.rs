@@ -1,11 +1,19 @@
 //! How objects that lie in S3 are judged, before a run and after it: by the kinds and keys that the
 //! policy accepts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::names::KeyReference,
-    checks::finding::{CheckSubject, Finding},
+    base::{
+        names::{KeyReference, S3Location},
+        text::shell_word,
+    },
+    checks::{
+        finding::{Check, CheckSubject, Finding},
+        fix::FixTemplate,
+    },
     facts::{
         gather::Facts,
         objects::{EncryptionTally, LocationSurvey},
@@ -71,20 +79,27 @@ impl Standard {
     pub(super) fn expects(&self, key: Option<&str>) -> bool {
         self.arns.is_empty() || key.is_some_and(|key| self.arns.iter().any(|arn| arn == key))
     }
+}
 
-    /// The options of `aws s3 cp` that encrypt a copy so.
-    pub(super) fn copy_options(&self) -> String {
-        let accepts = |kind| self.accepts_kind(kind);
-        match self.keys.first() {
-            Some(key) if accepts(EncryptionKind::SseKms) => {
-                format!("--sse aws:kms --sse-kms-key-id {key}")
-            }
-            Some(key) => format!("--sse aws:kms:dsse --sse-kms-key-id {key}"),
-            None if accepts(EncryptionKind::SseS3) => "--sse AES256".to_owned(),
-            None if accepts(EncryptionKind::SseKms) => "--sse aws:kms".to_owned(),
-            None => "--sse aws:kms:dsse".to_owned(),
+/// The fix of a check on objects: one command that encrypts in place what is in all of `places`, as
+/// `standard` has it.
+pub(super) fn reencrypt(check: &Check, standard: &Standard, places: &[&S3Location]) -> FixTemplate {
+    let words = |all: BTreeSet<String>, option: &str| {
+        let words = all.iter().map(|word| format!("{option}{}", shell_word(word)));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    // A key that a flag expects is in no settings file, which the command would find by itself.
+    let key = match standard.keys.as_slice() {
+        [key] if standard.accepts_kind(EncryptionKind::SseKms) => {
+            format!("--kms-key {} ", shell_word(key))
         }
-    }
+        _ => String::new(),
+    };
+    let locations: BTreeSet<String> = places.iter().map(ToString::to_string).collect();
+    let buckets = places.iter().map(|place| place.bucket.to_string()).collect();
+    FixTemplate::new(check.fix)
+        .words("locations", format!("{key}{}", words(locations, "")))
+        .words("buckets", words(buckets, "--bucket "))
 }
 
 /// What every object should be, in words.

@@ -34,7 +34,7 @@ pub(super) static WRITTEN: Check = Check {
     why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
     looks_at: "Who writes to each location of this run and by which connector (EMRFS, or S3A from EMR 7.10.0 on), the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: aws s3api put-bucket-encryption on the bucket",
+    fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: the default encryption of the bucket, as bucket-default-encryption says",
     source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
 };
 

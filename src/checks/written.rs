@@ -2,9 +2,10 @@
 //! here it shows.
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, names::S3Location, text::shell_word},
+    base::{aws_calls, lookup::Lookup, names::S3Location},
     checks::{
-        finding::{Check, Finding, Level, Stage, apply_policy},
+        finding::{Check, Finding, Level, Stage, Status, apply_policy},
+        fix::CommandContext,
         stored::{self, Standard},
     },
     facts::written::{LOG, OutputSurvey},
@@ -32,7 +33,7 @@ pub(crate) static OBJECTS: Check = Check {
     why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that somebody changed meanwhile, or a writer with settings of its own, shows only in the objects.",
     looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, and s3:HeadObject on each object that is not from before the launch: all of them, or an even sample where the setting `confirm_objects` names a limit.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    fix: "copy them in place: aws s3 cp --recursive --sse AES256 (or --sse aws:kms --sse-kms-key-id KEY_ARN) s3://BUCKET/FOLDER s3://BUCKET/FOLDER; then find out who wrote them so",
+    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply {locations}`; then find out what wrote them without encryption",
     source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
 };
 
@@ -40,7 +41,7 @@ pub(crate) static OBJECTS: Check = Check {
 /// `locations` say where in the config they stand.
 pub(crate) fn judge(
     standard: &Standard,
-    policy: &Policy,
+    (policy, commands): (&Policy, &CommandContext),
     locations: &[DataLocation],
     objects: OutputCheck,
     written: &[OutputSurvey],
@@ -58,7 +59,18 @@ pub(crate) fn judge(
             written.iter().map(|written| judge_one(standard, locations, written)).collect()
         }
     };
+    if objects == OutputCheck::Look {
+        // One command for all of them: they have one cause.
+        let is_wrong = |finding: &Finding| finding.status == Status::Failed;
+        let wrong = findings.iter().zip(written).filter(|(finding, _)| is_wrong(finding));
+        let folders: Vec<&S3Location> = wrong.flat_map(|(_, survey)| &survey.folders).collect();
+        let fix = stored::reencrypt(&OBJECTS, standard, &folders);
+        for finding in findings.iter_mut().filter(|finding| is_wrong(finding)) {
+            *finding = finding.clone().with_fix(fix.clone());
+        }
+    }
     apply_policy(&mut findings, policy);
+    findings.iter_mut().for_each(|finding| finding.complete_fix(commands));
     findings
 }
 
@@ -80,8 +92,8 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
     });
     // What is wrong is wrong however far the look came; nothing else is said of a look that did not
     // come to its end.
-    if finding.status == crate::checks::finding::Status::Failed {
-        return Finding { fix: Some(repair(standard, &written.folders).into()), ..finding };
+    if finding.status == Status::Failed {
+        return finding;
     }
     match (&written.look, written.cut_short) {
         (Lookup::Found(()), None) => finding,
@@ -93,15 +105,4 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
         (Lookup::Denied(obstacle), _) => subject().denied(obstacle),
         (Lookup::Unreachable(obstacle), _) => subject().unreachable(obstacle),
     }
-}
-
-/// The commands that encrypt in place what lies in `folders`, as the policy wants it.
-fn repair(standard: &Standard, folders: &[S3Location]) -> String {
-    let how = standard.copy_options();
-    let commands: Vec<String> = folders
-        .iter()
-        .map(|folder| shell_word(&folder.to_string()))
-        .map(|folder| format!("aws s3 cp --recursive {how} {folder} {folder}"))
-        .collect();
-    format!("copy them in place: {}; then find out who wrote them so", commands.join("; "))
 }

@@ -7,6 +7,7 @@ use crate::{
     checks::{
         catalogue::{CATALOGUE, find, no_such_check},
         finding::{Check, Level, Stage},
+        fix,
     },
     system::output::{complain, out},
 };
@@ -69,7 +70,7 @@ fn in_markdown() -> String {
 }
 
 fn fix(check: &Check) -> String {
-    check.fix.replace("{subject}", "NAME").replace("{region}", "REGION")
+    fix::example(check.fix)
 }
 
 fn catalogue() -> String {

@@ -23,4 +23,7 @@ pub struct CheckOptions {
     /// and the resolver that one needs may be missing.
     #[arg(skip)]
     pub config_alone: bool,
+    /// Write the fixes of all findings as a commented shell script, in their order
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
+    pub fix_script: Option<PathBuf>,
 }

@@ -24,6 +24,7 @@ use crate::{
     report::{
         alerts::message::AlertContext,
         document::RunReport,
+        fix_script,
         json::Record,
         judged::Judged,
         junit, markdown,
@@ -111,6 +112,9 @@ impl Report {
             forms.into_iter().filter_map(|(file, form)| Some((file.clone()?, form))).collect();
         for (file, _) in &files {
             probe(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        if let Some(file) = &options.fix_script {
+            fix_script::probe(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

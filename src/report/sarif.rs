@@ -12,6 +12,7 @@ use crate::{
     checks::{
         catalogue::{self, CATALOGUE},
         finding::{self, Check},
+        fix,
     },
     report::{
         document::{CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
@@ -124,7 +125,7 @@ fn other_rule(name: &str) -> Value {
 }
 
 fn fix(check: &Check) -> String {
-    check.fix.replace("{subject}", "NAME").replace("{region}", "REGION")
+    fix::example(check.fix)
 }
 
 fn first_sentence(text: &str) -> &str {

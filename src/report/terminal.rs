@@ -20,6 +20,7 @@ use crate::{
     facts::written::OutputSurvey,
     report::{
         conclusion::{counted, is},
+        fix_script,
         notice::{Notice, NoticeLine},
     },
 };
@@ -79,14 +80,8 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             let _ = writeln!(text, "           seen      {}", finding.saw);
         }
         for finding in open {
-            if let Some(first) = finding.waits_for {
-                let _ = writeln!(
-                    text,
-                    "{} {:<30} {}: waits for {first}",
-                    badge(finding.status, finding.level, colour),
-                    check.name,
-                    finding.subject
-                );
+            // What cannot be judged yet is told after the table.
+            if finding.waits_for.is_some() {
                 continue;
             }
             let advice = if finding.level == Level::Advisory { " (advice only)" } else { "" };
@@ -100,7 +95,17 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             for line in details(finding) {
                 let _ = writeln!(text, "{}", line.text);
             }
+            if finding.has_script {
+                let _ = writeln!(text, "           paste   these lines:\n");
+                for line in &finding.commands {
+                    let _ = writeln!(text, "{line}");
+                }
+                text.push('\n');
+            }
         }
+    }
+    for line in fix_script::asked_next(findings) {
+        let _ = writeln!(text, "{line}");
     }
     text
 }
@@ -159,6 +164,10 @@ pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool
         )));
         notice.lines.extend(details(finding));
         notice.clusters.extend(finding.cluster.clone());
+    }
+    if with_details {
+        let next = fix_script::asked_next(findings).into_iter();
+        notice.lines.extend(next.map(NoticeLine::telling));
     }
     notice
 }

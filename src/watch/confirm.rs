@@ -6,7 +6,7 @@ use crate::{
     checks::{
         clusters::{ExpectedEnd, judge_work},
         finding::{Finding, Level, Status},
-        written::OutputCheck,
+        written::{OBJECTS, OutputCheck},
     },
     settings::policy::Policy,
     watch::{
@@ -154,14 +154,36 @@ impl Confirmation {
             Status::Unknown => runner == Outcome::Ended(0) && !is_unsafe,
             Status::Passed | Status::NotApplicable | Status::Excepted => false,
         };
-        let reasons =
-            findings.iter().filter(|finding| finding.level == Level::Required).filter(counts).map(
-                |finding| {
-                    Reason::new(printable!("{}: {}", finding.subject, finding.in_brief()))
-                        .fix(finding.fix.clone().unwrap_or_default())
-                },
+        let against: Vec<&Finding> = findings
+            .iter()
+            .filter(|finding| finding.level == Level::Required)
+            .filter(counts)
+            .collect();
+        // Unencrypted objects in several locations have one cause and one fix: they are one reason.
+        let (objects, others): (Vec<&Finding>, Vec<&Finding>) =
+            against.into_iter().partition(|finding| {
+                finding.check.name == OBJECTS.name && finding.status == Status::Failed
+            });
+        let in_brief =
+            |finding: &Finding| printable!("{}: {}", finding.subject, finding.in_brief());
+        if let [first, _, ..] = objects.as_slice() {
+            let headline = format!(
+                "{} locations hold objects that are not encrypted as required",
+                objects.len()
             );
-        self.reasons.extend(reasons);
+            let reason = objects
+                .iter()
+                .fold(Reason::new(headline), |reason, finding| reason.detail(in_brief(finding)));
+            self.reasons.push(reason.fix(first.fix.clone().unwrap_or_default()));
+        } else {
+            let only = objects.into_iter();
+            self.reasons.extend(only.map(|finding| {
+                Reason::new(in_brief(finding)).fix(finding.fix.clone().unwrap_or_default())
+            }));
+        }
+        self.reasons.extend(others.into_iter().map(|finding| {
+            Reason::new(in_brief(finding)).fix(finding.fix.clone().unwrap_or_default())
+        }));
         self.findings.extend(findings);
         if !self.reasons.is_empty() && !is_unsafe {
             self.outcome = Outcome::Unconfirmed;
@@ -427,7 +449,7 @@ mod tests {
             ],
             ..WatchResult::default()
         }
-        .with_remediation("eu-west-1");
+        .with_remediation(&crate::checks::fix::CommandContext::in_region("eu-west-1"));
         let (outcome, reasons) = of_unsafe(&watched, true, " of run r", "").unwrap();
         assert_eq!(outcome, Outcome::UnsafeClusterAlive);
         let said: Vec<String> = reasons.iter().map(|reason| reason.headline().into()).collect();

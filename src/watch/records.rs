@@ -9,10 +9,10 @@ use crate::{
         lookup::Lookup,
         names::ClusterId,
         printable::{Printable, printable},
-        text::shell_word,
     },
     checks::{
         finding::{Check, Finding, Level, Stage, Status},
+        fix::CommandContext,
         verified::{ClusterDetails, ClusterObservation},
         written::OBJECTS,
     },
@@ -177,15 +177,14 @@ impl WatchResult {
         self.conclusion.open.is_empty()
     }
 
-    /// The same with what a person is to do: commands name the `region` that the clusters run in.
-    pub(crate) fn with_remediation(mut self, region: &str) -> Self {
+    /// The same with what a person is to do: commands name the region that the clusters run in.
+    pub(crate) fn with_remediation(mut self, commands: &CommandContext) -> Self {
         for record in &mut self.clusters {
-            for fix in record.findings.iter_mut().filter_map(|finding| finding.fix.as_mut()) {
-                *fix = fix.replaced("{region}", &shell_word(region).into());
-            }
+            record.findings.iter_mut().for_each(|finding| finding.complete_fix(commands));
             let is_left = record.orphan == Some(Orphan::Left) && record.goes_on();
             if is_left || (record.must_end() && record.end != Some(TerminationResult::Confirmed)) {
-                record.remediation = Some(manual_termination_commands(&record.id, Some(region)));
+                record.remediation =
+                    Some(manual_termination_commands(&record.id, Some(&commands.region)));
             }
         }
         self
@@ -541,7 +540,7 @@ mod tests {
 
     fn told(clusters: Vec<ClusterRecord>) -> String {
         WatchResult { clusters, ..WatchResult::default() }
-            .with_remediation("eu-west-1")
+            .with_remediation(&CommandContext::in_region("eu-west-1"))
             .what_goes_on()
     }
 
@@ -623,7 +622,7 @@ mod tests {
             conclusion: WatchConclusion::default(),
             not_enforced: Vec::new(),
         }
-        .with_remediation("eu-west-1");
+        .with_remediation(&CommandContext::in_region("eu-west-1"));
         let with: Vec<&str> = watched
             .clusters
             .iter()

@@ -130,7 +130,7 @@ fn one_object_among_the_bad_rows_is_enough() {
     );
     assert!(
         played.stderr.contains(&format!(
-            "aws s3 cp --recursive --sse AES256 s3://acme-out/{folder} s3://acme-out/{folder}"
+            "`emr-etl-guard reencrypt --apply s3://acme-out/{folder} -- run -c config.yml -r resolver.json`"
         )),
         "{}",
         played.stderr
@@ -147,9 +147,9 @@ fn objects_under_another_key_than_the_expected_one() {
     assert_eq!(played.findings(CHECK)["raw.archive"], "failed");
     assert!(played.stderr.contains("SSE-S3: raw/run="), "{}", played.stderr);
     assert!(
-        played
-            .stderr
-            .contains(&format!("--sse aws:kms --sse-kms-key-id {key} s3://acme-archive/raw/run=")),
+        played.stderr.contains(&format!(
+            "reencrypt --apply --kms-key {key} s3://acme-archive/enriched/run="
+        )),
         "{}",
         played.stderr
     );

@@ -312,7 +312,7 @@ impl AttachContext<'_> {
             (None, false) => ExpectedEnd::Finished,
         };
         let mut stopped = async || stop.next(caught).await;
-        let watched = watched.with_remediation(run.region());
+        let watched = watched.with_remediation(run.commands());
         let ended = stopped_by.map_or_else(
             || equivalent_runner_exit(&watched),
             |signal| Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default()),

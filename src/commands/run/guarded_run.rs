@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     pin::pin,
     time::Duration,
 };
@@ -19,6 +20,7 @@ use crate::{
         case::Case,
         catalogue::not_enforced,
         finding::{Check, Finding},
+        fix::CommandContext,
         residual_risks::ResidualRisk,
         stored::Standard,
         verified::VerifiedConfiguration,
@@ -50,13 +52,16 @@ use crate::{
     runners::emr_etl_runner::{
         config::RunnerConfig,
         environment,
-        invocation::RunInvocation,
+        invocation::{ConfigSource, RunInvocation},
         plan::plan_inputs,
         routes,
         ruby::PrintedByConfig,
         seal::{Seal, Sealed},
     },
-    settings::{digest::settings_digest, resolve::Settings},
+    settings::{
+        digest::settings_digest,
+        resolve::{DEFAULT_FILE, Settings},
+    },
     spec::{
         cluster_spec::{ClusterSpec, RUN_TAG},
         data_paths::{DataPaths, LaunchPlan},
@@ -87,6 +92,8 @@ pub(crate) struct Run<'a> {
     pub(crate) sealed: Option<Sealed>,
     /// What the runner would have printed while it read its config.
     pub(crate) printed_by_config: PrintedByConfig,
+    /// What makes the commands of fixes complete.
+    commands: CommandContext,
 }
 
 impl<'a> Run<'a> {
@@ -120,6 +127,12 @@ impl<'a> Run<'a> {
             sealed: seal.as_ref().map(|seal| config.seal(seal)).transpose()?,
             security_configuration: seal.map(|seal| seal.security_configuration),
             printed_by_config: config.printed.clone(),
+            commands: CommandContext {
+                region: config.emr_region.value.clone(),
+                s3_region: config.s3_region.value.clone(),
+                runner: runner_arguments(invocation),
+                ..commands_of(settings)
+            },
             id,
         })
     }
@@ -145,6 +158,11 @@ impl<'a> Run<'a> {
                 .map(|located| located.value.clone()),
             sealed: None,
             printed_by_config: PrintedByConfig::default(),
+            commands: CommandContext {
+                region: cluster.region.value.clone(),
+                s3_region: cluster.region.value.clone(),
+                ..commands_of(settings)
+            },
             cluster,
         }
     }
@@ -165,12 +183,12 @@ impl<'a> Run<'a> {
         Some(VerifiedConfiguration::of(found, &self.cluster, facts))
     }
 
-    /// Says who this is, for whoever else hears of it.
-    /// The region that its clusters are in.
-    pub(crate) fn region(&self) -> &str {
-        &self.cluster.region.value
+    /// What makes the commands of fixes complete.
+    pub(crate) fn commands(&self) -> &CommandContext {
+        &self.commands
     }
 
+    /// Tells alerts and metrics which run this is.
     pub(crate) fn introduce(&self, report: &Report) {
         report.know(|known| {
             known.run = Some((&self.id).into());
@@ -236,6 +254,7 @@ impl<'a> Run<'a> {
             security_configuration: self.security_configuration.as_deref(),
             policy: &self.settings.policy,
             facts,
+            commands: &self.commands,
         }
     }
 
@@ -263,6 +282,7 @@ impl<'a> Run<'a> {
             aws,
             settings: self.settings,
             policy: &self.settings.policy,
+            commands: &self.commands,
             report,
             writes,
             standard,
@@ -485,6 +505,28 @@ pub(crate) struct RunEnding {
     pub(crate) runner: Outcome,
     /// Whether the guard was told to stop.
     pub(crate) stopped: bool,
+}
+
+/// What of the commands' context does not depend on a run.
+fn commands_of(settings: &Settings) -> CommandContext {
+    let file = settings.file.as_ref().map(|file| file.path.as_path());
+    let named = file.filter(|path| *path != Path::new(DEFAULT_FILE));
+    CommandContext {
+        profile: CommandContext::profile_of(|name| std::env::var(name).ok()),
+        settings: named.map(|path| path.to_string_lossy().into_owned()),
+        ..CommandContext::default()
+    }
+}
+
+/// The arguments by which another command of the guard finds the same config; none where it came by
+/// standard input, which is read once.
+fn runner_arguments(invocation: &RunInvocation) -> Option<Vec<String>> {
+    let ConfigSource::File(config) = &invocation.config else { return None };
+    let mut words = vec!["run".to_owned(), "-c".to_owned(), config.to_string_lossy().into_owned()];
+    if let Some(resolver) = &invocation.resolver {
+        words.extend(["-r".to_owned(), resolver.to_string_lossy().into_owned()]);
+    }
+    Some(words)
 }
 
 /// The seal for a run: the settings' security configuration, else the one that the runner config

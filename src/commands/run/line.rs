@@ -13,7 +13,7 @@ use crate::{
     },
     checks::{
         catalogue,
-        finding::Finding,
+        finding::{Finding, Level},
         residual_risks::{self, ResidualRisk},
         verdict::Verdict,
     },
@@ -36,7 +36,7 @@ use crate::{
     },
     facts::gather::{self, Facts},
     report::{
-        json, judged::Judged, live_view::Live, notify::Notify, options::CheckOptions,
+        fix_script, json, judged::Judged, live_view::Live, notify::Notify, options::CheckOptions,
         reporter::Report,
     },
     runners::emr_etl_runner::{
@@ -287,6 +287,11 @@ impl<'a> LineSession<'a> {
                 lowered.join(", ")
             ));
         }
+        if let Some(file) = check.and_then(|check| check.fix_script.as_deref()) {
+            fix_script::write(file, &pre_flight.findings)
+                .map_err(|error| GuardError::Report(format!("{}: {error}", file.display())))?;
+            report.say(format!("the fixes are in {}", file.display()));
+        }
         let outcome = if let Some(outcome) = verdict.refusal() {
             report.refusal(outcome, &pre_flight.findings, shown);
             report.alert(outcome).await;
@@ -294,11 +299,10 @@ impl<'a> LineSession<'a> {
         } else if check.is_some() {
             let config_alone = check.is_some_and(|check| check.config_alone);
             report.say(match (only.is_empty(), config_alone) {
-                (true, false) => "would launch",
-                (true, true) => {
-                    "would launch with a resolver: add `-r resolver.json`, as `run` needs it too"
+                (true, is_alone) => would_launch(&pre_flight.findings, is_alone),
+                (false, _) => {
+                    "what was asked for holds; nothing is said of the other checks".to_owned()
                 }
-                (false, _) => "what was asked for holds; nothing is said of the other checks",
             });
             Outcome::Ended(0)
         } else {
@@ -395,7 +399,7 @@ impl<'a> LineSession<'a> {
             supervise::supervise(running, caught, watching, limit, report).await?;
         let expected = confirm::expected_end(ended.outcome, invocation.persistent);
         let stop = StopTime::new(limit, terminate, ended.stop_by);
-        let watched = watched.with_remediation(launch.run.region());
+        let watched = watched.with_remediation(launch.run.commands());
         let confirmation =
             confirm::confirm(ended.outcome, expected, launch.run.has_steps(), &watched);
         let runner = ended.outcome;
@@ -448,6 +452,24 @@ impl<'a> LineSession<'a> {
         let cut = stop.over(caught);
         let watched = (watched, RunEnding { runner, stopped: stop.asked().is_some() });
         launch.run.conclude(report, &judged, watched, (confirmed, findings), cut).await
+    }
+}
+
+/// The last line of a check that found nothing against a launch. What only advises is counted, so
+/// that nobody has to find it in the table.
+fn would_launch(findings: &[Finding], config_alone: bool) -> String {
+    let is_advice = |finding: &&Finding| finding.level == Level::Advisory && finding.is_open();
+    let advice = match findings.iter().filter(is_advice).count() {
+        0 => String::new(),
+        1 => ", 1 advisory finding".to_owned(),
+        several => format!(", {several} advisory findings"),
+    };
+    if config_alone {
+        format!(
+            "would launch with a resolver{advice}: add `-r resolver.json`, as `run` needs it too"
+        )
+    } else {
+        format!("would launch{advice}")
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     },
     checks::{
         case::Case,
+        fix::CommandContext,
         outputs,
         residual_risks::{self, ResidualRisk},
         stored::Standard,
@@ -52,6 +53,8 @@ pub(crate) struct OutputVerification<'a> {
     pub(crate) settings: &'a Settings,
     /// The run's own, which may be another than the settings' of today.
     pub(crate) policy: &'a Policy,
+    /// What makes the commands of fixes complete.
+    pub(crate) commands: &'a CommandContext,
     pub(crate) report: &'a Report,
     pub(crate) writes: &'a WriteLocations,
     pub(crate) standard: &'a Standard,
@@ -128,8 +131,13 @@ impl OutputVerification<'_> {
             )
             .await;
         }
-        let of_objects =
-            checks_written::judge(self.standard, self.policy, self.locations, objects, &written);
+        let of_objects = checks_written::judge(
+            self.standard,
+            (self.policy, self.commands),
+            self.locations,
+            objects,
+            &written,
+        );
         let unsafe_by_policy = self.policy.on_unencrypted == OnUnencrypted::Unsafe
             && confirm::wrote_unencrypted(&of_objects);
         findings.extend(of_objects);

@@ -10,7 +10,7 @@ use crate::{
     base::{
         lookup::Lookup, names::ClusterId, outcome::Outcome, printable::printable, reason::Reason,
     },
-    checks::finding::Finding,
+    checks::{finding::Finding, fix::CommandContext},
     commands::{
         error::GuardError,
         run::guarded_run::names,
@@ -160,7 +160,7 @@ async fn close(
             watched = &mut task => break watched.map_err(anyhow::Error::from)?,
         }
     }
-    .with_remediation(&run.prepared.region);
+    .with_remediation(&CommandContext::in_region(&run.prepared.region));
     drop(live);
     let (outcome, reasons) = judge(run, &watched);
     for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
@@ -308,6 +308,7 @@ async fn verify_output(
         aws,
         settings,
         policy: &run.prepared.selector.policy,
+        commands: &CommandContext::in_region(&run.prepared.region),
         report,
         writes: &output.writes,
         standard: &output.standard,

@@ -1,0 +1,301 @@
+//! How a fix gets its words and its commands: the catalogue's template, filled in for one subject
+//! and for the place where a person will paste the commands.
+
+use crate::base::{
+    names::partition,
+    printable::{Printable, printable},
+    text::shell_word,
+};
+
+/// What makes the commands of a fix complete as pasted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandContext {
+    /// The region that clusters, keys and networks are in; empty where it is not known.
+    pub region: String,
+    /// The region of the buckets; empty where it is not known.
+    pub s3_region: String,
+    /// The AWS profile that the guard itself was started with.
+    pub profile: Option<String>,
+    /// The settings file, where it is not the default one.
+    pub settings: Option<String>,
+    /// The runner's arguments that name its config and its resolver; none where no file is named.
+    pub runner: Option<Vec<String>>,
+}
+
+impl CommandContext {
+    /// One region for everything, and nothing else known.
+    #[must_use]
+    pub fn in_region(region: &str) -> Self {
+        Self { region: region.to_owned(), s3_region: region.to_owned(), ..Self::default() }
+    }
+
+    /// The profile that commands must name to get the guard's own credentials. Keys in the
+    /// environment win over a profile in the SDK, but not over `--profile` in the AWS CLI.
+    #[must_use]
+    pub fn profile_of(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        set("AWS_PROFILE").filter(|_| set("AWS_ACCESS_KEY_ID").is_none())
+    }
+
+    /// The options that each command of the AWS CLI ends its first three words with.
+    fn options(&self, service: &str) -> String {
+        let region = if service.starts_with("s3") { &self.s3_region } else { &self.region };
+        let mut options = String::new();
+        if !region.is_empty() {
+            options = format!(" --region {}", shell_word(region));
+        }
+        if let Some(profile) = &self.profile {
+            options = format!("{options} --profile {}", shell_word(profile));
+        }
+        options
+    }
+
+    /// What `placeholder` stands for in every template.
+    fn value(&self, placeholder: &str) -> Option<String> {
+        Some(match placeholder {
+            "region" => shell_word(&self.region),
+            "partition" => partition(&self.s3_region).to_owned(),
+            // CreateBucket refuses us-east-1 as a constraint, and asks for one everywhere else.
+            "create-in" if matches!(self.s3_region.as_str(), "" | "us-east-1") => String::new(),
+            "create-in" => format!(
+                " --create-bucket-configuration LocationConstraint={}",
+                shell_word(&self.s3_region)
+            ),
+            _ => return None,
+        })
+    }
+}
+
+/// What stands in the catalogue in place of a finding's own values, and where it gives none.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("subject", "NAME"),
+    ("key", "NAME"),
+    ("domain", "DOMAIN"),
+    ("locations", "s3://BUCKET/PREFIX"),
+    ("buckets", ""),
+    (
+        "encryption",
+        r#"'{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"AES256"}}]}'"#,
+    ),
+];
+
+/// How the guard's own command begins that encrypts objects in place.
+const REENCRYPT: &str = "emr-etl-guard reencrypt ";
+
+/// A fix before it is filled in: a sentence with its commands between backticks, and `{name}` where
+/// a value goes. Each value is a word of a shell's command line, or several.
+#[derive(Clone, Debug)]
+pub(crate) struct FixTemplate {
+    text: &'static str,
+    values: Vec<(&'static str, Printable)>,
+    /// The lines of the shell that carry the fix out, where they are more than its commands.
+    script: Vec<Printable>,
+}
+
+/// A fix as people read it, and what of it a shell can run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FilledFix {
+    /// One line.
+    pub(crate) text: Printable,
+    /// Its commands, in order.
+    pub(crate) commands: Vec<Printable>,
+    /// Lines of a shell that carry it out, where they are more than those commands.
+    pub(crate) script: Vec<Printable>,
+}
+
+impl FixTemplate {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self { text, values: Vec::new(), script: Vec::new() }
+    }
+
+    /// With `{name}` as one word of a shell.
+    pub(crate) fn word(self, name: &'static str, value: &str) -> Self {
+        self.words(name, shell_word(value))
+    }
+
+    /// With `{name}` as words that are quoted already. An earlier value of that name stays.
+    pub(crate) fn words(mut self, name: &'static str, value: impl Into<Printable>) -> Self {
+        self.values.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn script(self, script: Vec<Printable>) -> Self {
+        Self { script, ..self }
+    }
+
+    pub(crate) fn fill(&self, context: &CommandContext) -> FilledFix {
+        let value = |name: &str| {
+            let own = self.values.iter().find(|(own, _)| *own == name);
+            let example = || EXAMPLES.iter().find(|(example, _)| *example == name);
+            own.map(|(_, value)| value.to_string())
+                .or_else(|| context.value(name))
+                .or_else(|| example().map(|(_, value)| (*value).to_owned()))
+        };
+        let mut text = String::new();
+        let mut commands = Vec::new();
+        // What stands between backticks of the template, before any value is put in.
+        for (index, part) in self.text.split('`').enumerate() {
+            let is_code = index % 2 == 1;
+            if !(is_code && is_command(part)) {
+                let filled = replaced(part, &value);
+                let shown = if is_code { format!("`{filled}`") } else { filled };
+                text.push_str(&shown);
+                continue;
+            }
+            let command = match part.strip_prefix(REENCRYPT) {
+                Some(rest) => reencrypt(&replaced(rest, &value), &value, context),
+                None => with_options(part, context, &value),
+            };
+            // A fix that is nothing but a command can be pasted as a whole line.
+            let alone = self.text.len() == part.len() + 2;
+            let shown = if alone { command.clone() } else { format!("`{command}`") };
+            text.push_str(&shown);
+            commands.push(printable!("{command}"));
+        }
+        FilledFix { text: printable!("{text}"), commands, script: self.script.clone() }
+    }
+}
+
+/// What a template of the catalogue looks like for people who have no finding before them.
+#[must_use]
+pub(crate) fn example(text: &'static str) -> String {
+    FixTemplate::new(text).fill(&CommandContext::in_region("REGION")).text.into()
+}
+
+/// Whether this part of a template is for a shell.
+fn is_command(code: &str) -> bool {
+    code.starts_with("aws ") || code.starts_with(REENCRYPT)
+}
+
+/// A command of the AWS CLI with region and profile behind each `aws SERVICE OPERATION` in it.
+fn with_options(
+    command: &str,
+    context: &CommandContext,
+    value: &impl Fn(&str) -> Option<String>,
+) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut service: Option<(usize, &str)> = None;
+    for word in command.split(' ') {
+        words.push(replaced(word, value));
+        service = match service {
+            Some((0, _)) => Some((1, word)),
+            Some((1, service)) => {
+                words.push(context.options(service).trim_start().to_owned());
+                None
+            }
+            _ if word == "aws" || word.ends_with("$(aws") => Some((0, "")),
+            other => other,
+        };
+    }
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
+}
+
+/// The guard's own command, with the settings and the runner config that this run goes by. Without a
+/// config, the buckets are named: what nobody has named is not changed.
+fn reencrypt(
+    arguments: &str,
+    value: &impl Fn(&str) -> Option<String>,
+    context: &CommandContext,
+) -> String {
+    let mut command = REENCRYPT.trim_end().to_owned();
+    if let Some(settings) = &context.settings {
+        command = format!("{command} --settings {}", shell_word(settings));
+    }
+    command = format!("{command} {arguments}");
+    match &context.runner {
+        Some(runner) => {
+            let words: Vec<String> = runner.iter().map(|word| shell_word(word)).collect();
+            format!("{command} -- {}", words.join(" "))
+        }
+        None => match value("buckets").filter(|buckets| !buckets.is_empty()) {
+            Some(buckets) => format!("{command} {buckets}"),
+            None => command,
+        },
+    }
+}
+
+/// `text` with each `{name}` that is known replaced, in one pass: what a value holds is never taken
+/// for a placeholder.
+fn replaced(text: &str, value: &impl Fn(&str) -> Option<String>) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        filled += before;
+        let found = from.find('}').and_then(|end| Some((end, value(&from[1..end])?)));
+        if let Some((end, value)) = found {
+            filled += &value;
+            rest = &from[end + 1..];
+        } else {
+            filled.push('{');
+            rest = &from[1..];
+        }
+    }
+    filled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> CommandContext {
+        CommandContext {
+            region: "eu-west-1".to_owned(),
+            s3_region: "eu-central-1".to_owned(),
+            profile: Some("night run".to_owned()),
+            settings: Some("my guard.yml".to_owned()),
+            runner: Some(["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into).into()),
+        }
+    }
+
+    #[test]
+    fn commands_on_buckets_name_the_buckets_region_and_all_others_that_of_the_clusters() {
+        let fill = |text| FixTemplate::new(text).word("subject", "acme-out").fill(&context());
+        let s3 = fill("`aws s3api create-bucket --bucket {subject}{create-in}`");
+        assert_eq!(
+            s3.text,
+            "aws s3api create-bucket --region eu-central-1 --profile 'night run' --bucket acme-out --create-bucket-configuration LocationConstraint=eu-central-1"
+        );
+        assert_eq!(s3.commands, [s3.text.clone()]);
+        let nested = fill("do: `aws ec2 a-b --x \"$(aws ec2 c-d --y)\"`, then look");
+        assert_eq!(
+            nested.text,
+            "do: `aws ec2 a-b --region eu-west-1 --profile 'night run' --x \"$(aws ec2 c-d --region eu-west-1 --profile 'night run' --y)\"`, then look"
+        );
+        let us = CommandContext::in_region("us-east-1");
+        let text = "`aws s3api create-bucket --bucket b{create-in}`";
+        assert_eq!(
+            FixTemplate::new(text).fill(&us).text,
+            "aws s3api create-bucket --region us-east-1 --bucket b"
+        );
+    }
+
+    #[test]
+    fn reencrypt_names_the_config_of_the_run_or_else_the_buckets() {
+        let template = FixTemplate::new("`emr-etl-guard reencrypt --apply {locations}`")
+            .words("locations", "s3://acme-in/a/ s3://acme-out/")
+            .words("buckets", "--bucket acme-in --bucket acme-out");
+        assert_eq!(
+            template.fill(&context()).text,
+            "emr-etl-guard reencrypt --settings 'my guard.yml' --apply s3://acme-in/a/ s3://acme-out/ -- run -c config.yml -r resolver.json"
+        );
+        assert_eq!(
+            template.fill(&CommandContext::default()).text,
+            "emr-etl-guard reencrypt --apply s3://acme-in/a/ s3://acme-out/ --bucket acme-in --bucket acme-out"
+        );
+    }
+
+    #[test]
+    fn a_profile_is_named_only_where_the_guard_goes_by_it() {
+        let of = |set: &[(&str, &str)]| {
+            CommandContext::profile_of(|name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(of(&[("AWS_PROFILE", "nightly")]).as_deref(), Some("nightly"));
+        assert_eq!(of(&[("AWS_PROFILE", "nightly"), ("AWS_ACCESS_KEY_ID", "AKIA")]), None);
+        assert_eq!(of(&[("AWS_PROFILE", "")]), None);
+        assert_eq!(of(&[]), None);
+    }
+}
