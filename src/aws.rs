@@ -1,5 +1,6 @@
 //! The way to AWS: clients, regions, the endpoint rule, time limits, the log of requests.
 
+pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod answer_form;
 pub(crate) mod bucket_region;

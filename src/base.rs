@@ -1,5 +1,6 @@
 //! What every module may use: names, lookups, outcomes, text, time.
 
+pub mod access;
 pub mod aws_calls;
 pub(crate) mod digest;
 pub(crate) mod errors;

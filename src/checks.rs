@@ -1,5 +1,6 @@
 //! The catalogue of rules, and the findings they make. Pure functions of facts.
 
+pub mod blocked;
 mod buckets;
 mod built;
 pub mod case;

@@ -190,7 +190,7 @@ class Proof:
             "",
             "ERROR OUTPUT:",
         ]
-        said = "emr-etl-guard: REFUSED, nothing was launched: encryption is not as required: security-configuration-exists acme-missing: "
+        said = "emr-etl-guard: REFUSED, nothing was launched: security-configuration-exists acme-missing: "
         wrong = [] if lines[:6] == wanted and lines[6].startswith(said) else ["they do not"]
         if events("started", refused.journal):
             wrong.append("the runner was started")

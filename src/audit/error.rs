@@ -3,6 +3,7 @@
 use crate::{
     audit::{inventory::error::InventoryError, scope::ScopeError, state::AuditStateError},
     base::outcome::Outcome,
+    facts::sts::NoAccess,
 };
 
 /// Why an audit comes to nothing.
@@ -20,13 +21,17 @@ pub(crate) enum AuditError {
     Inventory(#[from] InventoryError),
     #[error("nothing was looked at: {0}")]
     Unusable(String),
+    #[error("nothing was looked at: {0}")]
+    NoAccess(#[from] NoAccess),
 }
 
 impl AuditError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Scope(_) | Self::Usage(_) | Self::Offenders(_) => Outcome::BadUsage,
-            Self::State(_) | Self::Inventory(_) | Self::Unusable(_) => Outcome::FactsUnknown,
+            Self::State(_) | Self::Inventory(_) | Self::Unusable(_) | Self::NoAccess(_) => {
+                Outcome::FactsUnknown
+            }
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Sorts the result of an SDK call into a `Lookup`.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::{
     aws::{
         answer_form::{expected, is_foreign, what_came},
+        http_connector::NoConnection,
         trust::RefusedRoot,
     },
     base::{
+        access::AccessCause,
         aws_calls::Call,
         errors::{find, innermost},
         lookup::{Lookup, LookupError, LookupErrorKind, THROTTLING},
@@ -45,6 +49,7 @@ impl<T> Lookup<T> {
             operation: call.permission.to_owned(),
             code: code.map(str::to_owned),
             kind,
+            cause: cause(&error),
             message: format!("{}{expected}", describe(&error)),
         };
         if error.kind == LookupErrorKind::Denied {
@@ -79,6 +84,42 @@ pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
         SdkError::ResponseError(_) => LookupErrorKind::UnreadableAnswer,
         SdkError::ConstructionFailure(_) => LookupErrorKind::NotAsked,
         _ => LookupErrorKind::Other,
+    }
+}
+
+/// Why AWS cannot be asked at all, where that is what went wrong: by the types of what kept the
+/// request from being sent, by the error's code, and by the answer's headers.
+pub(crate) fn cause<E>(error: &SdkError<E, HttpResponse>) -> Option<AccessCause>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match find::<CredentialsError>(error) {
+        Some(CredentialsError::CredentialsNotLoaded(_)) => return Some(AccessCause::NoCredentials),
+        Some(_) => return Some(AccessCause::CredentialsFailed),
+        None => {}
+    }
+    if let Some(failed) = find::<NoConnection>(error) {
+        return match &failed.proxy {
+            // A check of its own names the authority.
+            _ if RefusedRoot::find(error).is_some() => None,
+            _ if find::<rustls::Error>(error).is_some() => Some(AccessCause::Untrusted),
+            Some(proxy) => Some(AccessCause::Proxy(proxy.clone())),
+            None => Some(AccessCause::Unreachable(failed.host.clone())),
+        };
+    }
+    let response = error.raw_response()?;
+    let header = |name| response.headers().get(name);
+    let minutes_ahead = header("date")
+        .and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok())
+        .map(|date| (OffsetDateTime::now_utc() - date).whole_minutes());
+    let region = header("x-amz-bucket-region");
+    match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+        Some(code) => AccessCause::of_code(code, minutes_ahead, region),
+        // To a HEAD S3 answers without a code.
+        None if response.status().as_u16() == 301 && region.is_some() => {
+            Some(AccessCause::WrongRegion(region.map(str::to_owned)))
+        }
+        None => None,
     }
 }
 
@@ -131,10 +172,19 @@ fn is_denial(code: &str) -> bool {
 /// What to do where a certificate is of an authority that nobody has heard of.
 const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
 
+/// What is said where no source of credentials has any: the SDK's own words are a list of them.
+const NO_CREDENTIALS: &str = "the request could not be signed: no credentials in the environment, a profile, a container or an instance";
+
 /// What went wrong on the way to AWS, and what to do where that is for the operator to decide.
 fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(refused) = RefusedRoot::find(error) {
         return refused.to_string();
+    }
+    if let Some(missing) = find::<CredentialsError>(error) {
+        if matches!(missing, CredentialsError::CredentialsNotLoaded(_)) {
+            return NO_CREDENTIALS.to_owned();
+        }
+        return format!("the request could not be signed: {}", innermost(missing));
     }
     let is_unknown = matches!(
         find(error),
@@ -278,6 +328,7 @@ mod tests {
                 operation: "elasticmapreduce:DescribeCluster".to_owned(),
                 code: Some("InvalidRequestException".to_owned()),
                 kind: LookupErrorKind::Other,
+                cause: None,
                 message: "InvalidRequestException: Cluster id is not valid.".to_owned(),
             })
         );

@@ -227,6 +227,11 @@ impl Aws {
         self.trust.private_authorities()
     }
 
+    /// See [`CallLog::denying_services`].
+    pub(crate) fn denying_services(&self) -> Vec<&'static str> {
+        self.calls.denying_services()
+    }
+
     /// Who has vouched for AWS so far, and through which proxies it was asked.
     pub(crate) fn connections(&self) -> AwsConnections {
         self.trust.connections()

@@ -173,6 +173,17 @@ fn classified(error: legacy::Error) -> ConnectorError {
     ConnectorError::other(error.into(), None)
 }
 
+/// No connection to a server could be made. What it says is what its source says.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub(super) struct NoConnection {
+    /// The server's name.
+    pub(super) host: String,
+    /// The proxy's address, where the way leads through one.
+    pub(super) proxy: Option<String>,
+    source: BoxError,
+}
+
 /// Makes connections: straight to the server, or through the proxy that the environment names for
 /// it.
 #[derive(Clone, Debug)]
@@ -223,11 +234,20 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, server: Uri) -> Self::Future {
         let limit = self.limit;
+        let route = self.proxies.intercept(&server);
+        let proxy = route.and_then(|route| machine_http::proxy_address(route.uri()));
+        let host = server.host().unwrap_or_default().to_owned();
         let dialing = self.clone().dial(server);
-        match limit {
-            Some(limit) => async move { timeout(limit, dialing).await? }.boxed(),
-            None => dialing.boxed(),
+        async move {
+            let dialed = match limit {
+                Some(limit) => {
+                    timeout(limit, dialing).await.unwrap_or_else(|late| Err(late.into()))
+                }
+                None => dialing.await,
+            };
+            dialed.map_err(|source| NoConnection { host, proxy, source }.into())
         }
+        .boxed()
     }
 }
 

@@ -149,6 +149,28 @@ impl CallLog {
             .collect()
     }
 
+    /// The services of which every call so far was answered as a denial is, by the prefix of their
+    /// permissions. Whether it was one, the errors' codes say.
+    pub(crate) fn denying_services(&self) -> Vec<&'static str> {
+        const PREFIXES: [(&str, &str); 5] = [
+            ("EC2", "ec2"),
+            ("EMR", "elasticmapreduce"),
+            ("IAM", "iam"),
+            ("KMS", "kms"),
+            ("S3", "s3"),
+        ];
+        let calls = self.calls();
+        let denies = |service: &str| {
+            let mut of_service = calls.iter().filter(|calls| calls.service == service).peekable();
+            of_service.peek().is_some()
+                && of_service.all(|calls| {
+                    calls.kept.iter().all(|call| matches!(call.status, Some(400 | 403)))
+                })
+        };
+        let denying = PREFIXES.into_iter().filter(|(service, _)| denies(service));
+        denying.map(|(_, prefix)| prefix).collect()
+    }
+
     /// The log that a client records its requests in.
     pub(super) fn of(cfg: &ConfigBag) -> Option<Self> {
         cfg.load::<Pending>().map(|pending| pending.log.clone())

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::aws_calls::Call;
+use crate::base::{access::AccessCause, aws_calls::Call};
 
 /// What asking for a fact came to. These four never merge: only `Found` can prove anything, only
 /// `Absent` means "not there".
@@ -36,6 +36,9 @@ pub struct LookupError {
     /// What went wrong, for decisions. Not recorded: what is read back is `Other`.
     #[serde(skip)]
     pub kind: LookupErrorKind,
+    /// Why AWS cannot be asked at all, where that is it. Not recorded.
+    #[serde(skip)]
+    pub cause: Option<AccessCause>,
     /// What AWS or the network said.
     pub message: String,
 }
@@ -70,7 +73,7 @@ impl LookupError {
         kind: LookupErrorKind,
         message: impl Into<String>,
     ) -> Self {
-        Self { operation: operation.into(), code: None, kind, message: message.into() }
+        Self { operation: operation.into(), code: None, kind, cause: None, message: message.into() }
     }
 }
 

@@ -7,12 +7,13 @@ use serde_json::json;
 use crate::{
     base::{
         aws_calls,
-        lookup::Lookup,
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::{BucketName, KeyReference, partition},
     },
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
+        launch::SAME_ACCOUNT,
         stored::Standard,
     },
     facts::{
@@ -44,7 +45,7 @@ pub(super) static OWNER: Check = Check {
     source: "Amazon S3 user guide, Verifying bucket ownership with bucket owner condition",
 };
 
-pub(super) static REGION: Check = Check {
+pub(crate) static REGION: Check = Check {
     name: "bucket-region",
     stage: Stage::PreFlight,
     level: Level::Required,
@@ -99,6 +100,24 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
 
+/// Whether a bucket's owner was not asked about only because the account is not known, whose it
+/// should be.
+fn waits_for_account(case: &Case<'_>, facts: &BucketFacts) -> bool {
+    let not_asked = |error: &LookupError| error.kind == LookupErrorKind::NotAsked;
+    let is_unknown = match &case.facts.runner {
+        Lookup::Denied(error) | Lookup::Unreachable(error) => !not_asked(error),
+        Lookup::Found(_) | Lookup::Absent => false,
+    };
+    is_unknown && matches!(&facts.ours, Lookup::Unreachable(error) if not_asked(error))
+}
+
+fn owned(subject: CheckSubject, ours: &Lookup<bool>, account: String) -> Finding {
+    subject.by(ours, "no such bucket", |subject, ours| {
+        subject
+            .decided(*ours, if *ours { account } else { "a bucket of another account".to_owned() })
+    })
+}
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (bucket, places) in buckets(case) {
         let at = places.first().map(String::as_str);
@@ -133,16 +152,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             || "the launching account".to_owned(),
             |account| format!("account {account}"),
         );
-        findings.push(OWNER.on(name, account.clone()).at(at).by(
-            &facts.ours,
-            "no such bucket",
-            |subject, ours| {
-                subject.decided(
-                    *ours,
-                    if *ours { account } else { "a bucket of another account".to_owned() },
-                )
-            },
-        ));
+        let owner = OWNER.on(name, account.clone()).at(at);
+        findings.push(if waits_for_account(case, facts) {
+            owner.waiting_for(&SAME_ACCOUNT)
+        } else {
+            owned(owner, &facts.ours, account)
+        });
         findings.push(
             DEFAULT_ENCRYPTION
                 .on(name, accepted(&case.policy.accept_encryption))

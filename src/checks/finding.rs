@@ -131,6 +131,30 @@ pub struct Finding {
     /// Whether those lines are more than the commands that `fix` already shows.
     #[serde(skip)]
     pub(crate) has_script: bool,
+    /// The cause that this finding and others share, where this is the one that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<SharedCause>,
+    /// What kept its facts away, where it is Unknown by that.
+    #[serde(skip)]
+    pub obstacle: Option<LookupError>,
+    /// It waits for a finding that names their shared cause, and is only counted.
+    #[serde(skip)]
+    pub counted: bool,
+}
+
+/// A cause that several findings share: no credentials, a service that denies every call, ….
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SharedCause {
+    /// What it is: `no-credentials`, `expired-token`, `kms-denied`, ….
+    pub name: &'static str,
+    /// How many other findings wait for it.
+    pub blocks: usize,
+    /// It in half a line.
+    #[serde(skip)]
+    pub what: Printable,
+    /// What to do, one line each.
+    #[serde(skip)]
+    pub fixes: Vec<Printable>,
 }
 
 impl Finding {
@@ -288,6 +312,9 @@ impl CheckSubject {
             template: None,
             commands: Vec::new(),
             has_script: false,
+            cause: None,
+            obstacle: None,
+            counted: false,
         }
     }
 
@@ -329,11 +356,24 @@ impl CheckSubject {
     }
 
     pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {
+        let finding = self.by_denial(obstacle);
+        Finding { obstacle: Some(obstacle.clone()), ..finding }
+    }
+
+    fn by_denial(self, obstacle: &LookupError) -> Finding {
+        if obstacle.cause.is_some() {
+            return self.by_silence(obstacle);
+        }
         let saw = format!("the guard may not look: {}", obstacle.message);
         self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
     }
 
     pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
+        let finding = self.by_silence(obstacle);
+        Finding { obstacle: Some(obstacle.clone()), ..finding }
+    }
+
+    fn by_silence(self, obstacle: &LookupError) -> Finding {
         let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
         match obstacle.kind {
             LookupErrorKind::Throttled => return self.unknown(saw, THROTTLED),

@@ -8,7 +8,7 @@ use crate::{
         endpoint::EndpointOverride,
         trust::{AwsRoot, RootStanding},
     },
-    base::aws_calls,
+    base::{access::AccessCause, aws_calls, lookup::Lookup},
     checks::{
         case::Case,
         finding::{Check, Finding, Level, Stage},
@@ -247,6 +247,14 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 fn same_account(case: &Case<'_>) -> Finding {
     let subject = SAME_ACCOUNT.on("guard and runner", "one account");
+    if let (Lookup::Found(_), Lookup::Denied(error) | Lookup::Unreachable(error)) =
+        (&case.facts.guard, &case.facts.runner)
+        && error.cause.as_ref().is_some_and(AccessCause::blocks_everything)
+    {
+        let saw = format!("AWS refuses the keys of the runner config: {}", error.message);
+        let fix = "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of the runner config; `aws iam list-access-keys` lists those of a user";
+        return subject.unknown(saw, fix);
+    }
     subject.by(&case.facts.guard, "no identity", |subject, guard| {
         subject.by(&case.facts.runner, "no identity", |subject, runner| {
             let same = guard.account == runner.account;

@@ -28,6 +28,7 @@ use crate::{
         read_config::{read_config, regions_or_default},
     },
     evidence::journal::state_dir,
+    facts::sts,
     report::{audited::Audited, options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::{policy::Policy, resolve::Settings},
@@ -127,6 +128,7 @@ async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<A
             endpoint.service, endpoint.url
         )));
     }
+    sts::probe(&aws, settings.aws.credentials).await?;
     Ok(aws)
 }
 

@@ -247,7 +247,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
 /// Says why, if the guard itself failed, and gives the outcome.
 fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
-        let (outcome, notice) = (error.outcome(), Notice::of_lines(&error.lines()));
+        let (outcome, notice) = (error.outcome(), Notice::of_lines(&error.lines()).bounded());
         output::err(&notice.text());
         notify.said(outcome, notice);
         outcome
@@ -262,7 +262,7 @@ pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: 
         return;
     };
     let notify = Notify::new((&settings).into(), command, false);
-    let notice = Notice::of_lines(&[printable!("nothing was launched: {why}")]);
+    let notice = Notice::of_lines(&[printable!("nothing was launched: {why}")]).bounded();
     notify.said(Outcome::BadUsage, notice);
     if let Ok(runtime) = runtime() {
         runtime.block_on(notify.alert(Outcome::BadUsage));
@@ -272,7 +272,7 @@ pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: 
 /// Says why, if the guard itself failed, and gives the exit code.
 pub(super) fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
     let outcome = result.unwrap_or_else(|error| {
-        output::err(&Notice::of_lines(&error.lines()).text());
+        output::err(&Notice::of_lines(&error.lines()).bounded().text());
         error.outcome()
     });
     outcome.exit_code(remap)

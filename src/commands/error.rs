@@ -62,6 +62,10 @@ impl GuardError {
     pub(crate) fn lines(&self) -> Vec<Printable> {
         match self {
             Self::Config(error) => error.lines(),
+            Self::Audit(error::AuditError::NoAccess(error)) => error.lines("nothing was looked at"),
+            Self::Reencrypt(reencrypt_error::ReencryptError::NoAccess(error)) => {
+                error.lines("nothing was changed")
+            }
             // Its keys are escaped where they are put into words.
             Self::Reencrypt(error) => vec![printable!("{error}")],
             error => vec![error.to_string().into()],

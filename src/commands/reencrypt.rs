@@ -29,6 +29,7 @@ use crate::{
         },
     },
     evidence::journal::state_dir,
+    facts::sts,
     permissions::policy,
     reencrypt::{
         batch,
@@ -163,6 +164,10 @@ async fn find_scope(
     let wanted = scope::wanted(&options, pipeline.as_ref())?;
     let regions = regions_or_default(config).await;
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
+    // An endpoint that may not be asked is the scope's to refuse.
+    if aws.refused_endpoints().next().is_none() {
+        sts::probe(&aws, settings.aws.credentials).await?;
+    }
     RepairScope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
 }
 

@@ -323,6 +323,11 @@ impl<'a> ReportDelivery<'a> {
         }
     }
 
+    /// How many reports of earlier runs wait to be delivered.
+    pub(crate) fn undelivered(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.waiting().len())
+    }
+
     /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse
     /// this run; `tell` gets a line for people on each.
     pub(crate) async fn send_earlier(

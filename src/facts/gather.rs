@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     aws::{clients::Aws, endpoint::EndpointOverride, patience::Patience, trust::AwsConnections},
     base::{
+        access::AccessCause,
         aws_calls::{self, Call},
         lookup::{Lookup, LookupError, LookupErrorKind},
         names::{AccountId, BucketName, ClusterId, KeyReference, S3Location, S3Object},
@@ -152,7 +153,7 @@ pub struct Facts {
 /// When a look-up does.
 pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
     if aws.refused_endpoints().next().is_some() {
-        return nothing_asked(aws, &question);
+        return nothing_asked(aws, &question, ENDPOINT_REFUSED);
     }
     // As a task, because it then runs on the thread that also runs the connections; a set of one,
     // because that ends with whoever waits for it.
@@ -172,6 +173,38 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     let patient = aws.patient(&time.patience);
     let gathering = Gathering::start(&patient, aws, question, time);
     let aws = &patient;
+    let refused = async {
+        let (guard, runner) = gathering.identities.clone().await;
+        match total_cause(&guard) {
+            Some(error) => (error.message.clone(), guard, runner),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        facts = Box::pin(everything(&gathering, aws, question)) => match total_cause(&facts.guard) {
+            // It was seen with the last of all answers.
+            Some(error) => {
+                let nothing = nothing_asked(aws, question, &error.message);
+                let Facts { guard, runner, connections, .. } = facts;
+                Facts { guard, runner, connections, ..nothing }
+            }
+            None => facts,
+        },
+        // Whoever cannot ask STS, which everybody may ask, can ask nothing.
+        (why, guard, runner) = refused => {
+            let connections = aws.connections();
+            Facts { guard, runner, connections, ..nothing_asked(aws, question, &why) }
+        }
+    }
+}
+
+/// Why nothing at all can be asked of AWS with the guard's credentials, if that is so.
+fn total_cause(guard: &Lookup<CallerIdentity>) -> Option<&LookupError> {
+    let (Lookup::Denied(error) | Lookup::Unreachable(error)) = guard else { return None };
+    error.cause.as_ref().is_some_and(AccessCause::blocks_everything).then_some(error)
+}
+
+async fn everything(gathering: &Gathering<'_>, aws: &Aws, question: &FactsQuery) -> Facts {
     let (
         (guard, runner),
         security_configuration,
@@ -677,11 +710,11 @@ async fn account_block(
 /// Why nothing is asked where an endpoint is refused.
 pub(crate) const ENDPOINT_REFUSED: &str = "not asked, because an endpoint is refused";
 
-fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
+fn nothing_asked(aws: &Aws, question: &FactsQuery, why: &str) -> Facts {
     Facts {
         endpoints: aws.endpoints.clone(),
-        guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
-        runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, ENDPOINT_REFUSED),
+        guard: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, why),
+        runner: Lookup::not_asked(&aws_calls::GET_CALLER_IDENTITY, why),
         environment: question.environment.clone(),
         launcher_routes: question.launcher_routes.clone(),
         connections: AwsConnections::default(),
@@ -689,40 +722,33 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery) -> Facts {
         buckets: question
             .buckets
             .iter()
-            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(ENDPOINT_REFUSED)))
+            .map(|bucket| (bucket.clone(), BucketFacts::not_asked(why)))
             .collect(),
         data: question
             .data
             .iter()
-            .map(|(role, _)| {
-                (role.clone(), Lookup::not_asked(&aws_calls::LIST_OBJECTS, ENDPOINT_REFUSED))
-            })
+            .map(|(role, _)| (role.clone(), Lookup::not_asked(&aws_calls::LIST_OBJECTS, why)))
             .collect(),
-        security_configuration: question.security_configuration.as_ref().map(|_| {
-            Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, ENDPOINT_REFUSED)
-        }),
+        security_configuration: question
+            .security_configuration
+            .as_ref()
+            .map(|_| Lookup::not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, why)),
         asked_at: OffsetDateTime::now_utc(),
         certificates: None,
         certificates_key: None,
         expected_keys: Vec::new(),
         keys: BTreeMap::new(),
-        role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, ENDPOINT_REFUSED),
-        service_role: Lookup::not_asked(&aws_calls::GET_ROLE, ENDPOINT_REFUSED),
+        role: Lookup::not_asked(&aws_calls::GET_INSTANCE_PROFILE, why),
+        service_role: Lookup::not_asked(&aws_calls::GET_ROLE, why),
         node_objects: BTreeMap::new(),
-        ebs_by_default: Lookup::not_asked(
-            &aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT,
-            ENDPOINT_REFUSED,
-        ),
-        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(ENDPOINT_REFUSED)),
+        ebs_by_default: Lookup::not_asked(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, why),
+        network: question.subnet.as_ref().map(|_| NetworkFacts::not_asked(why)),
         adoptable: question
             .adopt
             .as_ref()
-            .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED)),
-        earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, ENDPOINT_REFUSED),
-        guard_rights: question
-            .guard_rights
-            .as_ref()
-            .map(|_| GuardRights::not_asked(ENDPOINT_REFUSED)),
+            .map(|_| Lookup::not_asked(&aws_calls::LIST_CLUSTERS, why)),
+        earlier_clusters: Lookup::not_asked(&aws_calls::LIST_CLUSTERS, why),
+        guard_rights: question.guard_rights.as_ref().map(|_| GuardRights::not_asked(why)),
     }
 }
 
@@ -796,6 +822,12 @@ impl Facts {
     #[must_use]
     pub fn resolved(&self, key: &KeyReference) -> Option<&str> {
         self.keys.get(key)?.description.found().map(|key| key.arn.as_str())
+    }
+
+    /// Why nothing could be asked of AWS, where the guard's credentials are the cause.
+    #[must_use]
+    pub fn total_cause(&self) -> Option<&AccessCause> {
+        total_cause(&self.guard)?.cause.as_ref()
     }
 
     /// The account the cluster will be launched in, when known.

@@ -1,9 +1,24 @@
 //! Who a set of credentials belongs to.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::base::{aws_calls, lookup::Lookup, names::AccountId};
+use crate::{
+    aws::{
+        access::{self, CredentialOrigin, Explanation},
+        clients::Aws,
+    },
+    base::{
+        aws_calls,
+        lookup::{Lookup, LookupError},
+        names::AccountId,
+        printable::{Printable, printable},
+        reason::Reason,
+    },
+    settings::aws_options::CredentialSource,
+};
 
 /// An answer of `sts:GetCallerIdentity`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -27,4 +42,53 @@ pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity
             let none = || Lookup::unusable(call, "it holds no account, or no ARN");
             identity.map_or_else(none, Lookup::Found)
         })
+}
+
+/// Why nothing can be asked of AWS with the guard's credentials, where that is so; one question
+/// tells.
+pub(crate) async fn probe(aws: &Aws, source: CredentialSource) -> Result<(), NoAccess> {
+    match identity(&aws.sts).await {
+        Lookup::Denied(error) | Lookup::Unreachable(error) => no_access(&error, source).await,
+        Lookup::Found(_) | Lookup::Absent => Ok(()),
+    }
+}
+
+/// The same by a question that has failed.
+pub(crate) async fn no_access(
+    error: &LookupError,
+    source: CredentialSource,
+) -> Result<(), NoAccess> {
+    let Some(cause) = error.cause.as_ref().filter(|cause| cause.blocks_everything()) else {
+        return Ok(());
+    };
+    let origin = CredentialOrigin::read(source).await;
+    let explanation = access::explain(cause, &BTreeSet::new(), &origin);
+    Err(NoAccess { explanation, said: error.to_string().into() })
+}
+
+/// Nothing can be asked of AWS.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", .explanation.what)]
+pub(crate) struct NoAccess {
+    explanation: Explanation,
+    said: Printable,
+}
+
+impl NoAccess {
+    /// What is said of it; `consequence` is what was not done.
+    pub(crate) fn reason(&self, consequence: &str) -> Reason {
+        let what = printable!("{consequence}: {}", self.explanation.what);
+        let reason = Reason::new(what).detail(printable!("seen: {}", self.said));
+        self.explanation.fixes.iter().cloned().fold(reason, Reason::fix)
+    }
+
+    /// The same as lines of standard error.
+    pub(crate) fn lines(&self, consequence: &str) -> Vec<Printable> {
+        let mut lines = vec![
+            printable!("{consequence}: {}", self.explanation.what),
+            printable!("  seen: {}", self.said),
+        ];
+        lines.extend(self.explanation.fixes.iter().map(|fix| printable!("  fix: {fix}")));
+        lines
+    }
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::{base::outcome::Outcome, reencrypt::ledger::LedgerError};
+use crate::{base::outcome::Outcome, facts::sts::NoAccess, reencrypt::ledger::LedgerError};
 
 /// Why there was no repair, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub(crate) enum ReencryptError {
     /// Something that must be known before anything is done is not.
     #[error("nothing was changed: {0}")]
     Unseen(String),
+    /// Nothing can be asked of AWS.
+    #[error("nothing was changed: {0}")]
+    NoAccess(#[from] NoAccess),
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
@@ -35,7 +38,7 @@ impl ReencryptError {
         match self {
             Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
             Self::Refused(_) | Self::RefusedMore(_) => Outcome::Refused,
-            Self::Unseen(_) | Self::Ledger(_) => Outcome::FactsUnknown,
+            Self::Unseen(_) | Self::NoAccess(_) | Self::Ledger(_) => Outcome::FactsUnknown,
             Self::Stopped(signal) => {
                 Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
             }

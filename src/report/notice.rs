@@ -28,6 +28,22 @@ impl NoticeLine {
     }
 }
 
+/// The most characters of a notice's first line: it is an e-mail's subject, and a line of a log.
+pub(crate) const FIRST_LINE: usize = 119;
+
+/// `text` in at most `limit` characters. Where it is longer, it ends at a word, and `...` says so.
+pub(crate) fn shortened(text: &Printable, limit: usize) -> Printable {
+    const CUT: &str = " ...";
+    if text.chars().count() <= limit {
+        return text.clone();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(CUT.len())).collect();
+    // A word that is longer than half of the line is cut itself.
+    let end = kept.rfind(' ').filter(|end| *end > kept.len() / 2).unwrap_or(kept.len());
+    let kept = kept[..end].trim_end_matches([' ', ':', ';', ',', '(']);
+    printable!("{}{CUT}", Printable::from(kept))
+}
+
 /// What is said at once: its first line says it all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notice {
@@ -60,8 +76,48 @@ impl Notice {
         self
     }
 
+    /// The same with a first line that is no longer than [`FIRST_LINE`]: where it was, the whole of
+    /// it follows. A command that ends an unsafe cluster stays whole, because nothing else may be
+    /// read.
+    pub(crate) fn bounded(mut self) -> Self {
+        let Some(first) = self.lines.first_mut().filter(|first| first.fix.is_none()) else {
+            return self;
+        };
+        let short = shortened(&first.text, FIRST_LINE);
+        if short != first.text {
+            let whole = first.text.strip_prefix("emr-etl-guard: ").unwrap_or(&first.text);
+            let whole = NoticeLine::telling(printable!("  {}", Printable::from(whole)));
+            first.text = short;
+            self.lines.insert(1, whole);
+        }
+        self
+    }
+
     /// As it stands on standard error.
     pub(crate) fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_that_is_too_long_ends_at_a_word_and_the_whole_of_it_follows() {
+        let long = format!("nothing was launched: {}", "a reason that goes on; ".repeat(9));
+        let notice = Notice::of_lines(&[long.as_str().into(), "  details".into()]).bounded();
+        let lines: Vec<&str> = notice.lines.iter().map(|line| line.text.as_str()).collect();
+        assert!(lines[0].chars().count() <= FIRST_LINE, "{}", lines[0]);
+        insta::assert_snapshot!(lines[0]);
+        assert_eq!(lines[1], format!("  {long}"));
+        assert_eq!(lines[2..], ["  details"]);
+
+        let short = Notice::new("emr-etl-guard: all of it");
+        assert_eq!(short.clone().bounded(), short);
+        for text in ["x".repeat(500), "\u{e9}".repeat(500), format!("a {}", "y".repeat(500))] {
+            let short = shortened(&text.into(), 50);
+            assert!(short.chars().count() <= 50 && short.ends_with(" ..."), "{short}");
+        }
     }
 }

@@ -223,9 +223,9 @@ impl Report {
     /// The paragraph that a refusal is: its first line says it all; the details follow unless they
     /// have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
-        err(&terminal::refusal(outcome, findings, !shown).text());
+        err(&terminal::refusal(findings, !shown).text());
         if let Some(notify) = &self.notify {
-            notify.said(outcome, terminal::refusal(outcome, findings, true));
+            notify.said(outcome, terminal::refusal(findings, true));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     report::{
         conclusion::{counted, is},
         fix_script,
-        notice::{Notice, NoticeLine},
+        notice::{FIRST_LINE, Notice, NoticeLine, shortened},
     },
 };
 
@@ -79,8 +79,8 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             );
             let _ = writeln!(text, "           seen      {}", finding.saw);
         }
-        for finding in open {
-            // What cannot be judged yet is told after the table.
+        for finding in open.into_iter().filter(|finding| !finding.counted) {
+            // What cannot be judged yet is said after the table.
             if finding.waits_for.is_some() {
                 continue;
             }
@@ -125,37 +125,63 @@ fn details(finding: &Finding) -> Vec<NoticeLine> {
         NoticeLine::telling(printable!("           seen      {}{at}", finding.saw)),
         NoticeLine::telling(printable!("           expected  {}", finding.wanted)),
     ];
-    lines.extend(finding.fix.as_ref().map(|fix| NoticeLine::fixing("           fix       ", fix)));
+    let Some(cause) = &finding.cause else {
+        let fix = finding.fix.as_ref().map(|fix| NoticeLine::fixing("           fix       ", fix));
+        lines.extend(fix);
+        return lines;
+    };
+    if cause.blocks > 0 {
+        let findings = counted(cause.blocks, "other finding");
+        let wait = if cause.blocks == 1 { "waits" } else { "wait" };
+        lines.push(NoticeLine::telling(printable!(
+            "           blocks    {findings}, which {wait} for this"
+        )));
+    }
+    lines.extend(cause.fixes.iter().map(|fix| NoticeLine::fixing("           fix       ", fix)));
     lines
+}
+
+/// The first line of a refusal: what is wrong, and that nothing was launched.
+fn refusal_headline(first: Option<&Finding>, others: usize) -> Printable {
+    const CONSEQUENCE: &str = "emr-etl-guard: REFUSED, nothing was launched";
+    let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+    let room = FIRST_LINE - CONSEQUENCE.len() - ": ".len() - more.len();
+    let what = match first {
+        None => return printable!("{CONSEQUENCE}{more}"),
+        Some(Finding { cause: Some(cause), .. }) => shortened(&cause.what, room),
+        Some(finding) => {
+            let name = finding.check.name;
+            let room = room.saturating_sub(name.len() + " ".len() + ": ".len());
+            let saw = finding.saw.chars().count();
+            let subject = shortened(&finding.subject, room.saturating_sub(saw).max(room / 2));
+            let saw = shortened(&finding.saw, room.saturating_sub(subject.chars().count()));
+            printable!("{name} {subject}: {saw}")
+        }
+    };
+    printable!("{CONSEQUENCE}: {what}{more}")
 }
 
 /// The refusal: a first line that says it all (it will be an e-mail's first line), then each
 /// reason.
-pub(super) fn refusal(outcome: Outcome, findings: &[Finding], with_details: bool) -> Notice {
+pub(super) fn refusal(findings: &[Finding], with_details: bool) -> Notice {
     let mut open: Vec<&Finding> = findings
         .iter()
         .filter(|finding| finding.level == Level::Required && finding.is_open())
+        .filter(|finding| !finding.counted)
         .collect();
-    // What failed stands before what is only unknown; the order of the line stays otherwise.
-    open.sort_by_key(|finding| (finding.waits_for.is_some(), finding.status != Status::Failed));
-    let why = match outcome {
-        Outcome::FactsUnknown => "facts could not be established",
-        _ => "encryption is not as required",
-    };
-    // What only waits for something else is no news of its own.
-    let more = match open.iter().filter(|finding| finding.waits_for.is_none()).count() {
-        0 | 1 => String::new(),
-        several => format!(" (and {} more)", several - 1),
-    };
-    let first = open.first().map_or_else(String::new, |finding| {
-        format!(
-            ": {} {}: saw {}, wanted {}",
-            finding.check.name, finding.subject, finding.saw, finding.wanted
-        )
+    // What has failed stands before what is only unknown, and what many wait for before what is
+    // alone; the order of the line stays otherwise.
+    open.sort_by_key(|finding| {
+        (finding.waits_for.is_some(), finding.status != Status::Failed, finding.cause.is_none())
     });
-    let mut notice =
-        Notice::new(printable!("emr-etl-guard: REFUSED, nothing was launched: {why}{first}{more}"));
-    for finding in open.into_iter().filter(|finding| with_details && finding.waits_for.is_none()) {
+    // What only waits for something else is no news of its own.
+    let own = open.iter().filter(|finding| finding.waits_for.is_none()).count();
+    let mut notice = Notice::new(refusal_headline(open.first().copied(), own.saturating_sub(1)));
+    for finding in open.into_iter().filter(|finding| finding.waits_for.is_none()) {
+        // A cause is named with its fix wherever it is read.
+        if !with_details && finding.cause.is_none() {
+            continue;
+        }
         let badge = badge(finding.status, finding.level, false);
         notice.lines.push(NoticeLine::telling(printable!(
             "{badge} {} {}",
@@ -197,7 +223,7 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
         notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  fix: ", fix)));
         notice.clusters.extend_from_slice(reason.clusters());
     }
-    notice
+    notice.bounded()
 }
 
 /// What a look at the objects of a run came to, where nothing of it is known to be otherwise than

@@ -692,16 +692,15 @@ fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
     played.expect_code(74);
     let told: Vec<&str> = played.stderr.lines().collect();
     assert!(
-        told[0].starts_with("emr-etl-guard: NO EVIDENCE: the document of run "),
+        told[0].starts_with(
+            "emr-etl-guard: NO EVIDENCE: the report was not delivered to s3://acme-evidence/: s3:PutObject: "
+        ),
         "{}",
         played.stderr
     );
-    assert!(
-        told[1].contains("it was not delivered to s3://acme-evidence/: s3:PutObject: "),
-        "{}",
-        played.stderr
-    );
-    assert!(told[2].contains("state/outbox, and is sent at the next start"), "{}", played.stderr);
+    let details = told[1..].join("\n");
+    assert!(details.contains("state/outbox, and is sent at the next start"), "{details}");
+    assert!(details.contains("fix: emr-etl-guard watch --resume"), "{details}");
     assert_eq!(documents(&stage, "kept").len(), 1, "the other destination has it");
     assert_eq!(documents(&stage, "state/outbox").len(), 1);
     assert_eq!(keys(&stage).len(), 1);
@@ -746,6 +745,41 @@ fn a_put_whose_answer_was_lost_has_arrived() {
     }));
     stage.check().expect_code(0);
     assert_eq!(keys(&stage).len(), 1);
+}
+
+#[test]
+fn watch_resume_sends_what_could_not_be_delivered_and_says_what_still_waits() {
+    let stage =
+        signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
+    stage.set(bucket(|_| {}));
+    let puts = Fault::every("PutObject", FaultKind::AccessDenied);
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        calls: Calls::Range { from: 2, to: 1000 },
+        ..puts
+    }));
+    let played = stage.run();
+    played.expect_code(74);
+    let run = text(&played.report["run"]);
+    let resume = || {
+        let mut command = stage.watch_resume();
+        command.arg("--evidence=s3://acme-evidence/");
+        stage.play(command)
+    };
+    let played = resume();
+    played.expect_code(74);
+    let first = played.stderr.lines().next();
+    let waits =
+        "emr-etl-guard: NO EVIDENCE: 1 report still waits to be delivered; the log says why";
+    assert_eq!(first, Some(waits));
+    assert_eq!(documents(&stage, "state/outbox").len(), 1);
+
+    stage.set(Set::ClearFaults);
+    let played = resume();
+    played.expect_code(0);
+    assert!(played.stdout.contains(&run), "{}", played.stdout);
+    assert_eq!(played.stderr, "");
+    assert_eq!(documents(&stage, "state/outbox").len(), 0);
 }
 
 #[test]

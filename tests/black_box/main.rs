@@ -36,6 +36,7 @@ mod live_view;
 mod metrics;
 mod networks;
 mod newer_releases;
+mod one_cause;
 mod outcome;
 mod ownership;
 mod pages;

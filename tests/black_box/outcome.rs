@@ -79,7 +79,7 @@ fn an_unsafe_cluster_that_is_over_needs_no_command_and_its_first_line_says_that_
     let first = played.redact(played.stderr.lines().next().unwrap());
     assert!(
         first.starts_with(
-            "emr-etl-guard: UNSAFE: cluster j-ID was unsafe; its end is confirmed; cluster-security-configuration: "
+            "emr-etl-guard: UNSAFE: cluster j-ID was unsafe; its end is confirmed; cluster-security-configuration"
         ),
         "{first}"
     );

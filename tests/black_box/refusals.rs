@@ -46,7 +46,8 @@ fn a_machine_without_ca_certificates_is_told_so_and_nothing_is_asked() {
     played.expect_code(69);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
+        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the ...\n  \
+         nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
     );
     assert_eq!(stage.sim.requests().len(), 0);
 }
@@ -276,7 +277,7 @@ fn s3_that_cannot_be_reached() {
     );
     assert_eq!(played.findings("bucket-exists")["acme-out"], "unknown");
     let first = played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT");
-    insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, nothing was launched: facts could not be established: bucket-exists acme-archive: saw no answer to s3:ListBucket: cannot be reached: Connection refused (os error 111), wanted the bucket");
+    insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, nothing was launched: 127.0.0.1 cannot be reached");
 }
 
 #[test]

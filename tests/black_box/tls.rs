@@ -145,10 +145,9 @@ fn a_server_that_no_trusted_authority_vouches_for_is_asked_nothing_and_the_messa
     let why = "cannot be reached: invalid peer certificate: UnknownIssuer (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
     for played in [stage.check(), stage.run()] {
         played.expect_code(69);
-        let first = format!(
-            "emr-etl-guard: REFUSED, nothing was launched: facts could not be established: same-account guard and runner: saw no answer to sts:GetCallerIdentity: {why}, wanted one account (and 35 more)"
-        );
-        assert_eq!(played.stderr.lines().next(), Some(first.as_str()));
+        let first = "emr-etl-guard: REFUSED, nothing was launched: no CA certificate on this machine vouches for the server";
+        assert_eq!(played.stderr.lines().next(), Some(first));
+        assert!(played.stderr.contains(&format!("(sts:GetCallerIdentity: {why})")));
         assert!(!played.runner_started());
     }
     assert_eq!(stage.sim.requests().len(), 0);
@@ -163,11 +162,14 @@ fn a_server_whose_authority_is_neither_public_nor_allowed_is_asked_nothing_and_t
         played.expect_code(77);
         let first = played.stderr.lines().next().unwrap();
         assert!(
-            first.starts_with("emr-etl-guard: REFUSED, nothing was launched: encryption is not as required: aws-trust-store CN=authority "),
+            first.starts_with(
+                "emr-etl-guard: REFUSED, nothing was launched: aws-trust-store CN=authority "
+            ),
             "{first}"
         );
         assert!(
-            first.contains(&format!("neither public nor allowed (SHA-256 {digest})")),
+            played.stderr.contains(&format!("neither public nor allowed (SHA-256 {digest})"))
+                || played.stdout.contains(&format!("(SHA-256 {digest})")),
             "{first}"
         );
         assert!(!played.stderr.contains("same-account"), "{}", played.stderr);

@@ -40,6 +40,7 @@ use crate::{
         cluster_spec,
         emr::{self, ClusterFacts},
         gather::{self, Facts},
+        sts,
         written::WriteLocations,
     },
     report::{
@@ -137,6 +138,9 @@ pub(crate) async fn watch(
                 ));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                if let Err(error) = sts::no_access(&obstacle, settings.aws.credentials).await {
+                    return Ok(cannot(&report, error.reason("nothing was watched")));
+                }
                 return Ok(cannot(
                     &report,
                     Reason::new(format!("nothing can be learnt of the cluster {id}: {obstacle}"))

@@ -13,7 +13,12 @@ use time::OffsetDateTime;
 use crate::{
     aws::clients::Aws,
     base::{
-        digest::sha256, lookup::Lookup, names::KeyReference, outcome::Outcome, reason::Reason,
+        digest::sha256,
+        lookup::Lookup,
+        names::KeyReference,
+        outcome::Outcome,
+        printable::{Printable, printable},
+        reason::Reason,
         secret::RunnerCredentials,
     },
     checks::{
@@ -481,9 +486,7 @@ impl<'a> Run<'a> {
         if troubles.is_empty() {
             return Ok(outcome);
         }
-        troubles.insert(0, format!("the document of run {} is not where it must be", self.id));
-        let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
-        report.trouble(Outcome::Undelivered, &reasons);
+        report.trouble(Outcome::Undelivered, &[undelivered(&self.id, &troubles)]);
         let end = outcome.undelivered(&self.settings.exit_codes);
         // Where the runner's own failure stands above it, its alert would not be sent at the end.
         if let Outcome::Ended(_) = end {
@@ -491,6 +494,20 @@ impl<'a> Run<'a> {
         }
         Ok(end)
     }
+}
+
+/// That the report of a run was not delivered, and why: the first cause in the first line.
+pub(super) fn undelivered(run: &str, troubles: &[String]) -> Reason {
+    let (first, others) = troubles.split_first().unzip();
+    let cause = first.map_or("is not where it must be", String::as_str);
+    // What went wrong is said of "it", in lines below this one.
+    let cause = cause.strip_prefix("it ").unwrap_or(cause);
+    let reason = Reason::new(printable!("the report {}", Printable::from(cause)));
+    let others = others.into_iter().flatten().map(Printable::from);
+    let reason = others.fold(reason, Reason::detail);
+    reason
+        .detail(printable!("it is the report of run {run}; the next start sends it, or now:"))
+        .fix("emr-etl-guard watch --resume")
 }
 
 /// The checks' names.

@@ -5,15 +5,16 @@ use std::{ffi::OsString, iter, time::Duration};
 use time::OffsetDateTime;
 
 use crate::{
-    aws::{ca_certificates, clients::Aws},
+    aws::{access::CredentialOrigin, ca_certificates, clients::Aws},
     base::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         outcome::Outcome,
         reason::Reason,
     },
     checks::{
+        blocked::share_causes,
         catalogue,
-        finding::{Finding, Level},
+        finding::{Finding, Level, Status},
         residual_risks::{self, ResidualRisk},
         verdict::Verdict,
     },
@@ -242,7 +243,7 @@ impl<'a> LineSession<'a> {
         tokio::select! {
             () = async {
                 evidence.connect(aws, &settings.policy, Some(&facts)).await;
-                if state.is_some() {
+                if state.is_some() && facts.total_cause().is_none() {
                     let limit = settings.pre_flight_timeout.min(EARLIER_REPORTS);
                     evidence.send_earlier(limit, &report.timeline, &|line| report.say(line)).await;
                 }
@@ -267,6 +268,11 @@ impl<'a> LineSession<'a> {
         let only = check.map_or(&[][..], |check| check.only.as_slice());
         if !only.is_empty() {
             findings = catalogue::only(findings, only);
+        }
+        if findings.iter().any(|finding| finding.status == Status::Unknown) {
+            let origin = CredentialOrigin::read(settings.aws.credentials).await;
+            let denying = launch.aws.denying_services();
+            share_causes(&mut findings, known.facts.total_cause(), &denying, &origin);
         }
         let residual_risks = residual_risks::residual_risks(&case);
         let verdict = Verdict::of(&findings);
@@ -583,9 +589,41 @@ pub(crate) async fn resume_only(
     if state.unfinished()?.is_empty() {
         report.say("no run is open");
     }
-    Ok(resume(&state, settings, config.as_ref(), &report, &mut caught)
-        .await?
-        .unwrap_or(Outcome::Ended(0)))
+    let outcome = resume(&state, settings, config.as_ref(), &report, &mut caught).await?;
+    if let Some(outcome) = outcome {
+        return Ok(outcome);
+    }
+    tokio::select! {
+        sent = send_undelivered(settings, config.as_ref(), &report) => sent,
+        signal = stop_signal(&mut caught) => Err(GuardError::Stopped(signal)),
+    }
+}
+
+/// Sends the reports of earlier runs that could not be delivered, and says how many still wait.
+async fn send_undelivered(
+    settings: &Settings,
+    config: Option<&RunnerConfig>,
+    report: &Report,
+) -> Result<Outcome, GuardError> {
+    let state_dir = state_dir(settings.state_dir.as_deref())?;
+    let mut evidence = ReportDelivery::open(&settings.evidence, Some(&state_dir), false)
+        .map_err(GuardError::Evidence)?;
+    evidence.check_outbox()?;
+    if evidence.undelivered() == 0 {
+        return Ok(Outcome::Ended(0));
+    }
+    let regions = read_config::regions_or_default(config).await;
+    let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
+    evidence.connect(&aws, &settings.policy, None).await;
+    evidence.send_earlier(EARLIER_REPORTS, &report.timeline, &|line| report.say(line)).await;
+    let left = evidence.undelivered();
+    if left == 0 {
+        return Ok(Outcome::Ended(0));
+    }
+    let what = if left == 1 { "report still waits" } else { "reports still wait" };
+    let reason = Reason::new(format!("{left} {what} to be delivered; the log says why"));
+    report.trouble(Outcome::Undelivered, &[reason]);
+    Ok(Outcome::Undelivered)
 }
 
 /// The runner's commands that launch no cluster go straight through.

@@ -13,7 +13,7 @@ use crate::{
     checks::{finding::Finding, fix::CommandContext},
     commands::{
         error::GuardError,
-        run::guarded_run::names,
+        run::guarded_run::{names, undelivered},
         run::output_verification::{OutputVerification, OutputVerificationResult},
     },
     evidence::{
@@ -206,8 +206,7 @@ async fn close(
     }
     // The next run's evidence is worth no less than this one's, but what stands in its way is found
     // out before it is launched.
-    let reasons: Vec<Reason> = troubles.iter().map(Reason::new).collect();
-    report.trouble(Outcome::Undelivered, &reasons);
+    report.trouble(Outcome::Undelivered, &[undelivered(&run.prepared.run, &troubles)]);
     Ok(outcome)
 }
 
@@ -271,9 +270,6 @@ impl ResumeReport<'_> {
         // A stop meanwhile ends the guard at once; the document waits in the outbox then.
         self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
         self.evidence.deliver(&parcel, &mut troubles, std::future::pending()).await;
-        if !troubles.is_empty() {
-            troubles.insert(0, format!("the document of run {id} is not where it must be"));
-        }
         Ok(troubles)
     }
 }
