@@ -98,7 +98,7 @@ fn refused() -> Vec<(&'static str, String)> {
             format!("a: &a \"{}\"\nb: {{{}}}", "x".repeat(50_000), repeated("? *a : 1, ", 5000)),
         ),
         (
-            "a key that stands twice, below a long one",
+            "a key that is there twice, below a long one",
             format!("? {}\n: {{{}}}", "x".repeat(500_000), repeated("a: 1, ", 9000)),
         ),
         (

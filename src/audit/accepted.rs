@@ -28,7 +28,7 @@ pub(crate) async fn accepted_encryption(
                 return Err(AuditError::Unusable(why));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                let why = format!("which key {expected} is (setting `expected_keys`) cannot be told: {}; {}", obstacle.message, obstacle.operation);
+                let why = format!("which key {expected} is (setting `expected_keys`) is unknown: {}; {}", obstacle.message, obstacle.operation);
                 return Err(AuditError::Unusable(why));
             }
         });

@@ -113,7 +113,7 @@ impl Offenders {
         let named = |error: io::Error| format!("{}: {error}", draft.display());
         if file.metadata().map_err(named)?.len() < bytes {
             return Err(format!(
-                "{}: is shorter than the state of the scan says; start anew without --resume",
+                "{}: is shorter than the state of the scan says; start again without --resume",
                 draft.display()
             ));
         }
@@ -237,7 +237,7 @@ fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), Strin
     let draft = place.with_file_name(&name);
     if draft.file_name() != Some(name.as_os_str()) {
         return Err(format!(
-            "{} is no name of a draft; start anew without --resume",
+            "{} is no name of a draft; start again without --resume",
             draft.display()
         ));
     }

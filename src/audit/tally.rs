@@ -180,6 +180,14 @@ impl AuditTally {
     }
 
     /// Whether everything there is was seen.
+    /// Whether listing failed before it showed anything.
+    pub(crate) fn nothing_was_listed(&self) -> bool {
+        self.rows.is_empty()
+            && self.unseen.is_empty()
+            && (self.empty, self.delete_markers, self.vanished) == (0, 0, 0)
+            && !self.unlisted.is_empty()
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.unseen.is_empty() && self.unlisted.is_empty() && !self.no_bucket
     }

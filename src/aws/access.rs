@@ -71,7 +71,7 @@ impl CredentialOrigin {
                 "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of the runner config".to_owned(),
             ],
             Self::Environment => vec![
-                "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for a session, AWS_SESSION_TOKEN anew".to_owned(),
+                "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for a session, AWS_SESSION_TOKEN again".to_owned(),
                 "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; export AWS_PROFILE=NAME    # or so".to_owned(),
             ],
             Self::Profile { name, exists: false, .. } => vec![
@@ -159,7 +159,7 @@ pub(crate) fn explain(
             ],
         ),
         AccessCause::Untrusted => (
-            "no CA certificate on this machine vouches for the server".to_owned(),
+            "no CA certificate on this machine signed the server's certificate".to_owned(),
             vec![
                 "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt    # or another bundle that has the CA".to_owned(),
             ],

@@ -144,7 +144,7 @@ fn is_none_of_aws<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) ->
 /// What came in the place of an answer, and why it is none where that is known.
 fn no_answer(response: &HttpResponse, why: Option<String>) -> String {
     let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-    format!("{}, but it is none to such a request{why}", what_came(response))
+    format!("{}, but it does not answer such a request{why}", what_came(response))
 }
 
 /// Error codes by which AWS services refuse a caller.
@@ -170,7 +170,7 @@ fn is_denial(code: &str) -> bool {
 }
 
 /// What to do where a certificate is of an authority that nobody has heard of.
-const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
+const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine has signed it; if one should have, name a bundle with it in SSL_CERT_FILE)";
 
 /// What is said where no source of credentials has any: the SDK's own words are a list of them.
 const NO_CREDENTIALS: &str = "the request could not be signed: no credentials in the environment, a profile, a container or an instance";
@@ -306,7 +306,7 @@ mod tests {
         let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
         assert_eq!(
             error.to_string(),
-            "s3:ListBucket: an answer came (HTTP 404, text/html, 0 bytes), but it is none to such a request; AWS answers HeadBucket with headers, a request id among them"
+            "s3:ListBucket: an answer came (HTTP 404, text/html, 0 bytes), but it does not answer such a request; AWS answers HeadBucket with headers, a request id among them"
         );
         let call = &aws_calls::GET_CALLER_IDENTITY;
         let answer: Lookup<()> =
@@ -314,7 +314,7 @@ mod tests {
         let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
         assert_eq!(
             error.to_string(),
-            "sts:GetCallerIdentity: an answer came (HTTP 403, text/html, 22 bytes: `<html><h1>Blocked</h1>`), but it is none to such a request; AWS answers GetCallerIdentity in XML, with a <GetCallerIdentityResponse>"
+            "sts:GetCallerIdentity: an answer came (HTTP 403, text/html, 22 bytes: `<html><h1>Blocked</h1>`), but it does not answer such a request; AWS answers GetCallerIdentity in XML, with a <GetCallerIdentityResponse>"
         );
     }
 

@@ -37,7 +37,7 @@ enum FormFault {
     Empty,
     #[error("it is no {0}")]
     Other(&'static str),
-    #[error("it bears no request id, as every answer of AWS does")]
+    #[error("it has no request id, which every answer of AWS has")]
     NoRequestId,
 }
 

@@ -417,11 +417,10 @@ fn in_words(trouble: RequestError) -> String {
         RequestError::Unconnected(why) | RequestError::Broken(why) => {
             format!("cannot be reached: {why}")
         }
-        RequestError::Garbled => "what came is no answer of HTTP".to_owned(),
+        RequestError::Garbled => "what arrived is not an HTTP answer".to_owned(),
         RequestError::Late => LATE.to_owned(),
         RequestError::Surplus => {
-            "more came than the answer to what was asked, so that nobody can tell which it is"
-                .to_owned()
+            "more arrived than the answer to the request, so the answer is unknown".to_owned()
         }
     }
 }
@@ -754,7 +753,7 @@ mod tests {
         .await;
         let (answers, _) = asked_twice(&connections, None, false).await;
         for answer in answers {
-            assert!(answer.starts_with("more came than the answer"), "{answer}");
+            assert!(answer.starts_with("more arrived than the answer"), "{answer}");
         }
     }
 

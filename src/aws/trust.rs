@@ -124,7 +124,7 @@ impl AwsConnections {
 /// A server of AWS is vouched for by an authority that is neither public nor allowed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the certificate of {host} is vouched for by the authority \"{subject}\", which is not public: whoever has its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {sha256}"
+    "the certificate of {host} is signed by the authority \"{subject}\", which is not public: a holder of its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {sha256}"
 )]
 pub(crate) struct RefusedRoot {
     host: String,
@@ -593,7 +593,7 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             format!(
-                "the certificate of {HOST} is vouched for by the authority \"CN=Company Root\", which is not public: whoever has its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {}",
+                "the certificate of {HOST} is signed by the authority \"CN=Company Root\", which is not public: a holder of its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {}",
                 digest(&company)
             )
         );

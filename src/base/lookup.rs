@@ -138,7 +138,10 @@ impl<T> Lookup<T> {
     /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was
     /// asked for proves nothing.
     pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
-        answer.map_or_else(|| Self::unusable(call, "it lacks what was asked for"), Self::Found)
+        answer.map_or_else(
+            || Self::unusable(call, "what was asked for is missing in it"),
+            Self::Found,
+        )
     }
 
     /// An answer that came, and cannot be used: `came` says what it holds instead.

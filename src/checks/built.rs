@@ -265,7 +265,7 @@ fn different_bootstrap(seen: &[BootstrapAction], asked: &RequestedCluster) -> Op
                 differences.push(format!("{} with arguments", action.path));
             }
         } else if !asked.added_bootstrap.iter().any(|pattern| fits(pattern, &action.path)) {
-            differences.push(format!("{}, which nobody asked for", action.path));
+            differences.push(format!("{}, which was not requested", action.path));
         }
     }
     differences.extend(missing.into_iter().map(|path| format!("no {path}")));
@@ -572,7 +572,7 @@ mod tests {
             (vec![snowplow.clone()], "no s3://acme-etl/a.sh"),
             (
                 vec![own.clone(), own.clone(), snowplow.clone()],
-                "s3://acme-etl/a.sh, which nobody asked for",
+                "s3://acme-etl/a.sh, which was not requested",
             ),
             (
                 vec![action("s3://acme-etl/a.sh", &["x"]), snowplow.clone()],
@@ -586,7 +586,7 @@ mod tests {
                         &[],
                     ),
                 ],
-                "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, which nobody asked for",
+                "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, which was not requested",
             ),
         ] {
             assert_eq!(different_bootstrap(&seen, &asked).as_deref(), Some(difference));

@@ -222,7 +222,7 @@ pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
     for check in names.iter().filter_map(|name| find(name)) {
         if !kept.iter().any(|finding| finding.check.name == check.name) {
             kept.push(check.on("-", "a finding").unknown(
-                "nothing: another check stands before it",
+                "skipped: blocked by an earlier check",
                 "check without --only, and fix what that says first",
             ));
         }

@@ -20,7 +20,7 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     name: "cluster-security-configuration",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Between pre-flight and launch a security configuration can be deleted and made anew under its name, and a runner can leave it out.",
+    why: "Between pre-flight and launch a security configuration can be deleted and created again under its name, and a runner can leave it out.",
     looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     fix: "find out who changed the security configuration, then launch again",
@@ -31,7 +31,7 @@ pub(super) static PROTECTIONS: Check = Check {
     name: "cluster-protections",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Before the launch of a cluster that somebody started by hand nobody has judged what it runs under: that it has a security configuration says nothing of what that protects.",
+    why: "Nothing was checked before the launch of a cluster that was started by hand: that it has a security configuration does not say what that protects.",
     looks_at: "The content of the cluster's security configuration in elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the cluster's release. Asked of clusters that are named to `watch`.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     fix: "end the cluster, and start it again under a security configuration that protects as required",
@@ -75,7 +75,7 @@ pub(super) static ENDED: Check = Check {
     name: "cluster-ended",
     stage: Stage::Confirm,
     level: Level::Required,
-    why: "A cluster that still works when the runner is gone is one that nobody waits for: it costs, and nobody sees what it does.",
+    why: "A cluster that still works when the runner has ended is not watched by anything: it costs, and what it does is not seen.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
     fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`",
@@ -86,7 +86,7 @@ pub(super) static ORPHANED: Check = Check {
     name: "no-orphan",
     stage: Stage::Confirm,
     level: Level::Advisory,
-    why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It works on, costs, and nobody looks at what it writes.",
+    why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It continues, costs, and what it writes is not looked at.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
     fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`; the setting `on_orphan: terminate` does so by itself",
@@ -231,7 +231,11 @@ fn different_content(
             shown(now.created)
         ))
     } else if now.created != wanted.created {
-        Some(format!("`{}` of the same content, but made anew at {}", now.name, shown(now.created)))
+        Some(format!(
+            "`{}` of the same content, but created again at {}",
+            now.name,
+            shown(now.created)
+        ))
     } else {
         None
     }
@@ -378,9 +382,10 @@ pub(crate) fn judge_orphan(
             let state = cluster.status.state;
             match (is_orphan, state.is_over()) {
                 (false, _) => subject.passed(state.to_string()),
-                (true, true) => subject
-                    .passed(format!("{state}: nobody waited for it, and it is over all the same")),
-                (true, false) => subject.failed(format!("{state}, and nobody waits for it")),
+                (true, true) => {
+                    subject.passed(format!("{state}: nothing waited for it, and it has ended"))
+                }
+                (true, false) => subject.failed(format!("{state}, and nothing waits for it")),
             }
         },
     )

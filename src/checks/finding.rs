@@ -364,7 +364,7 @@ impl CheckSubject {
         if obstacle.cause.is_some() {
             return self.by_silence(obstacle);
         }
-        let saw = format!("the guard may not look: {}", obstacle.message);
+        let saw = format!("access denied: {}", obstacle.message);
         self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
     }
 

@@ -17,7 +17,7 @@ pub(super) static MAY_WATCH: Check = Check {
     name: "guard-may-end-clusters",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A cluster that the guard may not look at cannot be judged, and an unsafe one that it may not terminate runs on. Where IAM cannot be asked, or does not know all that a request tells, this is reported only: it refuses by a denial alone.",
+    why: "A cluster that the guard has no permission to describe cannot be judged, and an unsafe one that it may not terminate runs on. Where IAM cannot be asked, or does not know everything in a request, this is reported only: it refuses by a denial alone.",
     looks_at: "iam:SimulatePrincipalPolicy on the guard's own user or role, for every call of the watch, with the run's tag; elasticmapreduce:DescribeCluster on one cluster of the last hour, where there is one.",
     asks: &[
         &aws_calls::GET_CALLER_IDENTITY,
@@ -33,7 +33,7 @@ pub(super) static MAY_TAG: Check = Check {
     name: "runner-may-tag-clusters",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The run's tag goes with the runner's request for a cluster, and EMR refuses a request with tags where elasticmapreduce:AddTags is not allowed to whoever sends it. Where IAM cannot be asked, or does not know all that a request tells, this is reported only.",
+    why: "The run's tag goes with the runner's request for a cluster, and EMR refuses a request with tags where elasticmapreduce:AddTags is not allowed to whoever sends it. Where IAM cannot be asked, or does not know everything in a request, this is reported only.",
     looks_at: "iam:SimulatePrincipalPolicy of elasticmapreduce:AddTags, with the run's tag, on the user or role whose keys the runner config holds.",
     asks: &[
         &aws_calls::GET_CALLER_IDENTITY,
@@ -122,7 +122,7 @@ fn tagging(rights: &GuardRights) -> Finding {
             failed.with_plain_fix(fix("take that denial away"))
         }
         Lookup::Found(RightDecision::Unclear) => advisory(subject().unknown(
-            format!("the simulation of IAM, which does not know all that a request tells, does not allow it to {arn}"),
+            format!("the simulation of IAM, which does not know everything in a request, does not allow it to {arn}"),
             "look at the conditions of its policies, and at those of the organisation",
         )),
         other => untold(subject, arn, other),
@@ -169,7 +169,7 @@ fn by_policies(rights: &GuardRights) -> Finding {
     }
     if !unclear.is_empty() {
         return advisory(subject().unknown(
-            format!("the simulation of IAM, which does not know all that a request tells, does not allow {} to {arn}", unclear.join(", ")),
+            format!("the simulation of IAM, which does not know everything in a request, does not allow {} to {arn}", unclear.join(", ")),
             "look at the conditions of its policies, and at those of the organisation",
         ));
     }

@@ -66,7 +66,7 @@ pub(super) static ROTATION: Check = Check {
     name: "kms-key-rotation",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year when told to.",
+    why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year if rotation is on.",
     looks_at: "kms:GetKeyRotationStatus.",
     asks: &[&aws_calls::GET_KEY_ROTATION_STATUS],
     fix: "`aws kms enable-key-rotation --key-id {key}`",

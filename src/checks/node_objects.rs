@@ -109,7 +109,7 @@ fn judge(case: &Case<'_>, subject: CheckSubject, object: &S3Object, facts: &Node
         of_run.or_else(|| facts.bucket.as_ref().map(|bucket| (&bucket.ours, &bucket.policy)))
     else {
         return subject
-            .unknown("nobody asked about its bucket", "report this as a bug of emr-etl-guard");
+            .unknown("its bucket was not looked at", "report this as a bug of emr-etl-guard");
     };
     subject.by(&facts.identity, "no such role", |subject, identity| {
         subject.by(policy, "no such bucket", |subject, policy| {
@@ -134,7 +134,7 @@ fn judge(case: &Case<'_>, subject: CheckSubject, object: &S3Object, facts: &Node
                     }
                     (SimulationVerdict::Organization { .. }, ..) => guard_rights::advisory(subject.unknown(roles::BY_ORGANIZATION, roles::ASK_ORGANIZATION)),
                     (SimulationVerdict::Unclear { missing, .. }, ..) => subject.unknown(
-                        format!("no policy of the role allows it, as far as the simulation tells, which does not know {missing}"),
+                        format!("no policy of the role allows it, as far as the simulation knows, which lacks {missing}"),
                         "allow it to the role by a statement without such a condition, in its policies or in the bucket's",
                     ),
                     (SimulationVerdict::BoundedOut, ..) => subject.failed("the role's permissions boundary does not allow it"),

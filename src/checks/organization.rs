@@ -24,7 +24,7 @@ pub(super) static ALLOWS: Check = Check {
     why: "The policies of an AWS organisation (SCPs) stand above all that an account allows: what they deny, the cluster's roles cannot do. IAM's simulation does not evaluate those with conditions on global keys, such as a list of regions, and then tells of a denial that need not be one; so this is reported, and never refuses by itself.",
     looks_at: "OrganizationsDecisionDetail of iam:SimulatePrincipalPolicy, of every action that the cluster's roles need.",
     asks: &[&aws_calls::SIMULATE_PRINCIPAL_POLICY],
-    fix: "ask whoever keeps the organisation's policies whether they allow it to {subject}",
+    fix: "ask the owner of the organisation's policies whether they allow it to {subject}",
     source: "IAM API reference, SimulatePrincipalPolicy (OrganizationsDecisionDetail); AWS IAM user guide, Testing IAM policies with the IAM policy simulator",
 };
 
@@ -86,7 +86,7 @@ fn of_role(role: &str, lookups: Vec<RoleDecisions<'_>>) -> Finding {
                 "the organisation's policies, as IAM simulates them, do not allow {}; it does not evaluate all their conditions",
                 actions.join(", ")
             ),
-            "ask whoever keeps the organisation's policies whether they allow it",
+            "ask the owner of the organisation's policies whether they allow it",
         );
     }
     match lost {

@@ -27,7 +27,7 @@ pub(super) static REVIEW: Check = Check {
     why: "Some properties may weaken encryption, depending on what else is set; no documentation says so for EMR, so a person should look.",
     looks_at: "Each property of aws.emr.configuration, against those that touch endpoints, keys, keystores and ciphers.",
     asks: &[],
-    fix: "look at {subject}; remove it if nobody needs it",
+    fix: "look at {subject}; remove it if it is not needed",
     source: "Amazon EMR release guide, Configure applications; Spark, Security; Hadoop, core-default.xml",
 };
 
@@ -46,7 +46,7 @@ pub(super) static ADDITIONAL_INFO: Check = Check {
     name: "additional-info",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "aws.emr.additional_info goes to RunJobFlow as it stands; what EMR makes of it is not documented, so nothing about it can be proved.",
+    why: "aws.emr.additional_info goes to RunJobFlow unchanged; what EMR does with it is not documented, so nothing about it can be verified.",
     looks_at: "aws.emr.additional_info.",
     asks: &[],
     fix: "leave aws.emr.additional_info blank",
@@ -70,7 +70,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 let subject = check.on(subject, safe).at(Some(&property.at));
                 findings.push(if hidden {
                     subject.unknown(
-                        format!("the value of a secret, which nobody here can tell; unless it is {safe}, {effect}"),
+                        format!("the value of a secret, which cannot be read here; unless it is {safe}, {effect}"),
                         "write the value itself into aws.emr.configuration; it is no secret",
                     )
                 } else {

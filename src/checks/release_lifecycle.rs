@@ -28,7 +28,7 @@ const TABLE_OF: &str = "September 2026";
 const LOOK_UP: &str = "look the release up in https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-standard-support.html, or take a newer emr-etl-guard";
 
 /// What to do in a time of extended support.
-const ASK: &str = "raise aws.emr.ami_version to a release in standard support; or ask AWS Support for the extension, with a plan of migration, if nobody has yet";
+const ASK: &str = "raise aws.emr.ami_version to a release in standard support; or ask AWS Support for the extension, with a migration plan, if that was not done yet";
 
 /// How long AWS supports some releases.
 #[derive(Debug)]

@@ -343,7 +343,7 @@ impl RoleEvidence<'_> {
     fn action(&self, action: &str, service: ViaService) -> Allowed {
         let asked = (service, action.to_owned());
         let Some(identity) = self.identity.0.get(&asked).map(Simulated::verdict) else {
-            return Allowed::Unclear("nobody asked about it".to_owned());
+            return Allowed::Unclear("it was not asked for".to_owned());
         };
         if let SimulationVerdict::Denied = identity {
             return Allowed::No(
@@ -394,7 +394,7 @@ impl RoleEvidence<'_> {
                 format!(
                     "the role's policies allow it; the key is one of account {account}, and only there its policy can be read"
                 ),
-                "ask whoever keeps that account whether the key's policy allows it to the role, or for a grant to the role",
+                "ask the owner of that account whether the key's policy allows it to the role, or for a grant to the role",
             ),
         }
     }
@@ -437,7 +437,7 @@ impl RoleEvidence<'_> {
                 Allowed::No("the key's policy leaves it to IAM, and no policy of the role allows it".to_owned())
             }
             (_, PolicyDecision::Silent) if self.key.aws_managed => {
-                Allowed::No("AWS manages this key, and its policy, which nobody can edit, does not allow the role".to_owned())
+                Allowed::No("AWS manages this key, and its policy, which cannot be edited, does not allow the role".to_owned())
             }
             (_, PolicyDecision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
         }
@@ -446,6 +446,6 @@ impl RoleEvidence<'_> {
 
 fn not_told(missing: &str) -> String {
     format!(
-        "no policy of the role allows it, as far as the simulation tells, which does not know {missing}"
+        "no policy of the role allows it, as far as the simulation knows, which lacks {missing}"
     )
 }

@@ -234,7 +234,7 @@ impl Ebs {
         wrong.then(|| {
             format!(
                 "{place} is encrypted by {}",
-                volume.key.as_deref().unwrap_or("a key that EC2 does not tell")
+                volume.key.as_deref().unwrap_or("a key that EC2 does not show")
             )
         })
     }

@@ -42,7 +42,7 @@ pub(super) static DOWNGRADE: Check = Check {
     name: "no-silent-downgrade",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, and nobody is told.",
+    why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, silently.",
     looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against the security configuration's S3 part and its overrides.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
     fix: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",

@@ -128,7 +128,6 @@ async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<A
             endpoint.service, endpoint.url
         )));
     }
-    sts::probe(&aws, settings.aws.credentials).await?;
     Ok(aws)
 }
 
@@ -147,13 +146,19 @@ async fn live(
     match scan.run(caught).await? {
         ScanEnd::Stopped { signal, can_resume } => {
             let how_far = if can_resume {
-                "; what it has done is kept, and --resume goes on from there"
+                "; its progress is kept, and --resume continues from there"
             } else {
-                "; --resume would have kept what it has done"
+                "; --resume would have kept its progress"
             };
             Ok(stopped(report, signal, how_far))
         }
         ScanEnd::Finished { result, can_resume } => {
+            // A good audit asks nothing but S3; why nothing could be listed, one question says.
+            if result.tallies.iter().all(|tally| tally.nothing_was_listed()) {
+                sts::probe(&inputs.aws, settings.aws.credentials)
+                    .await
+                    .map_err(AuditError::from)?;
+            }
             if can_resume {
                 report.say("some of it could not be listed; --resume tries that part again");
             }
@@ -172,7 +177,7 @@ async fn by_inventory(
 ) -> Result<Outcome, GuardError> {
     if options.resume || options.versions {
         let what = if options.resume {
-            "--resume is for what is asked of S3 itself; an inventory is read anew"
+            "--resume works only without --inventory; an inventory is always read from its start"
         } else {
             "an inventory has the versions that it has; leave --versions out"
         };
@@ -235,6 +240,6 @@ fn finish(
 fn fix(list: Option<&Path>) -> String {
     let list = if list.is_some() { "" } else { "name them with --offenders FILE; " };
     format!(
-        "{list}encrypt them where they lie with `emr-etl-guard reencrypt` (a dry run first); SSE-C objects only their writer can rewrite"
+        "{list}encrypt them in place with `emr-etl-guard reencrypt` (a dry run first); only their writer can rewrite SSE-C objects"
     )
 }

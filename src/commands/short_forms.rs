@@ -4,7 +4,7 @@
 //! The rules, for `check`, `seal`, `audit` and `reencrypt`:
 //!
 //! - `CONFIG` or `-c CONFIG` stands for `-- run -c CONFIG`; `-r RESOLVER` adds `-r RESOLVER` to it.
-//! - For `audit` and `reencrypt`, a word with `://` in it is a location, whatever files there are.
+//! - For `audit` and `reencrypt`, a word with `://` in it, or an ARN, is a location, whatever files there are.
 //!   A word with a `.` or a `/` in it, and `-`, is a runner config, whether or not there is such a
 //!   file. Every other word is an error: it could be a bucket. `-c` names a config of any name.
 //! - `run`, `lint` and `generate` are never files: they are commands of the runner and belong
@@ -38,7 +38,7 @@ pub(crate) fn is_runner_command(word: &str) -> bool {
 
 /// Whether a word is a location, and no file.
 pub(crate) fn is_location(word: &str) -> bool {
-    word.contains("://")
+    word.contains("://") || word.starts_with("arn:")
 }
 
 impl ShortForm {

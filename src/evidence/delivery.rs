@@ -405,5 +405,5 @@ impl<'a> ReportDelivery<'a> {
     }
 }
 
-const UNKNOWN: &str = "it is not signed, because the chain of this state directory does not know it; fix: see where it comes from, and move it away";
-const TOLD_TO_STOP: &str = "the guard was told to stop";
+const UNKNOWN: &str = "it is not signed, because it is not in the chain of this state directory; fix: find out where it comes from, and move it away";
+const TOLD_TO_STOP: &str = "the guard was stopped";

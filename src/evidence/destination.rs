@@ -271,7 +271,7 @@ impl<'a> Bucket<'a> {
         match missed {
             Some(missed) => Err(missed),
             None if there.into_bytes() == content.as_bytes() => Ok(()),
-            None => Err(format!("another object lies at {key}; it stays as it is")),
+            None => Err(format!("another object is at {key}; it is not replaced")),
         }
     }
 
@@ -293,7 +293,7 @@ impl<'a> Bucket<'a> {
             Lookup::Absent => return None,
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                 return Some(format!(
-                    "nobody knows how long it is kept: {}: {}",
+                    "its retention is unknown: {}: {}",
                     obstacle.operation, obstacle.message
                 ));
             }

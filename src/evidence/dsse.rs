@@ -126,7 +126,7 @@ fn written(envelope: &Envelope) -> serde_json::Result<String> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mismatch {
     /// There is nothing that could be verified.
-    #[error("its signature is no envelope of emr-etl-guard: {0}")]
+    #[error("its signature is not an envelope of emr-etl-guard: {0}")]
     NoEnvelope(String),
     /// Somebody else signed.
     #[error("it was signed by the key {seen}, not by the one given ({wanted})")]

@@ -329,7 +329,7 @@ impl UnfinishedRun {
         let known = if clusters.is_empty() {
             "it knows of no cluster yet".to_owned()
         } else {
-            format!("it knows of {}, which may go on", clusters.join(", "))
+            format!("it knows of {}, which may continue", clusters.join(", "))
         };
         format!("run {}, which was left open, stays open: {known}", self.prepared.run)
     }
@@ -385,7 +385,7 @@ fn read(runs: &Arc<PrivateDir>, name: &str) -> Result<Option<UnfinishedRun>, Sta
     let unreadable = |reason: String| StateError::Unreadable { path: path(), reason };
     let id = name.strip_suffix(&format!(".{ENDING}")).unwrap_or(name);
     if !is_run_id(id) {
-        return Err(unreadable("its name is none that emr-etl-guard gives".to_owned()));
+        return Err(unreadable("its name is not one that emr-etl-guard gives".to_owned()));
     }
     // It may have been closed since it was listed.
     let Some(bytes) = runs.read(name)? else { return Ok(None) };
@@ -595,7 +595,7 @@ mod tests {
         };
         let unknown = "{\"entry\": \"unheard-of\"}\n";
         refused(&format!("{}.journal", id(9)), unknown, "unknown variant `unheard-of`");
-        refused("9.journal", unknown, "its name is none that emr-etl-guard gives");
+        refused("9.journal", unknown, "its name is not one that emr-etl-guard gives");
         let of_another = serde_json::to_string(&JournalEntry::Prepared(Box::new(prepared(1))));
         let why = format!("it is of run {}", id(1));
         refused(&format!("{}.journal", id(9)), &(of_another.unwrap() + "\n"), &why);

@@ -317,7 +317,7 @@ impl Signer {
                 let (message_type, to_sign) = self.public.kind.to_sign(message);
                 if message_type == MessageType::Raw && to_sign.len() > RAW_MESSAGE {
                     return Err(KeyError::unusable(format!(
-                        "takes no message of {} bytes; {RAW_MESSAGE} is the limit for Ed25519 in KMS",
+                        "does not take a message of {} bytes; {RAW_MESSAGE} is the limit for Ed25519 in KMS",
                         to_sign.len()
                     )));
                 }

@@ -211,7 +211,7 @@ impl Outbox {
 fn is_own_name(name: &str, parcel: &SignedReport) -> Result<(), String> {
     if retention::run_of(name) != Some(parcel.run.as_str()) {
         return Err(format!(
-            "its name is none that emr-etl-guard gives a report of run {:?}",
+            "its name is not one that emr-etl-guard gives a report of run {:?}",
             parcel.run
         ));
     }
@@ -332,9 +332,9 @@ mod tests {
             fs::remove_file(file).unwrap();
         };
         let file = own.file_name().unwrap().to_str().unwrap();
-        refused("x.json", &content, "its name is none that emr-etl-guard gives a report of run");
+        refused("x.json", &content, "its name is not one that emr-etl-guard gives a report of run");
         let other = format!("{}.json", parcel(2, None).name);
-        refused(&other, &content, "its name is none that emr-etl-guard gives a report of run");
+        refused(&other, &content, "its name is not one that emr-etl-guard gives a report of run");
         let escaping = content.replace(&parcel(1, None).name, "../../victim");
         assert_ne!(escaping, content);
         refused(file, &escaping, "it holds a report of another name, \"../../victim\"");

@@ -307,7 +307,7 @@ fn unexpected(chains: &Chains<'_>, expected: &[String], any: bool) -> Vec<String
         })
     });
     let absent = expected.iter().filter(|id| !chains.contains_key(**id));
-    let absent = absent.map(|id| format!("no document of the chain {id} was given"));
+    let absent = absent.map(|id| format!("no report of the chain {id} was given"));
     others.chain(absent).collect()
 }
 
@@ -441,7 +441,7 @@ mod tests {
         );
         assert_eq!(
             expect(&["one", "two", "three"], false),
-            ["no document of the chain three was given"]
+            ["no report of the chain three was given"]
         );
         // Documents in no chain are of none that could be unexpected.
         let documents =

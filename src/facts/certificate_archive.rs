@@ -80,7 +80,7 @@ pub(crate) fn read(archive: &[u8]) -> Result<Material, String> {
     // them hides that there are two.
     let listed = archive.windows(4).filter(|window| *window == b"PK\x01\x02").count();
     if listed != zip.len() {
-        return Err("an archive in which a member stands twice".to_owned());
+        return Err("an archive that has a member twice".to_owned());
     }
     let mut names: Vec<String> = zip
         .file_names()
@@ -390,6 +390,6 @@ mod tests {
                 twins[at + 19] = b'm';
             }
         }
-        assert_eq!(read(&twins).unwrap_err(), "an archive in which a member stands twice");
+        assert_eq!(read(&twins).unwrap_err(), "an archive that has a member twice");
     }
 }

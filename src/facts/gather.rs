@@ -647,7 +647,7 @@ impl<'a> Gathering<'a> {
             (Some(Principal::Simulated(arn)), Some(cluster)) => {
                 Box::pin(self.within(call, ask(arn, cluster))).await
             }
-            _ => Lookup::not_asked(call, "whose policies decide is not known"),
+            _ => Lookup::not_asked(call, "the owner of the deciding policies is not known"),
         }
     }
 
@@ -680,7 +680,7 @@ fn of_consumer(
     for via in kind.services(uses) {
         let Some(answer) = answers.get(&(kind, via)) else {
             let call = &aws_calls::SIMULATE_PRINCIPAL_POLICY;
-            return Lookup::not_asked(call, "nobody asked for this use of the key");
+            return Lookup::not_asked(call, "this use of the key was not asked for");
         };
         let decisions = match answer {
             Lookup::Found(decisions) => decisions,

@@ -120,7 +120,7 @@ pub(crate) async fn bucket(
         _ => together.map(|_| {
             Lookup::not_asked(
                 &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK,
-                "whose bucket it is is not known",
+                "the bucket's owner is not known",
             )
         }),
     };
@@ -195,7 +195,7 @@ pub(crate) async fn fetch_write_defaults(
 /// In which region `bucket` is, and whether it belongs to `account`.
 ///
 /// One question tells both. But 403 answers it where the bucket is somebody else's as well as where
-/// the guard may not look: where it is allowed without the account, only the owner can be the
+/// access denied: where it is allowed without the account, only the owner can be the
 /// reason.
 async fn place(
     s3: &aws_sdk_s3::Client,

@@ -251,7 +251,7 @@ const TABLE: &[WeakeningRule] = &[
         "yarn.nodemanager.remote-app-log-dir",
         Any,
         Review,
-        "container logs go to a place that nobody checks",
+        "container logs go to a location that is not checked",
         "not set",
     ),
     (

@@ -29,7 +29,7 @@ pub(crate) enum ReencryptError {
     #[error("{0}")]
     File(String),
     /// A signal.
-    #[error("stopped by {0}; the next run goes on where this one was")]
+    #[error("stopped by {0}; the next run continues from here")]
     Stopped(Signal),
 }
 

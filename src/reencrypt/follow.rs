@@ -102,7 +102,7 @@ async fn the_named(
             JobExtent::Within(within) => places = Some(within),
             JobExtent::Outside(what) => {
                 return Err(ReencryptError::Refused(format!(
-                    "job {id} is about {what}, which lies in none of the places of this run; name its places, too, or leave it"
+                    "job {id} is about {what}, which is in none of the locations of this run; name its locations, too, or leave it"
                 )));
             }
         }
@@ -136,7 +136,7 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
     }
     if chosen.is_empty() {
         return Err(ReencryptError::Usage(
-            "no job of emr-etl-guard in this account and region lies within these places"
+            "no job of emr-etl-guard in this account and region is within these locations"
                 .to_owned(),
         ));
     }
@@ -160,14 +160,14 @@ impl ChosenJobs {
         match confirm::extent(scope, &id, &job).await {
             Ok(JobExtent::Within(places)) => self.jobs.push(ChosenJob { id, places: Some(places) }),
             Ok(JobExtent::Outside(what)) => self.said.push(format!(
-                "job {id} is about {what}, which lies in none of these places; it is left alone"
+                "job {id} is about {what}, which is in none of these locations; it is left alone"
             )),
             // Looking at it is free.
             Err(ReencryptError::Unseen(_)) if !confirm => {
                 self.jobs.push(ChosenJob { id, places: None });
             }
             Err(ReencryptError::Unseen(why)) => self.unseen.push(Leftover::other(format!(
-                "job {id}: where its objects lie cannot be told, so it is left alone: {why}"
+                "job {id}: the locations of its objects are unknown, so it is left alone: {why}"
             ))),
             Err(other) => return Err(other),
         }
@@ -261,7 +261,7 @@ async fn objection(
     options: &FollowOptions,
 ) -> Result<Option<String>, ReencryptError> {
     let Some(places) = &chosen.places else {
-        return Ok(Some("where its objects lie was not looked at; run this again".to_owned()));
+        return Ok(Some("the locations of its objects were not read; run this again".to_owned()));
     };
     let effects = confirm::judge(scope, &chosen.id, job, places).await?;
     let objections = effects.objections(options.acknowledged);

@@ -66,7 +66,7 @@ pub(crate) enum LedgerError {
     NotOwn(#[from] NotOwnError),
     /// It is there, and cannot be believed.
     #[error(
-        "the ledger {path} is damaged, or is no ledger: {why}; what earlier runs have begun cannot be told without it, so nothing (more) is changed. fix: bring the file back from a backup, or, when no earlier run was cut off, move it away: the next run makes a new one, and looks at every object anew"
+        "the ledger {path} is damaged, or is not a ledger: {why}; without it, the work that earlier runs began is unknown, so nothing (more) is changed. fix: restore the file from a backup, or, when no earlier run was cut off, move it away: the next run makes a new one, and looks at every object again"
     )]
     Damaged {
         /// The file.
@@ -76,7 +76,7 @@ pub(crate) enum LedgerError {
     },
     /// It is whole, but its form is not this version's.
     #[error(
-        "the ledger {path} holds what this version does not understand: {what}; nothing (more) is changed. fix: let the version that wrote it finish its work, or, when no earlier run was cut off, move the file away: the next run makes a new one, and looks at every object anew"
+        "the ledger {path} has content that this version does not understand: {what}; nothing (more) is changed. fix: let the version that wrote it finish its work, or, when no earlier run was cut off, move the file away: the next run makes a new one, and looks at every object again"
     )]
     Foreign {
         /// The file.

@@ -176,7 +176,7 @@ impl ObjectCalls<'_> {
             // Longer keys with this one as their beginning come behind it.
             match next.filter(|(key, _)| goes_on && *key <= self.place.key) {
                 Some(next) if told.insert(next.clone()) => at = Some(next),
-                Some(_) => return Err(unreadable(call, "it tells the same way on twice")),
+                Some(_) => return Err(unreadable(call, "it gives the same continuation twice")),
                 None => break,
             }
         }
@@ -222,7 +222,7 @@ impl ObjectCalls<'_> {
             }
             match next {
                 Some(next) if told.insert(next.clone()) => at = Some(next),
-                Some(_) => return Err(unreadable(call, "it tells the same way on twice")),
+                Some(_) => return Err(unreadable(call, "it gives the same continuation twice")),
                 None => return Ok(found),
             }
         }

@@ -171,7 +171,7 @@ impl Turn<'_> {
             RepairAction::Copy(order) => self.calls.copy(&order).await,
             RepairAction::Update(version) => match &self.before {
                 Some(before) => self.calls.update(version, before).await,
-                None => CallAnswer::Refused("nobody has looked at it".to_owned()),
+                None => CallAnswer::Refused("it was not looked at".to_owned()),
             },
             RepairAction::CreateUpload(order) => self.calls.create_upload(&order).await,
             RepairAction::CopyParts(upload, order) => {

@@ -136,7 +136,7 @@ fn no_bucket(text: &str) -> Option<String> {
     };
     Some(if what.ends_with("directory bucket") || what.ends_with("table bucket") {
         format!(
-            "{text}: this is {what}, in which nothing can be encrypted anew in place; only general purpose buckets are supported"
+            "{text}: this is {what}, in which nothing can be re-encrypted in place; only general purpose buckets are supported"
         )
     } else {
         format!(
@@ -270,7 +270,7 @@ impl RepairScope {
         }
         let notes = if pipeline.is_none() {
             vec![
-                "no runner config was named: nobody looked whether a cluster is using these places"
+                "no runner config was named: it was not checked whether a cluster is using these locations"
                     .to_owned(),
             ]
         } else {
@@ -433,12 +433,12 @@ async fn known(
         && s3_configurations::requester_pays(s3, bucket).await == Lookup::Found(true)
     {
         return Err(ReencryptError::Refused(format!(
-            "the bucket {bucket} belongs to another account, and whoever asks pays for it (requester pays), which is not supported; run this with credentials of the account that owns it"
+            "the bucket {bucket} belongs to another account, and the requester pays for it (requester pays), which is not supported; run this with credentials of the account that owns it"
         )));
     }
     if let Lookup::Denied(obstacle) = &where_it_is {
         return Err(ReencryptError::Unseen(format!(
-            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses where the bucket is another account's and whoever asks pays for it: requester pays is not supported)",
+            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses where the bucket belongs to another account and is requester pays, which is not supported)",
             obstacle.message, obstacle.operation
         )));
     }
@@ -452,7 +452,7 @@ async fn known(
         // An answer that cannot be read is no reason to miss versions: listing them, and naming
         // them, is right in every bucket.
         Lookup::Unreachable(obstacle) => {
-            tracing::warn!(%bucket, message = obstacle.message, "whether it keeps versions cannot be told; it is treated as if it did");
+            tracing::warn!(%bucket, message = obstacle.message, "its versioning is unknown; it is treated as if it were on");
             (Versioning::Enabled, false)
         }
         other => {

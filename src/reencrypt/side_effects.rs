@@ -251,11 +251,11 @@ fn of_bucket(
     for class in classes {
         if class == "INTELLIGENT_TIERING" {
             effects.said.push(format!(
-                "s3://{bucket}: what is copied in INTELLIGENT_TIERING starts anew in its frequent access tier"
+                "s3://{bucket}: what is copied in INTELLIGENT_TIERING starts again in its frequent access tier"
             ));
         } else if prices::days_left(class, 0) > 0 {
             effects.said.push(format!(
-                "s3://{bucket}: the minimum storage duration of {class}, {} days, begins anew for what is copied",
+                "s3://{bucket}: the minimum storage duration of {class}, {} days, begins again for what is copied",
                 prices::days_left(class, 0)
             ));
         }
@@ -322,7 +322,7 @@ fn of_rule(bucket: &str, plan: &BucketPlan, rule: &LifecycleSchedule) -> Vec<Str
         (false, false) => None,
     };
     let anew = anew.map(|what| {
-        format!("s3://{bucket}: the days until {what} by lifecycle rule {id} begin anew for what is copied")
+        format!("s3://{bucket}: the days until {what} by lifecycle rule {id} begin again for what is copied")
     });
     let replaced = rule.noncurrent_days.filter(|_| plan.versioning.has_versions()).map(|days| {
         format!(

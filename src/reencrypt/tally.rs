@@ -70,7 +70,7 @@ impl RepairTally {
             RepairEnd::Damaged { losses, encryption_differs: false } => {
                 self.failed += 1;
                 format!(
-                    "it is encrypted as asked, but not the same any more: {}; fix that by hand, or write it anew, then run this again",
+                    "it is encrypted as asked, but no longer the same: {}; fix that by hand, or write it again, then run this again",
                     losses.join(", ")
                 )
             }

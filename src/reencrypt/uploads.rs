@@ -248,7 +248,7 @@ impl OpenUploads {
                 lines.push(format!("  and {others} more"));
             }
             lines.push(
-                "  fix: ask who began them; what nobody completes can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed"
+                "  fix: ask who began them; uploads that will not be completed can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed"
                     .to_owned(),
             );
         }
@@ -317,7 +317,7 @@ mod tests {
           k/1\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-1
           k/2\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-2
           and 2 more
-          fix: ask who began them; what nobody completes can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed
+          fix: ask who began them; uploads that will not be completed can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed
         ");
     }
 }

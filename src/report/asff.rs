@@ -44,12 +44,15 @@ struct FindingOrigin<'a> {
 pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String, RenderError> {
     let account = document.account().ok_or_else(|| {
         RenderError::Lacking(
-            "the document does not tell the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
+            "the report does not have the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
         )
     })?;
-    let region = region
-        .or_else(|| document.region())
-        .ok_or_else(|| RenderError::Lacking("the document does not tell the region; say which Security Hub is meant with `--region`".to_owned()))?;
+    let region = region.or_else(|| document.region()).ok_or_else(|| {
+        RenderError::Lacking(
+            "the report does not have the region; name the region of Security Hub with `--region`"
+                .to_owned(),
+        )
+    })?;
     let partition = document
         .runner_principal()
         .or_else(|| document.principal())
@@ -500,7 +503,7 @@ mod tests {
         let said = |document: &RunReport| asff(document, None).unwrap_err().to_string();
         assert_eq!(
             said(&document),
-            "the document does not tell the region; say which Security Hub is meant with `--region`"
+            "the report does not have the region; name the region of Security Hub with `--region`"
         );
         let first = asff(&document, Some("us-gov-west-1")).unwrap();
         assert!(
@@ -510,7 +513,7 @@ mod tests {
         document.who.account = None;
         document.facts = None;
         assert!(
-            said(&document).starts_with("the document does not tell the account"),
+            said(&document).starts_with("the report does not have the account"),
             "{}",
             said(&document)
         );

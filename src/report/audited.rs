@@ -308,7 +308,7 @@ impl Audited<'_> {
             .flat_map(|tally| &tally.rows)
             .any(|row| self.judge(&row.stored) == ObjectJudgement::Untold)
         {
-            reasons.push("an inventory tells no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
+            reasons.push("an inventory has no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
         }
         let reasons =
             if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };

@@ -64,7 +64,7 @@ impl Conclusion {
             (_, RecordedOutcome::Unconfirmed) => {
                 let open = open_required(document).count();
                 let why = if open == 0 {
-                    "it could not be told what it did".to_owned()
+                    "what it did is unknown".to_owned()
                 } else {
                     format!("{} open", counted(open, "required check"))
                 };
@@ -116,7 +116,7 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
             Tone::Good,
             "Would launch",
             format!(
-                "Everything that is required is proved{}, as far as it can be before a launch. Nothing was launched.{}",
+                "Everything that is required has passed{}, as far as it can be checked before a launch. Nothing was launched.{}",
                 except_excepted(document),
                 not_enforced(document).map_or_else(String::new, |why| format!(
                     " A run would not be enforced: {why}."
@@ -126,7 +126,7 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
         other => Conclusion::new(
             Tone::Unsure,
             "No verdict",
-            format!("The check did not come to its end: {}.", in_words(other)),
+            format!("The check ended too early: {}.", in_words(other)),
         ),
     }
 }
@@ -170,7 +170,7 @@ fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
                 Tone::Good,
                 "Encryption confirmed",
                 format!(
-                    "The run did its work, and everything that is required was proved{}: before the launch{on}{seen}.",
+                    "The run did its work, and everything that is required has passed{}: before the launch{on}{seen}.",
                     except_excepted(document)
                 ),
             )
@@ -181,7 +181,7 @@ fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
             Tone::Plain,
             "The run did not finish",
             format!(
-                "Everything that is required was proved, and nothing since speaks against it; but {}.",
+                "Everything that is required has passed, and nothing since contradicts it; but {}.",
                 in_words(outcome)
             ),
         ),

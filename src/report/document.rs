@@ -786,7 +786,7 @@ impl RunReport {
                 } else if cluster.ended_by_stop {
                     "must end, because the run was stopped,"
                 } else if cluster.orphan.is_some() {
-                    "must end, because nobody waits for it,"
+                    "must end, because nothing waits for it,"
                 } else if is_unsafe_run {
                     WROTE
                 } else {
@@ -797,7 +797,7 @@ impl RunReport {
                     what: may_be_running(&cluster.id, what),
                     obstacle: match &cluster.end {
                         Some(RecordedTermination::Unconfirmed(why)) => why,
-                        _ => "nobody saw its end",
+                        _ => "its end was not seen",
                     },
                     commands: cluster.remediation.clone().unwrap_or_else(|| {
                         cluster.id.parse().map_or_else(

@@ -135,7 +135,7 @@ fn block<'a>(text: &mut String, finding: &'a Finding, written: &mut BTreeSet<&'a
 /// What will be judged only once other checks have passed: one line for each of these.
 pub(crate) fn asked_next(findings: &[Finding]) -> Vec<String> {
     let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.is_open()) {
+    for finding in findings.iter().filter(|finding| finding.is_open() && !finding.counted) {
         let Some(first) = finding.waits_for else { continue };
         let names = next.entry(first).or_default();
         if !names.contains(&finding.check.name) {

@@ -381,7 +381,7 @@ fn timeline(document: &RunReport) -> Option<Markup> {
         @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(document, cluster)) } } } }
         @if let Some(watched) = &document.watched {
             @if let Some(trouble) = &watched.search_trouble { p.note { (Mark::Open.with("unknown")) " the run's clusters could not be searched for at the end: " (trouble) } }
-            @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " cluster " code { (id) } " has the run's name, but could not be told to be the run's or not" } }
+            @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " cluster " code { (id) } " has the run's name, but whether it is the run's is unknown" } }
         }
     })
 }
@@ -538,7 +538,7 @@ fn residual_risks(document: &RunReport) -> Option<Markup> {
         return None;
     }
     Some(html! {
-        p { "These are said with every verdict, so that nobody takes silence for proof." }
+        p { "These are shown with every verdict, because silence is not proof." }
         ul.risks { @for residual_risk in &document.residual_risks {
             li { (Mark::Open.with(&residual_risk.name)) p { (findings::words(&residual_risk.what)) } p.soft { "Source: " (residual_risk.source) } }
         } }
@@ -581,7 +581,7 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
         return None;
     }
     Some(html! {
-        p { "Over TLS, the certificate authority that vouched for each server; where none stands here, AWS was asked in plain text." }
+        p { "Over TLS, the certificate authority of each server; where none is listed, AWS was asked without TLS." }
         div.table {
             table.cards {
                 thead { tr { th scope="col" { "By" } th scope="col" { "Standing" } th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" } } }

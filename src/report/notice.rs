@@ -41,7 +41,24 @@ pub(crate) fn shortened(text: &Printable, limit: usize) -> Printable {
     // A word that is longer than half of the line is cut itself.
     let end = kept.rfind(' ').filter(|end| *end > kept.len() / 2).unwrap_or(kept.len());
     let kept = kept[..end].trim_end_matches([' ', ':', ';', ',', '(']);
-    printable!("{}{CUT}", Printable::from(kept))
+    printable!("{kept}{CUT}")
+}
+
+/// `text` in two lines, where it is longer than [`FIRST_LINE`].
+fn broken(text: &Printable) -> Option<(Printable, Printable)> {
+    /// Before it a first line would say too little.
+    const LEAST: usize = FIRST_LINE / 2;
+    let (end, _) = text.char_indices().nth(FIRST_LINE)?;
+    let spaces = || text.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= end);
+    let ends_a_part = |at: &usize| text[..*at].ends_with([':', ';', ',']);
+    let at = spaces()
+        .filter(ends_a_part)
+        .last()
+        .filter(|at| *at > LEAST)
+        .or_else(|| spaces().last().filter(|at| *at > LEAST));
+    let (start, rest) = at.map_or_else(|| text.split_at(end), |at| (&text[..at], &text[at + 1..]));
+    // Both are parts of what is printable already.
+    Some((printable!("{start}"), printable!("{rest}")))
 }
 
 /// What is said at once: its first line says it all.
@@ -76,19 +93,16 @@ impl Notice {
         self
     }
 
-    /// The same with a first line that is no longer than [`FIRST_LINE`]: where it was, the whole of
-    /// it follows. A command that ends an unsafe cluster stays whole, because nothing else may be
-    /// read.
+    /// The same with a first line that is no longer than [`FIRST_LINE`]: where it was, it goes on in
+    /// the second one, from the end of a part of the sentence, or of a word. A command that ends an
+    /// unsafe cluster stays whole, because nothing else may be read.
     pub(crate) fn bounded(mut self) -> Self {
         let Some(first) = self.lines.first_mut().filter(|first| first.fix.is_none()) else {
             return self;
         };
-        let short = shortened(&first.text, FIRST_LINE);
-        if short != first.text {
-            let whole = first.text.strip_prefix("emr-etl-guard: ").unwrap_or(&first.text);
-            let whole = NoticeLine::telling(printable!("  {}", Printable::from(whole)));
-            first.text = short;
-            self.lines.insert(1, whole);
+        if let Some((start, rest)) = broken(&first.text) {
+            first.text = start;
+            self.lines.insert(1, NoticeLine::telling(printable!("  {rest}")));
         }
         self
     }
@@ -104,20 +118,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_first_line_that_is_too_long_ends_at_a_word_and_the_whole_of_it_follows() {
+    fn a_first_line_that_is_too_long_goes_on_in_the_second_one() {
         let long = format!("nothing was launched: {}", "a reason that goes on; ".repeat(9));
         let notice = Notice::of_lines(&[long.as_str().into(), "  details".into()]).bounded();
         let lines: Vec<&str> = notice.lines.iter().map(|line| line.text.as_str()).collect();
-        assert!(lines[0].chars().count() <= FIRST_LINE, "{}", lines[0]);
-        insta::assert_snapshot!(lines[0]);
-        assert_eq!(lines[1], format!("  {long}"));
+        assert!(lines[0].ends_with("a reason that goes on;"), "{}", lines[0]);
+        assert_eq!(
+            format!("{} {}", lines[0], lines[1].trim_start()),
+            format!("emr-etl-guard: {long}")
+        );
         assert_eq!(lines[2..], ["  details"]);
 
         let short = Notice::new("emr-etl-guard: all of it");
         assert_eq!(short.clone().bounded(), short);
-        for text in ["x".repeat(500), "\u{e9}".repeat(500), format!("a {}", "y".repeat(500))] {
-            let short = shortened(&text.into(), 50);
-            assert!(short.chars().count() <= 50 && short.ends_with(" ..."), "{short}");
+        for text in [
+            "x".repeat(500),
+            "\u{e9}".repeat(500),
+            format!("a {}", "y".repeat(500)),
+            format!("a: {}", "word ".repeat(100)),
+            "x".repeat(FIRST_LINE + 1),
+        ] {
+            let lines = Notice::new(text.as_str()).bounded().lines;
+            assert_eq!(lines.len(), 2, "{text}");
+            assert!(lines[0].text.chars().count() <= FIRST_LINE, "{}", lines[0].text);
+            let [start, rest] = [&lines[0].text, &lines[1].text].map(|line| line.trim_start());
+            let whole = [format!("{start} {rest}"), format!("{start}{rest}")];
+            assert!(whole.contains(&text), "{whole:?}");
+            let cut = shortened(&text.into(), 50);
+            assert!(cut.chars().count() <= 50 && cut.ends_with(" ..."), "{cut}");
         }
+        let exact = Notice::new("x".repeat(FIRST_LINE));
+        assert_eq!(exact.clone().bounded(), exact);
     }
 }

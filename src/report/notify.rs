@@ -213,7 +213,7 @@ impl Notify {
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();
         let troubles = told.into_iter().filter_map(Result::err);
         for trouble in troubles {
-            tracing::warn!(trouble, "metrics are not told");
+            tracing::warn!(trouble, "metrics are not sent");
             // On a good run nothing stands on standard error.
             if outcome != Outcome::Ended(0) {
                 output::complain(&format!("metrics: {trouble}").into());

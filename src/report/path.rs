@@ -14,7 +14,7 @@ use crate::report::document::{
 pub(super) enum Proof {
     /// Seen on the thing itself, or enforced by AWS.
     Passed,
-    /// It follows from settings that were proved; the thing itself was not looked at, or shows
+    /// It follows from settings that were verified; the thing itself was not looked at, or shows
     /// itself to nobody.
     Inferred,
     /// It is not as required, and an exception in the settings covers that.
@@ -42,9 +42,9 @@ impl Proof {
     pub(super) const fn meaning(self) -> &'static str {
         match self {
             Self::Passed => "seen on the thing itself, or enforced by AWS",
-            Self::Inferred => "follows from settings that were proved",
+            Self::Inferred => "follows from settings that were verified",
             Self::Excepted => "not as required; an exception covers it",
-            Self::Gap => "not looked at, or nobody can tell",
+            Self::Gap => "not looked at, or not visible",
             Self::Failed => "facts show that it is not there",
         }
     }
@@ -482,7 +482,7 @@ fn on_the_way(document: &RunReport, to: StationKind, way: &DataFlow) -> StationP
             let why = if finding.status == RecordedStatus::Failed {
                 "would answer plain http too"
             } else {
-                "has a policy that nobody could see"
+                "has a policy that could not be read"
             };
             StationProtection::new(
                 Proof::Inferred,

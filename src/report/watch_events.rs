@@ -16,7 +16,7 @@ impl WatchEvent {
             // The runner is stopped by whoever supervises it.
             Self::Done | Self::StopRunner(_) => {}
             Self::Blind(why) => report.alarm(&[Reason::new(format!(
-                "the run's clusters could not be searched for within the time limit (setting `judge_within`), so that nobody can tell whether one is unsafe; the runner is stopped: {why}"
+                "the run's clusters could not be searched for within the time limit (setting `judge_within`), so it is unknown whether one is unsafe; the runner is stopped: {why}"
             ))
             .fix("give the guard what is denied (`emr-etl-guard explain --permissions`), or look at the account's clusters yourself: aws emr list-clusters --active")]),
             Self::Unjudged(id, findings) => report.alarm(&[Reason::new(format!(
@@ -25,7 +25,7 @@ impl WatchEvent {
             .detail(Finding::open_in_brief(findings))
             .about(id)]),
             Self::SightLost(Some(id)) => report.alarm(&[Reason::new(format!(
-                "cluster {id} was what was verified, but AWS does not tell any more whether it still is; the run goes on"
+                "cluster {id} was what was verified, but AWS no longer shows whether it still is; the run continues"
             ))
             .about(id)]),
             Self::SightLost(None) => report.alarm(&[Reason::new(

@@ -76,7 +76,7 @@ pub(crate) fn locks(
         let line = lines.get(index).or(lines.last()).copied().unwrap_or(1);
         if !matches!(name.as_str(), "all" | "policy") && !keys.contains(name) {
             return Err(format!(
-                "{}: `locked` names `{name}` (line {line}), which is no setting; expected settings, `policy` (what is required, accepted and excepted) or `all`",
+                "{}: `locked` names `{name}` (line {line}), which is not a setting; expected settings, `policy` (what is required, accepted and excepted) or `all`",
                 file.display()
             ));
         }

@@ -277,7 +277,7 @@ pub struct Options {
     )]
     pub allow_endpoints: Option<Vec<String>>,
 
-    /// Certificate authorities outside the public set that may vouch for AWS, such as the one of a
+    /// Certificate authorities outside the public set that are trusted for AWS, such as the one of a
     /// proxy that inspects TLS: the SHA-256 digests of their certificates
     #[arg(
         long,
@@ -917,7 +917,7 @@ pub enum SettingsError {
         source: io::Error,
     },
     /// Something sets what is locked.
-    #[error("{}; fix: take that away, or have {} changed", in_words(.0), files(.0))]
+    #[error("{}; fix: remove that, or have {} changed", in_words(.0), files(.0))]
     Locked(Vec<LockedOverride>),
     /// An option has a value that cannot be used.
     #[error("{0}")]

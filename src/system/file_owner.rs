@@ -147,10 +147,10 @@ impl Objection {
         let own = named_user(user.user);
         let expected = match self {
             Self::NoFile | Self::Names => "a regular file with one name".to_owned(),
-            _ if user.user == 0 => format!("that {own} owns it and nobody else may write to it"),
-            _ => format!("that {own}, or root, owns it and nobody else may write to it"),
+            _ if user.user == 0 => format!("that {own} owns it and no other user may write to it"),
+            _ => format!("that {own}, or root, owns it and no other user may write to it"),
         };
-        let look = "see that nobody has put anything there";
+        let look = "check that no other user has put anything there";
         let (seen, fix) = match self {
             Self::Owner(owner) => (
                 format!("is owned by {}", named_user(*owner)),
@@ -320,12 +320,12 @@ mod tests {
             |objection: Objection, user: &FileUser| objection.of(user, Path::new("/s")).to_string();
         assert_eq!(
             said(Objection::Owner(54_321), &root),
-            "/s is owned by user 54321; expected that user 0 (root) owns it and nobody else may write to it. fix: run emr-etl-guard as user 54321, or give user 0 (root) a place of its own"
+            "/s is owned by user 54321; expected that user 0 (root) owns it and no other user may write to it. fix: run emr-etl-guard as user 54321, or give user 0 (root) a place of its own"
         );
         let user = FileUser { user: 54_321, ..root };
         assert_eq!(
             said(Objection::EveryUser, &user),
-            "/s may be written by every user; expected that user 54321, or root, owns it and nobody else may write to it. fix: see that nobody has put anything there, then `chmod o-w /s`, or name another place"
+            "/s may be written by every user; expected that user 54321, or root, owns it and no other user may write to it. fix: check that no other user has put anything there, then `chmod o-w /s`, or name another place"
         );
     }
 }

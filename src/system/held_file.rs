@@ -167,7 +167,7 @@ impl PathCheck {
     /// Async-signal-safe: one system call, and comparisons.
     ///
     /// # Errors
-    /// [`PathCheck::CHANGED`] when the path leads to another file, or somebody wrote to it.
+    /// [`PathCheck::CHANGED`] when the path leads to another file, or it was written to.
     pub(crate) fn check(&self) -> Result<(), Errno> {
         match stat(self.path.as_c_str()) {
             Ok(data) if self.identity.is(&data) => Ok(()),

@@ -131,7 +131,7 @@ impl Program {
                     return Err(changed(format!("its SHA-256 was {expected}, and is {found}")));
                 }
             }
-            None if now != before => return Err(changed("somebody wrote to it".to_owned())),
+            None if now != before => return Err(changed("it was written to".to_owned())),
             None => {}
         }
         // From before its content was read: who writes to it from here on is found out.

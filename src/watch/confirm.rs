@@ -106,12 +106,12 @@ pub(crate) fn of_unsafe(
 }
 
 /// Why a look is not begun, or not brought to its end, once a stop was asked for.
-pub(crate) const STOPPED: &str = "the guard was told to stop";
+pub(crate) const STOPPED: &str = "the guard was stopped";
 
 /// Decides whether to look at what was written.
 ///
 /// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that
-/// is said first, and what it wrote is suspect as a whole. And not once the guard was told to stop,
+/// is said first, and what it wrote is suspect as a whole. And not once the guard was stopped,
 /// because then the time is short and the clusters may still write.
 pub(crate) fn objects(
     runner: Outcome,

@@ -651,7 +651,7 @@ impl Driver {
                 let waiting = if waits { ", as far as it is there yet" } else { "" };
                 let lowered = not_enforced(&self.plan.selector.policy);
                 let verified = if lowered.iter().any(|check| check.stage == Stage::Watch) {
-                    "nothing that is enforced speaks against it"
+                    "no required check contradicts it"
                 } else {
                     "is what was verified"
                 };
@@ -683,7 +683,7 @@ impl Driver {
             }
             WatchNotice::Help(id, obstacle) => {
                 let said = terminate::said(&obstacle);
-                self.timeline.note(format!("{id}: waiting for somebody to end it; {said}"));
+                self.timeline.note(format!("{id}: waiting for a person to terminate it; {said}"));
                 let is_unsafe = self.records.get(&id).is_some_and(|record| record.is_unsafe);
                 WatchEvent::Help(id, is_unsafe, said)
             }
@@ -715,7 +715,7 @@ impl Driver {
                 return;
             }
             WatchNotice::Orphan(id) => {
-                self.timeline.note(format!("{id}: goes on, and nobody waits for it"));
+                self.timeline.note(format!("{id}: continues, and nothing waits for it"));
                 return;
             }
             WatchNotice::Twice(ids) => WatchEvent::Twice(ids),
@@ -827,8 +827,8 @@ fn has_survivors(run: Option<&str>) -> bool {
 fn end_survivors(run: &str, events: &mpsc::UnboundedSender<WatchEvent>) {
     let said = match orphaned_processes::end(run) {
         Ok(0) => return,
-        Ok(several) => format!("ended {several} processes that the runner had left behind"),
-        Err(error) => format!("what the runner left behind cannot be ended: {error}"),
+        Ok(several) => format!("ended {several} processes that the runner had left running"),
+        Err(error) => format!("what the runner left running cannot be ended: {error}"),
     };
     let _ = events.send(WatchEvent::Warning(said));
 }

@@ -122,7 +122,7 @@ pub struct ClusterRecord {
     pub orphan: Option<Orphan>,
     /// How its termination went, when the guard asked for it.
     pub end: Option<TerminationResult>,
-    /// The commands that end it, for a shell, where nobody saw its end: it must end, or it goes on
+    /// The commands that end it, for a shell, where its end was not seen: it must end, or it goes on
     /// although nobody waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remediation: Option<String>,
@@ -211,7 +211,7 @@ impl WatchResult {
         let (alive, over): (Vec<&ClusterRecord>, Vec<&ClusterRecord>) =
             self.clusters.iter().partition(|record| record.goes_on());
         let undecided = self.undecided.iter().map(|id| {
-            format!("cluster {id} has the run's name, but whose it is, and whether it goes on, could not be told")
+            format!("cluster {id} has the run's name, but its owner and its state are unknown")
         });
         let mut parts: Vec<String> =
             alive.into_iter().map(ClusterRecord::how_it_goes_on).chain(undecided).collect();
@@ -219,7 +219,7 @@ impl WatchResult {
             parts.push("no cluster of this run is known".to_owned());
         } else if parts.is_empty() {
             let over: Vec<String> = over.into_iter().map(ClusterRecord::how_it_ended).collect();
-            parts.push(format!("no cluster goes on: {}", over.join(", ")));
+            parts.push(format!("no cluster continues: {}", over.join(", ")));
         }
         if let Some(trouble) = &self.search_trouble {
             let what = if self.clusters.is_empty() { "one" } else { "others" };
@@ -233,7 +233,7 @@ impl WatchResult {
                     parts.push("a request of the runner may still start a cluster".to_owned());
                 }
                 Open::Survivors => parts.push(
-                    "processes that the runner has left behind may still start a cluster"
+                    "processes that the runner has left running may still start a cluster"
                         .to_owned(),
                 ),
                 // These are told already.
@@ -242,7 +242,7 @@ impl WatchResult {
         }
         if !self.is_closed() {
             parts.push(
-                "the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here"
+                "the run stays open: the next start, or `emr-etl-guard watch --resume`, continues from here"
                     .to_owned(),
             );
         }
@@ -266,10 +266,10 @@ impl WatchResult {
             .all(|finding| finding.check.name == "cluster-volumes");
         let verified = match end {
             Some(end) if end.unseen && end.is_over && sees_all_but_volumes => {
-                "was what was verified, but for its volumes, which nobody could see"
+                "was what was verified, except its volumes, which could not be read"
             }
             Some(end) if end.unseen && end.is_over => {
-                "was what was verified, but for what it never showed"
+                "was what was verified, except what it never showed"
             }
             Some(end) if end.unseen => "is what was verified, as far as it is there yet",
             _ if findings().any(|finding| finding.hidden) => {
@@ -357,16 +357,16 @@ impl ClusterRecord {
             || self.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
         Some(match (self.orphan?, &self.end) {
             (Orphan::Left, _) => format!(
-                "cluster {cluster} goes on, and nobody waits for it: end it if it is not needed ({}), or set `on_orphan: terminate`",
+                "cluster {cluster} continues, and nothing waits for it: terminate it if it is not needed ({}), or set `on_orphan: terminate`",
                 commands()
             ),
             (Orphan::Ended, Some(TerminationResult::Confirmed)) => {
                 format!(
-                    "cluster {cluster} went on, and nobody waited for it: it was terminated, and its end is confirmed"
+                    "cluster {cluster} continued, and nothing waited for it: it was terminated, and its end is confirmed"
                 )
             }
             (Orphan::Ended, _) => format!(
-                "cluster {cluster} went on, and nobody waited for it: it was told to terminate, but its end is not confirmed: {}",
+                "cluster {cluster} continued, and nothing waited for it: its termination was requested, but its end is not confirmed: {}",
                 commands()
             ),
         })
@@ -386,7 +386,7 @@ impl ClusterRecord {
         } else if self.ended_by_stop {
             "must end, because the run was stopped,"
         } else if self.orphan == Some(Orphan::Ended) {
-            "must end, because nobody waits for it,"
+            "must end, because nothing waits for it,"
         } else {
             "must end"
         }
@@ -410,7 +410,7 @@ impl ClusterRecord {
                 format!("cluster {id}, {whose}, is unsafe and may go on ({seen})")
             }
             Some(commands) => format!(
-                "cluster {id}, {whose}, was told to terminate, but its end is not confirmed ({seen}): {commands}"
+                "cluster {id}, {whose}, was asked to terminate, but its end is not confirmed ({seen}): {commands}"
             ),
             None => format!("cluster {id}, {whose}, {goes_on} ({seen})"),
         }

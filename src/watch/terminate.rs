@@ -64,7 +64,7 @@ impl TerminationResult {
                 Self::Unconfirmed(said(&Obstacle::NotFollowed))
             }
             EndResult::Unconfirmed(obstacle @ Obstacle::NotPermitted(_)) => Self::Unconfirmed(
-                format!("{}, and nobody ended it within {waited}", said(obstacle)),
+                format!("{}, and it was not terminated within {waited}", said(obstacle)),
             ),
             EndResult::Unconfirmed(obstacle) => {
                 Self::Unconfirmed(format!("after {waited}: {}", said(obstacle)))

@@ -219,7 +219,7 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
     assert_eq!(played.findings("cluster-protections")[ID], "failed");
     assert!(
         played
-            .stderr
+            .unbroken()
             .contains("cluster-protections: saw local-disk: at-rest encryption is switched on, but its local-disk part is empty; in-transit: "),
         "{}",
         played.stderr

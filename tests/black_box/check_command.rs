@@ -75,7 +75,7 @@ fn check_judges_the_runners_arguments_as_run_does() {
             stage.arguments = arguments.iter().map(ToString::to_string).collect();
             let played = stage.play(stage.command(command));
             played.expect_code(65);
-            assert_eq!(played.stderr, format!("emr-etl-guard: {said}\n"), "{command}");
+            assert_eq!(played.unbroken(), format!("emr-etl-guard: {said}\n"), "{command}");
             assert!(!played.runner_started() && stage.sim.requests().is_empty(), "{command}");
         }
     };

@@ -106,7 +106,7 @@ fn verbose_shows_all_findings_and_each_step() {
     );
     let over_variable = Stage::acme().env("EMR_ETL_GUARD_QUIET", "true").option("-v").check();
     over_variable.expect_code(0);
-    assert!(over_variable.stdout.ends_with("emr-etl-guard: would launch\n"));
+    assert!(over_variable.stdout.ends_with("emr-etl-guard: would launch, 2 advisory findings\n"));
 }
 
 #[test]
@@ -165,7 +165,11 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
     ] {
         let played = typed(&stage, short);
         played.expect_code(0);
-        assert!(played.stdout.ends_with("emr-etl-guard: would launch\n"), "{}", played.stdout);
+        assert!(
+            played.stdout.ends_with("emr-etl-guard: would launch, 2 advisory findings\n"),
+            "{}",
+            played.stdout
+        );
     }
     // Without a resolver there is no launch to judge; everything else is judged, and that is said.
     let alone = typed(&stage, &["check", "config.yml"]);
@@ -173,7 +177,7 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
     let last = alone.stdout.lines().last().unwrap();
     assert_eq!(
         last,
-        "emr-etl-guard: would launch with a resolver: add `-r resolver.json`, as `run` needs it too"
+        "emr-etl-guard: would launch with a resolver, 2 advisory findings: add `-r resolver.json`, as `run` needs it too"
     );
     let missing = typed(&stage, &["check", "config.yml", "-r", "nope.json"]);
     missing.expect_code(65);

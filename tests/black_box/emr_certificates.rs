@@ -43,7 +43,7 @@ fn emr_certificates_that_have_expired_or_soon_will_are_refused() {
         assert_eq!(found["status"], "failed");
         assert!(found["seen"].as_str().unwrap().contains(saw), "{found}");
         let fix = found["remediation"].as_str().unwrap();
-        assert!(fix.contains("create-security-configuration --region eu-west-1"), "{fix}");
+        assert!(fix.contains("describe-security-configuration --region eu-west-1"), "{fix}");
     }
     // Who wants fewer days more gets them.
     let fewer =

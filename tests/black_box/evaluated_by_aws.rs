@@ -110,7 +110,7 @@ fn a_denial_that_rests_on_what_the_simulation_lacks_is_unknown() {
     played.expect_code(69);
     assert_eq!(status(&played, "jobflow-role-may-use-key"), "unknown");
     let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
-    assert!(saw.contains("does not know aws:SourceVpce"), "{saw}");
+    assert!(saw.contains("which lacks aws:SourceVpce"), "{saw}");
     // Where the key's policy names the role, that is enough.
     let policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"},
         {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::123456789012:role/{NODES}")}, "Action": "kms:*", "Resource": "*"}]});

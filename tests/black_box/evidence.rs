@@ -394,7 +394,11 @@ fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "key.pem");
     let played = stage.run();
     played.expect_code(64);
-    assert!(played.stderr.contains("key.pem cannot be read: No such file"), "{}", played.stderr);
+    assert!(
+        played.unbroken().contains("key.pem cannot be read: No such file"),
+        "{}",
+        played.stderr
+    );
     assert!(!played.runner_started() && stage.sim.requests().is_empty());
 
     // In KMS: not there, disabled, not for signatures, not allowed.
@@ -524,7 +528,7 @@ fn a_chain_that_was_begun_anew_shows_and_holds_only_where_it_is_expected() {
         other
             .stderr
             .contains(&format!("{} is of the chain {first}, which is not expected", all[0]))
-            && other.stderr.contains(&format!("no document of the chain {second} was given")),
+            && other.stderr.contains(&format!("no report of the chain {second} was given")),
         "{}",
         other.stderr
     );
@@ -941,7 +945,7 @@ fn a_stop_during_the_delivery_leaves_the_document_for_the_next_start() {
     played.expect_code(74);
     assert!(
         played.stderr.contains(
-            "it was not delivered to all of its destinations: the guard was told to stop"
+            "the report was not delivered to all of its destinations: the guard was stopped"
         ),
         "{}",
         played.stderr

@@ -1,11 +1,11 @@
 //! What to do about findings: the commands that are printed and written work as they stand.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use emr_simulator::{BucketEncryption, Command as Set, Named, PutBucket, PutSecurityConfiguration};
 use serde_json::Value;
 
-use crate::support::Stage;
+use crate::support::{Stage, hermetic_command};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 const ARCHIVE: &str = "s3://acme-etl/certs/emr.zip";
@@ -31,9 +31,9 @@ fn run_script(stage: &Stage, set: &[(&str, &str)]) -> (bool, Vec<String>) {
     // Another process writes the stub: a file that is open to write in this one cannot be run.
     let stub = r#"rm -f called; mkdir -p bin; printf '#!/bin/sh\nprintf "%%s|" "$@" >> called\necho >> called\n' > bin/aws; chmod 700 bin/aws"#;
     let folder = stage.path("");
-    let made = Command::new("sh").args(["-c", stub]).current_dir(&folder).status().unwrap();
+    let made = hermetic_command("sh").args(["-c", stub]).current_dir(&folder).status().unwrap();
     assert!(made.success());
-    let status = Command::new("sh")
+    let status = hermetic_command("sh")
         .arg("fix.sh")
         .current_dir(&folder)
         .env_clear()
@@ -57,7 +57,7 @@ fn the_fix_script_of_a_check_makes_what_the_check_asked_for() {
     );
     let script = stage.path("fix.sh");
     assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(Command::new("sh").arg("-n").arg(&script).status().unwrap().success());
+    assert!(hermetic_command("sh").arg("-n").arg(&script).status().unwrap().success());
     insta::assert_snapshot!(played.redact(&fs::read_to_string(&script).unwrap()));
     // What the script cannot know stops it before it makes anything of that.
     let (done, called) = run_script(&stage, &[]);
@@ -99,7 +99,7 @@ fn a_fix_script_is_written_over_no_file_of_others() {
     let played = stage.check();
     played.expect_code(64);
     assert_eq!(
-        played.stderr,
+        played.unbroken(),
         "emr-etl-guard: the report cannot be written: own.sh: it exists, and the guard did not write it; expected: a new name, or an earlier script of the guard; fix: give another name, or remove the file\n"
     );
     assert_eq!(fs::read_to_string(stage.path("own.sh")).unwrap(), "#!/bin/sh\necho mine\n");

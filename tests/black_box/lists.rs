@@ -43,7 +43,7 @@ fn audited(stage: &Stage, words: &[&str]) -> (Played, Value) {
     (played, document)
 }
 
-const UNSEEN: &str = "whether it holds every object cannot be told";
+const UNSEEN: &str = "whether it has every object is unknown";
 
 fn versioned() -> PutBucket {
     PutBucket { versioning: Some("Enabled".to_owned()), ..PutBucket::default() }

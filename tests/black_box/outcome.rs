@@ -172,7 +172,7 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
 /// What a runner that was stopped leaves open. That it may have asked for a cluster just before
 /// stands there, too, unless the time for that is over.
 const STAYS_OPEN: &str =
-    "; the run stays open: the next start, or `emr-etl-guard watch --resume`, goes on from here";
+    "; the run stays open: the next start, or `emr-etl-guard watch --resume`, continues from here";
 const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
 
 fn send(child: &std::process::Child, signal: Signal) {
@@ -239,11 +239,11 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
         (said[0].clone(), played.stdout)
     };
     let (line, log) = told(0.1);
-    let over = "emr-etl-guard: no cluster goes on: j-ID, which this run started, is over";
+    let over = "emr-etl-guard: no cluster continues: j-ID, which this run started, is over";
     assert_eq!(line, format!("{over}{STAYS_OPEN}"));
     assert!(log.contains("; it was terminated, because the run was stopped\n"), "{log}");
     let (line, log) = told(3600.0);
-    let begin = "emr-etl-guard: cluster j-ID, which this run started, was told to terminate, but its end is not confirmed (";
+    let begin = "emr-etl-guard: cluster j-ID, which this run started, was asked to terminate, but its end is not confirmed (";
     assert!(line.starts_with(begin) && line.contains(END_IT), "{line}");
     assert!(!log.contains("it was terminated"), "{log}");
 }
@@ -293,7 +293,7 @@ fn after_a_stop_while_an_earlier_run_is_being_closed_its_clusters_are_named() {
     assert_eq!(
         said(&played),
         [
-            "emr-etl-guard: run RUN-ID, which was left open, stays open: it knows of j-ID, which may go on",
+            "emr-etl-guard: run RUN-ID, which was left open, stays open: it knows of j-ID, which may continue",
             "emr-etl-guard: stopped by SIGTERM before anything was launched"
         ]
     );
@@ -320,7 +320,7 @@ fn a_runner_that_a_signal_ends_is_a_stop_too() {
     assert!(
         said.last()
             .unwrap()
-            .contains("cluster j-ID, which this run started, goes on, and nobody waits for it"),
+            .contains("cluster j-ID, which this run started, continues, and nothing waits for it"),
         "{said:?}"
     );
     assert!(
@@ -349,8 +349,8 @@ fn an_end_that_is_not_confirmed_tells_what_is_known_of_clusters() {
     played.expect_code(75);
     let last = played.redact(played.stderr.lines().last().unwrap());
     assert!(
-        last == "  no cluster goes on: j-ID, which this run started, is over"
-            || last == "  no cluster goes on: j-ID, which this run started, is TERMINATING",
+        last == "  no cluster continues: j-ID, which this run started, is over"
+            || last == "  no cluster continues: j-ID, which this run started, is TERMINATING",
         "{last}"
     );
 }
@@ -399,6 +399,6 @@ fn what_a_stop_leaves_unseen_is_said() {
     send(&child, Signal::SIGTERM);
     let played = stage.finish(child);
     played.expect_code(143);
-    let told = "emr-etl-guard: what this run wrote was not looked at: the guard was told to stop";
+    let told = "emr-etl-guard: what this run wrote was not looked at: the guard was stopped";
     assert!(played.stdout.lines().any(|line| line == told), "{}", played.transcript());
 }

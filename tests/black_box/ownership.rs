@@ -157,7 +157,7 @@ fn what_a_runner_leaves_behind_is_ended_when_its_time_is_over_and_only_then_the_
     played.expect_code(1);
     assert!(!lives(&stage, "child"));
     assert_eq!(stage.sim.requests_for("RunJobFlow").len(), 0);
-    let ended = " processes that the runner had left behind";
+    let ended = " processes that the runner had left running";
     assert!(played.stdout.contains(ended), "{}", played.stdout);
     assert_eq!(std::fs::read_dir(stage.path("state/runs")).unwrap().count(), 0, "it is closed");
 }

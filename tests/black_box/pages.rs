@@ -64,7 +64,7 @@ fn the_page_of_a_good_run_says_what_was_confirmed_and_on_what() {
         .map(|written| written["survey"]["looked_at"].as_u64().unwrap())
         .sum();
     let sentence = format!(
-        "Encryption confirmed The run did its work, and everything that is required was proved: before the launch, on 1 cluster, and on {objects} objects that it wrote. Exit code 0 ."
+        "Encryption confirmed The run did its work, and everything that is required has passed: before the launch, on 1 cluster, and on {objects} objects that it wrote. Exit code 0 ."
     );
     assert!(text.contains(&sentence), "{text}");
     let steps = played.report["watched"]["clusters"][0]["steps"]["found"].as_array().unwrap().len();

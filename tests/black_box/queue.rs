@@ -138,7 +138,7 @@ fn whatever_is_wrong_with_the_queue_is_a_line_and_no_judgement() {
         let played = stage.run();
         played.expect_code(0);
         assert_eq!(played.stderr, "", "{wrong}");
-        let warnings = played.stdout.matches("the event queue (setting `event_queue`) tells nothing, so that polling alone watches: ").count();
+        let warnings = played.stdout.matches("the event queue (setting `event_queue`) gives no events, so only polling watches: ").count();
         assert_eq!(warnings, usize::from(wrong != "hangs"), "{wrong}\n{}", played.stdout);
     }
 }

@@ -174,7 +174,7 @@ fn what_it_came_to_is_what_s3_was_asked() {
     );
     assert!(estimate["reads"] >= spent["reads"], "{estimate:?} {spent:?}");
     assert!(
-        played.stdout.contains("it came to: ") && played.stdout.contains("8.6 GB copied: about $"),
+        played.stdout.contains("actual cost: ") && played.stdout.contains("8.6 GB copied: about $"),
         "{}",
         played.stdout
     );

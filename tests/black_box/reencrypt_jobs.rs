@@ -135,7 +135,7 @@ fn a_job_that_copies_is_not_confirmed_where_versions_were_switched_on_since() {
     let refused = confirm(&stage, "s3://old", &[]);
     refused.expect_code(77);
     assert_eq!(
-        refused.stderr,
+        refused.unbroken(),
         format!(
             "emr-etl-guard: refused, nothing was changed: job {} copies objects in s3://old, which keeps versions (Enabled) by now: it could bring back what was overwritten or deleted since; cancel it, and run this with --apply, without --batch\n",
             jobs[0]
@@ -164,14 +164,14 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
     part.expect_code(64);
     assert_eq!(
         part.stderr,
-        "emr-etl-guard: no job of emr-etl-guard in this account and region lies within these places\n"
+        "emr-etl-guard: no job of emr-etl-guard in this account and region is within these locations\n"
     );
     let named = confirm(&stage, "s3://old", &["--job", &foreign]);
     named.expect_code(77);
     assert_eq!(
-        named.stderr,
+        named.unbroken(),
         format!(
-            "emr-etl-guard: refused, nothing was changed: job {foreign} is about s3://other/a/1, which lies in none of the places of this run; name its places, too, or leave it\n"
+            "emr-etl-guard: refused, nothing was changed: job {foreign} is about s3://other/a/1, which is in none of the locations of this run; name its locations, too, or leave it\n"
         )
     );
     assert_eq!(confirmations(&stage), 0);
@@ -182,7 +182,7 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
     confirmed.expect_code(0);
     assert!(
         confirmed.stdout.contains(&format!(
-            "job {foreign} is about s3://other/a/1, which lies in none of these places; it is left alone"
+            "job {foreign} is about s3://other/a/1, which is in none of these locations; it is left alone"
         )),
         "{}",
         confirmed.stdout
@@ -203,7 +203,9 @@ fn a_job_whose_list_s3_makes_is_held_against_the_places_by_its_filter() {
     let named = confirm(&stage, "s3://old/b/", &["--job", &jobs[0]]);
     named.expect_code(77);
     assert!(
-        named.stderr.contains(&format!("job {} is about s3://old/a/, which lies in none", jobs[0])),
+        named
+            .unbroken()
+            .contains(&format!("job {} is about s3://old/a/, which is in none", jobs[0])),
         "{}",
         named.stderr
     );
@@ -271,7 +273,11 @@ fn while_a_cluster_of_the_pipeline_runs_no_job_in_its_places_is_confirmed() {
     }));
     let refused = play(&["--batch-status", "--confirm"]);
     refused.expect_code(77);
-    assert!(refused.stderr.contains("of this pipeline runs, and may use "), "{}", refused.stderr);
+    assert!(
+        refused.unbroken().contains("of this pipeline runs, and may use "),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(confirmations(&stage), 0);
     play(&["--batch-status"]).expect_code(75);
 }

@@ -156,7 +156,7 @@ fn a_write_of_somebody_else_in_the_second_of_the_copy_is_not_counted_as_proved()
     let stage = in_one_second(before.clone(), encrypted("x", Attributes::default()));
     let played = apply(&stage, &[]);
     played.expect_code(75);
-    assert!(played.stderr.contains("not the same any more: tags;"), "{}", played.transcript());
+    assert!(played.stderr.contains("no longer the same: tags;"), "{}", played.transcript());
     assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
     // Other bytes, with the same tags, and encrypted as asked: nothing is wrong, and nothing of the
     // copy is left that could be proved.

@@ -59,7 +59,7 @@ fn a_ledger_that_is_damaged_empty_or_none_is_69_by_its_name_and_nothing_is_chang
         played.expect_code(69);
         let said = &played.stderr;
         assert!(said.contains("the ledger state/reencrypt/ledger.redb "), "{damage}: {said}");
-        assert!(said.contains("fix: bring the file back"), "{damage}: {said}");
+        assert!(said.contains("fix: restore the file"), "{damage}: {said}");
         assert!(!said.contains("panicked"), "{damage}: {said}");
         assert_eq!(object(&stage, "new").sse, Sse::None, "{damage}");
     }

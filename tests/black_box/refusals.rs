@@ -46,8 +46,8 @@ fn a_machine_without_ca_certificates_is_told_so_and_nothing_is_asked() {
     played.expect_code(69);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the ...\n  \
-         nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
+        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates;\n  \
+         install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
     );
     assert_eq!(stage.sim.requests().len(), 0);
 }

@@ -51,7 +51,7 @@ fn assert_not_started(stage: &Stage, played: &Played, saying: &str) {
     assert!(!stage.path("stolen").exists(), "another program read the sealed config");
     assert!(!stage.path("ran").exists(), "the runner ran");
     assert_eq!(stage.sim.requests_for("RunJobFlow").len(), 0);
-    let said = played.redact(&played.stderr);
+    let said = played.redact(&played.unbroken());
     assert!(said.contains(saying), "{said}");
     assert_eq!(played.report["verdict"], "launch", "{}", played.report);
     assert_eq!(played.report["exit_code"], 69);

@@ -389,7 +389,7 @@ fn nothing_is_signed_that_the_chain_does_not_know() {
         let played = stage.run();
         expect_good(&played, "run");
         assert!(
-            played.stdout.contains(&format!("the document of run {RUN} still waits in the outbox: it is not signed, because the chain of this state directory does not know it")),
+            played.stdout.contains(&format!("the document of run {RUN} still waits in the outbox: it is not signed, because it is not in the chain of this state directory")),
             "{}",
             played.stdout
         );

@@ -142,10 +142,10 @@ fn the_document_of_an_audit_tells_who_vouched_for_aws() {
 fn a_server_that_no_trusted_authority_vouches_for_is_asked_nothing_and_the_message_says_why() {
     let stage = Stage::acme().over_tls();
     stage.write("authority.pem", &Authority::new().pem);
-    let why = "cannot be reached: invalid peer certificate: UnknownIssuer (no CA certificate on this machine vouches for it; if one should, name a bundle with it in SSL_CERT_FILE)";
+    let why = "cannot be reached: invalid peer certificate: UnknownIssuer (no CA certificate on this machine has signed it; if one should have, name a bundle with it in SSL_CERT_FILE)";
     for played in [stage.check(), stage.run()] {
         played.expect_code(69);
-        let first = "emr-etl-guard: REFUSED, nothing was launched: no CA certificate on this machine vouches for the server";
+        let first = "emr-etl-guard: REFUSED, nothing was launched: no CA certificate on this machine signed the server's certificate";
         assert_eq!(played.stderr.lines().next(), Some(first));
         assert!(played.stderr.contains(&format!("(sts:GetCallerIdentity: {why})")));
         assert!(!played.runner_started());
@@ -193,7 +193,7 @@ fn no_command_asks_a_server_whose_authority_is_neither_public_nor_allowed() {
         .over_tls()
         .without_env("EMR_ETL_GUARD_ALLOW_ROOTS")
         .env("AWS_REGION", "eu-west-1");
-    let why = "is vouched for by the authority \"CN=authority ";
+    let why = "is signed by the authority \"CN=authority ";
     for arguments in [
         &["audit", "s3://acme-old/data"][..],
         &["reencrypt", "s3://acme-old/data"],
@@ -297,5 +297,5 @@ fn what_is_no_digest_is_refused_with_what_to_give() {
     guard_yml(&stage, "run_tag: true\nallow_roots: [corp.pem]\n");
     let played = stage.env("EMR_ETL_GUARD_SETTINGS", "guard.yml").check();
     played.expect_code(64);
-    assert!(played.stderr.contains("at line 2 column 14"), "{}", played.stderr);
+    assert!(played.stderr.contains("guard.yml:2:14: "), "{}", played.stderr);
 }

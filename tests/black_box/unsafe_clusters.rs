@@ -195,7 +195,7 @@ fn a_step_that_switches_encryption_off_for_itself() {
     changed_at_launch(&stage, UpdateCluster { add_steps, ..Default::default() });
     let played = failed_while_starting(&stage, "step-arguments");
     let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not authenticated, and so not encrypted";
-    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert!(played.unbroken().contains(said), "{}", played.stderr);
     assert!(
         !played.report.to_string().contains("hunter2"),
         "what is judged is kept, and nothing else"
@@ -214,7 +214,7 @@ fn newer_releases_a_step_that_has_s3a_encrypt_otherwise() {
     told(&stage);
     let played = failed_while_starting(&stage, "step-arguments");
     let said = "step-arguments: saw theirs: spark.hadoop.fs.s3a.encryption.algorithm=AES256";
-    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert!(played.unbroken().contains(said), "{}", played.stderr);
 
     let stage = Stage::acme();
     told(&stage);
@@ -297,7 +297,7 @@ fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
     );
     let played = failed_while_starting(&stage, "cluster-bootstrap-actions");
     assert!(
-        played.stderr.contains("saw s3://evil/x.sh, which nobody asked for"),
+        played.stderr.contains("saw s3://evil/x.sh, which was not requested"),
         "{}",
         played.stderr
     );
@@ -374,7 +374,7 @@ fn groups_that_nobody_may_look_at_count_as_unsafe() {
     stage.set(Set::AddFault(Fault::every("ListInstanceGroups", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
     assert!(
-        played.stderr.contains("cluster-groups: saw the guard may not look: AccessDeniedException"),
+        played.stderr.contains("cluster-groups: saw access denied: AccessDeniedException"),
         "{}",
         played.stderr
     );
@@ -425,7 +425,7 @@ fn a_cluster_whose_root_volumes_are_not_encrypted() {
     let played = unsafe_and_terminated(&stage);
     assert_eq!(played.findings("cluster-volumes").into_values().collect::<Vec<_>>(), ["failed"]);
     assert_eq!(
-        played.stderr.lines().next().unwrap().matches(" is not encrypted").count(),
+        played.unbroken().lines().next().unwrap().matches(" is not encrypted").count(),
         3,
         "one root volume of each instance\n{}",
         played.stderr
@@ -511,9 +511,7 @@ fn volumes_that_ec2_does_not_tell_of_count_as_unsafe_in_the_end() {
     stage.set(Set::AddFault(Fault::every("DescribeVolumes", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
     assert!(
-        played
-            .stderr
-            .contains("cluster-volumes: saw the guard may not look: UnauthorizedOperation"),
+        played.unbroken().contains("cluster-volumes: saw access denied: UnauthorizedOperation"),
         "{}",
         played.stderr
     );
@@ -548,7 +546,7 @@ fn of_hundreds_of_instances_every_volume_is_looked_at() {
     };
     let played = unsafe_and_terminated(&large(true));
     assert_eq!(
-        played.stderr.lines().next().unwrap().matches(" is not encrypted").count(),
+        played.unbroken().lines().next().unwrap().matches(" is not encrypted").count(),
         2,
         "{}",
         played.stderr
@@ -600,7 +598,7 @@ fn volumes_that_nobody_has_seen_leave_a_success_unconfirmed() {
     let played = stage.run();
     played.expect_code(75);
     assert!(
-        played.stderr.contains(
+        played.unbroken().contains(
             "cluster-volumes: saw instances were gone before anybody could look at their volumes"
         ),
         "{}",
@@ -662,7 +660,11 @@ fn a_runner_that_leaves_the_security_configuration_out() {
 #[test]
 fn a_runner_that_drops_the_flag_on_one_step() {
     let played = unsafe_and_terminated(&Stage::acme().misbehave("drop-flag=5"));
-    assert!(played.stderr.contains("step-encryption-flag: saw missing on: "), "{}", played.stderr);
+    assert!(
+        played.unbroken().contains("step-encryption-flag: saw missing on: "),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -814,7 +816,7 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
     assert!(
         played
             .redact(&played.stderr)
-            .contains("cluster j-ID, which this run started, goes on, and nobody waits for it: end it if it is not needed (aws emr modify-cluster-attributes --region eu-west-1 "),
+            .contains("cluster j-ID, which this run started, continues, and nothing waits for it: terminate it if it is not needed (aws emr modify-cluster-attributes --region eu-west-1 "),
         "{}",
         played.stderr
     );
@@ -827,7 +829,7 @@ fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confir
     let played = stage.run();
     played.expect_code(0);
     assert!(
-        played.redact(&played.stdout).contains("cluster j-ID went on, and nobody waited for it: it was terminated, and its end is confirmed"),
+        played.redact(&played.stdout).contains("cluster j-ID continued, and nothing waited for it: it was terminated, and its end is confirmed"),
         "{}",
         played.stdout
     );
@@ -862,7 +864,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     let played = runner_killed(&stage);
     played.expect_code(137);
     assert_eq!(played.findings("no-orphan").into_values().collect::<Vec<_>>(), ["failed"]);
-    assert!(played.stderr.contains("goes on, and nobody waits for it"), "{}", played.stderr);
+    assert!(played.stderr.contains("continues, and nothing waits for it"), "{}", played.stderr);
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 
     let stage = Stage::acme()
@@ -989,11 +991,7 @@ fn a_cluster_that_cannot_be_judged_in_time_counts_as_unsafe() {
     let stage = Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s").misbehave("hang");
     stage.set(Set::AddFault(Fault::every("ListSteps", FaultKind::AccessDenied)));
     let played = unsafe_and_terminated(&stage);
-    assert!(
-        played.stderr.contains("the guard may not look: AccessDeniedException"),
-        "{}",
-        played.stderr
-    );
+    assert!(played.stderr.contains("access denied: AccessDeniedException"), "{}", played.stderr);
 }
 
 #[test]

@@ -473,7 +473,7 @@ fn where_more_than_was_asked_for_comes_each_time_no_object_is_seen() {
     assert_eq!(document["totals"]["objects"], 0, "{document:#}");
     let unseen = &document["locations"][0]["unseen"][0];
     assert_eq!(unseen["objects"].as_u64(), u64::try_from(OBJECTS).ok(), "{document:#}");
-    assert!(unseen.to_string().contains("more came than the answer to what was asked"), "{unseen}");
+    assert!(unseen.to_string().contains("more arrived than the answer to the request"), "{unseen}");
 }
 
 #[test]
@@ -489,7 +489,7 @@ fn answers_that_have_no_end_are_given_up() {
     played.expect_code(69);
     assert_eq!(document["totals"]["objects"], OBJECTS - 3, "{document:#}");
     let unseen = document["locations"][0]["unseen"].to_string();
-    assert!(unseen.contains("what came is no answer of HTTP"), "{unseen}");
+    assert!(unseen.contains("what arrived is not an HTTP answer"), "{unseen}");
     assert!(unseen.contains("no answer within the time limit"), "{unseen}");
 }
 

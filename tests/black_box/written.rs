@@ -123,7 +123,7 @@ fn one_object_among_the_bad_rows_is_enough() {
     assert_eq!(failed, [("enriched.bad".to_owned(), "failed".to_owned())]);
     assert!(
         played
-            .stderr
+            .unbroken()
             .contains(&format!("1 object (1 bytes) unencrypted: {folder}stray, of all 2 objects")),
         "{}",
         played.stderr
@@ -266,7 +266,7 @@ fn a_stop_breaks_the_look_off_and_the_run_is_not_confirmed() {
     assert!(started.elapsed() < Duration::from_secs(2), "within `stop_timeout`");
     played.expect_code(75);
     assert!(
-        played.stderr.contains("objects found so far: the guard was told to stop"),
+        played.stderr.contains("objects found so far: the guard was stopped"),
         "{}",
         played.stderr
     );
@@ -365,7 +365,7 @@ fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_alth
         ("failed", "passed")
     );
     let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: bucket-default-encryption: saw no default encryption";
-    assert!(played.stderr.contains(said), "{}", played.stderr);
+    assert!(played.unbroken().contains(said), "{}", played.stderr);
 }
 
 #[test]

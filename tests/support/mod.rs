@@ -606,6 +606,11 @@ impl Played {
         ))
     }
 
+    /// Standard error with its first line whole, where that was too long and goes on in the second.
+    pub(crate) fn unbroken(&self) -> String {
+        self.stderr.replacen("\n  ", " ", 1)
+    }
+
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (from, to) in &self.redactions {

@@ -156,7 +156,7 @@ impl Tree {
         (*first == self.crate_name).then(|| rest.to_vec())
     }
 
-    /// The path after `self` or `super`, which may go on with `super`.
+    /// The path after `self` or `super`, which may continue with `super`.
     fn below(&self, module: &[String], rest: &[String], depth: u8) -> Option<Vec<String>> {
         match rest.first().map(String::as_str) {
             Some("super") => self.absolute(module, rest, depth + 1),

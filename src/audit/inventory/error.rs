@@ -5,7 +5,7 @@
 pub(crate) enum InventoryError {
     #[error("{place}: {why}")]
     Fetch { place: String, why: String },
-    #[error("{manifest} is no manifest of an inventory: {why}")]
+    #[error("{manifest} is not an inventory manifest: {why}")]
     Manifest { manifest: String, why: String },
     #[error(
         "{manifest}: the inventory has no field {field}, only {has}; add it to the bucket's inventory configuration (optional fields) and wait for the next one, or audit without --inventory"

@@ -104,7 +104,7 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
         Lookup::Found(mut answer) => {
             let mut bytes = Vec::new();
             while let Some(piece) = answer.body.next().await {
-                let piece = piece.map_err(|error| format!("did not come to its end: {error}"))?;
+                let piece = piece.map_err(|error| format!("ended too early: {error}"))?;
                 bytes.extend_from_slice(&piece);
                 if bytes.len() as u64 > LARGEST_MANIFEST {
                     return Err(too_large(LARGEST_MANIFEST));
@@ -241,7 +241,7 @@ async fn append(
     most: u64,
 ) -> Result<(), String> {
     while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|error| format!("did not come to its end: {error}"))?;
+        let bytes = bytes.map_err(|error| format!("ended too early: {error}"))?;
         // Nobody reads on what has no end.
         if *length + bytes.len() as u64 > most {
             *length = most + 1;

@@ -112,7 +112,7 @@ fn check_stripe(
     let data = stripe.index_length().checked_add(stripe.data_length());
     let end = data.and_then(|data| stripe.offset().checked_add(data));
     let (Some(data), Some(end)) = (data, end) else {
-        return Err("ends behind every file".to_owned());
+        return Err("ends after every possible end of a file".to_owned());
     };
     if data > LARGEST_STRIPE {
         return Err(format!("has {data} bytes, and {LARGEST_STRIPE} are allowed"));
@@ -132,7 +132,7 @@ fn check_stripe(
         let next = offset
             .checked_add(stream.length())
             .filter(|next| *next <= end)
-            .ok_or("has a stream that ends behind it")?;
+            .ok_or("has a stream that ends after it")?;
         let unpacked = packing.length(&part(file, offset, stream.length(), LARGEST_STRIPE)?)?;
         whole = whole.saturating_add(unpacked);
         if whole > LARGEST_GROUP {

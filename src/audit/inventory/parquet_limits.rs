@@ -100,7 +100,7 @@ fn pages(file: &File, column: &ColumnChunkMetaData) -> Result<PageSizes, String>
         return Err("begins before the file".to_owned());
     }
     let (mut at, length) = column.byte_range();
-    let end = at.checked_add(length).ok_or("ends behind every file")?;
+    let end = at.checked_add(length).ok_or("ends after every possible end of a file")?;
     let mut sizes = PageSizes::default();
     let mut number = 0;
     while at < end {
@@ -137,7 +137,7 @@ fn pages(file: &File, column: &ColumnChunkMetaData) -> Result<PageSizes, String>
             .checked_add(of_header)
             .and_then(|at| at.checked_add(packed))
             .filter(|next| *next <= end)
-            .ok_or_else(|| format!("page {number} ends behind the column"))?;
+            .ok_or_else(|| format!("page {number} ends after the column"))?;
     }
     Ok(sizes)
 }

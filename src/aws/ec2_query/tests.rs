@@ -135,7 +135,7 @@ async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
                 let message = read["unreachable"]["message"].as_str().unwrap_or_default();
                 let is_told = message.starts_with(&begins) && message.ends_with(&ends);
                 assert!(is_told, "{}: {read}", case.name);
-                assert!(message.contains(", but it is none to such a request"), "{message}");
+                assert!(message.contains(", but it does not answer such a request"), "{message}");
             }
         }
         assert_eq!(tap.exchanges(), case.exchanges, "{}", case.name);

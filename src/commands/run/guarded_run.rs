@@ -520,7 +520,7 @@ pub(crate) fn names(checks: &[&'static Check]) -> Vec<&'static str> {
 pub(crate) struct RunEnding {
     /// The runner's own end.
     pub(crate) runner: Outcome,
-    /// Whether the guard was told to stop.
+    /// Whether the guard was stopped.
     pub(crate) stopped: bool,
 }
 

@@ -307,7 +307,7 @@ impl<'a> LineSession<'a> {
             report.say(match (only.is_empty(), config_alone) {
                 (true, is_alone) => would_launch(&pre_flight.findings, is_alone),
                 (false, _) => {
-                    "what was asked for holds; nothing is said of the other checks".to_owned()
+                    "the named checks have passed; the other checks were not evaluated".to_owned()
                 }
             });
             Outcome::Ended(0)
@@ -451,7 +451,7 @@ impl<'a> LineSession<'a> {
             )
         {
             // Else it is told with the clusters that go on.
-            report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, goes on from here");
+            report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, continues from here");
         }
         let findings =
             judged.findings.iter().chain(&confirmed.confirmation.findings).cloned().collect();
@@ -655,9 +655,9 @@ async fn run_without_launch(
             let seen = match version {
                 Lookup::Found(version) => version.to_string(),
                 Lookup::Denied(trouble) | Lookup::Unreachable(trouble) => {
-                    format!("of a version that could not be told ({})", trouble.message)
+                    format!("of an unknown version ({})", trouble.message)
                 }
-                Lookup::Absent => "of a version that could not be told".to_owned(),
+                Lookup::Absent => "of an unknown version".to_owned(),
             };
             return Err(GuardError::OldRunner(format!(
                 "the runner is {seen}; from {} on, it is known which commands launch nothing",

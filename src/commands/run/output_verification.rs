@@ -208,7 +208,7 @@ impl OutputVerification<'_> {
         tokio::select! {
             ends = ends => ends,
             () = async { sleep_until(stopped().await.by).await } => {
-                let end = TerminationResult::Unconfirmed("its termination was not followed to the end, because the guard was told to stop".to_owned());
+                let end = TerminationResult::Unconfirmed("its termination was not followed to the end, because the guard was stopped".to_owned());
                 living.into_iter().map(|(id, ..)| (id, end.clone())).collect()
             }
         }

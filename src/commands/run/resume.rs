@@ -97,7 +97,7 @@ async fn close(
     match orphaned_processes::end(id) {
         Ok(0) => {}
         Ok(several) => {
-            report.say(format!("run {id}: ended {several} processes that it had left behind"));
+            report.say(format!("run {id}: ended {several} processes that it had left running"));
         }
         Err(error) => {
             report.trouble(
@@ -109,7 +109,7 @@ async fn close(
     }
     if settings.aws.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
-            "run {id} was left open, and the runner config, whose credentials the settings ask for, cannot be had; fix it, or set `credentials: chain`"
+            "run {id} was left open, and the runner config, whose credentials the settings require, cannot be loaded; fix it, or set `credentials: chain`"
         );
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
@@ -290,7 +290,7 @@ async fn verify_output(
     let id = &run.prepared.run;
     if let Some((cluster, ..)) = watched.clusters.iter().find_map(ClusterRecord::living) {
         report.say(format!(
-            "run {id}: what it writes is not looked at, because its cluster {cluster} goes on"
+            "run {id}: what it writes is not looked at, because its cluster {cluster} continues"
         ));
         return Ok(ClosedRun {
             outcome: None,
@@ -344,7 +344,7 @@ async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
         Lookup::Found(identity) => {
             format!("the guard's credentials are of account {}", identity.account)
         }
-        Lookup::Absent => "nobody says whose the guard's credentials are".to_owned(),
+        Lookup::Absent => "the owner of the guard's credentials is unknown".to_owned(),
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
     };
     Some(format!(
@@ -385,7 +385,7 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         format!("it knows of {}", clusters.join(", "))
     };
     let way_out = format!(
-        "try again, or give what is denied; where somebody has made sure that its clusters are over ({known}), remove {}",
+        "try again, or give what is denied; if you have made sure that its clusters have ended ({known}), remove {}",
         run.path().display()
     );
     let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);

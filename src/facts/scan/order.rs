@@ -19,7 +19,7 @@ const MOST_EMPTY: u32 = 100_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ListFault {
     /// An entry that stood before where the list was.
-    #[error("the list goes back to the key {key:?} although it has come to {last:?}")]
+    #[error("the list goes back to the key {key:?} although it was at {last:?}")]
     GoesBack { key: String, last: String },
     /// An entry that was there before.
     #[error("the list repeats what an earlier page held: the key {0:?}")]
@@ -30,10 +30,10 @@ pub(super) enum ListFault {
     )]
     Outside(String),
     /// The way on was told before.
-    #[error("the list tells the same way on twice, so that it would never end")]
+    #[error("the list gives the same continuation twice, so it would never end")]
     RepeatsMarker,
     /// It says that it ends, and how it goes on.
-    #[error("the list says that it ends, and how it goes on")]
+    #[error("the list says that it ends, and also how it continues")]
     Contradicts,
     /// Nothing comes.
     #[error("the list has given {MOST_EMPTY} empty pages in a row")]

@@ -315,7 +315,7 @@ fn incomplete<T>(call: &Call, fault: &ListFault) -> Lookup<T> {
         call.permission,
         LookupErrorKind::UnreadableAnswer,
         format!(
-            "{fault}; whether it holds every object cannot be told. fix: run this again; if it comes again, look at what answers in S3's place (a proxy, a gateway, a stand-in)"
+            "{fault}; whether it has every object is unknown. fix: run this again; if it happens again, look at what answers instead of S3 (a proxy, a gateway, an emulator)"
         ),
     ))
 }

@@ -1086,7 +1086,7 @@ impl<O> ObjectRepair<O> {
 
     /// An answer to what was not asked: the driver is at fault.
     fn lost(&mut self) -> RepairAction<O> {
-        self.end(RepairEnd::Failed("an answer came that nothing had asked for".to_owned()))
+        self.end(RepairEnd::Failed("an answer arrived that was not asked for".to_owned()))
     }
 }
 
@@ -1096,7 +1096,7 @@ fn said(answer: &CallAnswer) -> String {
         CallAnswer::SlowDown => "S3 asked to slow down".to_owned(),
         CallAnswer::Done(_) => "the answer lacks what S3 promises".to_owned(),
         CallAnswer::Changed => "another writer changed it meanwhile".to_owned(),
-        CallAnswer::NoUpload => "its upload in parts is over".to_owned(),
+        CallAnswer::NoUpload => "its multipart upload has ended".to_owned(),
     }
 }
 

@@ -86,7 +86,7 @@ pub enum RepairState {
         #[serde(default)]
         made: Option<String>,
     },
-    /// It is done and proved.
+    /// It is done and verified.
     Done {
         /// How.
         method: RepairMethod,

@@ -133,7 +133,7 @@ fn what(document: &AuditReport) -> Markup {
             @if let Some(file) = &document.offenders_file { (fact("Offenders", &html! { "all of them are listed in " code { (file) } })) }
         }
         @if let FactSource::Inventory { .. } = document.source {
-            p.note { (Mark::Inferred.with("inventory")) " What was written since an inventory was made is not in it, nor what its configuration leaves out; it tells no KMS keys." }
+            p.note { (Mark::Inferred.with("inventory")) " What was written since an inventory was made is not in it, nor what its configuration leaves out; it has no KMS keys." }
         }
     }
 }
@@ -170,7 +170,7 @@ fn offenders(document: &AuditReport) -> Option<Markup> {
                 li { "Name them: the same audit with " code { "--offenders FILE" } "." }
             }
             li { "Encrypt them where they lie: " code { "emr-etl-guard reencrypt" } " with the same places, a dry run first, then " code { "--apply" } "." }
-            @if of("SSE-C") { li { "SSE-C objects can be rewritten by nobody but their writer, who has the key." } }
+            @if of("SSE-C") { li { "SSE-C objects can be rewritten only by their writer, who has the key." } }
         }
     })
 }
@@ -197,7 +197,7 @@ fn unseen(document: &AuditReport) -> Option<Markup> {
                     }
                 }
             }
-            @if untold { li { (Mark::Open.with("KMS keys")) p { "The policy expects a key, and an inventory tells none: audit those objects without " code { "--inventory" } "." } } }
+            @if untold { li { (Mark::Open.with("KMS keys")) p { "The policy expects a key, and an inventory has none: audit those objects without " code { "--inventory" } "." } } }
         }
     })
 }
@@ -526,7 +526,7 @@ mod tests {
             "<strong>2 days old</strong>",
             "(ORC, 1\u{202f}234 rows)",
             "3 rows of them lie in none of the locations",
-            "an inventory tells none",
+            "an inventory has none",
         ] {
             assert!(page.contains(part), "{part}");
         }

@@ -195,7 +195,7 @@ pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     Some(html! {
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Check" } th scope="col" { "On" } th scope="col" { "Reason" } th scope="col" { "Until" } th scope="col" { "Excuses" } } }
+                thead { tr { th scope="col" { "Check" } th scope="col" { "On" } th scope="col" { "Reason" } th scope="col" { "Until" } th scope="col" { "Covers" } } }
                 tbody { @for exception in exceptions {
                     @let excepted = document.of_check(&exception.check).filter(|finding| finding.status == RecordedStatus::Excepted && fits(&exception.subject, &finding.subject)).count();
                     tr {

@@ -74,7 +74,7 @@ pub(in crate::report) fn conclusion(document: &ReencryptReport) -> (Mark, &'stat
         (Outcome::FactsUnknown, _) => (
             Mark::Open,
             "Not everything could be looked at",
-            "What could not be looked at is named below; nobody knows how it is encrypted.".to_owned(),
+            "What could not be looked at is named below; its encryption is unknown.".to_owned(),
         ),
         (Outcome::Ended(0), Mode::Apply) if done > 0 => {
             (Mark::Passed, "Encrypted as it should be", format!("{} were changed, and each was looked at again before it counted.", objects(done)))
@@ -110,7 +110,7 @@ fn counts(document: &ReencryptReport) -> Markup {
     let looked_at: u64 = document.locations.iter().map(|location| location.looked_at).sum();
     let unseen: u64 = document.locations.iter().map(|location| location.unseen).sum();
     let counts = [
-        (Mark::Passed, done(document), "changed and proved"),
+        (Mark::Passed, done(document), "changed and verified"),
         (Mark::Inferred, document.restores_started, "restores started"),
         (Mark::Excepted, document.old_versions_removed, "old versions removed"),
         (
@@ -261,7 +261,7 @@ fn rows(location: &ReencryptedLocation) -> Markup {
     for done in &location.done {
         let (_, what) = word(done.method);
         rows.push(html! {
-            td { (Mark::Passed.with("done and proved")) " " span.soft { "(" (what) ")" } }
+            td { (Mark::Passed.with("done and verified")) " " span.soft { "(" (what) ")" } }
             td.number data-label="Objects" { (grouped(done.objects)) } td.number data-label="Bytes" { (grouped(done.bytes)) }
             td.share { (bar(done.objects, location.looked_at, Mark::Passed)) } td {}
         });

@@ -846,7 +846,7 @@ mod tests {
         let config = parse(&format!("\u{feff}{}", recorded_config())).unwrap();
         assert!(config.seal(&seal()).unwrap().text.reveal().starts_with("{\"aws\""));
         let refusal = parse(&format!("# \u{feff}\n{}", recorded_config())).unwrap_err();
-        assert!(refusal.contains("a byte order mark (U+FEFF) stands here"), "{refusal}");
+        assert!(refusal.contains("there is a byte order mark (U+FEFF) here"), "{refusal}");
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Walk<'_> {
         };
         let blank = blank.map_or_else(String::new, |inner| {
             format!(
-                "; a blank is missing behind `{inner}` here, without which YAML takes it for text"
+                "; a space is missing after `{inner}` here; without it, YAML reads this as text"
             )
         });
         let empty = unset(self.empty_tags, node.at);

@@ -96,7 +96,7 @@ pub enum CommandLineError {
     #[error("`{0}` is not a command of the runner; expected `run -c config.yml …`")]
     UnknownCommand(String),
     /// The runner's early versions (before 0.24.0) had no commands, and launched on such a line.
-    #[error("`{0}` stands before the command; expected `run -c config.yml …`")]
+    #[error("`{0}` is before the command; expected `run -c config.yml …`")]
     OptionBeforeCommand(String),
     /// `OptionParser` raises.
     #[error(transparent)]
@@ -632,14 +632,8 @@ mod tests {
             ),
             ("--", "(fails) there is no command; expected `run -c config.yml …`"),
             ("--ver run -c c", "(exits)"),
-            (
-                "-x run -c c",
-                "(fails) `-x` stands before the command; expected `run -c config.yml …`",
-            ),
-            (
-                "--= run -c c",
-                "(fails) `--=` stands before the command; expected `run -c config.yml …`",
-            ),
+            ("-x run -c c", "(fails) `-x` is before the command; expected `run -c config.yml …`"),
+            ("--= run -c c", "(fails) `--=` is before the command; expected `run -c config.yml …`"),
             (
                 "- run -c c",
                 "(fails) `- run` is not a command of the runner; expected `run -c config.yml …`",

@@ -58,7 +58,7 @@ pub(super) fn placeholder(text: &str) -> Option<(usize, &str)> {
 /// What is said of a placeholder.
 pub(super) fn unrendered(placeholder: &str) -> String {
     format!(
-        "`{placeholder}` stands here, which looks like a template's placeholder that nobody has filled in; render the template first, or write <%= ENV['NAME'] %> in its place"
+        "`{placeholder}` is here, which looks like a template's placeholder that was not filled in; render the template first, or write <%= ENV['NAME'] %> in its place"
     )
 }
 
@@ -93,9 +93,7 @@ fn missing_blank_on_line(line: &str) -> Option<(usize, String)> {
     let key = missing_blank(inside)?;
     Some((
         line.len() - inside.len() + key.len(),
-        format!(
-            "a blank is missing behind `{key}` here, without which YAML takes the line for text"
-        ),
+        format!("a space is missing after `{key}` here; without it, YAML reads the line as text"),
     ))
 }
 

@@ -30,7 +30,7 @@ impl<'a> Portable<'a> {
         if let Some(index) = rendered.text.find('\u{feff}') {
             return Err(ConfigError::at(
                 rendered.source(index),
-                "a byte order mark (U+FEFF) stands here, which readers take for different things; remove it",
+                "there is a byte order mark (U+FEFF) here, which programs read in different ways; remove it",
             ));
         }
         refuse_directives(rendered)?;
@@ -74,7 +74,7 @@ impl<'a> Portable<'a> {
             }
             ScalarStyle::Literal | ScalarStyle::Folded if !has_plain_header(content) => {
                 return refuse(
-                    "not every reader takes what stands behind `|` or `>` here; leave a blank before a comment, and no tab",
+                    "not every parser accepts what follows `|` or `>` here; put a space before a comment, and no tab",
                 );
             }
             _ => {}
@@ -123,7 +123,7 @@ impl<'a> Portable<'a> {
                     '\t' if !in_comment => {
                         return Err(ConfigError::at(
                             self.rendered.source(index),
-                            "a tab stands here, which JRuby's parser does not allow; use blanks",
+                            "there is a tab here, which JRuby's parser does not allow; use spaces",
                         ));
                     }
                     _ => {}
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_comment_right_behind_a_block_indicator_is_refused() {
-        assert!(loaded("a: |#\n  b\n").unwrap_err().contains("leave a blank before a comment"));
+        assert!(loaded("a: |#\n  b\n").unwrap_err().contains("put a space before a comment"));
         for text in ["a: | \t\n  b\n", "a: |\t\n  b\n", "a: > \t# c\n  b\n"] {
             assert!(loaded(text).unwrap_err().contains("behind `|` or `>`"), "{text:?}");
         }
@@ -303,7 +303,7 @@ mod tests {
             "a: !!str &x\t\"b\"\n",
         ] {
             let refusal = loaded(text).unwrap_err();
-            assert!(refusal.contains("a tab stands here"), "{text:?}: {refusal}");
+            assert!(refusal.contains("there is a tab here"), "{text:?}: {refusal}");
         }
         for text in ["a: &x \"b\tc\"\n", "a: !!str 'b\tc'\n", "a: &x |\n  b\tc\n"] {
             assert!(loaded(text).is_ok(), "{text:?}: {:?}", loaded(text));

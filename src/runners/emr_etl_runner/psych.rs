@@ -326,9 +326,7 @@ impl Loader<'_> {
                 }
                 Some(Anchor::Open(_)) => Err(ConfigError::at(
                     at,
-                    format!(
-                        "the alias `*{anchor}` stands inside what it names; Ruby would never end"
-                    ),
+                    format!("the alias `*{anchor}` is inside what it names; Ruby would never end"),
                 )),
                 None => Err(ConfigError::at(
                     at,
@@ -476,7 +474,7 @@ impl Loader<'_> {
         let what = match (known.merged, entry.merged) {
             (true, _) => None,
             (false, true) => Some("a merge that overrides the key before it"),
-            (false, false) => Some("a key that stands twice"),
+            (false, false) => Some("a key that is there twice"),
         };
         if let Some(what) = what {
             let above = self.path.dotted();

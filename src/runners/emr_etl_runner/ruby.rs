@@ -148,7 +148,7 @@ fn unpack(jar: &Path, folder: &Path) -> Result<(), String> {
     if has_jruby {
         Ok(())
     } else {
-        Err(format!("no jruby-core*.jar lies in its {LIBRARIES}; set `erb` to ruby or jruby"))
+        Err(format!("there is no jruby-core*.jar in its {LIBRARIES}; set `erb` to ruby or jruby"))
     }
 }
 
@@ -334,7 +334,7 @@ mod tests {
         let said = said(jar(folder.path(), &["META-INF/main.rb"]));
         assert_eq!(
             said,
-            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: no jruby-core*.jar lies in its META-INF/lib/; set `erb` to ruby or jruby"
+            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: there is no jruby-core*.jar in its META-INF/lib/; set `erb` to ruby or jruby"
         );
     }
 }

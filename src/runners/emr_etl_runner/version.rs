@@ -109,11 +109,12 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
         Some(version) => Lookup::Found(version),
         None => {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            let complaint = complaint
-                .lines()
-                .map(str::trim)
-                .find(|line| !line.is_empty())
-                .map_or_else(String::new, |line| format!(": {line}"));
+            let mut lines = complaint.lines().skip_while(|line| line.trim().is_empty());
+            let first = lines.next().map_or_else(String::new, |line| format!(": {}", line.trim()));
+            // Another guard in the runner's place breaks what is too long for a line.
+            let rest = lines.next().filter(|line| line.starts_with("  ") && first.len() > 80);
+            let rest = rest.map_or_else(String::new, |line| format!(" {}", line.trim()));
+            let complaint = format!("{first}{rest}");
             trouble(format!("printed no version ({}){complaint}", output.status))
         }
     }

@@ -11,7 +11,7 @@ pub enum EndReason {
     Unjudged,
     /// It wrote what is not encrypted as required, and by policy that makes it unsafe.
     Wrote,
-    /// It is not known to be unsafe, and the guard was told to stop.
+    /// It is not known to be unsafe, and the guard was stopped.
     Stopped,
     /// It is what was verified, and goes on although nobody waits for it.
     Orphaned,

@@ -79,7 +79,7 @@ fn runner_stops(history: &History, facts: &Facts, number: usize, asleep: Ms) -> 
         let limit = second + AT_ONCE;
         if life.mode == WatchMode::Run && ended > limit && life.ended() > limit {
             return Err(format!(
-                "the guard was told to stop a second time at {}, and the runner lives at {}",
+                "the guard was stopped a second time at {}, and the runner lives at {}",
                 clock(second),
                 clock(limit)
             ));
