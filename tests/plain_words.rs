@@ -1,6 +1,8 @@
 //! Holds what users read against the words that the project does not use: strings of the program,
 //! its help, and its documentation are in plain, standard English.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

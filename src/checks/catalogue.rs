@@ -271,6 +271,7 @@ mod tests {
     #[test]
     fn every_command_of_the_catalogue_is_complete_as_pasted() {
         let mut commands = 0;
+        let left = regex::Regex::new(r"\{[a-z-]+\}").unwrap();
         for check in CATALOGUE {
             let prose: String = check.fix.split('`').step_by(2).collect();
             for unmarked in ["aws ", "emr-etl-guard ", "openssl "] {
@@ -300,7 +301,6 @@ mod tests {
                 assert!(read.success(), "{name}: {command}");
             }
             // A placeholder that nothing stands for would be pasted as it is.
-            let left = regex::Regex::new(r"\{[a-z-]+\}").unwrap();
             let example = example(check.fix);
             assert!(!left.is_match(&example), "{}: {example}", check.name);
         }

@@ -79,6 +79,10 @@ pub enum Status {
 /// What one check found on one subject.
 // Its text is made of what others have written, so it is escaped here, once, whatever shows it later.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none implies another"
+)]
 pub struct Finding {
     /// The check.
     #[serde(serialize_with = "by_name")]

@@ -257,7 +257,7 @@ mod tests {
             s3.text,
             "aws s3api create-bucket --region eu-central-1 --profile 'night run' --bucket acme-out --create-bucket-configuration LocationConstraint=eu-central-1"
         );
-        assert_eq!(s3.commands, [s3.text.clone()]);
+        assert_eq!(s3.commands, std::slice::from_ref(&s3.text));
         let nested = fill("do: `aws ec2 a-b --x \"$(aws ec2 c-d --y)\"`, then look");
         assert_eq!(
             nested.text,

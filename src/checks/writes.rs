@@ -461,13 +461,14 @@ mod tests {
             }
         }
         let back = [("core-site", "fs.s3.impl", EMRFS), ("core-site", "fs.s3n.impl", EMRFS)];
-        for world in [
-            world("emr-7.12.0", &back),
-            world("emr-7.12.0", &[]),
-            world("emr-spark-8.0.0", &[]),
-            world("emr-5.29.0", &[off]),
-        ] {
-            let written = statuses(&world, "written-encryption");
+        let good: [(&str, &[_]); 4] = [
+            ("emr-7.12.0", &back),
+            ("emr-7.12.0", &[]),
+            ("emr-spark-8.0.0", &[]),
+            ("emr-5.29.0", &[off]),
+        ];
+        for (release, properties) in good {
+            let written = statuses(&world(release, properties), "written-encryption");
             assert!(written.iter().all(|status| *status == Passed), "{written:?}");
         }
     }

@@ -19,6 +19,7 @@ use crate::{
         result::AuditResult,
         scan::{LiveScan, ScanEnd},
         scope::{self, AuditTarget, ScopeError},
+        tally::AuditTally,
     },
     aws::{ca_certificates, clients::Aws},
     base::{outcome::Outcome, text},
@@ -154,7 +155,7 @@ async fn live(
         }
         ScanEnd::Finished { result, can_resume } => {
             // A good audit asks nothing but S3; why nothing could be listed, one question says.
-            if result.tallies.iter().all(|tally| tally.nothing_was_listed()) {
+            if result.tallies.iter().all(AuditTally::nothing_was_listed) {
                 sts::probe(&inputs.aws, settings.aws.credentials)
                     .await
                     .map_err(AuditError::from)?;

@@ -781,7 +781,7 @@ fn watch_resume_sends_what_could_not_be_delivered_and_says_what_still_waits() {
     stage.set(Set::ClearFaults);
     let played = resume();
     played.expect_code(0);
-    assert!(played.stdout.contains(&run), "{}", played.stdout);
+    assert!(played.stdout.contains(run), "{}", played.stdout);
     assert_eq!(played.stderr, "");
     assert_eq!(documents(&stage, "state/outbox").len(), 0);
 }

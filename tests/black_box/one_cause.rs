@@ -175,7 +175,7 @@ fn the_other_commands_stop_at_the_same_probe_with_the_same_message() {
         played.expect_code(69);
         let first = played.stderr.lines().next().unwrap_or_default();
         assert!(first.chars().count() < FIRST_LINE, "{first}");
-        said += &format!("{}: {}", words[0], played.stderr);
+        said.extend([words[0], ": ", &played.stderr]);
     }
     insta::assert_snapshot!(said);
     assert_eq!(stage.sim.requests().len(), 0);

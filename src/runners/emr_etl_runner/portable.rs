@@ -267,7 +267,7 @@ mod tests {
     fn a_comment_right_behind_a_block_indicator_is_refused() {
         assert!(loaded("a: |#\n  b\n").unwrap_err().contains("put a space before a comment"));
         for text in ["a: | \t\n  b\n", "a: |\t\n  b\n", "a: > \t# c\n  b\n"] {
-            assert!(loaded(text).unwrap_err().contains("behind `|` or `>`"), "{text:?}");
+            assert!(loaded(text).unwrap_err().contains("follows `|` or `>`"), "{text:?}");
         }
         for text in [
             "a: | # c\td\n  b\n",
