@@ -13,4 +13,5 @@ pub(crate) mod reencrypt;
 mod report;
 pub(crate) mod run;
 mod seal;
+mod settings_page;
 pub(crate) mod short_forms;

@@ -16,6 +16,10 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The most characters of the first line of what is said on standard error: it is an e-mail's subject,
+/// and a line of a log.
+pub(crate) const FIRST_LINE: usize = 119;
+
 /// Text in one line that holds visible characters and blanks only.
 ///
 /// It is made from other text in two ways. [`From`] is for what comes from outside: it escapes
@@ -58,6 +62,25 @@ impl Printable {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// In two lines, where it is longer than [`FIRST_LINE`]: the first ends with a part of the
+    /// sentence, or with a word.
+    pub(crate) fn broken(&self) -> Option<(Self, Self)> {
+        /// Before it a first line would say too little.
+        const LEAST: usize = FIRST_LINE / 2;
+        let (end, _) = self.char_indices().nth(FIRST_LINE)?;
+        let spaces = || self.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= end);
+        let ends_a_part = |at: &usize| self[..*at].ends_with([':', ';', ',']);
+        let at = spaces()
+            .filter(ends_a_part)
+            .last()
+            .filter(|at| *at > LEAST)
+            .or_else(|| spaces().last().filter(|at| *at > LEAST));
+        let (start, rest) =
+            at.map_or_else(|| self.split_at(end), |at| (&self[..at], &self[at + 1..]));
+        // Both are parts of what is printable already.
+        Some((printable!("{start}"), printable!("{rest}")))
     }
 
     /// Several, with `separator` between them.

@@ -153,6 +153,9 @@ pub enum CliCommand {
         /// check is evidence for, and what it does not prove of them.
         #[arg(long, conflicts_with_all = ["check", "permissions", "markdown"])]
         controls: bool,
+        /// Print all settings as Markdown
+        #[arg(long, conflicts_with_all = ["check", "permissions", "markdown", "controls"])]
+        settings: bool,
         /// The runner's own arguments, behind `--`
         #[arg(last = true, value_name = "ARGS", requires = "permissions")]
         arguments: Vec<OsString>,

@@ -18,7 +18,7 @@ use crate::{
         read_config::launch_scope,
         reencrypt, report,
         run::{attach, line::resume_only},
-        seal,
+        seal, settings_page,
     },
     permissions::policy::{self, PermissionOptions},
     report::{notice::Notice, notify::Notify, options::CheckOptions},
@@ -79,6 +79,7 @@ where
             finish(print_permissions(&arguments, audit), &ExitCodes::default())
         }
         CliCommand::Explain { controls: true, .. } => controls_page::print().code(),
+        CliCommand::Explain { settings: true, .. } => settings_page::print().code(),
         CliCommand::Explain { markdown: true, .. } => explain::markdown().code(),
         CliCommand::Completions { shell } => manual::print_completions(shell).code(),
         CliCommand::Man { page } => manual::print_page(page.as_deref()).code(),

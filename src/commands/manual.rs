@@ -46,6 +46,8 @@ const FILE_ONLY: [(&str, &str); 2] = [
 pub struct Setting {
     /// Its key.
     pub key: String,
+    /// The heading that the help has it under; none where it is common, or only in the file.
+    pub group: Option<String>,
     /// What it is.
     pub help: String,
     /// The default, in words.
@@ -138,6 +140,7 @@ pub fn settings(whole: &Command) -> Vec<Setting> {
     let flags = flags.filter(|arg| arg.get_env().is_some() && arg.get_id() != "settings");
     let file_only = FILE_ONLY.map(|(key, help)| Setting {
         key: key.to_owned(),
+        group: None,
         help: help.to_owned(),
         default: None,
         variable: None,
@@ -159,6 +162,7 @@ fn setting(arg: &Arg) -> Setting {
     });
     Setting {
         key: arg.get_id().to_string(),
+        group: arg.get_help_heading().map(ToOwned::to_owned),
         help,
         default,
         variable: arg.get_env().map(|name| name.to_string_lossy().into_owned()),

@@ -28,9 +28,6 @@ impl NoticeLine {
     }
 }
 
-/// The most characters of a notice's first line: it is an e-mail's subject, and a line of a log.
-pub(crate) const FIRST_LINE: usize = 119;
-
 /// `text` in at most `limit` characters. Where it is longer, it ends at a word, and `...` says so.
 pub(crate) fn shortened(text: &Printable, limit: usize) -> Printable {
     const CUT: &str = " ...";
@@ -42,23 +39,6 @@ pub(crate) fn shortened(text: &Printable, limit: usize) -> Printable {
     let end = kept.rfind(' ').filter(|end| *end > kept.len() / 2).unwrap_or(kept.len());
     let kept = kept[..end].trim_end_matches([' ', ':', ';', ',', '(']);
     printable!("{kept}{CUT}")
-}
-
-/// `text` in two lines, where it is longer than [`FIRST_LINE`].
-fn broken(text: &Printable) -> Option<(Printable, Printable)> {
-    /// Before it a first line would say too little.
-    const LEAST: usize = FIRST_LINE / 2;
-    let (end, _) = text.char_indices().nth(FIRST_LINE)?;
-    let spaces = || text.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= end);
-    let ends_a_part = |at: &usize| text[..*at].ends_with([':', ';', ',']);
-    let at = spaces()
-        .filter(ends_a_part)
-        .last()
-        .filter(|at| *at > LEAST)
-        .or_else(|| spaces().last().filter(|at| *at > LEAST));
-    let (start, rest) = at.map_or_else(|| text.split_at(end), |at| (&text[..at], &text[at + 1..]));
-    // Both are parts of what is printable already.
-    Some((printable!("{start}"), printable!("{rest}")))
 }
 
 /// What is said at once: its first line says it all.
@@ -93,14 +73,14 @@ impl Notice {
         self
     }
 
-    /// The same with a first line that is no longer than [`FIRST_LINE`]: where it was, it goes on in
-    /// the second one, from the end of a part of the sentence, or of a word. A command that ends an
-    /// unsafe cluster stays whole, because nothing else may be read.
+    /// The same with a first line that is not too long: where it was, it goes on in the second one,
+    /// from the end of a part of the sentence, or of a word. A command that ends an unsafe cluster
+    /// stays whole, because nothing else may be read.
     pub(crate) fn bounded(mut self) -> Self {
         let Some(first) = self.lines.first_mut().filter(|first| first.fix.is_none()) else {
             return self;
         };
-        if let Some((start, rest)) = broken(&first.text) {
+        if let Some((start, rest)) = first.text.broken() {
             first.text = start;
             self.lines.insert(1, NoticeLine::telling(printable!("  {rest}")));
         }
@@ -116,6 +96,7 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::printable::FIRST_LINE;
 
     #[test]
     fn a_first_line_that_is_too_long_goes_on_in_the_second_one() {

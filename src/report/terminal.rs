@@ -8,7 +8,7 @@ use crate::{
         lookup::Lookup,
         names::ClusterId,
         outcome::Outcome,
-        printable::{Printable, printable, write_escaped_line},
+        printable::{FIRST_LINE, Printable, printable, write_escaped_line},
         reason::Reason,
     },
     checks::{
@@ -21,7 +21,7 @@ use crate::{
     report::{
         conclusion::{counted, is},
         fix_script,
-        notice::{FIRST_LINE, Notice, NoticeLine, shortened},
+        notice::{Notice, NoticeLine, shortened},
     },
 };
 

@@ -348,23 +348,6 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
 }
 
 #[test]
-fn the_docs_name_every_setting() {
-    let settings = include_str!("../../docs/settings.md");
-    let help = play(&["run", "--help"]).stdout;
-    let options = regex::Regex::new(r"(?m)^ +--([a-z-]+)").unwrap();
-    let mut count = 0;
-    for option in options
-        .captures_iter(&help)
-        .map(|found| found[1].replace('-', "_"))
-        .filter(|option| option != "settings")
-    {
-        assert!(settings.contains(&format!("| `{option}` |")), "{option}");
-        count += 1;
-    }
-    assert!(count > 15, "{count}");
-}
-
-#[test]
 fn seal_shows_only_what_it_changes_however_the_config_is_written() {
     // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them
     // stays, and only the two keys and the tag differ.

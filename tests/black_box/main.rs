@@ -25,6 +25,7 @@ mod emr_certificates;
 mod evaluated_by_aws;
 mod evidence;
 mod faults;
+mod first_hour;
 mod fixes;
 mod good_runs;
 mod guard_rights;
