@@ -170,7 +170,7 @@ class Proof:
                 wrong.append("the log was not renamed, or the run did not go on writing to it")
             if (fresh.owner(), fresh.stat().st_mode & 0o777) != (USER, 0o640):
                 wrong.append(f"the new log belongs to {fresh.owner()}, with mode {fresh.stat().st_mode:o}")
-            for whole in ["a run begins", " proved, ", "started, waiting for jobflow to complete", "Completed successfully", "confirmed: cluster", "ended with 0"]:
+            for whole in ["a run begins", " passed, ", "started, waiting for jobflow to complete", "Completed successfully", "confirmed: cluster", "ended with 0"]:
                 if text.count(whole) != 1:
                     wrong.append(f"the log has `{whole}` {text.count(whole)} times")
             if len(text) <= size:

@@ -130,7 +130,7 @@ impl<'a> ReportSummary<'a> {
     fn of_reencrypt(report: &'a ReencryptReport) -> Self {
         let mut findings: Vec<RecordedFinding> =
             report.locations.iter().flat_map(|location| changed(report, location)).collect();
-        findings.extend(report.refusals.iter().map(|why| refusal(report.mode, why)));
+        findings.extend((1..).zip(&report.refusals).map(|(n, why)| refusal(report.mode, n, why)));
         Self {
             guard: &report.guard,
             command: &report.command,
@@ -345,14 +345,19 @@ fn fix_of_obstacle(hidden: &UncheckedObjects) -> String {
     }
 }
 
-/// What would refuse a change. In a dry run it refuses nothing yet.
-fn refusal(mode: Mode, why: &str) -> RecordedFinding {
+/// What would refuse a change, the `number`th of them: a finding is known by check and subject. In a
+/// dry run it refuses nothing yet.
+fn refusal(mode: Mode, number: usize, why: &str) -> RecordedFinding {
+    let subject = match number {
+        1 => "the change".to_owned(),
+        _ => format!("the change ({number})"),
+    };
     let level =
         if mode == Mode::DryRun { RecordedLevel::Advisory } else { RecordedLevel::Required };
     RecordedFinding {
         level,
         wanted: "nothing that stands against a change".to_owned(),
-        ..finding(CHANGE_ALLOWED, "the change", RecordedStatus::Failed, why.to_owned())
+        ..finding(CHANGE_ALLOWED, &subject, RecordedStatus::Failed, why.to_owned())
     }
 }
 
@@ -462,6 +467,19 @@ pub(super) mod tests {
             let summary = ReportSummary::of(&report);
             insta::assert_snapshot!(name, told(&summary));
         }
+    }
+
+    #[test]
+    fn two_reasons_against_a_change_are_two_findings_by_name() {
+        let AnyReport::Reencrypt(mut report) = other("reencrypt") else {
+            panic!("it is that of a reencrypt")
+        };
+        report.refusals = vec!["one".to_owned(), "another".to_owned()];
+        let summary = ReportSummary::of_reencrypt(&report);
+        let names: std::collections::BTreeSet<_> =
+            summary.findings.iter().map(|finding| (&finding.check, &finding.subject)).collect();
+        assert_eq!(names.len(), summary.findings.len());
+        assert!(names.iter().any(|(_, subject)| *subject == "the change (2)"));
     }
 
     #[test]
