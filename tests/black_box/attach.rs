@@ -167,6 +167,8 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
                 continue;
             }
             let stage = started_by_hand(change).option("--terminate-attached");
+            // It is not over by itself before it is looked at, however busy the machine is.
+            stage.set(Set::SetTimings(Timings { terminating: 6.0, ..Timings::all(3600.0) }));
             let played = judged(&stage);
             played.expect_code(76);
             assert_eq!(
