@@ -24,6 +24,7 @@ pub mod render;
 pub mod reporter;
 pub(crate) mod sarif;
 pub(crate) mod schema;
+mod severity;
 pub(crate) mod signature;
 pub(crate) mod summary;
 mod terminal;

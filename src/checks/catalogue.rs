@@ -247,17 +247,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::checks::fix::{CommandContext, FilledFix, FixTemplate, example};
-
-    fn context() -> CommandContext {
-        CommandContext {
-            region: "eu-west-1".to_owned(),
-            s3_region: "eu-central-1".to_owned(),
-            profile: Some("night run".to_owned()),
-            settings: Some("my guard.yml".to_owned()),
-            runner: Some(["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into).into()),
-        }
-    }
+    use crate::checks::fix::{FilledFix, FixTemplate, example, tests::context};
 
     /// Every template of the catalogue, with values as others could choose them.
     fn hostile(text: &'static str) -> FilledFix {

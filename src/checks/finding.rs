@@ -254,6 +254,9 @@ const THROTTLED: &str = "start fewer runs of this account and region in the same
 /// What to do where an answer came that says nothing, or what cannot be.
 const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, and look at what answers in AWS's place (an endpoint of one's own, a proxy); where AWS itself answers so, report it as a bug of emr-etl-guard";
 
+/// What to do where no answer came.
+const SILENT: &str = "try again; if it stays so, look at network, endpoints and credentials";
+
 /// A subject under a check, about to get its finding.
 pub(crate) struct CheckSubject {
     check: &'static Check,
@@ -360,34 +363,24 @@ impl CheckSubject {
     }
 
     pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {
-        let finding = self.by_denial(obstacle);
-        Finding { obstacle: Some(obstacle.clone()), ..finding }
-    }
-
-    fn by_denial(self, obstacle: &LookupError) -> Finding {
+        // What keeps everything from being asked is no matter of this one permission.
         if obstacle.cause.is_some() {
-            return self.by_silence(obstacle);
+            return self.unreachable(obstacle);
         }
         let saw = format!("access denied: {}", obstacle.message);
-        self.unknown(saw, format!("allow `{}` to the guard's credentials", obstacle.operation))
+        let fix = format!("allow `{}` to the guard's credentials", obstacle.operation);
+        Finding { obstacle: Some(obstacle.clone()), ..self.unknown(saw, fix) }
     }
 
     pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
-        let finding = self.by_silence(obstacle);
-        Finding { obstacle: Some(obstacle.clone()), ..finding }
-    }
-
-    fn by_silence(self, obstacle: &LookupError) -> Finding {
-        let saw = format!("no answer to {}: {}", obstacle.operation, obstacle.message);
-        match obstacle.kind {
-            LookupErrorKind::Throttled => return self.unknown(saw, THROTTLED),
-            LookupErrorKind::UnreadableAnswer => {
-                let saw = format!("{}: {}", obstacle.operation, obstacle.message);
-                return self.unknown(saw, UNUSABLE);
-            }
-            _ => {}
-        }
-        self.unknown(saw, "try again; if it stays so, look at network, endpoints and credentials")
+        let LookupError { operation, message, .. } = obstacle;
+        let silence = format!("no answer to {operation}: {message}");
+        let (saw, fix) = match obstacle.kind {
+            LookupErrorKind::Throttled => (silence, THROTTLED),
+            LookupErrorKind::UnreadableAnswer => (format!("{operation}: {message}"), UNUSABLE),
+            _ => (silence, SILENT),
+        };
+        Finding { obstacle: Some(obstacle.clone()), ..self.unknown(saw, fix) }
     }
 
     /// Decides by a fact that `first` has judged already: where that is not proved, there is

@@ -236,10 +236,11 @@ fn replaced(text: &str, value: &impl Fn(&str) -> Option<String>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn context() -> CommandContext {
+    /// A place in which everything is known, and no two values are the same.
+    pub(in crate::checks) fn context() -> CommandContext {
         CommandContext {
             region: "eu-west-1".to_owned(),
             s3_region: "eu-central-1".to_owned(),

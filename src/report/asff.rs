@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use crate::{
-    base::{digest::sha256, json::compact, names::ClusterId},
+    base::{json::compact, names::ClusterId},
     checks::{catalogue, controls},
     report::{
         document::{
@@ -16,6 +16,7 @@ use crate::{
             RecordedOutcome, RecordedStatus, RunReport,
         },
         render::RenderError,
+        severity::FindingSeverity,
     },
 };
 
@@ -109,7 +110,7 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
     let why = check.map_or_else(String::new, |check| format!(" {}", check.why));
     let mut value = json!({
         "SchemaVersion": "2018-10-08",
-        "Id": id(finding, place),
+        "Id": finding.id_in(place.region, place.account),
         "ProductArn": format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default"),
         "GeneratorId": cut(&format!("emr-etl-guard/{}", finding.check), IDENTIFIER),
         "AwsAccountId": account,
@@ -117,13 +118,13 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
         "Types": types(finding),
         "CreatedAt": timestamp(document.started),
         "UpdatedAt": timestamp(document.ended),
-        "Severity": {"Label": severity(document, finding), "Original": word(finding.status)},
+        "Severity": {"Label": severity(document, finding).name().to_uppercase(), "Original": finding.status.word()},
         "Title": cut(&format!("{}: {}", finding.check, finding.subject), TITLE),
         "Description": cut(&format!("{said}{excepted}{why}"), DESCRIPTION),
         "ProductFields": {
             "emr-etl-guard/run": document.run,
             "emr-etl-guard/version": document.guard,
-            "emr-etl-guard/status": word(finding.status),
+            "emr-etl-guard/status": finding.status.word(),
             "emr-etl-guard/required": (finding.level == RecordedLevel::Required).to_string(),
         },
         "Resources": [resource(document, finding, place)],
@@ -149,13 +150,6 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
     value
 }
 
-/// The same for the same check and subject in every run; what makes it unlike others may be longer
-/// than an id can be.
-fn id(finding: &RecordedFinding, place: &FindingOrigin<'_>) -> String {
-    let subject = sha256(format!("{}\0{}", finding.check, finding.subject));
-    format!("{}/{}/emr-etl-guard/{}/{}", place.region, place.account, finding.check, &subject[..32])
-}
-
 fn types(finding: &RecordedFinding) -> Vec<&'static str> {
     let exposed =
         finding.status == RecordedStatus::Failed && finding.level == RecordedLevel::Required;
@@ -176,31 +170,16 @@ fn types(finding: &RecordedFinding) -> Vec<&'static str> {
     types
 }
 
-fn severity(document: &RunReport, finding: &RecordedFinding) -> &'static str {
-    match (finding.status, finding.level) {
-        (RecordedStatus::Failed, RecordedLevel::Required)
-            if document.outcome == RecordedOutcome::UnsafeClusterAlive
-                && is_cluster(&finding.subject)
-                && document.must_act_on(&finding.subject) =>
-        {
-            "CRITICAL"
-        }
-        (RecordedStatus::Failed, RecordedLevel::Required) => "HIGH",
-        (RecordedStatus::Unknown, RecordedLevel::Required) => "MEDIUM",
-        (RecordedStatus::Failed, RecordedLevel::Advisory) | (RecordedStatus::Excepted, _) => "LOW",
-        (RecordedStatus::Unknown, RecordedLevel::Advisory)
-        | (RecordedStatus::Passed | RecordedStatus::NotApplicable, _) => "INFORMATIONAL",
+fn severity(document: &RunReport, finding: &RecordedFinding) -> FindingSeverity {
+    let severity = FindingSeverity::of(finding);
+    if severity == FindingSeverity::High
+        && document.outcome == RecordedOutcome::UnsafeClusterAlive
+        && is_cluster(&finding.subject)
+        && document.must_act_on(&finding.subject)
+    {
+        return FindingSeverity::Critical;
     }
-}
-
-fn word(status: RecordedStatus) -> &'static str {
-    match status {
-        RecordedStatus::Passed => "passed",
-        RecordedStatus::Failed => "failed",
-        RecordedStatus::Unknown => "unknown",
-        RecordedStatus::Excepted => "excepted",
-        RecordedStatus::NotApplicable => "not-applicable",
-    }
+    severity
 }
 
 /// A cluster's id has capital letters; a bucket may well be called `j-data`.

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use crate::{
     aws::trust::AwsConnections,
     base::{
+        digest::sha256,
         printable::neutralised,
         report_kind::{RUN_REPORT_VERSION, ReportKind},
     },
@@ -451,6 +452,19 @@ pub(crate) enum RecordedStatus {
     NotApplicable,
 }
 
+impl RecordedStatus {
+    /// Its word in reports.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Excepted => "excepted",
+            Self::NotApplicable => "not-applicable",
+        }
+    }
+}
+
 /// What one check found on one subject.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedFinding {
@@ -473,6 +487,19 @@ pub(crate) struct RecordedFinding {
 }
 
 impl RecordedFinding {
+    /// What tells it from the other findings of a run, and is the same in the next: the SHA-256 of
+    /// its check and of a subject, its own or one that stands for several.
+    pub(crate) fn fingerprint(&self, subject: &str) -> String {
+        sha256(format!("{}\0{subject}", self.check))
+    }
+
+    /// A name for it among all findings of an account. What makes a subject unlike others may be
+    /// longer than an id can be.
+    pub(crate) fn id_in(&self, region: &str, account: &str) -> String {
+        let subject = &self.fingerprint(&self.subject)[..32];
+        format!("{region}/{account}/emr-etl-guard/{}/{subject}", self.check)
+    }
+
     /// Failed or Unknown: something is left to do.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, RecordedStatus::Failed | RecordedStatus::Unknown)

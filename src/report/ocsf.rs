@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::{
-    base::{digest::sha256, json::compact},
+    base::json::compact,
     checks::{catalogue, controls},
     report::{
         document::{CALL_TO_ACT, CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
+        severity::FindingSeverity,
         summary::{ReportSummary, SharedWith},
     },
 };
@@ -45,7 +46,7 @@ pub(crate) fn ocsf(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
 }
 
 fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
-    let (severity_id, severity) = severity(finding);
+    let severity = severity(finding);
     let (status_id, status) = match finding.status {
         RecordedStatus::Passed | RecordedStatus::NotApplicable => (4, "Resolved"),
         RecordedStatus::Excepted => (3, "Suppressed"),
@@ -63,8 +64,8 @@ fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
         "type_uid": CLASS * 100 + CREATE,
         "type_name": "Compliance Finding: Create",
         "time": ended,
-        "severity_id": severity_id,
-        "severity": severity,
+        "severity_id": severity as u32,
+        "severity": severity.name(),
         "status_id": status_id,
         "status": status,
         "message": format!("{}: {}", finding.check, finding.subject),
@@ -77,7 +78,7 @@ fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
             },
         },
         "finding_info": {
-            "uid": uid(summary, finding),
+            "uid": finding.id_in(summary.region.unwrap_or("-"), summary.account.unwrap_or("-")),
             "title": format!("{}: {}", finding.check, finding.subject),
             "desc": seen,
             "created_time": milliseconds(summary.started),
@@ -89,7 +90,7 @@ fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
         "unmapped": {
             "command": summary.command,
             "required": finding.level == RecordedLevel::Required,
-            "status": word(finding.status),
+            "status": finding.status.word(),
         },
     });
     if let Some(run) = summary.run {
@@ -160,34 +161,12 @@ fn resource(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
     resource
 }
 
-fn severity(finding: &RecordedFinding) -> (u32, &'static str) {
-    match (finding.status, finding.level) {
-        _ if finding.check == CALL_TO_ACT => (5, "Critical"),
-        (RecordedStatus::Failed, RecordedLevel::Required) => (4, "High"),
-        (RecordedStatus::Unknown, RecordedLevel::Required) => (3, "Medium"),
-        (RecordedStatus::Failed, RecordedLevel::Advisory) | (RecordedStatus::Excepted, _) => {
-            (2, "Low")
-        }
-        (RecordedStatus::Unknown, RecordedLevel::Advisory)
-        | (RecordedStatus::Passed | RecordedStatus::NotApplicable, _) => (1, "Informational"),
+fn severity(finding: &RecordedFinding) -> FindingSeverity {
+    if finding.check == CALL_TO_ACT {
+        FindingSeverity::Critical
+    } else {
+        FindingSeverity::of(finding)
     }
-}
-
-fn word(status: RecordedStatus) -> &'static str {
-    match status {
-        RecordedStatus::Passed => "passed",
-        RecordedStatus::Failed => "failed",
-        RecordedStatus::Unknown => "unknown",
-        RecordedStatus::Excepted => "excepted",
-        RecordedStatus::NotApplicable => "not-applicable",
-    }
-}
-
-/// The same for the same check and subject in every run.
-fn uid(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> String {
-    let subject = sha256(format!("{}\0{}", finding.check, finding.subject));
-    let place = [summary.region, summary.account].map(|part| part.unwrap_or("-")).join("/");
-    format!("{place}/emr-etl-guard/{}/{}", finding.check, &subject[..32])
 }
 
 fn milliseconds(at: OffsetDateTime) -> i64 {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::{
-    base::{digest::sha256, json::pretty, names::ClusterId},
+    base::{json::pretty, names::ClusterId},
     checks::{
         catalogue::{self, CATALOGUE},
         finding::{self, Check},
@@ -152,7 +152,7 @@ fn pascal(name: &str) -> String {
 fn stable_fingerprint(finding: &RecordedFinding) -> String {
     let subject =
         if finding.subject.parse::<ClusterId>().is_ok() { "cluster" } else { &finding.subject };
-    sha256(format!("{}\0{subject}", finding.check))
+    finding.fingerprint(subject)
 }
 
 fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[String]) -> Value {
@@ -181,7 +181,7 @@ fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[Strin
         "level": level,
         "message": {"text": format!("{}: saw {}, wanted {}.{fix}", finding.subject, finding.saw, finding.wanted)},
         "locations": [location(summary, finding)],
-        "fingerprints": {"checkAndSubject/v1": sha256(format!("{}\0{}", finding.check, finding.subject))},
+        "fingerprints": {"checkAndSubject/v1": finding.fingerprint(&finding.subject)},
         "partialFingerprints": {"checkAndKindOfSubject/v1": stable_fingerprint(finding)},
         "suppressions": suppressions,
         "properties": {"status": word, "required": finding.level == RecordedLevel::Required},

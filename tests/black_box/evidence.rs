@@ -596,6 +596,16 @@ fn bucket(more: impl FnOnce(&mut PutBucket)) -> Set {
     Set::PutBucket(bucket)
 }
 
+/// A bucket that takes the note that a run begins, and nothing after it.
+fn undeliverable(stage: &Stage, kind: FaultKind) {
+    stage.set(bucket(|_| {}));
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-evidence".to_owned()),
+        calls: Calls::Range { from: 2, to: 1000 },
+        ..Fault::every("PutObject", kind)
+    }));
+}
+
 fn keys(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| world.buckets["acme-evidence"].objects.keys().cloned().collect())
 }
@@ -755,13 +765,7 @@ fn a_put_whose_answer_was_lost_has_arrived() {
 fn watch_resume_sends_what_could_not_be_delivered_and_says_what_still_waits() {
     let stage =
         signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
-    stage.set(bucket(|_| {}));
-    let puts = Fault::every("PutObject", FaultKind::AccessDenied);
-    stage.set(Set::AddFault(Fault {
-        matching: Some("acme-evidence".to_owned()),
-        calls: Calls::Range { from: 2, to: 1000 },
-        ..puts
-    }));
+    undeliverable(&stage, FaultKind::AccessDenied);
     let played = stage.run();
     played.expect_code(74);
     let run = text(&played.report["run"]);
@@ -923,13 +927,7 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
 fn a_stop_during_the_delivery_leaves_the_document_for_the_next_start() {
     let stage =
         signing().option("--evidence=s3://acme-evidence/").env("EMR_ETL_GUARD_AWS_TIMEOUT", "600s");
-    stage.set(bucket(|_| {}));
-    let hang = Fault::every("PutObject", FaultKind::Hang);
-    stage.set(Set::AddFault(Fault {
-        matching: Some("acme-evidence".to_owned()),
-        calls: Calls::Range { from: 2, to: 1000 },
-        ..hang
-    }));
+    undeliverable(&stage, FaultKind::Hang);
     let child = stage.command("run").spawn().unwrap();
     let sends = |request: &emr_simulator::Recorded| {
         request.operation() == "PutObject"

@@ -1,14 +1,12 @@
 //! The first hour of a new user: from no credentials to a check that passes. Each message names
 //! what the next step does.
 
-use emr_simulator::{
-    BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutSecurityConfiguration,
+use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket};
+
+use crate::{
+    fixes,
+    support::{Played, Stage},
 };
-
-use crate::support::{Played, Stage};
-
-const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-const ARCHIVE: &str = "s3://acme-etl/certs/emr.zip";
 
 /// The JSON between `<<END_OF_JSON` and the line that ends it, with the two variables filled in as
 /// a shell does.
@@ -16,13 +14,12 @@ fn sample_configuration(stdout: &str) -> serde_json::Value {
     let (_, after) = stdout.split_once("<<END_OF_JSON").expect("a sample is printed");
     let (_, json) = after.split_once('\n').expect("it begins in the next line");
     let (json, _) = json.split_once("\nEND_OF_JSON").expect("it has an end");
-    let filled = [("EMR_KMS_KEY_ARN", KEY), ("EMR_CERTIFICATES_S3_URI", ARCHIVE)].iter().fold(
-        json.to_owned(),
-        |text, (name, value)| {
+    let filled = [("EMR_KMS_KEY_ARN", fixes::KEY), ("EMR_CERTIFICATES_S3_URI", fixes::ARCHIVE)]
+        .iter()
+        .fold(json.to_owned(), |text, (name, value)| {
             let variable = regex::Regex::new(&format!(r"\$\{{{name}[^}}]*\}}")).unwrap();
             variable.replace_all(&text, *value).into_owned()
-        },
-    );
+        });
     serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{error}: {filled}"))
 }
 
@@ -101,16 +98,7 @@ fn from_no_credentials_to_a_passing_check_each_message_names_the_next_step() {
 
     // What the printed commands make.
     let content = sample_configuration(&played.stdout);
-    stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
-        name: "acme-sc".to_owned(),
-        content,
-        ..Default::default()
-    }));
-    stage.set(Set::PutBucket(PutBucket {
-        name: "acme-out".to_owned(),
-        default_encryption: Some(BucketEncryption::aes256()),
-        ..Default::default()
-    }));
+    fixes::prepare(&stage, content);
     let played = stage.check();
     step(said, "as the fixes say", &played, 0, &["emr-etl-guard: would launch"]);
     insta::assert_snapshot!(said);

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::support::{Stage, hermetic_command};
 
-const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-const ARCHIVE: &str = "s3://acme-etl/certs/emr.zip";
+pub(crate) const KEY: &str =
+    "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+pub(crate) const ARCHIVE: &str = "s3://acme-etl/certs/emr.zip";
 
 /// A run without security configuration, with a bucket that has no block of public access.
 fn unprepared() -> Stage {
@@ -24,6 +25,20 @@ fn unprepared() -> Stage {
         ..Default::default()
     }));
     stage
+}
+
+/// What the commands of the fixes make.
+pub(crate) fn prepare(stage: &Stage, content: Value) {
+    stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "acme-sc".to_owned(),
+        content,
+        ..Default::default()
+    }));
+    stage.set(Set::PutBucket(PutBucket {
+        name: "acme-out".to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        ..Default::default()
+    }));
 }
 
 /// Runs the script as an operator does; gives each call of `aws`, word by word.
@@ -76,16 +91,7 @@ fn the_fix_script_of_a_check_makes_what_the_check_asked_for() {
     // What these commands make is what the next check wants.
     let json = fs::read_to_string(stage.path("emr-security-configuration.json")).unwrap();
     let content: Value = serde_json::from_str(&json).unwrap();
-    stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
-        name: "acme-sc".to_owned(),
-        content,
-        ..Default::default()
-    }));
-    stage.set(Set::PutBucket(PutBucket {
-        name: "acme-out".to_owned(),
-        default_encryption: Some(BucketEncryption::aes256()),
-        ..Default::default()
-    }));
+    prepare(&stage, content);
     let played = stage.check();
     played.expect_code(0);
     let last = played.stdout.lines().last().unwrap();

@@ -24,11 +24,8 @@ pub(super) fn words(text: &str) -> Markup {
 
 fn word(status: RecordedStatus) -> &'static str {
     match status {
-        RecordedStatus::Passed => "passed",
-        RecordedStatus::Failed => "failed",
-        RecordedStatus::Unknown => "unknown",
-        RecordedStatus::Excepted => "excepted",
         RecordedStatus::NotApplicable => "not applicable",
+        other => other.word(),
     }
 }
 
