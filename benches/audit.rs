@@ -125,7 +125,8 @@ fn by_inventory(is_small: bool) {
         command.args(["audit", "--quiet", "--inventory"]).arg(manifest);
         let came = run(command, Some(77));
         println!(
-            "  {:<8} {:>10.0} a second, {:>10.0} a second of processor time, {:.1} MB resident at the highest (made in {:.0} s)",
+            "  {:<8} {:>10.0} a second, {:>10.0} a second of processor time, {:.1} MB resident at \
+             the highest (made in {:.0} s)",
             form.name(),
             came.rate(rows),
             came.by_processor(rows),

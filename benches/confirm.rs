@@ -54,7 +54,8 @@ async fn compare() {
         let (guard, bare) =
             (client("guard", port, COMPARED).await, client("bare", port, COMPARED).await);
         println!(
-            "  {:>2} ms on each reply:   the guard {:>6.0}, a bare client {:>6.0}, which is {:.2} of it",
+            "  {:>2} ms on each reply:   the guard {:>6.0}, a bare client {:>6.0}, which is {:.2} \
+             of it",
             delay.as_millis(),
             guard.rate,
             bare.rate,

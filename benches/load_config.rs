@@ -21,7 +21,8 @@ fn config() -> String {
     while text.lines().count() < 200 {
         let line = text.lines().count();
         text += &format!(
-            "  key-{line}: {{number: {line}, text: \"a longer value, number {line}\", env: <%= ENV['HOME'] %>}}\n"
+            "  key-{line}: {{number: {line}, text: \"a longer value, number {line}\", env: <%= \
+             ENV['HOME'] %>}}\n"
         );
     }
     text

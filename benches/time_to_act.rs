@@ -103,7 +103,8 @@ fn all(runs: usize, at_once: usize, is_printed: bool) -> Vec<Run> {
 fn main() {
     let runs = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(RUNS);
     println!(
-        "from RunJobFlow's reply to the first TerminateJobFlows, {LATENCY_MS} ms on each reply, {runs} runs each"
+        "from RunJobFlow's reply to the first TerminateJobFlows, {LATENCY_MS} ms on each reply, \
+         {runs} runs each"
     );
     for (what, at_once, is_printed, limit) in
         [("the id is printed", 2, true, 2), ("no id is printed", 12, false, 10)]
@@ -113,7 +114,8 @@ fn main() {
             done[(done.len() * percent).div_ceil(100).saturating_sub(1)].time.as_secs_f64()
         };
         println!(
-            "  {what:<18} p50 {:>6.2} s   p99 {:>6.2} s   max {:>6.2} s   (wanted: p99 under {limit} s)",
+            "  {what:<18} p50 {:>6.2} s   p99 {:>6.2} s   max {:>6.2} s   (wanted: p99 under \
+             {limit} s)",
             at(50),
             at(99),
             at(100)

@@ -48,7 +48,8 @@ fn every_dependency_has_its_reason() {
 
 #[test]
 fn the_lists_are_read_as_they_are_written() {
-    let manifest = "[package]\nname = \"x\"\n[dependencies]\n# a = 1\nb = \"1\"\nc.workspace = true\n\n[dev-dependencies]\nd = \"1\"\n";
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\n# a = 1\nb = \"1\"\nc.workspace = \
+        true\n\n[dev-dependencies]\nd = \"1\"\n";
     assert_eq!(of_manifest(manifest), BTreeSet::from(["b", "c"]));
     let page = "| Crate | Why |\n|---|---|\n| `b`, `c` | a reason |\n| `d` | |\n";
     let (names, unexplained) = of_table(page);

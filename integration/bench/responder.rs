@@ -52,8 +52,10 @@ pub(crate) async fn respond(objects: u64, delay: Duration) -> u16 {
     // Every eighth object is not encrypted, so that there is something to be found.
     let head = |sse: &str| {
         Arc::new(format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\ncontent-type: binary/octet-stream\r\nlast-modified: Wed, 25 Nov 2026 15:02:00 GMT\r\n\
-             etag: \"d41d8cd98f00b204e9800998ecf8427e\"\r\naccept-ranges: bytes\r\nserver: AmazonS3\r\nx-amz-request-id: 4442587FB7D0A2F9\r\n{sse}date: {{DATE}}\r\n\r\n"
+            "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\ncontent-type: \
+             binary/octet-stream\r\nlast-modified: Wed, 25 Nov 2026 15:02:00 GMT\r\n\
+             etag: \"d41d8cd98f00b204e9800998ecf8427e\"\r\naccept-ranges: bytes\r\nserver: \
+             AmazonS3\r\nx-amz-request-id: 4442587FB7D0A2F9\r\n{sse}date: {{DATE}}\r\n\r\n"
         ))
     };
     let heads = [head("x-amz-server-side-encryption: AES256\r\n"), head("")];
@@ -101,7 +103,9 @@ async fn serve(
                 page(target, objects)
             };
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: AmazonS3\r\nx-amz-request-id: 4442587FB7D0A2F9\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nserver: \
+                 AmazonS3\r\nx-amz-request-id: 4442587FB7D0A2F9\r\ndate: {}\r\ncontent-length: \
+                 {}\r\n\r\n",
                 now(),
                 body.len()
             );
@@ -129,7 +133,9 @@ fn page(target: &str, objects: u64) -> String {
     };
     if target.split(['?', '&']).any(|parameter| parameter == "location" || parameter == "location=")
     {
-        return "<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">eu-west-1</LocationConstraint>".to_owned();
+        return "<LocationConstraint \
+            xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">eu-west-1</LocationConstraint>"
+            .to_owned();
     }
     let prefix = parameter("prefix").unwrap_or_default();
     let after = parameter("continuation-token")
@@ -185,7 +191,8 @@ fn page(target: &str, objects: u64) -> String {
     }
     let _ = write!(
         text,
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>{BUCKET}</Name><Prefix>{prefix}</Prefix><KeyCount>{count}</KeyCount><MaxKeys>{limit}</MaxKeys>{}<IsTruncated>{}</IsTruncated>",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult \
+         xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>{BUCKET}</Name><Prefix>{prefix}</Prefix><KeyCount>{count}</KeyCount><MaxKeys>{limit}</MaxKeys>{}<IsTruncated>{}</IsTruncated>",
         parameter("encoding-type")
             .map_or(String::new(), |kind| format!("<EncodingType>{kind}</EncodingType>")),
         next.is_some()

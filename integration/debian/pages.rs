@@ -39,11 +39,13 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("event_queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/emr-etl-guard-events"),
     (
         "exceptions",
-        "\n  - check: bucket-default-encryption\n    subject: acme-legacy-*\n    reason: moved by the end of the quarter, OPS-123\n    expires: 2999-12-31",
+        "\n  - check: bucket-default-encryption\n    subject: acme-legacy-*\n    reason: moved by \
+         the end of the quarter, OPS-123\n    expires: 2999-12-31",
     ),
     (
         "locked",
-        "[policy, security_configuration, allow_endpoints, allow_roots, credentials, exit_codes, run_tag, judge_within, on_unjudged, terminate_adopted, evidence, sign_key]",
+        "[policy, security_configuration, allow_endpoints, allow_roots, credentials, exit_codes, \
+         run_tag, judge_within, on_unjudged, terminate_adopted, evidence, sign_key]",
     ),
 ];
 
@@ -145,8 +147,10 @@ fn is_default(line: &str) -> bool {
 fn guard_yml(settings: &[FileSetting]) -> String {
     let header = [
         format!("Settings of emr-etl-guard; {SETTINGS_PAGE}(5) has more on each."),
-        "As it is shipped this file sets nothing: each line that begins with `#` and a key shows a setting with its default, or with an example where it says so. \
-         Take the `#` away to set it. A key that is not known is an error. Environment variables override this file, and flags override both, except for what `locked` names."
+        "As it is shipped this file sets nothing: each line that begins with `#` and a key shows \
+         a setting with its default, or with an example where it says so. \
+         Take the `#` away to set it. A key that is not known is an error. Environment variables \
+         override this file, and flags override both, except for what `locked` names."
             .to_owned(),
     ];
     let mut text = header

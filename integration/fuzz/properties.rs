@@ -54,7 +54,8 @@ pub(crate) fn argv(bytes: &[u8]) {
 }
 
 /// The fields of CSV that the corpus has.
-pub(crate) const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, EncryptionStatus";
+pub(crate) const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, \
+    LastModifiedDate, ETag, StorageClass, EncryptionStatus";
 
 /// A file of an inventory is read to its end, or refused in a few words.
 fn inventory(format: &str, bytes: &[u8]) {

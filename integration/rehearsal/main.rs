@@ -29,8 +29,10 @@ struct Scene {
 const SCENES: [Scene; 3] = [
     Scene {
         title: "A refused launch",
-        story: "Somebody deleted the EMR security configuration that config.yml names. EmrEtlRunner would hear of it minutes later, from AWS;\n\
-                with a blank name it would launch an unencrypted cluster and say nothing. The guard refuses: exit 77, and no runner was ever started.",
+        story: "Somebody deleted the EMR security configuration that config.yml names. \
+            EmrEtlRunner would hear of it minutes later, from AWS;\n\
+                with a blank name it would launch an unencrypted cluster and say nothing. The \
+                guard refuses: exit 77, and no runner was ever started.",
         code: 77,
         set: |stage| {
             stage.set(Set::DeleteSecurityConfiguration(Named {
@@ -41,15 +43,19 @@ const SCENES: [Scene; 3] = [
     },
     Scene {
         title: "A good run",
-        story: "Everything is in place, but `encrypted: false` still stands in config.yml. The guard proves the rest in AWS, seals both settings into the\n\
-                config it hands to the runner, passes the runner's log and exit code through, and confirms on the cluster what was verified: exit 0.",
+        story: "Everything is in place, but `encrypted: false` still stands in config.yml. The \
+            guard proves the rest in AWS, seals both settings into the\n\
+                config it hands to the runner, passes the runner's log and exit code through, and \
+                confirms on the cluster what was verified: exit 0.",
         code: 0,
         set: |_| {},
     },
     Scene {
         title: "An unsafe cluster",
-        story: "Between the guard's look and the launch, somebody deletes the security configuration and makes another under its name, with everything\n\
-                switched off. The cluster carries the right name and the wrong content. The guard terminates it, stops the runner and waits until EMR\n\
+        story: "Between the guard's look and the launch, somebody deletes the security \
+            configuration and makes another under its name, with everything\n\
+                switched off. The cluster carries the right name and the wrong content. The guard \
+                terminates it, stops the runner and waits until EMR\n\
                 confirms the cluster's end: exit 76.",
         code: 76,
         set: |stage| {

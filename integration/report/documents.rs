@@ -62,7 +62,8 @@ const SCENES: [Scene; 12] = [
     Scene { name: "reencrypt-batch", command: BATCH, code: 75, set: old_and_seen },
 ];
 
-const BATCH: &str = "reencrypt s3://old --bucket old --apply --batch --batch-role arn:aws:iam::123456789012:role/batch --batch-place s3://acme-etl/jobs/";
+const BATCH: &str = "reencrypt s3://old --bucket old --apply --batch --batch-role \
+    arn:aws:iam::123456789012:role/batch --batch-place s3://acme-etl/jobs/";
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -103,7 +104,8 @@ fn named(stage: Stage, warehouse: &str) -> Stage {
         "jdbc": {"sslMode": "verify-full", "ssl": true}, "roleArn": "arn:aws:iam::123456789012:role/RedshiftLoad", "maxError": 1, "compRows": 20000, "sshTunnel": null,
         "username": "loader", "password": "not-in-any-page", "purpose": "ENRICHED_EVENTS"}});
     let elastic = json!({"schema": format!("{storage}/elastic_config/jsonschema/1-0-1"), "data": {
-        "name": "Acme bad rows", "host": "es.acme.internal", "index": "snowplow", "port": 9200, "nodesWanOnly": true, "type": "bad", "purpose": "FAILED_EVENTS"}});
+        "name": "Acme bad \
+         rows", "host": "es.acme.internal", "index": "snowplow", "port": 9200, "nodesWanOnly": true, "type": "bad", "purpose": "FAILED_EVENTS"}});
     let lookups = json!({"schema": "iglu:com.snowplowanalytics.snowplow.enrichments/api_request_enrichment_config/jsonschema/1-0-0", "data": {
         "vendor": "com.snowplowanalytics.snowplow.enrichments", "name": "api_request_enrichment_config", "enabled": true,
         "parameters": {"inputs": [], "api": {"http": {"method": "GET", "uri": "https://crm.acme.internal/users/{{id}}", "timeout": 5000}}, "outputs": [], "cache": {"size": 300, "ttl": 60}}}});
@@ -125,7 +127,8 @@ fn refused(stage: Stage) -> Stage {
     ));
     stage.set(object("acme-raw-in", "logs/2019-12-31-raw.lzo", Sse::None));
     stage.set(Set::AddFault(Fault::every("GetRole", FaultKind::AccessDenied)));
-    let exceptions = "exceptions:\n  - {check: subnet-set, subject: aws.emr.ec2_subnet_id, reason: the VPC moves in spring, expires: 2999-01-31}\n";
+    let exceptions = "exceptions:\n  - \
+        {check: subnet-set, subject: aws.emr.ec2_subnet_id, reason: the VPC moves in spring, expires: 2999-01-31}\n";
     stage.write("guard.yml", exceptions);
     let stage = with_targets(stage).env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
     let stage = stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:");

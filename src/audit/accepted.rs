@@ -21,14 +21,23 @@ pub(crate) async fn accepted_encryption(
             Lookup::Found(key) => key.arn.to_string(),
             _ if expected.starts_with("arn:") && expected.contains(":key/") => expected.clone(),
             Lookup::Absent => {
-                let region = aws.kms.config().region().map_or_else(String::new, |region| format!(" in {region}"));
+                let region = aws
+                    .kms
+                    .config()
+                    .region()
+                    .map_or_else(String::new, |region| format!(" in {region}"));
                 let why = format!(
-                    "there is no KMS key {expected}{region}, and the policy expects it (setting `expected_keys`); name it by its ARN, or its region in AWS_REGION"
+                    "there is no KMS key {expected}{region}, and the policy expects it (setting \
+                     `expected_keys`); name it by its ARN, or its region in AWS_REGION"
                 );
                 return Err(AuditError::Unusable(why));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                let why = format!("which key {expected} is (setting `expected_keys`) is unknown: {}; {}", obstacle.message, obstacle.operation);
+                let why = format!(
+                    "which key {expected} is (setting `expected_keys`) is unknown: \
+                    {}; {}",
+                    obstacle.message, obstacle.operation
+                );
                 return Err(AuditError::Unusable(why));
             }
         });

@@ -95,7 +95,8 @@ impl Offenders {
         let Some(format) = format.or_else(|| OffendersFormat::of(place)) else {
             let place = place.display();
             return Err(format!(
-                "{place}: which form? End the name in .jsonl, .csv or .manifest, or give --offenders-format"
+                "{place}: which form? End the name in .jsonl, .csv or .manifest, or give \
+                 --offenders-format"
             ));
         };
         let (bytes, draft, mut file) = match kept {

@@ -33,7 +33,8 @@ impl AuditTarget {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScopeError {
     #[error(
-        "nothing to audit was named; fix: name locations such as s3://bucket/folder, or a runner config such as config.yml"
+        "nothing to audit was named; fix: name locations such as s3://bucket/folder, or a runner \
+         config such as config.yml"
     )]
     Nothing,
     #[error("`{0}` {1}")]

@@ -25,7 +25,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditStateError {
     #[error(
-        "the state of the audit cannot be kept: {0}: {1}; free or fix the disk, name another place in the setting `state_dir`, or leave --resume out"
+        "the state of the audit cannot be kept: {0}: {1}; free or fix the disk, name another \
+         place in the setting `state_dir`, or leave --resume out"
     )]
     Unusable(String, io::Error),
     #[error("nothing was looked at: the state directory cannot be trusted: {0}")]

@@ -68,11 +68,17 @@ impl CredentialOrigin {
     fn renew(&self) -> Vec<String> {
         match self {
             Self::RunnerConfig => vec![
-                "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of the runner config".to_owned(),
+                "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of \
+                 the runner config"
+                    .to_owned(),
             ],
             Self::Environment => vec![
-                "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for a session, AWS_SESSION_TOKEN again".to_owned(),
-                "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; export AWS_PROFILE=NAME    # or so".to_owned(),
+                "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for a session, \
+                 AWS_SESSION_TOKEN again"
+                    .to_owned(),
+                "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; export \
+                 AWS_PROFILE=NAME    # or so"
+                    .to_owned(),
             ],
             Self::Profile { name, exists: false, .. } => vec![
                 format!("aws configure --profile {}", shell_word(name)),
@@ -120,68 +126,76 @@ pub(crate) fn explain(
     origin: &CredentialOrigin,
 ) -> Explanation {
     let whose = origin.whose();
-    let (what, fixes) = match cause {
-        AccessCause::NoCredentials => (no_credentials(origin), origin.renew()),
-        AccessCause::CredentialsFailed => match origin {
-            CredentialOrigin::Profile { name, is_sso: true, .. } => {
-                (format!("the AWS SSO session of profile `{name}` is over"), origin.renew())
+    let (what, fixes) =
+        match cause {
+            AccessCause::NoCredentials => (no_credentials(origin), origin.renew()),
+            AccessCause::CredentialsFailed => match origin {
+                CredentialOrigin::Profile { name, is_sso: true, .. } => {
+                    (format!("the AWS SSO session of profile `{name}` is over"), origin.renew())
+                }
+                _ => (format!("the source of the credentials{whose} failed"), origin.renew()),
+            },
+            AccessCause::ExpiredToken => {
+                (format!("the session of the credentials{whose} has expired"), origin.renew())
             }
-            _ => (format!("the source of the credentials{whose} failed"), origin.renew()),
-        },
-        AccessCause::ExpiredToken => {
-            (format!("the session of the credentials{whose} has expired"), origin.renew())
-        }
-        AccessCause::UnknownKey => {
-            (format!("AWS does not know the access key{whose}"), origin.renew())
-        }
-        AccessCause::WrongSecret => {
-            (format!("the secret key does not belong to the access key{whose}"), origin.renew())
-        }
-        AccessCause::ClockSkew(minutes) => (
-            match minutes {
-                Some(minutes) => format!(
-                    "this machine's clock is {} minutes {} AWS's",
-                    minutes.abs(),
-                    if *minutes > 0 { "ahead of" } else { "behind" }
-                ),
-                None => "this machine's clock differs too much from AWS's".to_owned(),
-            },
-            vec!["timedatectl status".to_owned(), "sudo chronyc makestep".to_owned()],
-        ),
-        AccessCause::Unreachable(host) => (
-            match hosts.len() {
-                0 | 1 => format!("{host} cannot be reached"),
-                several => format!("{host} and {} more hosts cannot be reached", several - 1),
-            },
-            vec![
+            AccessCause::UnknownKey => {
+                (format!("AWS does not know the access key{whose}"), origin.renew())
+            }
+            AccessCause::WrongSecret => {
+                (format!("the secret key does not belong to the access key{whose}"), origin.renew())
+            }
+            AccessCause::ClockSkew(minutes) => (
+                match minutes {
+                    Some(minutes) => format!(
+                        "this machine's clock is {} minutes {} AWS's",
+                        minutes.abs(),
+                        if *minutes > 0 { "ahead of" } else { "behind" }
+                    ),
+                    None => "this machine's clock differs too much from AWS's".to_owned(),
+                },
+                vec!["timedatectl status".to_owned(), "sudo chronyc makestep".to_owned()],
+            ),
+            AccessCause::Unreachable(host) => (
+                match hosts.len() {
+                    0 | 1 => format!("{host} cannot be reached"),
+                    several => format!("{host} and {} more hosts cannot be reached", several - 1),
+                },
+                vec![
                 format!("curl -sS -o /dev/null https://{host}/"),
-                "check `aws.emr.region` and `aws.s3.region`, this machine's DNS and its way out (firewall, VPC endpoints, HTTPS_PROXY)".to_owned(),
+                "check `aws.emr.region` and `aws.s3.region`, this machine's DNS and its way out \
+                 (firewall, VPC endpoints, HTTPS_PROXY)".to_owned(),
             ],
-        ),
-        AccessCause::Untrusted => (
-            "no CA certificate on this machine signed the server's certificate".to_owned(),
-            vec![
-                "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt    # or another bundle that has the CA".to_owned(),
+            ),
+            AccessCause::Untrusted => (
+                "no CA certificate on this machine signed the server's certificate".to_owned(),
+                vec![
+                "export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt    # or another bundle \
+                 that has the CA".to_owned(),
             ],
-        ),
-        AccessCause::Proxy(proxy) => (
-            format!("no way to AWS through the proxy {proxy}"),
-            vec![
-                format!("curl -sS -o /dev/null -x {proxy} https://sts.amazonaws.com/"),
-                "correct HTTPS_PROXY, or ask AWS directly: export NO_PROXY=.amazonaws.com".to_owned(),
-            ],
-        ),
-        AccessCause::WrongRegion(region) => (
-            match region {
-                Some(region) => format!("S3 was asked in the wrong region; the data is in {region}"),
-                None => "S3 was asked in the wrong region".to_owned(),
-            },
-            vec![format!(
-                "set `aws.s3.region: {}` in the runner config",
-                region.as_deref().unwrap_or("REGION")
-            )],
-        ),
-    };
+            ),
+            AccessCause::Proxy(proxy) => (
+                format!("no way to AWS through the proxy {proxy}"),
+                vec![
+                    format!("curl -sS -o /dev/null -x {proxy} https://sts.amazonaws.com/"),
+                    "correct HTTPS_PROXY, or ask AWS directly: export \
+                 NO_PROXY=.amazonaws.com"
+                        .to_owned(),
+                ],
+            ),
+            AccessCause::WrongRegion(region) => (
+                match region {
+                    Some(region) => format!(
+                        "S3 was asked in the wrong region; the data is in \
+                    {region}"
+                    ),
+                    None => "S3 was asked in the wrong region".to_owned(),
+                },
+                vec![format!(
+                    "set `aws.s3.region: {}` in the runner config",
+                    region.as_deref().unwrap_or("REGION")
+                )],
+            ),
+        };
     Explanation::new(cause.name(), what, fixes)
 }
 

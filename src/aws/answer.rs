@@ -170,10 +170,12 @@ fn is_denial(code: &str) -> bool {
 }
 
 /// What to do where a certificate is of an authority that nobody has heard of.
-const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine has signed it; if one should have, name a bundle with it in SSL_CERT_FILE)";
+const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine has signed it; if one should \
+    have, name a bundle with it in SSL_CERT_FILE)";
 
 /// What is said where no source of credentials has any: the SDK's own words are a list of them.
-const NO_CREDENTIALS: &str = "the request could not be signed: no credentials in the environment, a profile, a container or an instance";
+const NO_CREDENTIALS: &str = "the request could not be signed: no credentials in the environment, \
+    a profile, a container or an instance";
 
 /// What went wrong on the way to AWS, and what to do where that is for the operator to decide.
 fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
@@ -306,7 +308,8 @@ mod tests {
         let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
         assert_eq!(
             error.to_string(),
-            "s3:ListBucket: an answer came (HTTP 404, text/html, 0 bytes), but it does not answer such a request; AWS answers HeadBucket with headers, a request id among them"
+            "s3:ListBucket: an answer came (HTTP 404, text/html, 0 bytes), but it does not answer \
+             such a request; AWS answers HeadBucket with headers, a request id among them"
         );
         let call = &aws_calls::GET_CALLER_IDENTITY;
         let answer: Lookup<()> =
@@ -314,7 +317,9 @@ mod tests {
         let Lookup::Unreachable(error) = answer else { panic!("{answer:?}") };
         assert_eq!(
             error.to_string(),
-            "sts:GetCallerIdentity: an answer came (HTTP 403, text/html, 22 bytes: `<html><h1>Blocked</h1>`), but it does not answer such a request; AWS answers GetCallerIdentity in XML, with a <GetCallerIdentityResponse>"
+            "sts:GetCallerIdentity: an answer came (HTTP 403, text/html, 22 bytes: \
+             `<html><h1>Blocked</h1>`), but it does not answer such a request; AWS answers \
+             GetCallerIdentity in XML, with a <GetCallerIdentityResponse>"
         );
     }
 

@@ -5,7 +5,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 /// Nothing on this machine says which certificate authorities to trust.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
+    "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; \
+     install the package ca-certificates, or name a bundle in SSL_CERT_FILE"
 )]
 pub struct MissingCaCertificates;
 

@@ -759,7 +759,9 @@ mod tests {
 
     #[test]
     fn headers_are_found_by_their_whole_name_in_any_case() {
-        let lines = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 15:02:00 GMT\r\nX-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: arn:x\r\nx-amz-server-side-encryption:aws:kms \r\nodd: \xff\r\n\r\n";
+        let lines = b"HTTP/1.1 200 OK\r\nDate: Wed, 25 Nov 2026 15:02:00 \
+            GMT\r\nX-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: \
+            arn:x\r\nx-amz-server-side-encryption:aws:kms \r\nodd: \xff\r\n\r\n";
         let answer = Answer { status: 200, headers: Headers::Ours(lines), signed: 0 };
         assert_eq!(answer.header("date"), Some("Wed, 25 Nov 2026 15:02:00 GMT"));
         assert_eq!(answer.header("x-amz-server-side-encryption"), Some("aws:kms"));

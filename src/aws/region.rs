@@ -29,7 +29,8 @@ impl Regions {
 /// Nobody says in which region to ask.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner config behind `--`"
+    "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner \
+     config behind `--`"
 )]
 pub struct NoRegion;
 

@@ -124,7 +124,9 @@ impl AwsConnections {
 /// A server of AWS is vouched for by an authority that is neither public nor allowed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the certificate of {host} is signed by the authority \"{subject}\", which is not public: a holder of its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {sha256}"
+    "the certificate of {host} is signed by the authority \"{subject}\", which is not public: a \
+     holder of its key can answer as AWS; if that is your company's own, name it in the setting \
+     `allow_roots`: {sha256}"
 )]
 pub(crate) struct RefusedRoot {
     host: String,
@@ -221,7 +223,8 @@ impl AwsTrust {
             name: name.to_owned(),
             kind: RouteKind::Authorities,
             what: printable!(
-                "has the runner believe an authority that is neither public nor allowed, and whom the guard refuses: \"{first}\"{others}"
+                "has the runner believe an authority that is neither public nor allowed, and whom \
+                 the guard refuses: \"{first}\"{others}"
             ),
             source: "OpenSSL, SSL_CTX_load_verify_locations(3); JRuby-OpenSSL, X509Utils",
         })
@@ -593,7 +596,9 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             format!(
-                "the certificate of {HOST} is signed by the authority \"CN=Company Root\", which is not public: a holder of its key can answer as AWS; if that is your company's own, name it in the setting `allow_roots`: {}",
+                "the certificate of {HOST} is signed by the authority \"CN=Company Root\", which \
+                 is not public: a holder of its key can answer as AWS; if that is your company's \
+                 own, name it in the setting `allow_roots`: {}",
                 digest(&company)
             )
         );

@@ -27,10 +27,12 @@ pub(super) static EXISTS: Check = Check {
     name: "bucket-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A bucket that does not exist fails the run half-way; one that somebody else creates under that name meanwhile would receive the data.",
+    why: "A bucket that does not exist fails the run half-way; one that somebody else creates \
+        under that name meanwhile would receive the data.",
     looks_at: "s3:HeadBucket on each bucket below aws.s3.buckets.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    fix: "correct the name in the runner config, or create it: `aws s3api create-bucket --bucket {subject}{create-in}`",
+    fix: "correct the name in the runner config, or create it: `aws s3api create-bucket --bucket \
+        {subject}{create-in}`",
     source: "Setup guide, Setting up end to end encryption; Amazon S3 API reference, HeadBucket",
 };
 
@@ -38,10 +40,12 @@ pub(super) static OWNER: Check = Check {
     name: "bucket-owner",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Data written to a bucket of another account leaves the encryption and the access rules of this one.",
+    why: "Data written to a bucket of another account leaves the encryption and the access rules \
+        of this one.",
     looks_at: "s3:HeadBucket with the launching account as expected owner.",
     asks: &[&aws_calls::HEAD_BUCKET],
-    fix: "use a bucket of the runner's own account, or, if it is only read, name it in the setting `external_buckets`",
+    fix: "use a bucket of the runner's own account, or, if it is only read, name it in the \
+        setting `external_buckets`",
     source: "Amazon S3 user guide, Verifying bucket ownership with bucket owner condition",
 };
 
@@ -49,7 +53,8 @@ pub(crate) static REGION: Check = Check {
     name: "bucket-region",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do not fit, and data would cross regions.",
+    why: "The runner talks to buckets in aws.s3.region; keys and endpoints of another region do \
+        not fit, and data would cross regions.",
     looks_at: "The region that s3:HeadBucket names.",
     asks: &[&aws_calls::HEAD_BUCKET],
     fix: "set aws.s3.region to the bucket's region, or use a bucket of that region",
@@ -60,21 +65,27 @@ pub(super) static DEFAULT_ENCRYPTION: Check = Check {
     name: "bucket-default-encryption",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written without an encryption header: only the bucket's default protects them.",
+    why: "EMR's logs, RDB Loader's logs, bad rows and the Clojure Collector's files are written \
+        without an encryption header: only the bucket's default protects them.",
     looks_at: "s3:GetBucketEncryption, against the kinds that the policy accepts.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "turn it on: `aws s3api put-bucket-encryption --bucket {subject} --server-side-encryption-configuration {encryption}`",
-    source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, Setting default server-side encryption",
+    fix: "turn it on: `aws s3api put-bucket-encryption --bucket {subject} \
+        --server-side-encryption-configuration {encryption}`",
+    source: "Setup guide, Setting up end to end encryption, S3 buckets; Amazon S3 user guide, \
+        Setting default server-side encryption",
 };
 
 pub(super) static TLS_ONLY: Check = Check {
     name: "bucket-tls-only",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Without a policy that denies plain http, anybody who may read a bucket may read it in clear over the network.",
-    looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport false.",
+    why: "Without a policy that denies plain http, anybody who may read a bucket may read it in \
+        clear over the network.",
+    looks_at: "s3:GetBucketPolicy: a statement that denies what comes with aws:SecureTransport \
+        false.",
     asks: &[&aws_calls::GET_BUCKET_POLICY],
-    fix: "add to the bucket's policy: {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:{partition}:s3:::{subject}\", \"arn:{partition}:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
+    fix: "add to the bucket's policy: \
+        {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:*\", \"Resource\": [\"arn:{partition}:s3:::{subject}\", \"arn:{partition}:s3:::{subject}/*\"], \"Condition\": {\"Bool\": {\"aws:SecureTransport\": \"false\"}}}",
     source: "Amazon S3 user guide, Security best practices (Enforce encryption of data in transit)",
 };
 
@@ -82,10 +93,14 @@ pub(super) static PUBLIC_ACCESS: Check = Check {
     name: "bucket-public-access-block",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that could be made public is one mistake away from that.",
-    looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all on, the account's block is counted in, since S3 goes by whichever is stricter.",
+    why: "Encryption at rest protects nothing from those whom S3 decrypts for: a bucket that \
+        could be made public is one mistake away from that.",
+    looks_at: "s3:GetPublicAccessBlock of the bucket: all four settings; where they are not all \
+        on, the account's block is counted in, since S3 goes by whichever is stricter.",
     asks: &[&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &aws_calls::GET_ACCOUNT_PUBLIC_ACCESS_BLOCK],
-    fix: "`aws s3api put-public-access-block --bucket {subject} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true`",
+    fix: "`aws s3api put-public-access-block --bucket {subject} \
+        --public-access-block-configuration \
+        BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true`",
     source: "Amazon S3 user guide, Blocking public access to your Amazon S3 storage",
 };
 
@@ -93,10 +108,13 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     name: "clojure-collector-bucket",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no encryption: only the bucket's own default protects the raw events.",
-    looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where collectors.format is clj-tomcat.",
+    why: "The Clojure Collector's logs are put into S3 by Elastic Beanstalk, which asks for no \
+        encryption: only the bucket's own default protects the raw events.",
+    looks_at: "s3:GetBucketEncryption on the buckets of aws.s3.buckets.raw.in, where \
+        collectors.format is clj-tomcat.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "turn on the default of {subject} as bucket-default-encryption says, then encrypt the objects that are there already, in place, with `emr-etl-guard reencrypt`",
+    fix: "turn on the default of {subject} as bucket-default-encryption says, then encrypt the \
+        objects that are there already, in place, with `emr-etl-guard reencrypt`",
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
 

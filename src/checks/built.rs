@@ -20,19 +20,26 @@ pub(super) static CONFIGURATIONS: Check = Check {
     name: "cluster-configurations",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what the runner config says was judged before the launch, but a cluster can be started with something else.",
-    looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that are documented to weaken encryption; of a cluster that this run started also against aws.emr.configuration and what the runner adds to it.",
+    why: "Properties of the cluster's software beat what EMR sets for traffic between nodes; what \
+        the runner config says was judged before the launch, but a cluster can be started with \
+        something else.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster, against the properties that \
+        are documented to weaken encryption; of a cluster that this run started also against \
+        aws.emr.configuration and what the runner adds to it.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
     fix: "find out what changed the runner's request, then launch again",
-    source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, Encryption options; EmrEtlRunner, emr_job.rb",
+    source: "Amazon EMR release guide, Configure applications; Amazon EMR management guide, \
+        Encryption options; EmrEtlRunner, emr_job.rb",
 };
 
 pub(super) static ROLES: Check = Check {
     name: "cluster-roles",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "What the roles may do with the keys was verified for the roles that the runner config names; with others the cluster may not be able to encrypt, or somebody else can read.",
-    looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against aws.emr.service_role and aws.emr.jobflow_role.",
+    why: "What the roles may do with the keys was verified for the roles that the runner config \
+        names; with others the cluster may not be able to encrypt, or somebody else can read.",
+    looks_at: "ServiceRole and IamInstanceProfile of elasticmapreduce:DescribeCluster, against \
+        aws.emr.service_role and aws.emr.jobflow_role.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
     fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR API reference, DescribeCluster (ServiceRole, Ec2InstanceAttributes)",
@@ -42,23 +49,29 @@ pub(super) static AMI: Check = Check {
     name: "cluster-ami",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "A machine image of somebody's own can do as it likes with the data and with what EMR sets up. The runner cannot ask for one, so that a cluster with one is not what the runner asked for.",
-    looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster, and of each group in ListInstanceGroups, or of each type in ListInstanceFleets.",
+    why: "A machine image of somebody's own can do as it likes with the data and with what EMR \
+        sets up. The runner cannot ask for one, so that a cluster with one is not what the runner \
+        asked for.",
+    looks_at: "CustomAmiId of elasticmapreduce:DescribeCluster, and of each group in \
+        ListInstanceGroups, or of each type in ListInstanceFleets.",
     asks: &[
         &aws_calls::DESCRIBE_CLUSTER,
         &aws_calls::LIST_INSTANCE_GROUPS,
         &aws_calls::LIST_INSTANCE_FLEETS,
     ],
     fix: "find out what changed the runner's request, then launch again",
-    source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, DescribeCluster (CustomAmiId)",
+    source: "Amazon EMR management guide, Using a custom AMI; Amazon EMR API reference, \
+        DescribeCluster (CustomAmiId)",
 };
 
 pub(super) static BOOTSTRAP: Check = Check {
     name: "cluster-bootstrap-actions",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Bootstrap scripts run as root on every node before anything else: one more than the runner asked for can do as it likes with the data.",
-    looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what the runner adds to it. What an adopted cluster had run was judged before the launch.",
+    why: "Bootstrap scripts run as root on every node before anything else: one more than the \
+        runner asked for can do as it likes with the data.",
+    looks_at: "elasticmapreduce:ListBootstrapActions, once, against aws.emr.bootstrap and what \
+        the runner adds to it. What an adopted cluster had run was judged before the launch.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_BOOTSTRAP_ACTIONS],
     fix: "find out what changed the runner's request, then launch again",
     source: "Amazon EMR management guide, Create bootstrap actions; EmrEtlRunner, emr_job.rb",
@@ -68,8 +81,11 @@ pub(super) static GROUPS: Check = Check {
     name: "cluster-groups",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Instance groups have Configurations of their own, which beat the cluster's; they can be added and reconfigured while the cluster runs.",
-    looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, or of each type of the fleets in ListInstanceFleets, again as long as the cluster lives, against the properties that are documented to weaken encryption.",
+    why: "Instance groups have Configurations of their own, which beat the cluster's; they can be \
+        added and reconfigured while the cluster runs.",
+    looks_at: "Configurations of each group in elasticmapreduce:ListInstanceGroups, or of each \
+        type of the fleets in ListInstanceFleets, again as long as the cluster lives, against the \
+        properties that are documented to weaken encryption.",
     asks: &[
         &aws_calls::DESCRIBE_CLUSTER,
         &aws_calls::LIST_INSTANCE_GROUPS,
@@ -83,11 +99,14 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
     name: "step-arguments",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which beat the cluster's: one of them can switch encryption off for what the step does.",
-    looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against the properties that are documented to weaken encryption.",
+    why: "A step can be given settings of its own (--conf of spark-submit, -D of Hadoop), which \
+        beat the cluster's: one of them can switch encryption off for what the step does.",
+    looks_at: "Arguments and Java properties of each step in elasticmapreduce:ListSteps, against \
+        the properties that are documented to weaken encryption.",
     asks: &[&aws_calls::LIST_STEPS],
     fix: "find out who adds such steps, then launch again",
-    source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands guide (generic options)",
+    source: "Spark, Configuration (dynamically loading properties) and Security; Hadoop, Commands \
+        guide (generic options)",
 };
 
 /// Every finding on what a cluster is built from.
@@ -510,7 +529,9 @@ mod tests {
         }
         assert_eq!(
             compare_properties(&properties, &asked()).different().unwrap(),
-            "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: another value"
+            "hive-site javax.jdo.option.ConnectionPassword: not asked for; spark \
+             maximizeResourceAllocation: missing; yarn-site yarn.resourcemanager.am.max-attempts: \
+             another value"
         );
         assert!(
             !serde_json::to_string(&asked()).unwrap().contains("65536"),
@@ -586,7 +607,8 @@ mod tests {
                         &[],
                     ),
                 ],
-                "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, which was not requested",
+                "s3://snowplow-hosted-assets-evil/common/emr/snowplow-ami5-bootstrap-0.1.0.sh, \
+                 which was not requested",
             ),
         ] {
             assert_eq!(different_bootstrap(&seen, &asked).as_deref(), Some(difference));

@@ -23,30 +23,39 @@ pub(super) static OBJECT: Check = Check {
     name: "certificate-object",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Every node fetches the archive while it starts; without it, or with other members in it, the cluster fails after minutes.",
-    looks_at: "s3:GetObject on the S3Object of TLSCertificateConfiguration, and the archive's members. The private key is looked at in memory and never kept.",
+    why: "Every node fetches the archive while it starts; without it, or with other members in \
+        it, the cluster fails after minutes.",
+    looks_at: "s3:GetObject on the S3Object of TLSCertificateConfiguration, and the archive's \
+        members. The private key is looked at in memory and never kept.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_OBJECT],
-    fix: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no folders, and put the archive at {subject}",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+    fix: "zip privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem, with no \
+        folders, and put the archive at {subject}",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit \
+        with Amazon EMR encryption",
 };
 
 pub(super) static KEY: Check = Check {
     name: "certificate-key",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk to another: the cluster does not start.",
+    why: "A key with a passphrase, or one that belongs to another certificate, lets no node talk \
+        to another: the cluster does not start.",
     looks_at: "privateKey.pem against the first certificate of certificateChain.pem.",
     asks: &[&aws_calls::GET_OBJECT],
-    fix: "take the passphrase off (`openssl pkey -in privateKey.pem -out plain.pem`), or use the key that the certificate was made for",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+    fix: "take the passphrase off (`openssl pkey -in privateKey.pem -out plain.pem`), or use the \
+        key that the certificate was made for",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit \
+        with Amazon EMR encryption",
 };
 
 pub(super) static CHAIN: Check = Check {
     name: "certificate-chain",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Nodes verify each other along the chain, from their own certificate on; in another order, or with a gap, they refuse each other.",
-    looks_at: "Issuer and signature of each certificate in certificateChain.pem, against the next one.",
+    why: "Nodes verify each other along the chain, from their own certificate on; in another \
+        order, or with a gap, they refuse each other.",
+    looks_at: "Issuer and signature of each certificate in certificateChain.pem, against the next \
+        one.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "write the nodes' certificate first, then each issuer behind what it signed",
     source: "RFC 5280, section 6; RFC 8446, section 4.4.2",
@@ -56,30 +65,40 @@ pub(super) static VALIDITY: Check = Check {
     name: "certificate-validity",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A certificate that has expired ends all traffic between nodes; one that is about to will do so on some night soon.",
-    looks_at: "notBefore and notAfter of each certificate, or, where EMR makes them, ValidityInDays from the creation of the security configuration on; against the setting `certificate_days`.",
+    why: "A certificate that has expired ends all traffic between nodes; one that is about to \
+        will do so on some night soon.",
+    looks_at: "notBefore and notAfter of each certificate, or, where EMR makes them, \
+        ValidityInDays from the creation of the security configuration on; against the setting \
+        `certificate_days`.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make a new certificate and replace the archive; running clusters keep the old one",
-    source: "RFC 5280, section 4.1.2.5; Amazon EMR management guide, Create a security configuration (ValidityInDays)",
+    source: "RFC 5280, section 4.1.2.5; Amazon EMR management guide, Create a security \
+        configuration (ValidityInDays)",
 };
 
 pub(super) static NAMES: Check = Check {
     name: "certificate-names",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which the certificate must cover by a wildcard.",
-    looks_at: "The common name and alternative names of the first certificate, against the domain of the region, or the one that DHCP gives the VPC's instances.",
+    why: "Nodes find each other by names such as ip-10-0-0-1.eu-west-1.compute.internal, which \
+        the certificate must cover by a wildcard.",
+    looks_at: "The common name and alternative names of the first certificate, against the domain \
+        of the region, or the one that DHCP gives the VPC's instances.",
     asks: &[&aws_calls::GET_OBJECT],
-    fix: "make the certificate for the wildcard wanted: `openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj '/CN=*.{domain}' -keyout privateKey.pem -out certificateChain.pem`",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption",
+    fix: "make the certificate for the wildcard wanted: `openssl req -x509 -newkey rsa:2048 \
+        -nodes -days 365 -subj '/CN=*.{domain}' -keyout privateKey.pem -out certificateChain.pem`",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit \
+        with Amazon EMR encryption",
 };
 
 pub(super) static STRENGTH: Check = Check {
     name: "certificate-strength",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Short keys and old hashes can be broken; then the traffic between nodes is as good as clear.",
-    looks_at: "Key sizes and signature algorithms of the chain: RSA of 2048 bits, elliptic curves of 256, no MD5 and no SHA-1.",
+    why: "Short keys and old hashes can be broken; then the traffic between nodes is as good as \
+        clear.",
+    looks_at: "Key sizes and signature algorithms of the chain: RSA of 2048 bits, elliptic curves \
+        of 256, no MD5 and no SHA-1.",
     asks: &[&aws_calls::GET_OBJECT],
     fix: "make a new certificate with RSA of 2048 bits or P-256, and SHA-256",
     source: "NIST SP 800-131A Rev. 2",
@@ -90,7 +109,9 @@ pub(super) static STRENGTH: Check = Check {
 const DEFAULT_VALIDITY_IN_DAYS: u32 = 20 * 365;
 
 /// What to do about certificates of EMR's that end.
-const MAKE_ANEW: &str = "make a new security configuration with ValidityInDays as long as needed, and name it in place of this one, because EMR renews no certificates; the present one is printed by `aws emr describe-security-configuration --name {subject}`";
+const MAKE_ANEW: &str = "make a new security configuration with ValidityInDays as long as needed, \
+    and name it in place of this one, because EMR renews no certificates; the present one is \
+    printed by `aws emr describe-security-configuration --name {subject}`";
 
 static ALL: [&Check; 6] = [&OBJECT, &KEY, &CHAIN, &VALIDITY, &NAMES, &STRENGTH];
 

@@ -20,8 +20,10 @@ pub(super) static SECURITY_CONFIGURATION: Check = Check {
     name: "cluster-security-configuration",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Between pre-flight and launch a security configuration can be deleted and created again under its name, and a runner can leave it out.",
-    looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of elasticmapreduce:DescribeSecurityConfiguration, asked again.",
+    why: "Between pre-flight and launch a security configuration can be deleted and created again \
+        under its name, and a runner can leave it out.",
+    looks_at: "The name in elasticmapreduce:DescribeCluster; content and creation time of \
+        elasticmapreduce:DescribeSecurityConfiguration, asked again.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     fix: "find out who changed the security configuration, then launch again",
     source: "Amazon EMR API reference, DescribeCluster, DescribeSecurityConfiguration",
@@ -31,10 +33,14 @@ pub(super) static PROTECTIONS: Check = Check {
     name: "cluster-protections",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Nothing was checked before the launch of a cluster that was started by hand: that it has a security configuration does not say what that protects.",
-    looks_at: "The content of the cluster's security configuration in elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the cluster's release. Asked of clusters that are named to `watch`.",
+    why: "Nothing was checked before the launch of a cluster that was started by hand: that it \
+        has a security configuration does not say what that protects.",
+    looks_at: "The content of the cluster's security configuration in \
+        elasticmapreduce:DescribeSecurityConfiguration, against the setting `require` and the \
+        cluster's release. Asked of clusters that are named to `watch`.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "end the cluster, and start it again under a security configuration that protects as required",
+    fix: "end the cluster, and start it again under a security configuration that protects as \
+        required",
     source: "Amazon EMR management guide, Create a security configuration; Encryption options",
 };
 
@@ -42,7 +48,8 @@ pub(super) static RELEASE: Check = Check {
     name: "cluster-release",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "Another release than the verified one may not support what the security configuration asks.",
+    why: "Another release than the verified one may not support what the security configuration \
+        asks.",
     looks_at: "ReleaseLabel of elasticmapreduce:DescribeCluster.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER],
     fix: "launch again through the guard",
@@ -64,7 +71,8 @@ pub(super) static STEP_FLAG: Check = Check {
     name: "step-encryption-flag",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off for what it writes.",
+    why: "An s3-dist-cp step without --s3ServerSideEncryption switches server-side encryption off \
+        for what it writes.",
     looks_at: "The arguments of each s3-dist-cp step in elasticmapreduce:ListSteps.",
     asks: &[&aws_calls::LIST_STEPS],
     fix: "look for what the step wrote (its --dest) and copy it in place, then launch again",
@@ -75,10 +83,12 @@ pub(super) static ENDED: Check = Check {
     name: "cluster-ended",
     stage: Stage::Confirm,
     level: Level::Required,
-    why: "A cluster that still works when the runner has ended is not watched by anything: it costs, and what it does is not seen.",
+    why: "A cluster that still works when the runner has ended is not watched by anything: it \
+        costs, and what it does is not seen.",
     looks_at: "elasticmapreduce:DescribeCluster and ListSteps after the runner has ended.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`",
+    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters \
+        --cluster-ids {subject}`",
     source: "EmrEtlRunner, emr_job.rb (run_transient_mode, manage_lifecycle_persistent)",
 };
 
@@ -86,18 +96,25 @@ pub(super) static ORPHANED: Check = Check {
     name: "no-orphan",
     stage: Stage::Confirm,
     level: Level::Advisory,
-    why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was lost, a runner that was killed or lost its connection. It continues, costs, and what it writes is not looked at.",
-    looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the clusters that the run started; a persistent one may stay, but idle. After a stop the setting `on_stop` decides instead.",
+    why: "A cluster can outlive its run: a RunJobFlow that was sent again because its answer was \
+        lost, a runner that was killed or lost its connection. It continues, costs, and what it \
+        writes is not looked at.",
+    looks_at: "elasticmapreduce:DescribeCluster and ListSteps once the runner has ended, on the \
+        clusters that the run started; a persistent one may stay, but idle. After a stop the \
+        setting `on_stop` decides instead.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters --cluster-ids {subject}`; the setting `on_orphan: terminate` does so by itself",
-    source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon EMR API reference, RunJobFlow",
+    fix: "look at it, and terminate it if it is not needed: `aws emr terminate-clusters \
+        --cluster-ids {subject}`; the setting `on_orphan: terminate` does so by itself",
+    source: "EmrEtlRunner, emr_job.rb (run_transient_mode: RunJobFlow is not idempotent); Amazon \
+        EMR API reference, RunJobFlow",
 };
 
 pub(super) static RUN_DID_ITS_WORK: Check = Check {
     name: "run-did-its-work",
     stage: Stage::Confirm,
     level: Level::Required,
-    why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees none of its steps and calls that a success.",
+    why: "A runner's exit 0 is no proof that anything ran: one whose clock is ahead of EMR's sees \
+        none of its steps and calls that a success.",
     looks_at: "The steps of the run's clusters after an exit 0.",
     asks: &[&aws_calls::LIST_STEPS],
     fix: "look at the runner's log and at the clusters in the EMR console, then run again",

@@ -16,21 +16,28 @@ pub(super) static ENCRYPTED: Check = Check {
     name: "data-encrypted",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A bucket's default encryption is not retroactive: objects from before it stay as they were written, and the run would read, copy and load them.",
-    looks_at: "s3:ListObjectsV2 on each location that this run reads data from, and s3:HeadObject on its objects: all of them up to the setting `data_objects`, an even sample beyond it.",
+    why: "A bucket's default encryption is not retroactive: objects from before it stay as they \
+        were written, and the run would read, copy and load them.",
+    looks_at: "s3:ListObjectsV2 on each location that this run reads data from, and s3:HeadObject \
+        on its objects: all of them up to the setting `data_objects`, an even sample beyond it.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply {locations}`",
-    source: "Setup guide, Setting up end to end encryption, S3 buckets (\"not retroactive\"); Amazon S3 user guide, Setting default server-side encryption",
+    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply \
+        {locations}`",
+    source: "Setup guide, Setting up end to end encryption, S3 buckets (\"not retroactive\"); \
+        Amazon S3 user guide, Setting default server-side encryption",
 };
 
 pub(super) static VERSIONS: Check = Check {
     name: "no-earlier-versions",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay readable as earlier versions after they were copied in place, and staged raw data stays after it was moved.",
+    why: "A versioned bucket keeps what is overwritten or deleted: unencrypted objects stay \
+        readable as earlier versions after they were copied in place, and staged raw data stays \
+        after it was moved.",
     looks_at: "s3:GetBucketVersioning on each bucket of the run.",
     asks: &[&aws_calls::GET_BUCKET_VERSIONING],
-    fix: "look for them (`aws s3api list-object-versions --bucket {subject} --max-items 100`), and have a lifecycle rule with NoncurrentVersionExpiration remove them",
+    fix: "look for them (`aws s3api list-object-versions --bucket {subject} --max-items 100`), \
+        and have a lifecycle rule with NoncurrentVersionExpiration remove them",
     source: "Amazon S3 user guide, Retaining multiple versions of objects with S3 Versioning",
 };
 

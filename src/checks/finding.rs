@@ -249,10 +249,13 @@ pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
 }
 
 /// What to do where AWS throttles a call for as long as the guard waits.
-const THROTTLED: &str = "start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call";
+const THROTTLED: &str = "start fewer runs of this account and region in the same minute, or set a \
+    longer `pre_flight_timeout`; AWS can raise the quota of the call";
 
 /// What to do where an answer came that says nothing, or what cannot be.
-const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, and look at what answers in AWS's place (an endpoint of one's own, a proxy); where AWS itself answers so, report it as a bug of emr-etl-guard";
+const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, and look at what \
+    answers in AWS's place (an endpoint of one's own, a proxy); where AWS itself answers so, \
+    report it as a bug of emr-etl-guard";
 
 /// What to do where no answer came.
 const SILENT: &str = "try again; if it stays so, look at network, endpoints and credentials";

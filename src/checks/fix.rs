@@ -256,13 +256,15 @@ pub(super) mod tests {
         let s3 = fill("`aws s3api create-bucket --bucket {subject}{create-in}`");
         assert_eq!(
             s3.text,
-            "aws s3api create-bucket --region eu-central-1 --profile 'night run' --bucket acme-out --create-bucket-configuration LocationConstraint=eu-central-1"
+            "aws s3api create-bucket --region eu-central-1 --profile 'night run' --bucket \
+             acme-out --create-bucket-configuration LocationConstraint=eu-central-1"
         );
         assert_eq!(s3.commands, std::slice::from_ref(&s3.text));
         let nested = fill("do: `aws ec2 a-b --x \"$(aws ec2 c-d --y)\"`, then look");
         assert_eq!(
             nested.text,
-            "do: `aws ec2 a-b --region eu-west-1 --profile 'night run' --x \"$(aws ec2 c-d --region eu-west-1 --profile 'night run' --y)\"`, then look"
+            "do: `aws ec2 a-b --region eu-west-1 --profile 'night run' --x \"$(aws ec2 c-d \
+             --region eu-west-1 --profile 'night run' --y)\"`, then look"
         );
         let us = CommandContext::in_region("us-east-1");
         let text = "`aws s3api create-bucket --bucket b{create-in}`";
@@ -279,11 +281,13 @@ pub(super) mod tests {
             .words("buckets", "--bucket acme-in --bucket acme-out");
         assert_eq!(
             template.fill(&context()).text,
-            "emr-etl-guard reencrypt --settings 'my guard.yml' --apply s3://acme-in/a/ s3://acme-out/ -- run -c config.yml -r resolver.json"
+            "emr-etl-guard reencrypt --settings 'my guard.yml' --apply s3://acme-in/a/ \
+             s3://acme-out/ -- run -c config.yml -r resolver.json"
         );
         assert_eq!(
             template.fill(&CommandContext::default()).text,
-            "emr-etl-guard reencrypt --apply s3://acme-in/a/ s3://acme-out/ --bucket acme-in --bucket acme-out"
+            "emr-etl-guard reencrypt --apply s3://acme-in/a/ s3://acme-out/ --bucket acme-in \
+             --bucket acme-out"
         );
     }
 

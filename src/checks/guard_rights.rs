@@ -17,8 +17,12 @@ pub(super) static MAY_WATCH: Check = Check {
     name: "guard-may-end-clusters",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A cluster that the guard has no permission to describe cannot be judged, and an unsafe one that it may not terminate runs on. Where IAM cannot be asked, or does not know everything in a request, this is reported only: it refuses by a denial alone.",
-    looks_at: "iam:SimulatePrincipalPolicy on the guard's own user or role, for every call of the watch, with the run's tag; elasticmapreduce:DescribeCluster on one cluster of the last hour, where there is one.",
+    why: "A cluster that the guard has no permission to describe cannot be judged, and an unsafe \
+        one that it may not terminate runs on. Where IAM cannot be asked, or does not know \
+        everything in a request, this is reported only: it refuses by a denial alone.",
+    looks_at: "iam:SimulatePrincipalPolicy on the guard's own user or role, for every call of the \
+        watch, with the run's tag; elasticmapreduce:DescribeCluster on one cluster of the last \
+        hour, where there is one.",
     asks: &[
         &aws_calls::GET_CALLER_IDENTITY,
         &aws_calls::GET_ROLE,
@@ -26,22 +30,28 @@ pub(super) static MAY_WATCH: Check = Check {
         &aws_calls::DESCRIBE_CLUSTER,
     ],
     fix: "allow the guard what `emr-etl-guard explain --permissions` prints",
-    source: "IAM API reference, SimulatePrincipalPolicy; service authorization reference, Actions, resources, and condition keys for Amazon EMR",
+    source: "IAM API reference, SimulatePrincipalPolicy; service authorization reference, \
+        Actions, resources, and condition keys for Amazon EMR",
 };
 
 pub(super) static MAY_TAG: Check = Check {
     name: "runner-may-tag-clusters",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The run's tag goes with the runner's request for a cluster, and EMR refuses a request with tags where elasticmapreduce:AddTags is not allowed to whoever sends it. Where IAM cannot be asked, or does not know everything in a request, this is reported only.",
-    looks_at: "iam:SimulatePrincipalPolicy of elasticmapreduce:AddTags, with the run's tag, on the user or role whose keys the runner config holds.",
+    why: "The run's tag goes with the runner's request for a cluster, and EMR refuses a request \
+        with tags where elasticmapreduce:AddTags is not allowed to whoever sends it. Where IAM \
+        cannot be asked, or does not know everything in a request, this is reported only.",
+    looks_at: "iam:SimulatePrincipalPolicy of elasticmapreduce:AddTags, with the run's tag, on \
+        the user or role whose keys the runner config holds.",
     asks: &[
         &aws_calls::GET_CALLER_IDENTITY,
         &aws_calls::GET_ROLE,
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
     ],
-    fix: "allow elasticmapreduce:AddTags to the runner's user or role, or send no tag: `run_tag: false`",
-    source: "Amazon EMR management guide, Tag Amazon EMR clusters (elasticmapreduce:AddTags); service authorization reference, Actions, resources, and condition keys for Amazon EMR",
+    fix: "allow elasticmapreduce:AddTags to the runner's user or role, or send no tag: `run_tag: \
+        false`",
+    source: "Amazon EMR management guide, Tag Amazon EMR clusters (elasticmapreduce:AddTags); \
+        service authorization reference, Actions, resources, and condition keys for Amazon EMR",
 };
 
 /// What to do where IAM does not know the caller.
@@ -64,11 +74,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             Lookup::Found(()) => subject.passed("an answer"),
             Lookup::Denied(error) => advisory(subject.unknown(
                 format!("it is denied: {}", error.message),
-                "nothing, where a policy allows the guard only clusters that bear its tag; else look at the policies of session, organisation and VPC endpoint",
+                "nothing, where a policy allows the guard only clusters that bear its tag; else \
+                 look at the policies of session, organisation and VPC endpoint",
             )),
-            other => advisory(subject.by(other, "no such cluster", |subject, ()| {
-                subject.passed("an answer")
-            })),
+            other => advisory(
+                subject.by(other, "no such cluster", |subject, ()| subject.passed("an answer")),
+            ),
         });
     }
 }
@@ -94,11 +105,13 @@ fn tagging(rights: &GuardRights) -> Finding {
     let fix = |what: &str| {
         if is_runs_alone {
             format!(
-                "{what}; or send no tag: `run_tag: false`, and clusters are known by name and time alone"
+                "{what}; or send no tag: `run_tag: false`, and clusters are known by name and \
+                 time alone"
             )
         } else {
             format!(
-                "{what}; or send no tag: no monitoring.tags in the runner config, and `run_tag: false`, so that clusters are known by name and time alone"
+                "{what}; or send no tag: no monitoring.tags in the runner config, and `run_tag: \
+                 false`, so that clusters are known by name and time alone"
             )
         }
     };
@@ -122,7 +135,10 @@ fn tagging(rights: &GuardRights) -> Finding {
             failed.with_plain_fix(fix("take that denial away"))
         }
         Lookup::Found(RightDecision::Unclear) => advisory(subject().unknown(
-            format!("the simulation of IAM, which does not know everything in a request, does not allow it to {arn}"),
+            format!(
+                "the simulation of IAM, which does not know everything in a request, does not \
+                allow it to {arn}"
+            ),
             "look at the conditions of its policies, and at those of the organisation",
         )),
         other => untold(subject, arn, other),
@@ -169,7 +185,11 @@ fn by_policies(rights: &GuardRights) -> Finding {
     }
     if !unclear.is_empty() {
         return advisory(subject().unknown(
-            format!("the simulation of IAM, which does not know everything in a request, does not allow {} to {arn}", unclear.join(", ")),
+            format!(
+                "the simulation of IAM, which does not know everything in a request, does not \
+                allow {} to {arn}",
+                unclear.join(", ")
+            ),
             "look at the conditions of its policies, and at those of the organisation",
         ));
     }

@@ -22,10 +22,13 @@ pub(super) static EXISTS: Check = Check {
     name: "kms-key-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what was written.",
-    looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' defaults.",
+    why: "A cluster whose key is gone fails while it starts, after minutes, or cannot read what \
+        was written.",
+    looks_at: "kms:DescribeKey on each key of the security configuration and of the buckets' \
+        defaults.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "name a key that exists in a new security configuration; list them with: `aws kms list-aliases`",
+    fix: "name a key that exists in a new security configuration; list them with: `aws kms \
+        list-aliases`",
     source: "AWS KMS API reference, DescribeKey",
 };
 
@@ -33,7 +36,8 @@ pub(super) static ENABLED: Check = Check {
     name: "kms-key-enabled",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A disabled key, or one about to be deleted, stops the cluster, and what was written under it can no longer be read.",
+    why: "A disabled key, or one about to be deleted, stops the cluster, and what was written \
+        under it can no longer be read.",
     looks_at: "KeyState of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
     fix: "`aws kms enable-key --key-id {key}` (first cancel its deletion, where that is pending)",
@@ -47,7 +51,8 @@ pub(super) static SYMMETRIC: Check = Check {
     why: "EMR and S3 use only symmetric keys; with another kind the cluster does not start.",
     looks_at: "KeySpec and KeyUsage of kms:DescribeKey.",
     asks: &[&aws_calls::DESCRIBE_KEY],
-    fix: "create a symmetric key (`aws kms create-key`) and name it in a new security configuration",
+    fix: "create a symmetric key (`aws kms create-key`) and name it in a new security \
+        configuration",
     source: "Amazon EMR management guide, Create keys and certificates for data encryption",
 };
 
@@ -66,7 +71,8 @@ pub(super) static ROTATION: Check = Check {
     name: "kms-key-rotation",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year if rotation is on.",
+    why: "Most rules on regulated data ask that key material be rotated; KMS does it once a year \
+        if rotation is on.",
     looks_at: "kms:GetKeyRotationStatus.",
     asks: &[&aws_calls::GET_KEY_ROTATION_STATUS],
     fix: "`aws kms enable-key-rotation --key-id {key}`",
@@ -77,8 +83,10 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
     name: "kms-key-customer-managed",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "The policy of a key that AWS manages can be neither read as a rule nor changed: everybody whom IAM allows in the account may use it, and it cannot be disabled.",
-    looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of their own.",
+    why: "The policy of a key that AWS manages can be neither read as a rule nor changed: \
+        everybody whom IAM allows in the account may use it, and it cannot be disabled.",
+    looks_at: "KeyManager of kms:DescribeKey, and buckets whose default is KMS without a key of \
+        their own.",
     asks: &[&aws_calls::DESCRIBE_KEY],
     fix: "create a key of your own (`aws kms create-key`) and name it in place of {subject}",
     source: "AWS KMS developer guide, AWS managed keys",

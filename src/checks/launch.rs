@@ -21,8 +21,10 @@ pub(super) static AWS_ENDPOINT: Check = Check {
     name: "aws-endpoint",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "An endpoint override can make the guard look at one AWS while the runner launches in another: everything would be verified in the wrong account.",
-    looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the AWS SDK resolves them.",
+    why: "An endpoint override can make the guard look at one AWS while the runner launches in \
+        another: everything would be verified in the wrong account.",
+    looks_at: "AWS_ENDPOINT_URL, its per-service forms, and the profile's endpoint_url, as the \
+        AWS SDK resolves them.",
     asks: &[],
     fix: "unset the override, or allow it by its origin in the setting `allow_endpoints`",
     source: "AWS SDKs and tools reference guide, service-specific endpoints",
@@ -32,10 +34,16 @@ pub(super) static AWS_TRUST_STORE: Check = Check {
     name: "aws-trust-store",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A holder of the key of a certificate authority that this machine trusts can answer in AWS's name, and forge everything that the guard sees. A public authority signs AWS's names for AWS alone.",
-    looks_at: "Which authority each TLS connection to AWS chained to, and whether that is in the public set (Mozilla's, by the crate webpki-roots) or in the setting `allow_roots`. To a server of any other nothing is sent.",
+    why: "A holder of the key of a certificate authority that this machine trusts can answer in \
+        AWS's name, and forge everything that the guard sees. A public authority signs AWS's \
+        names for AWS alone.",
+    looks_at: "Which authority each TLS connection to AWS chained to, and whether that is in the \
+        public set (Mozilla's, by the crate webpki-roots) or in the setting `allow_roots`. To a \
+        server of any other nothing is sent.",
     asks: &[],
-    fix: "find out who put {subject} among the authorities of this machine (SSL_CERT_FILE, SSL_CERT_DIR, ca-certificates) and who answers in AWS's place; if it is your company's own inspecting proxy, allow it in `allow_roots` by the digest",
+    fix: "find out who put {subject} among the authorities of this machine (SSL_CERT_FILE, \
+        SSL_CERT_DIR, ca-certificates) and who answers in AWS's place; if it is your company's \
+        own inspecting proxy, allow it in `allow_roots` by the digest",
     source: "RFC 5280, section 6; Mozilla Root Store Policy",
 };
 
@@ -43,10 +51,14 @@ pub(super) static AWS_PROXY: Check = Check {
     name: "aws-proxy",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "A proxy sees which servers of AWS are asked, and can hold answers back. What they say it can neither read nor change, unless an authority of its own is believed (aws-trust-store) or an endpoint is in plain text.",
-    looks_at: "Through which proxy each server of AWS was asked, by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
+    why: "A proxy sees which servers of AWS are asked, and can hold answers back. What they say \
+        it can neither read nor change, unless an authority of its own is believed \
+        (aws-trust-store) or an endpoint is in plain text.",
+    looks_at: "Through which proxy each server of AWS was asked, by HTTPS_PROXY, HTTP_PROXY, \
+        ALL_PROXY and NO_PROXY.",
     asks: &[],
-    fix: "where no proxy is meant to be, unset the variables for proxies, or put `.amazonaws.com` into NO_PROXY",
+    fix: "where no proxy is meant to be, unset the variables for proxies, or put `.amazonaws.com` \
+        into NO_PROXY",
     source: "hyper-util, client::proxy::matcher, which goes by the same variables as curl",
 };
 
@@ -54,8 +66,11 @@ pub(super) static RUNNER_ROUTE: Check = Check {
     name: "runner-route",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "The runner makes connections of its own. Where it uses another proxy than the guard, or trusts other authorities, it is not known who answers it.",
-    looks_at: "The variables for proxies as Ruby reads them; Java's options for proxies and trust stores; the authorities in SSL_CERT_FILE and SSL_CERT_DIR that are neither public nor allowed.",
+    why: "The runner makes connections of its own. Where it uses another proxy than the guard, or \
+        trusts other authorities, it is not known who answers it.",
+    looks_at: "The variables for proxies as Ruby reads them; Java's options for proxies and trust \
+        stores; the authorities in SSL_CERT_FILE and SSL_CERT_DIR that are neither public nor \
+        allowed.",
     asks: &[],
     fix: "give guard and runner one way to AWS: unset {subject}, or set it for both",
     source: "Ruby, URI::Generic#find_proxy; JDK, networking properties; JSSE reference guide",
@@ -65,8 +80,10 @@ pub(super) static RUNNER_VERSION: Check = Check {
     name: "runner-version",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor aws.s3.buckets.encrypted and ignores both silently.",
-    looks_at: "The sources within the runner's jar, or, where these do not say it, `snowplow-emr-etl-runner --version`; remembered by the file's identity.",
+    why: "EmrEtlRunner before 0.33.0 (R108) knows neither aws.emr.security_configuration nor \
+        aws.s3.buckets.encrypted and ignores both silently.",
+    looks_at: "The sources within the runner's jar, or, where these do not say it, \
+        `snowplow-emr-etl-runner --version`; remembered by the file's identity.",
     asks: &[],
     fix: "install EmrEtlRunner 0.33.0 or later",
     source: "Snowplow R108 release notes; setup guide, Setting up end to end encryption",
@@ -76,21 +93,30 @@ pub(super) static WATCHABLE: Check = Check {
     name: "clusters-can-be-listed",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the guard could not find what it must watch.",
-    looks_at: "elasticmapreduce:ListClusters of the last hour, which also distinguishes this run's clusters from earlier ones.",
+    why: "At INFO the runner prints no cluster id: without elasticmapreduce:ListClusters the \
+        guard could not find what it must watch.",
+    looks_at: "elasticmapreduce:ListClusters of the last hour, which also distinguishes this \
+        run's clusters from earlier ones.",
     asks: &[&aws_calls::LIST_CLUSTERS],
     fix: "allow elasticmapreduce:ListClusters to the guard's credentials",
-    source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, ListClusters",
+    source: "EmrEtlRunner, emr_job.rb (the id is logged at DEBUG only); Amazon EMR API reference, \
+        ListClusters",
 };
 
 pub(super) static REPLACED: Check = Check {
     name: "environment-replaces-runner",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The runner inherits the environment: a variable can have another program run in its place, give everybody of the machine the means to put one there, or let a debugger in. Then nothing that was looked at is what will run.",
-    looks_at: "JAVA_OPTS and java_args, where they name a program; Java's options for a debugger; LD_AUDIT; the folders of PATH and JAVA_HOME, where everybody may write to them or they depend on the working directory. docs/environment.md has them all.",
+    why: "The runner inherits the environment: a variable can have another program run in its \
+        place, give everybody of the machine the means to put one there, or let a debugger in. \
+        Then nothing that was looked at is what will run.",
+    looks_at: "JAVA_OPTS and java_args, where they name a program; Java's options for a debugger; \
+        LD_AUDIT; the folders of PATH and JAVA_HOME, where everybody may write to them or they \
+        depend on the working directory. docs/environment.md has them all.",
     asks: &[],
-    fix: "take what it names out of {subject} where the guard is started; of PATH and JAVA_HOME, keep folders that only root or the guard's user may write to; or set `clean_environment: true`",
+    fix: "take what it names out of {subject} where the guard is started; of PATH and JAVA_HOME, \
+        keep folders that only root or the guard's user may write to; or set `clean_environment: \
+        true`",
     source: "EmrEtlRunner, bin/jarx-stub.sh; java(1); ld.so(8)",
 };
 
@@ -98,21 +124,28 @@ pub(super) static ENVIRONMENT: Check = Check {
     name: "environment-loads-code",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "The runner inherits the environment: a library or an agent that a variable loads into it can change what it sends to EMR.",
-    looks_at: "The variables of the dynamic linker, of shells, of Ruby, RubyGems, Bundler and JRuby, and of Java, in the environment that the runner gets; and whether another user owns a folder of PATH or JAVA_HOME. docs/environment.md has them all.",
+    why: "The runner inherits the environment: a library or an agent that a variable loads into \
+        it can change what it sends to EMR.",
+    looks_at: "The variables of the dynamic linker, of shells, of Ruby, RubyGems, Bundler and \
+        JRuby, and of Java, in the environment that the runner gets; and whether another user \
+        owns a folder of PATH or JAVA_HOME. docs/environment.md has them all.",
     asks: &[],
-    fix: "unset {subject} where the guard is started, unless you know what it loads; or set `clean_environment: true`",
-    source: "ld.so(8); bash(1); ruby(1); JRuby, bin/jruby.sh; java(1); JVM Tool Interface, JAVA_TOOL_OPTIONS",
+    fix: "unset {subject} where the guard is started, unless you know what it loads; or set \
+        `clean_environment: true`",
+    source: "ld.so(8); bash(1); ruby(1); JRuby, bin/jruby.sh; java(1); JVM Tool Interface, \
+        JAVA_TOOL_OPTIONS",
 };
 
 pub(super) static SAME_ACCOUNT: Check = Check {
     name: "same-account",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The guard looks with its own credentials and the runner launches with the keys of its config. If these belong to two accounts, nothing that was looked at is what will run.",
+    why: "The guard looks with its own credentials and the runner launches with the keys of its \
+        config. If these belong to two accounts, nothing that was looked at is what will run.",
     looks_at: "sts:GetCallerIdentity under both sets of credentials.",
     asks: &[&aws_calls::GET_CALLER_IDENTITY],
-    fix: "give the guard credentials of the account that the runner config's keys belong to, or set `credentials: runner-config`",
+    fix: "give the guard credentials of the account that the runner config's keys belong to, or \
+        set `credentials: runner-config`",
     source: "AWS STS API reference, GetCallerIdentity",
 };
 
@@ -148,7 +181,8 @@ pub(super) fn connections(case: &Case<'_>) -> Vec<Finding> {
                 subject.passed(format!("an allowed authority{digest}, for {hosts}"))
             }
             RootStanding::Refused => subject.failed(format!(
-                "an authority that is neither public nor allowed{digest}, for {hosts}; nothing was asked there"
+                "an authority that is neither public nor allowed{digest}, for {hosts}; nothing \
+                 was asked there"
             )),
         }
     };
@@ -252,7 +286,8 @@ fn same_account(case: &Case<'_>) -> Finding {
         && error.cause.as_ref().is_some_and(AccessCause::blocks_everything)
     {
         let saw = format!("AWS refuses the keys of the runner config: {}", error.message);
-        let fix = "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of the runner config; `aws iam list-access-keys` lists those of a user";
+        let fix = "put a working key pair into `aws.access_key_id` and `aws.secret_access_key` of \
+            the runner config; `aws iam list-access-keys` lists those of a user";
         return subject.unknown(saw, fix);
     }
     subject.by(&case.facts.guard, "no identity", |subject, guard| {

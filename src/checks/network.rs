@@ -21,32 +21,38 @@ pub(super) static RELEASE: Check = Check {
     name: "release-supports-encryption",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "An EMR release older than a feature of the security configuration ignores it or does not start.",
+    why: "An EMR release older than a feature of the security configuration ignores it or does \
+        not start.",
     looks_at: "aws.emr.ami_version, against what the security configuration uses.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     fix: "raise aws.emr.ami_version to the release named",
-    source: "Amazon EMR release guide: security configurations 4.8.0, EBS encryption 5.24.0, EMR-managed certificates 7.11.0",
+    source: "Amazon EMR release guide: security configurations 4.8.0, EBS encryption 5.24.0, \
+        EMR-managed certificates 7.11.0",
 };
 
 pub(super) static SUBNET: Check = Check {
     name: "subnet-set",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Encryption in transit needs a VPC: the certificates are made for names such as *.ec2.internal.",
+    why: "Encryption in transit needs a VPC: the certificates are made for names such as \
+        *.ec2.internal.",
     looks_at: "aws.emr.ec2_subnet_id.",
     asks: &[],
     fix: "set aws.emr.ec2_subnet_id to a subnet of the VPC",
-    source: "Amazon EMR management guide, Encryption in transit; setup guide, Setting up end to end encryption",
+    source: "Amazon EMR management guide, Encryption in transit; setup guide, Setting up end to \
+        end encryption",
 };
 
 pub(super) static SUBNET_EXISTS: Check = Check {
     name: "subnet-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A subnet that does not exist fails the run after minutes; which network it lies in decides whether encryption in transit can work.",
+    why: "A subnet that does not exist fails the run after minutes; which network it lies in \
+        decides whether encryption in transit can work.",
     looks_at: "ec2:DescribeSubnets on aws.emr.ec2_subnet_id.",
     asks: &[&aws_calls::DESCRIBE_SUBNETS],
-    fix: "name a subnet of aws.emr.region; list them with: `aws ec2 describe-subnets --query 'Subnets[].[SubnetId,VpcId]'`",
+    fix: "name a subnet of aws.emr.region; list them with: `aws ec2 describe-subnets --query \
+        'Subnets[].[SubnetId,VpcId]'`",
     source: "Amazon EC2 API reference, DescribeSubnets",
 };
 
@@ -54,33 +60,44 @@ pub(super) static VPC_DNS: Check = Check {
     name: "vpc-dns",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Nodes find and verify each other by the names that the certificates are made for; a VPC without DNS support or host names gives them none.",
+    why: "Nodes find and verify each other by the names that the certificates are made for; a VPC \
+        without DNS support or host names gives them none.",
     looks_at: "ec2:DescribeVpcAttribute: enableDnsSupport and enableDnsHostnames.",
     asks: &[&aws_calls::DESCRIBE_VPC_ATTRIBUTE],
-    fix: "turn both on: `aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-support '{\"Value\":true}'`, then `aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-hostnames '{\"Value\":true}'`",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DNS attributes for your VPC",
+    fix: "turn both on: `aws ec2 modify-vpc-attribute --vpc-id {subject} --enable-dns-support \
+        '{\"Value\":true}'`, then `aws ec2 modify-vpc-attribute --vpc-id {subject} \
+        --enable-dns-hostnames '{\"Value\":true}'`",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; \
+        Amazon VPC user guide, DNS attributes for your VPC",
 };
 
 pub(super) static INSTANCE_TYPES: Check = Check {
     name: "instance-types",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Instances of the Nitro System encrypt their local NVMe disks in hardware, and many encrypt the traffic between them; older ones do neither by themselves.",
-    looks_at: "The instance types below aws.emr.jobflow, against the families from before the Nitro System.",
+    why: "Instances of the Nitro System encrypt their local NVMe disks in hardware, and many \
+        encrypt the traffic between them; older ones do neither by themselves.",
+    looks_at: "The instance types below aws.emr.jobflow, against the families from before the \
+        Nitro System.",
     asks: &[],
     fix: "use a current family in place of {subject}, such as m5 or r5",
-    source: "Amazon EC2 user guide, Instances built on the AWS Nitro System; Data protection in Amazon EC2 (encryption in transit)",
+    source: "Amazon EC2 user guide, Instances built on the AWS Nitro System; Data protection in \
+        Amazon EC2 (encryption in transit)",
 };
 
 pub(super) static EBS_BY_DEFAULT: Check = Check {
     name: "ebs-encryption-by-default",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the account's own default encrypts them, with whatever a step leaves in /tmp.",
-    looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security configuration does not encrypt EBS volumes itself.",
+    why: "LUKS leaves the root volumes as they are: without EnableEbsEncryption only the \
+        account's own default encrypts them, with whatever a step leaves in /tmp.",
+    looks_at: "ec2:GetEbsEncryptionByDefault in the cluster's region, where the security \
+        configuration does not encrypt EBS volumes itself.",
     asks: &[&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT],
-    fix: "`aws ec2 enable-ebs-encryption-by-default`, or a new security configuration with EnableEbsEncryption (EMR 5.24.0 and later)",
-    source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS user guide, Enable encryption by default",
+    fix: "`aws ec2 enable-ebs-encryption-by-default`, or a new security configuration with \
+        EnableEbsEncryption (EMR 5.24.0 and later)",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption; Amazon EBS \
+        user guide, Enable encryption by default",
 };
 
 /// Instance families from before the Nitro System. Of a family that is not here nothing is said.
@@ -199,7 +216,8 @@ fn by_options(
         CertificateNames::MadeBy(class) => subject.unknown(
             format!("{saw}; the names of the certificates that {class} makes cannot be read"),
             format!(
-                "look whether {class} makes them for *.{domain}; if so, say that in an exception for vpc-dhcp in the settings"
+                "look whether {class} makes them for *.{domain}; if so, say that in an exception \
+                 for vpc-dhcp in the settings"
             ),
         ),
         CertificateNames::NoConfiguration => subject.waiting_for(&security_configuration::EXISTS),

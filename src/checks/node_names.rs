@@ -21,11 +21,20 @@ pub(super) static VPC_DHCP: Check = Check {
     name: "vpc-dhcp",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "In a domain that the certificates' names do not cover, the nodes refuse each other. A domain of one's own is right where the certificates are made for it.",
-    looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name against the names of the certificates (those of the PEM archive, or those that EMR gives its own), and domain-name-servers.",
+    why: "In a domain that the certificates' names do not cover, the nodes refuse each other. A \
+        domain of one's own is right where the certificates are made for it.",
+    looks_at: "ec2:DescribeVpcs and DescribeDhcpOptions: domain-name against the names of the \
+        certificates (those of the PEM archive, or those that EMR gives its own), and \
+        domain-name-servers.",
     asks: &[&aws_calls::DESCRIBE_VPCS, &aws_calls::DESCRIBE_DHCP_OPTIONS],
-    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: `aws ec2 associate-dhcp-options --vpc-id {subject} --dhcp-options-id \"$(aws ec2 create-dhcp-options --dhcp-configurations Key=domain-name,Values={domain} Key=domain-name-servers,Values=AmazonProvidedDNS --query DhcpOptions.DhcpOptionsId --output text)\"`; or make the certificates for the VPC's own domain (WildcardDnsSuffix, where EMR makes them)",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; Amazon VPC user guide, DHCP option sets; Amazon DNS server",
+    fix: "give {subject} DHCP options with the domain name wanted and AmazonProvidedDNS: `aws ec2 \
+        associate-dhcp-options --vpc-id {subject} --dhcp-options-id \"$(aws ec2 \
+        create-dhcp-options --dhcp-configurations Key=domain-name,Values={domain} \
+        Key=domain-name-servers,Values=AmazonProvidedDNS --query DhcpOptions.DhcpOptionsId \
+        --output text)\"`; or make the certificates for the VPC's own domain (WildcardDnsSuffix, \
+        where EMR makes them)",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit; \
+        Amazon VPC user guide, DHCP option sets; Amazon DNS server",
 };
 
 /// The name by which DHCP options speak of the VPC's own resolver.

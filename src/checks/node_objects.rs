@@ -26,19 +26,24 @@ pub(super) static PROVIDER: Check = Check {
     name: "custom-provider-object",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Every node fetches the jar of a custom key or certificate provider while it starts; without it the cluster fails after minutes.",
-    looks_at: "s3:HeadObject on each S3Object of the security configuration that is a custom provider's.",
+    why: "Every node fetches the jar of a custom key or certificate provider while it starts; \
+        without it the cluster fails after minutes.",
+    looks_at: "s3:HeadObject on each S3Object of the security configuration that is a custom \
+        provider's.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::HEAD_OBJECT],
     fix: "put the provider's jar at {subject}, or name another in a new security configuration",
-    source: "Amazon EMR management guide, Create keys and certificates for data encryption (custom key providers)",
+    source: "Amazon EMR management guide, Create keys and certificates for data encryption \
+        (custom key providers)",
 };
 
 pub(super) static MAY_READ: Check = Check {
     name: "jobflow-role-may-read-object",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Nodes fetch certificates and providers as the role in aws.emr.jobflow_role; where it may not read them, the cluster fails while it starts.",
-    looks_at: "iam:SimulatePrincipalPolicy of s3:GetObject, with the policy and the owner of the object's bucket.",
+    why: "Nodes fetch certificates and providers as the role in aws.emr.jobflow_role; where it \
+        may not read them, the cluster fails while it starts.",
+    looks_at: "iam:SimulatePrincipalPolicy of s3:GetObject, with the policy and the owner of the \
+        object's bucket.",
     asks: &[
         &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
@@ -46,7 +51,8 @@ pub(super) static MAY_READ: Check = Check {
         &aws_calls::HEAD_BUCKET,
     ],
     fix: "allow s3:GetObject on {subject} to the role in aws.emr.jobflow_role",
-    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",
+    source: "Amazon EMR management guide, Providing certificates for encrypting data in transit \
+        with Amazon EMR encryption; AWS IAM user guide, Policy evaluation logic",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -120,32 +126,71 @@ fn judge(case: &Case<'_>, subject: CheckSubject, object: &S3Object, facts: &Node
                     ("aws:principalarn", Some(role.arn.as_str())),
                     ("aws:principalaccount", role.arn.split(':').nth(4)),
                 ]);
-                let request = AccessRequest { caller: &role.arn, action: "s3:GetObject", resource: Some(&arn), context };
-                let decision = policy.as_ref().map_or(PolicyDecision::Silent, |policy| iam_policy::decide(policy, &request));
+                let request = AccessRequest {
+                    caller: &role.arn,
+                    action: "s3:GetObject",
+                    resource: Some(&arn),
+                    context,
+                };
+                let decision = policy
+                    .as_ref()
+                    .map_or(PolicyDecision::Silent, |policy| iam_policy::decide(policy, &request));
                 match (identity.verdict(), decision, ours) {
-                    (SimulationVerdict::Denied, ..) => subject.failed("a policy of the role or its permissions boundary denies it"),
-                    (_, PolicyDecision::Denies(statement), _) => subject.failed(format!("the bucket's policy denies it ({statement})")),
+                    (SimulationVerdict::Denied, ..) => subject.failed(
+                        "a policy of the role or \
+                        its permissions boundary denies it",
+                    ),
+                    (_, PolicyDecision::Denies(statement), _) => subject.failed(format!(
+                        "the \
+                        bucket's policy denies it ({statement})"
+                    )),
                     (_, PolicyDecision::Unclear(statement), _) => subject.unknown(
-                        format!("the bucket's policy has parts that are not evaluated ({statement})"),
+                        format!(
+                            "the bucket's policy has parts that are not evaluated \
+                            ({statement})"
+                        ),
                         format!("look at `{statement}` in the policy of {}", object.bucket),
                     ),
-                    (SimulationVerdict::Organization { denied: false } | SimulationVerdict::Unclear { denied: false, .. } | SimulationVerdict::Allowed | SimulationVerdict::NotAllowed, PolicyDecision::AllowsCaller, true) => {
-                        subject.passed("the bucket's policy allows the role")
-                    }
-                    (SimulationVerdict::Organization { .. }, ..) => guard_rights::advisory(subject.unknown(roles::BY_ORGANIZATION, roles::ASK_ORGANIZATION)),
-                    (SimulationVerdict::Unclear { missing, .. }, ..) => subject.unknown(
-                        format!("no policy of the role allows it, as far as the simulation knows, which lacks {missing}"),
-                        "allow it to the role by a statement without such a condition, in its policies or in the bucket's",
+                    (
+                        SimulationVerdict::Organization { denied: false }
+                        | SimulationVerdict::Unclear { denied: false, .. }
+                        | SimulationVerdict::Allowed
+                        | SimulationVerdict::NotAllowed,
+                        PolicyDecision::AllowsCaller,
+                        true,
+                    ) => subject.passed("the bucket's policy allows the role"),
+                    (SimulationVerdict::Organization { .. }, ..) => guard_rights::advisory(
+                        subject.unknown(roles::BY_ORGANIZATION, roles::ASK_ORGANIZATION),
                     ),
-                    (SimulationVerdict::BoundedOut, ..) => subject.failed("the role's permissions boundary does not allow it"),
-                    (SimulationVerdict::Allowed, _, true) => subject.passed("the role's policies allow it"),
-                    (SimulationVerdict::Allowed, PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount, false) => {
-                        subject.passed("the role's policies and the bucket's allow it")
-                    }
-                    (SimulationVerdict::Allowed, PolicyDecision::Silent, false) => {
-                        subject.failed("the bucket belongs to another account, and its policy does not allow the role")
-                    }
-                    (SimulationVerdict::NotAllowed, ..) => subject.failed("no policy of the role allows it"),
+                    (SimulationVerdict::Unclear { missing, .. }, ..) => subject.unknown(
+                        format!(
+                            "no policy of the role allows it, as far as the simulation knows, \
+                            which lacks {missing}"
+                        ),
+                        "allow it to the role by a statement without such a condition, in its \
+                         policies or in the bucket's",
+                    ),
+                    (SimulationVerdict::BoundedOut, ..) => subject.failed(
+                        "the role's permissions \
+                        boundary does not allow it",
+                    ),
+                    (SimulationVerdict::Allowed, _, true) => subject.passed(
+                        "the role's policies \
+                        allow it",
+                    ),
+                    (
+                        SimulationVerdict::Allowed,
+                        PolicyDecision::AllowsCaller | PolicyDecision::DelegatesToAccount,
+                        false,
+                    ) => subject.passed("the role's policies and the bucket's allow it"),
+                    (SimulationVerdict::Allowed, PolicyDecision::Silent, false) => subject.failed(
+                        "the bucket belongs to another account, and its policy \
+                            does not allow the role",
+                    ),
+                    (SimulationVerdict::NotAllowed, ..) => subject.failed(
+                        "no policy of the role \
+                        allows it",
+                    ),
                 }
             })
         })

@@ -21,11 +21,16 @@ pub(super) static ALLOWS: Check = Check {
     name: "organization-allows",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "The policies of an AWS organisation (SCPs) stand above all that an account allows: what they deny, the cluster's roles cannot do. IAM's simulation does not evaluate those with conditions on global keys, such as a list of regions, and then tells of a denial that need not be one; so this is reported, and never refuses by itself.",
-    looks_at: "OrganizationsDecisionDetail of iam:SimulatePrincipalPolicy, of every action that the cluster's roles need.",
+    why: "The policies of an AWS organisation (SCPs) stand above all that an account allows: what \
+        they deny, the cluster's roles cannot do. IAM's simulation does not evaluate those with \
+        conditions on global keys, such as a list of regions, and then tells of a denial that \
+        need not be one; so this is reported, and never refuses by itself.",
+    looks_at: "OrganizationsDecisionDetail of iam:SimulatePrincipalPolicy, of every action that \
+        the cluster's roles need.",
     asks: &[&aws_calls::SIMULATE_PRINCIPAL_POLICY],
     fix: "ask the owner of the organisation's policies whether they allow it to {subject}",
-    source: "IAM API reference, SimulatePrincipalPolicy (OrganizationsDecisionDetail); AWS IAM user guide, Testing IAM policies with the IAM policy simulator",
+    source: "IAM API reference, SimulatePrincipalPolicy (OrganizationsDecisionDetail); AWS IAM \
+        user guide, Testing IAM policies with the IAM policy simulator",
 };
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -83,7 +88,8 @@ fn of_role(role: &str, lookups: Vec<RoleDecisions<'_>>) -> Finding {
         let actions: Vec<&str> = refused.into_iter().collect();
         return subject.unknown(
             format!(
-                "the organisation's policies, as IAM simulates them, do not allow {}; it does not evaluate all their conditions",
+                "the organisation's policies, as IAM simulates them, do not allow {}; it does not \
+                 evaluate all their conditions",
                 actions.join(", ")
             ),
             "ask the owner of the organisation's policies whether they allow it",

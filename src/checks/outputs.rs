@@ -23,10 +23,14 @@ pub(super) static OUTPUTS: Check = Check {
     name: "output-buckets-at-the-end",
     stage: Stage::Confirm,
     level: Level::Required,
-    why: "A default encryption or a bucket policy that somebody changed after the launch protects nothing of what was written since, and nothing of the logs that EMR still brings.",
-    looks_at: "s3:GetBucketEncryption and s3:GetBucketPolicy of each bucket that the run writes to, asked again once it is over, and held against the checks that were asked before the launch.",
+    why: "A default encryption or a bucket policy that somebody changed after the launch protects \
+        nothing of what was written since, and nothing of the logs that EMR still brings.",
+    looks_at: "s3:GetBucketEncryption and s3:GetBucketPolicy of each bucket that the run writes \
+        to, asked again once it is over, and held against the checks that were asked before the \
+        launch.",
     asks: &[&aws_calls::GET_BUCKET_ENCRYPTION, &aws_calls::GET_BUCKET_POLICY],
-    fix: "set the default encryption and the policy of {subject} as they were before the launch, find out who changed them, and look at what was written since",
+    fix: "set the default encryption and the policy of {subject} as they were before the launch, \
+        find out who changed them, and look at what was written since",
     source: "Amazon S3 user guide, Setting default server-side encryption (new objects only)",
 };
 

@@ -13,29 +13,37 @@ pub(super) static WEAKENS: Check = Check {
     name: "configuration-weakens-encryption",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "aws.emr.configuration becomes the cluster's Configurations. For traffic between nodes these beat what EMR sets by the security configuration: one property can switch it off, silently.",
-    looks_at: "Each property of aws.emr.configuration, against the properties that are documented to weaken encryption.",
+    why: "aws.emr.configuration becomes the cluster's Configurations. For traffic between nodes \
+        these beat what EMR sets by the security configuration: one property can switch it off, \
+        silently.",
+    looks_at: "Each property of aws.emr.configuration, against the properties that are documented \
+        to weaken encryption.",
     asks: &[],
     fix: "remove {subject} from aws.emr.configuration, or give it the value wanted",
-    source: "Amazon EMR management guide, Encryption options (in-transit: settings can be overridden using configuration classifications); Spark, Security; Hadoop, hdfs-default.xml",
+    source: "Amazon EMR management guide, Encryption options (in-transit: settings can be \
+        overridden using configuration classifications); Spark, Security; Hadoop, hdfs-default.xml",
 };
 
 pub(super) static REVIEW: Check = Check {
     name: "configuration-review",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Some properties may weaken encryption, depending on what else is set; no documentation says so for EMR, so a person should look.",
-    looks_at: "Each property of aws.emr.configuration, against those that touch endpoints, keys, keystores and ciphers.",
+    why: "Some properties may weaken encryption, depending on what else is set; no documentation \
+        says so for EMR, so a person should look.",
+    looks_at: "Each property of aws.emr.configuration, against those that touch endpoints, keys, \
+        keystores and ciphers.",
     asks: &[],
     fix: "look at {subject}; remove it if it is not needed",
-    source: "Amazon EMR release guide, Configure applications; Spark, Security; Hadoop, core-default.xml",
+    source: "Amazon EMR release guide, Configure applications; Spark, Security; Hadoop, \
+        core-default.xml",
 };
 
 pub(super) static BOOTSTRAP: Check = Check {
     name: "bootstrap-actions",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Bootstrap scripts run as root on every node before anything else: one that is fetched over http, or lies in a bucket of others, can do as it likes with the data.",
+    why: "Bootstrap scripts run as root on every node before anything else: one that is fetched \
+        over http, or lies in a bucket of others, can do as it likes with the data.",
     looks_at: "aws.emr.bootstrap.",
     asks: &[],
     fix: "put the script into a bucket of your own and name it by s3://",
@@ -46,7 +54,8 @@ pub(super) static ADDITIONAL_INFO: Check = Check {
     name: "additional-info",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "aws.emr.additional_info goes to RunJobFlow unchanged; what EMR does with it is not documented, so nothing about it can be verified.",
+    why: "aws.emr.additional_info goes to RunJobFlow unchanged; what EMR does with it is not \
+        documented, so nothing about it can be verified.",
     looks_at: "aws.emr.additional_info.",
     asks: &[],
     fix: "leave aws.emr.additional_info blank",
@@ -70,7 +79,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
                 let subject = check.on(subject, safe).at(Some(&property.at));
                 findings.push(if hidden {
                     subject.unknown(
-                        format!("the value of a secret, which cannot be read here; unless it is {safe}, {effect}"),
+                        format!(
+                            "the value of a secret, which cannot be read here; unless it is \
+                            {safe}, {effect}"
+                        ),
                         "write the value itself into aws.emr.configuration; it is no secret",
                     )
                 } else {

@@ -18,10 +18,13 @@ pub(super) static CLUSTER: Check = Check {
     name: "persistent-cluster",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and adds its steps to it: the cluster's security configuration is whatever it was started with, and the config's is ignored.",
+    why: "With --use-persistent-jobflow the runner adopts a live cluster by its name alone and \
+        adds its steps to it: the cluster's security configuration is whatever it was started \
+        with, and the config's is ignored.",
     looks_at: "elasticmapreduce:ListClusters (all that live) and DescribeCluster.",
     asks: &[&aws_calls::LIST_CLUSTERS, &aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_STEPS],
-    fix: "terminate {subject}, so that the runner starts a new one with the security configuration: `aws emr terminate-clusters --cluster-ids {subject}`",
+    fix: "terminate {subject}, so that the runner starts a new one with the security \
+        configuration: `aws emr terminate-clusters --cluster-ids {subject}`",
     source: "EmrEtlRunner, emr_job.rb (get_emr_jobflow_id)",
 };
 
@@ -29,8 +32,13 @@ pub(super) static CONFIGURATION: Check = Check {
     name: "persistent-cluster-configuration",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, and its instance groups can have been reconfigured since: aws.emr.configuration and aws.emr.bootstrap are ignored.",
-    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in ListInstanceGroups (of fleets: of each type in ListInstanceFleets), against the properties that are documented to weaken encryption; ListBootstrapActions, none of which may come over plain http.",
+    why: "An adopted cluster keeps the Configurations and bootstrap actions it was started with, \
+        and its instance groups can have been reconfigured since: aws.emr.configuration and \
+        aws.emr.bootstrap are ignored.",
+    looks_at: "Configurations of elasticmapreduce:DescribeCluster and of each group in \
+        ListInstanceGroups (of fleets: of each type in ListInstanceFleets), against the \
+        properties that are documented to weaken encryption; ListBootstrapActions, none of which \
+        may come over plain http.",
     asks: &[
         &aws_calls::LIST_CLUSTERS,
         &aws_calls::DESCRIBE_CLUSTER,
@@ -38,18 +46,22 @@ pub(super) static CONFIGURATION: Check = Check {
         &aws_calls::LIST_INSTANCE_FLEETS,
         &aws_calls::LIST_BOOTSTRAP_ACTIONS,
     ],
-    fix: "terminate {subject}, so that the runner starts a new one: `aws emr terminate-clusters --cluster-ids {subject}`",
-    source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon EMR management guide, Reconfigure an instance group in a running cluster",
+    fix: "terminate {subject}, so that the runner starts a new one: `aws emr terminate-clusters \
+        --cluster-ids {subject}`",
+    source: "EmrEtlRunner, emr_job.rb (add_configuration unless found_persistent_jobflow); Amazon \
+        EMR management guide, Reconfigure an instance group in a running cluster",
 };
 
 pub(super) static ONE: Check = Check {
     name: "persistent-cluster-is-one",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The runner stops when two live clusters bear the name, and it lists for ever when more than one page (50) of clusters is alive, since it never gives the marker back.",
+    why: "The runner stops when two live clusters bear the name, and it lists for ever when more \
+        than one page (50) of clusters is alive, since it never gives the marker back.",
     looks_at: "elasticmapreduce:ListClusters in WAITING and RUNNING.",
     asks: &[&aws_calls::LIST_CLUSTERS],
-    fix: "list the live clusters, then terminate those that are not needed (terminate-clusters with their ids): `aws emr list-clusters --cluster-states WAITING RUNNING`",
+    fix: "list the live clusters, then terminate those that are not needed (terminate-clusters \
+        with their ids): `aws emr list-clusters --cluster-states WAITING RUNNING`",
     source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
 };
 

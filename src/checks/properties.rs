@@ -1036,7 +1036,8 @@ proptest! {
         let losses = losses(&world.facts);
         let loss = then.get(&losses);
         (loss.strike)(&mut facts);
-        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", loss.name);
+        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it \
+            launch", loss.name);
     }
 
     #[test]
@@ -1051,6 +1052,7 @@ proptest! {
         let mutation = then.get(&mutations);
         prop_assume!(!places.contains(&mutation.place));
         (mutation.strike)(&mut facts);
-        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it launch", mutation.name);
+        prop_assert!(!(refused && world.launches(&policy, &facts)), "{} makes it \
+            launch", mutation.name);
     }
 }

@@ -14,21 +14,28 @@ pub(super) static SUPPORTED: Check = Check {
     name: "release-supported",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "From the end of its support on, a release gets no security fixes, and AWS takes no questions about it; from the end of its life on, AWS may take it away.",
-    looks_at: "The release in aws.emr.ami_version on the day of the look, against AWS's table of supported periods as it stood in September 2026.",
+    why: "From the end of its support on, a release gets no security fixes, and AWS takes no \
+        questions about it; from the end of its life on, AWS may take it away.",
+    looks_at: "The release in aws.emr.ami_version on the day of the look, against AWS's table of \
+        supported periods as it stood in September 2026.",
     asks: &[],
-    fix: "raise aws.emr.ami_version to a release that AWS supports, once the pipeline was tested on it; {subject} is not one",
-    source: "Amazon EMR release guide, Amazon EMR standard support (Releases and supported periods)",
+    fix: "raise aws.emr.ami_version to a release that AWS supports, once the pipeline was tested \
+        on it; {subject} is not one",
+    source: "Amazon EMR release guide, Amazon EMR standard support (Releases and supported \
+        periods)",
 };
 
 /// When the table was read.
 const TABLE_OF: &str = "September 2026";
 
 /// What to do where the table does not tell.
-const LOOK_UP: &str = "look the release up in https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-standard-support.html, or take a newer emr-etl-guard";
+const LOOK_UP: &str = "look the release up in \
+    https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-standard-support.html, or take a \
+    newer emr-etl-guard";
 
 /// What to do in a time of extended support.
-const ASK: &str = "raise aws.emr.ami_version to a release in standard support; or ask AWS Support for the extension, with a migration plan, if that was not done yet";
+const ASK: &str = "raise aws.emr.ami_version to a release in standard support; or ask AWS Support \
+    for the extension, with a migration plan, if that was not done yet";
 
 /// How long AWS supports some releases.
 #[derive(Debug)]
@@ -138,7 +145,8 @@ impl SupportPeriod {
             format!(", extended support until {day} for accounts that ask for it")
         });
         format!(
-            "standard support until {}{extended}, end of support from {} on, end of life from {} on",
+            "standard support until {}{extended}, end of support from {} on, end of life from {} \
+             on",
             self.standard,
             self.end_of_support(),
             self.end_of_life
@@ -232,7 +240,9 @@ mod tests {
             judged("emr-5.29.0"),
             (
                 Status::Passed,
-                "standard support until 2026-08-31, end of support from 2026-09-01 on, end of life from 2027-09-01 on".to_owned()
+                "standard support until 2026-08-31, end of support from 2026-09-01 on, end of \
+                 life from 2027-09-01 on"
+                    .to_owned()
             )
         );
         assert_eq!(

@@ -30,19 +30,26 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
     let mut residual_risks = vec![
         ResidualRisk {
             name: "hdfs-rpc-privacy",
-            what: "HDFS and YARN RPC travel without privacy: SASL needs Kerberos, which EmrEtlRunner cannot launch".to_owned(),
+            what: "HDFS and YARN RPC travel without privacy: SASL needs Kerberos, which \
+                EmrEtlRunner cannot launch"
+                .to_owned(),
             source: "Amazon EMR management guide, Encryption options: In-transit encryption",
         },
         ResidualRisk {
             name: "log-key",
-            what: "EMR's own logs are encrypted by their bucket's default only: EmrEtlRunner cannot send LogEncryptionKmsKeyId".to_owned(),
-            source: "Amazon EMR management guide, Encrypt log files stored in Amazon S3; EmrEtlRunner, emr_job.rb",
+            what: "EMR's own logs are encrypted by their bucket's default only: EmrEtlRunner \
+                cannot send LogEncryptionKmsKeyId"
+                .to_owned(),
+            source: "Amazon EMR management guide, Encrypt log files stored in Amazon S3; \
+                EmrEtlRunner, emr_job.rb",
         },
     ];
     if case.policy.requires(Protection::LocalDisk) {
         residual_risks.push(ResidualRisk {
             name: "luks-unseen",
-            what: "LUKS on local disks is inferred from the security configuration: no API shows it; EC2 shows only what EBS encrypts".to_owned(),
+            what: "LUKS on local disks is inferred from the security configuration: no API shows \
+                it; EC2 shows only what EBS encrypts"
+                .to_owned(),
             source: "Amazon EMR management guide, Encryption options: Local disk encryption",
         });
     }
@@ -88,9 +95,12 @@ fn emr_certificates(case: &Case<'_>) -> Option<ResidualRisk> {
     Some(ResidualRisk {
         name: "emr-managed-certificates",
         what: format!(
-            "EMR makes and keeps the certificates for traffic between nodes: their names and their end are what the security configuration asks for; the certificates themselves were not looked at, nor {secret}{tags}"
+            "EMR makes and keeps the certificates for traffic between nodes: their names and \
+             their end are what the security configuration asks for; the certificates themselves \
+             were not looked at, nor {secret}{tags}"
         ),
-        source: "Amazon EMR management guide, Create a security configuration (CertificateProviderType EMR)",
+        source: "Amazon EMR management guide, Create a security configuration \
+            (CertificateProviderType EMR)",
     })
 }
 
@@ -103,7 +113,10 @@ fn by_others(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
         .any(|simulated| simulated.organization.is_some());
     let organization = is_member.then(|| ResidualRisk {
         name: "organization-policies",
-        what: "the account is part of an organisation: what its policies allow at the launch is known only as far as IAM simulates them, and resource control policies not at all".to_owned(),
+        what: "the account is part of an organisation: what its policies allow at the launch is \
+            known only as far as IAM simulates them, and resource control policies not at \
+            all"
+        .to_owned(),
         source: "AWS IAM user guide, Testing IAM policies with the IAM policy simulator",
     });
     let own = case.facts.launch_account().map(AccountId::as_str);
@@ -115,7 +128,8 @@ fn by_others(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
     let foreign = (!accounts.is_empty()).then(|| ResidualRisk {
         name: "key-policies-of-other-accounts",
         what: format!(
-            "keys of other accounts are used ({}): who else may use or end them is decided there, and was not looked at",
+            "keys of other accounts are used ({}): who else may use or end them is decided there, \
+             and was not looked at",
             accounts.into_iter().collect::<Vec<_>>().join(", ")
         ),
         source: "AWS KMS developer guide, Allowing users in other accounts to use a KMS key",
@@ -184,7 +198,8 @@ pub(crate) fn after_the_run(
     let logs = written.iter().filter(|written| written.role == LOG).map(|written| ResidualRisk {
         name: "later-logs",
         what: format!(
-            "EMR brings logs up to some minutes after a cluster's end: {} objects were there, what comes later was not looked at",
+            "EMR brings logs up to some minutes after a cluster's end: {} objects were there, \
+             what comes later was not looked at",
             written.survey.objects
         ),
         source: "Amazon EMR management guide, View log files: Archived to Amazon S3",

@@ -22,21 +22,26 @@ pub(super) static JOBFLOW_EXISTS: Check = Check {
     name: "jobflow-role-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Without its instance profile the cluster does not start; which role is behind the profile decides who may read the keys.",
+    why: "Without its instance profile the cluster does not start; which role is behind the \
+        profile decides who may read the keys.",
     looks_at: "iam:GetInstanceProfile on aws.emr.jobflow_role.",
     asks: &[&aws_calls::GET_INSTANCE_PROFILE],
-    fix: "name an instance profile with a role in aws.emr.jobflow_role, or create the default one: `aws emr create-default-roles`",
-    source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance profile)",
+    fix: "name an instance profile with a role in aws.emr.jobflow_role, or create the default \
+        one: `aws emr create-default-roles`",
+    source: "Amazon EMR management guide, Service role for cluster EC2 instances (EC2 instance \
+        profile)",
 };
 
 pub(super) static SERVICE_EXISTS: Check = Check {
     name: "service-role-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Without its service role the cluster does not start; with EBS encryption that role must also be able to use the key.",
+    why: "Without its service role the cluster does not start; with EBS encryption that role must \
+        also be able to use the key.",
     looks_at: "iam:GetRole on aws.emr.service_role.",
     asks: &[&aws_calls::GET_ROLE],
-    fix: "name a role in aws.emr.service_role, or create the default one: `aws emr create-default-roles`",
+    fix: "name a role in aws.emr.service_role, or create the default one: `aws emr \
+        create-default-roles`",
     source: "Amazon EMR management guide, Service role for Amazon EMR (EMR role)",
 };
 
@@ -44,45 +49,58 @@ pub(super) static JOBFLOW_MAY_USE: Check = Check {
     name: "jobflow-role-may-use-key",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "The cluster's instances act as the role in aws.emr.jobflow_role; without kms:GenerateDataKey and kms:Decrypt they cannot encrypt or read back, and the cluster fails after minutes. The AWS-managed EMR policies contain no kms action.",
-    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on every key of the security configuration and of the buckets' defaults.",
+    why: "The cluster's instances act as the role in aws.emr.jobflow_role; without \
+        kms:GenerateDataKey and kms:Decrypt they cannot encrypt or read back, and the cluster \
+        fails after minutes. The AWS-managed EMR policies contain no kms action.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on every key of \
+        the security configuration and of the buckets' defaults.",
     asks: &[
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    fix: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey and kms:Decrypt on it in the role's policies",
-    source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, Key policies",
+    fix: "add the role as a key user of {subject} in its key policy, or allow kms:GenerateDataKey \
+        and kms:Decrypt on it in the role's policies",
+    source: "Setup guide, Setting up end to end encryption, Local disks; AWS KMS developer guide, \
+        Key policies",
 };
 
 pub(super) static SERVICE_MAY_USE: Check = Check {
     name: "service-role-may-use-key",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "With EBS encryption the EMR service has EC2 make volumes under the key: a service role that may not do so ends the cluster while it starts.",
-    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on the local-disk key where EnableEbsEncryption is set.",
+    why: "With EBS encryption the EMR service has EC2 make volumes under the key: a service role \
+        that may not do so ends the cluster while it starts.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, on the \
+        local-disk key where EnableEbsEncryption is set.",
     asks: &[
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    fix: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in the key's",
-    source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption)",
+    fix: "allow kms:Encrypt, Decrypt, ReEncrypt*, CreateGrant, GenerateDataKeyWithoutPlaintext \
+        and DescribeKey on {subject} to the role in aws.emr.service_role, in its policies or in \
+        the key's",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS \
+        encryption)",
 };
 
 pub(super) static MAPPED_MAY_USE: Check = Check {
     name: "mapped-role-may-use-key",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Where the security configuration maps users to roles, EMRFS takes on the mapped role for them: what that one may not do with a key, their reads and writes cannot.",
-    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, for each role of RoleMappings on every key of S3.",
+    why: "Where the security configuration maps users to roles, EMRFS takes on the mapped role \
+        for them: what that one may not do with a key, their reads and writes cannot.",
+    looks_at: "iam:SimulatePrincipalPolicy, kms:GetKeyPolicy and kms:ListGrants, for each role of \
+        RoleMappings on every key of S3.",
     asks: &[
         &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
         &aws_calls::GET_KEY_POLICY,
         &aws_calls::LIST_GRANTS,
     ],
-    fix: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its policies or in the key's",
+    fix: "allow kms:GenerateDataKey and kms:Decrypt on {subject} to the mapped role, in its \
+        policies or in the key's",
     source: "Amazon EMR management guide, Configure IAM roles for EMRFS requests to Amazon S3",
 };
 
@@ -296,7 +314,8 @@ struct RoleEvidence<'a> {
 }
 
 /// What the organisation's part in a decision is called.
-pub(super) const BY_ORGANIZATION: &str = "the organisation's policies, as IAM simulates them, do not allow it, so that what the role's own say does not show";
+pub(super) const BY_ORGANIZATION: &str = "the organisation's policies, as IAM simulates them, do \
+    not allow it, so that what the role's own say does not show";
 /// What to do about it.
 pub(super) const ASK_ORGANIZATION: &str =
     "nothing, where the organisation allows it all the same; see organization-allows";
@@ -392,9 +411,11 @@ impl RoleEvidence<'_> {
             }
             SimulationVerdict::Allowed => Allowed::Elsewhere(
                 format!(
-                    "the role's policies allow it; the key is one of account {account}, and only there its policy can be read"
+                    "the role's policies allow it; the key is one of account {account}, and only \
+                     there its policy can be read"
                 ),
-                "ask the owner of that account whether the key's policy allows it to the role, or for a grant to the role",
+                "ask the owner of that account whether the key's policy allows it to the role, or \
+                 for a grant to the role",
             ),
         }
     }
@@ -421,25 +442,58 @@ impl RoleEvidence<'_> {
             &AccessRequest { caller: self.role, action, resource: None, context },
         );
         match (identity, policy) {
-            (_, PolicyDecision::Denies(statement)) => Allowed::No(format!("the key's policy denies it ({statement})")),
-            (SimulationVerdict::Organization { denied: true }, _) => Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION),
-            (SimulationVerdict::Unclear { denied: true, missing }, _) => Allowed::Unclear(not_told(&missing)),
+            (_, PolicyDecision::Denies(statement)) => Allowed::No(format!(
+                "the key's policy \
+                denies it ({statement})"
+            )),
+            (SimulationVerdict::Organization { denied: true }, _) => {
+                Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION)
+            }
+            (SimulationVerdict::Unclear { denied: true, missing }, _) => {
+                Allowed::Unclear(not_told(&missing))
+            }
             // A boundary limits what a policy gives to a role, too.
-            (SimulationVerdict::BoundedOut, _) => Allowed::No("the role's permissions boundary does not allow it".to_owned()),
+            (SimulationVerdict::BoundedOut, _) => Allowed::No(
+                "the role's permissions boundary \
+                does not allow it"
+                    .to_owned(),
+            ),
             (_, PolicyDecision::AllowsCaller) => Allowed::Yes("the key's policy allows the role"),
-            (SimulationVerdict::Allowed, PolicyDecision::DelegatesToAccount) => Allowed::Yes("the role's policies allow it, and the key's policy leaves it to them"),
-            (_, PolicyDecision::Unclear(statement)) => Allowed::Unclear(format!("the key's policy has parts that are not evaluated ({statement})")),
+            (SimulationVerdict::Allowed, PolicyDecision::DelegatesToAccount) => Allowed::Yes(
+                "the \
+                role's policies allow it, and the key's policy leaves it to them",
+            ),
+            (_, PolicyDecision::Unclear(statement)) => Allowed::Unclear(format!(
+                "the key's policy \
+                has parts that are not evaluated ({statement})"
+            )),
             _ if self.granted(action, false) => Allowed::Yes("a grant on the key gives it"),
-            _ if self.granted(action, true) => Allowed::Unclear("a grant gives it for some encryption contexts only".to_owned()),
-            (SimulationVerdict::Organization { .. }, PolicyDecision::DelegatesToAccount) => Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION),
-            (SimulationVerdict::Unclear { missing, .. }, PolicyDecision::DelegatesToAccount) => Allowed::Unclear(not_told(&missing)),
-            (_, PolicyDecision::DelegatesToAccount) => {
-                Allowed::No("the key's policy leaves it to IAM, and no policy of the role allows it".to_owned())
+            _ if self.granted(action, true) => Allowed::Unclear(
+                "a grant gives it for some \
+                encryption contexts only"
+                    .to_owned(),
+            ),
+            (SimulationVerdict::Organization { .. }, PolicyDecision::DelegatesToAccount) => {
+                Allowed::Elsewhere(BY_ORGANIZATION.to_owned(), ASK_ORGANIZATION)
             }
-            (_, PolicyDecision::Silent) if self.key.aws_managed => {
-                Allowed::No("AWS manages this key, and its policy, which cannot be edited, does not allow the role".to_owned())
+            (SimulationVerdict::Unclear { missing, .. }, PolicyDecision::DelegatesToAccount) => {
+                Allowed::Unclear(not_told(&missing))
             }
-            (_, PolicyDecision::Silent) => Allowed::No("the key's policy allows neither the role nor its account".to_owned()),
+            (_, PolicyDecision::DelegatesToAccount) => Allowed::No(
+                "the key's policy leaves it to IAM, and no policy of the role allows \
+                    it"
+                .to_owned(),
+            ),
+            (_, PolicyDecision::Silent) if self.key.aws_managed => Allowed::No(
+                "AWS manages this key, and its policy, which cannot be edited, does \
+                    not allow the role"
+                    .to_owned(),
+            ),
+            (_, PolicyDecision::Silent) => Allowed::No(
+                "the key's policy allows neither the role \
+                nor its account"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -23,7 +23,8 @@ use crate::{
 /// Where the pasted commands write the JSON to.
 const FILE: &str = "emr-security-configuration.json";
 /// The command that creates it, as the catalogue's templates write commands.
-const CREATE: &str = "`aws emr create-security-configuration --name {subject} --security-configuration file://emr-security-configuration.json`";
+const CREATE: &str = "`aws emr create-security-configuration --name {subject} \
+    --security-configuration file://emr-security-configuration.json`";
 /// The end of the JSON, for the shell.
 const END: &str = "END_OF_JSON";
 /// Version 2 of the metadata service can be demanded since these releases of the lines 5 and 6.
@@ -226,7 +227,8 @@ mod tests {
                 let (words, json) = run(&lines, &given).unwrap();
                 assert_eq!(
                     words.join(" "),
-                    "emr create-security-configuration --region eu-west-1 --name sc --security-configuration file://emr-security-configuration.json"
+                    "emr create-security-configuration --region eu-west-1 --name sc \
+                     --security-configuration file://emr-security-configuration.json"
                 );
                 let found = SecurityConfiguration::for_tests(&json);
                 if found.content.tls.as_ref().is_some_and(|tls| tls.provider == "EMR") {

@@ -19,22 +19,32 @@ pub(super) static EXISTS: Check = Check {
     name: "security-configuration-exists",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor traffic, nor what Spark writes by itself.",
+    why: "Without a security configuration nothing on the cluster is encrypted: neither disks nor \
+        traffic, nor what Spark writes by itself.",
     looks_at: "elasticmapreduce:DescribeSecurityConfiguration, in the region of aws.emr.region.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "create it from a file with its JSON (`emr-etl-guard check` prints one for the runner config, `--fix-script FILE` writes it): `aws emr create-security-configuration --name {subject} --security-configuration file://emr-security-configuration.json`; or name another one in the runner config or the setting `security_configuration`",
-    source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon EMR management guide, Create a security configuration",
+    fix: "create it from a file with its JSON (`emr-etl-guard check` prints one for the runner \
+        config, `--fix-script FILE` writes it): `aws emr create-security-configuration --name \
+        {subject} --security-configuration file://emr-security-configuration.json`; or name \
+        another one in the runner config or the setting `security_configuration`",
+    source: "Setup guide, Setting up end to end encryption, EMR security configuration; Amazon \
+        EMR management guide, Create a security configuration",
 };
 
 pub(super) static S3_AT_REST: Check = Check {
     name: "s3-at-rest",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security configuration's S3 part, not by the runner's flag.",
-    looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode needs.",
+    why: "What Spark writes through EMRFS (bad rows among it) is encrypted by the security \
+        configuration's S3 part, not by the runner's flag.",
+    looks_at: "EnableAtRestEncryption and \
+        AtRestEncryptionConfiguration.S3EncryptionConfiguration, with the key or class its mode \
+        needs.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "add S3EncryptionConfiguration with a mode (and its key) to a new security configuration; one that exists cannot be changed",
-    source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data in Amazon S3",
+    fix: "add S3EncryptionConfiguration with a mode (and its key) to a new security \
+        configuration; one that exists cannot be changed",
+    source: "Amazon EMR management guide, Encryption options: Encryption at rest for EMRFS data \
+        in Amazon S3",
 };
 
 pub(super) static LOCAL_DISK_AT_REST: Check = Check {
@@ -42,9 +52,11 @@ pub(super) static LOCAL_DISK_AT_REST: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "HDFS blocks, shuffle files and spills hold the data in clear on the instances' disks.",
-    looks_at: "EnableAtRestEncryption and AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
+    looks_at: "EnableAtRestEncryption and \
+        AtRestEncryptionConfiguration.LocalDiskEncryptionConfiguration, with its key or provider.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a new security configuration; one that exists cannot be changed",
+    fix: "add LocalDiskEncryptionConfiguration with AwsKms, a key and EnableEbsEncryption to a \
+        new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Local disk encryption",
 };
 
@@ -53,9 +65,12 @@ pub(super) static IN_TRANSIT: Check = Check {
     stage: Stage::PreFlight,
     level: Level::Required,
     why: "Shuffle and Spark RPC send the data between nodes in clear.",
-    looks_at: "EnableInTransitEncryption and InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its provider needs.",
+    looks_at: "EnableInTransitEncryption and \
+        InTransitEncryptionConfiguration.TLSCertificateConfiguration, with the certificates its \
+        provider needs.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a new security configuration; one that exists cannot be changed",
+    fix: "add TLSCertificateConfiguration (PEM with an S3Object, or Custom with its class) to a \
+        new security configuration; one that exists cannot be changed",
     source: "Amazon EMR management guide, Encryption options: Encryption in transit",
 };
 
@@ -63,26 +78,38 @@ pub(super) static NO_KERBEROS: Check = Check {
     name: "kerberos-not-configured",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A security configuration with Kerberos needs KerberosAttributes in RunJobFlow, which EmrEtlRunner cannot send: the cluster would fail.",
+    why: "A security configuration with Kerberos needs KerberosAttributes in RunJobFlow, which \
+        EmrEtlRunner cannot send: the cluster would fail.",
     looks_at: "AuthenticationConfiguration.KerberosConfiguration of the security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
     fix: "name a security configuration without Kerberos",
-    source: "Amazon EMR management guide, Configuring Kerberos on Amazon EMR; EmrEtlRunner, emr_job.rb",
+    source: "Amazon EMR management guide, Configuring Kerberos on Amazon EMR; EmrEtlRunner, \
+        emr_job.rb",
 };
 
 pub(super) static METADATA_SERVICE: Check = Check {
     name: "instance-metadata-v2",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Over version 1 of the instance metadata service, any program on a node that can be made to fetch a URL gives away the role's credentials, and with them what S3 and KMS decrypt.",
-    looks_at: "InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion of the security configuration.",
+    why: "Over version 1 of the instance metadata service, any program on a node that can be made \
+        to fetch a URL gives away the role's credentials, and with them what S3 and KMS decrypt.",
+    looks_at: "InstanceMetadataServiceConfiguration.MinimumInstanceMetadataServiceVersion of the \
+        security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "add \"InstanceMetadataServiceConfiguration\": {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
-    source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance metadata service)",
+    fix: "add \"InstanceMetadataServiceConfiguration\": \
+        {\"MinimumInstanceMetadataServiceVersion\": 2, \"HttpPutResponseHopLimit\": 1} to a new \
+        security configuration (EMR 5.23.1, 5.27.1, 5.32 or 6.2 and later)",
+    source: "Amazon EMR management guide, Create a security configuration (Configure EC2 instance \
+        metadata service)",
 };
 
 /// What to do where no name is given.
-const NAME_ONE: &str = "name one that protects as required in the runner config (aws.emr.security_configuration) or the setting `security_configuration`; those of the region are listed by `aws emr list-security-configurations`; a new one is created from a file with its JSON (`emr-etl-guard check` prints one for the runner config, `--fix-script FILE` writes it) by `aws emr create-security-configuration --name {subject} --security-configuration file://emr-security-configuration.json`";
+const NAME_ONE: &str = "name one that protects as required in the runner config \
+    (aws.emr.security_configuration) or the setting `security_configuration`; those of the region \
+    are listed by `aws emr list-security-configurations`; a new one is created from a file with \
+    its JSON (`emr-etl-guard check` prints one for the runner config, `--fix-script FILE` writes \
+    it) by `aws emr create-security-configuration --name {subject} --security-configuration \
+    file://emr-security-configuration.json`";
 
 /// What a new one is called where no name is given.
 const NEW_NAME: &str = "emr-etl-guard-encryption";

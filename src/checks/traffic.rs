@@ -13,18 +13,22 @@ pub(super) static TARGET_TLS: Check = Check {
     name: "target-tls",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "Loaded events and bad rows travel from the cluster to the storage target; without TLS they do so in clear, whatever the security configuration says.",
+    why: "Loaded events and bad rows travel from the cluster to the storage target; without TLS \
+        they do so in clear, whatever the security configuration says.",
     looks_at: "jdbc.ssl, jdbc.sslMode or sslMode of each file in the runner's --targets folder.",
     asks: &[],
-    fix: "set sslMode to VERIFY_FULL (Redshift schema 3-0-0 and later: jdbc.ssl true with sslMode verify-full) in {subject}",
-    source: "Iglu Central, com.snowplowanalytics.snowplow.storage; RDB Loader, configuration; Amazon Redshift management guide, Configuring security options for connections",
+    fix: "set sslMode to VERIFY_FULL (Redshift schema 3-0-0 and later: jdbc.ssl true with sslMode \
+        verify-full) in {subject}",
+    source: "Iglu Central, com.snowplowanalytics.snowplow.storage; RDB Loader, configuration; \
+        Amazon Redshift management guide, Configuring security options for connections",
 };
 
 pub(super) static ENRICHMENT_SOURCES: Check = Check {
     name: "enrichment-sources",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "An enrichment that asks a server over plain http sends it parts of events in clear, and believes whatever comes back.",
+    why: "An enrichment that asks a server over plain http sends it parts of events in clear, and \
+        believes whatever comes back.",
     looks_at: "Everything called `uri` in the enabled files of the runner's --enrichments folder.",
     asks: &[],
     fix: "use https in {subject}",
@@ -35,7 +39,8 @@ pub(super) static MONITORING_TLS: Check = Check {
     name: "monitoring-tls",
     stage: Stage::PreFlight,
     level: Level::Advisory,
-    why: "The runner reports each job and step, with S3 paths in their names, to monitoring.snowplow.collector; its default protocol is http.",
+    why: "The runner reports each job and step, with S3 paths in their names, to \
+        monitoring.snowplow.collector; its default protocol is http.",
     looks_at: "monitoring.snowplow.protocol.",
     asks: &[],
     fix: "set monitoring.snowplow.protocol to https (and port to 443)",

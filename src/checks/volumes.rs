@@ -16,11 +16,17 @@ pub(super) static VOLUMES: Check = Check {
     name: "cluster-volumes",
     stage: Stage::Watch,
     level: Level::Required,
-    why: "EBS encryption by the security configuration promises that every volume is encrypted by its key, the root volumes too; what the instances really got is another question, for those that join later as well.",
-    looks_at: "elasticmapreduce:ListInstances once instances exist, and Encrypted and KmsKeyId of each of their volumes in ec2:DescribeVolumes, again as long as the cluster lives. Where the security configuration encrypts disks by LUKS alone, no API shows it.",
+    why: "EBS encryption by the security configuration promises that every volume is encrypted by \
+        its key, the root volumes too; what the instances really got is another question, for \
+        those that join later as well.",
+    looks_at: "elasticmapreduce:ListInstances once instances exist, and Encrypted and KmsKeyId of \
+        each of their volumes in ec2:DescribeVolumes, again as long as the cluster lives. Where \
+        the security configuration encrypts disks by LUKS alone, no API shows it.",
     asks: &[&aws_calls::DESCRIBE_CLUSTER, &aws_calls::LIST_INSTANCES, &aws_calls::DESCRIBE_VOLUMES],
-    fix: "look at what gives instances other volumes (a custom AMI, a launch by hand), and at the key, then launch again",
-    source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS encryption); Amazon EC2 API reference, DescribeVolumes",
+    fix: "look at what gives instances other volumes (a custom AMI, a launch by hand), and at the \
+        key, then launch again",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption (EBS \
+        encryption); Amazon EC2 API reference, DescribeVolumes",
 };
 
 /// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is

@@ -31,48 +31,67 @@ pub(super) static WRITTEN: Check = Check {
     name: "written-encryption",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Each location is written by somebody else: some ask for encryption in the request, some leave it to the bucket. Only both together say what the objects will be.",
-    looks_at: "Who writes to each location of this run and by which connector (EMRFS, or S3A from EMR 7.10.0 on), the security configuration's S3 part with its overrides, and s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
+    why: "Each location is written by somebody else: some ask for encryption in the request, some \
+        leave it to the bucket. Only both together say what the objects will be.",
+    looks_at: "Who writes to each location of this run and by which connector (EMRFS, or S3A from \
+        EMR 7.10.0 on), the security configuration's S3 part with its overrides, and \
+        s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security configuration; for the rest: the default encryption of the bucket, as bucket-default-encryption says",
-    source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting default server-side encryption; EmrEtlRunner, emr_job.rb",
+    fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security \
+        configuration; for the rest: the default encryption of the bucket, as \
+        bucket-default-encryption says",
+    source: "S3DistCp (s3-dist-cp), --s3ServerSideEncryption; Amazon S3 user guide, Setting \
+        default server-side encryption; EmrEtlRunner, emr_job.rb",
 };
 
 pub(super) static DOWNGRADE: Check = Check {
     name: "no-silent-downgrade",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the request for AES256 wins: the objects end under S3's own keys, silently.",
-    looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against the security configuration's S3 part and its overrides.",
+    why: "Where a bucket's default is a KMS key and the security configuration says SSE-S3, the \
+        request for AES256 wins: the objects end under S3's own keys, silently.",
+    looks_at: "s3:GetBucketEncryption on each bucket that s3-dist-cp or Spark writes to, against \
+        the security configuration's S3 part and its overrides.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
-    fix: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an override for {subject}), or make the bucket's default AES256 if that is meant",
-    source: "Amazon S3 user guide, Setting default server-side encryption (the request's header takes precedence)",
+    fix: "use EncryptionMode SSE-KMS with the bucket's key in a new security configuration (or an \
+        override for {subject}), or make the bucket's default AES256 if that is meant",
+    source: "Amazon S3 user guide, Setting default server-side encryption (the request's header \
+        takes precedence)",
 };
 
 pub(super) static POLICY_CLASH: Check = Check {
     name: "bucket-policy-clash",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "A bucket policy that demands aws:kms, a certain key, or any encryption header denies writers that send something else: the run fails half-way, with data in between.",
-    looks_at: "s3:GetBucketPolicy on each bucket that this run writes to, held against each writer's own request.",
+    why: "A bucket policy that demands aws:kms, a certain key, or any encryption header denies \
+        writers that send something else: the run fails half-way, with data in between.",
+    looks_at: "s3:GetBucketPolicy on each bucket that this run writes to, held against each \
+        writer's own request.",
     asks: &[&aws_calls::GET_BUCKET_POLICY],
-    fix: "except the writer from the statement, or have it send what the statement demands (the security configuration decides for s3-dist-cp and Spark)",
-    source: "Amazon S3 user guide, Protecting data with server-side encryption (bucket policies); AWS IAM user guide, Policy evaluation logic",
+    fix: "except the writer from the statement, or have it send what the statement demands (the \
+        security configuration decides for s3-dist-cp and Spark)",
+    source: "Amazon S3 user guide, Protecting data with server-side encryption (bucket policies); \
+        AWS IAM user guide, Policy evaluation logic",
 };
 
 pub(super) static OVERRIDES: Check = Check {
     name: "security-configuration-overrides",
     stage: Stage::PreFlight,
     level: Level::Required,
-    why: "An override gives one bucket another encryption than the rest: one that is incomplete or names a weaker mode undoes what the main mode promises.",
+    why: "An override gives one bucket another encryption than the rest: one that is incomplete \
+        or names a weaker mode undoes what the main mode promises.",
     looks_at: "S3EncryptionConfiguration.Overrides of the security configuration.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION],
-    fix: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new security configuration",
-    source: "Amazon EMR management guide, Create a security configuration (per bucket encryption overrides)",
+    fix: "give the override a BucketName, an EncryptionMode and, for KMS, an AwsKmsKey, in a new \
+        security configuration",
+    source: "Amazon EMR management guide, Create a security configuration (per bucket encryption \
+        overrides)",
 };
 
 /// What to do about a connector of which nothing is known.
-const USE_A_KNOWN_CONNECTOR: &str = "remove fs.s3.impl, fs.s3n.impl and fs.s3a.emrfs.compatibility.enable from aws.emr.configuration, or set both fs.s3.impl and fs.s3n.impl in core-site to com.amazon.ws.emr.hadoop.fs.EmrFileSystem (before emr-spark-8)";
+const USE_A_KNOWN_CONNECTOR: &str = "remove fs.s3.impl, fs.s3n.impl and \
+    fs.s3a.emrfs.compatibility.enable from aws.emr.configuration, or set both fs.s3.impl and \
+    fs.s3n.impl in core-site to com.amazon.ws.emr.hadoop.fs.EmrFileSystem (before emr-spark-8)";
 
 /// What a write request says of encryption.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,11 +30,17 @@ pub(crate) static OBJECTS: Check = Check {
     name: "written-objects",
     stage: Stage::Confirm,
     level: Level::Required,
-    why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that somebody changed meanwhile, or a writer with settings of its own, shows only in the objects.",
-    looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, and s3:HeadObject on each object that is not from before the launch: all of them, or an even sample where the setting `confirm_objects` names a limit.",
+    why: "What was configured is a promise; what lies in S3 is the fact. A bucket's default that \
+        somebody changed meanwhile, or a writer with settings of its own, shows only in the \
+        objects.",
+    looks_at: "s3:ListObjectsV2 on the folders that the run's own steps and clusters write to, \
+        and s3:HeadObject on each object that is not from before the launch: all of them, or an \
+        even sample where the setting `confirm_objects` names a limit.",
     asks: &[&aws_calls::LIST_OBJECTS, &aws_calls::HEAD_OBJECT],
-    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply {locations}`; then find out what wrote them without encryption",
-    source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user guide, Specifying server-side encryption",
+    fix: "encrypt them in place (without --apply: a dry run): `emr-etl-guard reencrypt --apply \
+        {locations}`; then find out what wrote them without encryption",
+    source: "Amazon S3 API reference, HeadObject (x-amz-server-side-encryption); Amazon S3 user \
+        guide, Specifying server-side encryption",
 };
 
 /// What was written, judged location by location; one finding on them all, where nobody has looked.
@@ -85,7 +91,8 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
     }
     let finding = stored::judge(standard, subject(), &written.survey, |subject| {
         subject.not_applicable(if written.role == LOG {
-            "no logs of the run are there yet; EMR brings them up to some minutes after a cluster's end"
+            "no logs of the run are there yet; EMR brings them up to some minutes after a \
+             cluster's end"
         } else {
             "nothing of the run is there, or not any more"
         })
@@ -98,10 +105,19 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
     match (&written.look, written.cut_short) {
         (Lookup::Found(()), None) => finding,
         (Lookup::Found(()), Some(why)) => subject().unknown(
-            format!("{} of the {} objects found so far: {why}", written.survey.looked_at, written.survey.objects),
-            "give it more time (setting `confirm_timeout`), or set `confirm_objects` to look at a sample",
+            format!(
+                "{} of the {} objects found so far: \
+                {why}",
+                written.survey.looked_at, written.survey.objects
+            ),
+            "give it more time (setting `confirm_timeout`), or set `confirm_objects` to look at a \
+             sample",
         ),
-        (Lookup::Absent, _) => subject().unknown("no such bucket any more", "find out who removed it"),
+        (Lookup::Absent, _) => subject().unknown(
+            "no such bucket any more",
+            "find out who removed \
+            it",
+        ),
         (Lookup::Denied(obstacle), _) => subject().denied(obstacle),
         (Lookup::Unreachable(obstacle), _) => subject().unreachable(obstacle),
     }

@@ -69,7 +69,8 @@ pub(crate) async fn audit(
     };
     let (aws, wanted) = tokio::select! {
         gathered = gathered => gathered?,
-        signal = signals::stop_signal(&mut caught) => return Ok(stopped(&report, signal, " before it began")),
+        signal = signals::stop_signal(&mut caught) => return Ok(stopped(&report, signal, " before \
+            it began")),
     };
     let inputs = AuditInputs {
         aws,
@@ -125,7 +126,8 @@ async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<A
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         return Err(AuditError::Unusable(format!(
-            "the endpoint of {} is {}, which is not AWS's; what it says proves nothing (allow it by name in the setting `allow_endpoints`)",
+            "the endpoint of {} is {}, which is not AWS's; what it says proves nothing (allow it \
+             by name in the setting `allow_endpoints`)",
             endpoint.service, endpoint.url
         )));
     }
@@ -186,7 +188,8 @@ async fn by_inventory(
     }
     tokio::select! {
         result = read_inventories(inputs) => finish(result?, inputs, settings, report),
-        signal = signals::stop_signal(caught) => Ok(stopped(report, signal, " before the inventory was read to its end")),
+        signal = signals::stop_signal(caught) => Ok(stopped(report, signal, " before the \
+            inventory was read to its end")),
     }
 }
 
@@ -241,6 +244,7 @@ fn finish(
 fn fix(list: Option<&Path>) -> String {
     let list = if list.is_some() { "" } else { "name them with --offenders FILE; " };
     format!(
-        "{list}encrypt them in place with `emr-etl-guard reencrypt` (a dry run first); only their writer can rewrite SSE-C objects"
+        "{list}encrypt them in place with `emr-etl-guard reencrypt` (a dry run first); only their \
+         writer can rewrite SSE-C objects"
     )
 }

@@ -55,7 +55,8 @@ fn page() -> String {
         }
     }
     text.push_str(
-        "\n## From checks to controls\n\n| check | evidence for | does not prove |\n|---|---|---|\n",
+        "\n## From checks to controls\n\n| check | evidence for | does not prove \
+         |\n|---|---|---|\n",
     );
     for row in ROWS {
         let controls: Vec<String> =

@@ -40,8 +40,10 @@ const STAGES: [(Stage, &str); 3] = [
 ];
 
 fn in_markdown() -> String {
-    let mut text = "# The checks\n\nGenerated from the code by `emr-etl-guard explain --markdown`; a test fails when this file is stale. A check that is *required* \
-        refuses the launch (or ends the cluster) unless it is proved; one that is *advisory* is reported. The settings `advise`, `enforce` and `exceptions` \
+    let mut text = "# The checks\n\nGenerated from the code by `emr-etl-guard explain \
+        --markdown`; a test fails when this file is stale. A check that is *required* \
+        refuses the launch (or ends the cluster) unless it is proved; one that is *advisory* is \
+        reported. The settings `advise`, `enforce` and `exceptions` \
         change that.\n"
         .to_owned();
     for (stage, title) in STAGES {

@@ -28,7 +28,8 @@ const FILE_ONLY: [(&str, &str); 2] = [
     (
         "exceptions",
         "Exceptions: each has a check (`emr-etl-guard explain` lists them), a subject as the \
-         report names it (a `*` at the end matches any ending), the reason, and the last day it holds. \
+         report names it (a `*` at the end matches any ending), the reason, and the last day it \
+         holds. \
          One that has expired is an error",
     ),
     (

@@ -113,7 +113,8 @@ async fn role_policy(
     let mut policy = batch::role_policy(scope, place, generates, &survey.source_keys());
     if survey.unseen() > 0 {
         policy["Unseen"] = serde_json::json!(format!(
-            "{} objects or places could not be looked at: the keys that they are encrypted under are not among these; allow kms:Decrypt on those besides",
+            "{} objects or places could not be looked at: the keys that they are encrypted under \
+             are not among these; allow kms:Decrypt on those besides",
             survey.unseen()
         ));
     }
@@ -232,7 +233,8 @@ async fn survey_and_repair(
         uploads::find(scope, Some(ledger), &mut came_to).await.map_err(ReencryptError::from)?;
     say_open_uploads(&books, report);
     report.say(printable!(
-        "done: {} objects are encrypted as they should be, and verified; {} old versions were removed; {} restores were started",
+        "done: {} objects are encrypted as they should be, and verified; {} old versions were \
+         removed; {} restores were started",
         books.tally.done(),
         books.tally.purged,
         books.tally.restoring
@@ -248,7 +250,10 @@ fn dry_run(to_do: u64, unseen: u64) -> String {
     match (to_do, unseen) {
         (0, 0) => "nothing to do; nothing was changed".to_owned(),
         (_, 0) => "a dry run: nothing was changed; add --apply to do it".to_owned(),
-        _ => "a dry run: nothing was changed; not everything could be looked at, so there may be more to do than this says. fix: see above what could not be looked at, and run this again".to_owned(),
+        _ => "a dry run: nothing was changed; not everything could be looked at, so there may be \
+            more to do than this says. fix: see above what could not be looked at, and run this \
+            again"
+            .to_owned(),
     }
 }
 
@@ -281,7 +286,10 @@ fn say_resumed(resumed: Resumed, report: &Report) {
         report.say(printable!("went on with {begun} objects that an earlier run had begun"));
     }
     if elsewhere > 0 {
-        report.say(printable!("{elsewhere} objects that an earlier run began are in other locations; run this for those locations, too"));
+        report.say(printable!(
+            "{elsewhere} objects that an earlier run began are in other \
+            locations; run this for those locations, too"
+        ));
     }
 }
 
@@ -347,7 +355,8 @@ fn report_created_jobs(
             |objects| format!("{objects} objects"),
         );
         work.report.say(printable!(
-            "job {}: {objects}; it waits for its confirmation: emr-etl-guard reencrypt --batch-status --confirm, with the same places",
+            "job {}: {objects}; it waits for its confirmation: emr-etl-guard reencrypt \
+             --batch-status --confirm, with the same places",
             job.id
         ));
     }

@@ -20,8 +20,10 @@ const HEAD: &str = "# All settings
 
 Generated from the code by `emr-etl-guard explain --settings`; a test fails when this file is stale.
 
-Each is a key of `guard.yml`, and, unless it says otherwise, a flag (with `-` for `_`) and an environment
-variable (`EMR_ETL_GUARD_` and the name in capitals). [Settings](settings.md) says which of them decides.
+Each is a key of `guard.yml`, and, unless it says otherwise, a flag (with `-` for `_`) and an \
+environment
+variable (`EMR_ETL_GUARD_` and the name in capitals). [Settings](settings.md) says which of them \
+decides.
 ";
 
 /// The settings that have no heading in the help, because they are common.
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn the_page_of_settings_in_the_repository_is_that_of_the_code() {
-        let stale = "docs/settings-reference.md is stale: cargo run -- explain --settings > docs/settings-reference.md";
+        let stale = "docs/settings-reference.md is stale: cargo run -- explain --settings > \
+            docs/settings-reference.md";
         assert!(page() == include_str!("../../docs/settings-reference.md"), "{stale}");
     }
 

@@ -70,7 +70,8 @@ impl ChainState {
         let Some(bytes) = state_dir.read(FILE)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             let why = format!(
-                "it cannot be understood ({error}); where it is lost, remove it: a new chain begins, and its first document shows that"
+                "it cannot be understood ({error}); where it is lost, remove it: a new chain \
+                 begins, and its first document shows that"
             );
             let source = io::Error::new(io::ErrorKind::InvalidData, why);
             PrivateDirError::Io { path: state_dir.path_of(FILE).display().to_string(), source }

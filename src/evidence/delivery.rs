@@ -291,7 +291,8 @@ impl<'a> ReportDelivery<'a> {
             // What waits says where to, and the settings say whether that is still wanted.
             if !self.options.destinations.contains(&destination) {
                 troubles.push(format!(
-                    "it is not sent to {destination}, which the setting `evidence` does not name (any more)"
+                    "it is not sent to {destination}, which the setting `evidence` does not name \
+                     (any more)"
                 ));
                 continue;
             }
@@ -405,5 +406,6 @@ impl<'a> ReportDelivery<'a> {
     }
 }
 
-const UNKNOWN: &str = "it is not signed, because it is not in the chain of this state directory; fix: find out where it comes from, and move it away";
+const UNKNOWN: &str = "it is not signed, because it is not in the chain of this state directory; \
+    fix: find out where it comes from, and move it away";
 const TOLD_TO_STOP: &str = "the guard was stopped";

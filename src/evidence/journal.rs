@@ -45,7 +45,8 @@ const ENDING: &str = "journal";
 pub(crate) enum StateError {
     /// It cannot be read or written.
     #[error(
-        "nothing was launched: the state directory cannot be used: {path}: {source}; free or fix the disk, or name another in the setting `state_dir`"
+        "nothing was launched: the state directory cannot be used: {path}: {source}; free or fix \
+         the disk, or name another in the setting `state_dir`"
     )]
     Unusable {
         /// The directory, or a file in it.
@@ -58,7 +59,8 @@ pub(crate) enum StateError {
     NotOwn(#[from] NotOwnError),
     /// Another guard works with it.
     #[error(
-        "nothing was launched: the state directory {path} is held by another emr-etl-guard ({holder}); wait for its end, or give each pipeline a `state_dir` of its own"
+        "nothing was launched: the state directory {path} is held by another emr-etl-guard \
+         ({holder}); wait for its end, or give each pipeline a `state_dir` of its own"
     )]
     Held {
         /// The directory.
@@ -68,12 +70,14 @@ pub(crate) enum StateError {
     },
     /// Nobody says where it is.
     #[error(
-        "nothing was launched: there is no place for the state directory: neither root nor HOME; name one in the setting `state_dir`"
+        "nothing was launched: there is no place for the state directory: neither root nor HOME; \
+         name one in the setting `state_dir`"
     )]
     Nowhere,
     /// A journal that this version cannot read.
     #[error(
-        "nothing was launched: {path} is no journal that this version can read ({reason}); look at the clusters of that run, then remove the file"
+        "nothing was launched: {path} is no journal that this version can read ({reason}); look \
+         at the clusters of that run, then remove the file"
     )]
     Unreadable {
         /// The file.

@@ -139,7 +139,8 @@ impl PublicKey {
         match pem(text)? {
             pem if pem.label == "PUBLIC KEY" => Self::from_spki(&pem.contents),
             pem if pem.label.contains("PRIVATE KEY") => Err(KeyError::unusable(
-                "is a private key; give the public one (openssl pkey -in KEY -pubout), and keep this one where signatures are made",
+                "is a private key; give the public one (openssl pkey -in KEY -pubout), and keep \
+                 this one where signatures are made",
             )),
             pem => Err(KeyError::unusable(format!(
                 "holds a {}; expected a PUBLIC KEY in PEM",
@@ -156,7 +157,8 @@ impl PublicKey {
         }
         let kind = KeyAlgorithm::of(&spki).ok_or_else(|| {
             KeyError::unusable(format!(
-                "is of a kind that is not known ({}); expected Ed25519, ECDSA on P-256 or P-384, or RSA",
+                "is of a kind that is not known ({}); expected Ed25519, ECDSA on P-256 or P-384, \
+                 or RSA",
                 spki.algorithm.algorithm.to_id_string()
             ))
         })?;
@@ -210,14 +212,17 @@ fn check_private(path: &Path, owner: FileOwner, user: u32) -> Result<(), KeyErro
     let FileOwner { uid, mode } = owner;
     if uid != ROOT && uid != user {
         return Err(KeyError::unusable(format!(
-            "belongs to another user (uid {uid}), who can sign with it; expected the guard's own (uid {user}) or root; fix: chown {user} {0}, and make a new key if that user should not have had it",
+            "belongs to another user (uid {uid}), who can sign with it; expected the guard's own \
+             (uid {user}) or root; fix: chown {user} {0}, and make a new key if that user should \
+             not have had it",
             path.display()
         )));
     }
     let allowed = if uid == ROOT { 0o750 } else { 0o700 };
     if mode & 0o777 & !allowed != 0 {
         return Err(KeyError::unusable(format!(
-            "can be read or changed by others (mode {mode:04o}), who can sign with it then; fix: chmod 600 {}, and make a new key if others may have read it",
+            "can be read or changed by others (mode {mode:04o}), who can sign with it then; fix: \
+             chmod 600 {}, and make a new key if others may have read it",
             path.display()
         )));
     }
@@ -317,7 +322,8 @@ impl Signer {
                 let (message_type, to_sign) = self.public.kind.to_sign(message);
                 if message_type == MessageType::Raw && to_sign.len() > RAW_MESSAGE {
                     return Err(KeyError::unusable(format!(
-                        "does not take a message of {} bytes; {RAW_MESSAGE} is the limit for Ed25519 in KMS",
+                        "does not take a message of {} bytes; {RAW_MESSAGE} is the limit for \
+                         Ed25519 in KMS",
                         to_sign.len()
                     )));
                 }

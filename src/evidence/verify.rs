@@ -191,7 +191,8 @@ fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
     if let Some(kind) = unsigned(&document) {
         let kind = kind.in_words();
         return Err(Fault::Malformed(format!(
-            "is the document of {kind}, and those are not signed; signatures are of runs, checks and watches"
+            "is the document of {kind}, and those are not signed; signatures are of runs, checks \
+             and watches"
         )));
     }
     let envelope = read(&signature_of(file))?;
@@ -294,7 +295,9 @@ fn unexpected(chains: &Chains<'_>, expected: &[String], any: bool) -> Vec<String
         }
         let options: Vec<String> = chains.keys().map(|id| format!("--chain {id}")).collect();
         return vec![format!(
-            "the documents are of {} chains, and one was expected: where a state directory is lost, removed or replaced, a new chain begins, and no document says which runs it hides; fix: find out why; where each is expected, name it: {}",
+            "the documents are of {} chains, and one was expected: where a state directory is \
+             lost, removed or replaced, a new chain begins, and no document says which runs it \
+             hides; fix: find out why; where each is expected, name it: {}",
             chains.len(),
             options.join(" ")
         )];
@@ -321,7 +324,8 @@ fn link(
     let (first, last) = (&earlier.file, &later.file);
     if before.sequence == chain.sequence {
         return vec![format!(
-            "{first} and {last} both have number {}: the state directory was copied or set back, and there are two chains of one id",
+            "{first} and {last} both have number {}: the state directory was copied or set back, \
+             and there are two chains of one id",
             chain.sequence
         )];
     }
@@ -334,15 +338,22 @@ fn link(
         Some(previous) if previous.sequence == before.sequence => {
             if previous.sha256 != earlier.sha256 || previous.run != earlier.run {
                 return vec![format!(
-                    "{last} follows another document than {first}: it names run {}, SHA-256 {}; a document was put in another's place",
+                    "{last} follows another document than {first}: it names run {}, SHA-256 {}; a \
+                     document was put in another's place",
                     previous.run, previous.sha256
                 )];
             }
             // The numbers between were taken by runs that left no document, and this one says so.
-            let between = (before.sequence + 1..chain.sequence).filter(|number| !closes(number)).map(|number| match unrecorded(number) {
-                Some(begun) => format!("run {} (number {number}) began and left no document: its guard died; {last} says so", begun.run),
-                None => format!("number {number} is missing between {first} and {last}"),
-            });
+            let between = (before.sequence + 1..chain.sequence)
+                .filter(|number| !closes(number))
+                .map(|number| match unrecorded(number) {
+                    Some(begun) => format!(
+                        "run {} (number {number}) began and left no document: its \
+                    guard died; {last} says so",
+                        begun.run
+                    ),
+                    None => format!("number {number} is missing between {first} and {last}"),
+                });
             between.collect()
         }
         previous => (before.sequence + 1..chain.sequence)
@@ -350,14 +361,27 @@ fn link(
             .map(|number| match (previous, unrecorded(number)) {
                 (Some(previous), _) if previous.sequence == number => {
                     format!(
-                        "the document of run {} (number {number}, SHA-256 {}) is missing between {first} and {last}",
+                        "the document of run {} (number {number}, SHA-256 {}) is missing between \
+                         {first} and {last}",
                         previous.run, previous.sha256
                     )
                 }
-                (_, Some(begun)) => format!("run {} (number {number}) began and left no document: its guard died; {last} says so", begun.run),
-                _ => format!("the document of number {number} is missing between {first} and {last}"),
+                (_, Some(begun)) => format!(
+                    "run {} (number {number}) began and left no document: \
+                    its guard died; {last} says so",
+                    begun.run
+                ),
+                _ => format!(
+                    "the document of number {number} is missing between {first} and \
+                    {last}"
+                ),
             })
-            .chain(previous.is_none().then(|| format!("{last} says that there is no document before it, but {first} is")))
+            .chain(previous.is_none().then(|| {
+                format!(
+                    "{last} says that there is no document \
+                before it, but {first} is"
+                )
+            }))
             .collect(),
     }
 }
@@ -412,7 +436,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "chain one: numbers 2 to 3 (2 documents), begun 2026-11-02T04:00:00Z to 2026-11-03T04:00:00Z; those before number 2 were not given",
+                "chain one: numbers 2 to 3 (2 documents), begun 2026-11-02T04:00:00Z to \
+                 2026-11-03T04:00:00Z; those before number 2 were not given",
                 "chain two: number 1 (1 document), begun 2026-11-01T04:00:00Z"
             ]
         );
@@ -468,7 +493,8 @@ mod tests {
             chains(&[document(1, None, &[]), document(4, Some(3), &[])]),
             [
                 "the document of number 2 is missing between 1.json and 4.json",
-                "the document of run run-3 (number 3, SHA-256 digest-3) is missing between 1.json and 4.json"
+                "the document of run run-3 (number 3, SHA-256 digest-3) is missing between 1.json \
+                 and 4.json"
             ]
         );
         assert_eq!(
@@ -492,9 +518,8 @@ mod tests {
         let other = VerifiedReport { sha256: "other".to_owned(), ..document(1, None, &[]) };
         assert_eq!(
             chains(&[other, document(2, Some(1), &[])]),
-            [
-                "2.json follows another document than 1.json: it names run run-1, SHA-256 digest-1; a document was put in another's place"
-            ]
+            ["2.json follows another document than 1.json: it names run run-1, SHA-256 \
+                 digest-1; a document was put in another's place"]
         );
         let fork = VerifiedReport {
             file: "fork.json".to_owned(),

@@ -332,7 +332,8 @@ mod tests {
         );
         assert_eq!(
             said(
-                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA \
+                 PRIVATE KEY-----\n"
             ),
             "it has a passphrase; EMR needs one without"
         );
@@ -354,7 +355,8 @@ mod tests {
         let (key, certificate, _) = good();
         let said = |members: &[(&str, &str)]| read(&archive(members)).unwrap_err();
         assert_eq!(read(b"hello").unwrap_err(), "no zip archive");
-        let wanted = "wanted exactly privateKey.pem, certificateChain.pem and perhaps trustedCertificates.pem";
+        let wanted = "wanted exactly privateKey.pem, certificateChain.pem and perhaps \
+            trustedCertificates.pem";
         assert_eq!(
             said(&[(KEY, &key)]),
             format!("the members privateKey.pem (1 in all); {wanted}")
@@ -362,7 +364,8 @@ mod tests {
         assert_eq!(
             said(&[(KEY, &key), (CHAIN, &certificate), ("../etc/passwd", "x")]),
             format!(
-                "the members ../etc/passwd, certificateChain.pem, privateKey.pem (3 in all); {wanted}"
+                "the members ../etc/passwd, certificateChain.pem, privateKey.pem (3 in all); \
+                 {wanted}"
             )
         );
         assert_eq!(

@@ -347,7 +347,8 @@ impl TimeForAll {
             call.permission,
             LookupErrorKind::Throttled,
             format!(
-                "AWS throttled it {times}, until the {limit} for all that is asked before a launch were over (setting `pre_flight_timeout`)"
+                "AWS throttled it {times}, until the {limit} for all that is asked before a \
+                 launch were over (setting `pre_flight_timeout`)"
             ),
         ))
     }

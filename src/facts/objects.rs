@@ -276,7 +276,8 @@ mod tests {
                 let object = object("a", *size, *modified, Lookup::Absent);
                 survey.list(&object, since_time);
                 let before = matches!((since, modified), (Some(since), Some(modified)) if *modified < since);
-                prop_assert_eq!(scope.asks(&object), !before && *size > 0, "an object without a time is looked at");
+                prop_assert_eq!(scope.asks(&object), !before && *size > 0, "an object without a \
+                    time is looked at");
                 asked += u64::from(scope.asks(&object));
             }
             prop_assert_eq!(survey.objects + survey.empty + survey.earlier, objects.len() as u64);

@@ -339,10 +339,12 @@ mod tests {
             if items <= room {
                 prop_assert_eq!(kept, (0..items).collect::<Vec<_>>());
             } else {
-                prop_assert!(kept.len() <= limit && kept.len() * 2 >= limit, "{} of {limit}", kept.len());
+                prop_assert!(kept.len() <= limit && kept.len() * 2 >= limit, "{} of \
+                    {limit}", kept.len());
                 let stride = kept.get(1).map_or(items, |second| second - kept[0]);
                 prop_assert!(kept.windows(2).all(|pair| pair[1] - pair[0] == stride));
-                prop_assert!(kept[0] == 0 && items - kept[kept.len() - 1] <= 2 * stride, "it reaches to the end: {kept:?} of {items}");
+                prop_assert!(kept[0] == 0 && items - kept[kept.len() - 1] <= 2 * stride, "it \
+                    reaches to the end: {kept:?} of {items}");
             }
         }
     }

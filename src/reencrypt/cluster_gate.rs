@@ -24,11 +24,13 @@ impl std::fmt::Display for GateClosed {
         match self {
             Self::InUse(clusters) => write!(
                 f,
-                "{clusters} of this pipeline runs, and may use this place, in which nothing more was begun. fix: run this again when it has ended"
+                "{clusters} of this pipeline runs, and may use this place, in which nothing more \
+                 was begun. fix: run this again when it has ended"
             ),
             Self::Unseen(why) => write!(
                 f,
-                "nothing more was begun where a cluster of this pipeline may work: {why}. fix: run this again"
+                "nothing more was begun where a cluster of this pipeline may work: {why}. fix: \
+                 run this again"
             ),
         }
     }

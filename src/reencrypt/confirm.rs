@@ -226,10 +226,13 @@ fn refusals(
     let words = |objection| match objection {
         JobObjection::ClustersRun => in_use.unwrap_or_default().to_owned(),
         JobObjection::OtherOperation => format!(
-            "job {id} neither copies objects nor updates their encryption, as jobs of emr-etl-guard do"
+            "job {id} neither copies objects nor updates their encryption, as jobs of \
+             emr-etl-guard do"
         ),
         JobObjection::Versions(bucket, versioning) => format!(
-            "job {id} copies objects in s3://{bucket}, which keeps versions ({versioning}) by now: it could bring back what was overwritten or deleted since; cancel it, and run this with --apply, without --batch"
+            "job {id} copies objects in s3://{bucket}, which keeps versions ({versioning}) by \
+             now: it could bring back what was overwritten or deleted since; cancel it, and run \
+             this with --apply, without --batch"
         ),
     };
     objections.into_iter().map(words).collect()

@@ -357,7 +357,10 @@ mod tests {
         assert_eq!(dollars(cost.nano(&prices())), "$9.60");
         let shown = cost.shown(&prices());
         assert!(
-            shown.starts_with("1000000 writes in STANDARD, 4000000 reads in STANDARD, 1000000 KMS calls without bucket keys, 1.0 MB copied: about $9.60 (list prices of us-east-1"),
+            shown.starts_with(
+                "1000000 writes in STANDARD, 4000000 reads in STANDARD, 1000000 KMS \
+                calls without bucket keys, 1.0 MB copied: about $9.60 (list prices of us-east-1"
+            ),
             "{shown}"
         );
         let bill = cost.bill(&prices());

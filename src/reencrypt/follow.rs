@@ -102,7 +102,8 @@ async fn the_named(
             JobExtent::Within(within) => places = Some(within),
             JobExtent::Outside(what) => {
                 return Err(ReencryptError::Refused(format!(
-                    "job {id} is about {what}, which is in none of the locations of this run; name its locations, too, or leave it"
+                    "job {id} is about {what}, which is in none of the locations of this run; \
+                     name its locations, too, or leave it"
                 )));
             }
         }

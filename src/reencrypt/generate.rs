@@ -105,7 +105,8 @@ pub(crate) async fn plan(
             .any(|kind| scope.plan.criterion.offends(&other(*kind), &plan.target))
         {
             let line = format!(
-                "s3://{bucket}: objects under other KMS keys are in no manifest that S3 generates; run this without --generate-manifest for them"
+                "s3://{bucket}: objects under other KMS keys are in no manifest that S3 \
+                 generates; run this without --generate-manifest for them"
             );
             left.push(Leftover::other(line));
         }

@@ -53,7 +53,8 @@ const TOGETHER: usize = 4096;
 pub(crate) enum LedgerError {
     /// It cannot be read or written.
     #[error(
-        "nothing was changed: the ledger {path} cannot be used: {why}; free or fix the disk, or name another place in the setting `state_dir`"
+        "nothing was changed: the ledger {path} cannot be used: {why}; free or fix the disk, or \
+         name another place in the setting `state_dir`"
     )]
     Unusable {
         /// The file.
@@ -66,7 +67,10 @@ pub(crate) enum LedgerError {
     NotOwn(#[from] NotOwnError),
     /// It is there, and cannot be believed.
     #[error(
-        "the ledger {path} is damaged, or is not a ledger: {why}; without it, the work that earlier runs began is unknown, so nothing (more) is changed. fix: restore the file from a backup, or, when no earlier run was cut off, move it away: the next run makes a new one, and looks at every object again"
+        "the ledger {path} is damaged, or is not a ledger: {why}; without it, the work that \
+         earlier runs began is unknown, so nothing (more) is changed. fix: restore the file from \
+         a backup, or, when no earlier run was cut off, move it away: the next run makes a new \
+         one, and looks at every object again"
     )]
     Damaged {
         /// The file.
@@ -76,7 +80,10 @@ pub(crate) enum LedgerError {
     },
     /// It is whole, but its form is not this version's.
     #[error(
-        "the ledger {path} has content that this version does not understand: {what}; nothing (more) is changed. fix: let the version that wrote it finish its work, or, when no earlier run was cut off, move the file away: the next run makes a new one, and looks at every object again"
+        "the ledger {path} has content that this version does not understand: {what}; nothing \
+         (more) is changed. fix: let the version that wrote it finish its work, or, when no \
+         earlier run was cut off, move the file away: the next run makes a new one, and looks at \
+         every object again"
     )]
     Foreign {
         /// The file.
@@ -86,7 +93,8 @@ pub(crate) enum LedgerError {
     },
     /// Another repair works with it.
     #[error(
-        "nothing was changed: the ledger {path} is held by another emr-etl-guard ({holder}); wait for its end, or give this one a `state_dir` of its own"
+        "nothing was changed: the ledger {path} is held by another emr-etl-guard ({holder}); wait \
+         for its end, or give this one a `state_dir` of its own"
     )]
     Held {
         /// The file.
@@ -96,7 +104,8 @@ pub(crate) enum LedgerError {
     },
     /// It was lost while the repair was on.
     #[error(
-        "the ledger {path} can no longer be written: {why}; what is under way is finished by the next run"
+        "the ledger {path} can no longer be written: {why}; what is under way is finished by the \
+         next run"
     )]
     Lost {
         /// The file.
@@ -732,7 +741,8 @@ mod tests {
             match all(&content) {
                 // What was hit was not in use, or the last write alone, before which it stands.
                 Ok(entries) => proptest::prop_assert!(
-                    held[held.len() - 2..].contains(&entries), "it holds what it never held: {entries:?}"
+                    held[held.len() - 2..].contains(&entries), "it holds what it never held: \
+                        {entries:?}"
                 ),
                 Err(error) => proptest::prop_assert!(
                     matches!(error, LedgerError::Damaged { .. } | LedgerError::Foreign { .. })

@@ -293,7 +293,8 @@ impl ObjectCalls<'_> {
                 Ok(date) => Some(date),
                 Err(_) => {
                     return CallAnswer::Refused(format!(
-                        "its header Expires is no date (`{text}`), and would be lost in a copy in parts"
+                        "its header Expires is no date (`{text}`), and would be lost in a copy in \
+                         parts"
                     ));
                 }
             },
@@ -551,7 +552,8 @@ impl ObjectCalls<'_> {
         if result.as_ref().is_err_and(|error| code(error) == "ConditionalRequestConflict") {
             return match self.abort(upload).await {
                 CallAnswer::Refused(why) => CallAnswer::Refused(format!(
-                    "another writer wrote to its key meanwhile, and the upload {upload} could not be aborted, and is billed: {why}"
+                    "another writer wrote to its key meanwhile, and the upload {upload} could not \
+                     be aborted, and is billed: {why}"
                 )),
                 _ => CallAnswer::NoUpload,
             };

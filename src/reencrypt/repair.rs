@@ -184,7 +184,8 @@ impl Turn<'_> {
             RepairAction::Abort(upload) => {
                 let answer = self.calls.abort(&upload).await;
                 if let CallAnswer::Refused(why) = &answer {
-                    tracing::error!(place = %self.place, upload, why, "an upload could not be aborted");
+                    tracing::error!(place = %self.place, upload, why, "an upload could not be \
+                        aborted");
                 }
                 answer
             }

@@ -136,11 +136,13 @@ fn no_bucket(text: &str) -> Option<String> {
     };
     Some(if what.ends_with("directory bucket") || what.ends_with("table bucket") {
         format!(
-            "{text}: this is {what}, in which nothing can be re-encrypted in place; only general purpose buckets are supported"
+            "{text}: this is {what}, in which nothing can be re-encrypted in place; only general \
+             purpose buckets are supported"
         )
     } else {
         format!(
-            "{text}: this is {what}, which is not supported; name the bucket behind it: s3://bucket/prefix"
+            "{text}: this is {what}, which is not supported; name the bucket behind it: \
+             s3://bucket/prefix"
         )
     })
 }
@@ -204,7 +206,8 @@ impl RepairScope {
             .next()
         {
             let message = format!(
-                "{} is to be asked at {}, which is not AWS's; allow it by its origin in the setting `allow_endpoints`",
+                "{} is to be asked at {}, which is not AWS's; allow it by its origin in the \
+                 setting `allow_endpoints`",
                 endpoint.service, endpoint.url
             );
             return Err(ReencryptError::Refused(message));
@@ -248,14 +251,19 @@ impl RepairScope {
             .await?;
             if !criterion.accepts_target(&target) {
                 let message = format!(
-                    "{bucket}: objects would get {target}, which the policy does not accept; see accept_encryption and expected_keys in the settings, or name another by --encryption and --kms-key"
+                    "{bucket}: objects would get {target}, which the policy does not accept; see \
+                     accept_encryption and expected_keys in the settings, or name another by \
+                     --encryption and --kms-key"
                 );
                 return Err(ReencryptError::Usage(message));
             }
             let purges = options.purge_old_versions || options.purge_overwritten_versions;
             if purges && known.mfa_delete {
                 refusals.push(format!(
-                    "MFA delete is on for the bucket {bucket}: S3 removes none of its versions without a code of its owner's MFA device, which this program cannot give; run this without --purge-old-versions and --purge-overwritten-versions, or have the owner switch MFA delete off meanwhile"
+                    "MFA delete is on for the bucket {bucket}: S3 removes none of its versions \
+                     without a code of its owner's MFA device, which this program cannot give; \
+                     run this without --purge-old-versions and --purge-overwritten-versions, or \
+                     have the owner switch MFA delete off meanwhile"
                 ));
             }
             let carries = known.carries;
@@ -270,7 +278,8 @@ impl RepairScope {
         }
         let notes = if pipeline.is_none() {
             vec![
-                "no runner config was named: it was not checked whether a cluster is using these locations"
+                "no runner config was named: it was not checked whether a cluster is using these \
+                 locations"
                     .to_owned(),
             ]
         } else {
@@ -366,7 +375,8 @@ fn refusals(
         wanted.iter().filter(|it| it.is_in_use()).map(ToString::to_string).collect();
     if !clusters.is_empty() && !in_use.is_empty() {
         let message = format!(
-            "{} of this pipeline runs, and may use {}; wait for its end, or name other places (archives are only added to)",
+            "{} of this pipeline runs, and may use {}; wait for its end, or name other places \
+             (archives are only added to)",
             clusters.join(", "),
             in_use.join(", ")
         );
@@ -433,26 +443,32 @@ async fn known(
         && s3_configurations::requester_pays(s3, bucket).await == Lookup::Found(true)
     {
         return Err(ReencryptError::Refused(format!(
-            "the bucket {bucket} belongs to another account, and the requester pays for it (requester pays), which is not supported; run this with credentials of the account that owns it"
+            "the bucket {bucket} belongs to another account, and the requester pays for it \
+             (requester pays), which is not supported; run this with credentials of the account \
+             that owns it"
         )));
     }
     if let Lookup::Denied(obstacle) = &where_it_is {
         return Err(ReencryptError::Unseen(format!(
-            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses where the bucket belongs to another account and is requester pays, which is not supported)",
+            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses \
+             where the bucket belongs to another account and is requester pays, which is not \
+             supported)",
             obstacle.message, obstacle.operation
         )));
     }
     let is_in = found(where_it_is, &about("the region"))?;
     if is_in != region {
         return Err(ReencryptError::Usage(format!(
-            "the bucket {bucket} is in {is_in}, not in {region}; run this for that region (AWS_REGION, or aws.s3.region)"
+            "the bucket {bucket} is in {is_in}, not in {region}; run this for that region \
+             (AWS_REGION, or aws.s3.region)"
         )));
     }
     let (versioning, mfa_delete) = match versioning {
         // An answer that cannot be read is no reason to miss versions: listing them, and naming
         // them, is right in every bucket.
         Lookup::Unreachable(obstacle) => {
-            tracing::warn!(%bucket, message = obstacle.message, "its versioning is unknown; it is treated as if it were on");
+            tracing::warn!(%bucket, message = obstacle.message, "its versioning is unknown; it is \
+                treated as if it were on");
             (Versioning::Enabled, false)
         }
         other => {

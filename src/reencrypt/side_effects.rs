@@ -204,7 +204,9 @@ fn of_bucket(
     let copied = || within.iter().filter(|(_, changes)| changes.copies());
     if copied().next().is_some() && !reactions.ours && plan.carries.acls {
         effects.refused.push(format!(
-            "the bucket {bucket} belongs to another account, and its objects have owners of their own: copies would belong to this account; run this with credentials of the account that owns them, or have the bucket's object ownership set to BucketOwnerEnforced"
+            "the bucket {bucket} belongs to another account, and its objects have owners of their \
+             own: copies would belong to this account; run this with credentials of the account \
+             that owns them, or have the bucket's object ownership set to BucketOwnerEnforced"
         ));
     }
     let BucketConfigurations { notifications, replication, lifecycle } = &reactions.configurations;
@@ -251,11 +253,13 @@ fn of_bucket(
     for class in classes {
         if class == "INTELLIGENT_TIERING" {
             effects.said.push(format!(
-                "s3://{bucket}: what is copied in INTELLIGENT_TIERING starts again in its frequent access tier"
+                "s3://{bucket}: what is copied in INTELLIGENT_TIERING starts again in its \
+                 frequent access tier"
             ));
         } else if prices::days_left(class, 0) > 0 {
             effects.said.push(format!(
-                "s3://{bucket}: the minimum storage duration of {class}, {} days, begins again for what is copied",
+                "s3://{bucket}: the minimum storage duration of {class}, {} days, begins again \
+                 for what is copied",
                 prices::days_left(class, 0)
             ));
         }
@@ -300,7 +304,8 @@ fn of_notifications(
     }
     if notifications.event_bridge {
         effects.said.push(format!(
-            "s3://{bucket}: EventBridge gets an event of everything that is changed; its rules may start something"
+            "s3://{bucket}: EventBridge gets an event of everything that is changed; its rules \
+             may start something"
         ));
     }
 }
@@ -322,7 +327,10 @@ fn of_rule(bucket: &str, plan: &BucketPlan, rule: &LifecycleSchedule) -> Vec<Str
         (false, false) => None,
     };
     let anew = anew.map(|what| {
-        format!("s3://{bucket}: the days until {what} by lifecycle rule {id} begin again for what is copied")
+        format!(
+            "s3://{bucket}: the days until {what} by lifecycle rule {id} begin again for what \
+            is copied"
+        )
     });
     let replaced = rule.noncurrent_days.filter(|_| plan.versioning.has_versions()).map(|days| {
         format!(

@@ -100,7 +100,8 @@ impl WhyCopied {
             Self::Unencrypted => "not encrypted",
             Self::OtherEncryption => "under neither SSE-S3 nor SSE-KMS",
             Self::Key => {
-                "because the target's key is not a customer managed key of the bucket's own account that is known by its ARN"
+                "because the target's key is not a customer managed key of the bucket's own \
+                 account that is known by its ARN"
             }
             Self::Locked => "under Object Lock",
         }

@@ -63,21 +63,25 @@ impl RepairTally {
             RepairEnd::Damaged { losses, encryption_differs: true } => {
                 self.failed += 1;
                 format!(
-                    "it is not as it was asked for: {}; look at what answers in S3's place (an endpoint of one's own), and at the bucket's policy and rule on encryption, then run this again",
+                    "it is not as it was asked for: {}; look at what answers in S3's place (an \
+                     endpoint of one's own), and at the bucket's policy and rule on encryption, \
+                     then run this again",
                     losses.join(", ")
                 )
             }
             RepairEnd::Damaged { losses, encryption_differs: false } => {
                 self.failed += 1;
                 format!(
-                    "it is encrypted as asked, but no longer the same: {}; fix that by hand, or write it again, then run this again",
+                    "it is encrypted as asked, but no longer the same: {}; fix that by hand, or \
+                     write it again, then run this again",
                     losses.join(", ")
                 )
             }
             RepairEnd::UploadLeft(upload) => {
                 self.failed += 1;
                 format!(
-                    "its upload in parts {upload} could not be aborted, and is billed until it is; run this again, or abort it by hand (s3:AbortMultipartUpload)"
+                    "its upload in parts {upload} could not be aborted, and is billed until it \
+                     is; run this again, or abort it by hand (s3:AbortMultipartUpload)"
                 )
             }
             RepairEnd::Failed(why) => {

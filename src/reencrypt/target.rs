@@ -129,7 +129,8 @@ pub(crate) fn decide(
             Ok(named(*kind, key.as_deref(), "the bucket's default"))
         }
         DefaultEncryption::None | DefaultEncryption::Other(_) => Err(format!(
-            "{bucket} has no default encryption that is known; say what its objects shall get by --encryption, and --kms-key"
+            "{bucket} has no default encryption that is known; say what its objects shall get by \
+             --encryption, and --kms-key"
         )),
     }
 }

@@ -239,7 +239,8 @@ impl OpenUploads {
                 several => format!("{several} uploads in parts are open"),
             };
             lines.push(format!(
-                "{}: {number}: no objects yet, so their encryption was not checked; their parts are billed until they are completed or aborted",
+                "{}: {number}: no objects yet, so their encryption was not checked; their parts \
+                 are billed until they are completed or aborted",
                 self.location
             ));
             lines.extend(self.first.iter().map(|upload| format!("  {}", upload.line())));
@@ -248,7 +249,9 @@ impl OpenUploads {
                 lines.push(format!("  and {others} more"));
             }
             lines.push(
-                "  fix: ask who began them; uploads that will not be completed can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed"
+                "  fix: ask who began them; uploads that will not be completed can be aborted \
+                 (aws s3api abort-multipart-upload, or a lifecycle rule with \
+                 AbortIncompleteMultipartUpload); run this again when the others are completed"
                     .to_owned(),
             );
         }

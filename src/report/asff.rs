@@ -45,7 +45,9 @@ struct FindingOrigin<'a> {
 pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String, RenderError> {
     let account = document.account().ok_or_else(|| {
         RenderError::Lacking(
-            "the report does not have the account (sts:GetCallerIdentity was not answered); Security Hub takes no finding without".to_owned(),
+            "the report does not have the account (sts:GetCallerIdentity was not answered); \
+             Security Hub takes no finding without"
+                .to_owned(),
         )
     })?;
     let region = region.or_else(|| document.region()).ok_or_else(|| {

@@ -238,7 +238,8 @@ impl Audited<'_> {
                     format!("; {} in none of the locations", counted(*outside, "row"))
                 };
                 format!(
-                    "read {}; what was written since, and what its configuration leaves out, is not in it{outside}",
+                    "read {}; what was written since, and what its configuration leaves out, is \
+                     not in it{outside}",
                     all.join(" and ")
                 )
             }
@@ -256,14 +257,16 @@ impl Audited<'_> {
                 let more =
                     if unseen.is_empty() { String::new() } else { format!("; besides, {unseen}") };
                 format!(
-                    "OFFENDERS: {} ({}) of {seen} {verb} not encrypted as required ({wanted}): {}{more}",
+                    "OFFENDERS: {} ({}) of {seen} {verb} not encrypted as required ({wanted}): \
+                     {}{more}",
                     counted(totals.offenders, "object"),
                     size(totals.offending_bytes),
                     self.offending_in_words()
                 )
             }
             Outcome::FactsUnknown => format!(
-                "NOT ALL WAS SEEN: {unseen}; what was seen, {seen}, is encrypted as required ({wanted})"
+                "NOT ALL WAS SEEN: {unseen}; what was seen, {seen}, is encrypted as required \
+                 ({wanted})"
             ),
             _ => format!(
                 "audit: {seen} in {} encrypted as required ({wanted})",
@@ -308,7 +311,11 @@ impl Audited<'_> {
             .flat_map(|tally| &tally.rows)
             .any(|row| self.judge(&row.stored) == ObjectJudgement::Untold)
         {
-            reasons.push("an inventory has no KMS keys, and the policy expects one: audit these without --inventory".to_owned());
+            reasons.push(
+                "an inventory has no KMS keys, and the policy expects one: audit these \
+                without --inventory"
+                    .to_owned(),
+            );
         }
         let reasons =
             if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };

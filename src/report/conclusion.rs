@@ -53,13 +53,15 @@ impl Conclusion {
                 Self::new(
                     Tone::Bad,
                     "Unsafe cluster ended",
-                    "A cluster of this run was not what was verified before the launch. It is over, and its end is confirmed; what it wrote until then is suspect.",
+                    "A cluster of this run was not what was verified before the launch. It is \
+                     over, and its end is confirmed; what it wrote until then is suspect.",
                 )
             }
             (_, RecordedOutcome::UnsafeClusterTerminated) => Self::new(
                 Tone::Bad,
                 "Unsafe run ended",
-                "The run wrote objects that are not encrypted as required, which the policy counts as unsafe. Its clusters are over.",
+                "The run wrote objects that are not encrypted as required, which the policy \
+                 counts as unsafe. Its clusters are over.",
             ),
             (_, RecordedOutcome::Unconfirmed) => {
                 let open = open_required(document).count();
@@ -116,7 +118,8 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
             Tone::Good,
             "Would launch",
             format!(
-                "Everything that is required has passed{}, as far as it can be checked before a launch. Nothing was launched.{}",
+                "Everything that is required has passed{}, as far as it can be checked before a \
+                 launch. Nothing was launched.{}",
                 except_excepted(document),
                 not_enforced(document).map_or_else(String::new, |why| format!(
                     " A run would not be enforced: {why}."
@@ -170,7 +173,8 @@ fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
                 Tone::Good,
                 "Encryption confirmed",
                 format!(
-                    "The run did its work, and everything that is required has passed{}: before the launch{on}{seen}.",
+                    "The run did its work, and everything that is required has passed{}: before \
+                     the launch{on}{seen}.",
                     except_excepted(document)
                 ),
             )

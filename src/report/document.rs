@@ -66,14 +66,17 @@ pub(crate) enum ReadReportError {
     #[error("{}: cannot be read: {error}", shown(file))]
     Unreadable { file: PathBuf, error: std::io::Error },
     #[error(
-        "{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` names, or what `check --json` prints",
+        "{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` \
+         names, or what `check --json` prints",
         shown(file)
     )]
     NotOne { file: PathBuf, why: String },
-    #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or a later one", shown(file), wanted.start(), wanted.end())]
+    #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or \
+        a later one", shown(file), wanted.start(), wanted.end())]
     Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
     #[error(
-        "{}: the report of {}; this form is made of the report of a run, check or watch alone; fix: emr-etl-guard report markdown {}",
+        "{}: the report of {}; this form is made of the report of a run, check or watch alone; \
+         fix: emr-etl-guard report markdown {}",
         shown(file),
         kind.in_words(),
         shown(file)

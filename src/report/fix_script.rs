@@ -53,7 +53,8 @@ fn existing(file: &Path) -> io::Result<bool> {
     let others = || {
         io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "it exists, and the guard did not write it; expected: a new name, or an earlier script of the guard; fix: give another name, or remove the file",
+            "it exists, and the guard did not write it; expected: a new name, or an earlier \
+             script of the guard; fix: give another name, or remove the file",
         )
     };
     match std::fs::symlink_metadata(file) {
@@ -72,7 +73,8 @@ fn existing(file: &Path) -> io::Result<bool> {
 /// ends where its line ends. Commands hold such text only as quoted words.
 fn script(findings: &[Finding]) -> String {
     let mut text = format!(
-        "#!/bin/sh\n{MARK}\n# Version {}. Read it before you run it: each block is about one finding, in the order of the checks.\nset -eu\n",
+        "#!/bin/sh\n{MARK}\n# Version {}. Read it before you run it: each block is about one \
+         finding, in the order of the checks.\nset -eu\n",
         env!("CARGO_PKG_VERSION")
     );
     let mut written = BTreeSet::new();

@@ -70,7 +70,8 @@ impl Frame<'_> {
                     meta name="color-scheme" content="light dark";
                     meta name="referrer" content="no-referrer";
                     meta name="generator" content={ "emr-etl-guard " (env!("CARGO_PKG_VERSION")) };
-                    title { (self.title) " · " @if let Some(subject) = self.subject { (subject) " · " } (day(self.started)) " · emr-etl-guard" }
+                    title { (self.title) " · " @if let Some(subject) = self.subject { (subject) " \
+                        · " } (day(self.started)) " · emr-etl-guard" }
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
@@ -131,7 +132,9 @@ impl<'a> Sections<'a> {
 pub(crate) fn page(document: &RunReport, signature: &ReportSignature) -> String {
     let conclusion = Conclusion::of(document);
     let footer = html! {
-        p { "Made from the document of run " code { (document.run) } " (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is the evidence; this page only shows it." }
+        p { "Made from the document of run " code { (document.run) } " \
+            (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document \
+            is the evidence; this page only shows it." }
     };
     let frame = Frame {
         title: conclusion.title,
@@ -221,9 +224,11 @@ fn who(document: &RunReport, signature: &ReportSignature) -> Option<Markup> {
                 (fact("In the chain", &html! {
                     "document " (chain.sequence)
                     @if let Some(previous) = &chain.previous {
-                        ", after document " (previous.sequence) " of run " code { (previous.run) } ", SHA-256 " (digest(&previous.sha256))
+                        ", after document " (previous.sequence) " of \
+                         run " code { (previous.run) } ", SHA-256 " (digest(&previous.sha256))
                     } @else { ", the first" }
-                    @for begun in &chain.unrecorded { "; run " code { (begun.run) } " (" (begun.sequence) ") began in between and left none" }
+                    @for begun in &chain.unrecorded { "; run " code { (begun.run) } " \
+                        (" (begun.sequence) ") began in between and left none" }
                 }))
             }
         }
@@ -242,7 +247,8 @@ fn signed(signature: &ReportSignature) -> Markup {
             "signed; this page does not verify it: " (verify(report))
         },
         ReportSignature::OfOtherContent { report } => html! {
-            (Mark::Failed.with("not of this content:")) " what stands beside the report is no signature of it: " (verify(report))
+            (Mark::Failed.with("not of this content:")) " what stands beside the report is no \
+                signature of it: " (verify(report))
         },
         ReportSignature::Unsigned => html! { "not signed: no signature stands beside the report" },
         ReportSignature::NotLooked => {
@@ -266,14 +272,19 @@ fn inputs(document: &RunReport) -> Markup {
     html! {
         h3 { "What went in" }
         dl.facts {
-            (fact("Runner config", &html! { code { (inputs.config) } " SHA-256 " (digest(&inputs.config_sha256)) }))
-            @if let Some(sealed) = &inputs.sealed_sha256 { (fact("Sealed config", &html! { "SHA-256 " (digest(sealed)) })) }
+            (fact("Runner config", &html! { code { (inputs.config) } " \
+                SHA-256 " (digest(&inputs.config_sha256)) }))
+            @if let Some(sealed) = &inputs.sealed_sha256 { (fact("Sealed \
+                config", &html! { "SHA-256 " (digest(sealed)) })) }
             @if let Some(runner) = &inputs.runner {
-                (fact("Runner's file", &html! { code { (runner.path) } @if let Some(sha256) = runner.sha256.found() { " SHA-256 " (digest(sha256)) } }))
+                (fact("Runner's \
+                    file", &html! { code { (runner.path) } @if let Some(sha256) = runner.sha256.found() { " SHA-256 " (digest(sha256)) } }))
             }
-            @if let Some(version) = version.and_then(RecordedLookup::found) { (fact("Runner's version", &html! { (version) })) }
+            @if let Some(version) = version.and_then(RecordedLookup::found) { (fact("Runner's \
+                version", &html! { (version) })) }
             @if let Some(found) = configuration {
-                (fact("Security configuration", &html! { code { (found.name) } ", created " (time(found.created)) ", SHA-256 " (digest(&found.digest)) }))
+                (fact("Security configuration", &html! { code { (found.name) } ", \
+                    created " (time(found.created)) ", SHA-256 " (digest(&found.digest)) }))
             }
             @if let Some(settings) = &inputs.settings {
                 (fact("Settings", &html! {
@@ -281,10 +292,12 @@ fn inputs(document: &RunReport) -> Markup {
                     @if let Some(sha256) = &settings.file_sha256 { "SHA-256 " (digest(sha256)) "; " }
                     "all in force " (digest(&settings.sha256))
                 }))
-                @if let Some(base) = &settings.base_file { (fact("In place of", &html! { code { (base) } ", but for what that locks" })) }
+                @if let Some(base) = &settings.base_file { (fact("In place \
+                    of", &html! { code { (base) } ", but for what that locks" })) }
                 @if !settings.locks.is_empty() {
                     (fact("Locked", &html! { @for (index, lock) in settings.locks.iter().enumerate() {
-                        @if index > 0 { ", " } code { (lock.setting) } " (" (lock.file) ", line " (lock.line) ")"
+                        @if index > 0 { ", " } code { (lock.setting) } " (" (lock.file) ", \
+                            line " (lock.line) ")"
                     } }))
                 }
                 @if !settings.overrides.is_empty() {
@@ -294,13 +307,18 @@ fn inputs(document: &RunReport) -> Markup {
                     } }))
                 }
             }
-            (fact("Required", &html! { (inputs.policy.require.join(", ")) "; objects " (inputs.policy.accept_encryption.join(" or "))
-                @if !inputs.policy.expected_keys.is_empty() { ", by " code { (inputs.policy.expected_keys.join(", ")) } } }))
-            @for (name, list) in [("Made advice", &inputs.policy.advise), ("Made required", &inputs.policy.enforce)] {
+            (fact("Required", &html! { (inputs.policy.require.join(", ")) "; \
+                objects " (inputs.policy.accept_encryption.join(" or "))
+                @if !inputs.policy.expected_keys.is_empty() { ", \
+                    by " code { (inputs.policy.expected_keys.join(", ")) } } }))
+            @for (name, list) in [("Made advice", &inputs.policy.advise), ("Made \
+                required", &inputs.policy.enforce)] {
                 @if !list.is_empty() { (fact(name, &html! { (list.join(", ")) })) }
             }
             @let not_enforced = document.not_enforced();
-            @if !not_enforced.is_empty() { (fact("Not enforced", &html! { (Mark::Open.with("Advice only:")) " " (not_enforced.join(", ")) })) }
+            @if !not_enforced.is_empty() { (fact("Not \
+                enforced", &html! { (Mark::Open.with("Advice \
+                only:")) " " (not_enforced.join(", ")) })) }
         }
         @if !inputs.sealed.is_empty() {
             h3 { "What the seal set" }
@@ -314,8 +332,10 @@ fn inputs(document: &RunReport) -> Markup {
             }
         }
         @if let Some(facts) = facts {
-            @let elsewhere: Vec<_> = facts.endpoints.iter().map(|endpoint| format!("{} at {}", endpoint.service, endpoint.url)).collect();
-            @if !elsewhere.is_empty() { p.note { (Mark::Open.with("Not AWS itself:")) " the settings allow endpoints that stand in for it: " (elsewhere.join(", ")) "." } }
+            @let elsewhere: Vec<_> = facts.endpoints.iter().map(|endpoint| format!("{} at \
+                {}", endpoint.service, endpoint.url)).collect();
+            @if !elsewhere.is_empty() { p.note { (Mark::Open.with("Not AWS itself:")) " the \
+                settings allow endpoints that stand in for it: " (elsewhere.join(", ")) "." } }
         }
     }
 }
@@ -330,15 +350,18 @@ fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
         }
     };
     Some(html! {
-        figure { div.scroll tabindex="0" role="region" aria-label="Picture of the data's path" { (picture::picture(path)) } }
+        figure { div.scroll tabindex="0" role="region" aria-label="Picture of the data's \
+            path" { (picture::picture(path)) } }
         h3 { "On the way" }
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Way" } th scope="col" { "Carried by" } th scope="col" { "Shown" } th scope="col" { "Encryption in transit" } } }
+                thead { tr { th scope="col" { "Way" } th scope="col" { "Carried \
+                    by" } th scope="col" { "Shown" } th scope="col" { "Encryption in transit" } } }
                 tbody {
                     @for (index, hop) in path.hops.iter().enumerate() {
                         tr {
-                            th scope="row" { (index + 1) ". " (hop.from.title()) " → " (hop.to.title()) }
+                            th scope="row" { (index + 1) ". " (hop.from.title()) " \
+                                → " (hop.to.title()) }
                             td { (hop.by.iter().cloned().collect::<Vec<_>>().join(", ")) }
                             (told(hop.protection.proof, &hop.protection.what, &hop.protection.by))
                         }
@@ -372,7 +395,8 @@ fn timeline(document: &RunReport) -> Option<Markup> {
         return None;
     }
     Some(html! {
-        figure { div.scroll tabindex="0" role="region" aria-label="Plot of the run over time" { (plot::plot(document, &events)) } }
+        figure { div.scroll tabindex="0" role="region" aria-label="Plot of the run over \
+            time" { (plot::plot(document, &events)) } }
         ol.events {
             @for event in &events {
                 li { (precise(event.at)) " " span.soft { (event.kind.word()) } " " (findings::words(&event.what)) }
@@ -381,7 +405,9 @@ fn timeline(document: &RunReport) -> Option<Markup> {
         @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(document, cluster)) } } } }
         @if let Some(watched) = &document.watched {
             @if let Some(trouble) = &watched.search_trouble { p.note { (Mark::Open.with("unknown")) " the run's clusters could not be searched for at the end: " (trouble) } }
-            @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " cluster " code { (id) } " has the run's name, but whether it is the run's is unknown" } }
+            @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " \
+                cluster " code { (id) } " has the run's name, but whether it is the run's is \
+                unknown" } }
         }
     })
 }
@@ -394,10 +420,14 @@ fn told(document: &RunReport, cluster: &RecordedCluster) -> Markup {
         .map(|steps| (steps.iter().filter(|step| step.state == "COMPLETED").count(), steps.len()));
     html! {
         code { (cluster.id) } " "
-        @if cluster.is_unsafe { (Mark::Failed.with("unsafe")) } @else { (Mark::Passed.with("not found unsafe")) }
-        ", found by " (match cluster.found_by.as_str() { "log" => "the runner's log", "list" => "ListClusters", other => other })
+        @if cluster.is_unsafe { (Mark::Failed.with("unsafe")) } @else { (Mark::Passed.with("not \
+            found unsafe")) }
+        ", found by " (match cluster.found_by.as_str() { "log" => "the runner's \
+         log", "list" => "ListClusters", other => other })
         @if let Some(facts) = cluster.cluster.found() {
-            ", " @if let Some(release) = &facts.release { (release) ", " } "last seen " (facts.status.state) @if let Some(reason) = &facts.status.reason { " (" (reason) ")" }
+            ", " @if let Some(release) = &facts.release { (release) ", " } "last \
+             seen " (facts.status.state) @if let Some(reason) = &facts.status.reason { " \
+             (" (reason) ")" }
         } @else { ", never described" }
         @if let Some((done, all)) = steps { ", " (done) " of " (all) " steps completed" }
         @if let Some(end) = &cluster.end { "; " (told_end(document, cluster, end)) }
@@ -412,7 +442,8 @@ fn told_end(document: &RunReport, cluster: &RecordedCluster, end: &RecordedTermi
     let asked = (!document.actions.is_empty()).then(|| document.asked_for_its_end(&cluster.id));
     html! {
         @match (asked, end) {
-            (Some(Some(true)), RecordedTermination::Confirmed) => { "terminated by the guard, and its end is confirmed" }
+            (Some(Some(true)), RecordedTermination::Confirmed) => { "terminated by the guard, and \
+                its end is confirmed" }
             (_, RecordedTermination::Confirmed) => { "its end is confirmed" }
             (Some(asked), RecordedTermination::Unconfirmed(why)) => {
                 @match asked {
@@ -422,7 +453,8 @@ fn told_end(document: &RunReport, cluster: &RecordedCluster, end: &RecordedTermi
                 }
                 strong { "its end is not confirmed" } ": " (why)
             }
-            (None, RecordedTermination::Unconfirmed(why)) => { strong { "its end is not confirmed" } ": " (why) }
+            (None, RecordedTermination::Unconfirmed(why)) => { strong { "its end is not \
+                confirmed" } ": " (why) }
         }
     }
 }
@@ -515,7 +547,8 @@ fn stored(stored: &RecordedEncryption) -> (Mark, String) {
 fn bar(part: u64, whole: u64, mark: Mark) -> Markup {
     let hundredths = part.saturating_mul(100).checked_div(whole).unwrap_or_default();
     html! {
-        svg class={ "bar " (mark.class()) } viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false" {
+        svg class={ "bar " (mark.class()) } viewBox="0 0 100 \
+            8" preserveAspectRatio="none" aria-hidden="true" focusable="false" {
             rect class="rest" width="100" height="8" {}
             rect class="full" width=(hundredths.max(1)) height="8" {}
         }
@@ -551,7 +584,9 @@ fn requests(document: &RunReport) -> Option<Markup> {
     }
     let all: u64 = document.calls.iter().map(|calls| calls.count).sum();
     Some(html! {
-        p { (counted(usize::try_from(all).unwrap_or(usize::MAX), "request")) " of the guard's own. AWS knows each by its request id, in CloudTrail too; the document keeps more of them than this page shows." }
+        p { (counted(usize::try_from(all).unwrap_or(usize::MAX), "request")) " of the guard's \
+            own. AWS knows each by its request id, in CloudTrail too; the document keeps more of \
+            them than this page shows." }
         div.table {
             table.cards {
                 thead { tr { th scope="col" { "Operation" } th.number scope="col" { "Requests" } th.number scope="col" { "Failed" } th.number scope="col" { "Attempts" } th scope="col" { "First request" } } }
@@ -581,7 +616,8 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
         return None;
     }
     Some(html! {
-        p { "Over TLS, the certificate authority of each server; where none is listed, AWS was asked without TLS." }
+        p { "Over TLS, the certificate authority of each server; where none is listed, AWS was \
+            asked without TLS." }
         div.table {
             table.cards {
                 thead { tr { th scope="col" { "By" } th scope="col" { "Standing" } th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" } } }
@@ -591,7 +627,8 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
                             th scope="row" { (root.subject) }
                             td data-label="Standing" { (root.standing.word()) }
                             td data-label="Servers" { (listed(&root.hosts)) }
-                            td data-label="SHA-256 of its certificate" { @if let Some(sha256) = &root.sha256 { code { (sha256) } } }
+                            td data-label="SHA-256 of its \
+                                certificate" { @if let Some(sha256) = &root.sha256 { code { (sha256) } } }
                         }
                     }
                     @for proxy in proxies {

@@ -44,7 +44,8 @@ fn head(summary: &ReportSummary<'_>) -> String {
     let config =
         summary.config.map_or_else(String::new, |(config, _)| format!(" of {}", name(config)));
     format!(
-        "- **Run**: {run}{}{config}, {started}\n- **Account**: {}\n- **Region**: {}\n- **Verdict**: \
+        "- **Run**: {run}{}{config}, {started}\n- **Account**: {}\n- **Region**: {}\n- \
+         **Verdict**: \
          {sign} {}: {} Exit code {}.\n",
         cell(summary.command),
         known(summary.account),

@@ -207,7 +207,8 @@ impl Notify {
             tokio::select! {
                 biased;
                 sent = timeout(metrics::LIMIT, metrics.send()) => sent.unwrap_or_else(|_| late()),
-                () = signals::wait_for_stop_deadline(self.options.stop_timeout) => Err("OTLP: the guard had to stop".to_owned()),
+                () = signals::wait_for_stop_deadline(self.options.stop_timeout) => Err("OTLP: the \
+                    guard had to stop".to_owned()),
             }
         };
         let told: [Result<(), String>; 2] = tokio::join!(write, send).into();

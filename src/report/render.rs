@@ -33,7 +33,8 @@ pub(crate) enum RenderError {
     /// The document does not tell what this form needs.
     #[error("{0}")]
     Lacking(String),
-    #[error("{}: cannot be written: {error}", .to.as_deref().unwrap_or(Path::new("standard output")).display())]
+    #[error("{}: cannot be written: {error}", .to.as_deref().unwrap_or(Path::new("standard \
+        output")).display())]
     Unwritable { to: Option<PathBuf>, error: io::Error },
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),

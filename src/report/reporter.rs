@@ -308,7 +308,8 @@ impl Report {
                     "; it was terminated, because the run was stopped"
                 }
                 _ => {
-                    "; its termination was requested, because the run was stopped, but its end is not confirmed"
+                    "; its termination was requested, because the run was stopped, but its end is \
+                     not confirmed"
                 }
             };
             self.say(match watched.verified_in_words(&record.id) {

@@ -102,8 +102,10 @@ fn rule(name: &str) -> Value {
         "shortDescription": {"text": first_sentence(check.why)},
         "fullDescription": {"text": check.why},
         "help": {
-            "text": format!("Why: {}\nLooks at: {}\nTo fix: {fix}\nSource: {}", check.why, check.looks_at, check.source),
-            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**Fix** {fix}\n\n**Source** {}", check.why, check.looks_at, check.source),
+            "text": format!("Why: {}\nLooks at: {}\nTo fix: {fix}\nSource: \
+             {}", check.why, check.looks_at, check.source),
+            "markdown": format!("**Why** {}\n\n**Looks at** {}\n\n**Fix** {fix}\n\n**Source** \
+             {}", check.why, check.looks_at, check.source),
         },
         "defaultConfiguration": {"level": match check.level {
             finding::Level::Required => "error",
@@ -179,7 +181,8 @@ fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[Strin
         // would have no level, and few tools show it.
         "kind": "fail",
         "level": level,
-        "message": {"text": format!("{}: saw {}, wanted {}.{fix}", finding.subject, finding.saw, finding.wanted)},
+        "message": {"text": format!("{}: saw {}, wanted \
+         {}.{fix}", finding.subject, finding.saw, finding.wanted)},
         "locations": [location(summary, finding)],
         "fingerprints": {"checkAndSubject/v1": finding.fingerprint(&finding.subject)},
         "partialFingerprints": {"checkAndKindOfSubject/v1": stable_fingerprint(finding)},

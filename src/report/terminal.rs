@@ -264,7 +264,8 @@ pub(super) fn written(written: &[OutputSurvey], is_enforced: bool) -> String {
     if !is_enforced {
         let were = if looked_at == 1 { "was" } else { "were" };
         return format!(
-            "not enforced: {seen} in {locations}{sample} {were} looked at {LOGS}, and the settings lower {} to advice{rest}",
+            "not enforced: {seen} in {locations}{sample} {were} looked at {LOGS}, and the \
+             settings lower {} to advice{rest}",
             OBJECTS.name
         );
     }

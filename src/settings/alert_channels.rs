@@ -106,7 +106,8 @@ impl FromStr for Topic {
                 Ok(Self { arn: arn.trim().to_owned(), region: (*region).to_owned() })
             }
             _ => Err(format!(
-                "alert_sns: `{arn}` is not a topic's ARN; expected one such as arn:aws:sns:eu-west-1:123456789012:etl-alerts"
+                "alert_sns: `{arn}` is not a topic's ARN; expected one such as \
+                 arn:aws:sns:eu-west-1:123456789012:etl-alerts"
             )),
         }
     }
@@ -147,7 +148,9 @@ impl Webhook {
         match url.scheme() {
             "https" => Ok(Self(Secret::new(url))),
             "http" if http::is_loopback(&url) => Ok(Self(Secret::new(url))),
-            _ => Err("alert_webhook: must begin with https:// (http:// only where it leads to this machine itself)".to_owned()),
+            _ => Err("alert_webhook: must begin with https:// (http:// only where it leads to \
+                this machine itself)"
+                .to_owned()),
         }
     }
 }

@@ -45,7 +45,8 @@ impl std::str::FromStr for RootDigest {
             return Ok(Self(digits));
         }
         Err(format!(
-            "`{text}` is no SHA-256 digest of a certificate; give its 64 hexadecimal digits, as `openssl x509 -in CA.pem -noout -fingerprint -sha256` prints them"
+            "`{text}` is no SHA-256 digest of a certificate; give its 64 hexadecimal digits, as \
+             `openssl x509 -in CA.pem -noout -fingerprint -sha256` prints them"
         ))
     }
 }

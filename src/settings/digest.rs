@@ -249,7 +249,8 @@ mod tests {
             assert!(digests.insert(settings_digest(&settings)), "{key}");
         }
         let with_exception = by_file(
-            "exceptions: [{check: bucket-owner, subject: '*', reason: ours, expires: 2999-12-31}]\n",
+            "exceptions: \
+             [{check: bucket-owner, subject: '*', reason: ours, expires: 2999-12-31}]\n",
         );
         assert!(digests.insert(settings_digest(&with_exception)));
         // None is left out above, but for exceptions, which no flag gives.

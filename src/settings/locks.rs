@@ -76,7 +76,8 @@ pub(crate) fn locks(
         let line = lines.get(index).or(lines.last()).copied().unwrap_or(1);
         if !matches!(name.as_str(), "all" | "policy") && !keys.contains(name) {
             return Err(format!(
-                "{}: `locked` names `{name}` (line {line}), which is not a setting; expected settings, `policy` (what is required, accepted and excepted) or `all`",
+                "{}: `locked` names `{name}` (line {line}), which is not a setting; expected \
+                 settings, `policy` (what is required, accepted and excepted) or `all`",
                 file.display()
             ));
         }
@@ -145,7 +146,8 @@ pub(crate) fn check_protected(
     }
     let file = file.display();
     Ok(Err(format!(
-        "{file}: `locked` protects nothing, because others may write the file (mode {mode:04o}); fix: chmod go-w {file}"
+        "{file}: `locked` protects nothing, because others may write the file (mode {mode:04o}); \
+         fix: chmod go-w {file}"
     )))
 }
 

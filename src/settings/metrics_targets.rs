@@ -33,7 +33,8 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
         let unseen = |value: &&String| value.contains(is_invisible);
         if let Some((name, value)) = labels.iter().find(|(_, value)| unseen(value)) {
             return Err(format!(
-                "the value `{}` of the label `{name}` holds a character that shows nothing; leave it out",
+                "the value `{}` of the label `{name}` holds a character that shows nothing; leave \
+                 it out",
                 Printable::from(value)
             ));
         }

@@ -906,7 +906,8 @@ pub enum SettingsError {
     },
     /// The operator's file cannot be read, and another one was named.
     #[error(
-        "{file}: cannot be read: {source}; what it locks holds although {named} was named, so it must be known; fix: let this user read it"
+        "{file}: cannot be read: {source}; what it locks holds although {named} was named, so it \
+         must be known; fix: let this user read it"
     )]
     BaseUnreadable {
         /// The operator's file.
@@ -1560,7 +1561,8 @@ mod tests {
 
     fn exception(expires: &str) -> String {
         format!(
-            "exceptions:\n  - check: kms-key-enabled\n    subject: arn:*\n    reason: audited by hand\n    expires: {expires}\n"
+            "exceptions:\n  - check: kms-key-enabled\n    subject: arn:*\n    reason: audited by \
+             hand\n    expires: {expires}\n"
         )
     }
 
@@ -1573,7 +1575,8 @@ mod tests {
         let error = in_force(exceptions(), last.next_day().unwrap()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; fix what it covers and remove it, or renew it"
+            "exceptions: `kms-key-enabled` on `arn:*` expired on 2999-12-31; fix what it covers \
+             and remove it, or renew it"
         );
         assert!(
             resolve(Options::default(), &exception("2020-01-01"))

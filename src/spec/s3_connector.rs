@@ -80,10 +80,12 @@ impl S3Connector {
         match self {
             Self::Emrfs | Self::S3a { maps_emrfs: true } => None,
             Self::S3a { maps_emrfs: false } => Some(
-                "S3A writes to S3, and fs.s3a.emrfs.compatibility.enable is off: nothing says that the security configuration and --s3ServerSideEncryption reach it then",
+                "S3A writes to S3, and fs.s3a.emrfs.compatibility.enable is off: nothing says \
+                 that the security configuration and --s3ServerSideEncryption reach it then",
             ),
             Self::Other => Some(
-                "fs.s3.impl or fs.s3n.impl has something else write to S3 than EMRFS or S3A: nothing says how that encrypts",
+                "fs.s3.impl or fs.s3n.impl has something else write to S3 than EMRFS or S3A: \
+                 nothing says how that encrypts",
             ),
         }
     }

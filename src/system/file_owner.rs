@@ -320,12 +320,16 @@ mod tests {
             |objection: Objection, user: &FileUser| objection.of(user, Path::new("/s")).to_string();
         assert_eq!(
             said(Objection::Owner(54_321), &root),
-            "/s is owned by user 54321; expected that user 0 (root) owns it and no other user may write to it. fix: run emr-etl-guard as user 54321, or give user 0 (root) a place of its own"
+            "/s is owned by user 54321; expected that user 0 (root) owns it and no other user may \
+             write to it. fix: run emr-etl-guard as user 54321, or give user 0 (root) a place of \
+             its own"
         );
         let user = FileUser { user: 54_321, ..root };
         assert_eq!(
             said(Objection::EveryUser, &user),
-            "/s may be written by every user; expected that user 54321, or root, owns it and no other user may write to it. fix: check that no other user has put anything there, then `chmod o-w /s`, or name another place"
+            "/s may be written by every user; expected that user 54321, or root, owns it and no \
+             other user may write to it. fix: check that no other user has put anything there, \
+             then `chmod o-w /s`, or name another place"
         );
     }
 }

@@ -103,7 +103,8 @@ impl RunProcesses {
         match (self.found.first(), self.undecided.first()) {
             (Some(pid), _) => format!("process {pid} of run {run} does not die"),
             (None, Some(pid)) => format!(
-                "process {pid} is starting a program and shows no environment: whether it belongs to run {run} is unknown"
+                "process {pid} is starting a program and shows no environment: whether it belongs \
+                 to run {run} is unknown"
             ),
             (None, None) => format!("processes of run {run} do not die"),
         }

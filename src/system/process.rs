@@ -66,7 +66,9 @@ pub enum LaunchError {
     },
     /// It is not what was looked at.
     #[error(
-        "EmrEtlRunner was not started: {path} is not the file that was looked at: {seen}; expected: the same file with the same content; fix: see who replaces it, and start again when that is done"
+        "EmrEtlRunner was not started: {path} is not the file that was looked at: {seen}; \
+         expected: the same file with the same content; fix: see who replaces it, and start again \
+         when that is done"
     )]
     Changed {
         /// Its file.
@@ -235,7 +237,8 @@ pub(crate) fn reject_nested_guard() -> Result<(), LaunchError> {
     let Some(outer) = std::env::var_os(MARK) else { return Ok(()) };
     let this = std::env::current_exe().unwrap_or_default();
     let reason = format!(
-        "this is emr-etl-guard, which {} has started in the runner's place; name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER",
+        "this is emr-etl-guard, which {} has started in the runner's place; name the real runner \
+         in the setting `runner` or EMR_ETL_GUARD_RUNNER",
         Path::new(&outer).display()
     );
     Err(LaunchError::NotExecutable { path: this.display().to_string(), reason })

@@ -215,7 +215,8 @@ impl Confirmation {
             self.reasons.insert(
                 0,
                 Reason::new(
-                    "the run wrote objects that are not encrypted as required; its clusters are over",
+                    "the run wrote objects that are not encrypted as required; its clusters are \
+                     over",
                 ),
             );
         } else {
@@ -467,7 +468,8 @@ mod tests {
                     end(id("j-3"))
                 ),
                 format!(
-                    "cluster j-4 of run r must end, because the run was stopped, and MAY STILL BE RUNNING: end it now: {}",
+                    "cluster j-4 of run r must end, because the run was stopped, and MAY STILL BE \
+                     RUNNING: end it now: {}",
                     end(id("j-4"))
                 ),
                 "cluster j-1 of run r was unsafe; its end is confirmed; ".to_owned(),

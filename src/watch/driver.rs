@@ -863,7 +863,8 @@ async fn search(
                 aws_calls::LIST_CLUSTERS.permission,
                 LookupErrorKind::Denied,
                 format!(
-                    "the guard's credentials are of account {}, and the run was launched in account {account}",
+                    "the guard's credentials are of account {}, and the run was launched in \
+                     account {account}",
                     identity.account
                 ),
             ))

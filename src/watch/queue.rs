@@ -113,7 +113,10 @@ fn warn(
     events: &mpsc::UnboundedSender<WatchEvent>,
 ) -> Duration {
     if !std::mem::replace(warned, true) {
-        let _ = events.send(WatchEvent::Warning(format!("the event queue (setting `event_queue`) gives no events, so only polling watches: {what}")));
+        let _ = events.send(WatchEvent::Warning(format!(
+            "the event queue (setting `event_queue`) \
+            gives no events, so only polling watches: {what}"
+        )));
     }
     (pause * 12).min(LONGEST_REST * 12)
 }

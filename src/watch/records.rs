@@ -242,7 +242,8 @@ impl WatchResult {
         }
         if !self.is_closed() {
             parts.push(
-                "the run stays open: the next start, or `emr-etl-guard watch --resume`, continues from here"
+                "the run stays open: the next start, or `emr-etl-guard watch --resume`, continues \
+                 from here"
                     .to_owned(),
             );
         }
@@ -357,16 +358,19 @@ impl ClusterRecord {
             || self.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
         Some(match (self.orphan?, &self.end) {
             (Orphan::Left, _) => format!(
-                "cluster {cluster} continues, and nothing waits for it: terminate it if it is not needed ({}), or set `on_orphan: terminate`",
+                "cluster {cluster} continues, and nothing waits for it: terminate it if it is not \
+                 needed ({}), or set `on_orphan: terminate`",
                 commands()
             ),
             (Orphan::Ended, Some(TerminationResult::Confirmed)) => {
                 format!(
-                    "cluster {cluster} continued, and nothing waited for it: it was terminated, and its end is confirmed"
+                    "cluster {cluster} continued, and nothing waited for it: it was terminated, \
+                     and its end is confirmed"
                 )
             }
             (Orphan::Ended, _) => format!(
-                "cluster {cluster} continued, and nothing waited for it: its termination was requested, but its end is not confirmed: {}",
+                "cluster {cluster} continued, and nothing waited for it: its termination was \
+                 requested, but its end is not confirmed: {}",
                 commands()
             ),
         })
@@ -410,7 +414,8 @@ impl ClusterRecord {
                 format!("cluster {id}, {whose}, is unsafe and may go on ({seen})")
             }
             Some(commands) => format!(
-                "cluster {id}, {whose}, was asked to terminate, but its end is not confirmed ({seen}): {commands}"
+                "cluster {id}, {whose}, was asked to terminate, but its end is not confirmed \
+                 ({seen}): {commands}"
             ),
             None => format!("cluster {id}, {whose}, {goes_on} ({seen})"),
         }

@@ -92,10 +92,12 @@ pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
     match whose {
         Ownership::Ours | Ownership::NotOurs => "it is not this guard's to end",
         Ownership::Presumed => {
-            "it has no run's tag, so that it can only be presumed to be this run's, and the guard may not end it (setting `terminate_untagged`)"
+            "it has no run's tag, so that it can only be presumed to be this run's, and the guard \
+             may not end it (setting `terminate_untagged`)"
         }
         Ownership::Adopted => {
-            "it was there before the run, and the guard may not end it (setting `terminate_adopted`)"
+            "it was there before the run, and the guard may not end it (setting \
+             `terminate_adopted`)"
         }
         Ownership::Named => "the guard only watches it (setting `terminate_attached`)",
     }
@@ -307,7 +309,8 @@ pub(crate) fn manual_termination_commands(id: &ClusterId, region: Option<&str>) 
     let region =
         region.map_or_else(String::new, |region| format!(" --region {}", shell_word(region)));
     format!(
-        "aws emr modify-cluster-attributes{region} --cluster-id {id} --no-termination-protected; aws emr terminate-clusters{region} --cluster-ids {id}"
+        "aws emr modify-cluster-attributes{region} --cluster-id {id} --no-termination-protected; \
+         aws emr terminate-clusters{region} --cluster-ids {id}"
     )
 }
 
@@ -329,7 +332,9 @@ mod tests {
         let id = "j-1".parse().unwrap();
         assert_eq!(
             manual_termination_commands(&id, Some("eu-west-1")),
-            "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-1 --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-1"
+            "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-1 \
+             --no-termination-protected; aws emr terminate-clusters --region eu-west-1 \
+             --cluster-ids j-1"
         );
         let odd = manual_termination_commands(&id, Some("eu'; reboot"));
         assert_eq!(odd.matches(r"--region 'eu'\''; reboot' ").count(), 2, "{odd}");
@@ -500,7 +505,8 @@ mod tests {
         let unreachable =
             |kind, message: &str| Lookup::Unreachable(LookupError::new("x", kind, message));
         // What EMR answers for a cluster under termination protection.
-        let protected = "ValidationException: Could not shut down one or more job flows since they are termination protected.";
+        let protected = "ValidationException: Could not shut down one or more job flows since \
+            they are termination protected.";
         let other = Some(RefusalKind::Other);
         assert_eq!(kind(&unreachable(LookupErrorKind::Other, protected)), other);
         assert_eq!(

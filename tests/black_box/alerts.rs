@@ -31,7 +31,8 @@ fn to_webhook(stage: Stage, receiver: &Receiver) -> Stage {
 
 /// A command that keeps what it is told, and then does what `script` says.
 pub(crate) fn to_command(stage: Stage, script: &str) -> Stage {
-    let keep = "n=$(ls -d alert-* 2>/dev/null | wc -l); cat > tmp-$n; env | grep ^GUARD_ALERT_ > env-$n; mv tmp-$n alert-$n";
+    let keep = "n=$(ls -d alert-* 2>/dev/null | wc -l); cat > tmp-$n; env | grep ^GUARD_ALERT_ > \
+        env-$n; mv tmp-$n alert-$n";
     stage.write("page", &format!("#!/bin/sh\n{keep}\n{script}\n"));
     std::fs::set_permissions(stage.path("page"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let page = stage.path("page").display().to_string();
@@ -315,7 +316,9 @@ fn a_cluster_that_may_still_run_is_told_of_with_the_command_that_ends_it() {
     );
     let id = &played.clusters()[0];
     let command = format!(
-        "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id {id} --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids {id}"
+        "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id {id} \
+         --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids \
+         {id}"
     );
     assert_eq!(json["to_do"][0], command);
     assert_eq!(json["text"], played.stderr.lines().find(|line| line.contains("ACT NOW")).unwrap());
@@ -436,7 +439,8 @@ fn one_broken_channel_keeps_no_other_from_being_heard() {
     failed.sort();
     let page = stage.path("page");
     let command = format!(
-        "alert NOT sent: refused to the command {}: it ended with exit status: 3: the pager is down",
+        "alert NOT sent: refused to the command {}: it ended with exit status: 3: the pager is \
+         down",
         page.display()
     );
     assert_eq!(

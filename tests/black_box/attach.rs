@@ -84,7 +84,10 @@ fn a_watch_whose_checks_are_lowered_to_advice_is_not_enforced_and_says_so() {
     });
     let played = by_config(&stage.option(advisory));
     assert!(
-        played.stderr.contains("warning: NOT ENFORCED: cluster j-BYHAND: cluster-security-configuration: saw no security configuration"),
+        played.stderr.contains(
+            "warning: NOT ENFORCED: cluster j-BYHAND: \
+            cluster-security-configuration: saw no security configuration"
+        ),
         "{}",
         played.transcript()
     );
@@ -220,9 +223,10 @@ fn what_a_security_configuration_protects_is_judged_by_the_settings() {
     played.expect_code(76);
     assert_eq!(played.findings("cluster-protections")[ID], "failed");
     assert!(
-        played
-            .unbroken()
-            .contains("cluster-protections: saw local-disk: at-rest encryption is switched on, but its local-disk part is empty; in-transit: "),
+        played.unbroken().contains(
+            "cluster-protections: saw local-disk: at-rest encryption is switched on, \
+                but its local-disk part is empty; in-transit: "
+        ),
         "{}",
         played.stderr
     );

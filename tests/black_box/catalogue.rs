@@ -527,7 +527,13 @@ fn archive(key: &KeyPair, chain: &str) -> Vec<u8> {
 }
 
 fn with_tracking(stage: Stage, protocol: &str) -> Stage {
-    stage.replace("  tags: {}\n", &format!("  tags: {{}}\n  snowplow: {{method: get, collector: c.acme.com, app_id: etl, protocol: {protocol}}}\n"))
+    stage.replace(
+        "  tags: {}\n",
+        &format!(
+            "  tags: {{}}\n  snowplow: {{method: get, collector: \
+        c.acme.com, app_id: etl, protocol: {protocol}}}\n"
+        ),
+    )
 }
 
 pub(crate) fn pre_flight() -> Vec<&'static Check> {

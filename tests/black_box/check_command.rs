@@ -117,7 +117,8 @@ fn only_the_checks_named_decide_and_the_others_are_not_spoken_of() {
     played.expect_code(64);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: settings: --only: there is no check `cluster-ended` before a launch; `emr-etl-guard explain` lists them\n"
+        "emr-etl-guard: settings: --only: there is no check `cluster-ended` before a launch; \
+         `emr-etl-guard explain` lists them\n"
     );
 }
 
@@ -296,11 +297,13 @@ fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
     let first = played.stderr.lines().next().unwrap();
     assert_eq!(
         first,
-        "emr-etl-guard: REFUSED, nothing was launched: data-encrypted raw.in[0]: 2 objects (10 bytes) unencrypted: logs/a ..."
+        "emr-etl-guard: REFUSED, nothing was launched: data-encrypted raw.in[0]: 2 objects (10 \
+         bytes) unencrypted: logs/a ..."
     );
     assert!(
         played.stderr.contains(
-            "seen      2 objects (10 bytes) unencrypted: logs/a, logs/b; 1 object (5 bytes) SSE-C, under a key that the run does not have: logs/c, of all 5 objects"
+            "seen      2 objects (10 bytes) unencrypted: logs/a, logs/b; 1 object (5 bytes) \
+             SSE-C, under a key that the run does not have: logs/c, of all 5 objects"
         ),
         "{}",
         played.stderr

@@ -177,7 +177,8 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
     let last = alone.stdout.lines().last().unwrap();
     assert_eq!(
         last,
-        "emr-etl-guard: would launch with a resolver, 2 advisory findings: add `-r resolver.json`, as `run` needs it too"
+        "emr-etl-guard: would launch with a resolver, 2 advisory findings: add `-r \
+         resolver.json`, as `run` needs it too"
     );
     let missing = typed(&stage, &["check", "config.yml", "-r", "nope.json"]);
     missing.expect_code(65);
@@ -185,7 +186,8 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
     nothing.expect_code(65);
     assert_eq!(
         nothing.stderr,
-        "emr-etl-guard: the runner's arguments: none were given; fix: emr-etl-guard check config.yml \
+        "emr-etl-guard: the runner's arguments: none were given; fix: emr-etl-guard check \
+         config.yml \
          -r resolver.json\n"
     );
     for command in [&["seal", "--diff"][..], &["audit", "--expected-keys=alias/acme-etl"]] {
@@ -268,7 +270,8 @@ fn a_typo_is_answered_with_its_place_and_the_nearest_name() {
         guard_yml("quiet: true\nrequre: [in-transit]\n"),
         guard_yml("quiet: true\n\nadvise:\n  - bucket-exist\n"),
         guard_yml(
-            "exceptions:\n  - {check: kms-key-enabeld, subject: x, reason: y, expires: 2999-12-31}\n",
+            "exceptions:\n  - \
+             {check: kms-key-enabeld, subject: x, reason: y, expires: 2999-12-31}\n",
         ),
         guard_yml("quiet: true\nrequire: [in-transt]\n"),
         said(Stage::acme().option("--enforce=bucket-exist")),
@@ -352,8 +355,16 @@ fn seal_shows_only_what_it_changes_however_the_config_is_written() {
     // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them
     // stays, and only the two keys and the tag differ.
     let stage = Stage::acme()
-        .replace("aws:\n", "# The pipeline's own settings.\nx-defaults: &defaults\n  region: <%= ENV.fetch('REGION', 'eu-west-1') %>\naws:\n")
-        .replace("    region: eu-west-1\n    buckets:", "    <<: *defaults # the buckets' region\n    buckets:")
+        .replace(
+            "aws:\n",
+            "# The pipeline's own settings.\nx-defaults: &defaults\n  region: <%= \
+            ENV.fetch('REGION', 'eu-west-1') %>\naws:\n",
+        )
+        .replace(
+            "    region: eu-west-1\n    buckets:",
+            "    <<: *defaults # the buckets' \
+            region\n    buckets:",
+        )
         .replace("acme-sc", "<%= ENV['NO_SUCH'] || 'acme-sc' %>")
         .option("--diff");
     let played = stage.play(stage.command("seal"));
@@ -439,7 +450,8 @@ fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
     raised.expect_code(65);
     assert_eq!(
         raised.stderr,
-        "emr-etl-guard: config.yml:3:1: ENV.fetch: the environment variable ROLE is not set; EmrEtlRunner would stop here\n"
+        "emr-etl-guard: config.yml:3:1: ENV.fetch: the environment variable ROLE is not set; \
+         EmrEtlRunner would stop here\n"
     );
 
     for broken in ["", r"\0rendered LENGTH 0", r"\0rendered LENGTH 0 1"] {
@@ -447,7 +459,8 @@ fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
         ended.expect_code(65);
         assert_eq!(
             ended.stderr,
-            "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before it was rendered\n"
+            "emr-etl-guard: config.yml:1:1: the config's ERB ended Ruby (exit status: 0) before \
+             it was rendered\n"
         );
     }
 }
@@ -517,6 +530,7 @@ fn a_config_of_an_older_runner_is_held_to_that_runners_contract() {
     refused.expect_code(65);
     assert_eq!(
         refused.stderr,
-        "emr-etl-guard: config.yml:5:5: aws.s3.consolidate_shredded_output is missing (EmrEtlRunner 0.34.1 and later ask for it)\n"
+        "emr-etl-guard: config.yml:5:5: aws.s3.consolidate_shredded_output is missing \
+         (EmrEtlRunner 0.34.1 and later ask for it)\n"
     );
 }

@@ -70,7 +70,8 @@ fn a_runner_so_old_that_any_command_may_launch_gets_only_its_version_asked() {
     played.expect_code(77);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: nothing was started: the runner is 0.9.6; from 0.33.0 on, it is known which commands launch nothing\n"
+        "emr-etl-guard: nothing was started: the runner is 0.9.6; from 0.33.0 on, it is known \
+         which commands launch nothing\n"
     );
 }
 
@@ -104,7 +105,8 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
     played.expect_code(127);
     assert_eq!(
         played.unbroken(),
-        "emr-etl-guard: EmrEtlRunner was not found: no `snowplow-emr-etl-runner` on PATH; name it in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
+        "emr-etl-guard: EmrEtlRunner was not found: no `snowplow-emr-etl-runner` on PATH; name it \
+         in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
     );
 }
 
@@ -159,7 +161,8 @@ fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
     let outer = std::fs::canonicalize(&one).unwrap().display().to_string();
     let inner = std::fs::canonicalize(&two).unwrap().display().to_string();
     let refusal = format!(
-        "emr-etl-guard: EmrEtlRunner cannot be executed: {inner}: this is emr-etl-guard, which {outer} has started in the runner's place; \
+        "emr-etl-guard: EmrEtlRunner cannot be executed: {inner}: this is emr-etl-guard, which \
+         {outer} has started in the runner's place; \
          name the real runner in the setting `runner` or EMR_ETL_GUARD_RUNNER\n"
     );
     let play = |arguments: &[&str]| {

@@ -227,7 +227,13 @@ fn a_good_launch_with_a_key_of_a_central_account_is_neither_refused_nor_ended() 
     for check in ["jobflow-role-may-use-key", "service-role-may-use-key"] {
         assert_eq!(status(&played, check), "unknown");
         let saw = finding(&played, check)["seen"].to_string();
-        assert!(saw.contains("the role's policies allow it; the key is one of account 999999999999, and only there its policy can be read"), "{saw}");
+        assert!(
+            saw.contains(
+                "the role's policies allow it; the key is one of account \
+            999999999999, and only there its policy can be read"
+            ),
+            "{saw}"
+        );
     }
     assert_eq!(status(&played, "kms-key-exists"), "passed");
     assert!(has_risk(&played, "key-policies-of-other-accounts"));
@@ -240,7 +246,13 @@ fn a_key_of_a_central_account_needs_the_roles_own_policies_and_a_grant_proves_th
     let played = stage.run();
     played.expect_code(77);
     let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
-    assert!(saw.contains("no policy of the role allows it, which a key of another account (999999999999) needs besides the key's own policy"), "{saw}");
+    assert!(
+        saw.contains(
+            "no policy of the role allows it, which a key of another account \
+        (999999999999) needs besides the key's own policy"
+        ),
+        "{saw}"
+    );
 
     let grant = |role: &str, operations: &[&str]| Grant {
         grantee: format!("arn:aws:iam::123456789012:role/{role}"),

@@ -707,7 +707,8 @@ fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
     let told: Vec<&str> = played.stderr.lines().collect();
     assert!(
         told[0].starts_with(
-            "emr-etl-guard: NO EVIDENCE: the report was not delivered to s3://acme-evidence/: s3:PutObject: "
+            "emr-etl-guard: NO EVIDENCE: the report was not delivered to s3://acme-evidence/: \
+             s3:PutObject: "
         ),
         "{}",
         played.stderr
@@ -826,7 +827,14 @@ fn a_destination_that_cannot_be_written_to_refuses_before_anything_is_launched()
     let played = stage.run();
     played.expect_code(69);
     assert!(!played.runner_started());
-    assert!(played.stderr.contains("documents cannot be delivered to s3://no-such-bucket/: there is no bucket no-such-bucket"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "documents cannot be delivered to s3://no-such-bucket/: there \
+        is no bucket no-such-bucket"
+        ),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]

@@ -225,11 +225,14 @@ fn a_proxys_page_is_no_denial_and_no_want_of_network_in_any_protocol() {
         let blocks = told_of(operation, FaultKind::ProxyPage { status: *status });
         let came = if operation.starts_with("Head") {
             format!(
-                "an answer came (HTTP {status}, text/html, 0 bytes), but it does not answer such a request"
+                "an answer came (HTTP {status}, text/html, 0 bytes), but it does not answer such \
+                 a request"
             )
         } else {
             format!(
-                "an answer came (HTTP {status}, text/html, 74 bytes: `<!DOCTYPE html> <html><head><title>Blocked by policy</title></head></html>`), but it does not answer such a request"
+                "an answer came (HTTP {status}, text/html, 74 bytes: `<!DOCTYPE html> \
+                 <html><head><title>Blocked by policy</title></head></html>`), but it does not \
+                 answer such a request"
             )
         };
         let is_told = |block: &String| {

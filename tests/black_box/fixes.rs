@@ -106,7 +106,9 @@ fn a_fix_script_is_written_over_no_file_of_others() {
     played.expect_code(64);
     assert_eq!(
         played.unbroken(),
-        "emr-etl-guard: the report cannot be written: own.sh: it exists, and the guard did not write it; expected: a new name, or an earlier script of the guard; fix: give another name, or remove the file\n"
+        "emr-etl-guard: the report cannot be written: own.sh: it exists, and the guard did not \
+         write it; expected: a new name, or an earlier script of the guard; fix: give another \
+         name, or remove the file\n"
     );
     assert_eq!(fs::read_to_string(stage.path("own.sh")).unwrap(), "#!/bin/sh\necho mine\n");
     assert!(stage.sim.requests().is_empty());

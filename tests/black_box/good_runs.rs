@@ -84,7 +84,8 @@ exit 1
 fn packaged(start_script: &str) -> Stage {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
     let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let source = "module Snowplow\n  module EmrEtlRunner\n    NAME    = \"snowplow-emr-etl-runner\"\n    VERSION = \"1.0.4\"\n  end\nend\n";
+    let source = "module Snowplow\n  module EmrEtlRunner\n    NAME    = \
+        \"snowplow-emr-etl-runner\"\n    VERSION = \"1.0.4\"\n  end\nend\n";
     for (name, text) in [
         ("JarMain.class", ""),
         ("META-INF/main.rb", "load 'snowplow-emr-etl-runner/bin/snowplow-emr-etl-runner'\n"),
@@ -105,7 +106,8 @@ fn packaged(start_script: &str) -> Stage {
     let runner = executable("snowplow-emr-etl-runner", &bytes);
     let starts = stage.path("starts").display().to_string();
     let java = format!(
-        "#!/bin/sh\necho \"$3\" >> '{starts}'\ncase $3 in --version) echo snowplow-emr-etl-runner 1.0.3;; *) exit 3;; esac\n"
+        "#!/bin/sh\necho \"$3\" >> '{starts}'\ncase $3 in --version) echo snowplow-emr-etl-runner \
+         1.0.3;; *) exit 3;; esac\n"
     );
     executable("java", java.as_bytes());
     let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
@@ -334,7 +336,8 @@ fn a_persistent_run_adopts_a_cluster_that_is_what_was_verified() {
 }
 
 pub(crate) fn waiting_cluster(more: &serde_json::Value) -> Set {
-    let mut request = json!({"Name": "Snowplow ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0", "KeepJobFlowAliveWhenNoSteps": true}});
+    let mut request = json!({"Name": "Snowplow \
+        ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0", "KeepJobFlowAliveWhenNoSteps": true}});
     for (key, value) in more.as_object().unwrap() {
         request[key] = value.clone();
     }

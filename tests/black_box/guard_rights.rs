@@ -63,9 +63,13 @@ fn a_guard_that_may_not_terminate_launches_nothing_and_says_which_statement_is_m
     assert_eq!(
         details,
         "FAILED   guard-may-end-clusters the guard\n           \
-         seen      no policy allows elasticmapreduce:SetTerminationProtection, elasticmapreduce:TerminateJobFlows to arn:aws:iam::123456789012:role/etl/emr-etl-guard\n           \
+         seen      no policy allows elasticmapreduce:SetTerminationProtection, \
+         elasticmapreduce:TerminateJobFlows to \
+         arn:aws:iam::123456789012:role/etl/emr-etl-guard\n           \
          expected  every call that watching and ending a cluster takes\n           \
-         fix       add this statement to a policy of arn:aws:iam::123456789012:role/etl/emr-etl-guard: {\"Effect\":\"Allow\",\"Action\":[\"elasticmapreduce:SetTerminationProtection\",\"elasticmapreduce:TerminateJobFlows\"],\"Resource\":\"arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*\"}\n"
+         fix       add this statement to a policy of \
+         arn:aws:iam::123456789012:role/etl/emr-etl-guard: \
+         {\"Effect\":\"Allow\",\"Action\":[\"elasticmapreduce:SetTerminationProtection\",\"elasticmapreduce:TerminateJobFlows\"],\"Resource\":\"arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*\"}\n"
     );
 }
 
@@ -80,7 +84,8 @@ fn a_denial_of_what_another_policy_allows_refuses_too() {
     played.expect_code(77);
     assert!(
         played.stderr.contains(
-            "fix       take the denial of elasticmapreduce:TerminateJobFlows for arn:aws:iam::123456789012:role/etl/emr-etl-guard away\n"
+            "fix       take the denial of elasticmapreduce:TerminateJobFlows for \
+             arn:aws:iam::123456789012:role/etl/emr-etl-guard away\n"
         ),
         "{}",
         played.stderr

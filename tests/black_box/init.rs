@@ -90,7 +90,8 @@ fn orphans_that_end_together_with_the_runner_are_reaped_and_its_code_is_kept() {
     // open, so that the guard is still there to be looked at.
     let script = "cat > /dev/null\nmkfifo gate\nexec 9<> gate\ni=0\n\
         while [ $i -lt 50 ]; do ({ echo >> ready; read x; } < gate 9>&- &) ; i=$((i + 1)); done\n\
-        (sleep 600 9>&- & echo $! > last)\nwhile [ $(wc -l < ready) -lt 50 ]; do sleep 0.01; done\nexit 3";
+        (sleep 600 9>&- & echo $! > last)\nwhile [ $(wc -l < ready) -lt 50 ]; do sleep 0.01; \
+        done\nexit 3";
     let stage = Stage::acme().scripted(script);
     let child = stage.command("run").spawn().unwrap();
     let last = || std::fs::read_to_string(stage.path("last")).ok()?.trim().parse::<i32>().ok();

@@ -195,7 +195,11 @@ exit 3"#;
 
 #[test]
 fn while_a_line_of_the_runners_is_open_nothing_is_drawn_on_it() {
-    let stage = stage().scripted("cat > /dev/null\necho first\nwhile [ ! -e shown ]; do sleep 0.05; done\nprintf 'half a line' >&2\n: > half\nwhile [ ! -e go ]; do sleep 0.05; done\necho ' and the rest' >&2\nwhile [ ! -e end ]; do sleep 0.05; done\nexit 3");
+    let stage = stage().scripted(
+        "cat > /dev/null\necho first\nwhile [ ! -e shown ]; do sleep \
+        0.05; done\nprintf 'half a line' >&2\n: > half\nwhile [ ! -e go ]; do sleep 0.05; \
+        done\necho ' and the rest' >&2\nwhile [ ! -e end ]; do sleep 0.05; done\nexit 3",
+    );
     let mut terminal = run(&stage);
     // The two streams come through pipes of their own: what is written later may be there first.
     wait_for_line(&terminal, "first");
@@ -287,7 +291,8 @@ fn a_stop_takes_it_away_by_a_signal_or_by_the_keyboard() {
 
 #[test]
 fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
-    let script = "cat > /dev/null\n[ -t 2 ] && echo 'standard error is the terminal'\necho second >&2\nexit 3";
+    let script = "cat > /dev/null\n[ -t 2 ] && echo 'standard error is the terminal'\necho second \
+        >&2\nexit 3";
     let plain = |stage: Stage| {
         let mut terminal = run(&stage);
         assert_eq!(terminal.exit_code(), Some(3), "{}", terminal.shown());
@@ -324,7 +329,10 @@ fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
 #[test]
 fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_terminal_shows_the_view()
  {
-    let stage = stage().scripted("cat > /dev/null\nprintf '\\377\\000 no newline'\nwhile [ ! -e go ]; do sleep 0.05; done\nexit 3");
+    let stage = stage().scripted(
+        "cat > /dev/null\nprintf '\\377\\000 no newline'\nwhile [ ! -e \
+        go ]; do sleep 0.05; done\nexit 3",
+    );
     let command = stage.command("run");
     let mut shell = hermetic_command("sh");
     shell

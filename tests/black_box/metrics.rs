@@ -139,7 +139,8 @@ fn what_goes_wrong_with_metrics_is_said_and_changes_nothing() {
     let played = nowhere(Stage::acme()).run();
     played.expect_code(0);
     assert_eq!(played.stderr, "", "a good run stays silent there");
-    let line = "emr-etl-guard: metrics: no/such/folder/guard.prom: cannot be written: No such file or directory (os error 2)\n";
+    let line = "emr-etl-guard: metrics: no/such/folder/guard.prom: cannot be written: No such \
+        file or directory (os error 2)\n";
     assert!(played.stdout.ends_with(line), "{}", played.stdout);
     let played = nowhere(refused()).run();
     played.expect_code(77);

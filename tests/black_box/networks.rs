@@ -90,7 +90,8 @@ fn networks_a_vpc_with_a_domain_that_no_name_covers_is_refused() {
     assert_eq!(dhcp["status"], "failed");
     assert_eq!(
         dhcp["seen"],
-        "domain-name acme.internal, domain-name-servers AmazonProvidedDNS; the certificates are for *.eu-west-1.compute.internal, *.eu-west-1.compute.internal"
+        "domain-name acme.internal, domain-name-servers AmazonProvidedDNS; the certificates are \
+         for *.eu-west-1.compute.internal, *.eu-west-1.compute.internal"
     );
 
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);

@@ -12,7 +12,8 @@ fn newer_releases_one_past_its_support_is_named_and_refuses_nothing() {
     assert_eq!(found["subject"], "emr-5.29.0");
     assert_eq!(
         found["seen"],
-        "standard support until 2026-08-31, end of support from 2026-09-01 on, end of life from 2027-09-01 on"
+        "standard support until 2026-08-31, end of support from 2026-09-01 on, end of life from \
+         2027-09-01 on"
     );
     assert!(
         played.stdout.contains("failed   release-supported              emr-5.29.0 (advice only)"),
@@ -61,7 +62,8 @@ fn newer_releases_s3as_properties_that_turn_encryption_off_or_to_another_key_are
     for classification in [
         "core-site: {fs.s3a.encryption.algorithm: \"\"}".to_owned(),
         format!(
-            "core-site: {{fs.s3a.encryption.algorithm: SSE-KMS, fs.s3a.encryption.key: \"{other}\"}}"
+            "core-site: {{fs.s3a.encryption.algorithm: SSE-KMS, fs.s3a.encryption.key: \
+             \"{other}\"}}"
         ),
         "core-site: {fs.s3a.bucket.acme-out.encryption.algorithm: AES256}".to_owned(),
         "spark-defaults: {spark.hadoop.fs.s3a.encryption.algorithm: AES256}".to_owned(),

@@ -78,7 +78,9 @@ fn an_sso_profile_without_a_session_says_how_to_log_in() {
     std::fs::create_dir_all(stage.path(".aws")).unwrap();
     stage.write(
         ".aws/config",
-        "[profile acme-prod]\nsso_session = acme\nsso_account_id = 123456789012\nsso_role_name = etl\nregion = eu-west-1\n\n[sso-session acme]\nsso_region = eu-west-1\nsso_start_url = https://acme.awsapps.com/start\n",
+        "[profile acme-prod]\nsso_session = acme\nsso_account_id = 123456789012\nsso_role_name = \
+         etl\nregion = eu-west-1\n\n[sso-session acme]\nsso_region = eu-west-1\nsso_start_url = \
+         https://acme.awsapps.com/start\n",
     );
     insta::assert_snapshot!(named_once(&stage, "credentials-failed"));
 }

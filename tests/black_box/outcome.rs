@@ -17,7 +17,8 @@ use crate::support::{
     Played, Stage, hermetic_command, programs, runner_pid, under_way, under_way_for,
 };
 
-const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-ID --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID";
+const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-ID \
+    --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID";
 const FORMS: [&str; 6] = ["html", "markdown", "junit", "asff", "sarif", "ocsf"];
 
 /// Each form of the run's report, with the ids of clusters redacted.
@@ -79,7 +80,8 @@ fn an_unsafe_cluster_that_is_over_needs_no_command_and_its_first_line_says_that_
     let first = played.redact(played.stderr.lines().next().unwrap());
     assert!(
         first.starts_with(
-            "emr-etl-guard: UNSAFE: cluster j-ID was unsafe; its end is confirmed; cluster-security-configuration"
+            "emr-etl-guard: UNSAFE: cluster j-ID was unsafe; its end is confirmed; \
+             cluster-security-configuration"
         ),
         "{first}"
     );
@@ -111,7 +113,9 @@ fn the_command_does_as_pasted_into_a_shell_what_ends_the_cluster() {
     assert_eq!(
         std::fs::read_to_string(stage.path("asked")).unwrap(),
         format!(
-            "emr modify-cluster-attributes --region eu-west-1 --cluster-id {id} --no-termination-protected\nemr terminate-clusters --region eu-west-1 --cluster-ids {id}\n"
+            "emr modify-cluster-attributes --region eu-west-1 --cluster-id {id} \
+             --no-termination-protected\nemr terminate-clusters --region eu-west-1 --cluster-ids \
+             {id}\n"
         )
     );
 }
@@ -133,7 +137,8 @@ fn a_cluster_that_wrote_unencrypted_objects_and_may_live_is_a_call_to_act_too() 
     assert_eq!(
         first,
         format!(
-            "emr-etl-guard: ACT NOW: cluster j-ID is UNSAFE, because the run wrote objects that are not encrypted as required, and MAY STILL BE RUNNING: end it now: {END_IT}"
+            "emr-etl-guard: ACT NOW: cluster j-ID is UNSAFE, because the run wrote objects that \
+             are not encrypted as required, and MAY STILL BE RUNNING: end it now: {END_IT}"
         )
     );
     for (form, text) in forms(&stage, &played) {
@@ -195,7 +200,8 @@ fn after_a_stop_by_any_signal_one_line_tells_that_the_runs_cluster_goes_on() {
             assert_eq!(
                 said(&played),
                 [format!(
-                    "emr-etl-guard: cluster j-ID, which this run started, goes on (STARTING when last seen){STAYS_OPEN}"
+                    "emr-etl-guard: cluster j-ID, which this run started, goes on (STARTING when \
+                     last seen){STAYS_OPEN}"
                 )],
                 "{signal}"
             );
@@ -243,7 +249,8 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
     assert_eq!(line, format!("{over}{STAYS_OPEN}"));
     assert!(log.contains("; it was terminated, because the run was stopped\n"), "{log}");
     let (line, log) = told(3600.0);
-    let begin = "emr-etl-guard: cluster j-ID, which this run started, was asked to terminate, but its end is not confirmed (";
+    let begin = "emr-etl-guard: cluster j-ID, which this run started, was asked to terminate, but \
+        its end is not confirmed (";
     assert!(line.starts_with(begin) && line.contains(END_IT), "{line}");
     assert!(!log.contains("it was terminated"), "{log}");
 }
@@ -293,7 +300,8 @@ fn after_a_stop_while_an_earlier_run_is_being_closed_its_clusters_are_named() {
     assert_eq!(
         said(&played),
         [
-            "emr-etl-guard: run RUN-ID, which was left open, stays open: it knows of j-ID, which may continue",
+            "emr-etl-guard: run RUN-ID, which was left open, stays open: it knows of j-ID, which \
+             may continue",
             "emr-etl-guard: stopped by SIGTERM before anything was launched"
         ]
     );

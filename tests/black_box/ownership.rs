@@ -22,7 +22,8 @@ fn state(stage: &Stage, id: &str) -> ClusterState {
 
 /// A cluster of the run's name and without any encryption.
 fn theirs(more: &serde_json::Value, age_seconds: f64) -> StartCluster {
-    let mut request = json!({"Name": "Snowplow ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "TerminationProtected": true}});
+    let mut request = json!({"Name": "Snowplow \
+        ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "TerminationProtected": true}});
     for (key, value) in more.as_object().unwrap() {
         request[key] = value.clone();
     }
@@ -115,9 +116,11 @@ fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen
 /// cluster without encryption, as a wrapper's forgotten job would.
 fn leaving_a_launcher(end: &str) -> Stage {
     let runner = programs().runner.display().to_string();
-    let launch = "i=0; while [ ! -e go ] && [ $i -lt 1500 ]; do i=$((i + 1)); sleep 0.02; done; [ -e go ] && exec \"$@\" < sealed";
+    let launch = "i=0; while [ ! -e go ] && [ $i -lt 1500 ]; do i=$((i + 1)); sleep 0.02; done; [ \
+        -e go ] && exec \"$@\" < sealed";
     let stage = Stage::acme().misbehave("drop-security-configuration").scripted(&format!(
-        "cat > sealed\nsetsid sh -c '{launch}' sh '{runner}' \"$@\" > /dev/null 2>&1 &\necho $! > child\necho $$ > left\n{end}"
+        "cat > sealed\nsetsid sh -c '{launch}' sh '{runner}' \"$@\" > /dev/null 2>&1 &\necho $! > \
+         child\necho $$ > left\n{end}"
     ));
     stage.set(Set::SetTimings(Timings { terminating: 6.0, ..Timings::all(3600.0) }));
     stage

@@ -64,7 +64,8 @@ fn the_page_of_a_good_run_says_what_was_confirmed_and_on_what() {
         .map(|written| written["survey"]["looked_at"].as_u64().unwrap())
         .sum();
     let sentence = format!(
-        "Encryption confirmed The run did its work, and everything that is required has passed: before the launch, on 1 cluster, and on {objects} objects that it wrote. Exit code 0 ."
+        "Encryption confirmed The run did its work, and everything that is required has passed: \
+         before the launch, on 1 cluster, and on {objects} objects that it wrote. Exit code 0 ."
     );
     assert!(text.contains(&sentence), "{text}");
     let steps = played.report["watched"]["clusters"][0]["steps"]["found"].as_array().unwrap().len();
@@ -87,10 +88,19 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     refused.run().expect_code(77);
     let text = text_of(&made(&refused, &["html", "report.json"]));
     assert!(
-        text.contains("Refused Nothing was launched, because encryption is not as required: 1 required check failed. Exit code 77 ."),
+        text.contains(
+            "Refused Nothing was launched, because encryption is not as required: 1 \
+            required check failed. Exit code 77 ."
+        ),
         "{text}"
     );
-    assert!(text.contains("failed subnet-set aws.emr.ec2_subnet_id Seen blank Expected a subnet Fix set aws.emr.ec2_subnet_id"), "{text}");
+    assert!(
+        text.contains(
+            "failed subnet-set aws.emr.ec2_subnet_id Seen blank Expected a subnet \
+        Fix set aws.emr.ec2_subnet_id"
+        ),
+        "{text}"
+    );
     assert!(text.contains("Fix allow iam:GetRole to the guard's credentials"), "{text}");
 
     let swapped = Stage::acme();
@@ -104,7 +114,13 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     swapped.run().expect_code(76);
     let text = text_of(&made(&swapped, &["html", "report.json"]));
     assert!(text.contains("Unsafe cluster ended"), "{text}");
-    assert!(text.contains("EMR cluster Traffic between nodes failed the cluster: acme-sc with other content than at pre-flight"), "{text}");
+    assert!(
+        text.contains(
+            "EMR cluster Traffic between nodes failed the cluster: acme-sc with \
+        other content than at pre-flight"
+        ),
+        "{text}"
+    );
 
     let unencrypted = Stage::acme();
     unencrypted
@@ -175,7 +191,8 @@ fn what_cannot_be_read_or_written_is_said_in_a_line_with_a_code_of_its_own() {
     assert_eq!(output.status.code(), Some(64));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "emr-etl-guard: /nowhere/page.html: cannot be written: No such file or directory (os error 2)\n"
+        "emr-etl-guard: /nowhere/page.html: cannot be written: No such file or directory (os \
+         error 2)\n"
     );
 }
 
@@ -290,7 +307,9 @@ fn of_an_audit_and_of_a_reencrypt_there_is_every_form_but_those_for_findings_ser
         assert_eq!((output.status.code(), output.stdout.len(), said), (Some(65), 0, wanted));
         std::fs::write(
             stage.path("public.pem"),
-            "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n",
+            "-----BEGIN PUBLIC \
+             KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END \
+             PUBLIC KEY-----\n",
         )
         .unwrap();
         let output = report(&stage, &["verify", "--key", "public.pem", "report.json"]);

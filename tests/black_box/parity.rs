@@ -67,30 +67,37 @@ const REASONS: [(&str, &str); 13] = [
     ),
     (
         "descriptor 1",
-        "the guard reads along, to find the clusters of the run; every byte is passed on at once, and the runner flushes each line by itself",
+        "the guard reads along, to find the clusters of the run; every byte is passed on at once, \
+         and the runner flushes each line by itself",
     ),
     ("standard input", "the sealed config"),
     (
         "environment",
-        "one variable marks what the guard has started, so that two guards never start each other for ever; the other one, the run's id, is how the next guard finds what a dead one's runner left behind",
+        "one variable marks what the guard has started, so that two guards never start each other \
+         for ever; the other one, the run's id, is how the next guard finds what a dead one's \
+         runner left behind",
     ),
     ("parent", "the guard, with whose end the runner is killed: its clusters would not be watched"),
     (
         "process group",
-        "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the guard passes on what it gets",
+        "a stop must reach what the runner has started too, and Ctrl-C must reach it once; the \
+         guard passes on what it gets",
     ),
     (
         "ignored signals",
-        "Rust ignores SIGPIPE for the guard before any of its code runs, so that what arrived is no longer known; a runner gets the default",
+        "Rust ignores SIGPIPE for the guard before any of its code runs, so that what arrived is \
+         no longer known; a runner gets the default",
     ),
     (
         "SIGUSR1",
-        "the guard lives to judge the run, and ends with 128 + n as a shell reports it: `$?` is the same",
+        "the guard lives to judge the run, and ends with 128 + n as a shell reports it: `$?` is \
+         the same",
     ),
     ("SIGUSR2", "as SIGUSR1"),
     (
         "SIGTSTP, then SIGCONT",
-        "the guard first stops the runner, then itself, by the signal that cannot be caught; a shell calls both stopped",
+        "the guard first stops the runner, then itself, by the signal that cannot be caught; a \
+         shell calls both stopped",
     ),
     ("exit by SIGKILL", "the guard ends with 128 + n, as a shell reports it"),
     ("exit by SIGSEGV", "the guard ends with 128 + n, as a shell reports it"),
@@ -396,24 +403,34 @@ fn exit_rows() -> Vec<Row> {
 
 const PREFACE: &str = "# The runner bare and under the guard
 
-Made by the test `parity` (`tests/black_box/parity.rs`), which runs both; a row that differs has its reason, or the test fails.
-The guard stands in the runner's place, under its name, with the runner's arguments. The signals go to a stand-in for EmrEtlRunner that answers them as its
-JVM does, and which notes that it gets each of them once. Other tests hold the streams against each other byte by byte (`streams.rs`), work in a terminal
+Made by the test `parity` (`tests/black_box/parity.rs`), which runs both; a row that differs has \
+its reason, or the test fails.
+The guard stands in the runner's place, under its name, with the runner's arguments. The signals \
+go to a stand-in for EmrEtlRunner that answers them as its
+JVM does, and which notes that it gets each of them once. Other tests hold the streams against \
+each other byte by byte (`streams.rs`), work in a terminal
 (`terminal.rs`), and see to orphans and to a guard that is killed (`init.rs`).
 
 What a table of single rows does not show:
 
-- A second request to stop, half a second or more after the first, kills the whole process group of the runner; so does the end of `stop_timeout`.
-- The runner is killed when the guard is; a wrapper script between the two would be, but not what it has started, which only the next guard ends: let it `exec` the runner.
+- A second request to stop, half a second or more after the first, kills the whole process group \
+of the runner; so does the end of `stop_timeout`.
+- The runner is killed when the guard is; a wrapper script between the two would be, but not what \
+it has started, which only the next guard ends: let it `exec` the runner.
 - Orphans of the runner become the guard's children, not those of PID 1, and are reaped by it.
-- A runner that would inherit SIGCHLD ignored or blocked finds the default, since the guard could not see how the runner ends otherwise.
-- The runner is in the background of its terminal: with `stty tostop`, writing to standard error stops it.
+- A runner that would inherit SIGCHLD ignored or blocked finds the default, since the guard could \
+not see how the runner ends otherwise.
+- The runner is in the background of its terminal: with `stty tostop`, writing to standard error \
+stops it.
 - Standard streams that are closed at the start are `/dev/null`.
 - While a run is stopped by Ctrl-Z, its clusters are not watched.
-- Commands that launch nothing (`--version`, `lint`, …) become the runner's own process, and differ by the variable in the environment alone.
-- The guard's own secrets (where alerts and metrics go, see `docs/environment.md`) are not in the runner's environment; with `clean_environment: true` it has what an allow-list names.
+- Commands that launch nothing (`--version`, `lint`, …) become the runner's own process, and \
+differ by the variable in the environment alone.
+- The guard's own secrets (where alerts and metrics go, see `docs/environment.md`) are not in the \
+runner's environment; with `clean_environment: true` it has what an allow-list names.
 - The runner is not started (exit code 69) where its file is no longer the one that was looked at.
-- The guard dumps no core, and keeps others of its user out of its memory; the runner's limit of core dumps is what the guard was given.
+- The guard dumps no core, and keeps others of its user out of its memory; the runner's limit of \
+core dumps is what the guard was given.
 ";
 
 fn table(title: &str, rows: &[Row]) -> String {
@@ -457,6 +474,7 @@ fn the_table_in_the_repository_is_what_both_do() {
     let stored = std::fs::read_to_string(file).unwrap_or_default();
     assert!(
         text == stored,
-        "tests/black_box/PARITY.md is stale: PARITY_WRITE=1 cargo test --test black_box parity\n{text}"
+        "tests/black_box/PARITY.md is stale: PARITY_WRITE=1 cargo test --test black_box \
+         parity\n{text}"
     );
 }

@@ -22,8 +22,9 @@ fn with_queue() -> Stage {
 }
 
 fn message(cluster: &str, name: &str) -> String {
-    json!({"source": "aws.emr", "detail-type": "EMR Cluster State Change", "detail": {"clusterId": cluster, "name": name, "state": "RUNNING"}})
-        .to_string()
+    json!({"source": "aws.emr", "detail-type": "EMR Cluster State \
+        Change", "detail": {"clusterId": cluster, "name": name, "state": "RUNNING"}})
+    .to_string()
 }
 
 fn send(stage: &Stage, body: &str) {
@@ -138,7 +139,13 @@ fn whatever_is_wrong_with_the_queue_is_a_line_and_no_judgement() {
         let played = stage.run();
         played.expect_code(0);
         assert_eq!(played.stderr, "", "{wrong}");
-        let warnings = played.stdout.matches("the event queue (setting `event_queue`) gives no events, so only polling watches: ").count();
+        let warnings = played
+            .stdout
+            .matches(
+                "the event queue (setting `event_queue`) gives no \
+            events, so only polling watches: ",
+            )
+            .count();
         assert_eq!(warnings, usize::from(wrong != "hangs"), "{wrong}\n{}", played.stdout);
     }
 }

@@ -414,7 +414,14 @@ fn an_error_in_a_200_is_no_success() {
     stage.set(Set::AddFault(Fault::every("CopyObject", kind())));
     let played = apply(&stage, &[]);
     played.expect_code(75);
-    assert!(played.stderr.contains("s3://old/a: CopyObject: InternalError: We encountered an internal error.; run this again"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "s3://old/a: CopyObject: InternalError: We encountered an \
+        internal error.; run this again"
+        ),
+        "{}",
+        played.stderr
+    );
     stage.set(Set::ClearFaults);
     stage.set(Set::AddFault(Fault::nth("CopyObject", 1, kind())));
     apply(&stage, &[]).expect_code(0);
@@ -464,7 +471,8 @@ fn a_bucket_that_nobody_named_is_refused() {
     played.expect_code(77);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: refused, nothing was changed: no runner config names the bucket old; repeat it by --bucket old\n"
+        "emr-etl-guard: refused, nothing was changed: no runner config names the bucket old; \
+         repeat it by --bucket old\n"
     );
     assert_eq!(object(&stage, "a").sse, Sse::None);
 }
@@ -774,7 +782,10 @@ fn batch_jobs_do_what_loses_nothing_once_they_are_confirmed_and_the_rest_is_name
     let made = apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat());
     made.expect_code(75);
     assert!(
-        made.stderr.contains("s3://old/redirect and 0 more: a job would lose where it redirects to; run this without --batch"),
+        made.stderr.contains(
+            "s3://old/redirect and 0 more: a job would lose where it redirects \
+            to; run this without --batch"
+        ),
         "{}",
         made.stderr
     );

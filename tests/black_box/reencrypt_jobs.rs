@@ -100,7 +100,11 @@ fn what_a_job_would_copy_in_a_bucket_with_versions_is_left_and_what_it_updates_i
             made.stderr
         );
         assert!(
-            made.stderr.contains("a job copies without preconditions, so that in a bucket with versions it could bring back what was overwritten or deleted since; run this without --batch"),
+            made.stderr.contains(
+                "a job copies without preconditions, so that in a bucket with \
+                versions it could bring back what was overwritten or deleted since; run this \
+                without --batch"
+            ),
             "{versioning}: {}",
             made.stderr
         );
@@ -137,7 +141,9 @@ fn a_job_that_copies_is_not_confirmed_where_versions_were_switched_on_since() {
     assert_eq!(
         refused.unbroken(),
         format!(
-            "emr-etl-guard: refused, nothing was changed: job {} copies objects in s3://old, which keeps versions (Enabled) by now: it could bring back what was overwritten or deleted since; cancel it, and run this with --apply, without --batch\n",
+            "emr-etl-guard: refused, nothing was changed: job {} copies objects in s3://old, \
+             which keeps versions (Enabled) by now: it could bring back what was overwritten or \
+             deleted since; cancel it, and run this with --apply, without --batch\n",
             jobs[0]
         )
     );
@@ -164,14 +170,16 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
     part.expect_code(64);
     assert_eq!(
         part.stderr,
-        "emr-etl-guard: no job of emr-etl-guard in this account and region is within these locations\n"
+        "emr-etl-guard: no job of emr-etl-guard in this account and region is within these \
+         locations\n"
     );
     let named = confirm(&stage, "s3://old", &["--job", &foreign]);
     named.expect_code(77);
     assert_eq!(
         named.unbroken(),
         format!(
-            "emr-etl-guard: refused, nothing was changed: job {foreign} is about s3://other/a/1, which is in none of the locations of this run; name its locations, too, or leave it\n"
+            "emr-etl-guard: refused, nothing was changed: job {foreign} is about s3://other/a/1, \
+             which is in none of the locations of this run; name its locations, too, or leave it\n"
         )
     );
     assert_eq!(confirmations(&stage), 0);
@@ -182,7 +190,8 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
     confirmed.expect_code(0);
     assert!(
         confirmed.stdout.contains(&format!(
-            "job {foreign} is about s3://other/a/1, which is in none of these locations; it is left alone"
+            "job {foreign} is about s3://other/a/1, which is in none of these locations; it is \
+             left alone"
         )),
         "{}",
         confirmed.stdout
@@ -249,7 +258,8 @@ fn the_safety_switch_holds_for_confirmations_as_it_does_for_apply() {
     unnamed.expect_code(77);
     assert_eq!(
         unnamed.stderr,
-        "emr-etl-guard: refused, nothing was changed: no runner config names the bucket old; repeat it by --bucket old\n"
+        "emr-etl-guard: refused, nothing was changed: no runner config names the bucket old; \
+         repeat it by --bucket old\n"
     );
     reencrypt(&stage, &["s3://old", "--batch-status"]).expect_code(75);
     assert_eq!(confirmations(&stage), 0);

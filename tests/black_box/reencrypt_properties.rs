@@ -54,7 +54,8 @@ fn key() -> impl Strategy<Value = String> {
         "=,;:@$!*()[]{}",
         "tab\tand\nline",
     ];
-    prop_oneof![3 => prop::sample::select(odd).prop_map(str::to_owned), 2 => "[ -~]{1,40}", 1 => "\\PC{1,12}"]
+    prop_oneof![3 => prop::sample::select(odd).prop_map(str::to_owned), 2 => "[ \
+        -~]{1,40}", 1 => "\\PC{1,12}"]
 }
 
 fn checksum() -> impl Strategy<Value = Option<Checksum>> {
@@ -116,7 +117,8 @@ fn attributes() -> impl Strategy<Value = Attributes> {
         0..4,
     );
     let texts = (some_text(), some_text(), some_text(), some_text(), some_text());
-    let expires = prop_oneof![4 => Just(None), 4 => Just(Some("Thu, 01 Dec 2039 16:00:00 GMT".to_owned())), 1 => Just(Some("0".to_owned()))];
+    let expires = prop_oneof![4 => Just(None), 4 => Just(Some("Thu, 01 Dec 2039 16:00:00 \
+        GMT".to_owned())), 1 => Just(Some("0".to_owned()))];
     let annotations = prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["note".to_owned()])];
     (tags, texts, expires, (retention(), any::<bool>()), checksum(), grants(), annotations)
         .prop_map(
@@ -518,7 +520,8 @@ proptest! {
             }
             Trouble::Killed(requests) => {
                 let mut child = first.spawn().unwrap();
-                wait_until("it has made its requests, or ended", || stage.sim.requests().len() >= *requests || child.try_wait().unwrap().is_some());
+                wait_until("it has made its requests, or \
+                    ended", || stage.sim.requests().len() >= *requests || child.try_wait().unwrap().is_some());
                 child.kill().unwrap();
                 child.wait().unwrap();
             }

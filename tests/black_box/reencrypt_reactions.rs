@@ -79,7 +79,8 @@ fn copies_that_would_set_off_a_function_a_queue_or_a_topic_are_named_and_wait_fo
         let stage = stage(&notifying(&rule(kind, &["s3:ObjectCreated:*"], "in/")));
         put(&stage, "in/a.gz", bare());
         let what = format!(
-            "s3://old: {receiver} {arn} is notified of what is changed (s3:ObjectCreated:*; keys that start with in/ and end with .gz)"
+            "s3://old: {receiver} {arn} is notified of what is changed (s3:ObjectCreated:*; keys \
+             that start with in/ and end with .gz)"
         );
         let dry = reencrypt(&stage, &["s3://old", "--bucket", "old"]);
         dry.expect_code(75);
@@ -190,9 +191,11 @@ fn eventbridge_replication_lifecycle_and_classes_are_said_by_name_and_refuse_not
         <Rule><ID>all</ID><Priority>1</Priority><Status>Enabled</Status><Filter><Prefix></Prefix></Filter><Destination><Bucket>arn:aws:s3:::replica</Bucket></Destination></Rule>\
         <Rule><ID>off</ID><Status>Disabled</Status><Prefix></Prefix><Destination><Bucket>arn:aws:s3:::nowhere</Bucket></Destination></Rule>";
     let lifecycle = "<Rule><ID>cool</ID><Filter><Prefix>in/</Prefix></Filter><Status>Enabled</Status><Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition><Expiration><Days>365</Days></Expiration></Rule>\
-        <Rule><ID>old versions</ID><Filter><And><Prefix>in/</Prefix><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>14</NoncurrentDays></NoncurrentVersionExpiration></Rule>\
+        <Rule><ID>old \
+        versions</ID><Filter><And><Prefix>in/</Prefix><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>14</NoncurrentDays></NoncurrentVersionExpiration></Rule>\
         <Rule><ID>elsewhere</ID><Prefix>out/</Prefix><Status>Enabled</Status><Expiration><Days>3</Days></Expiration></Rule>\
-        <Rule><ID>switched off</ID><Prefix></Prefix><Status>Disabled</Status><Expiration><Days>3</Days></Expiration></Rule>\
+        <Rule><ID>switched \
+        off</ID><Prefix></Prefix><Status>Disabled</Status><Expiration><Days>3</Days></Expiration></Rule>\
         <Rule><ID>uploads</ID><Prefix></Prefix><Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>";
     let bucket = PutBucket {
         versioning: Some("Enabled".to_owned()),
@@ -235,7 +238,9 @@ fn what_may_not_be_looked_at_is_never_taken_for_none() {
     refused.expect_code(77);
     assert_eq!(
         refused.unbroken(),
-        "emr-etl-guard: refused, nothing was changed: s3://old: whether a Lambda function, queue or topic is notified of changes could not be seen: AccessDenied: Access Denied; allow s3:GetBucketNotification, or add --despite notifications\n"
+        "emr-etl-guard: refused, nothing was changed: s3://old: whether a Lambda function, queue \
+         or topic is notified of changes could not be seen: AccessDenied: Access Denied; allow \
+         s3:GetBucketNotification, or add --despite notifications\n"
     );
     assert_eq!(copies(&hidden), 0);
     apply(&hidden, &["--despite", "notifications"]).expect_code(0);
@@ -294,7 +299,10 @@ fn where_mfa_delete_is_on_a_purge_is_refused_before_anything_is_changed() {
     refused.expect_code(77);
     assert_eq!(
         refused.unbroken(),
-        "emr-etl-guard: refused, nothing was changed: MFA delete is on for the bucket old: S3 removes none of its versions without a code of its owner's MFA device, which this program cannot give; run this without --purge-old-versions and --purge-overwritten-versions, or have the owner switch MFA delete off meanwhile\n"
+        "emr-etl-guard: refused, nothing was changed: MFA delete is on for the bucket old: S3 \
+         removes none of its versions without a code of its owner's MFA device, which this \
+         program cannot give; run this without --purge-old-versions and \
+         --purge-overwritten-versions, or have the owner switch MFA delete off meanwhile\n"
     );
     assert_eq!((copies(&stage), asked(&stage, "DeleteObject")), (0, 0));
     // What needs no removal is done.
@@ -323,7 +331,9 @@ fn requester_pays_is_refused_where_the_bucket_is_anothers_and_nothing_where_it_i
         played.expect_code(77);
         assert_eq!(
             played.unbroken(),
-            "emr-etl-guard: refused, nothing was changed: the bucket old belongs to another account, and the requester pays for it (requester pays), which is not supported; run this with credentials of the account that owns it\n"
+            "emr-etl-guard: refused, nothing was changed: the bucket old belongs to another \
+             account, and the requester pays for it (requester pays), which is not supported; run \
+             this with credentials of the account that owns it\n"
         );
     }
     let hidden = stage(&PutBucket { policy: None, ..of_another_account(pays()) });
@@ -353,7 +363,10 @@ fn copies_in_anothers_bucket_are_made_only_where_its_objects_are_its_owners() {
         refused.expect_code(77);
         assert_eq!(
             refused.unbroken(),
-            "emr-etl-guard: refused, nothing was changed: the bucket old belongs to another account, and its objects have owners of their own: copies would belong to this account; run this with credentials of the account that owns them, or have the bucket's object ownership set to BucketOwnerEnforced\n"
+            "emr-etl-guard: refused, nothing was changed: the bucket old belongs to another \
+             account, and its objects have owners of their own: copies would belong to this \
+             account; run this with credentials of the account that owns them, or have the \
+             bucket's object ownership set to BucketOwnerEnforced\n"
         );
     }
     assert_eq!(copies(&writers), 0);
@@ -369,7 +382,8 @@ fn access_points_arns_and_directory_buckets_are_refused_with_a_word_that_says_wh
         ),
         (
             "s3://mine-abcdefghijkl-s3alias/in",
-            "this is the alias of an access point, which is not supported; name the bucket behind it",
+            "this is the alias of an access point, which is not supported; name the bucket behind \
+             it",
         ),
         (
             "s3://old--euw1-az1--x-s3/in",

@@ -46,7 +46,8 @@ fn a_machine_without_ca_certificates_is_told_so_and_nothing_is_asked() {
     played.expect_code(69);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA certificates;\n  \
+        "emr-etl-guard: nothing was launched: AWS cannot be asked, because this machine has no CA \
+         certificates;\n  \
          install the package ca-certificates, or name a bundle in SSL_CERT_FILE\n"
     );
     assert_eq!(stage.sim.requests().len(), 0);
@@ -61,7 +62,8 @@ fn a_jar_without_java_says_what_is_missing() {
     played.expect_code(127);
     assert_eq!(
         played.stderr,
-        "emr-etl-guard: EmrEtlRunner was not found: `java`, which runs ./runner.jar, is not on PATH\n"
+        "emr-etl-guard: EmrEtlRunner was not found: `java`, which runs ./runner.jar, is not on \
+         PATH\n"
     );
 }
 
@@ -277,7 +279,8 @@ fn s3_that_cannot_be_reached() {
     );
     assert_eq!(played.findings("bucket-exists")["acme-out"], "unknown");
     let first = played.stderr.lines().next().unwrap().replace(&port.to_string(), "PORT");
-    insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, nothing was launched: 127.0.0.1 cannot be reached");
+    insta::assert_snapshot!(first.split(" (and ").next().unwrap(), @"emr-etl-guard: REFUSED, \
+        nothing was launched: 127.0.0.1 cannot be reached");
 }
 
 #[test]
@@ -319,7 +322,9 @@ fn a_bucket_that_is_called_external_but_written_to() {
 fn what_an_exception_covers_is_excepted_with_its_reason_and_nothing_else_is() {
     let exceptions = |expires: &str| {
         format!(
-            "exceptions:\n  - {{check: bucket-default-encryption, subject: acme-o*, reason: moved by June, expires: {expires}}}\n  - {{check: subnet-set, subject: x, reason: old, expires: 2999-01-31}}\n"
+            "exceptions:\n  - {{check: bucket-default-encryption, subject: acme-o*, reason: moved \
+             by June, expires: {expires}}}\n  - {{check: subnet-set, subject: x, reason: old, \
+             expires: 2999-01-31}}\n"
         )
     };
     let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };

@@ -131,7 +131,8 @@ fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_n
             (played.code == Some(76), stage.sim.requests_for("RunJobFlow").len() > before);
         if !alive.is_empty() && (!found || launched_more) {
             return context(
-                "an unsafe cluster that lived was not told, or something new was launched beside it",
+                "an unsafe cluster that lived was not told, or something new was launched beside \
+                 it",
             );
         }
         if found && stage.run().code == Some(76) {
@@ -214,7 +215,8 @@ fn what_a_run_wrote_while_nobody_watched_is_looked_at_by_the_next_guard() {
         } else {
             assert!(
                 played.redact(&played.stderr).contains(
-                    "run RUN-ID, which was left open: 5 locations hold objects that are not encrypted"
+                    "run RUN-ID, which was left open: 5 locations hold objects that are not \
+                     encrypted"
                 ),
                 "{}",
                 played.stderr
@@ -301,7 +303,8 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
     let stage = Stage::acme();
     stage.write(
         "runner",
-        "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat > /dev/null\nsleep 600 &\necho $! > jvm\nwait\n",
+        "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat \
+         > /dev/null\nsleep 600 &\necho $! > jvm\nwait\n",
     );
     std::fs::set_permissions(stage.path("runner"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let runner = stage.path("runner").display().to_string();
@@ -350,7 +353,10 @@ fn an_open_run_that_cannot_be_judged_keeps_everything_new_from_starting() {
     let unbroken = played.unbroken();
     let first = played.redact(unbroken.lines().next().unwrap());
     assert!(
-        first.contains("run RUN-ID was left open and cannot be closed yet, so nothing new was launched: elasticmapreduce:ListClusters: AccessDenied"),
+        first.contains(
+            "run RUN-ID was left open and cannot be closed yet, so nothing new was \
+            launched: elasticmapreduce:ListClusters: AccessDenied"
+        ),
         "{first}"
     );
     assert_eq!((open_runs(&stage), stage.sim.requests_for("RunJobFlow").len()), (1, launches));
@@ -367,7 +373,8 @@ fn an_open_run_is_not_looked_for_in_another_account() {
     let stage = stage.env("AWS_ACCESS_KEY_ID", "AKIAOTHER");
     let played = stage.play(stage.watch_resume());
     played.expect_code(69);
-    let said = "was left open in account 123456789012 and cannot be closed yet, so nothing new was launched: the guard's credentials are of account 999999999999";
+    let said = "was left open in account 123456789012 and cannot be closed yet, so nothing new \
+        was launched: the guard's credentials are of account 999999999999";
     assert!(played.unbroken().contains(said), "{}", played.stderr);
     assert_eq!(open_runs(&stage), 1);
 }

@@ -36,7 +36,8 @@ fn with_runner(on_version: &str) -> Stage {
         &stage,
         "runner",
         &format!(
-            "#!/bin/sh\n[ \"$1\" = --version ] && {{ {TELL_VERSION}; {on_version}; exit; }}\ncat > /dev/null\n: > ran\nexit 3\n"
+            "#!/bin/sh\n[ \"$1\" = --version ] && {{ {TELL_VERSION}; {on_version}; exit; }}\ncat \
+             > /dev/null\n: > ran\nexit 3\n"
         ),
     );
     write_program(&stage, "evil", EVIL);
@@ -64,8 +65,10 @@ fn a_program_that_was_put_in_the_runners_place_after_the_look_at_it_does_not_get
     assert_not_started(
         &stage,
         &played,
-        "nothing was launched: EmrEtlRunner was not started: FOLDER/runner is not the file that was looked at: \
-         another file has its name; expected: the same file with the same content; fix: see who replaces it, and \
+        "nothing was launched: EmrEtlRunner was not started: FOLDER/runner is not the file that \
+         was looked at: \
+         another file has its name; expected: the same file with the same content; fix: see who \
+         replaces it, and \
          start again when that is done",
     );
     // What was looked at is what was there at first.
@@ -90,7 +93,8 @@ fn a_jar_that_was_replaced_after_the_look_at_it_does_not_get_the_config() {
         &stage,
         "bin/java",
         &format!(
-            "#!/bin/sh\n[ \"$3\" = --version ] && {{ {TELL_VERSION}; mv -f other.jar runner.jar; exit; }}\ncat > stolen\nexit 3\n"
+            "#!/bin/sh\n[ \"$3\" = --version ] && {{ {TELL_VERSION}; mv -f other.jar runner.jar; \
+             exit; }}\ncat > stolen\nexit 3\n"
         ),
     );
     stage.write("runner.jar", "one");

@@ -142,11 +142,10 @@ fn an_sts_that_hangs_keeps_no_unsafe_cluster_alive_that_is_listed() {
 #[test]
 fn ids_that_were_never_started_cost_few_calls_and_keep_no_unsafe_cluster_alive() {
     let runner = programs().runner.display().to_string();
-    let stage = Stage::acme()
-        .misbehave("drop-security-configuration,hang")
-        .scripted(&format!(
-            "cat > sealed\ni=1000\nwhile [ $i -lt 2500 ]; do i=$((i + 1)); echo \"D -- : EMR jobflow j-FORGED$i started, waiting\"; done\nexec '{runner}' \"$@\" < sealed"
-        ));
+    let stage = Stage::acme().misbehave("drop-security-configuration,hang").scripted(&format!(
+        "cat > sealed\ni=1000\nwhile [ $i -lt 2500 ]; do i=$((i + 1)); echo \"D -- : EMR \
+             jobflow j-FORGED$i started, waiting\"; done\nexec '{runner}' \"$@\" < sealed"
+    ));
     stage.set(Set::SetTimings(Timings { terminating: 6.0, ..Timings::all(3600.0) }));
     let played = stage.run();
     played.expect_code(76);

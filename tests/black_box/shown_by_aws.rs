@@ -65,7 +65,8 @@ fn another_secret_than_the_config_names_is_a_difference() {
     let stage = with_classification(
         Stage::acme(),
         &format!(
-            "hive-site: {{\"EMR.secret@{PASSWORD}\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a\"}}"
+            "hive-site: {{\"EMR.secret@{PASSWORD}\": \
+             \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a\"}}"
         ),
     );
     let other = json!([
@@ -144,7 +145,8 @@ fn a_value_shown_as_asterisks_that_could_weaken_encryption_is_not_confirmed_and_
 fn a_secret_in_the_place_of_a_value_that_could_weaken_encryption_is_unknown_before_the_launch() {
     let stage = with_classification(
         Stage::acme(),
-        "core-site: {\"EMR.secret@hadoop.rpc.protection\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:x\"}",
+        "core-site: \
+         {\"EMR.secret@hadoop.rpc.protection\": \"arn:aws:secretsmanager:eu-west-1:123456789012:secret:x\"}",
     );
     let played = stage.run();
     played.expect_code(69);

@@ -165,9 +165,10 @@ fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open(
 #[test]
 fn a_second_stop_kills_grandchildren_too() {
     // Runner, child and grandchild all ignore what asks them to stop.
-    let stage = Stage::acme()
-        .env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s")
-        .scripted("cat > /dev/null\ntrap '' TERM\nsh -c 'sleep 600 & echo $! > grandchild; : > ready; wait' &\nwait\nwait\nexit 3");
+    let stage = Stage::acme().env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s").scripted(
+        "cat > /dev/null\ntrap '' TERM\nsh -c 'sleep 600 & echo $! > grandchild; : > \
+            ready; wait' &\nwait\nwait\nexit 3",
+    );
     let mut child = stage.command("run").spawn().unwrap();
     wait_until("the grandchild is there", || stage.path("ready").exists());
     let grandchild =
@@ -182,7 +183,8 @@ fn a_second_stop_kills_grandchildren_too() {
 
 #[test]
 fn timeout_which_signals_the_guard_twice_stops_it_once() {
-    let script = "cat > /dev/null\ntrap 'echo got >> signals; exit 143' TERM\n: > ready\nwhile :; do sleep 0.05; done";
+    let script = "cat > /dev/null\ntrap 'echo got >> signals; exit 143' TERM\n: > ready\nwhile :; \
+        do sleep 0.05; done";
     let stage = Stage::acme().scripted(script);
     let command = stage.command("run");
     let mut timeout = hermetic_command("timeout");
@@ -220,7 +222,8 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_costs_no_exit_code()
 fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_leaves_no_orphan_unreaped() {
     // The runner ends with 3 once its orphan is gone from /proc, which takes the guard's reaping.
     let script = "cat > /dev/null\n(sleep 0 & echo $! > orphan)\nread orphan < orphan\ni=0\n\
-        while [ -e /proc/$orphan ]; do [ $i -lt 500 ] || exit 9; i=$((i + 1)); sleep 0.02; done\nexit 3";
+        while [ -e /proc/$orphan ]; do [ $i -lt 500 ] || exit 9; i=$((i + 1)); sleep 0.02; \
+        done\nexit 3";
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme().scripted(script);
         with_sigchld(&stage, option, &stage.command("run")).expect_code(3);

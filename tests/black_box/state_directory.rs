@@ -389,7 +389,10 @@ fn nothing_is_signed_that_the_chain_does_not_know() {
         let played = stage.run();
         expect_good(&played, "run");
         assert!(
-            played.stdout.contains(&format!("the document of run {RUN} still waits in the outbox: it is not signed, because it is not in the chain of this state directory")),
+            played.stdout.contains(&format!(
+                "the document of run {RUN} still waits in the outbox: \
+                it is not signed, because it is not in the chain of this state directory"
+            )),
             "{}",
             played.stdout
         );
@@ -485,7 +488,10 @@ fn what_waits_in_the_outbox_goes_to_no_place_that_the_settings_do_not_name() {
     let played = stage.run();
     expect_good(&played, "run");
     assert!(
-        played.stdout.contains("still waits in the outbox: it is not sent to elsewhere, which the setting `evidence` does not name"),
+        played.stdout.contains(
+            "still waits in the outbox: it is not sent to elsewhere, which the \
+            setting `evidence` does not name"
+        ),
         "{}",
         played.stdout
     );

@@ -99,7 +99,8 @@ fn a_gigabyte_of_lines_passes_in_constant_memory() {
 fn a_reader_that_stalls_holds_the_runner_back_and_loses_nothing() {
     // It says how far it is. Two pipes and a buffer hold a few hundred kilobytes; a runner that was
     // not held back would write all of it.
-    let script = "cat > /dev/null\ni=0\nwhile [ $i -lt 100 ]; do head -c 100000 /dev/zero | tr '\\0' x; i=$((i + 1)); echo $i > written; done\nexit 3";
+    let script = "cat > /dev/null\ni=0\nwhile [ $i -lt 100 ]; do head -c 100000 /dev/zero | tr \
+        '\\0' x; i=$((i + 1)); echo $i > written; done\nexit 3";
     let stage = Stage::acme().scripted(script).option("--quiet");
     let mut child = stage.command("run").spawn().unwrap();
     let written = || {

@@ -59,20 +59,24 @@ fn a_call_that_is_throttled_until_the_time_is_over_refuses_with_one_line_that_sa
     let line = times.replace(played.stderr.lines().next().unwrap(), "throttled it N times");
     assert!(
         line.starts_with(
-            "emr-etl-guard: REFUSED, nothing was launched: security-configuration-exists acme-sc: no answer to"
+            "emr-etl-guard: REFUSED, nothing was launched: security-configuration-exists acme-sc: \
+             no answer to"
         ),
         "{line}"
     );
     let seen = times.replace(&played.stderr, "throttled it N times");
     assert!(
         seen.contains(
-            "seen      no answer to elasticmapreduce:DescribeSecurityConfiguration: AWS throttled it N times, until the 4s for all that is asked before a launch were over (setting `pre_flight_timeout`)"
+            "seen      no answer to elasticmapreduce:DescribeSecurityConfiguration: AWS throttled \
+             it N times, until the 4s for all that is asked before a launch were over (setting \
+             `pre_flight_timeout`)"
         ),
         "{seen}"
     );
     assert!(
         played.stderr.contains(
-            "fix       start fewer runs of this account and region in the same minute, or set a longer `pre_flight_timeout`; AWS can raise the quota of the call"
+            "fix       start fewer runs of this account and region in the same minute, or set a \
+             longer `pre_flight_timeout`; AWS can raise the quota of the call"
         ),
         "{}",
         played.stderr

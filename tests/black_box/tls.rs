@@ -142,10 +142,12 @@ fn the_document_of_an_audit_tells_who_vouched_for_aws() {
 fn a_server_that_no_trusted_authority_vouches_for_is_asked_nothing_and_the_message_says_why() {
     let stage = Stage::acme().over_tls();
     stage.write("authority.pem", &Authority::new().pem);
-    let why = "cannot be reached: invalid peer certificate: UnknownIssuer (no CA certificate on this machine has signed it; if one should have, name a bundle with it in SSL_CERT_FILE)";
+    let why = "cannot be reached: invalid peer certificate: UnknownIssuer (no CA certificate on \
+        this machine has signed it; if one should have, name a bundle with it in SSL_CERT_FILE)";
     for played in [stage.check(), stage.run()] {
         played.expect_code(69);
-        let first = "emr-etl-guard: REFUSED, nothing was launched: no CA certificate on this machine signed the server's certificate";
+        let first = "emr-etl-guard: REFUSED, nothing was launched: no CA certificate on this \
+            machine signed the server's certificate";
         assert_eq!(played.stderr.lines().next(), Some(first));
         assert!(played.stderr.contains(&format!("(sts:GetCallerIdentity: {why})")));
         assert!(!played.runner_started());
@@ -284,7 +286,13 @@ fn a_way_to_aws_that_only_the_runner_takes_is_said() {
     );
     let text = played.report["findings"].to_string();
     assert!(text.contains("has Java go by https.proxyHost=proxy.example"), "{text}");
-    assert!(text.contains("has the runner believe an authority that is neither public nor allowed, and whom the guard refuses"), "{text}");
+    assert!(
+        text.contains(
+            "has the runner believe an authority that is neither public nor \
+        allowed, and whom the guard refuses"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

@@ -66,7 +66,8 @@ fn denied(operation: &str) -> Set {
 
 #[test]
 fn a_cluster_that_nobody_may_describe_is_an_alarm_and_the_runner_stops() {
-    let why = "could not be judged within the time limit (setting `judge_within`), and goes on; the runner is stopped";
+    let why = "could not be judged within the time limit (setting `judge_within`), and goes on; \
+        the runner is stopped";
     blind_from_the_launch_on(&unencrypted(), why, denied("DescribeCluster"), Set::ClearFaults);
 }
 
@@ -86,7 +87,8 @@ fn credentials_that_become_another_accounts_are_an_alarm_and_the_runner_stops() 
             arn: format!("arn:aws:sts::{account}:assumed-role/emr-etl-guard/emr-etl-guard"),
         })
     };
-    let why = "the guard's credentials are of account 999999999999, and the run was launched in account 123456789012";
+    let why = "the guard's credentials are of account 999999999999, and the run was launched in \
+        account 123456789012";
     blind_from_the_launch_on(&unencrypted(), why, of("999999999999"), of("123456789012"));
 }
 
@@ -129,7 +131,8 @@ fn finished(stage: &Stage, child: Child) -> Played {
     assert!(!stopped(&played), "the run goes on");
     assert!(played.stdout.contains("Completed successfully"), "{}", played.stdout);
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
-    let alarm = "EMR does not list clusters any more, so that another cluster of the run would not be seen; the run goes on";
+    let alarm = "EMR does not list clusters any more, so that another cluster of the run would \
+        not be seen; the run goes on";
     assert!(played.unbroken().contains(alarm), "{}", played.stderr);
     played
 }

@@ -146,7 +146,8 @@ fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
     let other = json!([{"Classification": "hive-site", "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}}]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(other), ..Default::default() });
     let played = failed_while_starting(&stage, "cluster-configurations");
-    let said = "saw hive-site javax.jdo.option.ConnectionPassword: not asked for; spark maximizeResourceAllocation: missing; yarn-site";
+    let said = "saw hive-site javax.jdo.option.ConnectionPassword: not asked for; spark \
+        maximizeResourceAllocation: missing; yarn-site";
     assert!(played.stderr.contains(said), "{}", played.stderr);
     assert!(!played.report.to_string().contains("hunter2"), "its value may be a secret");
 }
@@ -194,7 +195,8 @@ fn a_step_that_switches_encryption_off_for_itself() {
     ]);
     changed_at_launch(&stage, UpdateCluster { add_steps, ..Default::default() });
     let played = failed_while_starting(&stage, "step-arguments");
-    let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not authenticated, and so not encrypted";
+    let said = "step-arguments: saw theirs: spark.authenticate=false: Spark RPC is not \
+        authenticated, and so not encrypted";
     assert!(played.unbroken().contains(said), "{}", played.stderr);
     assert!(
         !played.report.to_string().contains("hunter2"),
@@ -814,9 +816,11 @@ fn a_cluster_that_was_started_twice_is_told_where_it_goes_on_alone() {
     orphans.sort_unstable();
     assert_eq!(orphans, ["failed", "passed"]);
     assert!(
-        played
-            .redact(&played.stderr)
-            .contains("cluster j-ID, which this run started, continues, and nothing waits for it: terminate it if it is not needed (aws emr modify-cluster-attributes --region eu-west-1 "),
+        played.redact(&played.stderr).contains(
+            "cluster j-ID, which this run started, continues, and nothing waits for it: \
+                terminate it if it is not needed (aws emr modify-cluster-attributes --region \
+                eu-west-1 "
+        ),
         "{}",
         played.stderr
     );
@@ -829,7 +833,10 @@ fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confir
     let played = stage.run();
     played.expect_code(0);
     assert!(
-        played.redact(&played.stdout).contains("cluster j-ID continued, and nothing waited for it: it was terminated, and its end is confirmed"),
+        played.redact(&played.stdout).contains(
+            "cluster j-ID continued, and nothing waited for \
+            it: it was terminated, and its end is confirmed"
+        ),
         "{}",
         played.stdout
     );
@@ -904,7 +911,8 @@ fn a_termination_that_is_not_allowed_is_told_at_once_and_asked_for_until_it_is()
         ..Fault::every("TerminateJobFlows", FaultKind::AccessDenied)
     }));
     let played = unsafe_and_terminated(&stage);
-    let said = "emr-etl-guard: ACT NOW: cluster j-ID is UNSAFE and MAY STILL BE RUNNING: end it now: aws emr modify-cluster-attributes --region eu-west-1 ";
+    let said = "emr-etl-guard: ACT NOW: cluster j-ID is UNSAFE and MAY STILL BE RUNNING: end it \
+        now: aws emr modify-cluster-attributes --region eu-west-1 ";
     let told: Vec<String> = played.stderr.lines().map(|line| played.redact(line)).collect();
     assert_eq!(told.iter().filter(|line| line.starts_with(said)).count(), 1, "{}", played.stderr);
     assert!(

@@ -196,7 +196,8 @@ impl Serve {
                     self.list(target, is_ours)
                 };
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\n{ID}date: {}\r\nx-amz-bucket-region: eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
+                    "HTTP/1.1 200 OK\r\n{ID}date: {}\r\nx-amz-bucket-region: \
+                     eu-west-1\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n",
                     date(OffsetDateTime::now_utc()),
                     body.len()
                 );
@@ -278,7 +279,8 @@ const ID: &str = "x-amz-request-id: 5E1EC7ED\r\n";
 
 fn encrypted() -> String {
     format!(
-        "HTTP/1.1 200 OK\r\n{ID}content-length: 4096\r\ndate: {}\r\nx-amz-server-side-encryption: AES256\r\netag: \"x\"\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n{ID}content-length: 4096\r\ndate: {}\r\nx-amz-server-side-encryption: \
+         AES256\r\netag: \"x\"\r\n\r\n",
         date(OffsetDateTime::now_utc())
     )
 }
@@ -299,7 +301,8 @@ fn list(objects: Range<usize>, next: Option<usize>) -> String {
         format!("<NextContinuationToken>from {next}/+</NextContinuationToken>")
     });
     format!(
-        "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType><IsTruncated>{}</IsTruncated>{goes_on}{entries}</ListBucketResult>",
+        "<ListBucketResult \
+         xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType><IsTruncated>{}</IsTruncated>{goes_on}{entries}</ListBucketResult>",
         next.is_some()
     )
 }

@@ -130,7 +130,8 @@ fn one_object_among_the_bad_rows_is_enough() {
     );
     assert!(
         played.stderr.contains(&format!(
-            "`emr-etl-guard reencrypt --apply s3://acme-out/{folder} -- run -c config.yml -r resolver.json`"
+            "`emr-etl-guard reencrypt --apply s3://acme-out/{folder} -- run -c config.yml -r \
+             resolver.json`"
         )),
         "{}",
         played.stderr
@@ -190,7 +191,14 @@ fn what_does_not_answer_in_time_is_not_confirmed() {
     played.expect_code(75);
     assert_eq!(played.findings(CHECK)["raw.archive"], "unknown");
     assert_eq!(played.findings(CHECK)["enriched.bad"], "passed", "what was done by then counts");
-    assert!(played.stderr.contains("saw 0 of the 2 objects found so far: the time limit was over (setting `confirm_timeout`)"), "{}", played.stderr);
+    assert!(
+        played.stderr.contains(
+            "saw 0 of the 2 objects found so far: the time limit was over \
+        (setting `confirm_timeout`)"
+        ),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]
@@ -305,7 +313,10 @@ fn by_policy_a_run_that_wrote_unencrypted_objects_is_unsafe() {
     let played = writing_unencrypted().option("--on-unencrypted=unsafe").run();
     played.expect_code(76);
     assert!(
-        played.stderr.starts_with("emr-etl-guard: UNSAFE: the run wrote objects that are not encrypted as required; its clusters are over\n"),
+        played.stderr.starts_with(
+            "emr-etl-guard: UNSAFE: the run wrote objects that are not \
+            encrypted as required; its clusters are over\n"
+        ),
         "{}",
         played.stderr
     );
@@ -364,7 +375,8 @@ fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_alth
         (buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()),
         ("failed", "passed")
     );
-    let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: bucket-default-encryption: saw no default encryption";
+    let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: \
+        bucket-default-encryption: saw no default encryption";
     assert!(played.unbroken().contains(said), "{}", played.stderr);
 }
 

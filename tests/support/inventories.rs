@@ -234,7 +234,8 @@ pub(crate) fn manifest(
         .iter()
         .map(|path| {
             let mut digest = Md5::new();
-            std::io::copy(&mut File::open(path).expect("a file"), &mut Hashing(&mut digest)).expect("it can be read");
+            std::io::copy(&mut File::open(path).expect("a \
+                file"), &mut Hashing(&mut digest)).expect("it can be read");
             let name = path.file_name().expect("a name").to_string_lossy();
             let size = path.metadata().expect("a file").len();
             json!({"key": format!("{prefix}{name}"), "size": size, "MD5checksum": hex(&digest.finalize())})

@@ -256,7 +256,8 @@ impl Stage {
     pub(crate) fn held(self) -> Self {
         let runner = programs().runner.display().to_string();
         self.scripted(&format!(
-            "cat > sealed\n: > held\nwhile [ ! -e go ]; do sleep 0.02; done\nexec '{runner}' \"$@\" < sealed"
+            "cat > sealed\n: > held\nwhile [ ! -e go ]; do sleep 0.02; done\nexec '{runner}' \
+             \"$@\" < sealed"
         ))
     }
 

@@ -85,7 +85,9 @@ fn a_path_in_the_text_of_an_attribute_counts_and_one_in_a_doc_comment_does_not()
 
 #[test]
 fn every_leaf_of_a_nested_use_is_an_import_of_its_own() {
-    let low = "use crate::{\n    high::{\n        self as other,\n        part::{Renamed as Name, *},\n    },\n};";
+    let low = "use \
+        crate::{\n    high::{\n        self as other,\n        part::{Renamed as Name, *},\n    \
+        },\n};";
     let files = [
         ("lib.rs", "mod low; mod high;"),
         ("low.rs", low),
@@ -141,7 +143,8 @@ fn what_the_root_exports_again_is_an_import_of_the_root() {
 
 #[test]
 fn super_and_self_are_followed_from_the_module_that_has_them() {
-    let low = "mod inner {\n use super::super::high::Top;\n mod deep { use super::super::super::high::It; }\n}\nuse self::inner::X;";
+    let low = "mod inner \
+        {\n use super::super::high::Top;\n mod deep { use super::super::super::high::It; }\n}\nuse self::inner::X;";
     assert_eq!(
         check(low, ""),
         "low.rs:2: imports `super::super::high::Top`, but `high` comes after `low`\n\
@@ -264,7 +267,8 @@ fn a_child_of_a_facade_imports_its_siblings_by_their_own_path() {
     let found = try_check(ROWS, &files).unwrap();
     assert_eq!(
         list(&found),
-        "low/b.rs:1: imports `super::A` through low.rs, a façade above it: import it by its own path\n"
+        "low/b.rs:1: imports `super::A` through low.rs, a façade above it: import it by its own \
+         path\n"
     );
     assert_eq!(found[0].rule, Rule::ThroughParent);
 }

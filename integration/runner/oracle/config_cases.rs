@@ -436,13 +436,16 @@ impl Draft<'_> {
         let two = format!("{judged}: {}", self.scalar());
         let sources = [
             format!(
-                "one: &one\n  {one}\ntwo: &two\n  {two}\nlist: &list [a, b]\nword: &word text\nnothing: &nothing"
+                "one: &one\n  {one}\ntwo: &two\n  {two}\nlist: &list [a, b]\nword: &word \
+                 text\nnothing: &nothing"
             ),
             format!(
-                "one: &one {{{one}}}\ntwo: &two {{{one}, {two}}}\nlist: &list\n- *one\n- *two\nword: &word"
+                "one: &one {{{one}}}\ntwo: &two {{{one}, {two}}}\nlist: &list\n- *one\n- \
+                 *two\nword: &word"
             ),
             format!(
-                "one: &one\n  <<: {{{two}}}\n  {one}\ntwo: &two\n  {two}\n  <<: *one\nlist: &list []\nword: &word 1"
+                "one: &one\n  <<: {{{two}}}\n  {one}\ntwo: &two\n  {two}\n  <<: *one\nlist: &list \
+                 []\nword: &word 1"
             ),
             format!(
                 "one: &one\n  :{one}\ntwo: &two\n  {one}\nlist: &list [*one]\nword: &word [*two]"

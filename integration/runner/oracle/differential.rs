@@ -73,7 +73,8 @@ fn main() -> anyhow::Result<ExitCode> {
     for (config, command) in configs.oracles.iter_mut().zip(&mut commands.oracles) {
         let (loaded, parsed) = recordings::check(config, command)?;
         println!(
-            "{}: the oracles agree with {loaded} recorded configs and {parsed} recorded command lines",
+            "{}: the oracles agree with {loaded} recorded configs and {parsed} recorded command \
+             lines",
             config.ruby
         );
     }
@@ -397,7 +398,8 @@ impl Counts {
             println!("          {count:>6}  {kind}");
         }
         println!(
-            "  refused though every Ruby accepts, by construct (all cases with it; those changed in this place only):"
+            "  refused though every Ruby accepts, by construct (all cases with it; those changed \
+             in this place only):"
         );
         for (name, construct) in &self.constructs {
             println!(

@@ -258,7 +258,8 @@ const COMMANDS: &[(&str, &str, &[Switch])] = &[
     ),
     (
         "generate all",
-        "Generate both a Dataflow Runner EMR (as emr-config.json) and Playbook (as emr-playbook.json) configs",
+        "Generate both a Dataflow Runner EMR (as emr-config.json) and Playbook (as \
+         emr-playbook.json) configs",
         GENERATE_ALL,
     ),
     (
@@ -273,7 +274,8 @@ const COMMANDS: &[(&str, &str, &[Switch])] = &[
     ),
     (
         "lint all",
-        "Lint both Iglu resolver config and enrichments to check if they are valid with respect to their schemas",
+        "Lint both Iglu resolver config and enrichments to check if they are valid with respect \
+         to their schemas",
         LINT_ALL,
     ),
 ];

@@ -380,7 +380,8 @@ impl Config {
         if self.aws.s3.buckets.enriched.stream.is_none() {
             if resume == Some("staging_stream_enrich") {
                 return refuse(
-                    "staging_stream_enrich is invalid step to resume from without aws.s3.buckets.enriched.stream settings",
+                    "staging_stream_enrich is invalid step to resume from without \
+                     aws.s3.buckets.enriched.stream settings",
                 );
             }
         } else {
@@ -389,7 +390,8 @@ impl Config {
             }
             if skips("staging") || skips("enrich") {
                 return refuse(
-                    "cannot skip staging nor enrich in stream enrich mode. Either skip staging_stream_enrich or resume from shred",
+                    "cannot skip staging nor enrich in stream enrich mode. Either skip \
+                     staging_stream_enrich or resume from shred",
                 );
             }
             if skips("archive_raw") || resume == Some("archive_raw") {

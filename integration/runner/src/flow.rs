@@ -466,7 +466,8 @@ impl<'a, 'out> Job<'a, 'out> {
         let id = self.shown(id);
         let mut lines = vec![
             format!(
-                "EMR jobflow {id} failed, check Amazon EMR console and Hadoop logs for details (help: https://github.com/snowplow/snowplow/wiki/Troubleshooting-jobs-on-Elastic-MapReduce). Data files not archived."
+                "EMR jobflow {id} failed, check Amazon EMR console and Hadoop logs for details \
+                 (help: https://github.com/snowplow/snowplow/wiki/Troubleshooting-jobs-on-Elastic-MapReduce). Data files not archived."
             ),
             format!(
                 "{id}: {} [{}] ~ {}",
@@ -507,7 +508,11 @@ fn find_persistent(run: &Run<'_, '_>) -> Result<Option<String>, Stop> {
         return Ok(None);
     };
     if cluster.state == "RUNNING" {
-        return Err(Stop::ClusterBusy("EMR Cluster must be in WAITING state before new job steps can be submitted - found RUNNING".to_owned()));
+        return Err(Stop::ClusterBusy(
+            "EMR Cluster must be in WAITING state before new job steps \
+            can be submitted - found RUNNING"
+                .to_owned(),
+        ));
     }
     // Elasticity looks for steps that install something; the answer changes nothing here.
     emr.list_steps(&cluster.id)?;

@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_listing_gives_its_keys_unescaped_and_the_token_only_when_truncated() {
-        let xml = "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+        let xml = "<?xml version=\"1.0\"?>\n<ListBucketResult \
+            xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
             <IsTruncated>true</IsTruncated><Contents><Key>a&amp;b</Key></Contents>\
             <NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
         let first = page(xml.as_bytes()).unwrap();

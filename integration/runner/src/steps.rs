@@ -305,7 +305,10 @@ impl Plan<'_> {
             ));
         }
         steps.push(self.dist_cp(
-            &format!("[staging_stream_enrich] s3-dist-cp: Stream Enriched {stream} -> Enriched Staging S3"),
+            &format!(
+                "[staging_stream_enrich] s3-dist-cp: Stream Enriched {stream} -> Enriched \
+                Staging S3"
+            ),
             stream,
             &self.by_run(&enriched.good),
             &["--s3Endpoint", &self.s3_endpoint(), "--srcPattern", ".*.gz", "--deleteOnSuccess"],

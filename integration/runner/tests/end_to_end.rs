@@ -277,7 +277,10 @@ fn two_persistent_clusters_of_one_name_are_fatal() {
     stage.waiting_cluster("Snowplow ETL", "waiting");
     let printed = stage.printed(&format!("{RUN} --use-persistent-jobflow"), 1);
     assert!(
-        printed.contains("EmrDiscoveryError (EMR Cluster name must be unique for safe discovery - found 2 with name Snowplow ETL):"),
+        printed.contains(
+            "EmrDiscoveryError (EMR Cluster name must be unique for safe discovery - \
+            found 2 with name Snowplow ETL):"
+        ),
         "{printed}"
     );
     assert_eq!(stage.calls("AddJobFlowSteps").len(), 0);
@@ -405,7 +408,15 @@ fn a_launch_that_worked_but_was_answered_500_is_sent_again_and_only_the_last_id_
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stdout}");
     assert_eq!(stage.calls("RunJobFlow").len(), 3);
-    assert_eq!(stdout.matches("Got internal server error 500 Internal Server Error, waiting 1 seconds before trying again").count(), 2);
+    assert_eq!(
+        stdout
+            .matches(
+                "Got internal server error 500 Internal Server Error, waiting 1 \
+        seconds before trying again"
+            )
+            .count(),
+        2
+    );
     let known = stage.clusters();
     assert_eq!(known.len(), 1);
     assert!(stdout.contains(&known[0]));

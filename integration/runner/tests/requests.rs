@@ -131,7 +131,9 @@ fn a_stream_enrich_run_sends_what_the_real_program_sent() {
         ENCRYPTED[0],
         ENCRYPTED[1],
         (
-            "      raw:\n        in:\n          - s3://acme-raw-in\n          - s3://acme-raw-in2/sub\n        processing: s3://acme-etl/processing\n        archive: s3://acme-archive/raw\n",
+            "      raw:\n        in:\n          - s3://acme-raw-in\n          - \
+             s3://acme-raw-in2/sub\n        processing: s3://acme-etl/processing\n        \
+             archive: s3://acme-archive/raw\n",
             "",
         ),
         ("      enriched:\n", "      enriched:\n        stream: s3://acme-stream/enriched\n"),
@@ -202,11 +204,13 @@ fn without_input_there_is_no_data_and_with_leftovers_the_folder_is_not_empty() {
         ),
         (
             "s3://acme-out/enriched/good/a",
-            "Cannot safely add enrichment step to jobflow, s3://acme-out/enriched/good/ is not empty",
+            "Cannot safely add enrichment step to jobflow, s3://acme-out/enriched/good/ is not \
+             empty",
         ),
         (
             "s3://acme-out/shredded/good/a",
-            "Cannot safely add shredding step to jobflow, s3://acme-out/shredded/good/ is not empty",
+            "Cannot safely add shredding step to jobflow, s3://acme-out/shredded/good/ is not \
+             empty",
         ),
     ];
     for (key, message) in leftovers {

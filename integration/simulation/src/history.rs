@@ -189,7 +189,8 @@ impl History {
         for cluster in &self.clusters {
             let _ = writeln!(
                 text,
-                "cluster {}: launched by {:?} at {}, tag {:?}, name {}, matches {}, defect {:?}, masked {}, ready {}, ends {}",
+                "cluster {}: launched by {:?} at {}, tag {:?}, name {}, matches {}, defect {:?}, \
+                 masked {}, ready {}, ends {}",
                 cluster.id,
                 cluster.launcher,
                 clock(cluster.created),

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use emr_simulator::{ClockMode, Command, Seed, SetClock, Simulator};
 
 const USAGE: &str = "usage: emr-simulator [--port N] [--scene acme] [--speed N]
-Plays EMR, S3, KMS, IAM, STS and EC2 on 127.0.0.1 until killed. The first line of its output is its URL.
+Plays EMR, S3, KMS, IAM, STS and EC2 on 127.0.0.1 until killed. The first line of its output is \
+its URL.
   --port N     listen on this port (default: a free one)
   --scene S    begin with this scene (acme); default: an empty world
   --speed N    let simulated time pass N times as fast (default: 1)";

@@ -54,7 +54,8 @@ impl Kinds {
                     Some(index) => index,
                     None if self.others.len() == MOST_KINDS => {
                         return Err(format!(
-                            "more than {MOST_KINDS} words for encryption, `{}` the next, which S3 does not have",
+                            "more than {MOST_KINDS} words for encryption, `{}` the next, which S3 \
+                             does not have",
                             limits::excerpt(other)
                         ));
                     }

@@ -284,7 +284,8 @@ mod tests {
         assert_eq!(
             refusal,
             format!(
-                "stripe 0 has a piece of {} bytes that unpacks to more than the 262144 that the file allows",
+                "stripe 0 has a piece of {} bytes that unpacks to more than the 262144 that the \
+                 file allows",
                 bomb.len() - HEADER
             )
         );

@@ -77,7 +77,8 @@ pub(super) fn check_groups(
             whole = whole.saturating_add(pages.whole);
             if whole > LARGEST_GROUP {
                 return Err(format!(
-                    "row group {number} unpacks to more than {LARGEST_GROUP} bytes, which no inventory's does"
+                    "row group {number} unpacks to more than {LARGEST_GROUP} bytes, which no \
+                     inventory's does"
                 ));
             }
             dictionary = dictionary.max(pages.dictionary);

@@ -98,7 +98,8 @@ impl<R: Read> Read for Metered<R> {
         }
         if self.whole > self.most {
             return Err(io::Error::other(format!(
-                "it unpacks to more than {} bytes, {LARGEST_RATIO} times its size; no inventory does",
+                "it unpacks to more than {} bytes, {LARGEST_RATIO} times its size; no inventory \
+                 does",
                 self.most
             )));
         }

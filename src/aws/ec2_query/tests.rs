@@ -278,7 +278,8 @@ prop_compose! {
             format!("<volumeSet>{}</volumeSet>", items.concat())
         };
         let text = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<DescribeVolumesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">{}{set}{}</DescribeVolumesResponse>",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<DescribeVolumesResponse \
+             xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">{}{set}{}</DescribeVolumesResponse>",
             extra[0], extra[1]
         );
         (volumes, text)

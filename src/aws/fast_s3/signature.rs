@@ -124,7 +124,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_signature_is_what_the_sdk_makes_of_the_same_request(
-            key in "[ -~äß€]{1,40}", version in prop::option::of("[A-Za-z0-9._/+=-]{1,32}"), token in prop::option::of("[A-Za-z0-9+/=]{1,40}"), second in 0_i64..4_000_000_000,
+            key in "[ \
+                -~äß€]{1,40}", version in prop::option::of("[A-Za-z0-9._/+=-]{1,32}"), token in prop::option::of("[A-Za-z0-9+/=]{1,40}"), second in 0_i64..4_000_000_000,
         ) {
             let credentials = Credentials::new("AKIAEXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", token.clone(), None, "test");
             let signing = Signing::new(&credentials, second, "eu-west-1", "s3", "acme.s3.eu-west-1.amazonaws.com").unwrap();

@@ -40,7 +40,8 @@ pub(crate) async fn config(
         },
     };
     if config.is_none() && arguments.locations.is_empty() && !arguments.permissions {
-        let message = "nothing to look at: name a runner config (`-- run -c config.yml …`), or places (s3://bucket/prefix)";
+        let message = "nothing to look at: name a runner config (`-- run -c config.yml …`), or \
+            places (s3://bucket/prefix)";
         return Err(ReencryptError::Usage(message.to_owned()).into());
     }
     Ok(config)
@@ -95,10 +96,12 @@ pub(super) fn batch_options(
     arguments: &ReencryptArguments,
 ) -> Result<BatchOptions, ReencryptError> {
     let missing = |what: &str| ReencryptError::Usage(format!("--batch needs {what}"));
-    let role = arguments
-        .batch_role
-        .clone()
-        .ok_or_else(|| missing("--batch-role, the ARN of the role that the job runs under (--role-policy prints what it needs)"))?;
+    let role = arguments.batch_role.clone().ok_or_else(|| {
+        missing(
+            "--batch-role, the ARN of the role that the job runs under \
+            (--role-policy prints what it needs)",
+        )
+    })?;
     let place = arguments.batch_place.as_deref().ok_or_else(|| {
         missing("--batch-place, where manifests and reports go: s3://bucket/prefix")
     })?;

@@ -96,7 +96,8 @@ pub(crate) async fn watch(
                 Some((invocation, config))
             }
             Invocation::NoLaunch => {
-                let why = "these launch no cluster, so there is nothing to compare with; expected `run -c config.yml …`";
+                let why = "these launch no cluster, so there is nothing to compare with; expected \
+                    `run -c config.yml …`";
                 return Err(InvocationError::Rejected(why.to_owned()).into());
             }
         },

@@ -451,7 +451,10 @@ impl<'a> LineSession<'a> {
             )
         {
             // Else it is told with the clusters that go on.
-            report.say("the run stays open; the next start, or `emr-etl-guard watch --resume`, continues from here");
+            report.say(
+                "the run stays open; the next start, or `emr-etl-guard watch --resume`, \
+                continues from here",
+            );
         }
         let findings =
             judged.findings.iter().chain(&confirmed.confirmation.findings).cloned().collect();

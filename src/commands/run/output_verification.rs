@@ -109,7 +109,8 @@ impl OutputVerification<'_> {
             self.report.timeline.note("looking at what was written");
             let cut = async {
                 tokio::select! {
-                    () = tokio::time::sleep(self.settings.aws.confirm_timeout) => "the time limit was over (setting `confirm_timeout`)",
+                    () = tokio::time::sleep(self.settings.aws.confirm_timeout) => "the time limit \
+                        was over (setting `confirm_timeout`)",
                     _ = stopped() => confirm::STOPPED,
                 }
             };
@@ -208,7 +209,8 @@ impl OutputVerification<'_> {
         tokio::select! {
             ends = ends => ends,
             () = async { sleep_until(stopped().await.by).await } => {
-                let end = TerminationResult::Unconfirmed("its termination was not followed to the end, because the guard was stopped".to_owned());
+                let end = TerminationResult::Unconfirmed("its termination was not followed to the \
+                    end, because the guard was stopped".to_owned());
                 living.into_iter().map(|(id, ..)| (id, end.clone())).collect()
             }
         }

@@ -102,14 +102,19 @@ async fn close(
         Err(error) => {
             report.trouble(
                 Outcome::FactsUnknown,
-                &[format!("run {id} was left open, and what is left of its runner cannot be ended, so nothing new was launched: {error}").into()],
+                &[format!(
+                    "run {id} was left open, and what is left of its runner cannot be \
+                    ended, so nothing new was launched: {error}"
+                )
+                .into()],
             );
             return Ok(Some(Outcome::FactsUnknown));
         }
     }
     if settings.aws.credentials == CredentialSource::RunnerConfig && config.is_none() {
         let why = format!(
-            "run {id} was left open, and the runner config, whose credentials the settings require, cannot be loaded; fix it, or set `credentials: chain`"
+            "run {id} was left open, and the runner config, whose credentials the settings \
+             require, cannot be loaded; fix it, or set `credentials: chain`"
         );
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
@@ -122,7 +127,8 @@ async fn close(
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
     if let Some(endpoint) = aws.refused_endpoints().next() {
         let why = format!(
-            "run {id} was left open, and the endpoint {} may not be asked about it; allow it in `allow_endpoints`, or unset it",
+            "run {id} was left open, and the endpoint {} may not be asked about it; allow it in \
+             `allow_endpoints`, or unset it",
             endpoint.url
         );
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
@@ -348,7 +354,8 @@ async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
     };
     Some(format!(
-        "run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was launched: {seen}"
+        "run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was \
+         launched: {seen}"
     ))
 }
 
@@ -385,7 +392,8 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         format!("it knows of {}", clusters.join(", "))
     };
     let way_out = format!(
-        "try again, or give what is denied; if you have made sure that its clusters have ended ({known}), remove {}",
+        "try again, or give what is denied; if you have made sure that its clusters have ended \
+         ({known}), remove {}",
         run.path().display()
     );
     let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);

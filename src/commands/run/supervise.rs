@@ -351,7 +351,8 @@ mod tests {
 
     #[test]
     fn the_id_is_found_however_the_output_is_cut() {
-        let line = b"D, [2026-11-22T08:34:18.016163 #13595] DEBUG -- : EMR jobflow j-I74A0YS9V8WSO started, waiting for jobflow to complete...\n";
+        let line = b"D, [2026-11-22T08:34:18.016163 #13595] DEBUG -- : EMR jobflow \
+            j-I74A0YS9V8WSO started, waiting for jobflow to complete...\n";
         let wanted = vec![Hint::Cluster("j-I74A0YS9V8WSO".parse().unwrap())];
         for cut in 0..line.len() {
             assert_eq!(hints(&[&line[..cut], &line[cut..]]), wanted, "cut at {cut}");
@@ -367,8 +368,13 @@ mod tests {
             hints(&[&long, b" EMR jobflow j-A started\n", b"EMR jobflow j-B failed\n"]),
             [Hint::Cluster("j-B".parse().unwrap())]
         );
-        let in_one =
-            [b"first\n", long.as_slice(), b" EMR jobflow j-A started\njj j EMR jobflow j-B EMR jobflow j-C\nEMR jobflow j-D\nlast j"].concat();
+        let in_one = [
+            b"first\n",
+            long.as_slice(),
+            b" EMR jobflow j-A started\njj j EMR jobflow j-B EMR \
+                jobflow j-C\nEMR jobflow j-D\nlast j",
+        ]
+        .concat();
         assert_eq!(hints(&[&in_one]), ["j-B", "j-D"].map(|id| Hint::Cluster(id.parse().unwrap())));
     }
 }

@@ -141,7 +141,8 @@ mod tests {
             )
         };
         format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>acme</Name><Prefix/>{}{}<KeyCount>1</KeyCount>\
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult \
+             xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>acme</Name><Prefix/>{}{}<KeyCount>1</KeyCount>\
              <IsTruncated>{}</IsTruncated>{}<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes></ListBucketResult>",
             optional("NextContinuationToken", listing.token.as_deref()),
             if listing.is_encoded { "<EncodingType>url</EncodingType>" } else { "" },
@@ -172,7 +173,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_is_read_as_it_was_written_and_a_part_of_one_is_none(
-            entries in prop::collection::vec(entry(), 0..5), token in prop::option::of("[ -~]{1,20}"), is_encoded: bool, is_truncated: bool, cut in 0.0..1.0_f64,
+            entries in prop::collection::vec(entry(), 0..5), token in prop::option::of("[ \
+                -~]{1,20}"), is_encoded: bool, is_truncated: bool, cut in 0.0..1.0_f64,
         ) {
             let listing = Listing { is_encoded, is_truncated, token, entries };
             let text = written(&listing);

@@ -315,7 +315,8 @@ fn incomplete<T>(call: &Call, fault: &ListFault) -> Lookup<T> {
         call.permission,
         LookupErrorKind::UnreadableAnswer,
         format!(
-            "{fault}; whether it has every object is unknown. fix: run this again; if it happens again, look at what answers instead of S3 (a proxy, a gateway, an emulator)"
+            "{fault}; whether it has every object is unknown. fix: run this again; if it happens \
+             again, look at what answers instead of S3 (a proxy, a gateway, an emulator)"
         ),
     ))
 }

@@ -84,38 +84,53 @@ impl LeaveReason {
     pub fn advice(self) -> &'static str {
         match self {
             Self::CustomerKey => {
-                "SSE-C: only the writer has the key; have the writer copy it onto itself with that key as the source's, under the target encryption"
+                "SSE-C: only the writer has the key; have the writer copy it onto itself with \
+                 that key as the source's, under the target encryption"
             }
             Self::Archived => {
                 "archived: add --restore, and run this again when the restores are done"
             }
             Self::Restoring => "its restore is under way: run this again when it is done",
             Self::OldVersion => {
-                "an old version: --purge-old-versions removes those that this program's own verified copies replaced, --purge-overwritten-versions those that others overwrote; or let a lifecycle rule for noncurrent versions do so"
+                "an old version: --purge-old-versions removes those that this program's own \
+                 verified copies replaced, --purge-overwritten-versions those that others \
+                 overwrote; or let a lifecycle rule for noncurrent versions do so"
             }
             Self::LockedVersion => {
-                "an old version that Object Lock protects: it can be removed when its retention or legal hold has ended"
+                "an old version that Object Lock protects: it can be removed when its retention \
+                 or legal hold has ended"
             }
             Self::NullVersion => {
-                "an old version with the id null, which another write could take over while it is removed: a lifecycle rule for noncurrent versions removes it"
+                "an old version with the id null, which another write could take over while it is \
+                 removed: a lifecycle rule for noncurrent versions removes it"
             }
             Self::WouldReplaceVersion => {
-                "versioning is suspended, and a copy would overwrite the version with the id null: enable versioning, or remove that version (--purge-overwritten-versions lets the copy take its place where it is not encrypted as required), then run this again"
+                "versioning is suspended, and a copy would overwrite the version with the id \
+                 null: enable versioning, or remove that version (--purge-overwritten-versions \
+                 lets the copy take its place where it is not encrypted as required), then run \
+                 this again"
             }
             Self::UnknownUpload => {
-                "a multipart upload to its key is not finished, and this program does not know whether it began it: abort it if no writer is at work, then run this again"
+                "a multipart upload to its key is not finished, and this program does not know \
+                 whether it began it: abort it if no writer is at work, then run this again"
             }
             Self::UnreadableMetadata => {
-                "its metadata cannot all be read over HTTP, and it is too large for one copy: download it, and upload it with its metadata"
+                "its metadata cannot all be read over HTTP, and it is too large for one copy: \
+                 download it, and upload it with its metadata"
             }
             Self::UnknownChecksum => {
-                "its checksum is of an algorithm that S3 does not document for uploads in parts, and it is too large for one copy: have its writer upload it again, under the target encryption"
+                "its checksum is of an algorithm that S3 does not document for uploads in parts, \
+                 and it is too large for one copy: have its writer upload it again, under the \
+                 target encryption"
             }
             Self::KeyNotInXml => {
-                "its key has control characters, which S3's answers about copies in parts cannot hold, and it is too large for one copy: download it, and upload it under another key"
+                "its key has control characters, which S3's answers about copies in parts cannot \
+                 hold, and it is too large for one copy: download it, and upload it under another \
+                 key"
             }
             Self::Annotated => {
-                "it has annotations, and is too large for one copy: copy it with a tool that writes the annotations again"
+                "it has annotations, and is too large for one copy: copy it with a tool that \
+                 writes the annotations again"
             }
         }
     }

@@ -58,7 +58,8 @@ impl NotForJob {
     pub fn of_object(self) -> &'static str {
         match self {
             Self::Versions => {
-                "a job copies without preconditions, so that in a bucket with versions it could bring back what was overwritten or deleted since"
+                "a job copies without preconditions, so that in a bucket with versions it could \
+                 bring back what was overwritten or deleted since"
             }
             Self::TooLarge => "a job copies no more than 5 GiB",
             Self::Dsse => "a job cannot ask for DSSE-KMS",

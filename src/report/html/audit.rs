@@ -41,7 +41,9 @@ pub(crate) fn page(document: &AuditReport) -> String {
         ("connections", "Who answered as AWS", connections(&document.connections)),
     ]);
     let footer = html! {
-        p { "Made from the document of an audit (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is what was found; this page only shows it." }
+        p { "Made from the document of an audit (version " (document.version) ", by \
+            emr-etl-guard " (document.guard) "). The document is what was found; this page only \
+            shows it." }
     };
     let frame = Frame {
         title,
@@ -75,7 +77,8 @@ pub(in crate::report) fn conclusion(document: &AuditReport) -> (Mark, &'static s
     }
     if !document.complete {
         let sentence = format!(
-            "What was seen, {seen}, is encrypted as required; but not everything could be seen, and that proves nothing."
+            "What was seen, {seen}, is encrypted as required; but not everything could be seen, \
+             and that proves nothing."
         );
         return (Mark::Open, "Not all was seen", sentence);
     }
@@ -117,30 +120,40 @@ fn what(document: &AuditReport) -> Markup {
         dl.facts {
             (fact("Started", &html! { (time(document.started)) }))
             (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
-            (fact("Required", &html! { (accepted.join(" or ")) @if !policy.expected_keys.is_empty() { ", by " code { (policy.expected_keys.join(", ")) } } }))
+            (fact("Required", &html! { (accepted.join(" \
+                or ")) @if !policy.expected_keys.is_empty() { ", \
+                by " code { (policy.expected_keys.join(", ")) } } }))
             @match &document.source {
                 FactSource::Live { versions, slowed_down } => {
                     (fact("Source", &html! {
-                        "S3 itself, object by object; " @if *versions { "old versions too" } @else { "current versions only (old ones: " code { "--versions" } ")" }
-                        @if *slowed_down > 0 { "; S3 asked to slow down " (counted(*slowed_down, "time")) }
+                        "S3 itself, object by object; " @if *versions { "old versions \
+                         too" } @else { "current versions only (old \
+                         ones: " code { "--versions" } ")" }
+                        @if *slowed_down > 0 { "; S3 asked to slow \
+                            down " (counted(*slowed_down, "time")) }
                     }))
                 }
                 FactSource::Inventory { inventories, outside } => {
                     @for inventory in inventories { (fact("Source", &of_inventory(inventory))) }
-                    @if *outside > 0 { (fact("Besides", &html! { (grouped(*outside)) " rows of them lie in none of the locations" })) }
+                    @if *outside > 0 { (fact("Besides", &html! { (grouped(*outside)) " rows of \
+                        them lie in none of the locations" })) }
                 }
             }
-            @if let Some(file) = &document.offenders_file { (fact("Offenders", &html! { "all of them are listed in " code { (file) } })) }
+            @if let Some(file) = &document.offenders_file { (fact("Offenders", &html! { "all of \
+                them are listed in " code { (file) } })) }
         }
         @if let FactSource::Inventory { .. } = document.source {
-            p.note { (Mark::Inferred.with("inventory")) " What was written since an inventory was made is not in it, nor what its configuration leaves out; it has no KMS keys." }
+            p.note { (Mark::Inferred.with("inventory")) " What was written since an inventory was \
+                made is not in it, nor what its configuration leaves out; it has no KMS keys." }
         }
     }
 }
 
 fn of_inventory(inventory: &InventorySource) -> Markup {
     html! {
-        "an inventory of " code { (inventory.bucket) } " (" (inventory.format) ", " (grouped(inventory.rows)) " rows), made " (time(inventory.created)) ", "
+        "an inventory of " code { (inventory.bucket) } " \
+         (" (inventory.format) ", " (grouped(inventory.rows)) " rows), \
+         made " (time(inventory.created)) ", "
         strong { (age(inventory.age_seconds)) " old" } ": " code.soft { (inventory.manifest) }
     }
 }
@@ -169,8 +182,10 @@ fn offenders(document: &AuditReport) -> Option<Markup> {
             } @else {
                 li { "Name them: the same audit with " code { "--offenders FILE" } "." }
             }
-            li { "Encrypt them where they lie: " code { "emr-etl-guard reencrypt" } " with the same places, a dry run first, then " code { "--apply" } "." }
-            @if of("SSE-C") { li { "SSE-C objects can be rewritten only by their writer, who has the key." } }
+            li { "Encrypt them where they lie: " code { "emr-etl-guard reencrypt" } " with the \
+                same places, a dry run first, then " code { "--apply" } "." }
+            @if of("SSE-C") { li { "SSE-C objects can be rewritten only by their writer, who has \
+                the key." } }
         }
     })
 }
@@ -191,13 +206,17 @@ fn unseen(document: &AuditReport) -> Option<Markup> {
                 li {
                     (Mark::Open.with(&name(location)))
                     @if location.no_bucket { p { "There is no such bucket." } }
-                    @for hidden in &location.unlisted { p { "Not listed to its end: " (why(hidden)) } }
+                    @for hidden in &location.unlisted { p { "Not listed to its \
+                        end: " (why(hidden)) } }
                     @for hidden in &location.unseen {
-                        p { (grouped(hidden.objects)) " not seen" @if let Some(first) = &hidden.first { ", the first " code { (first) } } ": " (why(hidden)) }
+                        p { (grouped(hidden.objects)) " not \
+                            seen" @if let Some(first) = &hidden.first { ", the \
+                            first " code { (first) } } ": " (why(hidden)) }
                     }
                 }
             }
-            @if untold { li { (Mark::Open.with("KMS keys")) p { "The policy expects a key, and an inventory has none: audit those objects without " code { "--inventory" } "." } } }
+            @if untold { li { (Mark::Open.with("KMS keys")) p { "The policy expects a key, and an \
+                inventory has none: audit those objects without " code { "--inventory" } "." } } }
         }
     })
 }
@@ -205,7 +224,9 @@ fn unseen(document: &AuditReport) -> Option<Markup> {
 fn why(hidden: &UncheckedObjects) -> Markup {
     html! {
         (hidden.obstacle.message)
-        @if hidden.denied { "; allow " code { (hidden.obstacle.operation) } } @else { span.soft { " (" (hidden.obstacle.operation) ")" } }
+        @if hidden.denied { "; \
+            allow " code { (hidden.obstacle.operation) } } @else { span.soft { " \
+            (" (hidden.obstacle.operation) ")" } }
     }
 }
 
@@ -340,10 +361,15 @@ fn picture(document: &AuditReport) -> Option<Markup> {
     let height = BLOCK * small(places.len());
     Some(html! {
         figure {
-            div.scroll tabindex="0" role="region" aria-label="Picture of how objects are encrypted" {
-                svg.bars viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-labelledby="bars-title bars-text" {
+            div.scroll tabindex="0" role="region" aria-label="Picture of how objects are \
+                encrypted" {
+                svg.bars viewBox={ "0 \
+                    0 " (WIDTH) " " (height) } role="img" aria-labelledby="bars-title bars-text" {
                     title id="bars-title" { "Objects and bytes by encryption" }
-                    desc id="bars-text" { "Two bars for each of " (counted(places.len(), "location")) ", by objects and by bytes; their numbers are those of the list below, and the table says the same in figures." }
+                    desc id="bars-text" { "Two bars for each \
+                        of " (counted(places.len(), "location")) ", by objects and by bytes; \
+                        their numbers are those of the list below, and the table says the same in \
+                        figures." }
                     @for (index, location) in places.iter().enumerate() {
                         (block(location, &legend, BLOCK * small(index)))
                     }
@@ -361,7 +387,8 @@ fn block(location: &AuditedLocation, legend: &[LegendEntry], y: f64) -> Markup {
     let rows = [("objects", grouped(sum(&objects)), objects), ("bytes", size(sum(&bytes)), bytes)];
     html! {
         text class="lane-name" x="0" y=(y + 18.0) { (short(&name(location))) title { (name(location)) " " (location.location) } }
-        @if let Some(period) = period(location) { text class="axis last" x=(WIDTH) y=(y + 18.0) { (period) } }
+        @if let Some(period) = period(location) { text class="axis \
+            last" x=(WIDTH) y=(y + 18.0) { (period) } }
         @for (row, (what, amount, pieces)) in rows.iter().enumerate() {
             @let top = y + 28.0 + (BAR + 8.0) * small(row);
             text class="state" x="0" y=(top + 17.0) { (what) }
@@ -369,7 +396,8 @@ fn block(location: &AuditedLocation, legend: &[LegendEntry], y: f64) -> Markup {
                 @let entry = &legend[index];
                 g class={ "piece " (entry.mark.class()) } {
                     rect class="full" x=(number(begin)) y=(top) width=(number(wide)) height=(BAR) { title { (entry.what) } }
-                    @if wide > 22.0 { text class="number on" x=(number(begin + wide / 2.0)) y=(top + 17.0) { (index + 1) } }
+                    @if wide > 22.0 { text class="number \
+                        on" x=(number(begin + wide / 2.0)) y=(top + 17.0) { (index + 1) } }
                 }
             }
             text class="state" x=(RIGHT + 12.0) y=(top + 17.0) { (amount) }
@@ -446,7 +474,8 @@ fn rows(location: &AuditedLocation) -> Markup {
         });
     }
     if unlisted {
-        rows.push(html! { td colspan="6" { (Mark::Open.with(if location.no_bucket { "no such bucket" } else { "not listed to its end" })) } });
+        rows.push(html! { td colspan="6" { (Mark::Open.with(if location.no_bucket { "no such \
+        bucket" } else { "not listed to its end" })) } });
     }
     for (number, what) in nothing {
         rows.push(html! { td { (Mark::Nothing.with(what)) } td.number data-label="Objects" { (grouped(number)) } td colspan="4" { span.soft { "nothing in them to encrypt" } } });

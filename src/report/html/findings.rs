@@ -54,7 +54,8 @@ pub(super) fn counts(document: &RunReport) -> Markup {
             @for (status, advice) in kinds {
                 @let number = number(status, advice);
                 @if number > 0 {
-                    li { (Mark::from(status).with(&format!("{number} {}", word(status)))) @if advice { " " span.soft { "as advice" } } }
+                    li { (Mark::from(status).with(&format!("{number} \
+                        {}", word(status)))) @if advice { " " span.soft { "as advice" } } }
                 }
             }
         }
@@ -78,9 +79,11 @@ pub(super) fn open(document: &RunReport) -> Option<Markup> {
         .filter(|finding| finding.status == RecordedStatus::Excepted)
         .collect();
     Some(html! {
-        @if required.is_empty() && advisory.is_empty() { p { (Mark::Passed.with("Nothing is open.")) } }
+        @if required.is_empty() && advisory.is_empty() { p { (Mark::Passed.with("Nothing is \
+            open.")) } }
         @if !required.is_empty() { h3 { "Open, and required" } (cards(&required)) }
-        @if !advisory.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, unless the setting " code { "enforce" } " says so." } (cards(&advisory)) }
+        @if !advisory.is_empty() { h3 { "Open, as advice" } p.soft { "These refuse nothing, \
+            unless the setting " code { "enforce" } " says so." } (cards(&advisory)) }
         @if !excepted.is_empty() { h3 { "Excepted" } (cards(&excepted)) }
     })
 }
@@ -93,7 +96,9 @@ fn cards(findings: &[&RecordedFinding]) -> Markup {
         @if !told.is_empty() { ul.cards { @for finding in told { (card(finding)) } } }
         @if !waiting.is_empty() {
             ul.waiting { @for finding in waiting {
-                li { (Mark::Open.with("waits")) " " code { (finding.check) } " on " span.subject { (finding.subject) } ", for " code { (finding.waits_for.as_deref().unwrap_or_default()) } }
+                li { (Mark::Open.with("waits")) " " code { (finding.check) } " \
+                    on " span.subject { (finding.subject) } ", \
+                    for " code { (finding.waits_for.as_deref().unwrap_or_default()) } }
             } }
         }
     }
@@ -198,7 +203,8 @@ pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
                     tr {
                         th scope="row" { code { (exception.check) } }
                         td { (exception.subject) } td { (exception.reason) } td { (exception.expires) }
-                        td { @if excepted == 0 { "nothing: remove it from the settings" } @else { (counted(excepted, "finding")) } }
+                        td { @if excepted == 0 { "nothing: remove it from the \
+                            settings" } @else { (counted(excepted, "finding")) } }
                     }
                 } }
             }

@@ -92,7 +92,8 @@ impl Mark {
     /// The sign for within text. A word must stand beside it: it says nothing to those who cannot
     /// see it.
     pub(super) fn sign(self) -> Markup {
-        html! { svg class={ "sign " (self.class()) } viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false" { (self.shape()) } }
+        html! { svg class={ "sign " (self.class()) } viewBox="0 0 16 \
+        16" width="16" height="16" aria-hidden="true" focusable="false" { (self.shape()) } }
     }
 
     /// The sign and a word.
@@ -111,7 +112,8 @@ impl Mark {
                 Self::Open | Self::Nothing => { path class="hollow" d="M0-14 14 0 0 14-14 0Z" {} }
                 Self::Failed => { path class="full" d="M-5-12h10l7 7v10l-7 7h-10l-7-7v-10Z" {} }
             }
-            text class={ "number" @if matches!(self, Self::Passed | Self::Failed) { " on" } } y="4" { (number) }
+            text class={ "number" @if matches!(self, Self::Passed | Self::Failed) { " \
+                on" } } y="4" { (number) }
         }
     }
 }

@@ -156,8 +156,10 @@ pub(super) fn picture(path: &DataPath) -> Markup {
         svg.picture viewBox={ "-2 " (top) " " (WIDTH + 4) " " (height - top) } role="img" aria-labelledby="picture-title picture-text" {
             title id="picture-title" { "The data's path through this run" }
             desc id="picture-text" {
-                "Boxes are where data lies: " (path.stations.iter().map(|station| station.kind.title()).collect::<Vec<_>>().join(", ")) ". "
-                "Arrows are the ways between them, numbered as in the table below: " (told.join(", ")) "."
+                "Boxes are where data \
+                 lies: " (path.stations.iter().map(|station| station.kind.title()).collect::<Vec<_>>().join(", ")) ". "
+                "Arrows are the ways between them, numbered as in the table \
+                 below: " (told.join(", ")) "."
             }
             @for hop in &path.hops { (line(hop)) }
             @for station in &path.stations { (stand(station)) }
@@ -183,7 +185,8 @@ fn line(hop: &Hop) -> Markup {
     html! {
         g class={ "way " (Mark::from(hop.protection.proof).class()) } {
             path class="line" d=(route.line) {}
-            path class="head" d="M0 0-8-4.5V4.5Z" transform={ "translate(" (x) " " (y) ") rotate(" (turn) ")" } {}
+            path class="head" d="M0 0-8-4.5V4.5Z" transform={ "translate(" (x) " " (y) ") \
+                rotate(" (turn) ")" } {}
         }
     }
 }
@@ -199,7 +202,8 @@ fn stand(station: &Station) -> Markup {
     html! {
         g class={ "station " (class) } transform={ "translate(" (frame.x) " " (frame.y) ")" } {
             rect class="box" width=(frame.width) height=(frame.height) rx="6" {}
-            @if station.kind != StationKind::Cluster { path class="edge" d={ "M6 0H" (frame.width - 6) } {} }
+            @if station.kind != StationKind::Cluster { path class="edge" d={ "M6 \
+                0H" (frame.width - 6) } {} }
             text class="name" x="12" y="24" { (station.kind.title()) }
             @if station.kind == StationKind::Cluster { (cluster(station, frame)) } @else { (parts(station, frame)) }
         }

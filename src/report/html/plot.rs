@@ -205,10 +205,14 @@ pub(super) fn plot(document: &RunReport, events: &[PlotEvent]) -> Markup {
     let points_at = 30.0 + LANE * small(lanes.len());
     let height = points_at + 24.0 * small(rows) + 18.0;
     html! {
-        svg.plot viewBox={ "-2 0 " (WIDTH + 4.0) " " (number(height)) } role="img" aria-labelledby="plot-title plot-text" {
+        svg.plot viewBox={ "-2 \
+            0 " (WIDTH + 4.0) " " (number(height)) } role="img" aria-labelledby="plot-title \
+            plot-text" {
             title id="plot-title" { "The run over time" }
             desc id="plot-text" {
-                "From " (clock(document.started)) " to " (clock(document.ended)) ": a bar for each cluster's states, and " (events.len()) " numbered points, which the list below explains."
+                "From " (clock(document.started)) " to " (clock(document.ended)) ": a bar for \
+                 each cluster's states, and " (events.len()) " numbered points, which the list \
+                 below explains."
             }
             @for tick in scale.ticks() {
                 @let x = number(scale.x(scale.from + tick));
@@ -257,7 +261,8 @@ fn lane(id: &str, stretches: &[PlotInterval], y: f64, scale: Scale) -> Markup {
             @let (from, to) = (scale.x(stretch.from), scale.x(stretch.to));
             @let width = (to - from).max(3.0);
             rect class={ "stretch " (kind_of_state(&stretch.state)) } x=(number(from)) y=(number(y)) width=(number(width)) height="24" rx="3" {
-                title { (stretch.state) ", from " (clock(stretch.from)) @if let Some(reason) = &stretch.reason { ": " (reason) } }
+                title { (stretch.state) ", \
+                    from " (clock(stretch.from)) @if let Some(reason) = &stretch.reason { ": " (reason) } }
             }
             @if width > 8.0 * small(stretch.state.chars().count()) + 10.0 {
                 text class="state" x=(number(from + 8.0)) y=(number(y + 16.5)) { (stretch.state.to_lowercase().replace('_', " ")) }

@@ -36,7 +36,9 @@ pub(crate) fn page(document: &ReencryptReport) -> String {
         ("connections", "Who answered as AWS", connections(&document.connections)),
     ]);
     let footer = html! {
-        p { "Made from the document of a reencrypt (version " (document.version) ", by emr-etl-guard " (document.guard) "). The document is what was found and done; this page only shows it." }
+        p { "Made from the document of a reencrypt (version " (document.version) ", by \
+            emr-etl-guard " (document.guard) "). The document is what was found and done; this \
+            page only shows it." }
     };
     let frame = Frame {
         title,
@@ -76,28 +78,60 @@ pub(in crate::report) fn conclusion(document: &ReencryptReport) -> (Mark, &'stat
             "Not everything could be looked at",
             "What could not be looked at is named below; its encryption is unknown.".to_owned(),
         ),
-        (Outcome::Ended(0), Mode::Apply) if done > 0 => {
-            (Mark::Passed, "Encrypted as it should be", format!("{} were changed, and each was looked at again before it counted.", objects(done)))
-        }
-        (Outcome::Ended(0), _) => {
-            (Mark::Passed, "Encrypted as it should be", "Every object that was looked at is encrypted as it should be.".to_owned())
-        }
-        (_, Mode::DryRun) if document.asked.generate_manifest => {
-            (Mark::Open, "Jobs would be made", "S3 would list itself what is unencrypted. Nothing was looked at, and nothing was changed.".to_owned())
-        }
-        (_, Mode::DryRun) => (Mark::Open, "Something is to be done", format!("{} would be changed by --apply. Nothing was changed.", objects(to_do))),
+        (Outcome::Ended(0), Mode::Apply) if done > 0 => (
+            Mark::Passed,
+            "Encrypted as it should be",
+            format!(
+                "{} were changed, and each was \
+                looked at again before it counted.",
+                objects(done)
+            ),
+        ),
+        (Outcome::Ended(0), _) => (
+            Mark::Passed,
+            "Encrypted as it should be",
+            "Every object that was looked at is \
+                encrypted as it should be."
+                .to_owned(),
+        ),
+        (_, Mode::DryRun) if document.asked.generate_manifest => (
+            Mark::Open,
+            "Jobs would be made",
+            "S3 would list itself what is unencrypted. Nothing \
+                was looked at, and nothing was changed."
+                .to_owned(),
+        ),
+        (_, Mode::DryRun) => (
+            Mark::Open,
+            "Something is to be done",
+            format!(
+                "{} would be changed \
+            by --apply. Nothing was changed.",
+                objects(to_do)
+            ),
+        ),
         (_, Mode::Batch) => (
             Mark::Open,
             "Jobs wait for their confirmation",
-            "S3 Batch Operations has jobs for what it can do without losing anything; nothing is changed yet.".to_owned(),
+            "S3 Batch Operations has jobs for what it can do without losing anything; nothing is \
+             changed yet."
+                .to_owned(),
         ),
-        (_, Mode::BatchStatus) => {
-            (Mark::Open, "Not everything is done", "The jobs were followed, and the objects looked at again; what is left is named below.".to_owned())
-        }
+        (_, Mode::BatchStatus) => (
+            Mark::Open,
+            "Not everything is done",
+            "The jobs were followed, and the objects \
+                looked at again; what is left is named below."
+                .to_owned(),
+        ),
         (_, Mode::Apply) => (
             Mark::Open,
             "Not everything is done",
-            format!("{} were changed, and each was looked at again before it counted. What is left is named below.", objects(done)),
+            format!(
+                "{} were changed, and each was looked at again before it counted. What is \
+                left is named below.",
+                objects(done)
+            ),
         ),
     }
 }
@@ -143,10 +177,12 @@ fn who(document: &ReencryptReport) -> Markup {
     .collect();
     html! {
         dl.facts {
-            (fact("Asked for", &html! { code { (asked_for) } @for word in more { " " code { (word) } } }))
+            (fact("Asked \
+                for", &html! { code { (asked_for) } @for word in more { " " code { (word) } } }))
             (fact("Started", &html! { (time(document.started)) }))
             (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
-            (fact("Account", &html! { code { (document.account) } ", buckets in " code { (document.region) } }))
+            (fact("Account", &html! { code { (document.account) } ", buckets \
+                in " code { (document.region) } }))
         }
         h3 { "What objects get" }
         div.table {
@@ -192,9 +228,8 @@ fn refused(document: &ReencryptReport) -> Option<Markup> {
     if document.refusals.is_empty() {
         return None;
     }
-    Some(
-        html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Failed.with("--apply would be refused:")) " " (refusal) } } } },
-    )
+    Some(html! { ul.plain { @for refusal in &document.refusals { li { (Mark::Failed.with("--apply \
+    would be refused:")) " " (refusal) } } } })
 }
 
 fn left(document: &ReencryptReport) -> Option<Markup> {
@@ -237,7 +272,8 @@ fn locations(document: &ReencryptReport) -> Option<Markup> {
                 thead {
                     tr {
                         th scope="col" { "Location" } th scope="col" { "What" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
-                        th scope="col" { "Share of what was looked at" } th scope="col" { "First of them" }
+                        th scope="col" { "Share of what was looked at" } th scope="col" { "First \
+                            of them" }
                     }
                 }
                 @for location in &document.locations { (rows(location)) }
@@ -275,7 +311,8 @@ fn rows(location: &ReencryptedLocation) -> Markup {
         });
     }
     if rows.is_empty() {
-        rows.push(html! { td colspan="5" { (Mark::Passed.with("as it should be")) " " span.soft { (objects(location.looked_at)) " looked at" } } });
+        rows.push(html! { td colspan="5" { (Mark::Passed.with("as it should \
+        be")) " " span.soft { (objects(location.looked_at)) " looked at" } } });
     }
     html! {
         tbody {
@@ -315,7 +352,8 @@ fn row_of_job(job: &Job) -> Markup {
             td { (mark.with(&job.status)) @for failure in &job.failures { br; span.soft { (failure) } } }
             td.number data-label="Objects" { (job.objects.map_or_else(|| "–".to_owned(), grouped)) }
             td.number data-label="Done" { (grouped(job.succeeded)) } td.number data-label="Failed" { (grouped(job.failed)) }
-            td data-label="Manifest" { @if let Some(place) = &job.generated_manifest { "by S3: " code { (place) } } @else { "by the guard" } }
+            td data-label="Manifest" { @if let Some(place) = &job.generated_manifest { "by \
+                S3: " code { (place) } } @else { "by the guard" } }
         }
     }
 }
@@ -362,18 +400,21 @@ fn cost(document: &ReencryptReport) -> Markup {
                         tr {
                             th scope="row" { (said(item)) @if let Some(class) = &item.storage_class { " in " code { (class) } } }
                             td.number data-label="Estimate" { (in_bill(&document.estimate, item)) }
-                            @if let Some(spent) = spent { td.number data-label="Came to" { (in_bill(spent, item)) } }
+                            @if let Some(spent) = spent { td.number data-label="Came \
+                                to" { (in_bill(spent, item)) } }
                         }
                     }
                     tr {
                         th scope="row" { "bytes that S3 copies" }
                         td.number data-label="Estimate" { (size(document.estimate.bytes_copied)) }
-                        @if let Some(spent) = spent { td.number data-label="Came to" { (size(spent.bytes_copied)) } }
+                        @if let Some(spent) = spent { td.number data-label="Came \
+                            to" { (size(spent.bytes_copied)) } }
                     }
                     tr {
                         th scope="row" { strong { "Together" } }
                         td.number data-label="Estimate" { strong { "about " (dollars(document.estimate.usd)) } }
-                        @if let Some(spent) = spent { td.number data-label="Came to" { strong { "about " (dollars(spent.usd)) } } }
+                        @if let Some(spent) = spent { td.number data-label="Came \
+                            to" { strong { "about " (dollars(spent.usd)) } } }
                     }
                 }
             }

@@ -68,7 +68,8 @@ pub(crate) fn endpoint(
     };
     match PROTOCOLS.iter().find_map(|name| variable(name)) {
         Some(other) if other != "http/protobuf" => Err(format!(
-            "OTLP: `{other}` is asked for, only http/protobuf is spoken; set `otlp_endpoint`, or OTEL_METRICS_EXPORTER=none"
+            "OTLP: `{other}` is asked for, only http/protobuf is spoken; set `otlp_endpoint`, or \
+             OTEL_METRICS_EXPORTER=none"
         )),
         _ => Ok(Some(if all { below(&base) } else { base })),
     }

@@ -174,7 +174,8 @@ mod tests {
         let before = gauges.clone();
         keep(
             &mut gauges,
-            "node_load1 0.5\nemr_etl_guard_findings{command=\"check\"\n# half a line\nother{command=\"check\"} 1\n",
+            "node_load1 \
+             0.5\nemr_etl_guard_findings{command=\"check\"\n# half a line\nother{command=\"check\"} 1\n",
             "run",
         );
         assert_eq!(gauges, before);

@@ -635,7 +635,11 @@ mod tests {
             refusal("processing: s3://acme-etl/processing", "processing: s3://<%= ENV['B'] %>/x"),
             refusal("core_instance_count: 2", "core_instance_count: <%= ENV['N'] || ENV['M'] %>"),
             refusal("    spark_enrich: 1.18.0", "    hadoop_enrich: 1.8.0"),
-            parse(":aws:\n  :access_key_id: a\n  :secret_access_key: b\n:s3:\n  :region: c\n:emr:\n  :ami_version: 3.7.0\n").unwrap_err(),
+            parse(
+                ":aws:\n  :access_key_id: a\n  :secret_access_key: b\n:s3:\n  :region: \
+                c\n:emr:\n  :ami_version: 3.7.0\n",
+            )
+            .unwrap_err(),
             parse("aws:\n  access_key_id: a\n  emr: {}\ns3:\n  region: c\n").unwrap_err(),
         ];
         insta::assert_snapshot!(cases.join("\n"));
@@ -662,14 +666,16 @@ mod tests {
         for version in [Some(RunnerVersion(0, 34, 1)), Some(RunnerVersion(1, 0, 4)), None] {
             assert_eq!(
                 held(line, "", version).unwrap_err(),
-                "config.yml:5:5: aws.s3.consolidate_shredded_output is missing (EmrEtlRunner 0.34.1 and later ask for it)"
+                "config.yml:5:5: aws.s3.consolidate_shredded_output is missing (EmrEtlRunner \
+                 0.34.1 and later ask for it)"
             );
         }
         let bid = ["core_instance_bid: 0.015", "core_instance_bid: \"0.015\""];
         assert_eq!(held(bid[0], bid[1], Some(RunnerVersion(0, 35, 0))), Ok(()));
         assert_eq!(
             held(bid[0], bid[1], Some(RunnerVersion(0, 36, 0))).unwrap_err(),
-            "config.yml:46:26: aws.emr.jobflow.core_instance_bid must be a number; found the text `0.015`; leave the quotes out (EmrEtlRunner 0.36.0 and later ask for it)"
+            "config.yml:46:26: aws.emr.jobflow.core_instance_bid must be a number; found the text \
+             `0.015`; leave the quotes out (EmrEtlRunner 0.36.0 and later ask for it)"
         );
         assert!(!parse(recorded_config()).unwrap().depends_on_version());
     }
@@ -796,7 +802,8 @@ mod tests {
         let refusal = parse(&text).unwrap().seal(&seal()).unwrap_err().to_string();
         assert_eq!(
             refusal,
-            "config.yml:62:5: Ruby reads this value as a special number; put it in quotes to keep it as text"
+            "config.yml:62:5: Ruby reads this value as a special number; put it in quotes to keep \
+             it as text"
         );
     }
 
@@ -935,7 +942,8 @@ mod tests {
     #[test]
     fn the_masked_seal_shows_no_secret_by_key_place_form_or_variable() {
         let more = concat!(
-            "warehouse: {password: hunter2, Pwd: 12345678, user: etl, tokens: [one-token, {x: two-token}]}\n",
+            "warehouse: \
+             {password: hunter2, Pwd: 12345678, user: etl, tokens: [one-token, {x: two-token}]}\n",
             "url: jdbc:postgresql://host/db?user=etl&password=hunter3\n",
             "note: \"see <%= ENV['LOADER_TOKEN'] %> there\"\n",
             "AKIAIOSFODNN7EXAMPLE: x\n",

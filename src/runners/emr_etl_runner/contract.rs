@@ -228,7 +228,9 @@ fn old_layout(root: &YamlNode) -> Option<String> {
         keys => ("stand", format!("`{}`", keys.join("` and `"))),
     };
     Some(format!(
-        "{keys} {verb} at the top here, which is the layout of very old EmrEtlRunner releases; today {} under `aws`, beside `access_key_id`, and more keys have moved: start from the config.yml.sample of your runner's release",
+        "{keys} {verb} at the top here, which is the layout of very old EmrEtlRunner releases; \
+         today {} under `aws`, beside `access_key_id`, and more keys have moved: start from the \
+         config.yml.sample of your runner's release",
         if moved.len() == 1 { "it stands" } else { "they stand" }
     ))
 }

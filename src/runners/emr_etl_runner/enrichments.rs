@@ -60,7 +60,8 @@ impl Enrichment {
         if shown.contains(['*', '?', '[', ']', '{', '}', '\\']) {
             return Err(DocumentError::new(
                 shown,
-                "the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder",
+                "the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the \
+                 folder",
             ));
         }
         read_folder(folder, |name| !name.starts_with('.'))?
@@ -128,7 +129,8 @@ mod tests {
         let said = Enrichment::read_all(Path::new("enrich{a,b}")).unwrap_err().to_string();
         assert_eq!(
             said,
-            "enrich{a,b}: the runner reads one of * ? [ ] { } \\ in this name as a pattern; rename the folder"
+            "enrich{a,b}: the runner reads one of * ? [ ] { } \\ in this name as a pattern; \
+             rename the folder"
         );
     }
 }

@@ -97,7 +97,8 @@ impl Rendered {
             return Err(ConfigError::at(
                 place,
                 format!(
-                    "the rendered config has more than {LARGEST} bytes; this is no EmrEtlRunner config"
+                    "the rendered config has more than {LARGEST} bytes; this is no EmrEtlRunner \
+                     config"
                 ),
             ));
         }
@@ -145,7 +146,8 @@ pub(crate) fn render(
         let Some(length) = tag[2..].find("%>") else {
             return Err(ConfigError::at(
                 place,
-                "an ERB tag starts here and never ends; close it with `%>`, or write `<%%` for a literal `<%`",
+                "an ERB tag starts here and never ends; close it with `%>`, or write `<%%` for a \
+                 literal `<%`",
             ));
         };
         let (whole, after) = tag.split_at(2 + length + 2);
@@ -186,7 +188,8 @@ fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
         if names.any(is_other) {
             return Err(ConfigError::at(
                 place,
-                "this comment names an encoding, in which ERB would read the whole config; remove it, and keep the config in UTF-8",
+                "this comment names an encoding, in which ERB would read the whole config; remove \
+                 it, and keep the config in UTF-8",
             ));
         }
         place.advance_all(&rest[..rest.len() - after.len()]);
@@ -232,7 +235,9 @@ fn evaluate(
     Err(ConfigError::at(
         place,
         format!(
-            "the ERB expression `<%{}%>` cannot be judged without running Ruby; write <%= ENV['NAME'] %>, <%= ENV.fetch('NAME', 'default') %> or a plain value, or name a Ruby in the setting `erb`",
+            "the ERB expression `<%{}%>` cannot be judged without running Ruby; write <%= \
+             ENV['NAME'] %>, <%= ENV.fetch('NAME', 'default') %> or a plain value, or name a Ruby \
+             in the setting `erb`",
             masked(inner)
         ),
     ))
@@ -252,7 +257,8 @@ fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<(
                 |(variable, name)| format!("{variable} is `{name}`"),
             );
             Err(format!(
-                ", which the locale cannot hold ({named}, and the C library's character set is {charset}): set LC_ALL=C.UTF-8, or another locale of UTF-8 that is installed"
+                ", which the locale cannot hold ({named}, and the C library's character set is \
+                 {charset}): set LC_ALL=C.UTF-8, or another locale of UTF-8 that is installed"
             ))
         }
         Err(error) => Err(format!(
@@ -311,7 +317,8 @@ fn value(
                 return Err(ConfigError::at(
                     place,
                     format!(
-                        "ENV.fetch: the environment variable {name} is not set; EmrEtlRunner would stop here"
+                        "ENV.fetch: the environment variable {name} is not set; EmrEtlRunner \
+                         would stop here"
                     ),
                 ));
             }
@@ -412,7 +419,8 @@ mod tests {
         }
         assert_eq!(
             rendered("x\n<%= ENV.fetch('UNSET') %>"),
-            "refused: 2:1: ENV.fetch: the environment variable UNSET is not set; EmrEtlRunner would stop here"
+            "refused: 2:1: ENV.fetch: the environment variable UNSET is not set; EmrEtlRunner \
+             would stop here"
         );
         assert_eq!(rendered("a<% %>b"), "ab");
         assert!(rendered("<%= 'a' %%>b' %>").starts_with("refused"));
@@ -521,7 +529,8 @@ mod tests {
             (Some("xx_YY.UTF-8"), "LC_ALL is `xx_YY.UTF-8`"),
         ] {
             let refusal = in_locale("<%= ENV['X'] %>", locale).unwrap_err();
-            let before = "1:1: the environment variable X holds letters that are not ASCII, which the locale cannot hold";
+            let before = "1:1: the environment variable X holds letters that are not ASCII, which \
+                the locale cannot hold";
             assert!(refusal.starts_with(&format!("{before} ({named}, ")), "{refusal}");
             assert!(refusal.contains("set LC_ALL=C.UTF-8"), "{refusal}");
         }

@@ -322,7 +322,8 @@ impl RunInvocation {
     pub fn check_resolver(&self) -> Result<(), InvocationError> {
         let Some(resolver) = &self.resolver else {
             return Err(InvocationError::Rejected(
-                "EmrEtlRunner would stop with `Missing option: resolver`; fix: add `-r resolver.json`"
+                "EmrEtlRunner would stop with `Missing option: resolver`; fix: add `-r \
+                 resolver.json`"
                     .to_owned(),
             ));
         };
@@ -464,7 +465,8 @@ mod tests {
         for (line, message) in [
             (
                 "run -r r",
-                "the runner's arguments: `run` needs a config: add `-c config.yml`, or `-c -` for standard input",
+                "the runner's arguments: `run` needs a config: add `-c config.yml`, or `-c -` for \
+                 standard input",
             ),
             ("run -r r -c", "the runner's arguments: `-c` needs a value"),
             (
@@ -477,7 +479,8 @@ mod tests {
             ),
             (
                 "run -c c --use-persistent-jobflow=false",
-                "the runner's arguments: `--use-persistent-jobflow` takes no value, found `--use-persistent-jobflow=false`",
+                "the runner's arguments: `--use-persistent-jobflow` takes no value, found \
+                 `--use-persistent-jobflow=false`",
             ),
         ] {
             assert_eq!(parse(line), Err(message.to_owned()), "{line}");
@@ -566,8 +569,10 @@ mod tests {
             ("run -uxstaging -c c", "c; skip staging; persistent"),
             (
                 "run -use -c c",
-                "(fails) `--skip` knows staging, enrich, shred, elasticsearch, archive_raw, rdb_load, consistency_check, analyze, \
-                load_manifest_check, archive_enriched, archive_shredded, staging_stream_enrich; found `e`",
+                "(fails) `--skip` knows staging, enrich, shred, elasticsearch, archive_raw, \
+                 rdb_load, consistency_check, analyze, \
+                load_manifest_check, archive_enriched, archive_shredded, staging_stream_enrich; \
+                found `e`",
             ),
             ("run -p1d -c c", "c; for 1d"),
             ("run -sstaging,enrich -c c", "c; skip staging,enrich"),
@@ -647,12 +652,14 @@ mod tests {
             // an s.
             (
                 "run --use_persistent_jobflow -c c",
-                "(refused) the runner's arguments: `--use_persistent_jobflow`: not every Ruby reads `_` as `-` in an option's name; write it with hyphens",
+                "(refused) the runner's arguments: `--use_persistent_jobflow`: not every Ruby \
+                 reads `_` as `-` in an option's name; write it with hyphens",
             ),
             ("run --no_such -c c", "(fails) `--no_such` is not an option of `run`"),
             (
                 "run --\u{17f}kip staging -c c",
-                "(refused) the runner's arguments: `--\u{17f}kip`: letters beyond ASCII in an option's name; write the name out",
+                "(refused) the runner's arguments: `--\u{17f}kip`: letters beyond ASCII in an \
+                 option's name; write the name out",
             ),
         ] {
             assert_eq!(said(line), meaning, "{line}");

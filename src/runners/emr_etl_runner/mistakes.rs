@@ -58,7 +58,8 @@ pub(super) fn placeholder(text: &str) -> Option<(usize, &str)> {
 /// What is said of a placeholder.
 pub(super) fn unrendered(placeholder: &str) -> String {
     format!(
-        "`{placeholder}` is here, which looks like a template's placeholder that was not filled in; render the template first, or write <%= ENV['NAME'] %> in its place"
+        "`{placeholder}` is here, which looks like a template's placeholder that was not filled \
+         in; render the template first, or write <%= ENV['NAME'] %> in its place"
     )
 }
 

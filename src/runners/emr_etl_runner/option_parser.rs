@@ -229,7 +229,8 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
                 // agree.
                 match self.complete(&name.replace('_', "-"), word, true) {
                     Ok(_) => Err(Stopped::Doubt(format!(
-                        "`{word}`: not every Ruby reads `_` as `-` in an option's name; write it with hyphens"
+                        "`{word}`: not every Ruby reads `_` as `-` in an option's name; write it \
+                         with hyphens"
                     ))),
                     Err(stopped) => Err(stopped),
                 }

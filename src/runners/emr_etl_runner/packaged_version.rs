@@ -108,13 +108,16 @@ mod tests {
 
     use super::*;
 
-    const SCRIPT: &str = "#!/bin/sh\n\n# Copyright\n\nMYSELF=`which \"$0\" 2>/dev/null`\n[ $? -gt 0 -a -f \"$0\" ] && MYSELF=\"./$0\"\njava=java\nif test -n \"$JAVA_HOME\"; then\n    java=\"$JAVA_HOME/bin/java\"\nfi\nexec \"$java\" $java_args -jar $MYSELF \"$@\"\nexit 1\n";
+    const SCRIPT: &str = "#!/bin/sh\n\n# Copyright\n\nMYSELF=`which \"$0\" 2>/dev/null`\n[ $? -gt \
+        0 -a -f \"$0\" ] && MYSELF=\"./$0\"\njava=java\nif test -n \"$JAVA_HOME\"; then\n    \
+        java=\"$JAVA_HOME/bin/java\"\nfi\nexec \"$java\" $java_args -jar $MYSELF \"$@\"\nexit 1\n";
     const MAIN: (&str, &str) = ("JarMain.class", "");
     const START: (&str, &str) = ("META-INF/main.rb", "load 'x'");
 
     fn source(version: &str) -> String {
         format!(
-            "# VERSIONS are told below\nrequire_relative 'x'\nmodule Snowplow\n  module EmrEtlRunner\n    NAME    = \"snowplow-emr-etl-runner\"\n    {version}\n  end\nend\n"
+            "# VERSIONS are told below\nrequire_relative 'x'\nmodule Snowplow\n  module \
+             EmrEtlRunner\n    NAME    = \"snowplow-emr-etl-runner\"\n    {version}\n  end\nend\n"
         )
         .replace("VERSIONS", "Versions")
     }

@@ -78,7 +78,9 @@ impl PlanInputs {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunnerStartError {
     /// An argument that does not fit stream-enrich mode, or fits only that.
-    #[error("{argument} {} stream-enrich mode (`aws.s3.buckets.enriched.stream` is {})", if *stream { "cannot be used in" } else { "needs" }, if *stream { "set" } else { "not set" })]
+    #[error("{argument} {} stream-enrich mode (`aws.s3.buckets.enriched.stream` is \
+        {})", if *stream { "cannot be used \
+        in" } else { "needs" }, if *stream { "set" } else { "not set" })]
     Mode {
         /// As it could be typed: `--skip staging`.
         argument: String,
@@ -106,7 +108,8 @@ pub enum RunnerStartError {
     },
     /// A collector format that the runner does not know.
     #[error(
-        "`collectors.format` knows cloudfront, clj-tomcat, thrift, json/…/…, tsv/…/… and ndjson/…/…; found `{0}`"
+        "`collectors.format` knows cloudfront, clj-tomcat, thrift, json/…/…, tsv/…/… and \
+         ndjson/…/…; found `{0}`"
     )]
     CollectorFormat(String),
 }
@@ -506,7 +509,8 @@ mod tests {
         plan.touches.iter().map(line).collect()
     }
 
-    const WHOLE: &str = "staging enrich shred elasticsearch archive_raw rdb_load consistency_check analyze load_manifest_check archive_enriched archive_shredded";
+    const WHOLE: &str = "staging enrich shred elasticsearch archive_raw rdb_load \
+        consistency_check analyze load_manifest_check archive_enriched archive_shredded";
 
     #[test]
     fn each_resumable_part_leaves_what_the_runner_leaves() {
@@ -579,7 +583,8 @@ mod tests {
 
     #[test]
     fn in_stream_enrich_mode_there_are_no_raw_files_and_resuming_at_staging_does_nearly_nothing() {
-        let rest = "shred elasticsearch rdb_load consistency_check analyze load_manifest_check archive_enriched archive_shredded";
+        let rest = "shred elasticsearch rdb_load consistency_check analyze load_manifest_check \
+            archive_enriched archive_shredded";
         for (options, expected) in [
             ("", format!("{rest} staging_stream_enrich; Pipeline Pipeline")),
             ("-x staging_stream_enrich", format!("{rest}; Recover Pipeline")),
@@ -615,32 +620,38 @@ mod tests {
             (
                 "-f enrich",
                 true,
-                "`--resume-from enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+                "`--resume-from enrich` cannot be used in stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is set)",
             ),
             (
                 "-f archive_raw",
                 true,
-                "`--resume-from archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+                "`--resume-from archive_raw` cannot be used in stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is set)",
             ),
             (
                 "-x staging",
                 true,
-                "`--skip staging` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+                "`--skip staging` cannot be used in stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is set)",
             ),
             (
                 "-x shred,enrich",
                 true,
-                "`--skip enrich` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+                "`--skip enrich` cannot be used in stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is set)",
             ),
             (
                 "-x archive_raw",
                 true,
-                "`--skip archive_raw` cannot be used in stream-enrich mode (`aws.s3.buckets.enriched.stream` is set)",
+                "`--skip archive_raw` cannot be used in stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is set)",
             ),
             (
                 "-f staging_stream_enrich",
                 false,
-                "`--resume-from staging_stream_enrich` needs stream-enrich mode (`aws.s3.buckets.enriched.stream` is not set)",
+                "`--resume-from staging_stream_enrich` needs stream-enrich mode \
+                 (`aws.s3.buckets.enriched.stream` is not set)",
             ),
         ] {
             assert_eq!(said(options, stream, &same), message);
@@ -727,7 +738,8 @@ mod tests {
             (
                 "",
                 false,
-                "log raw.processing enriched.bad enriched.good shredded.bad shredded.good raw.archive enriched.archive shredded.archive",
+                "log raw.processing enriched.bad enriched.good shredded.bad shredded.good \
+                 raw.archive enriched.archive shredded.archive",
             ),
             (
                 "",

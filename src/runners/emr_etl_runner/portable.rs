@@ -30,7 +30,8 @@ impl<'a> Portable<'a> {
         if let Some(index) = rendered.text.find('\u{feff}') {
             return Err(ConfigError::at(
                 rendered.source(index),
-                "there is a byte order mark (U+FEFF) here, which programs read in different ways; remove it",
+                "there is a byte order mark (U+FEFF) here, which programs read in different ways; \
+                 remove it",
             ));
         }
         refuse_directives(rendered)?;
@@ -60,7 +61,8 @@ impl<'a> Portable<'a> {
         match style {
             ScalarStyle::Plain if in_flow && value.contains('?') => {
                 return refuse(
-                    "JRuby's parser does not allow `?` here between brackets or braces; put the value in quotes",
+                    "JRuby's parser does not allow `?` here between brackets or braces; put the \
+                     value in quotes",
                 );
             }
             ScalarStyle::Plain => return Ok(()),
@@ -74,7 +76,8 @@ impl<'a> Portable<'a> {
             }
             ScalarStyle::Literal | ScalarStyle::Folded if !has_plain_header(content) => {
                 return refuse(
-                    "not every parser accepts what follows `|` or `>` here; put a space before a comment, and no tab",
+                    "not every parser accepts what follows `|` or `>` here; put a space before a \
+                     comment, and no tab",
                 );
             }
             _ => {}
@@ -151,7 +154,8 @@ fn refuse_directives(rendered: &Rendered) -> Result<(), ConfigError> {
             return Err(ConfigError::at(
                 rendered.source(index),
                 format!(
-                    "more than {MOST_DIRECTIVES} directives (`%TAG`), or one of more than {LONGEST_DIRECTIVE} bytes; a runner config needs none"
+                    "more than {MOST_DIRECTIVES} directives (`%TAG`), or one of more than \
+                     {LONGEST_DIRECTIVE} bytes; a runner config needs none"
                 ),
             ));
         }

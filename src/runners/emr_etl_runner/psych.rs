@@ -281,7 +281,8 @@ impl Loader<'_> {
                 if is_block && event.end_mark.index > self.rendered.text.len() as u64 {
                     return Err(ConfigError::at(
                         at,
-                        "this block of text ends the config without a newline; end the config with one",
+                        "this block of text ends the config without a newline; end the config \
+                         with one",
                     ));
                 }
                 let value = self.scalar(
@@ -349,20 +350,36 @@ impl Loader<'_> {
         match tag {
             // A bare `!` leaves no trace in the event but the place it starts at, and readers
             // differ on it.
-            None if has_bang => {
-                Err(self.refuse(event, "the tag `!` is read differently by different readers; write the value without it"))
-            }
+            None if has_bang => Err(self.refuse(
+                event,
+                "the tag `!` is read differently by different readers; \
+                    write the value without it",
+            )),
             None if plain => self.tokenized(event, value),
             None if quoted_implicit => Ok(Value::Text(value.into())),
-            None => Err(self.refuse(event, "this value's tag is read differently by different readers; write the value without it")),
+            None => Err(self.refuse(
+                event,
+                "this value's tag is read differently by different \
+                readers; write the value without it",
+            )),
             Some("tag:yaml.org,2002:str" | "!str") => Ok(Value::Text(value.into())),
             Some("tag:yaml.org,2002:float" | "!float") => Ok(match tokenize(value) {
                 Value::Float(number) => Value::Float(number),
-                _ => return Err(self.refuse(event, "not a plain decimal number, which its tag asks for")),
+                _ => {
+                    return Err(self.refuse(
+                        event,
+                        "not a plain decimal number, which its tag \
+                    asks for",
+                    ));
+                }
             }),
-            Some(tag) if builds_an_object(tag) => {
-                Err(self.refuse(event, format!("the tag `{tag}` makes Ruby build an object; write the value without it")))
-            }
+            Some(tag) if builds_an_object(tag) => Err(self.refuse(
+                event,
+                format!(
+                    "the tag `{tag}` makes Ruby build an object; write \
+                    the value without it"
+                ),
+            )),
             // Psych does not look at any other tag.
             Some(_) => self.tokenized(event, value),
         }

@@ -195,7 +195,8 @@ mod tests {
             let routes = same(variables);
             let [route] = routes.as_slice() else { panic!("{variables:?}: {routes:?}") };
             let what = format!(
-                "by its variables for proxies the runner reaches {HOST} {runner}, and the guard {guard}"
+                "by its variables for proxies the runner reaches {HOST} {runner}, and the guard \
+                 {guard}"
             );
             assert_eq!(route.what.as_str(), what, "{variables:?}");
             assert_eq!(route.kind, RouteKind::Proxy);

@@ -272,7 +272,8 @@ mod tests {
     fn a_variable_that_fetch_did_not_find_is_named_with_its_line() {
         assert_eq!(
             raised("KeyError", "12", "ROLE").to_string(),
-            "12:1: ENV.fetch: the environment variable ROLE is not set; EmrEtlRunner would stop here"
+            "12:1: ENV.fetch: the environment variable ROLE is not set; EmrEtlRunner would stop \
+             here"
         );
         assert_eq!(
             raised("RuntimeError", "0", "-").to_string(),
@@ -329,12 +330,14 @@ mod tests {
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
         assert_eq!(
             said(script),
-            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: it is no jar; set `erb` to ruby or jruby"
+            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: it is no \
+             jar; set `erb` to ruby or jruby"
         );
         let said = said(jar(folder.path(), &["META-INF/main.rb"]));
         assert_eq!(
             said,
-            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: there is no jruby-core*.jar in its META-INF/lib/; set `erb` to ruby or jruby"
+            "1:1: the JRuby in RUNNER, which the setting `erb` asks for, cannot be used: there is \
+             no jruby-core*.jar in its META-INF/lib/; set `erb` to ruby or jruby"
         );
     }
 }

@@ -98,7 +98,13 @@ fn set(
         .find_map(|depth| root.find(&path[..depth]))
         .map_or(ConfigPosition::START, |node| node.at);
     let parent = root.find_mut(path).ok_or_else(|| {
-        ConfigError::at(nearest, format!("`{dotted}` is missing; EmrEtlRunner 0.33.0 and later need it, and the seal sets `{key}` in it"))
+        ConfigError::at(
+            nearest,
+            format!(
+                "`{dotted}` is missing; EmrEtlRunner 0.33.0 and later \
+            need it, and the seal sets `{key}` in it"
+            ),
+        )
     })?;
     let before = parent.set(key, value)?.map(|node| {
         let before = shown(&node.value);

@@ -32,7 +32,8 @@ impl StorageTarget {
             },
             other => {
                 return Err(document.error(format!(
-                    "`{other}` is not a storage target of this runner; expected redshift_config, postgresql_config, elastic_config or amazon_dynamodb_config"
+                    "`{other}` is not a storage target of this runner; expected redshift_config, \
+                     postgresql_config, elastic_config or amazon_dynamodb_config"
                 )));
             }
         };
@@ -42,7 +43,10 @@ impl StorageTarget {
             "DUPLICATE_TRACKING" => Purpose::DuplicateTracking,
             "EVENTS_MANIFEST" => Purpose::EventsManifest,
             _ => {
-                return Err(document.error("`data.purpose` must be ENRICHED_EVENTS, FAILED_EVENTS, DUPLICATE_TRACKING or EVENTS_MANIFEST"));
+                return Err(document.error(
+                    "`data.purpose` must be ENRICHED_EVENTS, FAILED_EVENTS, \
+                    DUPLICATE_TRACKING or EVENTS_MANIFEST",
+                ));
             }
         };
         Ok(Self {
@@ -193,16 +197,19 @@ mod tests {
         assert_eq!(
             said,
             [
-                "t.json: not JSON (comments are not): EOF while parsing an object at line 1 column 1",
+                "t.json: not JSON (comments are not): EOF while parsing an object at line 1 \
+                 column 1",
                 "t.json: must be an object with `schema` and `data`; found a list",
                 "t.json: `schema` must be text; found nothing",
                 "t.json: `schema` must be such as iglu:vendor/name/jsonschema/1-0-0",
                 "t.json: `data` must be an object; found text",
-                "t.json: `snowflake_config` is not a storage target of this runner; expected redshift_config, postgresql_config, elastic_config or amazon_dynamodb_config",
+                "t.json: `snowflake_config` is not a storage target of this runner; expected \
+                 redshift_config, postgresql_config, elastic_config or amazon_dynamodb_config",
                 "t.json: `data.port` must be a whole number from 0 to 65535; found text",
                 "t.json: `data.port` must be a whole number from 0 to 65535; found a number",
                 "t.json: `data.host` is missing",
-                "t.json: `data.purpose` must be ENRICHED_EVENTS, FAILED_EVENTS, DUPLICATE_TRACKING or EVENTS_MANIFEST",
+                "t.json: `data.purpose` must be ENRICHED_EVENTS, FAILED_EVENTS, \
+                 DUPLICATE_TRACKING or EVENTS_MANIFEST",
                 "t.json: not JSON (comments are not): trailing characters at line 5 column 129",
             ]
         );

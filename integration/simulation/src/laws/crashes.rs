@@ -41,7 +41,8 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
         });
         if is_closed && !stands {
             return Err(format!(
-                "guard {number} found {id} unsafe and died; those that followed closed the run without a word of it"
+                "guard {number} found {id} unsafe and died; those that followed closed the run \
+                 without a word of it"
             ));
         }
     }

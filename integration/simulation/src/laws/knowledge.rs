@@ -67,7 +67,8 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
                 })
             {
                 return Err(format!(
-                    "{} is unsafe, showed it from {} on, and lives at {}; guard {number} said nothing",
+                    "{} is unsafe, showed it from {} on, and lives at {}; guard {number} said \
+                     nothing",
                     cluster.id,
                     clock(seen_from),
                     clock(limit)

@@ -62,7 +62,10 @@ type Output = Result<Value, Failure>;
 impl Emr<'_> {
     fn required(&self, member: &str) -> Result<&str, Failure> {
         text(self.input, member).filter(|it| !it.is_empty()).ok_or_else(|| {
-            validation(format!("1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"))
+            validation(format!(
+                "1 validation error detected: Value null at '{member}' failed to \
+                satisfy constraint: Member must not be null"
+            ))
         })
     }
 
@@ -133,7 +136,8 @@ impl Emr<'_> {
             .any(|it| !it.state.is_over() && it.security_configuration.as_deref() == Some(&name));
         if used {
             let message = format!(
-                "Security configuration '{name}' cannot be deleted because it is in use by active clusters."
+                "Security configuration '{name}' cannot be deleted because it is in use by active \
+                 clusters."
             );
             return Err(invalid(message).with("ErrorCode", "SECURITY_CONFIGURATION_IN_USE"));
         }
@@ -370,7 +374,10 @@ impl Emr<'_> {
         let cluster = self.cluster()?;
         if !cluster.has_fleets() {
             return Err(invalid(
-                "Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance groups. The ListInstanceFleets operation does not support clusters that use instance groups. Use the ListInstanceGroups operation instead.",
+                "Instance fleets and instance groups are mutually exclusive. The EMR cluster \
+                 specified in the request uses instance groups. The ListInstanceFleets operation \
+                 does not support clusters that use instance groups. Use the ListInstanceGroups \
+                 operation instead.",
             ));
         }
         let state = group_state(cluster);
@@ -420,7 +427,10 @@ impl Emr<'_> {
     fn list_instance_groups(&self) -> Output {
         let cluster = self.cluster()?;
         if cluster.has_fleets() {
-            let message = "Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance fleets. The ListInstanceGroups operation does not support clusters that use instance fleets. Use the ListInstanceFleets operation instead.";
+            let message = "Instance fleets and instance groups are mutually exclusive. The EMR \
+                cluster specified in the request uses instance fleets. The ListInstanceGroups \
+                operation does not support clusters that use instance fleets. Use the \
+                ListInstanceFleets operation instead.";
             return Err(
                 invalid(message).with("ErrorCode", "API_DOES_NOT_SUPPORT_INSTANCE_FLEET_CLUSTERS")
             );
@@ -482,7 +492,8 @@ impl Emr<'_> {
         }
         if ids.len() > 10 {
             return Err(validation(
-                "1 validation error detected: Value at 'jobFlowIds' failed to satisfy constraint: Member must have length less than or equal to 10",
+                "1 validation error detected: Value at 'jobFlowIds' failed to satisfy constraint: \
+                 Member must have length less than or equal to 10",
             ));
         }
         ids.iter().map(|id| self.index(id).ok_or_else(no_such_job_flow)).collect()

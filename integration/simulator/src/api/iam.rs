@@ -104,7 +104,10 @@ impl Iam<'_> {
 
     fn parameter(&self, name: &str) -> Result<&str, Failure> {
         self.call.form.get(name).map(String::as_str).filter(|it| !it.is_empty()).ok_or_else(|| {
-            let message = format!("1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null");
+            let message = format!(
+                "1 validation error detected: Value null at '{name}' failed to \
+                satisfy constraint: Member must not be null"
+            );
             Failure::new(400, "ValidationError", message)
         })
     }
@@ -116,7 +119,8 @@ impl Iam<'_> {
             return Ok(name);
         }
         let message = format!(
-            "The specified value for {parameter} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
+            "The specified value for {parameter} is invalid. It must contain only alphanumeric \
+             characters and/or the following: +=,.@_-"
         );
         Err(Failure::new(400, "ValidationError", message))
     }

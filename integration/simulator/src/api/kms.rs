@@ -65,7 +65,12 @@ fn list_grants(key: &Key, call: &Call) -> Result<Value, Failure> {
     let limit = call.json["Limit"].as_u64().unwrap_or(50);
     let limit = usize::try_from(limit).ok().filter(|it| (1..=100).contains(it));
     let limit = limit.ok_or_else(|| {
-        Failure::new(400, "ValidationException", "1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100")
+        Failure::new(
+            400,
+            "ValidationException",
+            "1 validation error detected: Value at 'limit' \
+            failed to satisfy constraint: Member must have value less than or equal to 100",
+        )
     })?;
     let start = call.json["Marker"].as_str().and_then(|it| it.strip_prefix("marker-"));
     let start = start.and_then(|it| it.parse::<usize>().ok()).unwrap_or(0);
@@ -136,7 +141,8 @@ fn find<'a>(
         return Err(Failure::new(
             400,
             "ValidationException",
-            "1 validation error detected: Value at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1",
+            "1 validation error detected: Value at 'keyId' failed to satisfy constraint: Member \
+             must have length greater than or equal to 1",
         ));
     }
     let (account, region, short) = match parse_kms_arn(name) {

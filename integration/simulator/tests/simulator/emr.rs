@@ -76,7 +76,8 @@ fn a_security_configuration_in_use_cannot_be_deleted_until_its_cluster_is_over()
     let guard = Client::new(&sim);
     run_job_flow(&guard);
     let delete = || guard.emr("DeleteSecurityConfiguration", &json!({"Name": "acme-sc"}));
-    let message = "Security configuration 'acme-sc' cannot be deleted because it is in use by active clusters.";
+    let message = "Security configuration 'acme-sc' cannot be deleted because it is in use by \
+        active clusters.";
     refused(&delete(), "InvalidRequestException", message);
     assert_eq!(delete().json()["ErrorCode"], "SECURITY_CONFIGURATION_IN_USE");
     sim.advance(std::time::Duration::from_hours(24));

@@ -457,7 +457,8 @@ fn a_batch_job_waits_for_its_confirmation_copies_and_reports() {
     let csv = client.s3("GET", &format!("/b/{}", failed["Key"].as_str().unwrap()), &[]).body;
     assert_eq!(
         csv,
-        "\"b\",\"missing\",\"\",\"failed\",\"NoSuchKey\",\"404\",\"The specified key does not exist.\"\n"
+        "\"b\",\"missing\",\"\",\"failed\",\"NoSuchKey\",\"404\",\"The specified key does not \
+         exist.\"\n"
     );
 }
 

@@ -62,7 +62,8 @@ impl World {
                     "name": cluster.name,
                     "clusterId": cluster.id,
                     "state": cluster.state.name(),
-                    "message": format!("Amazon EMR Cluster {} ({}) is {}", cluster.id, cluster.name, cluster.state.name()),
+                    "message": format!("Amazon EMR Cluster {} ({}) is \
+                     {}", cluster.id, cluster.name, cluster.state.name()),
                 },
             });
             for messages in self.queues.values_mut() {

@@ -443,7 +443,8 @@ impl World {
                 "Version": "2012-10-17",
                 "Id": "auto-s3-2",
                 "Statement": [{
-                    "Sid": "Allow access through S3 for all principals in the account that are authorized to use S3",
+                    "Sid": "Allow access through S3 for all principals in the account that are \
+                     authorized to use S3",
                     "Effect": "Allow",
                     "Principal": {"AWS": "*"},
                     "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],

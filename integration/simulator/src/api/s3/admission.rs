@@ -19,7 +19,8 @@ pub(super) fn check_region(
         return Ok(());
     }
     let endpoint = format!("s3.{}.amazonaws.com", bucket.region);
-    let message = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.";
+    let message = "The bucket you are attempting to access must be addressed using the specified \
+        endpoint. Please send all future requests to this endpoint.";
     Err(Failure::new(301, "PermanentRedirect", message)
         .with("Endpoint", endpoint)
         .with("Bucket", bucket.name.as_str())

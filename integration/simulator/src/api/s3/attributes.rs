@@ -178,33 +178,32 @@ impl Request<'_> {
     pub(super) fn header_attributes(&self, world: &World) -> Result<Attributes, Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         let text = |name: &str| self.call.header(name).map(str::to_owned);
-        let retention = match (
-            text("x-amz-object-lock-mode"),
-            text("x-amz-object-lock-retain-until-date"),
-        ) {
-            (Some(mode), Some(until)) => {
-                let until = OffsetDateTime::parse(&until, &Rfc3339).map_err(|_| {
-                    Failure::new(
-                        400,
-                        "InvalidArgument",
-                        "The retain until date must be provided in ISO 8601 format",
-                    )
-                })?;
-                if until <= world.now {
-                    return Err(Failure::new(
-                        400,
-                        "InvalidArgument",
-                        "The retain until date must be in the future!",
-                    ));
+        let retention =
+            match (text("x-amz-object-lock-mode"), text("x-amz-object-lock-retain-until-date")) {
+                (Some(mode), Some(until)) => {
+                    let until = OffsetDateTime::parse(&until, &Rfc3339).map_err(|_| {
+                        Failure::new(
+                            400,
+                            "InvalidArgument",
+                            "The retain until date must be provided in ISO 8601 format",
+                        )
+                    })?;
+                    if until <= world.now {
+                        return Err(Failure::new(
+                            400,
+                            "InvalidArgument",
+                            "The retain until date must be in the future!",
+                        ));
+                    }
+                    Some(Retention { mode, until })
                 }
-                Some(Retention { mode, until })
-            }
-            (None, None) => None,
-            _ => {
-                let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied";
-                return Err(Failure::new(400, "InvalidArgument", message));
-            }
-        };
+                (None, None) => None,
+                _ => {
+                    let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode \
+                    must both be supplied";
+                    return Err(Failure::new(400, "InvalidArgument", message));
+                }
+            };
         let legal_hold = self.call.header("x-amz-object-lock-legal-hold") == Some("ON");
         if (retention.is_some() || legal_hold) && !bucket.object_lock {
             return Err(Failure::new(
@@ -330,8 +329,14 @@ impl Request<'_> {
                             Some((_, id)) => ("CanonicalUser", "ID", id),
                             None => ("CanonicalUser", "ID", grant.grantee.as_str()),
                         };
-                        xml.open(&format!("Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\""));
-                        xml.text(name, value).close("Grantee").text("Permission", &grant.permission);
+                        xml.open(&format!(
+                            "Grantee \
+                            xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+                            xsi:type=\"{kind}\""
+                        ));
+                        xml.text(name, value)
+                            .close("Grantee")
+                            .text("Permission", &grant.permission);
                     });
                 }
             });
@@ -395,18 +400,22 @@ impl Request<'_> {
         match object.sse {
             Sse::None => {
                 return invalid(
-                    "The UpdateObjectEncryption operation doesn't supported unencrypted source objects. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.",
+                    "The UpdateObjectEncryption operation doesn't supported unencrypted source \
+                     objects. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.",
                 );
             }
             Sse::Dsse { .. } | Sse::Customer => {
                 return invalid(
-                    "The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.",
+                    "The UpdateObjectEncryption operation doesn't support source objects with the \
+                     encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 \
+                     or SSE-KMS are supported.",
                 );
             }
             Sse::Aes256 | Sse::Kms { .. } => {}
         }
         if object.is_locked(world.now, false) {
-            let message = "The encryption type for the specified object can't be updated because that object is protected by S3 Object Lock.";
+            let message = "The encryption type for the specified object can't be updated because \
+                that object is protected by S3 Object Lock.";
             return Err(Failure::new(403, "AccessDenied", message));
         }
         let body = self.body();
@@ -414,7 +423,8 @@ impl Request<'_> {
             .filter(|key| key.starts_with("arn:") && key.contains(":key/"))
         else {
             return invalid(
-                "Requests that modify an object's encryption type to SSE-KMS require an Amazon Web Services KMS key Amazon Resource Name (ARN).",
+                "Requests that modify an object's encryption type to SSE-KMS require an Amazon \
+                 Web Services KMS key Amazon Resource Name (ARN).",
             );
         };
         let (owner, region) = world
@@ -423,7 +433,8 @@ impl Request<'_> {
             .map(|bucket| (bucket.account.clone(), bucket.region.clone()))
             .unwrap_or_default();
         if !key.contains(&format!(":{owner}:")) {
-            let message = "The Amazon Web Services KMS key in the request must be owned by the same account as the bucket.";
+            let message = "The Amazon Web Services KMS key in the request must be owned by the \
+                same account as the bucket.";
             return Err(Failure::new(403, "AccessDenied", message));
         }
         let arn = s3write::kms_arn(world, &caller.account, &region, Some(key)).map_err(refused)?;

@@ -23,13 +23,15 @@ pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, nam
             Failure::new(
                 409,
                 "BucketAlreadyOwnedByYou",
-                "Your previous request to create the named bucket succeeded and you already own it.",
+                "Your previous request to create the named bucket succeeded and you already own \
+                 it.",
             )
         } else {
             Failure::new(
                 409,
                 "BucketAlreadyExists",
-                "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
+                "The requested bucket name is not available. The bucket namespace is shared by \
+                 all users of the system. Please select a different name and try again.",
             )
         });
     }
@@ -310,7 +312,8 @@ impl Request<'_> {
             blocked: xml::texts(&body, "EncryptionType"),
         };
         if !body.contains("<Rule") {
-            let message = "The XML you provided was not well-formed or did not validate against our published schema";
+            let message = "The XML you provided was not well-formed or did not validate against \
+                our published schema";
             return Err(Failure::new(400, "MalformedXML", message));
         }
         if let Some(bucket) = world.buckets.get_mut(&self.bucket) {

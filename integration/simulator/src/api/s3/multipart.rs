@@ -22,12 +22,14 @@ const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 const FULL_OBJECT: [&str; 3] = ["CRC32", "CRC32C", "CRC64NVME"];
 
 fn no_such_upload(id: &str) -> Failure {
-    let message = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    let message = "The specified upload does not exist. The upload ID may be invalid, or the \
+        upload may have been aborted or completed.";
     Failure::new(404, "NoSuchUpload", message).with("UploadId", id)
 }
 
 fn invalid_part(upload: &Upload, number: u32) -> Failure {
-    let message = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    let message = "One or more of the specified parts could not be found.  The part may not have \
+        been uploaded, or the specified entity tag may not match the part's entity tag.";
     Failure::new(400, "InvalidPart", message)
         .with("UploadId", upload.id.as_str())
         .with("PartNumber", number.to_string())
@@ -59,7 +61,8 @@ fn check_named_checksum(
                 return Err(Failure::new(400, "BadDigest", message));
             }
             let message = format!(
-                "The upload was created using a {} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request.",
+                "The upload was created using a {} checksum. The complete request must include \
+                 the checksum for each part. It was missing for part {number} in the request.",
                 checksum.algorithm.to_lowercase()
             );
             Err(Failure::new(400, "InvalidRequest", message))
@@ -158,14 +161,17 @@ impl Request<'_> {
                 let ends = ends.and_then(|(from, to)| {
                     Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()? + 1))
                 });
-                let message = "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy";
+                let message = "The x-amz-copy-source-range value must be of the form \
+                    bytes=first-last where first and last are the zero-based offsets of the first \
+                    and last bytes to copy";
                 ends.filter(|(from, to)| from < to && *to <= source.size)
                     .ok_or_else(|| Failure::new(400, "InvalidArgument", message))?
             }
         };
         if to - from > LARGEST_COPY {
             let message = format!(
-                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}"
+                "The specified copy source is larger than the maximum allowable size for a copy \
+                 source: {LARGEST_COPY}"
             );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
@@ -256,7 +262,8 @@ impl Request<'_> {
             .filter_map(|it| xml::text(it, "PartNumber").and_then(|it| it.parse().ok()))
             .collect();
         if numbers.is_empty() || numbers.len() != named.len() {
-            let message = "The XML you provided was not well-formed or did not validate against our published schema";
+            let message = "The XML you provided was not well-formed or did not validate against \
+                our published schema";
             return Err(Failure::new(400, "MalformedXML", message));
         }
         if !numbers.is_sorted_by(|a, b| a < b) {
@@ -293,7 +300,8 @@ impl Request<'_> {
         let Checksum { algorithm, kind, .. } = checksum;
         if self.call.header("x-amz-checksum-type").is_some_and(|wanted| wanted != kind) {
             let message = format!(
-                "The upload was created using the {kind} checksum mode. The complete request must use the same checksum mode."
+                "The upload was created using the {kind} checksum mode. The complete request must \
+                 use the same checksum mode."
             );
             return Err(Failure::new(400, "InvalidRequest", message));
         }

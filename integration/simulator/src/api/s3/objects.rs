@@ -28,7 +28,8 @@ pub(super) fn read(object: &Object, call: &Call, now: OffsetDateTime, head: bool
     if object.sse == Sse::Customer
         && call.header("x-amz-server-side-encryption-customer-key").is_none()
     {
-        let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+        let message = "The object was stored using a form of Server Side Encryption. The correct \
+            parameters must be provided to retrieve the object.";
         return Err(Failure::new(400, "InvalidRequest", message));
     }
     let etag = format!("\"{}\"", object.etag);
@@ -174,7 +175,8 @@ impl Request<'_> {
         if object.sse == Sse::Customer
             && self.call.header("x-amz-copy-source-server-side-encryption-customer-key").is_none()
         {
-            let message = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+            let message = "The object was stored using a form of Server Side Encryption. The \
+                correct parameters must be provided to retrieve the object.";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         let expected = self.call.header("x-amz-copy-source-if-match");
@@ -261,7 +263,8 @@ impl Request<'_> {
         if bucket.object_lock_days.is_some()
             && !self.call.headers.keys().any(|name| checked(name.as_str()))
         {
-            let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters";
+            let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object \
+                requests with Object Lock parameters";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         Ok(())
@@ -272,7 +275,8 @@ impl Request<'_> {
         let (bucket, key, object) = self.copy_source(world)?;
         if object.size > LARGEST_COPY {
             let message = format!(
-                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_COPY}"
+                "The specified copy source is larger than the maximum allowable size for a copy \
+                 source: {LARGEST_COPY}"
             );
             return Err(Failure::new(400, "InvalidRequest", message));
         }
@@ -284,7 +288,9 @@ impl Request<'_> {
                 .iter()
                 .any(|name| self.call.headers.contains_key(*name));
         if bucket == self.bucket && key == self.key && !changes {
-            let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
+            let message = "This copy request is illegal because it is trying to copy an object to \
+                itself without changing the object's metadata, storage class, website redirect \
+                location or encryption attributes.";
             return Err(Failure::new(400, "InvalidRequest", message));
         }
         let write = Write {

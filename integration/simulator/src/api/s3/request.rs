@@ -71,7 +71,8 @@ pub(super) fn precondition(condition: &str) -> Failure {
 
 /// Something else was done to the key while the request was under way.
 pub(super) fn conflict(key: &str) -> Failure {
-    let message = "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    let message = "The conditional request cannot succeed due to a conflicting operation against \
+        this resource.";
     Failure::new(409, "ConditionalRequestConflict", message)
         .with("Condition", "If-Match")
         .with("Key", key)

@@ -403,7 +403,8 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
         "Format": "Report_CSV_20180820",
         "ReportCreationDate": emr_world::clock::iso(world.now),
         "Results": results,
-        "ReportSchema": "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, ResultMessage",
+        "ReportSchema": "Bucket, Key, VersionId, TaskStatus, ErrorCode, HTTPStatusCode, \
+         ResultMessage",
     });
     put(world, &job, &bucket, &format!("{folder}/manifest.json"), manifest.to_string())
 }
