@@ -65,20 +65,10 @@ impl Printable {
     }
 
     /// In two lines, where it is longer than [`FIRST_LINE`]: the first ends with a part of the
-    /// sentence, or with a word.
+    /// sentence, or with a word. A command in backticks stays in one line, if it does not begin
+    /// the text.
     pub(crate) fn broken(&self) -> Option<(Self, Self)> {
-        /// Before it a first line would say too little.
-        const LEAST: usize = FIRST_LINE / 2;
-        let (end, _) = self.char_indices().nth(FIRST_LINE)?;
-        let spaces = || self.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= end);
-        let ends_a_part = |at: &usize| self[..*at].ends_with([':', ';', ',']);
-        let at = spaces()
-            .filter(ends_a_part)
-            .last()
-            .filter(|at| *at > LEAST)
-            .or_else(|| spaces().last().filter(|at| *at > LEAST));
-        let (start, rest) =
-            at.map_or_else(|| self.split_at(end), |at| (&self[..at], &self[at + 1..]));
+        let (start, rest) = broken(self)?;
         // Both are parts of what is printable already.
         Some((printable!("{start}"), printable!("{rest}")))
     }
@@ -189,6 +179,41 @@ impl JsonSchema for Printable {
     }
 }
 
+/// `text` in two lines, as [`Printable::broken`] has them.
+fn broken(text: &str) -> Option<(&str, &str)> {
+    /// Before it a first line would say too little.
+    const LEAST: usize = FIRST_LINE / 2;
+    let (end, _) = text.char_indices().nth(FIRST_LINE)?;
+    let spaces: Vec<usize> =
+        text.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= end).collect();
+    let in_a_command = |at: usize| text[..at].matches('`').count() % 2 == 1;
+    let ends_a_part = |at: usize| text[..at].ends_with([':', ';', ',']);
+    let begins_the_fix = |at: usize| text[at..].starts_with(" fix: ");
+    let last = |is_good: &dyn Fn(usize) -> bool| spaces.iter().copied().rfind(|at| is_good(*at));
+    let at = last(&|at| at > LEAST && begins_the_fix(at))
+        .or_else(|| last(&|at| at > LEAST && ends_a_part(at) && !in_a_command(at)))
+        .or_else(|| last(&|at| at > LEAST && !in_a_command(at)))
+        .or_else(|| last(&|at| at > LEAST / 2 && !in_a_command(at)))
+        .or_else(|| last(&|at| at > LEAST));
+    Some(at.map_or_else(|| text.split_at(end), |at| (&text[..at], &text[at + 1..])))
+}
+
+/// `text` with each of its lines that begins with `prefix` broken as [`Printable::broken`] does it;
+/// the rest is a line of its own, indented by two blanks.
+pub(crate) fn with_bounded_lines(text: &str, prefix: &str) -> String {
+    let mut bounded = String::with_capacity(text.len() + 16);
+    for line in text.split_inclusive('\n') {
+        match broken(line.trim_end_matches('\n')).filter(|_| line.starts_with(prefix)) {
+            Some((start, _)) => {
+                let rest = line[start.len()..].trim_start_matches(' ');
+                let _ = write!(bounded, "{start}\n  {rest}");
+            }
+            None => bounded.push_str(line),
+        }
+    }
+    bounded
+}
+
 /// Whether a character shows nothing by itself: a control character, the end of a line or paragraph,
 /// or one that steers how others are shown, such as a bidirectional control.
 ///
@@ -266,6 +291,37 @@ mod tests {
             rest = after;
         }
         text + rest
+    }
+
+    #[test]
+    fn a_command_is_not_cut_where_a_first_line_ends() {
+        let command =
+            "`aws emr terminate-clusters --region eu-west-1 --cluster-ids j-1 --profile prod`";
+        let cases = [
+            format!("{}: it goes on: {command}", "x".repeat(50)),
+            format!("{}: terminate it by {command}, and look", "word ".repeat(9)),
+            format!("by {command}: {}", "word ".repeat(20)),
+        ];
+        for text in cases {
+            let (start, rest) = broken(&text).unwrap();
+            assert!(start.contains(command) || rest.contains(command), "{start}\n{rest}");
+            assert!(start.chars().count() <= FIRST_LINE, "{start}");
+            assert_eq!(format!("{start} {rest}"), text);
+        }
+    }
+
+    #[test]
+    fn each_message_of_a_text_is_broken_and_what_stands_below_it_is_not() {
+        let (long, details) = ("word ".repeat(30), "x".repeat(200));
+        let text = format!("guard: {long}\n  {details}\nguard: short\nguard: {long}");
+        let bounded = with_bounded_lines(&text, "guard: ");
+        let lines: Vec<&str> = bounded.lines().collect();
+        assert_eq!(lines.len(), 6, "{bounded}");
+        assert!(lines.iter().all(|line| line.chars().count() <= FIRST_LINE || line.contains('x')));
+        assert_eq!(lines[2..4], [format!("  {details}"), "guard: short".to_owned()]);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&bounded), words(&text));
+        assert_eq!(with_bounded_lines("guard: a\n", "guard: "), "guard: a\n");
     }
 
     #[test]

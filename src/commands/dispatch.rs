@@ -249,7 +249,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
 fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
         let (outcome, notice) = (error.outcome(), Notice::of_lines(&error.lines()).bounded());
-        output::err(&notice.text());
+        notice.print();
         notify.said(outcome, notice);
         outcome
     })
@@ -273,7 +273,7 @@ pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: 
 /// Says why, if the guard itself failed, and gives the exit code.
 pub(super) fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
     let outcome = result.unwrap_or_else(|error| {
-        output::err(&Notice::of_lines(&error.lines()).bounded().text());
+        Notice::of_lines(&error.lines()).print();
         error.outcome()
     });
     outcome.exit_code(remap)

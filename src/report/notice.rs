@@ -1,9 +1,12 @@
 //! A paragraph of standard error as data: alerts tell the same lines, and know which of them are
 //! actions and which clusters they are about.
 
-use crate::base::{
-    names::ClusterId,
-    printable::{Printable, printable},
+use crate::{
+    base::{
+        names::ClusterId,
+        printable::{Printable, printable},
+    },
+    system::output,
 };
 
 /// One line of a notice.
@@ -85,6 +88,13 @@ impl Notice {
             self.lines.insert(1, NoticeLine::telling(printable!("  {rest}")));
         }
         self
+    }
+
+    /// Prints it on standard error. A first line that is too long goes on in the next one; a command
+    /// that ends an unsafe cluster stays in it.
+    pub(crate) fn print(&self) {
+        let has_fix = self.lines.first().is_some_and(|first| first.fix.is_some());
+        if has_fix { output::err_unbroken(&self.text()) } else { output::err(&self.text()) }
     }
 
     /// As it stands on standard error.

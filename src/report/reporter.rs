@@ -363,7 +363,7 @@ impl Report {
     }
 
     fn paragraph(&self, outcome: Outcome, notice: Notice) {
-        err(&notice.text());
+        notice.print();
         if let Some(notify) = &self.notify {
             notify.said(outcome, notice);
         }
@@ -373,7 +373,7 @@ impl Report {
     /// channel for alerts.
     pub(crate) fn alarm(&self, reasons: &[Reason]) {
         let notice = terminal::trouble(Outcome::Unconfirmed, reasons);
-        err(&notice.text());
+        notice.print();
         if let Some(notify) = &self.notify {
             notify.alarm(&notice);
         }

@@ -11,21 +11,24 @@ use std::{
 use nix::{fcntl::OFlag, sys::stat::fstat};
 
 use crate::{
-    base::printable::{Printable, neutralised_lines},
+    base::printable::{Printable, neutralised_lines, with_bounded_lines},
     system::{
         file_owner::{FileUser, OwnedPath},
         screen::{self, Stream},
     },
 };
 
+/// What each message of the guard's own begins with.
+const PREFIX: &str = "emr-etl-guard: ";
+
 /// A line on standard output, in the form that all of the guard's own have.
 pub(crate) fn say(line: &Printable) {
-    out(&format!("emr-etl-guard: {line}\n"));
+    out(&format!("{PREFIX}{line}\n"));
 }
 
 /// The same on standard error.
 pub(crate) fn complain(line: &Printable) {
-    err(&format!("emr-etl-guard: {line}\n"));
+    err(&format!("{PREFIX}{line}\n"));
 }
 
 /// Lines on standard output. No character in them steers a terminal; whoever makes several of them
@@ -47,8 +50,15 @@ fn out_bytes(bytes: &[u8]) {
     });
 }
 
-/// Lines on standard error, as `out` has them.
+/// Lines on standard error, as `out` has them. A line that begins a message goes on in the next one
+/// where it would be longer than [`FIRST_LINE`](crate::base::printable::FIRST_LINE).
 pub(crate) fn err(text: &str) {
+    err_unbroken(&with_bounded_lines(text, PREFIX));
+}
+
+/// The same with each line as long as it is: for a command that must be in the first line, because
+/// nothing else may be read.
+pub(crate) fn err_unbroken(text: &str) {
     let text = neutralised_lines(text);
     let _ = screen::above(Stream::Err, text.as_bytes(), || {
         io::stderr().lock().write_all(text.as_bytes())

@@ -415,7 +415,8 @@ fn sns_is_tried_again_where_that_may_help_and_its_refusal_is_told() {
     let played = stage.run();
     played.expect_code(77);
     assert_eq!(stage.sim.requests_for("Publish").len(), 1);
-    let said = played.stderr.lines().last().unwrap();
+    let said = played.unbroken();
+    let said = said.lines().last().unwrap();
     assert!(
         said.contains(&format!(
             "(refused to the SNS topic {TOPIC}): sns:Publish: AuthorizationError: "

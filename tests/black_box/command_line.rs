@@ -220,11 +220,13 @@ fn an_s3_location_stays_a_location_though_a_file_has_its_name() {
     }
     let either = audit("acme-log");
     either.expect_code(64);
-    let first = either.stderr.lines().next().unwrap();
+    let first: Vec<&str> = either.stderr.lines().take(2).collect();
     assert_eq!(
         first,
-        "emr-etl-guard: error: `acme-log` is neither a location nor a file's path; fix: write \
-         s3://acme-log for a bucket, ./acme-log for a runner config"
+        [
+            "emr-etl-guard: error: `acme-log` is neither a location nor a file's path;",
+            "  fix: write s3://acme-log for a bucket, ./acme-log for a runner config"
+        ]
     );
 }
 

@@ -38,7 +38,8 @@ fn forms(stage: &Stage, played: &Played) -> Vec<(&'static str, String)> {
 
 /// The guard's own lines on standard error.
 fn said(played: &Played) -> Vec<String> {
-    let own = played.stderr.lines().filter(|line| line.starts_with("emr-etl-guard: "));
+    let whole = played.unbroken();
+    let own = whole.lines().filter(|line| line.starts_with("emr-etl-guard: "));
     own.map(|line| played.redact(line).replace(IN_FLIGHT, "")).collect()
 }
 

@@ -79,7 +79,8 @@ fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(143);
-    let last = played.stderr.lines().last().unwrap();
+    let said = played.unbroken();
+    let last = said.lines().last().unwrap();
     assert!(last.contains("a request of the runner may still start a cluster"), "{last}");
     assert!(last.contains("the run stays open"), "{last}");
 

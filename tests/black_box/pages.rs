@@ -302,7 +302,7 @@ fn of_an_audit_and_of_a_reencrypt_there_is_every_form_but_those_for_findings_ser
         let said = String::from_utf8(output.stderr).unwrap();
         let wanted = format!(
             "emr-etl-guard: report.json: the report of {who}; this form is made of the report of a \
-             run, check or watch alone; fix: emr-etl-guard report markdown report.json\n"
+             run, check or watch alone;\n  fix: emr-etl-guard report markdown report.json\n"
         );
         assert_eq!((output.status.code(), output.stdout.len(), said), (Some(65), 0, wanted));
         std::fs::write(

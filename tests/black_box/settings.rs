@@ -252,7 +252,8 @@ fn a_run_whose_watch_checks_are_lowered_is_not_enforced_and_never_called_verifie
         "{metrics}"
     );
     // That the cluster has no encryption goes unnoticed by nobody.
-    let warning = played.stderr.lines().next().unwrap_or_default();
+    let said = played.unbroken();
+    let warning = said.lines().next().unwrap_or_default();
     assert!(
         warning.starts_with("emr-etl-guard: warning: NOT ENFORCED: cluster j-")
             && warning.contains("cluster-security-configuration: saw no security configuration"),

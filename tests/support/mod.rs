@@ -421,6 +421,10 @@ impl Stage {
         let text =
             |bytes: mpsc::Receiver<Vec<u8>>| bytes.recv_timeout(patience).unwrap_or_default();
         let (stdout, stderr) = (text(stdout), text(stderr));
+        let stderr_text = String::from_utf8_lossy(&stderr);
+        if let Some(line) = too_long(&stderr_text) {
+            panic!("a message's first line has more than 119 characters\n{line}");
+        }
         let Some(status) = status else {
             panic!(
                 "the guard hung\n--- stdout\n{}\n--- stderr\n{}",
@@ -539,6 +543,19 @@ pub(crate) fn valid_document(bytes: &[u8]) -> Value {
     document
 }
 
+/// What each message of the guard begins with.
+const MESSAGE: &str = "emr-etl-guard: ";
+/// The most characters of a message's first line.
+const FIRST_LINE: usize = 119;
+
+/// A message's first line that is longer than it may be. A line that tells to act at once holds the
+/// command that ends the cluster, too.
+fn too_long(stderr: &str) -> Option<&str> {
+    let bounded =
+        |line: &&str| line.starts_with(MESSAGE) && !line.starts_with("emr-etl-guard: ACT NOW: ");
+    stderr.lines().filter(bounded).find(|line| line.chars().count() > FIRST_LINE)
+}
+
 fn lines(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     text.lines()
@@ -607,9 +624,25 @@ impl Played {
         ))
     }
 
-    /// Standard error with its first line whole, where that was too long and goes on in the second.
+    /// Standard error with the first lines of its messages whole, where one was too long and goes on
+    /// in the next.
     pub(crate) fn unbroken(&self) -> String {
-        self.stderr.replacen("\n  ", " ", 1)
+        let mut whole = String::new();
+        let mut lines = self.stderr.lines().peekable();
+        while let Some(line) = lines.next() {
+            whole.push_str(line);
+            let goes_on = |rest: &&str| {
+                line.starts_with(MESSAGE)
+                    && rest.starts_with("  ")
+                    && line.chars().count() + rest.trim_start().chars().count() >= FIRST_LINE
+            };
+            if let Some(rest) = lines.next_if(goes_on) {
+                whole.push(' ');
+                whole.push_str(rest.trim_start());
+            }
+            whole.push('\n');
+        }
+        whole
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {
