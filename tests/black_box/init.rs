@@ -53,7 +53,8 @@ fn as_pid_1(stage: &Stage, command: &Command) -> Command {
 fn play_orphans(name: &str, wrap: impl Fn(&Stage, Command) -> Command) -> (Played, String) {
     let stage = Stage::acme().scripted(THOUSAND_ORPHANS).env("ORPHAN", name);
     std::os::unix::fs::symlink("/bin/sleep", stage.path(name)).unwrap();
-    let child = wrap(&stage, stage.command("run")).spawn().expect("unshare (util-linux) is there");
+    let child =
+        wrap(&stage, stage.bare_command("run")).spawn().expect("unshare (util-linux) is there");
     let (done, finished) = std::sync::mpsc::channel::<()>();
     let give_up = stage.path("give-up");
     let watchdog = std::thread::spawn(move || {
@@ -120,7 +121,7 @@ fn as_pid_1_a_stop_reaches_the_runner() {
     let stage = Stage::acme().scripted(
         "cat > /dev/null\ntrap 'exit 143' TERM\nkill -TERM $PPID\nwhile :; do sleep 0.05; done",
     );
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let started = Instant::now();
     stage.play(as_pid_1(&stage, &command)).expect_code(143);
     assert!(started.elapsed() < Duration::from_secs(30));
@@ -129,7 +130,7 @@ fn as_pid_1_a_stop_reaches_the_runner() {
 #[test]
 fn as_pid_1_a_good_run_ends_with_0() {
     let stage = Stage::acme();
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let played = stage.play(as_pid_1(&stage, &command));
     played.expect_code(0);
     assert_eq!(played.stderr, "");

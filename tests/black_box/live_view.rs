@@ -20,7 +20,7 @@ fn stage() -> Stage {
 }
 
 fn run(stage: &Stage) -> Terminal {
-    Terminal::start_sized(stage, &stage.command("run"), SIZE)
+    Terminal::start_sized(stage, &stage.bare_command("run"), SIZE)
 }
 
 /// What stands on the terminal now, without the empty lines at its end.
@@ -225,7 +225,7 @@ fn while_a_line_of_the_runners_is_open_nothing_is_drawn_on_it() {
 fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
     let stage = stage();
     slow(&stage);
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let mut shell = hermetic_command("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start_sized(&stage, &shell, SIZE);
@@ -310,7 +310,7 @@ fn where_it_is_not_wanted_or_cannot_be_shown_there_is_no_escape_and_no_pipe() {
 
     // Standard error goes elsewhere.
     let stage = stage().scripted("cat > /dev/null\necho out\necho err >&2\nexit 3");
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let mut shell = hermetic_command("sh");
     shell
         .args(["-c", "exec \"$@\" 2> errors", "sh"])
@@ -333,7 +333,7 @@ fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_te
         "cat > /dev/null\nprintf '\\377\\000 no newline'\nwhile [ ! -e \
         go ]; do sleep 0.05; done\nexit 3",
     );
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let mut shell = hermetic_command("sh");
     shell
         .args(["-c", "exec \"$@\" > output", "sh"])

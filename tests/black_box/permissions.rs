@@ -28,7 +28,7 @@ fn allowed(stage: &Stage) -> BTreeSet<String> {
 
 /// The policy that is printed for a stage's config.
 pub(crate) fn printed(stage: &Stage) -> Value {
-    let mut command = stage.command("explain");
+    let mut command = stage.bare_command("explain");
     let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
     let mut asked = hermetic_command(command.get_program());
     asked.arg("explain").arg("--permissions").args(arguments);

@@ -515,7 +515,8 @@ proptest! {
         match &trouble {
             Trouble::Fault(fault) => {
                 stage.set(Set::AddFault(fault.clone()));
-                ran(&stage.play(first), &[0, 64, 69, 75])?;
+                // 77: whether others are notified of changes could not be seen.
+                ran(&stage.play(first), &[0, 64, 69, 75, 77])?;
                 stage.set(Set::ClearFaults);
             }
             Trouble::Killed(requests) => {

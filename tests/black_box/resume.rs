@@ -406,7 +406,7 @@ fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_ho
 #[test]
 fn a_disk_without_room_refuses_before_the_launch() {
     let stage = Stage::acme();
-    let guard = stage.command("run");
+    let guard = stage.bare_command("run");
     // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is
     // nearly full.
     let mut command = hermetic_command("/bin/sh");

@@ -116,7 +116,7 @@ fn a_runner_that_only_got_another_link_is_still_the_same() {
 #[test]
 fn a_command_that_launches_nothing_is_not_given_to_a_program_that_took_the_runners_place() {
     let stage = with_runner("mv -f evil runner");
-    let run = stage.command("run");
+    let run = stage.bare_command("run");
     // The same command line, with what launches nothing behind the `--`.
     let options = run.get_args().take_while(|argument| *argument != "--");
     let mut lint = crate::support::hermetic_command(run.get_program());

@@ -186,7 +186,7 @@ fn timeout_which_signals_the_guard_twice_stops_it_once() {
     let script = "cat > /dev/null\ntrap 'echo got >> signals; exit 143' TERM\n: > ready\nwhile :; \
         do sleep 0.05; done";
     let stage = Stage::acme().scripted(script);
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let mut timeout = hermetic_command("timeout");
     // So long only where it is not told by a signal of its own.
     timeout.args(["--signal=TERM", "60"]).arg(command.get_program()).args(command.get_args());
@@ -214,7 +214,7 @@ const BLOCKED: &str = "--block-signal=CHLD";
 fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_costs_no_exit_code() {
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme().scripted("cat > /dev/null\nexit 3");
-        with_sigchld(&stage, option, &stage.command("run")).expect_code(3);
+        with_sigchld(&stage, option, &stage.bare_command("run")).expect_code(3);
     }
 }
 
@@ -226,7 +226,7 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_leaves_no_orphan_unr
         done\nexit 3";
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme().scripted(script);
-        with_sigchld(&stage, option, &stage.command("run")).expect_code(3);
+        with_sigchld(&stage, option, &stage.bare_command("run")).expect_code(3);
     }
 }
 
@@ -244,7 +244,7 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_f
             .unwrap();
         let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
         let stage = stage.env("PATH", &path).env("EMR_ETL_GUARD_ERB", "ruby");
-        let played = with_sigchld(&stage, option, &stage.command("seal"));
+        let played = with_sigchld(&stage, option, &stage.bare_command("seal"));
         played.expect_code(0);
         let sealed = "\"security_configuration\": \"acme-sc\"";
         assert!(played.stdout.contains(sealed), "{}", played.stdout);

@@ -151,7 +151,7 @@ fn state(pid: i32) -> Option<char> {
 #[test]
 fn ctrl_c_reaches_the_runner_once_and_the_code_is_130() {
     let stage = Stage::acme().misbehave("hang");
-    let mut terminal = Terminal::start(&stage, &stage.command("run"));
+    let mut terminal = Terminal::start(&stage, &stage.bare_command("run"));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     terminal.press("\x03");
     assert_eq!(terminal.exit_code(), Some(130), "{}", terminal.shown());
@@ -162,7 +162,7 @@ fn ctrl_c_reaches_the_runner_once_and_the_code_is_130() {
 fn ctrl_backslash_is_the_runners_to_answer() {
     let stage = Stage::acme();
     slow(&stage);
-    let mut terminal = Terminal::start(&stage, &stage.command("run"));
+    let mut terminal = Terminal::start(&stage, &stage.bare_command("run"));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     terminal.press("\x1c");
     wait_until("the runner has got it", || signals_in_the_journal(&stage) == [3]);
@@ -174,7 +174,7 @@ fn ctrl_backslash_is_the_runners_to_answer() {
 fn ctrl_z_stops_both_and_fg_has_both_go_on_to_the_end() {
     let stage = Stage::acme();
     slow(&stage);
-    let command = stage.command("run");
+    let command = stage.bare_command("run");
     let mut shell = hermetic_command("bash");
     shell.args(["--norc", "--noprofile", "--noediting", "-i"]);
     let mut terminal = Terminal::start(&stage, &shell);
@@ -217,7 +217,7 @@ fn parent(pid: i32) -> i32 {
 #[test]
 fn a_new_size_of_the_terminal_reaches_the_runner_once() {
     let stage = Stage::acme().misbehave("hang");
-    let mut terminal = Terminal::start(&stage, &stage.command("run"));
+    let mut terminal = Terminal::start(&stage, &stage.bare_command("run"));
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
     for (columns, signals) in [("100", vec![28]), ("120", vec![28, 28])] {
         let resized = hermetic_command("stty")

@@ -45,9 +45,9 @@ pub(crate) fn isolate(command: &mut Command) {
     unsafe { command.pre_exec(reset) };
 }
 
-/// What [`isolate`] promises.
+/// Gives this process the state that [`isolate`] promises; the next program keeps it.
 #[expect(unsafe_code, reason = "the disposition of a real-time signal has no safe form")]
-fn reset() -> std::io::Result<()> {
+pub(crate) fn reset() -> std::io::Result<()> {
     for number in 1..=libc::SIGRTMAX() {
         // SAFETY: SIG_DFL is no function of ours. The kernel refuses SIGKILL and SIGSTOP, and the
         // C library the two that it keeps for itself.

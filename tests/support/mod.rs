@@ -47,8 +47,13 @@ pub(crate) struct Programs {
 /// Cargo gives a test only the path of its own package's binaries, and an example none at all; so
 /// it is asked.
 pub(crate) fn programs() -> &'static Programs {
-    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
+    &built().0
+}
+
+/// The programs under test, and what starts them in the state of [`hermetic_command`].
+fn built() -> &'static (Programs, PathBuf) {
+    static BUILT: OnceLock<(Programs, PathBuf)> = OnceLock::new();
+    BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         children::isolate(&mut cargo);
         let output = cargo
@@ -78,8 +83,17 @@ pub(crate) fn programs() -> &'static Programs {
         let of = |name: &str| {
             built.get(name).unwrap_or_else(|| panic!("cargo built no `{name}`")).clone()
         };
-        Programs { guard: of("emr-etl-guard"), runner: of("standin-runner") }
+        let programs = Programs { guard: of("emr-etl-guard"), runner: of("standin-runner") };
+        (programs, of("isolated"))
     })
+}
+
+/// The guard in the state of [`hermetic_command`], without a fork of the tests' process.
+fn isolated_guard() -> Command {
+    let (programs, isolated) = built();
+    let mut command = Command::new(isolated);
+    command.arg(&programs.guard);
+    command
 }
 
 /// A certificate authority, and a server on loopback that it vouches for; all of it as PEM.
@@ -304,14 +318,22 @@ impl Stage {
 
     /// The guard's command line, ready to start in the stage's folder.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
+        self.arranged(isolated_guard(), subcommand)
+    }
+
+    /// The same for a program that starts the guard itself, or for what is set between fork and exec.
+    pub(crate) fn bare_command(&self, subcommand: &str) -> Command {
         self.command_of(&programs().guard, subcommand)
     }
 
     /// The same of another copy of the guard.
     pub(crate) fn command_of(&self, guard: &Path, subcommand: &str) -> Command {
+        self.arranged(hermetic_command(guard), subcommand)
+    }
+
+    fn arranged(&self, mut command: Command, subcommand: &str) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = hermetic_command(guard);
         command.arg(subcommand).args(&self.options);
         if matches!(subcommand, "run" | "check") {
             command.arg("--report").arg(&self.report);
@@ -323,7 +345,7 @@ impl Stage {
 
     /// The command that closes what was left open.
     pub(crate) fn watch_resume(&self) -> Command {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(["watch", "--resume"]);
         self.prepare(&mut command);
         command
@@ -334,7 +356,7 @@ impl Stage {
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.arg("watch").args(&self.options).arg("--report").arg(&self.report).args(clusters);
         if by_config {
             command.arg("--").args(&self.arguments);
