@@ -1,4 +1,4 @@
-//! The way to AWS: clients, regions, the endpoint rule, time limits, the log of requests.
+//! Access to AWS: clients, regions, the endpoint rule, time limits and the log of requests.
 
 pub(crate) mod access;
 pub(crate) mod answer;

@@ -1,4 +1,4 @@
-//! What every module may use: names, lookups, outcomes, text, time.
+//! What every module may use: names, lookups, outcomes, text and time.
 
 pub mod access;
 pub mod aws_calls;

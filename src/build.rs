@@ -2,15 +2,15 @@
 
 use std::{env, process::Command};
 
-/// From this version on, the C library reads packed addresses.
+/// From this version on, the C library can read packed (RELR) relocations.
 const PACKED_SINCE: (u32, u32) = (2, 36);
 
 fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|set| set == value);
     let is_native = env::var("HOST").ok() == env::var("TARGET").ok();
-    // At each start there are over a hundred thousand addresses to be filled in. Packed, they take
-    // some tens of kilobytes of the file instead of megabytes that all stay resident.
+    // At each start, over a hundred thousand addresses are relocated. Packed, their table takes
+    // tens of kilobytes of the file; unpacked, it takes megabytes, all of which stay resident.
     if is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// The version of this machine's C library, as `getconf` says it: `glibc 2.36`.
+/// The version of this machine's C library, from the output of `getconf`: `glibc 2.36`.
 fn library() -> Option<(u32, u32)> {
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let version = String::from_utf8(output.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! The catalogue of rules, and the findings they make. Pure functions of facts.
+//! The catalogue of checks, and their findings. Pure functions of facts.
 
 pub mod blocked;
 mod buckets;

@@ -1,4 +1,4 @@
-//! One file or folder for each command; the only place that knows them all.
+//! One file or folder for each command. No other module knows all commands.
 
 mod audit;
 pub mod cli;

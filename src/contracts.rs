@@ -1,5 +1,5 @@
-//! Contracts with AWS: answers that real AWS was recorded to give, fed to the guard's own questions
-//! and held against what the simulator answers in the same state.
+//! Contract tests with AWS: answers recorded from real AWS are given to the guard's own calls, and
+//! compared with what the simulator answers in the same state.
 
 pub(crate) mod about;
 mod calls;
@@ -24,15 +24,15 @@ use crate::{
     evidence, facts, reencrypt, watch,
 };
 
-/// What a call came to.
+/// The result of a call.
 struct Asked {
     facts: Value,
     /// The simulator's answer to it.
     simulated: Answer,
 }
 
-/// Puts the simulator into the fixture's state and lets the guard ask; AWS's answer is put in the
-/// place of the simulator's where `is_answered`.
+/// Puts the simulator into the fixture's state and makes the guard's call. If `is_answered`, the
+/// call gets AWS's recorded answer instead of the simulator's.
 async fn ask(fixture: &Fixture, others: &[Fixture], is_answered: bool) -> Asked {
     let simulator = Arc::new(Simulator::acme().unwrap());
     for command in &fixture.world {
@@ -57,7 +57,7 @@ async fn ask(fixture: &Fixture, others: &[Fixture], is_answered: bool) -> Asked 
     Asked { facts, simulated }
 }
 
-/// Publishes as `report::alerts::sns` does, whose client goes by the environment.
+/// Publishes as `report::alerts::sns` does. Its client is configured by environment variables.
 async fn publish(url: &str) -> Value {
     let config = Aws::for_tests(url).sts.config().to_builder().build();
     let sns = aws_sdk_sns::config::Builder::new()
@@ -103,7 +103,7 @@ async fn the_simulator_answers_in_the_same_state_as_aws_was_recorded_to() {
         for difference in fixture.differences(&asked.simulated) {
             found.push(format!("{}: {difference}", fixture.name));
         }
-        // What the guard reads must be there: its facts are the same.
+        // The parts that the guard reads must be there: both answers give the same facts.
         let (ours, real) = (of_facts(&asked.facts), of_facts(&fixture.expect));
         if ours != real {
             found.push(format!("{}: the facts are {ours:?}, not {real:?}", fixture.name));

@@ -1,4 +1,4 @@
-//! What is kept of a run: journal, timeline, signed reports, delivery, retention.
+//! The evidence of a run: journal, timeline, signed reports, delivery and retention.
 
 pub mod chain;
 #[cfg(test)]

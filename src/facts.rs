@@ -1,4 +1,5 @@
-//! Questions to AWS, and their answers as plain structs. AWS SDK types stop here.
+//! Calls to AWS, and their answers as plain structs. AWS SDK types are not used outside this
+//! module.
 
 mod certificate;
 pub mod certificate_archive;

@@ -1,17 +1,19 @@
-//! `emr-etl-guard` stands where Snowplow's EmrEtlRunner stood, and makes sure that no batch run
-//! starts, or goes on, without the end-to-end encryption its owner requires.
+//! `emr-etl-guard` is run in place of Snowplow's EmrEtlRunner. It makes sure that no batch run
+//! starts or continues without the end-to-end encryption that its owner requires.
 //!
-//! One straight line:
+//! The program is one straight line:
 //!
 //! ```text
 //! argv ─► runner front end ─► spec ─► facts ─► verdict ─► launch ─► watch ─► confirm ─► report
 //! ```
 //!
-//! `line` below is that line; its steps are in `commands/run/line.rs`. Side effects live in
-//! `facts`, in the launch, in `watch`, and in `report`; front ends, `spec` and `checks` are plain
-//! functions. A module imports only from those before it: `base`, `system`, `settings`, `spec`,
+//! The function `line` below starts it; its steps are in `commands/run/line.rs`. Side effects
+//! happen only in `facts`, in the launch, in `watch` and in `report`. Front ends, `spec` and
+//! `checks` are plain functions.
+//!
+//! A module imports only from those before it in this list: `base`, `system`, `settings`, `spec`,
 //! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
-//! `report`, `commands`. A test holds that order.
+//! `report`, `commands`. A test enforces that order.
 
 #![warn(
     clippy::print_stdout,
@@ -60,7 +62,7 @@ use crate::{
     system::{core_dumps, heap, output, screen, signals},
 };
 
-/// The program: from the process' arguments to its exit code.
+/// Runs the program: from the process' arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let dumps = core_dumps::switch_off();
@@ -76,8 +78,8 @@ pub fn main() -> ExitCode {
     let code = match parsed {
         Ok(cli) => command(cli, &line),
         Err(error) => {
-            // Help and version are asked for; everything else is a usage error, which repeats words
-            // of the command line.
+            // Help and version were requested, which is no error. Everything else is a usage error,
+            // and its message repeats words of the command line.
             if !error.use_stderr() {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
@@ -95,7 +97,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The line of a run; with the options of `check`, up to the verdict.
+/// The steps of a run. With the options of `check` it ends at the verdict.
 async fn line(
     arguments: &[OsString],
     settings: &Settings,
@@ -114,20 +116,20 @@ async fn line(
     LineEnd::of(Box::pin(steps).await)
 }
 
-/// A log for those who debug the guard itself; silent unless asked for, since cron mails whatever
-/// reaches standard error. `verbose`: the steps of the guard are asked for.
+/// Starts the log for debugging the guard itself. By default it writes nothing, since cron mails
+/// whatever is written to standard error. `verbose` also logs the guard's steps.
 fn start_log(verbose: bool) {
     let log = tracing_subscriber::registry().with(
         tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| screen::AboveLiveView),
     );
-    // What libraries log of requests and answers, from DEBUG on, holds headers and bodies, and with
-    // them secrets. No value of the variable shows that.
+    // From DEBUG on, libraries log headers and bodies of requests and answers, and with them
+    // secrets. No value of the variable enables that.
     let own = FilterFn::new(|line| {
         *line.level() <= Level::INFO || line.target().starts_with(env!("CARGO_CRATE_NAME"))
     });
     match EnvFilter::try_from_env("EMR_ETL_GUARD_LOG") {
         Ok(filter) => log.with(filter).with(own).init(),
-        // The same as `emr_etl_guard=error`, without the machinery that reads such words.
+        // The same as `emr_etl_guard=error`, without the code that parses such filters.
         Err(_) => {
             let level = if verbose { Level::DEBUG } else { Level::ERROR };
             log.with(Targets::new().with_target("emr_etl_guard", level)).init();

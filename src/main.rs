@@ -1,4 +1,4 @@
-//! The binary. Everything is in the library.
+//! The binary. All code is in the library.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Holds what users read against the words that the project does not use: strings of the program,
-//! its help, and its documentation are in plain, standard English.
+//! Checks what users read against words that the project does not use: strings of the program, its
+//! help, and its documentation are in plain, standard English.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -11,7 +11,7 @@ use std::{
 use proc_macro2::{Literal, TokenStream, TokenTree};
 use regex::Regex;
 
-/// What is not said, and what is said in its place. Words are found whole, in any case.
+/// Words to avoid, with replacements. They are matched as whole words, in any case.
 const NOT_SAID: [(&str, &str); 26] = [
     ("mend|mends|mended|mending", "fix"),
     ("refuted?|refutes", "failed"),
@@ -41,7 +41,7 @@ const NOT_SAID: [(&str, &str); 26] = [
     ("strangers?", "unrelated"),
 ];
 
-/// Names that have to be what they are: of files, in the settings, in older reports.
+/// Names that cannot change: of files, in the settings, in older reports.
 const NAMES: [&str; 7] = [
     r#""refuted""#,
     r#""excused""#,
@@ -52,15 +52,51 @@ const NAMES: [&str; 7] = [
     "--refuted",
 ];
 
+/// More words that comments do not use, although messages and pages may.
+const NOT_IN_COMMENTS: [(&str, &str); 10] = [
+    (
+        "nobody's|nobody (?:asks|asked|hears|knows|notices|says|said|sees|saw|wants)",
+        "unknown, unused",
+    ),
+    ("told", "gets, receives; unknown"),
+    ("hears?|heard", "is notified, receives"),
+    ("stood|stands? (?:for|before|there|here|at|by|behind|between)", "is, replaces, is stored"),
+    ("comes? to|came to", "results in, reaches"),
+    ("whom", "who, or another sentence"),
+    ("lies|lying", "is, is stored"),
+    ("wish|wishes|wished", "request"),
+    ("became of", "happened to"),
+    ("knows? of", "knows, has"),
+];
+
+/// The folders and files whose comments are verified.
+const PLAIN_COMMENTS: [&str; 13] = [
+    "src/audit",
+    "src/aws",
+    "src/base",
+    "src/build.rs",
+    "src/checks",
+    "src/commands",
+    "src/contracts",
+    "src/evidence",
+    "src/facts",
+    "src/lib.rs",
+    "src/main.rs",
+    "src/permissions",
+    "tests/plain_words.rs",
+];
+
+/// The width of a line, including its indentation. rustfmt does not wrap comments.
+const WIDTH: usize = 100;
+
 struct Words(Vec<(Regex, &'static str)>);
 
 impl Words {
     fn new() -> Self {
-        let regex = |words| Regex::new(&format!(r"(?i)\b(?:{words})\b")).unwrap();
-        Self(NOT_SAID.map(|(words, better)| (regex(words), better)).into())
+        Self::of(&NOT_SAID)
     }
 
-    /// Where `text` says what is not said: the line, the word, and a better one.
+    /// Each word to avoid in `text`: its line, the word, and a better one.
     fn found(&self, text: &str) -> Vec<(usize, String, &'static str)> {
         let masked = NAMES
             .iter()
@@ -78,10 +114,22 @@ impl Words {
         found.sort();
         found
     }
+
+    fn of_comments() -> Self {
+        Self::of(&[&NOT_SAID[..], &NOT_IN_COMMENTS].concat())
+    }
+
+    fn of(list: &[(&str, &'static str)]) -> Self {
+        // A line may end within an expression.
+        let regex = |words: &str| {
+            Regex::new(&format!(r"(?i)\b(?:{})\b", words.replace(' ', r"\s+"))).unwrap()
+        };
+        Self(list.iter().map(|(words, better)| (regex(words), *better)).collect())
+    }
 }
 
-/// The string literals of a Rust file, each in its line, and nothing else. Comments are left out, and
-/// so are the tests at the file's end.
+/// The string literals of a Rust file, each on its line, and nothing else. Comments are left out,
+/// and so are the tests at the file's end.
 fn strings(source: &str) -> String {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut literals = Vec::new();
@@ -118,6 +166,54 @@ fn collect(tokens: TokenStream, literals: &mut Vec<Literal>) {
             }
         }
     }
+}
+
+/// The comments of a Rust file, each in its line, without code in backticks.
+fn comments(source: &str) -> String {
+    let mut literals = Vec::new();
+    collect(source.parse().unwrap(), &mut literals);
+    // A string may contain the beginning of a comment.
+    let mut code = source.as_bytes().to_vec();
+    for literal in literals {
+        code[literal.span().byte_range()]
+            .iter_mut()
+            .filter(|byte| **byte != b'\n')
+            .for_each(|byte| *byte = b' ');
+    }
+    let code = String::from_utf8(code).unwrap();
+    let mut found = String::new();
+    let mut is_open = false;
+    for line in code.lines() {
+        let mut rest = line;
+        loop {
+            if !is_open {
+                let Some(start) = rest.find("//").into_iter().chain(rest.find("/*")).min() else {
+                    break;
+                };
+                rest = &rest[start..];
+                if rest.starts_with("//") {
+                    found.push_str(rest.trim_start_matches(['/', '!']));
+                    break;
+                }
+                is_open = true;
+                rest = &rest[2..];
+            }
+            let end = rest.find("*/");
+            found.push_str(&rest[..end.unwrap_or(rest.len())]);
+            let Some(end) = end else { break };
+            is_open = false;
+            rest = &rest[end + 2..];
+        }
+        found.push('\n');
+    }
+    let in_backticks = Regex::new("`[^`\n]*`").unwrap();
+    in_backticks.replace_all(&found, "``").into_owned()
+}
+
+/// The lines of a Rust file that are longer than [`WIDTH`] and hold only a comment.
+fn long_comments(source: &str) -> Vec<usize> {
+    let is_long = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > WIDTH;
+    source.lines().zip(1..).filter(|(line, _)| is_long(line)).map(|(_, number)| number).collect()
 }
 
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
@@ -195,7 +291,7 @@ fn no_page_of_the_documentation_has_a_word_that_the_project_does_not_use() {
     assert!(pages.len() > 20, "{}", pages.len());
     let found: Vec<String> = pages
         .iter()
-        // What has changed is told with the words of before.
+        // The changelog may quote earlier words.
         .filter(|path| !path.ends_with("CHANGELOG.md"))
         .flat_map(|path| report(path, words.found(&fs::read_to_string(path).unwrap())))
         .collect();
@@ -210,4 +306,50 @@ fn words_are_found_where_they_are_and_only_whole_and_only_in_strings() {
     assert_eq!(found, [(2, "mend".to_owned(), "fix"), (3, "excused".to_owned(), "excepted")]);
     assert_eq!(words.found("to amend, recommended"), []);
     assert_eq!(words.found(&strings("#[serde(alias = \"mend\")]")), []);
+}
+
+#[test]
+fn comments_have_no_word_that_the_project_does_not_use_and_end_at_the_width() {
+    let words = Words::of_comments();
+    let mut found = Vec::new();
+    for place in PLAIN_COMMENTS {
+        let place = root().join(place);
+        let (sources, module) = if place.is_dir() {
+            (files(&place, "rs"), place.with_extension("rs"))
+        } else {
+            (Vec::new(), place)
+        };
+        assert!(module.exists(), "{}", module.display());
+        for path in sources.iter().chain([&module]) {
+            let source = fs::read_to_string(path).unwrap();
+            assert!(source.starts_with("//! "), "{}: says not what it owns", path.display());
+            found.extend(report(path, words.found(&comments(&source))));
+            let long = |line| (line, format!("a line over {WIDTH}"), "wrap it");
+            found.extend(report(path, long_comments(&source).into_iter().map(long).collect()));
+        }
+    }
+    assert!(found.is_empty(), "{}\n{} places", found.join("\n"), found.len());
+}
+
+#[test]
+fn words_in_comments_are_found_of_every_kind_and_not_in_strings_or_code() {
+    let words = Words::of_comments();
+    let source = "\
+//! Nobody knows, in a module's comment.
+/// An item that was
+/// told; `nobody knows` is code.
+fn nobody_knows(text: &str) {
+    let url = \"https://nobody knows\"; // It comes
+    // to an end; a stand-in is fine.
+    let open = r#\"/* nobody knows\"#; /* stands for */ told(); /* lies
+    here */ wishes();
+}
+";
+    let found: Vec<(usize, String)> =
+        words.found(&comments(source)).into_iter().map(|(line, word, _)| (line, word)).collect();
+    let wanted =
+        [(1, "Nobody knows"), (3, "told"), (5, "comes\n to"), (7, "lies"), (7, "stands for")];
+    assert_eq!(found, wanted.map(|(line, word)| (line, word.to_owned())));
+    let long = format!("// {}\n    /// {}\nlet x = 1; // short\n", "a".repeat(98), "ä".repeat(92));
+    assert_eq!(long_comments(&long), [1]);
 }

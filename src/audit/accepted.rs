@@ -1,4 +1,4 @@
-//! The encryption that an audit accepts, as KMS resolves the keys of the policy.
+//! The encryption that an audit accepts, with the policy's keys resolved by KMS.
 
 use crate::{
     audit::error::AuditError,
@@ -9,7 +9,7 @@ use crate::{
     settings::policy::Policy,
 };
 
-/// What the policy accepts, its keys by their ARNs, as objects name them.
+/// The encryption that the policy accepts. Its keys are given by their ARNs, as objects name them.
 pub(crate) async fn accepted_encryption(
     aws: &Aws,
     policy: &Policy,

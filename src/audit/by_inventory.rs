@@ -1,4 +1,4 @@
-//! The audit of what inventories list: nothing is asked of S3 but the inventories themselves.
+//! The audit of objects that inventories list. Nothing is read from S3 except the inventories.
 
 use time::OffsetDateTime;
 
@@ -20,7 +20,7 @@ use crate::{
 /// Reads the inventories, and counts their rows by location.
 ///
 /// # Errors
-/// [`AuditError`] when an inventory cannot be read, or the list of offenders not be written.
+/// [`AuditError`] when an inventory cannot be read, or the list of offenders cannot be written.
 pub(crate) async fn read_inventories(inputs: &AuditInputs) -> Result<AuditResult, AuditError> {
     let mut inventories = Vec::new();
     for manifest in &inputs.options.inventories {

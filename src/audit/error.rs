@@ -1,4 +1,4 @@
-//! Why an audit could not be made.
+//! The reasons why an audit cannot be made.
 
 use crate::{
     audit::{inventory::error::InventoryError, scope::ScopeError, state::AuditStateError},
@@ -6,7 +6,7 @@ use crate::{
     facts::sts::NoAccess,
 };
 
-/// Why an audit comes to nothing.
+/// Why an audit has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
     #[error("audit: {0}")]

@@ -11,7 +11,7 @@ use crate::{
     checks::stored::Standard,
 };
 
-/// What is audited, with which clients, and against what.
+/// What is audited, with which clients, and against which standard.
 pub(crate) struct AuditInputs {
     pub(crate) aws: Aws,
     /// The encryption that the policy accepts.
@@ -22,8 +22,8 @@ pub(crate) struct AuditInputs {
 }
 
 impl AuditInputs {
-    /// Opens the list of offenders where one is asked for; `kept`: go on with one of
-    /// this length, whose draft has this name.
+    /// Opens the list of offenders, if one is requested. `kept`: continue the draft of this name,
+    /// which has this length in bytes.
     pub(super) fn open_list(
         &self,
         kept: Option<(u64, Option<&str>)>,
@@ -38,7 +38,7 @@ impl AuditInputs {
             .map_err(AuditError::Offenders)
     }
 
-    /// What makes this audit another one than that of another scope.
+    /// A digest of the scope and the options. An audit continues only a state of the same digest.
     pub(super) fn digest(&self) -> String {
         let Self { options, wanted, targets, .. } = self;
         sha256(format!(

@@ -1,9 +1,9 @@
-//! S3 Inventory: the manifest, its files, and their rows, however many there are, in constant
-//! memory.
+//! S3 Inventory: the manifest, its files and their rows, read in constant memory whatever their
+//! number.
 //!
-//! A file is brought to the disk, held against the checksum in the manifest, and only then read:
-//! what was cut off or changed on the way counts nowhere. Source: Amazon S3 user guide, Amazon S3
-//! Inventory (manifest files, fields).
+//! A file is downloaded to the disk and compared with the checksum in the manifest before it is
+//! read. A file that was cut off or changed on the way is never counted. Source: Amazon S3 user
+//! guide, Amazon S3 Inventory (manifest files, fields).
 
 mod columns;
 pub(crate) mod error;

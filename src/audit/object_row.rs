@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::facts::stored::StoredEncryption;
 
-/// One row: an object, or one version of it.
+/// One row of an inventory: an object, or one version of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectRow<'a> {
     pub(crate) bucket: &'a str,
@@ -16,7 +16,7 @@ pub(crate) struct ObjectRow<'a> {
     pub(crate) modified: Option<OffsetDateTime>,
     pub(crate) etag: Option<&'a str>,
     pub(crate) storage_class: Option<&'a str>,
-    /// None where the inventory does not say.
+    /// None if the inventory does not contain it.
     pub(crate) stored: Option<&'a StoredEncryption>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> ObjectRow<'a> {
     }
 }
 
-/// An object as a source shows it, for as long as it is looked at.
+/// An object as its source describes it, borrowed for the time of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SeenObject<'a> {
     pub(crate) bucket: &'a str,

@@ -1,5 +1,5 @@
-//! The list of offenders: every object that is not encrypted as the policy wants it, in a form for
-//! programs, for tables, or for S3 Batch Operations.
+//! The list of offenders: every object that is not encrypted as the policy requires. It is written
+//! as JSON lines, as a table, or for S3 Batch Operations.
 
 use std::{
     ffi::OsString,
@@ -21,19 +21,19 @@ use crate::{
     system::output,
 };
 
-/// The forms of the list.
+/// The formats of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OffendersFormat {
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
-    /// A table with a head.
+    /// A table with a header line.
     Csv,
-    /// What S3 Batch Operations reads: bucket, key (and version), no head.
+    /// The input of S3 Batch Operations: bucket, key (and version), no header line.
     Manifest,
 }
 
 impl OffendersFormat {
-    /// The form that a file's name asks for.
+    /// The format for a file name's ending.
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let endings = [
@@ -47,8 +47,8 @@ impl OffendersFormat {
     }
 }
 
-/// The list under way. It is written beside its place and moved there when it is whole, so that
-/// nobody takes a part for it.
+/// A list that is being written. It is a draft beside its final path, and is renamed when it is
+/// complete, so that a part of it is never mistaken for the whole.
 #[derive(Debug)]
 pub(crate) struct Offenders {
     place: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) struct Offenders {
     bytes: u64,
 }
 
-/// One offender, for programs.
+/// One offender in JSON.
 #[derive(Serialize)]
 struct OffenderLine<'a> {
     bucket: &'a str,
@@ -81,11 +81,10 @@ struct OffenderLine<'a> {
 }
 
 impl Offenders {
-    /// Begins a list, or goes on with the first bytes of one that was `kept`: so many, in the draft
-    /// of this name.
+    /// Starts a list, or continues one. `kept`: how many bytes to keep, and the draft's name.
     ///
     /// # Errors
-    /// Why it cannot be written, with its name.
+    /// Why the list cannot be written, with its name.
     pub(crate) fn open(
         place: &Path,
         format: Option<OffendersFormat>,
@@ -202,32 +201,32 @@ impl Offenders {
         Ok(())
     }
 
-    /// The name of the file that it is in until it is whole.
+    /// The name of the draft file, while the list is not complete.
     pub(crate) fn draft_name(&self) -> Option<String> {
         Some(self.draft.file_name()?.to_str()?.to_owned())
     }
 
-    /// Has everything so far on the disk; gives how many bytes that are.
+    /// Flushes the list to the disk. Returns its length in bytes.
     pub(crate) fn sync(&mut self) -> io::Result<u64> {
         self.file.flush()?;
         self.file.get_ref().sync_data()?;
         Ok(self.bytes)
     }
 
-    /// The list is whole.
+    /// Completes the list, and returns its path.
     pub(crate) fn finish(mut self) -> io::Result<PathBuf> {
         self.sync()?;
         std::fs::rename(&self.draft, &self.place)?;
         Ok(self.place)
     }
 
-    /// The list stays a part.
+    /// Gives up the list, and deletes its draft.
     pub(crate) fn abandon(self) {
         let _ = std::fs::remove_file(&self.draft);
     }
 }
 
-/// The draft of a list that is gone on with, by its name; older versions did not choose one.
+/// Opens the draft of a list that is continued, by its name. Older versions had a fixed name.
 fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), String> {
     let older = || {
         let mut name = place.file_name().unwrap_or_default().to_owned();
@@ -246,10 +245,10 @@ fn kept_draft(place: &Path, name: Option<&str>) -> Result<(PathBuf, File), Strin
     Ok((draft.clone(), file.map_err(|error| format!("{}: {error}", draft.display()))?))
 }
 
-/// What a table shows in a cell. Programs for tables take a cell that begins with one of these
-/// characters for a formula: an apostrophe before it says that it is text. A cell that begins with an
-/// apostrophe gets another one, so that what is marked can be told from what was there. Source:
-/// OWASP, CSV Injection.
+/// The text of a table's cell. Spreadsheet programs read a cell that begins with one of these
+/// characters as a formula. An apostrophe before it marks it as text. A cell that already begins
+/// with an apostrophe gets another one, so that the marking can be undone. Source: OWASP, CSV
+/// Injection.
 fn cell(text: &str) -> String {
     let shown = Printable::from(text);
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
@@ -259,8 +258,8 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// A key as a manifest has it. A first letter with which a program for tables would begin a formula
-/// is encoded, too: S3 reads the same key.
+/// A key as a manifest writes it. A first character that a spreadsheet program would take for a
+/// formula is encoded, too; S3 decodes it to the same key.
 fn manifest_key(key: &str) -> String {
     let encoded = utf8_percent_encode(key, PATH).to_string();
     match encoded.as_bytes().first() {
@@ -275,7 +274,7 @@ fn fields(fields: &[impl AsRef<[u8]>]) -> io::Result<Vec<u8>> {
     line.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// S3's encryption in the words of the settings, and the key.
+/// The name of S3's encryption in the settings, and the key.
 pub(crate) fn kind_name(stored: &StoredEncryption) -> (&str, Option<&str>) {
     match stored {
         StoredEncryption::Unencrypted => ("none", None),
@@ -328,7 +327,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = open(&place, Some((4, Some(&name)))).unwrap_err();
         assert!(error.ends_with("No such file or directory (os error 2)"), "{error}");
-        // Nothing was in it yet: it begins anew.
+        // The list was empty: it starts again.
         open(&place, Some((0, Some(&name)))).unwrap().abandon();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -1,4 +1,4 @@
-//! What an audit is asked to do, besides its locations and what it accepts.
+//! The options of an audit, except its locations and the accepted encryption.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use crate::audit::offenders::OffendersFormat;
 /// The options that the engine needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditScanOptions {
-    /// Old versions too.
+    /// Whether old versions are audited, too.
     pub(crate) versions: bool,
-    /// The manifests of inventories to read; none: S3 itself is asked.
+    /// The manifests of inventories to read. If there are none, S3 itself is scanned.
     pub(crate) inventories: Vec<String>,
-    /// Where the list of offenders goes.
+    /// The path of the list of offenders.
     pub(crate) offenders: Option<PathBuf>,
     pub(crate) offenders_format: Option<OffendersFormat>,
-    /// No progress is shown.
+    /// Whether progress is hidden.
     pub(crate) quiet: bool,
 }

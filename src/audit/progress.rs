@@ -1,4 +1,4 @@
-//! The progress of an audit: how many objects, how fast, and how long it will take.
+//! The progress display of an audit: how many objects, how fast, and how much time is left.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use crate::{base::text::grouped, system::bar};
 
-/// A bar, and what it counts.
+/// A progress bar and its counters.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `quiet`: show nothing.
+    /// `quiet`: nothing is displayed.
     pub(crate) fn new(quiet: bool) -> Self {
         Self {
             bar: bar::bar(bar::OF_PARTS, Some(0), quiet),
@@ -24,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// So many objects more; `done` of `parts` parts are over.
+    /// Counts so many more objects; `done` of `parts` parts are complete.
     pub(crate) fn advance(&mut self, objects: u64, parts: u64, done: u64) {
         self.objects += objects;
         self.bar.set_length(parts);
@@ -37,7 +37,7 @@ impl Progress {
     }
 }
 
-/// `1,234,567 objects, 4,321/s, 3 of 32 parts, about 12m left`.
+/// The text `1,234,567 objects, 4,321/s, 3 of 32 parts, about 12m left`.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

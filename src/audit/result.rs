@@ -1,4 +1,4 @@
-//! What an audit has found.
+//! The result of an audit.
 
 use time::OffsetDateTime;
 
@@ -6,7 +6,7 @@ use crate::audit::{
     offenders::Offenders, scope::AuditTarget, source::FactSource, tally::AuditTally,
 };
 
-/// What was counted, location by location.
+/// The counts of each location.
 #[derive(Debug)]
 pub(crate) struct AuditResult {
     pub(crate) started: OffsetDateTime,
@@ -14,6 +14,6 @@ pub(crate) struct AuditResult {
     pub(crate) targets: Vec<AuditTarget>,
     /// In the order of `targets`.
     pub(crate) tallies: Vec<AuditTally>,
-    /// The list of offenders, which is yet to be finished; none where it would not be whole.
+    /// The list of offenders, still to be completed; none if it would be incomplete.
     pub(crate) offenders: Option<Offenders>,
 }

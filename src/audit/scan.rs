@@ -1,5 +1,5 @@
-//! The audit of what S3 itself shows: every location is listed and every object asked, from where
-//! an earlier audit of the same scope stopped, if its state was kept.
+//! The audit of S3 itself: every location is listed and every object is read by HeadObject. If the
+//! state of an earlier audit of the same scope was kept, the scan continues from it.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -28,21 +28,21 @@ use crate::{
     system::signals::{self, Caught},
 };
 
-/// So many objects are asked at once, in all and in one split, which S3 limits by itself.
+/// How many objects are read at once, in all and in one split. S3 also limits the rate by itself.
 const HEADS_AT_ONCE: usize = 128;
 const HEADS_IN_A_SPLIT: usize = 64;
-/// So many locations are scanned at once.
+/// How many locations are scanned at once.
 const TARGETS_AT_ONCE: usize = 4;
-/// How often the state of a scan is kept.
+/// How often the state of a scan is saved.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// What the scans of all locations tell.
+/// What the scan of a location reports.
 enum ScanEvent {
-    /// A location was cut into these splits.
+    /// The location was cut into these splits.
     Cut(usize, Vec<Split>),
-    /// A page of a split of a location is done.
+    /// A page of one split of the location is done.
     Batch(usize, Batch),
-    /// A location cannot be listed at all.
+    /// The location cannot be listed at all.
     Stopped(usize, Lookup<()>),
 }
 
@@ -56,28 +56,29 @@ enum WorkEnd {
 pub(crate) enum ScanEnd {
     Finished {
         result: AuditResult,
-        /// Some of it could not be listed, and the state is kept, so that it can be tried again.
+        /// Whether some of it could not be listed and the state is saved, so that a later audit can
+        /// retry.
         can_resume: bool,
     },
     Stopped {
         signal: Signal,
-        /// The state is kept, so that a later audit goes on from there.
+        /// Whether the state is saved, so that a later audit continues from there.
         can_resume: bool,
     },
 }
 
-/// An audit of S3 itself. It holds its state file, if there is one, for as long as it lives.
+/// An audit of S3 itself. It locks its state file, if there is one, as long as it lives.
 pub(crate) struct LiveScan<'a> {
     inputs: &'a AuditInputs,
     file: Option<StateFile>,
     state: ScanState,
-    /// The state is that of an earlier audit.
+    /// Whether the state comes from an earlier audit.
     is_resumed: bool,
 }
 
 impl<'a> LiveScan<'a> {
-    /// Takes the state file below `state_dir`, and goes on from what an earlier audit has left
-    /// there. Without a directory nothing is kept.
+    /// Takes the state file in `state_dir`, and continues from the state of an earlier audit.
+    /// Without a directory no state is saved.
     ///
     /// # Errors
     /// [`AuditError::State`] when the file cannot be used.
@@ -91,7 +92,7 @@ impl<'a> LiveScan<'a> {
         let is_resumed = earlier.is_some();
         let mut state = earlier.unwrap_or_else(|| ScanState::new(inputs.started, number));
         if is_resumed {
-            // What could not be listed then is tried again.
+            // Retry the parts that could not be listed then.
             for target in &mut state.targets {
                 target.tally.unlisted.clear();
                 target.tally.no_bucket = false;
@@ -100,12 +101,12 @@ impl<'a> LiveScan<'a> {
         Ok(Self { inputs, file, state, is_resumed })
     }
 
-    /// When the audit that this one continues began.
+    /// When the audit that this one continues was started.
     pub(crate) fn resumed_from(&self) -> Option<OffsetDateTime> {
         self.is_resumed.then_some(self.state.started)
     }
 
-    /// Scans everything that is not done, until its end or a stop signal.
+    /// Scans everything that is not done, until the end or a stop signal.
     ///
     /// # Errors
     /// [`AuditError`] when the list of offenders or the state cannot be written.
@@ -140,7 +141,7 @@ impl<'a> LiveScan<'a> {
         Ok(ScanEnd::Finished { result, can_resume })
     }
 
-    /// Scans all targets, from where the state stands.
+    /// Scans all targets, starting from the state.
     async fn scan(
         &mut self,
         crew: &Arc<ConcurrencyLimit>,
@@ -174,7 +175,8 @@ impl<'a> LiveScan<'a> {
             scans.abort_all();
             return Ok(end);
         }
-        // A scan that panicked has not seen everything: that is a bug, never a clean audit.
+        // A scan that panicked has not seen everything. That is a bug, and must not look like a
+        // clean audit.
         while let Some(ended) = scans.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
@@ -210,16 +212,16 @@ impl<'a> LiveScan<'a> {
             let (aws, crew, sender, gate) =
                 (self.inputs.aws.clone(), Arc::clone(crew), sender.clone(), Arc::clone(&gate));
             scans.spawn(async move {
-                // Nobody closes the gate, so it always opens.
+                // The semaphore is never closed, so a permit always comes.
                 let _permit = gate.acquire().await;
                 let s3 = aws.s3_of(&scope.location.bucket).await;
-                // When nobody listens any more, there is nothing left to do.
+                // An error means that the receiver is gone, and no work is left to do.
                 let _ = scan_one(&s3, &scope, splits, index, &crew, &sender).await;
             });
         }
     }
 
-    /// Counts what an event tells; gives how many objects.
+    /// Counts the objects of an event. Returns their number.
     fn count(
         &mut self,
         event: ScanEvent,
@@ -257,7 +259,7 @@ impl<'a> LiveScan<'a> {
         Ok(0)
     }
 
-    /// Has the list of offenders on the disk, then where the scan stands.
+    /// Flushes the list of offenders to the disk first, then saves the scan's state.
     fn keep(&mut self, list: Option<&mut Offenders>) -> Result<(), AuditError> {
         let Some(file) = &self.file else { return Ok(()) };
         if let Some(list) = list {
@@ -269,7 +271,7 @@ impl<'a> LiveScan<'a> {
     }
 }
 
-/// Scans one target; none when nobody listens any more.
+/// Scans one target; none when the receiver is gone.
 async fn scan_one(
     s3: &aws_sdk_s3::Client,
     scope: &ScanScope,

@@ -1,5 +1,5 @@
-//! The scope of an audit: which locations, in which roles. Each object counts once, in the
-//! innermost location it lies in.
+//! The scope of an audit: which locations, in which roles. Each object is counted once, in the
+//! innermost location that contains it.
 
 use crate::{
     base::names::{BucketName, S3Location},
@@ -10,16 +10,15 @@ use crate::{
 /// A location to audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuditTarget {
-    /// The keys below `aws.s3.buckets` that name it; empty for one that was named on the command
-    /// line.
+    /// The keys below `aws.s3.buckets` that name it. Empty if it was named on the command line.
     pub(crate) roles: Vec<String>,
     pub(crate) location: S3Location,
-    /// Locations within it, which count for themselves.
+    /// Locations inside it that are counted separately.
     pub(crate) except: Vec<S3Location>,
 }
 
 impl AuditTarget {
-    /// Its roles in words; its address where it has none.
+    /// The names of its roles; its address if it has none.
     pub(crate) fn name(&self) -> String {
         if self.roles.is_empty() { self.location.to_string() } else { self.roles.join(", ") }
     }
@@ -29,7 +28,7 @@ impl AuditTarget {
     }
 }
 
-/// Why there is nothing to audit.
+/// Why no location can be audited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScopeError {
     #[error(
@@ -43,7 +42,7 @@ pub(crate) enum ScopeError {
     AllExternal,
 }
 
-/// The targets of locations that were named.
+/// The targets for locations named by the user.
 pub(crate) fn named(locations: &[String]) -> Result<Vec<AuditTarget>, ScopeError> {
     let parsed = locations.iter().map(|text| {
         let location = S3Location::parse(text).map_err(|error| {
@@ -54,8 +53,8 @@ pub(crate) fn named(locations: &[String]) -> Result<Vec<AuditTarget>, ScopeError
     Ok(targets(parsed.collect::<Result<_, _>>()?))
 }
 
-/// The targets of a runner config: all of its locations but those of others, which the run only
-/// reads.
+/// The targets of a runner config: all of its locations, except those of other owners that the run
+/// only reads.
 pub(crate) fn of_config(
     locations: &[DataLocation],
     policy: &Policy,
@@ -67,7 +66,7 @@ pub(crate) fn of_config(
     if targets.is_empty() { Err(ScopeError::AllExternal) } else { Ok(targets) }
 }
 
-/// Whole buckets.
+/// The targets for whole buckets.
 pub(crate) fn buckets<'a>(buckets: impl Iterator<Item = &'a BucketName>) -> Vec<AuditTarget> {
     targets(
         buckets
@@ -96,7 +95,7 @@ fn targets(locations: Vec<(Vec<String>, S3Location)>) -> Vec<AuditTarget> {
     targets
 }
 
-/// The target that an object counts for.
+/// The target in which an object is counted.
 pub(crate) fn target_of(targets: &[AuditTarget], bucket: &str, key: &str) -> Option<usize> {
     let holding = targets.iter().enumerate().filter(|(_, target)| target.holds(bucket, key));
     holding.max_by_key(|(_, target)| target.location.prefix.len()).map(|(index, _)| index)

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 pub(crate) enum FactSource {
     /// S3 itself, object by object.
     Live {
-        /// Old versions too.
+        /// Whether old versions were scanned, too.
         versions: bool,
         /// How often S3 asked to slow down.
         slowed_down: usize,
@@ -20,7 +20,7 @@ pub(crate) enum FactSource {
     Inventory {
         /// Each of them.
         inventories: Vec<InventorySource>,
-        /// Rows that lie in none of the locations.
+        /// Rows of objects outside all locations.
         outside: u64,
     },
 }
@@ -32,7 +32,7 @@ pub(crate) struct InventorySource {
     pub(crate) manifest: String,
     /// `CSV`, `ORC` or `Parquet`.
     pub(crate) format: String,
-    /// Whose objects it lists.
+    /// The bucket whose objects it lists.
     pub(crate) bucket: String,
     /// When S3 made it.
     #[serde(with = "time::serde::rfc3339")]

@@ -1,8 +1,9 @@
-//! Where a scan stands, on the disk, so that one that was broken off goes on. No key but those that
-//! splits stand at is in it, and no secret.
+//! The saved state of a scan, so that an interrupted scan can be continued. It holds no secret, and
+//! no keys except those at which splits begin, end or continue.
 //!
-//! It is written whole, beside its place, and moved there: after a crash there is the old state or
-//! the new one. What it counts and where it stands always belong together.
+//! The state is written to a temporary file beside its path, which is then renamed: after a crash,
+//! either the old or the new state is there. Counts and positions are saved together, so they
+//! always match.
 
 use std::{fs::File, io, path::Path};
 
@@ -18,10 +19,10 @@ use crate::{
     },
 };
 
-/// The form of the file; another one is not gone on with.
+/// The version of the file's format. A file of another version is not continued.
 const VERSION: u32 = 1;
 
-/// Why the state cannot be kept.
+/// Why the state cannot be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditStateError {
     #[error(
@@ -44,33 +45,33 @@ impl From<PrivateDirError> for AuditStateError {
     }
 }
 
-/// Where a scan stands.
+/// The state of a scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ScanState {
     version: u32,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) started: OffsetDateTime,
     pub(crate) targets: Vec<TargetState>,
-    /// How long the list of offenders was.
+    /// The length of the list of offenders in bytes.
     pub(crate) offenders: u64,
-    /// The name of the file that holds it until it is whole; older versions did not choose one.
+    /// The name of the list's draft file. Older versions had a fixed name.
     #[serde(default)]
     pub(crate) draft: Option<String>,
 }
 
-/// Where the scan of one target stands.
+/// The state of one target's scan.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TargetState {
-    /// None until the location was cut.
+    /// None until the location is cut into splits.
     pub(crate) splits: Option<Vec<SplitState>>,
     pub(crate) tally: AuditTally,
 }
 
-/// Where one split stands.
+/// The state of one split.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SplitState {
     pub(crate) split: Split,
-    /// It has come to its end.
+    /// Whether it is complete.
     pub(crate) done: bool,
 }
 
@@ -95,14 +96,14 @@ impl ScanState {
         }
     }
 
-    /// How many splits there are, and how many are done.
+    /// The number of splits, and how many are complete.
     pub(crate) fn progress(&self) -> (usize, usize) {
         let splits = || self.targets.iter().flat_map(|target| target.splits.iter().flatten());
         (splits().count(), splits().filter(|split| split.done).count())
     }
 }
 
-/// The file of one scope, held by one audit at a time.
+/// The state file of one scope, locked by one audit at a time.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     folder: PrivateDir,
@@ -111,7 +112,7 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// Takes the file of the scope that `digest` stands for, in the state directory.
+    /// Locks the file of the scope with this `digest`, in the state directory.
     pub(crate) fn take(state_dir: &Path, digest: &str) -> Result<Self, AuditStateError> {
         let folder = PrivateDir::create(state_dir)?.create_below("audits")?;
         let name = digest.get(..16).unwrap_or(digest);
@@ -125,8 +126,8 @@ impl StateFile {
         }
     }
 
-    /// Where an earlier scan of `targets` targets stands, if there was one that this version can go
-    /// on with.
+    /// The state of an earlier scan of `targets` targets, if there is one that this version can
+    /// continue.
     pub(crate) fn read(&self, targets: usize) -> Result<Option<ScanState>, AuditStateError> {
         let bytes = self.folder.read(&self.name)?;
         let state: Option<ScanState> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -137,7 +138,7 @@ impl StateFile {
         Ok(self.folder.replace_json(&self.name, state)?)
     }
 
-    /// The scan has come to its end.
+    /// Removes the file, when the scan is complete.
     pub(crate) fn remove(&self) {
         let _ = self.folder.remove(&self.name);
     }
@@ -172,7 +173,7 @@ mod tests {
         let path = folder.path().join("audits/0123456789abcdef.json");
         std::fs::write(&path, "{\"version\": 1").unwrap();
         assert!(file.read(1).unwrap().is_none(), "a part is nothing");
-        // What others could have written is no place to go on from.
+        // A file that other users can write is not a state to continue from.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(&path, mode).unwrap();
         assert!(matches!(file.read(1), Err(AuditStateError::NotOwn(_))));

@@ -1,5 +1,5 @@
-//! What was counted: by location and by how objects are encrypted, with what could not be seen.
-//! Plain data, as large as there are locations, kinds and keys.
+//! What was counted, by location and by kind of encryption, and what could not be read. Plain data;
+//! its size depends on the number of locations, kinds and keys only.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,17 +13,17 @@ use crate::{
     settings::policy::EncryptionKind,
 };
 
-/// So many kinds of obstacles are told apart in one location; what comes later is counted with the
+/// How many different obstacles are recorded for one location. Later ones are counted with the
 /// last.
 const OBSTACLES: usize = 16;
 
-/// Some objects together.
+/// The counts of a group of objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Counts")]
 pub(crate) struct ObjectCounts {
     /// How many.
     pub(crate) objects: u64,
-    /// Together, in bytes.
+    /// Their total size in bytes.
     pub(crate) bytes: u64,
     /// How many of them are old versions.
     pub(crate) noncurrent: u64,
@@ -59,13 +59,13 @@ pub(crate) struct TallyRow {
     pub(crate) counts: ObjectCounts,
 }
 
-/// What stood in the way of some objects, or of a list.
+/// What prevented reading some objects, or a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Hidden")]
 pub(crate) struct UncheckedObjects {
-    /// What it was.
+    /// The error.
     pub(crate) obstacle: LookupError,
-    /// Whether it was a refusal, which only a permission fixes.
+    /// Whether access was denied, so that a permission is missing.
     pub(crate) denied: bool,
     /// How many objects; none for a part that could not be listed.
     pub(crate) objects: u64,
@@ -80,10 +80,10 @@ pub(crate) struct AuditTally {
     /// Empty objects, such as folder markers: nothing in them to encrypt.
     pub(crate) empty: u64,
     pub(crate) delete_markers: u64,
-    /// Objects that were listed, and gone when they were asked.
+    /// Objects that were deleted after they were listed.
     #[serde(default)]
     pub(crate) vanished: u64,
-    /// Objects that could not be looked at.
+    /// Objects that could not be read.
     pub(crate) unseen: Vec<UncheckedObjects>,
     /// Parts of the location that could not be listed.
     pub(crate) unlisted: Vec<UncheckedObjects>,
@@ -92,7 +92,7 @@ pub(crate) struct AuditTally {
 }
 
 impl AuditTally {
-    /// Counts an object of which it is known how it is encrypted.
+    /// Counts an object whose encryption is known.
     pub(crate) fn count(&mut self, object: &SeenObject<'_>) {
         let known = self.rows.iter().position(|row| row.stored == *object.stored);
         let index = known.unwrap_or_else(|| {
@@ -103,7 +103,7 @@ impl AuditTally {
         self.rows[index].counts.add(object);
     }
 
-    /// Counts an object that a scan has asked; gives what is known of it.
+    /// Counts an object that a scan has read. Returns what is known of it.
     pub(crate) fn scanned<'a>(&mut self, object: &'a Object) -> Option<SeenObject<'a>> {
         if object.is_delete_marker {
             self.delete_markers += 1;
@@ -126,7 +126,7 @@ impl AuditTally {
                     self.count(&seen);
                     return Some(seen);
                 }
-                // Deleted since it was listed: nobody will read it.
+                // The object was deleted after it was listed. It cannot be read any more.
                 Lookup::Absent => self.vanished += 1,
                 Lookup::Denied(obstacle) => {
                     hide(&mut self.unseen, obstacle, true, Some(&object.key));
@@ -139,7 +139,7 @@ impl AuditTally {
         None
     }
 
-    /// Counts a row of an inventory; gives what is known of the object.
+    /// Counts a row of an inventory. Returns what is known of the object.
     pub(crate) fn listed<'a>(&mut self, row: &object_row::ObjectRow<'a>) -> Option<SeenObject<'a>> {
         if row.is_delete_marker {
             self.delete_markers += 1;
@@ -164,7 +164,7 @@ impl AuditTally {
         Some(seen)
     }
 
-    /// A part of the location could not be listed.
+    /// Counts a part of the location that could not be listed.
     pub(crate) fn stopped(&mut self, why: &Lookup<()>) {
         match why {
             Lookup::Found(()) => {}
@@ -174,13 +174,12 @@ impl AuditTally {
         }
     }
 
-    /// Objects that could not be looked at.
+    /// Objects that could not be read.
     pub(crate) fn hidden(&self) -> u64 {
         self.unseen.iter().map(|hidden| hidden.objects).sum()
     }
 
-    /// Whether everything there is was seen.
-    /// Whether listing failed before it showed anything.
+    /// Whether listing failed before it gave any object.
     pub(crate) fn nothing_was_listed(&self) -> bool {
         self.rows.is_empty()
             && self.unseen.is_empty()
@@ -203,14 +202,14 @@ fn hide(
     all[place].objects += u64::from(first.is_some());
 }
 
-/// Where objects with this obstacle are counted.
+/// The entry in which objects with this obstacle are counted.
 fn place(
     all: &mut Vec<UncheckedObjects>,
     obstacle: &LookupError,
     denied: bool,
     first: Option<&str>,
 ) -> usize {
-    // By what is recorded of it: the same line does not stand in a report twice.
+    // Compared by what is recorded, so that a report does not repeat a line.
     let known = all.iter().position(|hidden| {
         hidden.denied == denied
             && hidden.obstacle.operation == obstacle.operation
@@ -229,7 +228,7 @@ fn place(
     })
 }
 
-/// What the policy says of an object.
+/// The policy's judgement of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Judgement")]
@@ -238,13 +237,13 @@ pub(crate) enum ObjectJudgement {
     Accepted,
     /// It is not.
     Offender,
-    /// The source does not tell its key, and the policy expects one.
+    /// The source does not give its key, and the policy requires one.
     Untold,
 }
 
 impl ObjectJudgement {
-    /// What the policy says of an object that is stored so. `tells_keys`: whether the source says
-    /// under which KMS key an object is.
+    /// Judges an object by its encryption. `tells_keys`: whether the source gives the KMS key of an
+    /// object.
     pub(crate) fn of(standard: &Standard, stored: &StoredEncryption, tells_keys: bool) -> Self {
         match stored {
             StoredEncryption::Kind(kind, key) if standard.accepts(*kind, key.as_deref()) => {

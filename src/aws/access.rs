@@ -1,4 +1,4 @@
-//! What to say, and to do, where AWS or a part of it cannot be asked at all.
+//! Explanations and fixes for the case that AWS, or a part of it, cannot be called at all.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     settings::aws_options::CredentialSource,
 };
 
-/// Where the guard's credentials are looked for, as far as a message needs that.
+/// The source of the guard's credentials, as far as messages depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialOrigin {
     /// The runner config, by the setting `credentials: runner-config`.
@@ -22,23 +22,23 @@ pub(crate) enum CredentialOrigin {
     Profile {
         /// Its name.
         name: String,
-        /// Whether the files of profiles have it.
+        /// Whether the profile files contain it.
         exists: bool,
-        /// Whether it gets its credentials by AWS SSO.
+        /// Whether it gets its credentials from AWS SSO.
         is_sso: bool,
     },
-    /// Neither: the profile `default`, a container or an instance.
+    /// None of these: the profile `default`, a container or an instance.
     Default,
 }
 
 impl CredentialOrigin {
-    /// By the settings, the environment and the files of profiles.
+    /// Reads the settings, the environment and the profile files.
     pub(crate) async fn read(source: CredentialSource) -> Self {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if source == CredentialSource::RunnerConfig {
             return Self::RunnerConfig;
         }
-        // The SDK asks the environment first.
+        // The SDK tries the environment first.
         if is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
             return Self::Environment;
         }
@@ -54,7 +54,7 @@ impl CredentialOrigin {
         Self::Profile { exists: found.is_some(), is_sso, name }
     }
 
-    /// Whose credentials these are, as the end of a sentence.
+    /// Describes the source; used as the end of a sentence.
     fn whose(&self) -> String {
         match self {
             Self::RunnerConfig => " of the runner config".to_owned(),
@@ -64,7 +64,7 @@ impl CredentialOrigin {
         }
     }
 
-    /// How to get credentials that work.
+    /// How to get valid credentials.
     fn renew(&self) -> Vec<String> {
         match self {
             Self::RunnerConfig => vec![
@@ -99,14 +99,14 @@ impl CredentialOrigin {
     }
 }
 
-/// What is said of a cause: once, whatever it blocks.
+/// The explanation of a cause. It is shown once, however many calls fail for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {
     /// Its name in reports.
     pub(crate) name: &'static str,
-    /// In half a line.
+    /// What happened, in half a line.
     pub(crate) what: Printable,
-    /// What to do, one line each; those that are commands work as they stand.
+    /// How to fix it, one line each. Commands work as pasted.
     pub(crate) fixes: Vec<Printable>,
 }
 
@@ -117,9 +117,9 @@ impl Explanation {
     }
 }
 
-/// Explains a cause of one or more failed questions.
+/// Explains a cause of one or more failed calls.
 ///
-/// `hosts` are the servers that were asked in vain, where the cause is that.
+/// `hosts` are the servers that could not be reached, for causes of that kind.
 pub(crate) fn explain(
     cause: &AccessCause,
     hosts: &BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Sorts the result of an SDK call into a `Lookup`.
+//! Converts the result of an SDK call into a `Lookup`.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::ProvideErrorMetadata;
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl<T> Lookup<T> {
-    /// Sorts an SDK call's result; `absent` are the error codes with which this call says "no such
-    /// thing".
+    /// Converts an SDK call's result. `absent` are the error codes by which this call says that the
+    /// thing does not exist.
     pub(crate) fn from_call<E>(
         call: &Call,
         absent: &[&str],
@@ -60,7 +60,8 @@ impl<T> Lookup<T> {
     }
 }
 
-/// What went wrong: by what kept the answer away, then by its error code and its HTTP status.
+/// The kind of failure: first by what prevented an answer, then by the error code and the HTTP
+/// status.
 pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> LookupErrorKind {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let status = error.raw_response().map(|response| response.status().as_u16());
@@ -87,8 +88,8 @@ pub(crate) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
     }
 }
 
-/// Why AWS cannot be asked at all, where that is what went wrong: by the types of what kept the
-/// request from being sent, by the error's code, and by the answer's headers.
+/// Why AWS cannot be called at all, if that is the failure. It is recognised by the type of the
+/// error that prevented sending, by the error code, and by the answer's headers.
 pub(crate) fn cause<E>(error: &SdkError<E, HttpResponse>) -> Option<AccessCause>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -100,7 +101,7 @@ where
     }
     if let Some(failed) = find::<NoConnection>(error) {
         return match &failed.proxy {
-            // A check of its own names the authority.
+            // `RefusedRoot` is a check of its own, which names the authority.
             _ if RefusedRoot::find(error).is_some() => None,
             _ if find::<rustls::Error>(error).is_some() => Some(AccessCause::Untrusted),
             Some(proxy) => Some(AccessCause::Proxy(proxy.clone())),
@@ -115,7 +116,7 @@ where
     let region = header("x-amz-bucket-region");
     match error.as_service_error().and_then(ProvideErrorMetadata::code) {
         Some(code) => AccessCause::of_code(code, minutes_ahead, region),
-        // To a HEAD S3 answers without a code.
+        // S3 answers a HEAD request without an error code.
         None if response.status().as_u16() == 301 && region.is_some() => {
             Some(AccessCause::WrongRegion(region.map(str::to_owned)))
         }
@@ -127,8 +128,8 @@ fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// Whether an answer came that is none: all is well, it says, and it cannot be read; or it is
-/// somebody else's than AWS's, such as a proxy's page.
+/// Whether the answer is not a valid answer of AWS: it reports success and cannot be read, or it
+/// comes from another server, such as a proxy's page.
 fn is_none_of_aws<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     match error {
@@ -141,13 +142,13 @@ fn is_none_of_aws<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) ->
     }
 }
 
-/// What came in the place of an answer, and why it is none where that is known.
+/// Describes the invalid answer, and why it is invalid if that is known.
 fn no_answer(response: &HttpResponse, why: Option<String>) -> String {
     let why = why.map_or_else(String::new, |why| format!(" ({why})"));
     format!("{}, but it does not answer such a request{why}", what_came(response))
 }
 
-/// Error codes by which AWS services refuse a caller.
+/// Whether this is an error code by which AWS services deny access.
 fn is_denial(code: &str) -> bool {
     matches!(
         code,
@@ -169,15 +170,15 @@ fn is_denial(code: &str) -> bool {
     )
 }
 
-/// What to do where a certificate is of an authority that nobody has heard of.
+/// The fix for a certificate of an unknown authority.
 const UNKNOWN_ISSUER: &str = " (no CA certificate on this machine has signed it; if one should \
     have, name a bundle with it in SSL_CERT_FILE)";
 
-/// What is said where no source of credentials has any: the SDK's own words are a list of them.
+/// The message if no source has credentials. The SDK's own message is a list of the sources.
 const NO_CREDENTIALS: &str = "the request could not be signed: no credentials in the environment, \
     a profile, a container or an instance";
 
-/// What went wrong on the way to AWS, and what to do where that is for the operator to decide.
+/// Why AWS could not be reached, and the fix if the operator can apply one.
 fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(refused) = RefusedRoot::find(error) {
         return refused.to_string();
@@ -196,7 +197,7 @@ fn on_the_way(error: &(dyn std::error::Error + 'static)) -> String {
     format!("cannot be reached: {}{hint}", innermost(error))
 }
 
-/// One line of what went wrong, without the SDK's internal vocabulary.
+/// Describes the failure in one line, without the SDK's internal terms.
 pub(crate) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -247,7 +248,7 @@ mod tests {
         response
     }
 
-    /// What a proxy answers in AWS's place.
+    /// An answer that a proxy gives in place of AWS.
     fn page(status: u16, body: &'static str) -> Error {
         let mut response =
             HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));

@@ -1,5 +1,5 @@
-//! Whether an answer has the form that AWS's answers have, and what came where it has not: an empty
-//! one, a proxy's page, a body of another kind.
+//! Verifies that an answer has the form of AWS's answers. If not, it describes what was received:
+//! an empty body, a proxy's page, a body of another kind.
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -15,22 +15,21 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::base::{aws_calls::Call, printable::is_invisible};
 
-/// Where S3 says its id of a request.
+/// The header with S3's request id.
 pub(super) const S3_REQUEST_ID: &str = "x-amz-request-id";
-/// AWS's ids of a request; each family of services has a header of its own for it, and every answer
-/// of theirs bears one. Source: AWS general reference, and each service's API reference, Common
-/// response headers.
+/// The headers with AWS's request ids. Each family of services uses one of them, and sets it in
+/// every answer. Source: AWS general reference, and each service's API reference, Common response
+/// headers.
 pub(super) const REQUEST_IDS: [&str; 3] = [S3_REQUEST_ID, "x-amzn-requestid", "x-amzn-request-id"];
-/// So many characters of what came are shown, which is enough for a page's title.
+/// How many characters of an unexpected answer are shown; enough for a page's title.
 const SHOWN: usize = 100;
 
-/// Refuses an answer that says that all is well and holds nothing, or what no answer to such a
-/// question holds: the SDK takes an empty body for a document in which everything is left out, so
-/// that a list without a body would be an empty list.
+/// Rejects a successful answer that is empty or has the wrong type of body. The SDK reads an empty
+/// body as a document without fields, so that a list without a body would become an empty list.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AnswerForm;
 
-/// Why an answer is none.
+/// Why an answer is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum FormFault {
     #[error("it is empty")]
@@ -65,7 +64,7 @@ impl Intercept for AnswerForm {
                 Err(FormFault::NoRequestId.into())
             };
         }
-        // A body that is still to come is an object's content.
+        // A body that is not loaded yet is an object's content.
         let Some(body) = response.body().bytes() else { return Ok(()) };
         match fault(operation.service(), operation.name(), body) {
             Some(fault) => Err(fault.into()),
@@ -74,8 +73,8 @@ impl Intercept for AnswerForm {
     }
 }
 
-/// What is wrong with the body of a successful answer; that of a call that changes something may be
-/// empty.
+/// The fault in the body of a successful answer. A call that changes something may have an empty
+/// body.
 fn fault(service: &str, operation: &str, body: &[u8]) -> Option<FormFault> {
     let asks = ["Get", "List", "Describe", "Simulate"];
     if !asks.iter().any(|verb| operation.starts_with(verb)) {
@@ -91,8 +90,8 @@ fn fault(service: &str, operation: &str, body: &[u8]) -> Option<FormFault> {
     }
 }
 
-/// Whether AWS answers a call in JSON, and not in XML. `service` as the SDK calls it, or as
-/// permissions do.
+/// Whether AWS answers a call in JSON rather than in XML. `service` may be the SDK's name or the
+/// permission prefix.
 fn is_json(service: &str, operation: &str) -> bool {
     matches!(service, "EMR" | "elasticmapreduce" | "KMS" | "kms" | "SQS" | "sqs")
         || operation == "GetBucketPolicy"
@@ -102,15 +101,15 @@ pub(super) fn has_request_id(response: &HttpResponse) -> bool {
     REQUEST_IDS.iter().any(|name| response.headers().get(*name).is_some())
 }
 
-/// Whether an answer that is no success is none of AWS's: it bears no request id, and no error of
-/// AWS's in its body either.
+/// Whether an error answer does not come from AWS: it has no request id, and no AWS error in its
+/// body either.
 pub(super) fn is_foreign(response: &HttpResponse, code: Option<&str>) -> bool {
     let is_empty = response.body().bytes().is_none_or(<[u8]>::is_empty);
-    // Of a HEAD the SDK itself makes up a code.
+    // For a HEAD request the SDK itself makes up a code.
     !has_request_id(response) && (is_empty || code.is_none())
 }
 
-/// What came, as far as it may be told: status, type, size and how it begins.
+/// Describes what was received, as far as it may be shown: status, type, size and beginning.
 pub(super) fn what_came(response: &HttpResponse) -> String {
     let status = response.status().as_u16();
     let kind = response.headers().get("content-type").unwrap_or("of no type");
@@ -123,10 +122,10 @@ pub(super) fn what_came(response: &HttpResponse) -> String {
     format!("an answer came (HTTP {status}, {kind}, {} bytes{begins})", body.len())
 }
 
-/// How a body begins; none where there is nothing to show.
+/// The beginning of a body; none if nothing may be shown.
 ///
-/// A document of AWS's can hold secrets, such as a step's arguments: of one that may be that, only
-/// the outermost name is shown.
+/// A document of AWS can hold secrets, such as a step's arguments. If the body may be such a
+/// document, only its outermost name is shown.
 fn beginning(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(8 * SHOWN)]);
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -148,14 +147,14 @@ fn beginning(body: &[u8]) -> Option<String> {
     (!line.is_empty()).then(|| if is_cut { format!("{line}…") } else { line })
 }
 
-/// The first `most` characters of a text, in one line without invisible ones.
+/// The first `most` characters of a text, in one line and without invisible characters.
 fn one_line(text: &str, most: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let shown = |letter| if is_invisible(letter) { char::REPLACEMENT_CHARACTER } else { letter };
     words.join(" ").chars().map(shown).take(most).collect()
 }
 
-/// What AWS answers a call with, in words.
+/// Describes the answer that AWS gives to a call.
 pub(super) fn expected(call: &Call) -> String {
     let operation = call.operation;
     let service = call.permission.split(':').next().unwrap_or_default();

@@ -12,7 +12,7 @@ pub(crate) fn is_code<E: ProvideErrorMetadata>(
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
 }
 
-/// In which region `bucket` is.
+/// The region of `bucket`.
 pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<String> {
     let answer = s3.head_bucket().bucket(bucket.as_str()).send().await;
     match region_of_redirect(&answer) {
@@ -23,10 +23,11 @@ pub(crate) async fn region(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Look
     }
 }
 
-/// What HeadBucket says where there is no such bucket.
+/// HeadBucket's error codes for a bucket that does not exist.
 pub(crate) const NO_BUCKET: &[&str] = &["NotFound", "NoSuchBucket", "404"];
 
-/// A bucket of another region answers with a redirect that names the region: a fact, not a failure.
+/// The region in a redirect. S3 answers for a bucket of another region with a redirect that names
+/// the region, which is a fact and not a failure.
 pub(crate) fn region_of_redirect<E>(
     answer: &Result<HeadBucketOutput, SdkError<E, HttpResponse>>,
 ) -> Option<String> {

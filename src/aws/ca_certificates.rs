@@ -2,7 +2,7 @@
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// Nothing on this machine says which certificate authorities to trust.
+/// No certificate authorities are configured on this machine.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "nothing was launched: AWS cannot be asked, because this machine has no CA certificates; \
@@ -10,14 +10,14 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 )]
 pub struct MissingCaCertificates;
 
-/// Whether there is anything to know AWS by: without it every call would fail, in words that do not
-/// help.
+/// Verifies that this machine has CA certificates. Without them every call would fail with a
+/// message that does not name the cause.
 ///
 /// # Errors
 /// [`MissingCaCertificates`].
 pub fn check_ca_certificates() -> Result<(), MissingCaCertificates> {
-    // The first certificate of one file tells nearly everywhere; the hundreds of others are read
-    // once, when they are needed.
+    // On most machines the first certificate of one file is enough to know. The hundreds of others
+    // are read once, when they are needed.
     let bundle =
         openssl_probe::probe().cert_file.filter(|_| std::env::var_os("SSL_CERT_DIR").is_none());
     let is_one = |bundle| {

@@ -1,5 +1,4 @@
-//! The way to AWS: clients, region, time limits, the endpoint rule, and `Lookup<T>`: the four
-//! things that asking can end in.
+//! Access to AWS: clients, regions, time limits and the endpoint rule.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -33,14 +32,15 @@ use crate::{
     spec::observations::LauncherRoute,
 };
 
-/// A client that few runs use: what nobody asks costs no time before a launch, and no memory.
+/// A client that few runs use. It is created on first use, so that it costs no time and memory
+/// before.
 pub(crate) type Lazy<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
 
 fn lazy<C>(make: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
     Arc::new(LazyLock::new(Box::new(make)))
 }
 
-/// The same client, but one that waits throttling out.
+/// Copies a client and makes the copy wait while AWS throttles.
 macro_rules! patient {
     ($client:expr, $service:ident, $patience:expr) => {{
         let config = $client.config();
@@ -56,20 +56,21 @@ macro_rules! patient {
     (@classified $service:ident, $config:expr) => { $config };
 }
 
-/// The clients of one run. EMR, KMS and EC2 are asked in the cluster's region, S3 in the buckets'.
+/// The clients of one run. EMR, KMS and EC2 are called in the cluster's region, S3 in the buckets'
+/// region.
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub(crate) emr: aws_sdk_emr::Client,
-    /// What AWS says the time is, where clusters are dated: by the answers of EMR and of STS, which
-    /// is asked first.
+    /// The time by AWS's clock, for comparison with the dates of clusters. It is read from the
+    /// answers of EMR, and of STS, which is called first.
     pub(crate) emr_clock: ServiceClock,
-    /// How often EMR has asked to slow down.
+    /// How many times EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
     pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
     pub(crate) s3: aws_sdk_s3::Client,
-    /// S3 for very many calls: where S3 asks to slow down, all of them do.
+    /// S3 for bulk requests. If S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
-    /// What S3 says the time is.
+    /// The time by S3's clock.
     pub(crate) s3_clock: ServiceClock,
     /// S3's control plane.
     pub(crate) s3control: Lazy<aws_sdk_s3control::Client>,
@@ -77,23 +78,23 @@ pub struct Aws {
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) ec2: Ec2,
     pub(crate) sts: aws_sdk_sts::Client,
-    /// STS under the runner's own keys: says in which account clusters will be launched.
+    /// STS with the runner's own keys: gives the account in which clusters will be launched.
     pub(crate) runner_sts: aws_sdk_sts::Client,
-    /// Every request of these clients.
+    /// The log of all requests of these clients.
     pub(crate) calls: CallLog,
-    /// Who vouches for AWS, and what their connections have shown of that.
+    /// Which authorities are trusted for AWS, and which ones the connections used.
     trust: AwsTrust,
-    /// Every endpoint override in force, of what a run asks.
+    /// Every endpoint override for the services that a run calls.
     pub endpoints: Vec<EndpointOverride>,
-    /// That of S3's control plane.
+    /// The override for S3's control plane.
     pub(crate) control_endpoint: Option<EndpointOverride>,
 }
 
 impl Aws {
-    /// Makes the clients; asks nothing yet (but credentials may be fetched by the first call).
+    /// Creates the clients. Makes no call yet, but the first call may fetch credentials.
     ///
-    /// Without `runner`, whose credentials are then not known, nobody can tell who the runner is:
-    /// such a client is for looking at clusters alone.
+    /// Without `runner`, the runner's credentials are unknown, and so is its account. Such clients
+    /// serve only for looking at clusters.
     pub async fn connect(
         regions: &Regions,
         runner: Option<&RunnerCredentials>,
@@ -105,7 +106,7 @@ impl Aws {
         Self::of(&base, regions, runner, options, trust)
     }
 
-    /// The clients that `base` makes.
+    /// Creates the clients from `base`.
     fn of(
         base: &SdkConfig,
         regions: &Regions,
@@ -114,7 +115,7 @@ impl Aws {
         trust: AwsTrust,
     ) -> Self {
         let control_endpoint = endpoint(base, S3_CONTROL, &options.allow_endpoints);
-        // A service that is not asked may be anywhere.
+        // The endpoint of a service that is not called does not matter.
         let services = SERVICES.into_iter().chain(options.event_queue.as_ref().map(|_| "SQS"));
         let endpoints = endpoints(base, services, &options.allow_endpoints);
         let stand_in = |service: &str| {
@@ -124,7 +125,7 @@ impl Aws {
         };
         let s3 = aws_sdk_s3::config::Builder::from(base)
             .region(Region::new(regions.s3.clone()))
-            // A stand-in has no wildcard DNS for bucket names.
+            // A local stand-in for AWS has no wildcard DNS for bucket names.
             .force_path_style(stand_in("S3"))
             .build();
         let s3_clock = ServiceClock::of_s3();
@@ -197,8 +198,8 @@ impl Aws {
         }
     }
 
-    /// Clients for what answers at `url`, in the simulator's region and with its key for the guard;
-    /// nothing is tried twice.
+    /// Clients for the simulator at `url`, in its region and with its key for the guard. No call is
+    /// retried.
     #[cfg(test)]
     pub(crate) fn for_tests(url: &str) -> Self {
         let options = AwsOptions {
@@ -222,7 +223,7 @@ impl Aws {
         Self::of(&base, &Regions::all("eu-west-1".to_owned()), None, &options, trust)
     }
 
-    /// The authorities that only the launcher believes.
+    /// The authorities that only the launcher trusts.
     pub(crate) fn private_authorities(&self) -> Option<LauncherRoute> {
         self.trust.private_authorities()
     }
@@ -232,14 +233,14 @@ impl Aws {
         self.calls.denying_services()
     }
 
-    /// Who has vouched for AWS so far, and through which proxies it was asked.
+    /// The authorities of AWS's servers so far, and the proxies that were used.
     pub(crate) fn connections(&self) -> AwsConnections {
         self.trust.connections()
     }
 
-    /// The same, but what is asked before a launch waits throttling out. The objects that a run
-    /// reads are not among that: S3's limits are so high there, and their HEADs have a pace of
-    /// their own.
+    /// The same clients, but the calls before a launch wait while AWS throttles. Calls for the
+    /// objects that a run reads do not: S3's limits for them are very high, and HEAD requests have
+    /// their own rate control.
     pub(crate) fn patient(&self, patience: &Patience) -> Self {
         let s3control = {
             let (s3control, patience) = (self.s3control.clone(), patience.clone());
@@ -258,8 +259,8 @@ impl Aws {
         }
     }
 
-    /// The bulk client for one bucket, in the region where the bucket is; in the client's own,
-    /// where S3 does not say.
+    /// The bulk client for one bucket, in the bucket's region, or in the client's own if S3 does
+    /// not give it.
     pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
         let own = self.s3_bulk.config().region();
         match crate::aws::bucket_region::region(&self.s3, bucket).await {
@@ -272,14 +273,14 @@ impl Aws {
         }
     }
 
-    /// The endpoints that must not be talked to.
+    /// The endpoints that must not be called.
     pub fn refused_endpoints(&self) -> impl Iterator<Item = &EndpointOverride> {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
     }
 }
 
-/// The control plane's client. AWS's own endpoints bear the account before their names; a stand-in
-/// has no wildcard DNS for that, and is asked at its plain address.
+/// The control plane's client. AWS puts the account before the host name; a local stand-in has no
+/// wildcard DNS for that, and is called at its plain address.
 fn s3control(
     base: &SdkConfig,
     region: &str,
@@ -297,7 +298,7 @@ fn s3control(
     aws_sdk_s3control::Client::from_conf(config.build())
 }
 
-/// Resolves every call to one address.
+/// Resolves every call to the same address.
 #[derive(Debug)]
 struct PlainAddress(String);
 
@@ -312,9 +313,9 @@ impl ResolveEndpoint for PlainAddress {
     }
 }
 
-/// `config` for very many calls that have `limit` together: each is tried until that is over or it
-/// has failed ten times, and they share one rate, which falls whenever S3 asks for that. The SDK's
-/// budget for retries is for a few calls that fail; here the rate is what spares S3.
+/// `config` for bulk requests that share the time `limit`. Each is tried until the time is over or
+/// ten attempts have failed. All share one rate, which falls whenever S3 asks to slow down; this
+/// limits the load on S3. The SDK's retry budget is meant for a few failing calls, and is not used.
 fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
     let partition = RetryPartition::custom("bulk").token_bucket(TokenBucket::unlimited()).build();
     let limits = config
@@ -332,7 +333,7 @@ fn bulk(config: &aws_sdk_s3::Config, limit: Duration) -> aws_sdk_s3::Config {
         .build()
 }
 
-/// SQS for requests that wait for messages: that takes longer than an answer may otherwise take.
+/// SQS for long polling, which takes longer than the usual time limit for an answer.
 fn waiting(base: &SdkConfig) -> aws_sdk_sqs::Config {
     let wait = Duration::from_secs(u64::from(LONGEST_WAIT));
     let config = aws_sdk_sqs::config::Builder::from(base);
@@ -348,8 +349,8 @@ fn waiting(base: &SdkConfig) -> aws_sdk_sqs::Config {
         .build()
 }
 
-/// Tells S3's wish to slow down by the status alone: the answer to a HEAD has no body, where the
-/// error's code would stand, and the SDK slows down for codes only.
+/// Recognises S3's request to slow down by the status alone. The answer to a HEAD request has no
+/// body with an error code, and the SDK slows down only for codes.
 #[derive(Debug)]
 struct SlowDown;
 
@@ -379,7 +380,8 @@ async fn load(
     let operation = options.timeout;
     let limits = TimeoutConfig::builder()
         .connect_timeout((operation / 4).min(Duration::from_secs(3)))
-        // Three attempts must fit, or a single lost packet would use the whole time up.
+        // Three attempts must fit into the time. Otherwise a single lost packet would use all of
+        // it.
         .operation_attempt_timeout(operation / 3)
         .operation_timeout(operation)
         .build();
@@ -396,11 +398,11 @@ async fn load(
     }
 }
 
-/// A client for SNS in `region`, each of whose calls may take `limit`. Apart from the others:
-/// alerts go out where there are no clients yet, or no runner config.
+/// A client for SNS in `region`; each call may take `limit`. It is separate from the others,
+/// because alerts are also sent when there are no clients yet, or no runner config.
 ///
 /// # Errors
-/// When an endpoint is in force that is neither AWS's nor allowed.
+/// When an endpoint override is neither AWS's nor allowed.
 pub(crate) async fn sns(
     region: &str,
     options: &AwsOptions,
@@ -426,7 +428,7 @@ fn static_credentials(runner: &RunnerCredentials) -> Credentials {
     )
 }
 
-/// The longest that SQS lets a request wait for messages, in seconds.
+/// The longest time that SQS lets a request wait for messages, in seconds.
 pub(crate) const LONGEST_WAIT: u16 = 20;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! EC2 as the guard asks it: six read calls over EC2's Query protocol.
+//! The EC2 client: six read calls over EC2's Query protocol.
 //!
 //! The SDK's client for EC2 has more than seven hundred operations, and took a quarter of the time
-//! of a release build. This one runs on the same runtime as the SDK's other clients, with the same
-//! parts: credentials and their cache, the Signature Version 4 signer, retries, time limits,
-//! clock-skew correction, the shared HTTP client and the log of requests. Only what is EC2's own is
-//! written here: the endpoint, the form that is sent, and the XML that comes back. `tests/recorded.json`
+//! of a release build. This client uses the same runtime and parts as the SDK's other clients:
+//! credentials and their cache, the Signature Version 4 signer, retries, time limits, clock-skew
+//! correction, the shared HTTP client and the log of requests. Only the parts specific to EC2 are
+//! written here: the endpoint, the request's form, and the answer's XML. `tests/recorded.json`
 //! holds what the SDK's client sent and read.
 
 pub(crate) mod answers;
@@ -69,13 +69,14 @@ use answers::{Ec2DhcpOptions, Ec2Subnet, Ec2Volume, Ec2Vpc, VpcAttribute};
 pub(super) use endpoint::EndpointSettings;
 use xml::{AnswerError, Element};
 
-/// The service's name, for variables, profiles and the log of requests.
+/// The service's name in variables, profiles and the log of requests.
 const SERVICE: &str = "EC2";
-/// The version of the API, which every request names.
+/// The API version, which every request names.
 const VERSION: &str = "2016-11-15";
-/// A list of more pages than this has no end: one call asks for the volumes of 200 instances.
+/// The maximum number of pages in a list. One call requests the volumes of 200 instances, so a
+/// longer list would never end.
 const MOST_PAGES: usize = 1000;
-/// What a form has unescaped.
+/// The characters that a form leaves unescaped.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The client.
@@ -85,15 +86,15 @@ pub(crate) struct Ec2 {
     limits: Option<TimeoutConfig>,
 }
 
-/// How a call ended.
+/// The result of a call.
 type Called<T> = Result<T, SdkError<Ec2Error, HttpResponse>>;
 
 impl Ec2 {
-    /// A client for the region of `base`, whose requests are recorded in `calls`. `configured` is
-    /// the endpoint that environment or profile name.
+    /// A client for the region of `base`; `calls` records its requests. `configured` is the
+    /// endpoint from the environment or the profile.
     pub(super) fn new(base: &SdkConfig, configured: Option<String>, calls: &CallLog) -> Self {
         let region = base.region().map(ToString::to_string);
-        // Clients of one partition share their budget for retries, as the SDK's do.
+        // The clients of one partition share their retry budget, as the SDK's do.
         let partition =
             region.as_ref().map_or_else(|| "ec2".to_owned(), |region| format!("ec2-{region}"));
         let mut defaults =
@@ -116,7 +117,7 @@ impl Ec2 {
         Self { plugins, limits: base.timeout_config().cloned() }
     }
 
-    /// The same client, but one that waits throttling out.
+    /// A copy of the client that waits while AWS throttles.
     pub(super) fn patient(&self, patience: &Patience) -> Self {
         let mut layer = Layer::new("patience");
         layer.store_put(patience.limits(self.limits.as_ref()));
@@ -132,7 +133,7 @@ impl Ec2 {
         }
     }
 
-    /// Every volume attached to one of `instances`, of which one call takes 200.
+    /// Every volume attached to one of `instances`; one call takes 200 instances.
     pub(crate) async fn volumes_attached_to(&self, instances: &[String]) -> Called<Vec<Ec2Volume>> {
         let mut form = Form::of(&aws_calls::DESCRIBE_VOLUMES);
         form.add("Filter.1.Name", "attachment.instance-id");
@@ -149,7 +150,7 @@ impl Ec2 {
             let page = self.call(form, move |answer| {
                 let page = answers::volume_page(answer)?;
                 match &page.next_token {
-                    // It would never end, or end without all of them.
+                    // The list would never end, or would be incomplete.
                     Some(token) if seen.contains(token) => Err(AnswerError::RepeatedToken),
                     Some(_) if seen.len() == MOST_PAGES => Err(AnswerError::Endless),
                     _ => Ok(page),
@@ -179,7 +180,7 @@ impl Ec2 {
         self.call(form, answers::vpcs).await
     }
 
-    /// An attribute of a VPC; none where the answer does not tell it.
+    /// An attribute of a VPC; none if the answer lacks it.
     pub(crate) async fn vpc_attribute(
         &self,
         vpc: &str,
@@ -191,13 +192,13 @@ impl Ec2 {
         self.call(form, move |answer| answers::vpc_attribute(answer, attribute)).await
     }
 
-    /// The set of DHCP options of this id.
+    /// The DHCP option set with this id.
     pub(crate) async fn dhcp_options(&self, id: &str) -> Called<Vec<Ec2DhcpOptions>> {
         let form = Form::of(&aws_calls::DESCRIBE_DHCP_OPTIONS).with("DhcpOptionsId.1", id);
         self.call(form, answers::dhcp_options).await
     }
 
-    /// Whether the account encrypts new volumes of the region; none where the answer does not tell.
+    /// Whether the account encrypts new volumes in the region; none if the answer lacks it.
     pub(crate) async fn ebs_encryption_by_default(&self) -> Called<Option<bool>> {
         let form = Form::of(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT);
         self.call(form, answers::ebs_encryption_by_default).await
@@ -218,7 +219,7 @@ impl Ec2 {
         let output = invoke(SERVICE, operation, Input::erase(form), &plugins)
             .await
             .map_err(|error| error.map_service_error(Ec2Error::restored))?;
-        // Only `AnswerReader` makes outputs of this call, and all of this type.
+        // All outputs come from this call's `AnswerReader`, so they have this type.
         output.downcast().map_err(|_| SdkError::construction_failure("an output of another type"))
     }
 }
@@ -294,7 +295,7 @@ fn components(
     components
 }
 
-/// The body of a request.
+/// The form-encoded body of a request.
 #[derive(Clone, Debug)]
 struct Form {
     operation: &'static str,
@@ -371,7 +372,7 @@ where
     }
 }
 
-/// An answer of EC2 that is an error: code, message and request id, as far as it tells them.
+/// An error answer of EC2: code, message and request id, as far as they are there.
 #[derive(Debug)]
 pub(crate) struct Ec2Error(ErrorMetadata);
 
@@ -393,7 +394,7 @@ impl Ec2Error {
         Self(apply_request_id(metadata, response.headers()).build())
     }
 
-    /// The error behind the type that the runtime had erased.
+    /// Restores the error type that the runtime erased.
     fn restored(error: Error) -> Self {
         error.downcast().unwrap_or_else(|_| Self(ErrorMetadata::builder().build()))
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::aws::ec2_query::EndpointSettings;
 
-/// An endpoint that something made the SDK use instead of AWS's own.
+/// An endpoint that the SDK was configured to use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Endpoint")]
 pub struct EndpointOverride {
@@ -20,7 +20,7 @@ pub struct EndpointOverride {
 }
 
 impl EndpointOverride {
-    /// Why nothing is asked there.
+    /// Why it is not called.
     pub(crate) fn refusal(&self) -> String {
         format!(
             "the endpoint {} is not AWS's; allow it in `allow_endpoints`, or unset it",
@@ -31,11 +31,11 @@ impl EndpointOverride {
 
 /// The services, as the SDK names them in variables and profiles.
 pub(super) const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"];
-/// S3's control plane, which has Batch Operations; a run asks it only where a bucket's own public
-/// access block is not whole, and takes no answer from an endpoint that is not accepted.
+/// S3's control plane, which includes Batch Operations. A run calls it only if a bucket's own
+/// public access block is incomplete, and accepts no answer from an endpoint that is not accepted.
 pub(super) const S3_CONTROL: &str = "S3_CONTROL";
 
-/// The endpoint overrides that environment and profile put in force, per service.
+/// The endpoint overrides from the environment and the profile, per service.
 pub(super) fn endpoints(
     base: &SdkConfig,
     services: impl Iterator<Item = &'static str>,
@@ -44,7 +44,7 @@ pub(super) fn endpoints(
     services.filter_map(|service| endpoint(base, service, allowed)).collect()
 }
 
-/// The endpoint override that is in force for one service.
+/// The endpoint override of one service.
 pub(super) fn endpoint(
     base: &SdkConfig,
     service: &str,
@@ -62,11 +62,11 @@ pub(super) fn endpoint(
     Some(EndpointOverride { service: service.to_owned(), url, accepted })
 }
 
-/// `scheme://host[:port]` of a URL, in lower case.
+/// The part `scheme://host[:port]` of a URL, in lower case.
 fn origin(url: &str) -> Option<(String, String)> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
-    // `user@` before the host could make a foreign host look like an allowed one.
+    // A `user@` before the host could make a foreign host look like an allowed one.
     (!authority.is_empty() && !authority.contains('@'))
         .then(|| (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
 }
@@ -75,15 +75,15 @@ fn same_origin(a: &str, b: &str) -> bool {
     matches!((origin(a), origin(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// Whether a URL is, over TLS, one at which AWS has this service: one that the SDK's own rules make
-/// of some region, with or without FIPS and IPv6, or an interface endpoint of that service.
+/// Whether a URL is an endpoint of AWS for this service, over TLS: one that the SDK's own rules
+/// give for some region, with or without FIPS and IPv6, or an interface endpoint of that service.
 ///
-/// A name below `amazonaws.com` is not enough. Anybody's function (`execute-api`), load balancer
-/// (`elb`), website (`s3-website`) and own endpoint service (`vpce-svc`) has one.
+/// A name below `amazonaws.com` is not enough. Any customer's function (`execute-api`), load
+/// balancer (`elb`), website (`s3-website`) or endpoint service (`vpce-svc`) has such a name.
 pub(super) fn is_aws(service: &str, url: &str) -> bool {
     let Some((scheme, authority)) = origin(url) else { return false };
     let host = authority.strip_suffix(":443").unwrap_or(&authority);
-    // Where a service has one name for all regions, any of them will do.
+    // If a service has one name for all regions, any region gives it.
     let regions = host.split('.').filter(|label| label.contains('-')).chain(["us-east-1"]);
     scheme == "https"
         && regions.into_iter().any(|region| {
@@ -94,9 +94,9 @@ pub(super) fn is_aws(service: &str, url: &str) -> bool {
         })
 }
 
-/// The hosts by the SDK's rules.
+/// The hosts that the SDK's rules give.
 fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<String> {
-    /// What a service's resolver makes of these parameters.
+    /// The host that a service's resolver gives for these parameters.
     macro_rules! resolved {
         ($service:ident $(, $name:ident = $value:expr)*) => {{
             use $service::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
@@ -131,9 +131,9 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
     hosts.filter_map(|url| Some(url.strip_prefix("https://")?.to_owned())).collect()
 }
 
-/// Whether a host is a VPC's own endpoint for the service that `own` is the regional host of:
-/// `vpce-….kms.eu-west-1.vpce.amazonaws.com`; S3 has a word before that. Source: AWS PrivateLink
-/// guide, Access an AWS service; Amazon S3 user guide, AWS PrivateLink for Amazon S3.
+/// Whether a host is a VPC's interface endpoint for the service whose regional host is `own`:
+/// `vpce-….kms.eu-west-1.vpce.amazonaws.com`. S3 has one more label before that. Source: AWS
+/// PrivateLink guide, Access an AWS service; Amazon S3 user guide, AWS PrivateLink for Amazon S3.
 fn is_interface_endpoint(host: &str, region: &str, own: &str) -> bool {
     let Some((name, suffix)) = own.split_once(&format!(".{region}.")) else { return false };
     let name = if name == "s3-control" { "s3" } else { name };
@@ -192,7 +192,7 @@ mod tests {
             ("KMS", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
             ("KMS", "https://evil.vpce-1.kms.eu-west-1.vpce.amazonaws.com"),
             ("KMS", "https://x.lambda-url.eu-west-1.on.aws"),
-            // Another service's host: whoever answers there answers something else.
+            // Another service's host does not answer this service's calls.
             ("EMR", "https://s3.eu-west-1.amazonaws.com"),
             ("EMR", "https://eu-west-1.elasticmapreduce.amazonaws.com"),
             ("KMS", "http://kms.eu-west-1.amazonaws.com"),

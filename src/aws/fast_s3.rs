@@ -1,11 +1,10 @@
-//! The cheap way to ask S3 for a great many heads.
+//! A fast client for a very large number of S3 HEAD requests.
 //!
-//! The SDK resolves endpoint, credentials, retries and signature anew for each call, which costs
-//! several times as much as the call itself. Here that is done once: the route to a bucket is
-//! learnt from a call that the SDK has signed (its address, its signing scope, its time limits),
-//! and each head is then one signature and one request, on connections of our own, or where a proxy
-//! stands between on the SDK's. Whatever is not a plain answer goes back to the SDK: see
-//! `facts::heads`.
+//! The SDK resolves endpoint, credentials, retries and signature for each call, which costs several
+//! times as much as the call itself. This client does that once. It learns the route to a bucket
+//! (its address, its signing scope, its time limits) from a call that the SDK has signed. Each HEAD
+//! is then one signature and one request, on this module's own connections, or on the SDK's if a
+//! proxy is configured. Any unusual answer is left to the SDK: see `facts::heads`.
 
 mod connections;
 mod signature;
@@ -52,55 +51,56 @@ use crate::{
     base::errors::innermost,
 };
 
-/// What S3 expects unescaped: in a path, and in a query. Source: Amazon S3 API reference,
-/// Authenticating Requests (AWS Signature Version 4), UriEncode.
+/// The characters that S3 expects unescaped in a path and in a query. Source: Amazon S3 API
+/// reference, Authenticating Requests (AWS Signature Version 4), UriEncode.
 pub(crate) const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 const QUERY: &AsciiSet = &PATH.add(b'/');
-/// S3 refuses what is signed for another time than within 15 minutes; a clock this far off is told
-/// from S3's own.
+/// From this difference on, in seconds, S3's clock is used instead of this machine's. S3 refuses
+/// requests that are signed for a time more than 15 minutes away.
 const CLOCK_IS_OFF: i64 = 240;
 const AGENT: &str = concat!("emr-etl-guard/", env!("CARGO_PKG_VERSION"));
 const LATE: &str = "no answer within the time limit";
 
-/// The way to one bucket, once it is known.
+/// A client for one bucket. It has a route after it has learnt one.
 #[derive(Debug)]
 pub(crate) struct FastS3Client {
     route: OnceLock<Route>,
-    /// Whether the heads stand in the log of requests.
+    /// Whether HEAD requests are recorded in the log of requests.
     is_logged: bool,
 }
 
-/// A server's last answer is waited for no longer than this, where others took longer.
+/// The maximum time to wait for surplus bytes after the last answer, even if answers took longer.
 const LONGEST_SETTLING: Duration = Duration::from_secs(1);
-/// What is asked again, alone on its connection, is believed after so long without another answer.
+/// For a request repeated alone on its connection: the time without a second answer after which the
+/// first is trusted.
 const SETTLING_ALONE: Duration = Duration::from_secs(1);
 
-/// How a request on the wire ended.
+/// The result of a request.
 pub(crate) type SendResult<'a> = Result<Answer<'a>, SendError>;
 
-/// Why a request on the wire came to nothing, in words.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// It may come to something later.
+    /// A later attempt may succeed.
     Trouble(String),
-    /// More came than was asked for, on a connection that nothing else was asked on.
+    /// A surplus answer came on a connection that served only this request.
     Unasked(String),
 }
 
 impl FastS3Client {
-    /// One whose heads stand in the log of requests, or do not: where no document shows them,
-    /// millions of them need not be remembered.
+    /// `is_logged`: whether HEAD requests are recorded in the log. If no report shows them,
+    /// millions of them need not be kept.
     pub(crate) fn new(is_logged: bool) -> Self {
         Self { route: OnceLock::new(), is_logged }
     }
 
-    /// What learns the way from a call to the bucket itself, such as a list of it.
+    /// An interceptor that learns the route from an SDK call to the bucket, such as ListObjects.
     pub(crate) fn learn(self: &Arc<Self>) -> Learner {
         Learner(Arc::clone(self))
     }
 
-    /// A place to ask from, one question after the other.
+    /// A session for requests that are made one after the other.
     pub(crate) fn line(&self) -> FastS3Session<'_> {
         FastS3Session {
             wire: self,
@@ -113,8 +113,8 @@ impl FastS3Client {
         }
     }
 
-    /// The body of a list of the bucket, asked once; none where no way is known, or the answer is
-    /// no plain one. `parameters` in the order of their names.
+    /// The body of a list of the bucket, requested once; none if no route is known or the answer is
+    /// unusual. `parameters` are sorted by name.
     pub(crate) async fn list(
         &self,
         operation: &'static str,
@@ -158,18 +158,18 @@ impl FastS3Client {
         self.route.get().and_then(|route| route.log.as_ref()).filter(|_| self.is_logged)
     }
 
-    /// How long one question may take, all of its attempts together, by the SDK's own setting.
+    /// The time limit of one call, all attempts together, from the SDK's settings.
     pub(crate) fn time_limit(&self) -> Option<Duration> {
         self.route.get().and_then(|route| route.whole_limit)
     }
 
-    /// Whether an answer shows that this machine's clock was off when the question was signed; it
-    /// is then known for what follows.
+    /// Whether an answer shows that this machine's clock was wrong when the request was signed. The
+    /// difference is then used for later requests.
     pub(crate) fn learns_the_time(&self, answer: &Answer<'_>) -> bool {
         let Some(route) = self.route.get() else { return false };
         let date =
             answer.header("date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
-        // Many questions are under way when the first of them tells.
+        // Many requests are already under way when the first answer shows it.
         let Some(date) = date
             .map(OffsetDateTime::unix_timestamp)
             .filter(|date| (date - answer.signed).abs() >= CLOCK_IS_OFF)
@@ -183,29 +183,29 @@ impl FastS3Client {
     }
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     headers: Headers<'a>,
-    /// In which second the question was signed.
+    /// The second, since 1970, for which the request was signed.
     signed: i64,
 }
 
 #[derive(Debug)]
 enum Headers<'a> {
-    /// As they came, status line and all; they were parsed once.
+    /// The received bytes with the status line. They were parsed successfully before.
     Ours(&'a [u8]),
     Sdks(Box<HttpResponse>),
 }
 
 impl Answer<'_> {
-    /// Whether it bears a request id, as all of AWS's do.
+    /// Whether it has a request id, as all answers of AWS have.
     pub(crate) fn has_request_id(&self) -> bool {
         REQUEST_IDS.iter().any(|name| self.header(name).is_some())
     }
 
-    /// A header, where it is there and text. `name` in lower case.
+    /// A header, if it is there and is text. `name` in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         match &self.headers {
             Headers::Ours(lines) => lines.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
@@ -222,40 +222,41 @@ impl Answer<'_> {
     }
 }
 
-/// Where one after the other is asked: with a connection of its own, which is the next one's
+/// Makes requests one after the other on its own connection, and returns the connection to the pool
 /// afterwards.
 ///
-/// Nothing in HTTP/1.1 says which request an answer is for but its place on the connection. So a
-/// connection is empty before each request; when it is not, or when more than one answer has come,
-/// all that it answered here is in doubt, and is to be asked again on connections that serve one
-/// request each.
+/// In HTTP/1.1 only the position on the connection tells which request an answer belongs to. So a
+/// connection must be empty before each request. If it is not, or if more than one answer came, all
+/// answers on it in this session are in doubt. They must be requested again, on connections that
+/// serve one request each.
 pub(crate) struct FastS3Session<'a> {
     wire: &'a FastS3Client,
     connection: Option<Connection>,
     asking: Asking,
-    /// Whether an answer that was given may be another's.
+    /// Whether an answer that was returned may belong to another request.
     is_in_doubt: bool,
     signing: Option<Arc<Signing>>,
-    /// Path and query of the last question, and the whole of it.
+    /// Path and query of the last request, and its complete text.
     target: String,
     request: Vec<u8>,
 }
 
-/// On which connections a session asks.
+/// Which connections a session uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asking {
-    /// On one that is held from one request to the next.
+    /// One connection, kept from request to request.
     Held,
-    /// On a new one for each request.
+    /// A new connection for each request.
     Alone,
 }
 
 impl FastS3Session<'_> {
-    /// Ends a series of questions: whether each answer was the one to its question. If not, all of
-    /// them are to be asked again, which then happens on a connection for each.
+    /// Ends a series of requests. Returns whether each answer belongs to its request. If not, all
+    /// of them must be requested again, and the session then uses a new connection for each.
     ///
-    /// An answer too many would mean that each answer behind it was the one to the question before;
-    /// then the last one's is still on its way. So it is waited for, as long as answers take here.
+    /// After a surplus answer, each later answer belongs to the request before, and the answer to
+    /// the last request is still to come. So this waits for it, as long as answers take on this
+    /// connection.
     pub(crate) async fn settle(&mut self) -> bool {
         if let Some(mut connection) = self.connection.take()
             && self.asking == Asking::Held
@@ -266,7 +267,7 @@ impl FastS3Session<'_> {
             match connection.unread() {
                 Unread::Something => self.is_in_doubt |= connection.answers() > 0,
                 Unread::Ended => {}
-                // It is kept only if it is free.
+                // Only a free connection is kept.
                 Unread::Nothing => {
                     let route = self.wire.route.get();
                     if let Some(connections) = route.and_then(|route| route.connections.as_ref())
@@ -284,7 +285,7 @@ impl FastS3Session<'_> {
         was_sound
     }
 
-    /// Asks for the head of an object in `bucket`, once; none where no way is known.
+    /// Sends a HEAD request for an object in `bucket`, once; none if no route is known.
     pub(crate) async fn head(
         &mut self,
         bucket: &str,
@@ -338,7 +339,7 @@ impl FastS3Session<'_> {
     }
 }
 
-/// What a session asks with, on connections of ours.
+/// The parts that a session needs for requests on its own connections.
 struct Ask<'a> {
     connections: &'a Connections,
     held: &'a mut Option<Connection>,
@@ -347,7 +348,7 @@ struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// A connection that was used before, and is empty.
+    /// A connection from the pool that is empty.
     fn used(&mut self) -> Option<Connection> {
         let held = self.held.take();
         if *self.asking == Asking::Alone {
@@ -363,7 +364,7 @@ impl<'a> Ask<'a> {
         self.connections.waiting()
     }
 
-    /// Asks, and holds the connection afterwards.
+    /// Sends a request, and keeps the connection afterwards.
     async fn ask(
         mut self,
         request: &[u8],
@@ -377,7 +378,7 @@ impl<'a> Ask<'a> {
                 Some(used) => used,
                 None => self.connections.open().await.map_err(trouble)?,
             };
-            // What comes before the first question is no answer to it.
+            // Bytes before the first request are not its answer.
             let sent = match connection.unread() {
                 Unread::Something => Err(RequestError::Surplus),
                 _ => connection.send(request, limit).await,
@@ -397,10 +398,10 @@ impl<'a> Ask<'a> {
                     let held = self.held;
                     return Ok((status, held.insert(connection).headers()));
                 }
-                // The other side may have ended it just before: a HEAD can be sent again, and ends
-                // at the latest on a new connection.
+                // The server may have closed the connection just before. A HEAD can be repeated, at
+                // the latest on a new connection.
                 Err(RequestError::Broken(_)) if was_used => {}
-                // Once more, where nothing else was asked.
+                // Repeat it once on a connection that serves no other request.
                 Err(RequestError::Surplus) if *self.asking == Asking::Held => {
                     *self.is_in_doubt |= connection.answers() > 0;
                     *self.asking = Asking::Alone;
@@ -425,7 +426,7 @@ fn in_words(trouble: RequestError) -> String {
     }
 }
 
-/// Asks through the SDK's HTTP client.
+/// Sends a request through the SDK's HTTP client.
 async fn by_sdk(
     connector: &SharedHttpConnector,
     request: HttpRequest,
@@ -445,7 +446,7 @@ async fn by_sdk(
     })
 }
 
-/// Learns the way to a bucket from a call that the SDK makes to it.
+/// An interceptor that learns the route to a bucket from an SDK call to it.
 #[derive(Debug)]
 pub(crate) struct Learner(Arc<FastS3Client>);
 
@@ -464,31 +465,31 @@ impl Intercept for Learner {
         if self.0.route.get().is_none()
             && let Some(route) = Route::of(context.request(), components, config)
         {
-            // Where two calls learn it at once, they learn the same.
+            // If two calls learn it at once, both learn the same.
             let _ = self.0.route.set(route);
         }
         Ok(())
     }
 }
 
-/// The way to one bucket.
+/// The route to one bucket.
 struct Route {
-    /// Of our own; none where a proxy stands between, which is the SDK's business.
+    /// This module's connections; none if a proxy is used, which only the SDK's client supports.
     connections: Option<Connections>,
-    /// The SDK's.
+    /// The SDK's client.
     connector: SharedHttpConnector,
     components: RuntimeComponents,
-    /// Where the SDK records its requests.
+    /// The log of the SDK's requests.
     log: Option<CallLog>,
     time_limit: Option<Duration>,
     whole_limit: Option<Duration>,
-    /// `https://host`, and the path of the bucket there, which a key completes.
+    /// The address `https://host`, and the bucket's path there; a key is appended to it.
     origin: String,
     path: String,
     host: String,
     region: String,
     service: String,
-    /// By so many seconds S3's clock is ahead of this machine's.
+    /// The difference of S3's clock to this machine's, in seconds; positive if S3's is ahead.
     clock_is_off: AtomicI64,
     signing: Mutex<Option<Arc<Signing>>>,
 }
@@ -500,8 +501,8 @@ impl std::fmt::Debug for Route {
 }
 
 impl Route {
-    /// The way that `request`, which names no object, takes; none where it is not signed in the
-    /// plain way.
+    /// The route of `request`, which names no object; none if it is not signed with the plain
+    /// method.
     fn of(
         request: &HttpRequest,
         components: &RuntimeComponents,
@@ -513,7 +514,7 @@ impl Route {
             .strip_prefix("AWS4-HMAC-SHA256 Credential=")?
             .split(',')
             .next()?;
-        // A session of a directory bucket is another kind of credential.
+        // The session of a directory bucket is another kind of credential.
         if headers.get("x-amz-s3session-token").is_some() {
             return None;
         }
@@ -529,7 +530,7 @@ impl Route {
             limits.and_then(TimeoutConfig::read_timeout),
         );
         let attempt = limits.and_then(TimeoutConfig::operation_attempt_timeout);
-        // The same settings as the SDK's, so that the connections are the same.
+        // The same settings as the SDK's, so that the same connections are used.
         let mut settings = HttpConnectorSettings::builder();
         settings.set_connect_timeout(connect).set_read_timeout(read);
         Some(Self {
@@ -549,13 +550,13 @@ impl Route {
         })
     }
 
-    /// The time in seconds, by S3's clock.
+    /// The time in seconds since 1970, by S3's clock.
     fn now(&self) -> i64 {
         OffsetDateTime::now_utc().unix_timestamp() + self.clock_is_off.load(Ordering::Relaxed)
     }
 
-    /// What this second's requests are signed with. Credentials come from the SDK's cache, which
-    /// fetches new ones before the old ones expire.
+    /// The signing data for the current second. Credentials come from the SDK's cache, which renews
+    /// them before they expire.
     async fn signing(&self, now: i64) -> Option<Arc<Signing>> {
         if let Some(signing) = self.signing.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && signing.second == now
@@ -574,7 +575,7 @@ impl Route {
         Some(signing)
     }
 
-    /// Makes `target` an object's path and query.
+    /// Sets `target` to an object's path and query.
     fn target(&self, key: &str, version: Option<&str>, target: &mut String) {
         target.clear();
         target.push_str(&self.path);
@@ -585,7 +586,7 @@ impl Route {
         }
     }
 
-    /// Makes `request` the whole question, as it is written to a connection of ours.
+    /// Sets `request` to the complete request for this module's own connections.
     fn head(&self, signing: &Signing, target: &str, request: &mut Vec<u8>) {
         request.clear();
         for part in ["HEAD ", target, " HTTP/1.1\r\nhost: ", &self.host] {
@@ -602,7 +603,7 @@ impl Route {
         request.extend_from_slice(b"\r\n\r\n");
     }
 
-    /// The same for a connection of the SDK's, which adds the host by itself.
+    /// The same for a connection of the SDK's, which adds the host header itself.
     fn request(&self, method: &str, signing: &Signing, target: &str) -> Option<HttpRequest> {
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_method(method).ok()?;
@@ -616,7 +617,7 @@ impl Route {
         well.then_some(request)
     }
 
-    /// The headers beside host and signature.
+    /// The headers other than host and signature.
     fn headers(signing: &Signing, header: &mut impl FnMut(&str, &str)) {
         header("user-agent", AGENT);
         header("x-amz-content-sha256", NOTHING);
@@ -642,8 +643,8 @@ mod tests {
 
     const REQUEST: &[u8] = b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n";
 
-    /// A server that answers each request on a connection by what `answer` makes of the numbers of
-    /// both; what it is for the request 0 is said before any.
+    /// A server whose answers depend on the numbers of the connection and the request. The answer
+    /// to request 0 is sent before any request.
     async fn server(answer: fn(usize, usize) -> &'static str) -> Connections {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -667,7 +668,7 @@ mod tests {
         }
     }
 
-    /// Asks twice, and waits before the second time until what was not asked for has come.
+    /// Sends two requests. Before the second, it waits until the unrequested bytes have arrived.
     async fn asked_twice(
         connections: &Connections,
         first: Option<Connection>,
@@ -706,14 +707,15 @@ mod tests {
         .await;
         let early = connections.open().await.unwrap();
         let (answers, is_in_doubt) = asked_twice(&connections, Some(early), false).await;
-        // Either it was seen before it was asked on, or more than one answer came.
+        // Either the surplus was seen before the request, or more than one answer came.
         assert_eq!(answers[1], "404", "{answers:?}");
         assert!(answers[0] == "404" || is_in_doubt, "{answers:?}");
     }
 
     #[tokio::test]
     async fn an_answer_to_no_question_puts_those_before_it_in_doubt_and_is_none_to_the_next_one() {
-        // In one piece with an answer: it is asked again, on its own connection.
+        // The surplus comes in one piece with an answer: the request is repeated on its own
+        // connection.
         let connections = server(|connection, nth| match (connection, nth) {
             (_, 0) => "",
             (0, 1) => "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
@@ -723,7 +725,8 @@ mod tests {
         let (answers, _) = asked_twice(&connections, None, false).await;
         assert_eq!(answers, ["404", "404"]);
 
-        // Behind it, in a piece that the guard has not read: as long as an answer's buffer.
+        // The surplus comes behind the answer, in a piece that is not read yet: the answer fills
+        // the buffer.
         let connections = server(|connection, nth| match (connection, nth) {
             (_, 0) => "",
             (0, 1) => long_and_unasked(),
@@ -734,7 +737,7 @@ mod tests {
         assert_eq!((answers, is_in_doubt), (vec!["200".to_owned(), "404".to_owned()], true));
     }
 
-    /// An answer that fills the buffer that answers are read into, and another one.
+    /// An answer that fills the read buffer, followed by a surplus answer.
     fn long_and_unasked() -> &'static str {
         static BOTH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             let frame = "HTTP/1.1 200 OK\r\nx: \r\n\r\n";

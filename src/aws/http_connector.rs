@@ -1,8 +1,8 @@
-//! HTTP/1.1 to AWS under the SDK's clients: hyper's client with its pool of connections, TLS by
-//! rustls, and the proxy that the environment names.
+//! The HTTP/1.1 connector of the SDK's clients: hyper's client with its connection pool, TLS by
+//! rustls, and the proxy from the environment.
 //!
-//! The SDK's own connector is made of the same parts, but keeps its TLS to itself: it tells nobody
-//! which authority vouched for a server, and lets nobody decide that ([`AwsTrust`]).
+//! The SDK's own connector is made of the same parts, but hides its TLS: a caller can neither see
+//! nor decide which authority is trusted for a server ([`AwsTrust`]).
 
 use std::{
     io,
@@ -58,13 +58,15 @@ type DirectStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub(super) struct AwsConnector {
     client: Client<Dialer, SdkBody>,
     proxies: Arc<Matcher>,
-    /// How long the beginning of an answer may take.
+    /// The time limit for the beginning of an answer.
     read_limit: Option<Duration>,
 }
 
 impl AwsConnector {
+    /// Creates a connector.
+    ///
     /// # Errors
-    /// When TLS cannot be made: see [`AwsTrust::tls`].
+    /// When TLS cannot be set up: see [`AwsTrust::tls`].
     pub(super) fn new(
         trust: &AwsTrust,
         connect_limit: Option<Duration>,
@@ -81,13 +83,13 @@ impl AwsConnector {
             proxies: Arc::clone(&proxies),
             limit: connect_limit,
         };
-        // The timer ends connections that nobody uses.
+        // The timer closes idle connections.
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(dialer);
         Ok(Self { client, proxies, read_limit })
     }
 
-    /// The credentials for a proxy that is shown the whole request.
+    /// The credentials for a proxy to which the whole request is sent (plain HTTP).
     fn proxy_authorization(&self, uri: &Uri) -> Option<HeaderValue> {
         let is_shown = uri.scheme_str() == Some("http");
         is_shown.then(|| self.proxies.intercept(uri)?.basic_auth().cloned()).flatten()
@@ -125,7 +127,7 @@ impl HttpConnector for AwsConnector {
     }
 }
 
-/// What the SDK wants to know of a connection: it gives up one on which a server has failed.
+/// The connection's metadata for the SDK, which drops a connection after a server error.
 fn metadata(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
     let connected = captured.connection_metadata();
     let connected = connected.as_ref()?;
@@ -145,12 +147,12 @@ fn metadata(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
     Some(metadata.build())
 }
 
-/// An error as the SDK decides by it whether to try again.
+/// The error in the class by which the SDK decides on a retry.
 fn classified(error: legacy::Error) -> ConnectorError {
     if find::<tokio::time::error::Elapsed>(&error).is_some() {
         return ConnectorError::timeout(error.into());
     }
-    // Who vouches for a server does not change from one try to the next.
+    // A refused authority stays refused, so there is no retry.
     if RefusedRoot::find(&error).is_some() {
         return ConnectorError::user(error.into());
     }
@@ -160,7 +162,7 @@ fn classified(error: legacy::Error) -> ConnectorError {
             cause if cause.is_user() => ConnectorError::user(error.into()),
             cause if cause.is_closed() || cause.is_canceled() => ConnectorError::io(error.into()),
             cause if find::<io::Error>(cause).is_some() => ConnectorError::io(error.into()),
-            // S3 ends connections so.
+            // S3 closes connections in this way.
             cause if cause.is_incomplete_message() => {
                 ConnectorError::other(error.into(), Some(ErrorKind::TransientError))
             }
@@ -173,18 +175,18 @@ fn classified(error: legacy::Error) -> ConnectorError {
     ConnectorError::other(error.into(), None)
 }
 
-/// No connection to a server could be made. What it says is what its source says.
+/// No connection to a server could be made. Its message is that of its source.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
 pub(super) struct NoConnection {
     /// The server's name.
     pub(super) host: String,
-    /// The proxy's address, where the way leads through one.
+    /// The proxy's address, if one is used.
     pub(super) proxy: Option<String>,
     source: BoxError,
 }
 
-/// Makes connections: straight to the server, or through the proxy that the environment names for
+/// Makes connections: directly to the server, or through the proxy that the environment names for
 /// it.
 #[derive(Clone, Debug)]
 struct Dialer {
@@ -207,7 +209,8 @@ impl Dialer {
             let scheme = proxy.scheme_str().unwrap_or_default();
             return Err(format!("a proxy of the kind {scheme}:// cannot be used").into());
         }
-        // A proxy is no server of AWS: it is believed as this machine believes anybody.
+        // A proxy is not a server of AWS, so every authority that this machine trusts may sign its
+        // certificate.
         let mut to_proxy = HttpsConnector::from((self.tcp, machine_http::tls()?));
         if server.scheme_str() == Some("http") {
             let stream = to_proxy.call(proxy).await?;
@@ -251,12 +254,12 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// A connection to a server of AWS.
+/// A connection to a server of AWS, or to the proxy that forwards to it.
 #[derive(Debug)]
 struct ServerStream {
-    /// TLS to the server is the outer one, TLS to a proxy the inner one.
+    /// The outer layer is TLS to the server, the inner one TLS to a proxy.
     stream: MaybeHttpsStream<DirectStream>,
-    /// It ends at a proxy, which wants to be told the whole address.
+    /// Whether it ends at a forwarding proxy, which needs the absolute URL.
     is_forwarded: bool,
 }
 

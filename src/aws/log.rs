@@ -1,8 +1,8 @@
-//! The log of a run's AWS requests: what was asked when, about what, and by which request id AWS
-//! knows it. It is bounded, however many requests there are.
+//! The log of a run's AWS requests: which operation, when, on which subject, and with which AWS
+//! request id. Its size is bounded, however many requests there are.
 //!
-//! A fact does not point at its request: its operation and what it is about (a bucket, a key, a
-//! cluster) are in both, and join the two.
+//! A fact has no direct reference to its request. Both have the operation and the subject (a
+//! bucket, a key, a cluster), by which they can be matched.
 
 use std::{
     borrow::Cow,
@@ -33,28 +33,29 @@ use time::OffsetDateTime;
 
 use crate::aws::answer_form::REQUEST_IDS;
 
-/// So many requests of one operation are kept from the beginning: all of them, before a launch.
+/// How many requests of one operation are kept from the beginning; before a launch that is all of
+/// them.
 const FIRST: usize = 64;
-/// So many are kept from the end.
+/// How many are kept from the end.
 const LAST: usize = 16;
-/// So many that failed are kept besides.
+/// How many failed ones are kept in addition.
 const FAILED: usize = 64;
 
 /// One request, its retries included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Request")]
 pub struct LoggedRequest {
-    /// When it was begun, by this machine's clock.
+    /// When it was started, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub started: OffsetDateTime,
-    /// What it is about: a bucket or an object (`s3://…`), a cluster, a key, a role.
+    /// Its subject: a bucket or an object (`s3://…`), a cluster, a key, a role.
     pub subject: Option<String>,
     /// AWS's id of the last attempt.
     pub request_id: Option<String>,
-    /// The HTTP status of the last answer; none where none came.
+    /// The HTTP status of the last answer; none if there was no answer.
     pub status: Option<u16>,
-    /// How often it was sent.
+    /// How many times it was sent.
     pub attempts: u32,
 }
 
@@ -75,15 +76,15 @@ impl LoggedRequest {
 pub struct OperationCalls {
     /// The service, as the SDK names it: `S3`, `EMR`.
     pub service: String,
-    /// The operation: `GetBucketEncryption`.
+    /// The operation, such as `GetBucketEncryption`.
     pub operation: String,
     /// How many requests there were.
     pub count: u64,
-    /// How many of them got no answer, or one that is an error; `Absent` is an error for HTTP.
+    /// How many of them got no answer or an error. `Absent` is an error in HTTP.
     pub failed: u64,
-    /// How often they were sent, together.
+    /// How many times they were sent, all together.
     pub attempts: u64,
-    /// The first of them, the last, and those that failed, up to a bound for each.
+    /// The first ones, the last ones, and failed ones, each up to a limit.
     pub kept: Vec<LoggedRequest>,
 }
 
@@ -128,12 +129,13 @@ impl CallTally {
 /// Service and operation.
 type Name = (Cow<'static, str>, Cow<'static, str>);
 
-/// The log. Clones share one list; each is an interceptor of the clients whose requests it records.
+/// The log. Clones share one list. A clone is an interceptor in each client whose requests it
+/// records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallLog(Arc<Mutex<BTreeMap<Name, CallTally>>>);
 
 impl CallLog {
-    /// Everything so far, by service and operation.
+    /// The requests so far, by service and operation.
     pub(crate) fn calls(&self) -> Vec<OperationCalls> {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tallies
@@ -149,8 +151,8 @@ impl CallLog {
             .collect()
     }
 
-    /// The services of which every call so far was answered as a denial is, by the prefix of their
-    /// permissions. Whether it was one, the errors' codes say.
+    /// The services whose calls so far were all answered with a status of denial, by the prefix of
+    /// their permissions. Only the errors' codes show whether it was a denial.
     pub(crate) fn denying_services(&self) -> Vec<&'static str> {
         const PREFIXES: [(&str, &str); 5] = [
             ("EC2", "ec2"),
@@ -171,12 +173,12 @@ impl CallLog {
         denying.map(|(_, prefix)| prefix).collect()
     }
 
-    /// The log that a client records its requests in.
+    /// The log in which a client records its requests.
     pub(super) fn of(cfg: &ConfigBag) -> Option<Self> {
         cfg.load::<Pending>().map(|pending| pending.log.clone())
     }
 
-    /// Begins to record a request to S3 that is sent without a client.
+    /// Starts the record of a request to S3 that is sent without an SDK client.
     pub(super) fn begin(&self, operation: &'static str, subject: String) -> PendingS3Request<'_> {
         let request = LoggedRequest {
             started: OffsetDateTime::now_utc(),
@@ -193,8 +195,8 @@ impl CallLog {
     }
 }
 
-/// A request under way. It is recorded when it is dropped: one that nobody waits for any longer
-/// ends in that way only.
+/// A pending request. It is recorded when it is dropped, since a cancelled request ends in no other
+/// way.
 #[derive(Debug)]
 pub(super) struct Pending {
     log: CallLog,
@@ -212,8 +214,8 @@ impl Drop for Pending {
     }
 }
 
-/// A request to S3 under way, recorded like a `Pending` when it is dropped. There are very many of
-/// them.
+/// A pending request to S3, recorded when it is dropped, like a `Pending`. It is cheaper, because
+/// there are very many of them.
 pub(super) struct PendingS3Request<'a> {
     log: &'a CallLog,
     operation: &'static str,
@@ -221,7 +223,7 @@ pub(super) struct PendingS3Request<'a> {
 }
 
 impl PendingS3Request<'_> {
-    /// What came back.
+    /// Notes the answer.
     pub(super) fn answered(&mut self, status: u16, request_id: Option<&str>) {
         if let Some(request) = &mut self.request {
             request.status = Some(status);
@@ -277,7 +279,7 @@ impl Intercept for CallLog {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Only now is it known which operation this is.
+        // The operation is known only now.
         if let (Some(pending), Some(metadata)) = (cfg.load::<Pending>(), cfg.load::<Metadata>()) {
             pending.state.lock().unwrap_or_else(PoisonError::into_inner).0 =
                 (metadata.service().to_owned().into(), metadata.name().to_owned().into());
@@ -322,8 +324,7 @@ fn request_id(response: &HttpResponse) -> Option<String> {
     REQUEST_IDS.iter().find_map(|name| response.headers().get(*name)).map(ToOwned::to_owned)
 }
 
-/// The members of a request that say what it is about; of a request with none of them, nothing is
-/// kept.
+/// The members of a request that name its subject. A request without any of them has no subject.
 const MEMBERS: [&str; 12] = [
     "ClusterId",
     "JobFlowIds",
@@ -339,7 +340,7 @@ const MEMBERS: [&str; 12] = [
     "QueueUrl",
 ];
 
-/// What a request is about: S3 says it in the path, the others in the body.
+/// The subject of a request. S3 has it in the path, the other services in the body.
 fn subject(request: &HttpRequest) -> Option<String> {
     let uri = request.uri();
     let (_, rest) = uri.split_once("://")?;
@@ -375,7 +376,7 @@ fn of_json(body: &[u8]) -> Option<String> {
     })
 }
 
-/// `s3://bucket/key`, or `s3://bucket/prefix` of a list.
+/// The subject `s3://bucket/key`, or `s3://bucket/prefix` for a list.
 fn of_path(authority: &str, path_and_query: &str) -> Option<String> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let path = path.trim_start_matches('/');
@@ -389,7 +390,7 @@ fn of_path(authority: &str, path_and_query: &str) -> Option<String> {
     (!place.trim_matches('/').is_empty()).then(|| format!("s3://{}", decoded(&place)))
 }
 
-/// Percent-encoding taken off.
+/// Decodes percent-encoding.
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -421,7 +422,7 @@ mod tests {
             calls[0].kept.iter().map(|request| request.started.unix_timestamp()).collect();
         let wanted: Vec<i64> = (0..64).chain([50_000, 60_000]).chain(99_984..100_000).collect();
         assert_eq!(kept, wanted);
-        // Even if all of them fail.
+        // Even if all requests fail.
         for second in 0..100_000 {
             log.add(name.clone(), request(second, Some(503)));
         }

@@ -1,4 +1,4 @@
-//! What is read from every answer: the service's clock, and requests to slow down.
+//! Reads from every answer the service's clock, and counts requests to slow down.
 
 use std::{
     sync::{
@@ -26,23 +26,23 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use crate::base::lookup::THROTTLING;
 
-/// A service's clock, as the `Date` of its answers tells it. Objects are dated by that clock, so
-/// that only it can say which are from before a moment: this machine's own may be off by any
+/// A service's clock, from the `Date` header of its answers. Objects are dated by that clock, so
+/// only that clock can be compared with their dates. This machine's clock may be wrong by any
 /// amount.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceClock(Arc<Mutex<Option<(OffsetDateTime, Instant)>>>);
 
-/// S3's, whichever of the clients heard it.
+/// S3's clock, set by the answers to all S3 clients.
 static S3: LazyLock<ServiceClock> = LazyLock::new(ServiceClock::default);
 
 impl ServiceClock {
-    /// S3's clock: there is one, so that all of this process go by the same. What an Object Lock
-    /// still protects hangs on it.
+    /// S3's clock. The whole process uses a single one; it decides what an Object Lock still
+    /// protects.
     pub(crate) fn of_s3() -> Self {
         S3.clone()
     }
 
-    /// The time that it shows now; before the first answer, what this machine takes for the time.
+    /// The current time by this clock; before the first answer, by this machine's clock.
     pub(crate) fn now_or_own(&self) -> OffsetDateTime {
         self.now().unwrap_or_else(OffsetDateTime::now_utc)
     }
@@ -52,12 +52,12 @@ impl ServiceClock {
         i64::try_from(self.now_or_own().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
     }
 
-    /// The latest time that an answer bore, to the second; none before the first answer.
+    /// The latest time in an answer, to the second; none before the first answer.
     pub(crate) fn last(&self) -> Option<OffsetDateTime> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|(date, _)| date)
     }
 
-    /// The time that it shows now, or up to a second later; none before the first answer.
+    /// The current time by this clock, or up to a second later; none before the first answer.
     pub(crate) fn now(&self) -> Option<OffsetDateTime> {
         let (date, told) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         Some(date + told.elapsed() + Duration::from_secs(1))
@@ -91,8 +91,8 @@ impl Intercept for ServiceClock {
     }
 }
 
-/// How often a service has asked to slow down, each attempt counted: the SDK tries again by itself,
-/// so that a call can succeed and still have been throttled.
+/// How many times a service has asked to slow down. Each attempt counts: the SDK retries by itself,
+/// so a successful call may have been throttled before.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Throttled(Arc<AtomicU64>);
 
@@ -126,9 +126,9 @@ impl Intercept for Throttled {
     }
 }
 
-/// AWS's error code in an answer that is none, of any of its protocols: a header, `<Code>` in XML,
-/// `__type` or `code` in JSON. The SDK has it by then, but in a type that each operation has for
-/// itself. Sources: Smithy's protocols, awsJson1_1, restJson1, restXml, ec2Query.
+/// AWS's error code in an error answer of any AWS protocol: a header, `<Code>` in XML, `__type` or
+/// `code` in JSON. The SDK has parsed it by then, but into a type that differs by operation.
+/// Sources: Smithy's protocols, awsJson1_1, restJson1, restXml, ec2Query.
 pub(super) fn error_code(header: Option<&str>, body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     let named = match header {
@@ -142,7 +142,7 @@ pub(super) fn error_code(header: Option<&str>, body: &[u8]) -> Option<String> {
             answer.get("__type").or_else(|| answer.get("code"))?.as_str()?.to_owned()
         }
     };
-    // A namespace may stand before it, and a URI behind it.
+    // A namespace may come before it, and a URI after it.
     let code = named.split(':').next()?;
     code.rsplit('#').next().map(|code| code.trim().to_owned())
 }

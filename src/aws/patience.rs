@@ -1,9 +1,9 @@
-//! Throttling before a launch is waited out. Pipelines of one account often start in the same
-//! second (cron, `0 4 * * *`) and share EMR's small quotas: what a guard asks then is answered
-//! after a while, not at once.
+//! Waits while AWS throttles the calls before a launch. Pipelines of one account often start in the
+//! same second (cron, `0 4 * * *`) and share EMR's small quotas, so a call may succeed only after a
+//! while.
 //!
-//! Only what AWS answers with a throttling code is waited out. Everything else that fails is tried
-//! again as often as with any other client.
+//! Only throttling codes lead to more attempts. All other failures are retried as often as by any
+//! other client.
 
 use std::{
     collections::BTreeMap,
@@ -30,22 +30,23 @@ use aws_smithy_types::{
 
 use crate::aws::observers::error_code;
 
-/// The bound of the first pause; it doubles with each. A pause is chosen evenly between nothing and
-/// its bound ("full jitter"), so that those who started together do not come back together.
+/// The limit of the first pause. It doubles with each pause. The length of a pause is random
+/// between zero and its limit ("full jitter"), so that guards which started together do not retry
+/// together.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// No pause is longer: whoever waits must also be there when there is quota again.
+/// The limit of all pauses. A longer pause could miss the time when quota is available again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// How often and for how long AWS has throttled one operation.
+/// How many times and since when AWS has throttled one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThrottledCall {
-    /// How many answers were a request to slow down.
+    /// How many answers asked to slow down.
     pub(crate) answers: u32,
     /// When the first of them came.
     pub(crate) since: Instant,
 }
 
-/// Waits throttling out until a deadline. Clones share what they have seen.
+/// Waits while AWS throttles, until a deadline. Clones share their counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Patience {
     deadline: Instant,
@@ -58,13 +59,13 @@ impl Patience {
         Self { deadline, throttled: Arc::default() }
     }
 
-    /// What AWS has throttled of `operation`; none, where it never did.
+    /// How AWS has throttled `operation`; none if it never did.
     pub(crate) fn throttled(&self, operation: &str) -> Option<ThrottledCall> {
         self.throttled.lock().unwrap_or_else(PoisonError::into_inner).get(operation).copied()
     }
 
-    /// The limits of a client that waits: each attempt has the time that it has otherwise. A whole
-    /// call ends with whoever waits for it, at the deadline.
+    /// The time limits of a client that waits. Each attempt keeps its limit. A whole call is
+    /// limited by its caller, at the deadline.
     pub(super) fn limits(&self, limits: Option<&TimeoutConfig>) -> TimeoutConfig {
         let of_operation = limits.and_then(TimeoutConfig::operation_timeout).unwrap_or_default();
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -74,8 +75,8 @@ impl Patience {
             .build()
     }
 
-    /// Where a client that waits has its budget for retries. The SDK's own, of ten throttled
-    /// answers to all calls of a service, is for those who would otherwise come back at once.
+    /// The retry budget of a client that waits. The SDK's own budget, ten throttled answers for all
+    /// calls of a service, is meant for clients that retry at once.
     pub(super) fn partition() -> RetryPartition {
         RetryPartition::custom("pre-flight").token_bucket(TokenBucket::unlimited()).build()
     }
@@ -89,11 +90,10 @@ impl Patience {
             .answers += 1;
     }
 
-    /// The longest that the pause after so many throttled answers may be; none, where the time is
-    /// over.
+    /// The limit of the pause after so many throttled answers; none if the deadline is too near.
     fn longest_pause(&self, answers: u32, now: Instant) -> Option<Duration> {
         let left = self.deadline.saturating_duration_since(now);
-        // Pauses that shrink with what is left would end in a burst.
+        // Pauses that shrink with the remaining time would end in a burst of requests.
         if left < FIRST_PAUSE {
             return None;
         }
@@ -102,12 +102,12 @@ impl Patience {
     }
 }
 
-/// How the attempts of one call have ended.
+/// How the attempts of one call ended.
 #[derive(Clone, Debug)]
 struct CallAttempts {
     throttled: u32,
     failed: u32,
-    /// How the client retries by itself.
+    /// The client's own retry settings.
     retries: RetryConfig,
 }
 
@@ -121,7 +121,7 @@ impl Intercept for Patience {
         "Patience"
     }
 
-    // The SDK decides about the next attempt after this, by the `RetryConfig` that it finds then.
+    // After this hook, the SDK decides about the next attempt by the current `RetryConfig`.
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
@@ -158,8 +158,8 @@ impl Intercept for Patience {
     }
 }
 
-/// Whether AWS asks to slow down: by the codes that the SDK takes for that, and for S3 also by the
-/// status, since the answer to a HEAD has no body, where the code would stand.
+/// Whether AWS asks to slow down: by the SDK's throttling codes, and for S3 also by the status,
+/// since the answer to a HEAD has no body with a code.
 fn is_throttled(service: Option<&str>, response: &HttpResponse) -> bool {
     let status = response.status();
     if status.is_success() {

@@ -1,10 +1,10 @@
-//! The regions that clients ask in.
+//! The regions that clients call.
 
 use aws_config::BehaviorVersion;
 
 use crate::aws::{shared_client, trust::AwsTrust};
 
-/// Where the clients ask: the cluster's region, and the buckets'.
+/// The regions to call: the cluster's, and the buckets'.
 #[derive(Clone, Debug)]
 pub struct Regions {
     /// `aws.emr.region`.
@@ -19,14 +19,14 @@ impl Regions {
         Self { emr: region.clone(), s3: region }
     }
 
-    /// What environment or profile name; where neither does, the region where every bucket's own can
-    /// be asked.
+    /// The region from the environment or the profile. If there is none, the region that can give
+    /// the region of every bucket.
     pub(crate) async fn of_environment() -> Self {
         Self::all(region().await.unwrap_or_else(|_| "us-east-1".to_owned()))
     }
 }
 
-/// Nobody says in which region to ask.
+/// No region is configured.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner \
@@ -34,12 +34,12 @@ impl Regions {
 )]
 pub struct NoRegion;
 
-/// The region that environment, profile or instance name.
+/// The region from the environment, the profile or the instance.
 ///
 /// # Errors
 /// [`NoRegion`].
 pub(crate) async fn region() -> Result<String, NoRegion> {
-    // An instance is asked over HTTP, without TLS.
+    // The instance's metadata service is called over HTTP, without TLS.
     let client = shared_client::shared_client(&AwsTrust::new(&[]));
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
     config.load().await.region().map(ToString::to_string).ok_or(NoRegion)

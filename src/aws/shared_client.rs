@@ -1,9 +1,9 @@
-//! The HTTP client of all clients for AWS: one pool of connections for all with the same time
-//! limits, and one set of authorities to trust, made when the first request needs them.
+//! The HTTP client of all clients for AWS. Clients with the same time limits share one connection
+//! pool. All share one set of trusted authorities, which is loaded for the first request.
 //!
-//! Left to itself, each of the SDK's clients has a pool of its own, and reads all the authorities
-//! when it is made and once more when it is used: for ten of them that takes longer than everything
-//! else before a launch.
+//! By default, each of the SDK's clients has its own pool, and loads all authorities when it is
+//! created and again when it is used. For ten clients that takes longer than everything else before
+//! a launch.
 
 use std::{
     collections::HashMap,
@@ -30,22 +30,23 @@ use http_body_util::Limited;
 
 use crate::aws::{http_connector::AwsConnector, trust::AwsTrust};
 
-/// An answer with a longer body, in bytes, is not read to its end: the SDK keeps the whole of it. A
-/// page of a list, the longest that the guard asks for, has about one megabyte.
+/// The maximum size of a body, in bytes. A longer one is not read to its end, because the SDK keeps
+/// all of it in memory. A page of a list, the largest that the guard requests, has about one
+/// megabyte.
 const LONGEST_BODY: usize = 32 << 20;
-/// What the SDK writes into the address of the one call whose answer it hands on in pieces; whoever
-/// asks for an object bounds what is read of it.
+/// The SDK puts this into the URL of GetObject, the one call whose body is streamed. The callers of
+/// GetObject limit what they read.
 const IN_PIECES: &str = "x-id=GetObject";
 
-/// A client for as many of the SDK's clients as wish.
+/// A client that several of the SDK's clients share.
 pub(super) fn shared_client(trust: &AwsTrust) -> SharedHttpClient {
     SharedHttpClient::new(AwsHttpClient { trust: trust.clone(), connectors: Mutex::default() })
 }
 
-/// How long it may take to connect, and until an answer begins.
+/// The time limits for connecting, and until an answer begins.
 type TimeLimits = (Option<Duration>, Option<Duration>);
 
-/// Makes a connector for each pair of time limits, when the first request needs it.
+/// Creates a connector for each pair of time limits, when the first request needs it.
 struct AwsHttpClient {
     trust: AwsTrust,
     connectors: Mutex<HashMap<TimeLimits, SharedHttpConnector>>,
@@ -76,7 +77,7 @@ impl HttpClient for AwsHttpClient {
         connector.clone()
     }
 
-    /// Nothing to look at: the SDK's own makes a connector here and throws it away.
+    /// Nothing to validate. The SDK's own client creates a connector here and drops it again.
     fn validate_base_client_config(
         &self,
         _: &RuntimeComponentsBuilder,
@@ -90,7 +91,7 @@ impl HttpClient for AwsHttpClient {
     }
 }
 
-/// Says of every request why there is no TLS.
+/// Fails every request with the reason why there is no TLS.
 #[derive(Debug)]
 struct NoTls(rustls::Error);
 
@@ -100,7 +101,7 @@ impl HttpConnector for NoTls {
     }
 }
 
-/// Reads no answer without an end.
+/// Limits the size of bodies.
 #[derive(Debug)]
 struct Bounded(SharedHttpConnector);
 
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers everything with one byte more than may be kept.
+    /// Answers every request with one byte more than the limit.
     #[derive(Debug)]
     struct Endless;
 

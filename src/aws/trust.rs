@@ -1,15 +1,15 @@
-//! Who answers as AWS: the certificate authority that vouches for each server of AWS, and the proxy
-//! on the way there.
+//! Which servers are trusted to be AWS: the certificate authority of each server, and the proxy
+//! that is used.
 //!
-//! TLS proves that a server is the one that an authority vouches for, and this machine decides which
-//! authorities it believes. Whoever can add one, or name a bundle in `SSL_CERT_FILE`, can forge
-//! every answer of AWS. So a server that AWS's name stands on is believed only where an authority
-//! vouches for it that is in the public set (Mozilla's, as the crate `webpki-roots` has it), or that
-//! the setting `allow_roots` names by its digest. To any other nothing is sent: the handshake ends
-//! with an error that says so.
+//! TLS verifies that an authority has signed a server's certificate, and this machine decides which
+//! authorities it trusts. Whoever can add one, or set a bundle in `SSL_CERT_FILE`, can forge every
+//! answer of AWS. So a server with an AWS name is trusted only if its authority is in the public
+//! set (Mozilla's, as the crate `webpki-roots` has it), or if the setting `allow_roots` names the
+//! authority by its digest. To any other server nothing is sent: the handshake fails with an error
+//! that names the authority.
 //!
-//! A session that TLS resumes shows no certificate again. It is one that this process has had
-//! before, with the same server, and was judged then.
+//! A resumed TLS session shows no certificate. It continues an earlier session of this process with
+//! the same server, which was verified then.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -53,7 +53,7 @@ use crate::{
     system::http,
 };
 
-/// Why an authority is believed, or is not.
+/// Why an authority is trusted, or is not.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -64,47 +64,47 @@ pub enum RootStanding {
     Public,
     /// The setting `allow_roots` names it.
     Allowed,
-    /// Neither: nothing was sent to whom it vouched for.
+    /// Neither: nothing was sent to its servers.
     Refused,
 }
 
-/// A certificate authority that vouched for servers of AWS.
+/// A certificate authority that signed certificates of AWS's servers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AwsRoot")]
 pub struct AwsRoot {
-    /// Its name, as its certificate has it.
+    /// Its name, from its certificate.
     pub subject: Printable,
-    /// The SHA-256 digest of its certificate, in hexadecimal; none where this machine has no
-    /// certificate of it (it believes one that the authority has signed).
+    /// The SHA-256 digest of its certificate, in hexadecimal. None if this machine does not have
+    /// its certificate, but trusts another one that it has signed.
     pub sha256: Option<String>,
-    /// Why it is believed, or is not.
+    /// Why it is trusted, or is not.
     pub standing: RootStanding,
-    /// The hosts that it vouched for, of which the process had connections.
+    /// The hosts whose certificates it signed, among those that the process connected to.
     pub hosts: BTreeSet<String>,
 }
 
-/// A proxy through which servers of AWS were asked.
+/// A proxy that was used for servers of AWS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AwsProxy")]
 pub struct AwsProxy {
     /// Its address, without credentials.
     pub proxy: String,
-    /// The hosts that were asked through it.
+    /// The hosts that were called through it.
     pub hosts: BTreeSet<String>,
 }
 
-/// The connections to AWS: who vouched for them, and through which proxies they went.
+/// The connections to AWS: their certificate authorities and proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AwsConnections")]
 pub struct AwsConnections {
-    /// Each authority that vouched for a server, over TLS.
+    /// Each authority of a server, over TLS.
     pub roots: Vec<AwsRoot>,
     /// Each proxy.
     pub proxies: Vec<AwsProxy>,
 }
 
 impl RootStanding {
-    /// In a word.
+    /// In one word.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -115,13 +115,13 @@ impl RootStanding {
 }
 
 impl AwsConnections {
-    /// Whether a server was refused because of the authority that vouched for it.
+    /// Whether a server was refused because of its authority.
     pub(crate) fn has_refused(&self) -> bool {
         self.roots.iter().any(|root| root.standing == RootStanding::Refused)
     }
 }
 
-/// A server of AWS is vouched for by an authority that is neither public nor allowed.
+/// The authority of an AWS server's certificate is neither public nor allowed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "the certificate of {host} is signed by the authority \"{subject}\", which is not public: a \
@@ -135,7 +135,7 @@ pub(crate) struct RefusedRoot {
 }
 
 impl RefusedRoot {
-    /// The one in an error's chain, if it is there.
+    /// This error in another error's chain, if it is there.
     pub(crate) fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         match find(error)? {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
@@ -146,7 +146,7 @@ impl RefusedRoot {
     }
 }
 
-/// Whom the clients of one run believe to be AWS, and what they have seen.
+/// The authorities that the clients of one run trust for AWS, and those that their servers used.
 #[derive(Clone, Debug)]
 pub(crate) struct AwsTrust {
     record: Arc<ConnectionRecord>,
@@ -159,11 +159,13 @@ impl AwsTrust {
         Self { record: Arc::new(record), tls: Arc::default() }
     }
 
-    /// TLS to AWS, for HTTP/1.1. It is made for the first connection, and once: it reads every
-    /// authority that this machine believes, and keeps the sessions that can be resumed.
+    /// The TLS configuration for AWS, for HTTP/1.1. It is created once, for the first connection:
+    /// it loads every authority that this machine trusts, and keeps the sessions that can be
+    /// resumed.
     ///
     /// # Errors
-    /// When the cryptography offers no version of TLS, or this machine believes nobody.
+    /// When the cryptography provider offers no version of TLS, or this machine trusts no
+    /// authority.
     pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
         self.tls.get_or_init(|| self.make_tls().map(Arc::new)).clone()
     }
@@ -188,7 +190,7 @@ impl AwsTrust {
         public: &'static [TrustAnchor<'static>],
     ) -> Result<RootVerifier, rustls::Error> {
         let mut roots = RootCertStore::empty();
-        // One certificate that cannot be read is no reason to do without the others.
+        // If one certificate cannot be parsed, the others are still used.
         roots.add_parsable_certificates(authorities.iter().cloned());
         let roots = Arc::new(roots);
         let standard =
@@ -199,16 +201,16 @@ impl AwsTrust {
         Ok(RootVerifier { standard, roots, authorities, public, record })
     }
 
-    /// That `host` is asked through a proxy.
+    /// Records that `host` is called through a proxy.
     pub(crate) fn note_proxy(&self, host: &str, route: &ProxyRoute) {
         let proxy = http::proxy_address(route.uri()).unwrap_or_default();
         let mut seen = self.record.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.proxies.entry(proxy).or_default().insert(host.to_owned());
     }
 
-    /// What the bundle that the environment names has others believe and the guard refuses: its
-    /// authorities that are neither public nor allowed. None where the environment names none, or
-    /// there are none in it.
+    /// The authorities in the environment's certificate bundle that the guard refuses but other
+    /// programs trust: they are neither public nor allowed. None if the environment names no
+    /// bundle, or it has no such authority.
     pub(crate) fn private_authorities(&self) -> Option<LauncherRoute> {
         let name = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
             .into_iter()
@@ -230,7 +232,7 @@ impl AwsTrust {
         })
     }
 
-    /// What was seen so far.
+    /// The authorities and proxies that were used so far.
     pub(crate) fn connections(&self) -> AwsConnections {
         let seen = self.record.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let root = |(root, hosts): (&Root, &BTreeSet<String>)| AwsRoot {
@@ -249,7 +251,7 @@ impl AwsTrust {
         }
     }
 
-    /// That of the client that makes a call.
+    /// The one of the client that makes a call.
     pub(super) fn of(config: &ConfigBag) -> Option<Self> {
         config.load::<Self>().cloned()
     }
@@ -259,7 +261,7 @@ impl Storable for AwsTrust {
     type Storer = StoreReplace<Self>;
 }
 
-/// Lets what works beside a client find it: see [`AwsTrust::of`].
+/// Lets other parts of a client find it: see [`AwsTrust::of`].
 #[dyn_dispatch_hint]
 impl Intercept for AwsTrust {
     fn name(&self) -> &'static str {
@@ -276,7 +278,7 @@ impl Intercept for AwsTrust {
     }
 }
 
-/// What the connections of one [`AwsTrust`] have shown.
+/// The authorities and proxies that the connections of one [`AwsTrust`] used.
 #[derive(Debug, Default)]
 struct ConnectionRecord {
     allowed: Vec<RootDigest>,
@@ -287,11 +289,12 @@ struct ConnectionRecord {
 struct Seen {
     roots: BTreeMap<Root, BTreeSet<String>>,
     proxies: BTreeMap<String, BTreeSet<String>>,
-    /// By the digest of a server's certificates: a server shows the same ones on each connection.
+    /// The authority by the digest of a server's certificates, which are the same on each
+    /// connection.
     chains: HashMap<[u8; 32], Root>,
 }
 
-/// An authority, by itself.
+/// An authority.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Root {
     subject: Printable,
@@ -299,7 +302,7 @@ struct Root {
     standing: RootStanding,
 }
 
-/// Verifies servers as rustls does, and then looks which authority it was.
+/// Verifies servers as rustls does, and then determines the authority.
 struct RootVerifier {
     standard: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
@@ -315,7 +318,7 @@ impl fmt::Debug for RootVerifier {
 }
 
 impl RootVerifier {
-    /// Notes who vouches for `host`.
+    /// Records the authority of `host`.
     ///
     /// # Errors
     /// [`RefusedRoot`].
@@ -351,14 +354,15 @@ impl RootVerifier {
         self.record.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The authority that vouches for a server which rustls has accepted.
+    /// The authority of a server that rustls has accepted.
     fn root(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Root {
-        // By the public set's own entries, which say for which names some may vouch.
+        // The entries of the public set are used, since they limit some authorities to certain
+        // names.
         let anchor = anchor_of(leaf, intermediates, now, self.public);
         if let Some(anchor) = anchor {
             let certificate = self.certificate(&anchor).map(|(_, sha256)| sha256);
@@ -368,7 +372,7 @@ impl RootVerifier {
         let found = anchor_of(leaf, intermediates, now, &self.roots.roots)
             .and_then(|anchor| self.certificate(&anchor));
         let Some((subject, sha256)) = found else {
-            // rustls has found one just now; where this does not, nothing is believed.
+            // rustls has just found one. If this search does not, the server is not trusted.
             let subject = Printable::from("one that could not be determined");
             return Root { subject, sha256: None, standing: RootStanding::Refused };
         };
@@ -380,8 +384,8 @@ impl RootVerifier {
         Root { subject, sha256: Some(sha256), standing }
     }
 
-    /// Name and digest of the certificate that this machine has of an authority. Of several with
-    /// the same name and key, the one that is allowed counts.
+    /// Name and digest of the certificate that this machine has of an authority. If several have
+    /// the same name and key, an allowed one is preferred.
     fn certificate(&self, anchor: &TrustAnchor<'_>) -> Option<(Printable, String)> {
         let same = |certificate: &&CertificateDer<'_>| {
             anchor_from_trusted_cert(certificate).is_ok_and(|own| {
@@ -396,7 +400,7 @@ impl RootVerifier {
     }
 }
 
-/// Whether the settings allow the authority of this digest.
+/// Whether the settings allow the authority with this digest.
 fn is_allowed(allowed: &[RootDigest], sha256: &str) -> bool {
     allowed.iter().any(|allowed| allowed.as_str() == sha256)
 }
@@ -417,7 +421,7 @@ fn private_names(authorities: &[CertificateDer<'_>], allowed: &[RootDigest]) -> 
         .collect()
 }
 
-/// Which of `anchors` vouches for a server.
+/// The one of `anchors` that signed a server's certificate chain.
 fn anchor_of(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -440,9 +444,9 @@ fn anchor_of(
     Some(path.anchor().to_owned())
 }
 
-/// An authority's name, as RFC 4514 writes it.
+/// An authority's name, in the format of RFC 4514.
 fn name(anchor: &TrustAnchor<'_>) -> Printable {
-    // What the crate calls subject is the content of the name's SEQUENCE.
+    // The crate's `subject` is the content of the name's SEQUENCE.
     let content = anchor.subject.as_ref();
     let mut der = vec![0x30];
     match u8::try_from(content.len()) {
@@ -513,7 +517,7 @@ mod tests {
 
     const HOST: &str = "kms.eu-west-1.amazonaws.com";
 
-    /// An authority that may vouch for `names`; for all, where there are none.
+    /// An authority that may sign for `names`, or for all names if there are none.
     fn authority(name: &str, key: KeyPair, names: &[&str]) -> CertifiedIssuer<'static, KeyPair> {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, name);
@@ -532,8 +536,8 @@ mod tests {
         several.leak()
     }
 
-    /// A server's certificate by `authority`, and how it fares where this machine believes `own`,
-    /// the public set is `public`, and `allowed` are the digests that are allowed.
+    /// A server's certificate by `authority`, and the result of its verification if this machine
+    /// trusts `own`, the public set is `public`, and `allowed` are the allowed digests.
     fn verified(
         authority: &CertifiedIssuer<'static, KeyPair>,
         own: &[&CertifiedIssuer<'static, KeyPair>],
@@ -554,11 +558,11 @@ mod tests {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = trust.verifier(&provider, own, leaked(public)).unwrap();
         let host = ServerName::try_from(HOST).unwrap();
-        // Within the time that rcgen's certificates are valid for, which is nearly always.
+        // A time within the validity of rcgen's certificates, which is very long.
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
         let verify = || verifier.verify_server_cert(server.der(), &[], &host, &[], now);
         let first = verify().map(|_| ());
-        // The second time it is known.
+        // The second time, the result comes from the record.
         assert_eq!(first.is_ok(), verify().is_ok());
         (first, trust.connections())
     }
@@ -589,7 +593,7 @@ mod tests {
         assert_eq!(verified_as, Ok(()));
         assert_eq!(root(seen).standing, RootStanding::Allowed);
 
-        // What is allowed is another's.
+        // The allowed digest belongs to another authority.
         let (verified_as, seen) = verified(&company, &own, &[&public], &[digest(&public)]);
         let error = verified_as.unwrap_err();
         let refused = RefusedRoot::find(&error).unwrap();

@@ -1,5 +1,5 @@
-//! Lists that come in pages, read to their end. The SDK's own paginators take a marker that comes
-//! again for the end of the list, so that what lies behind it would be missing without a word.
+//! Reads paginated lists to their end. The SDK's own paginators treat a repeated marker as the end
+//! of the list, and silently omit the rest.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::base::{
     lookup::{Lookup, LookupError, LookupErrorKind},
 };
 
-/// A list of more pages is none that AWS keeps of what these calls ask for: clusters, steps,
-/// instances and jobs come by the tens on a page and by the thousands in all.
+/// The maximum number of pages. AWS's lists of clusters, steps, instances and jobs have tens of
+/// items on a page and thousands in all.
 const MOST_PAGES: usize = 10_000;
 
-/// Why the pages of a list do not hold all of it.
+/// Why the pages of a list are incomplete or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum PageFault {
     #[error("a marker came twice, so that the list would never end")]
@@ -26,7 +26,7 @@ enum PageFault {
     Endless,
 }
 
-/// What the pages so far have told.
+/// The items and markers of the pages so far.
 #[derive(Debug, Default)]
 struct SeenPages {
     markers: HashSet<String>,
@@ -35,8 +35,8 @@ struct SeenPages {
 }
 
 impl SeenPages {
-    /// Takes the next page: what is on it, and the marker of the one behind it. A list may move
-    /// while it is read, so that some of a page was on the one before it; but not all.
+    /// Takes the next page: its items, and the marker of the following page. A list may shift while
+    /// it is read, so some items of a page may have been on the page before, but not all.
     fn page<'a>(
         &mut self,
         ids: impl IntoIterator<Item = &'a str>,
@@ -61,9 +61,9 @@ impl SeenPages {
     }
 }
 
-/// All pages of a list. `ask` asks for the one behind a marker; `marker` and `ids` say what is on
-/// one: where the list goes on, and the names of its items, where those have any; no names at all
-/// where it holds no list, which is none of AWS's pages: an empty list is a list.
+/// All pages of a list. `ask` requests the page after a marker. `marker` and `ids` return a page's
+/// marker for the next page, and the names of its items if they have any. If a page holds no list
+/// at all, it is not a page of AWS: an empty list is also a list.
 pub(crate) async fn whole_list<O, E, F>(
     call: &Call,
     absent: &[&str],
@@ -129,7 +129,7 @@ mod tests {
             items in 1_usize..60, size in 2_usize..8, moved in 0_usize..2, place in any::<prop::sample::Index>(), copied in any::<prop::sample::Index>(), ends: bool,
         ) {
             let mut pages = pages(items, size);
-            // Something new came in front of it, so that the last of a page comes again.
+            // A new item came in front, so that the last item of a page comes again.
             for page in 1..pages.len() * moved {
                 let last = pages[page - 1].0.last().unwrap().clone();
                 if pages[page].0.len() > 1 {

@@ -1,36 +1,34 @@
-//! Why AWS, or a part of it, cannot be asked at all. Recognised by error codes and types, never by
-//! the words of a message.
+//! Why AWS, or a part of it, cannot be called at all. Causes are recognised by error codes and
+//! types, never by the words of a message.
 
-/// A cause that many questions to AWS share.
+/// A cause that makes many calls to AWS fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessCause {
-    /// No credentials were found: not in the environment, in no profile, in no container or
-    /// instance.
+    /// No credentials were found in the environment, a profile, a container or an instance.
     NoCredentials,
-    /// A source of credentials is configured, and gave none: an SSO session that is over, a role
-    /// that cannot be assumed, a program that failed.
+    /// A source of credentials is configured, but gave none: an expired SSO session, a role that
+    /// cannot be assumed, a program that failed.
     CredentialsFailed,
-    /// The session of the credentials is over.
+    /// The session of the credentials has expired.
     ExpiredToken,
     /// AWS does not know the access key, or its session token.
     UnknownKey,
-    /// The secret key is not the access key's.
+    /// The secret key does not match the access key.
     WrongSecret,
-    /// This machine's clock differs from AWS's by more than AWS accepts: so many minutes, positive
-    /// where this machine is ahead; none where the answer bore no date.
+    /// This machine's clock differs from AWS's by more than AWS accepts. The difference is in
+    /// minutes, and positive if this machine is ahead; none if the answer had no date.
     ClockSkew(Option<i64>),
     /// No connection to this host could be made.
     Unreachable(String),
-    /// No authority that this machine believes vouches for the server.
+    /// The server's certificate is not signed by an authority that this machine trusts.
     Untrusted,
-    /// The proxy of this address refuses, or does not answer.
+    /// The proxy at this address refuses, or does not answer.
     Proxy(String),
-    /// The bucket is in another region than the one in which it was asked for: this one, where S3
-    /// has said so.
+    /// The bucket is not in the region that was called. Its own region, if S3 gave it.
     WrongRegion(Option<String>),
 }
 
-/// Codes with which AWS says that a session is over. Sources: S3 API reference, error responses;
+/// Codes by which AWS says that a session has expired. Sources: S3 API reference, error responses;
 /// STS, EMR and KMS API references, common errors; EC2 API reference, error codes.
 const EXPIRED: [&str; 4] =
     ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"];
@@ -44,18 +42,19 @@ const UNKNOWN_KEY: [&str; 5] = [
     "AuthFailure",
 ];
 
-/// Codes for a signature that is not the key's. AWS's services other than S3 use the same ones where
-/// a request is dated too early or too late.
+/// Codes for a signature that the key did not make. AWS services other than S3 also use them if a
+/// request is dated too early or too late.
 const WRONG_SIGNATURE: [&str; 2] = ["SignatureDoesNotMatch", "InvalidSignatureException"];
 
-/// S3's code for a request dated too early or too late.
+/// S3's code for a request that is dated too early or too late.
 const TIME_SKEWED: &str = "RequestTimeTooSkewed";
 
-/// S3's codes where a bucket is in another region than the one asked.
+/// S3's codes for a bucket in another region than the one that was called.
 const OTHER_REGION: [&str; 2] = ["PermanentRedirect", "IllegalLocationConstraintException"];
 
-/// S3's code where a request is signed for another region than the bucket's, and for anything else
-/// that is wrong with the header: only with the bucket's region it is about that.
+/// S3's code for a request that is signed for another region than the bucket's. S3 uses it for any
+/// other fault of the header, too; it means the region only if the answer gives the bucket's
+/// region.
 const OTHER_REGION_SIGNED: &str = "AuthorizationHeaderMalformed";
 
 /// The smallest difference of clocks that AWS refuses, in minutes: five for most services, fifteen
@@ -63,8 +62,8 @@ const OTHER_REGION_SIGNED: &str = "AuthorizationHeaderMalformed";
 const LEAST_SKEW: i64 = 5;
 
 impl AccessCause {
-    /// What an error code means; `minutes_ahead` is how far this machine's clock was ahead of the
-    /// answer's date, `bucket_region` what S3 has said of the bucket's region.
+    /// The cause for an error code. `minutes_ahead`: how far this machine's clock is ahead of the
+    /// answer's date. `bucket_region`: the bucket's region, if S3 gave it.
     pub(crate) fn of_code(
         code: &str,
         minutes_ahead: Option<i64>,
@@ -93,7 +92,7 @@ impl AccessCause {
         }
     }
 
-    /// Whether every question that is asked with the same credentials meets the same cause.
+    /// Whether every call with the same credentials fails for the same cause.
     pub(crate) fn blocks_everything(&self) -> bool {
         match self {
             Self::NoCredentials
@@ -106,7 +105,7 @@ impl AccessCause {
         }
     }
 
-    /// Whether it is the same as another one: hosts that cannot be reached are one cause.
+    /// Whether both are the same cause. Unreachable hosts count as one cause.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unreachable(_), Self::Unreachable(_)) => true,

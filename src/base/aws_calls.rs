@@ -1,25 +1,25 @@
-//! Every call that the guard makes to AWS, and the permission that allows it: what a check is
-//! decided by, and what `explain --permissions` asks for.
+//! Every call that the guard makes to AWS, and the permission that allows it. Checks name their
+//! calls from it, and `explain --permissions` lists it.
 
 use serde::Serialize;
 
 /// One kind of call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The API's name for it, `GetBucketEncryption`.
+    /// The API's name of the call, `GetBucketEncryption`.
     pub operation: &'static str,
-    /// The IAM action that allows it, `s3:GetEncryptionConfiguration`; some bear another name than
-    /// the call.
+    /// The IAM action that allows it, `s3:GetEncryptionConfiguration`. Some actions have another
+    /// name than the call.
     pub permission: &'static str,
-    /// What a policy can scope that action to.
+    /// The resource type to which a policy can limit that action.
     pub on: Resource,
 }
 
-/// What an IAM action can be scoped to.
+/// The resource type to which an IAM action can be limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resource {
-    /// Nothing: the action knows no resources, so a policy must say `*`.
+    /// None: the action has no resource type, so a policy must say `*`.
     Any,
     /// A bucket.
     Bucket,
@@ -55,7 +55,7 @@ pub(crate) static GET_BUCKET_POLICY: Call =
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call =
     call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
 
-/// The same call to S3's control plane, about an account.
+/// The same call to S3's control plane, for an account.
 pub(crate) static GET_ACCOUNT_PUBLIC_ACCESS_BLOCK: Call =
     call("GetPublicAccessBlock", "s3:GetAccountPublicAccessBlock", Resource::Any);
 
@@ -66,7 +66,7 @@ pub(crate) static LIST_OBJECTS: Call = call("ListObjectsV2", "s3:ListBucket", Re
 pub(crate) static LIST_OBJECT_VERSIONS: Call =
     call("ListObjectVersions", "s3:ListBucketVersions", Resource::Bucket);
 pub(crate) static HEAD_OBJECT: Call = call("HeadObject", "s3:GetObject", Resource::Object);
-/// The same call for a version of an object, which is another permission.
+/// The same call for a version of an object, which needs another permission.
 pub(crate) static HEAD_VERSION: Call = call("HeadObject", "s3:GetObjectVersion", Resource::Object);
 pub(crate) static GET_VERSION: Call = call("GetObject", "s3:GetObjectVersion", Resource::Object);
 pub(crate) static GET_OBJECT: Call = call("GetObject", "s3:GetObject", Resource::Object);
@@ -153,7 +153,7 @@ pub(crate) static SET_TERMINATION_PROTECTION: Call = call(
 );
 pub(crate) static LIST_INSTANCE_GROUPS: Call =
     call("ListInstanceGroups", "elasticmapreduce:ListInstanceGroups", Resource::Cluster);
-/// The same for clusters of instance fleets, for which EMR refuses the other.
+/// The same for clusters with instance fleets, for which EMR rejects `ListInstanceGroups`.
 pub(crate) static LIST_INSTANCE_FLEETS: Call =
     call("ListInstanceFleets", "elasticmapreduce:ListInstanceFleets", Resource::Cluster);
 pub(crate) static LIST_BOOTSTRAP_ACTIONS: Call =
@@ -163,11 +163,11 @@ pub(crate) static LIST_INSTANCES: Call =
 pub(crate) static LIST_STEPS: Call =
     call("ListSteps", "elasticmapreduce:ListSteps", Resource::Cluster);
 
-/// Only where the setting `event_queue` names a queue; integration/aws/README.md has the policy for
-/// it.
+/// Needed only if the setting `event_queue` names a queue; integration/aws/README.md has the policy
+/// for it.
 pub(crate) static RECEIVE_MESSAGE: Call =
     call("ReceiveMessage", "sqs:ReceiveMessage", Resource::Any);
-/// The same: a message is removed once it was read.
+/// Also for the event queue: a message is deleted after it was read.
 pub(crate) static DELETE_MESSAGE: Call = call("DeleteMessage", "sqs:DeleteMessage", Resource::Any);
 
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call =

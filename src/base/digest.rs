@@ -1,4 +1,4 @@
-//! Digests: how the inputs and facts of a run are named in its evidence.
+//! Digests that identify the inputs and facts of a run in its evidence.
 
 use std::io::Read;
 
@@ -9,10 +9,10 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The same of all that `reader` gives, which may be much.
+/// SHA-256 of everything in `reader`, in lower-case hexadecimal. The content may be large.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When reading fails.
 pub(crate) fn sha256_of_reader(mut reader: impl Read) -> std::io::Result<String> {
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut chunk = vec![0; 256 << 10];
@@ -31,8 +31,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| hex_digits(*byte)).map(char::from).collect()
 }
 
-/// The two lower-case hexadecimal digits of a byte. Every request that is signed without the SDK
-/// has 128 of them, so they are not formatted.
+/// The two lower-case hexadecimal digits of a byte. Every request signed without the SDK needs 128
+/// of them, so they do not go through the formatter.
 pub(crate) const fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]

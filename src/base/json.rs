@@ -1,5 +1,5 @@
-//! JSON as it leaves the program: the data are exact, and the text of it holds no invisible
-//! character, whatever shows it.
+//! JSON as the program writes it: the data are exact, and the text holds no invisible characters,
+//! so that it is safe to display.
 
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ pub(crate) fn pretty(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(escaped)
 }
 
-/// JSON without invisible characters but the ends of its lines. Elsewhere than in strings there are
-/// none, and in a string an escape of JSON's own stands for the same character.
+/// JSON in which only line ends are invisible characters. Invisible characters occur only in
+/// strings, where a JSON escape replaces each of them.
 fn escaped(json: String) -> String {
     let is_unwanted = |letter: char| letter != '\n' && is_invisible(letter);
     if !json.contains(is_unwanted) {

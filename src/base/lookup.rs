@@ -1,4 +1,4 @@
-//! `Lookup<T>`: the four things that asking for a fact can end in.
+//! `Lookup<T>`: the four possible results of asking for a fact.
 
 use std::fmt;
 
@@ -7,67 +7,67 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{access::AccessCause, aws_calls::Call};
 
-/// What asking for a fact came to. These four never merge: only `Found` can prove anything, only
-/// `Absent` means "not there".
+/// The result of asking for a fact. The four are never merged: only `Found` can pass a check, and
+/// only `Absent` means that the thing does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lookup<T> {
     /// AWS answered.
     Found(T),
-    /// AWS answered that there is no such thing.
+    /// AWS answered that it does not exist.
     Absent,
-    /// AWS refused to say.
+    /// AWS denied access.
     Denied(LookupError),
-    /// No usable answer came: network, time limit, throttling, a server error, or an answer without
-    /// the fact in it.
+    /// No usable answer came: network, time limit, throttling, a server error, or an answer that
+    /// lacks the fact.
     Unreachable(LookupError),
 }
 
-/// What stood in the way of a fact.
+/// Why a fact could not be established.
 // The name and the fields of the recorded form are those of version 1 of the reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[schemars(rename = "Obstacle")]
 pub struct LookupError {
     /// The permission that allows the call, such as `kms:DescribeKey`.
     pub operation: String,
-    /// AWS's error code, where an answer had one. Not recorded.
+    /// AWS's error code, if an answer had one. Not recorded.
     #[serde(skip)]
     pub code: Option<String>,
-    /// What went wrong, for decisions. Not recorded: what is read back is `Other`.
+    /// The kind of failure, for decisions. Not recorded: a report that is read back gives `Other`.
     #[serde(skip)]
     pub kind: LookupErrorKind,
-    /// Why AWS cannot be asked at all, where that is it. Not recorded.
+    /// Why AWS cannot be called at all, if that is the reason. Not recorded.
     #[serde(skip)]
     pub cause: Option<AccessCause>,
-    /// What AWS or the network said.
+    /// The message of AWS or the network.
     pub message: String,
 }
 
-/// The ways in which asking for a fact fails. Decisions go by this or by AWS's error code, never by
-/// a message.
+/// How asking for a fact failed. Decisions depend on this or on AWS's error code, never on a
+/// message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LookupErrorKind {
-    /// The caller may not ask.
+    /// The caller lacks the permission.
     Denied,
-    /// AWS has asked to slow down.
+    /// AWS asked to slow down.
     Throttled,
     /// No answer came within the time limit.
     TimedOut,
-    /// No connection: name, network, TLS.
+    /// No connection: name resolution, network or TLS failed.
     Connection,
-    /// AWS failed, by the status of its answer (5xx).
+    /// AWS failed: the answer's status is 5xx.
     ServerError,
-    /// An answer came that cannot be read, or without the fact in it.
+    /// The answer cannot be read, or lacks the fact.
     UnreadableAnswer,
-    /// The question was not sent.
+    /// The request was not sent.
     NotAsked,
-    /// Anything else, such as a request that AWS refuses for what it says.
+    /// Anything else, such as a request that AWS rejects as invalid.
     #[default]
     Other,
 }
 
 impl LookupError {
-    /// An error without a code of AWS's.
+    /// An error without an AWS error code.
     pub(crate) fn new(
         operation: impl Into<String>,
         kind: LookupErrorKind,
@@ -93,7 +93,7 @@ impl fmt::Display for LookupError {
 }
 
 impl<T> Lookup<T> {
-    /// A fact that was not asked for, because something else must be known or fixed first.
+    /// A fact that was not requested, because something else must be known or fixed first.
     pub fn not_asked(call: &Call, why: &str) -> Self {
         Self::Unreachable(LookupError::new(call.permission, LookupErrorKind::NotAsked, why))
     }
@@ -114,7 +114,7 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// Applies `f` to a fact that was found.
+    /// Applies `f` to the fact, if it was found.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
             Self::Found(fact) => Lookup::Found(f(fact)),
@@ -124,8 +124,8 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// Continues with `f` where an answer came; an answer without the expected part is
-    /// `Unreachable`.
+    /// Continues with `f` if the fact was found. `f` returns `Unreachable` if the answer lacks the
+    /// expected part.
     pub fn and_then<U>(self, f: impl FnOnce(T) -> Lookup<U>) -> Lookup<U> {
         match self.map(f) {
             Lookup::Found(inner) => inner,
@@ -135,8 +135,8 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// `Found` when `answer` holds the fact, else `Unreachable`: an answer that lacks what was
-    /// asked for proves nothing.
+    /// `Found` if `answer` holds the fact, else `Unreachable`: an answer without the requested fact
+    /// shows nothing.
     pub fn expect_in_answer(call: &Call, answer: Option<T>) -> Self {
         answer.map_or_else(
             || Self::unusable(call, "what was asked for is missing in it"),
@@ -144,7 +144,7 @@ impl<T> Lookup<T> {
         )
     }
 
-    /// An answer that came, and cannot be used: `came` says what it holds instead.
+    /// An answer that cannot be used. `came` describes what it holds instead.
     pub fn unusable(call: &Call, came: &str) -> Self {
         Self::Unreachable(LookupError::new(
             call.permission,

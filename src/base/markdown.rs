@@ -1,12 +1,11 @@
-//! Text for Markdown, shown as it stands: only what stands between backticks is code. Text that
-//! others have written steers nothing: no markup, no HTML, and no code that ends elsewhere than here.
+//! Text for Markdown that is shown literally; only text between backticks becomes code. Untrusted
+//! text can add no markup and no HTML, and cannot end a code span early.
 
-/// Text that stays within its cell of a table, or within its line.
+/// Text for a table's cell or for one line. It cannot end the cell or the line.
 pub(crate) fn cell(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
-    // Backticks that do not pair are not ours: they are shown, and make nothing code. Nor are several
-    // in a row, which a reader of Markdown would pair otherwise than this does. Source: CommonMark
-    // 0.31, Code spans.
+    // Unpaired backticks are shown as they are and start no code. The same holds for several in a
+    // row, which a Markdown reader could pair differently. Source: CommonMark 0.31, Code spans.
     let in_a_row = text.contains("``");
     if in_a_row || parts.len().is_multiple_of(2) {
         return parts.into_iter().map(plain).collect::<Vec<_>>().join("\\`");
@@ -31,12 +30,12 @@ fn plain(text: &str) -> String {
     safe
 }
 
-/// A name as code; as plain text where code could not show it.
+/// A name as code, or as plain text if it cannot be shown as code.
 pub(crate) fn name(text: &str) -> String {
     if text.is_empty() || text.contains('`') { cell(text) } else { format!("`{}`", code(text)) }
 }
 
-/// Within code only the cell's own border and the line's end matter.
+/// Within code only the cell's border and the line's end need escapes.
 fn code(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
@@ -57,7 +56,7 @@ mod tests {
 
     #[test]
     fn no_backticks_of_others_let_html_out_of_code() {
-        // By CommonMark, a row of three backticks that nothing closes is text, and the tag is HTML.
+        // In CommonMark, an unclosed row of three backticks is text, and the tag would be HTML.
         assert_eq!(cell("```<img src=x>`"), r"\`\`\`&lt;img src=x>\`");
         assert_eq!(cell("``<b>``"), r"\`\`&lt;b>\`\`");
         assert_eq!(name("a`<b>`c.yml"), "a`<b>`c.yml");

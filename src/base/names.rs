@@ -1,12 +1,13 @@
-//! The names AWS things go by, parsed once at the boundary, so that inside the program a raw string
-//! is never one of them.
+//! The names of AWS resources as types. They are parsed once at the boundary, so that no raw string
+//! is used as a name inside the program.
 
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why a name is not one; reads on after the key's name: "`aws.emr.ami_version` is not …".
+/// Why a text is not a valid name. The message continues after the key's name:
+/// "`aws.emr.ami_version` is not …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NameError(String);
@@ -43,7 +44,7 @@ text_newtype!(
     ClusterId
 );
 text_newtype!(
-    /// A KMS key as somebody wrote it: an id, an ARN, an alias, or an alias' ARN.
+    /// A KMS key as the user wrote it: an id, an ARN, an alias, or an alias' ARN.
     KeyReference
 );
 text_newtype!(
@@ -55,7 +56,7 @@ text_newtype!(
     AccountId
 );
 
-/// The partition that a region lies in, as it stands in ARNs. Source: AWS SDKs, partitions.json.
+/// The partition of a region, as ARNs contain it. Source: AWS SDKs, partitions.json.
 #[must_use]
 pub fn partition(region: &str) -> &'static str {
     let partitions = [
@@ -105,13 +106,13 @@ impl FromStr for ClusterId {
 }
 
 impl KeyReference {
-    /// Any text that names a key; KMS itself decides whether it does.
+    /// Any text that names a key. Only KMS can say whether it is valid.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The region and account, when the reference is an ARN.
+    /// The region and account, if the reference is an ARN.
     #[must_use]
     pub fn region_and_account(&self) -> Option<(&str, &str)> {
         arn_parts(&self.0)
@@ -119,7 +120,7 @@ impl KeyReference {
 }
 
 impl KeyArn {
-    /// A key's ARN as KMS gave it.
+    /// Takes a key's ARN from a KMS answer.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
@@ -131,7 +132,7 @@ impl KeyArn {
         arn_parts(&self.0).map(|(region, _)| region)
     }
 
-    /// The account in the ARN, whose the key is.
+    /// The account in the ARN, which owns the key.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         arn_parts(&self.0).map(|(_, account)| account)
@@ -146,27 +147,27 @@ fn arn_parts(text: &str) -> Option<(&str, &str)> {
 }
 
 impl AccountId {
-    /// An account as STS gave it.
+    /// Takes an account's id from an STS answer.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-/// A place in S3: bucket and key prefix.
+/// A location in S3: bucket and key prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct S3Location {
     /// The bucket.
     pub bucket: BucketName,
-    /// What keys start with; empty, or ending in `/` as the runner makes it.
+    /// The prefix of the keys. It is empty, or ends in `/` as the runner makes it.
     pub prefix: String,
 }
 
 impl S3Location {
-    /// Parses `s3://bucket/prefix`, also with `s3n` and `s3a` as the runner's users write.
+    /// Parses `s3://bucket/prefix`; also with `s3n` and `s3a`, as the runner's users write it.
     ///
     /// # Errors
-    /// [`NameError`] when it is no such URI.
+    /// [`NameError`] when it is not such a URI.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let rest =
             ["s3://", "s3n://", "s3a://"].iter().find_map(|scheme| text.strip_prefix(scheme));
@@ -220,15 +221,15 @@ impl S3Object {
     }
 }
 
-/// An EMR release such as `emr-5.29.0`, `emr-5.29.0-latest`, or `emr-spark-8.0.0` (AWS's runtime for
-/// Apache Spark alone, from 8.0.0 on); compares by version.
+/// An EMR release such as `emr-5.29.0`, `emr-5.29.0-latest`, or `emr-spark-8.0.0` (AWS's runtime
+/// for Apache Spark only, from 8.0.0 on). Releases compare by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ReleaseLabel {
     version: (u32, u32, u32),
-    /// Whether it is one of the runtime for Apache Spark alone.
+    /// Whether this is a release of the runtime for Apache Spark only.
     spark: bool,
-    /// What stands behind the version, with its hyphen; mostly nothing.
+    /// The text after the version, with its hyphen; usually empty.
     suffix: String,
 }
 
@@ -245,14 +246,14 @@ impl ReleaseLabel {
         self.version
     }
 
-    /// Whether it is one of the runtime for Apache Spark alone, `emr-spark-…`.
+    /// Whether this is a release of the runtime for Apache Spark only, `emr-spark-…`.
     #[must_use]
     pub const fn is_spark(&self) -> bool {
         self.spark
     }
 
-    /// Whether a cluster that was asked for by this label may be described by `label`: a suffix such
-    /// as `-latest` chooses among builds of one version, and need not come back.
+    /// Whether AWS may describe a cluster by `label` that was requested with this label. A suffix
+    /// such as `-latest` selects among builds of one version, and AWS may omit it.
     #[must_use]
     pub fn may_be_shown_as(&self, label: &str) -> bool {
         let same_version = || {
@@ -263,11 +264,11 @@ impl ReleaseLabel {
         label == self.to_string() || (!self.suffix.is_empty() && same_version())
     }
 
-    /// What the runner makes of `aws.emr.ami_version`: it puts `emr-` before it.
+    /// The release for `aws.emr.ami_version`, before which the runner puts `emr-`.
     ///
     /// # Errors
-    /// [`NameError`] when it is not three numbers, perhaps with a suffix, or below 4 (which this runner
-    /// cannot start).
+    /// [`NameError`] when it is not three numbers with an optional suffix, or is below 4 (which
+    /// this runner cannot start).
     pub fn from_ami_version(text: &str) -> Result<Self, NameError> {
         if text.starts_with("emr-") {
             return Err(NameError(format!(

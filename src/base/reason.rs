@@ -1,13 +1,13 @@
-//! Why a run ends as it does, as data: what happened, what to do about it, and which clusters it is
-//! about.
+//! Why a run ends with its outcome, as data: what happened, how to fix it, and which clusters are
+//! affected.
 
 use crate::base::{
     names::ClusterId,
     printable::{Printable, printable},
 };
 
-/// One reason. Each part is a single line, whatever text of others it was made from: what an error
-/// message or an object key says can look like neither a part of its own nor an action.
+/// One reason. Each part is a single line, even if it contains untrusted text: an error message or
+/// an object key can look neither like another part nor like an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     headline: Printable,
@@ -18,7 +18,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason that `headline` tells.
+    /// A reason with this headline.
     pub(crate) fn new(headline: impl Into<Printable>) -> Self {
         Self {
             headline: headline.into(),
@@ -29,38 +29,38 @@ impl Reason {
         }
     }
 
-    /// The same as a call to end a cluster at once by `command`: that stands in the headline, because
-    /// nothing else may be read.
+    /// Adds a call to terminate a cluster at once with `command`. The command is part of the
+    /// headline, because a reader may see nothing else.
     pub(crate) fn end_now(mut self, command: impl Into<Printable>) -> Self {
         self.end_now = Some(command.into());
         self
     }
 
-    /// The same with one more line about it.
+    /// Adds one more line of detail.
     pub(crate) fn detail(mut self, detail: impl Into<Printable>) -> Self {
         self.details.push(detail.into());
         self
     }
 
-    /// The same with what to do about it.
+    /// Adds how to fix it.
     pub(crate) fn fix(mut self, fix: impl Into<Printable>) -> Self {
         self.fixes.push(fix.into());
         self
     }
 
-    /// The same about a cluster.
+    /// Adds a cluster that it is about.
     pub(crate) fn about(mut self, cluster: &ClusterId) -> Self {
         self.clusters.push(cluster.clone());
         self
     }
 
-    /// The same, whose headline begins with `context`.
+    /// Puts `context` before the headline.
     pub(crate) fn within(mut self, context: impl Into<Printable>) -> Self {
         self.headline = printable!("{}: {}", context.into(), self.headline);
         self
     }
 
-    /// What happened; where a cluster is to be ended at once, with the command.
+    /// What happened. If a cluster must be terminated at once, this includes the command.
     pub(crate) fn headline(&self) -> Printable {
         match &self.end_now {
             Some(command) => printable!("{}: end it now: {command}", self.headline),

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 
-/// The version of a run's report; it grows when a field changes its meaning or goes away.
+/// The version of a run's report. It increases when a field changes its meaning or is removed.
 pub(crate) const RUN_REPORT_VERSION: u32 = 3;
 
-/// The kinds of documents.
+/// The kinds of reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportKind {
     /// Of `run`, `check` and `watch`

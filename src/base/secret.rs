@@ -1,8 +1,8 @@
-//! Values that must not be shown, and the credentials made of them.
+//! Values that must not be shown, and the credentials that consist of them.
 
 use std::fmt;
 
-/// Something that must not be shown: `Debug` prints a mask.
+/// A value that must not be shown: `Debug` prints a mask.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T = String>(T);
 
@@ -11,7 +11,7 @@ impl<T> Secret<T> {
         Self(secret)
     }
 
-    /// The secret itself, for the one place that needs it.
+    /// The secret itself. Only code that must send it calls this.
     #[must_use]
     pub fn reveal(&self) -> &T {
         &self.0
@@ -24,7 +24,7 @@ impl<T> fmt::Debug for Secret<T> {
     }
 }
 
-/// The static credentials the runner uses; it knows no others, and no session token.
+/// The static credentials that the runner uses. It supports no others, and no session token.
 #[derive(Clone, Debug)]
 pub struct RunnerCredentials {
     /// `aws.access_key_id`.

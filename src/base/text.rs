@@ -8,8 +8,7 @@ pub(crate) fn shown(time: OffsetDateTime) -> String {
     format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
-/// A word of a shell's command line: as it stands, or in quotes where the shell would read something
-/// else.
+/// A word for a shell's command line: unchanged, or quoted if the shell would read it differently.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -18,19 +17,21 @@ pub(crate) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Edits between a mistyped name and the one that was meant, at most.
+/// The maximum number of edits between a mistyped name and the intended one.
 const LARGEST_TYPO: usize = 2;
 
-/// The one of `known` that `name` is probably a misspelling of.
+/// The name in `known` of which `name` is probably a misspelling.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    // The distance costs the product of both lengths.
+    // Computing the distance takes the product of both lengths, so names of other lengths are
+    // skipped.
     let near = known.into_iter().filter(|known| known.len().abs_diff(name.len()) <= LARGEST_TYPO);
     let nearest = near.map(|known| (distance(&known), known)).min_by_key(|(edits, _)| *edits);
     nearest.filter(|(edits, _)| (1..=LARGEST_TYPO).contains(edits)).map(|(_, known)| known)
 }
 
-/// `; did you mean `x`?`, where `name` is probably a misspelling of one of `known`; else nothing.
+/// The text `; did you mean `x`?`, if `name` is probably a misspelling of one of `known`; else
+/// empty.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
@@ -48,7 +49,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// `1.5 GB`, in powers of ten as S3's own consoles and bills do.
+/// A size such as `1.5 GB`, in powers of ten as S3's consoles and bills show it.
 #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
 pub(crate) fn size(bytes: u64) -> String {
     let units = ["kB", "MB", "GB", "TB", "PB", "EB"];

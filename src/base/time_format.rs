@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use time::{OffsetDateTime, format_description::well_known};
 
-/// In the form that a document has it in.
+/// The form that a report uses.
 pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&well_known::Rfc3339).unwrap_or_default()
 }

@@ -1,10 +1,10 @@
-//! Matching of `*` and `?`, as IAM policies do it.
+//! Matching of `*` and `?`, as in IAM policies.
 
-/// Whether a pattern with `*` and `?` fits `text`.
+/// Whether a pattern with `*` and `?` matches `text`.
 pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0, 0);
-    // Where the last `*` stands, and how much of the text it has taken so far.
+    // The position of the last `*`, and how much of the text it has matched so far.
     let mut star: Option<(usize, usize)> = None;
     while from < text.len() {
         match pattern.get(at) {

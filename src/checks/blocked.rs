@@ -1,5 +1,5 @@
-//! One cause, one finding: where many findings are Unknown by the same cause, one of them names it,
-//! and the others wait for that one.
+//! Combines findings that are Unknown for one cause: one of them names the cause, and the others
+//! wait for it.
 
 use std::collections::BTreeSet;
 
@@ -17,15 +17,16 @@ use crate::{
     },
 };
 
-/// From so many denied findings on, a service that has denied every call is one cause.
+/// If at least this many findings were denied, and a service has denied every call, the service
+/// counts as one cause.
 const FEWEST_DENIED: usize = 2;
 
-/// What can be shared.
+/// A cause that several findings may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shared {
-    /// A cause that was recognised.
+    /// A recognised cause of failed calls.
     Access(AccessCause),
-    /// Every call of a service was denied: by the prefix of its permissions.
+    /// Every call of a service was denied. The service is given by the prefix of its permissions.
     Denied(&'static str),
 }
 
@@ -38,8 +39,8 @@ impl Shared {
     }
 }
 
-/// Puts findings that are Unknown by one cause together. `total` is the cause where nothing at all
-/// could be asked; `denied` are the services that have denied every call, by the prefixes of their
+/// Combines findings that are Unknown for one cause. `total` is the cause if no AWS call was
+/// possible. `denied` are the services that have denied every call, by the prefixes of their
 /// permissions.
 pub(crate) fn share_causes(
     findings: &mut [Finding],
@@ -54,7 +55,8 @@ pub(crate) fn share_causes(
                 is_unsettled(finding) && is_of(finding, &cause, total.is_some())
             })
             .collect();
-        // The one that names the cause: about the credentials, if there is one, and required.
+        // The finding that names the cause: preferably one about the credentials, and a required
+        // one.
         members.sort_by_key(|index| {
             let finding = &findings[*index];
             let asks_sts = finding
@@ -86,7 +88,7 @@ pub(crate) fn share_causes(
     }
 }
 
-/// The causes that are there, each once, in the order of the findings.
+/// The causes among the findings, each once, in the order of the findings.
 fn causes(
     findings: &[Finding],
     total: Option<&AccessCause>,
@@ -129,10 +131,10 @@ fn is_unsettled(finding: &Finding) -> bool {
     finding.status == Status::Unknown && finding.cause.is_none() && !finding.counted
 }
 
-/// Whether a finding is Unknown by this cause.
+/// Whether a finding is Unknown for this cause.
 fn is_of(finding: &Finding, cause: &Shared, is_total: bool) -> bool {
     if is_total {
-        // Nothing was asked of AWS: whatever rests on AWS is Unknown by that.
+        // No AWS call was made, so every finding that depends on AWS is Unknown for this cause.
         return !finding.check.asks.is_empty() || finding.waits_for.is_some();
     }
     let Some(obstacle) = &finding.obstacle else { return false };
@@ -169,8 +171,8 @@ fn explain(
     }
 }
 
-/// The findings that buckets are in `region` and not where the runner config says, and that in half
-/// a line; none where no bucket was seen there.
+/// The findings that buckets are in `region` rather than in the region of the runner config, and a
+/// short description; none if no bucket is there.
 fn buckets_elsewhere(findings: &[Finding], region: &str) -> Option<(Vec<usize>, Printable)> {
     let is_there = |finding: &Finding| {
         finding.check.name == REGION.name
@@ -187,8 +189,8 @@ fn buckets_elsewhere(findings: &[Finding], region: &str) -> Option<(Vec<usize>, 
     Some((seen, what))
 }
 
-/// Has the first finding name the cause, and the others, with what waits for them already, wait for
-/// it.
+/// Makes the first finding name the cause. The others wait for it, and so do the findings that
+/// waited for them.
 fn settle(findings: &mut [Finding], first: usize, others: &[usize], explained: &Explanation) {
     let check = findings[first].check;
     let mut members: BTreeSet<usize> = others.iter().copied().collect();

@@ -118,8 +118,7 @@ pub(super) static CLOJURE_COLLECTOR: Check = Check {
     source: "Setup guide, Setting up end to end encryption, Clojure Collector",
 };
 
-/// Whether a bucket's owner was not asked about only because the account is not known, whose it
-/// should be.
+/// Whether a bucket's owner is unknown only because the expected account is not known.
 fn waits_for_account(case: &Case<'_>, facts: &BucketFacts) -> bool {
     let not_asked = |error: &LookupError| error.kind == LookupErrorKind::NotAsked;
     let is_unknown = match &case.facts.runner {
@@ -217,7 +216,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     clojure_collector(case, findings);
 }
 
-/// The bucket's own block, or the account's, or both together.
+/// Judges the bucket's own block, the account's, or both together.
 fn public_access(subject: CheckSubject, facts: &BucketFacts) -> Finding {
     match (&facts.public_access_block, &facts.public_access_block_with_account) {
         (_, Some(Lookup::Found(true))) => {
@@ -237,12 +236,12 @@ fn public_access(subject: CheckSubject, facts: &BucketFacts) -> Finding {
     }
 }
 
-/// Whether a bucket's policy denies everyone everything that does not come over TLS.
+/// Whether a bucket's policy denies every request without TLS, for everyone.
 fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
     let object = format!("arn:{}:s3:::{bucket}/any-object", partition(region));
     let denies = |action: &str| {
         let context = BTreeMap::from([("aws:securetransport", Some("false"))]);
-        // What denies a caller of whom nothing is known denies them all.
+        // If the policy denies a caller without any known property, it denies all callers.
         let request = AccessRequest {
             caller: "arn:aws:iam::000000000000:user/anybody",
             action,
@@ -286,7 +285,7 @@ fn clojure_collector(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Each bucket once, with the places in the config that name it.
+/// Each bucket once, with the keys of the config that name it.
 fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     let mut buckets: BTreeMap<&BucketName, Vec<String>> = BTreeMap::new();
     for location in &case.paths.locations {
@@ -295,7 +294,7 @@ fn buckets<'a>(case: &Case<'a>) -> BTreeMap<&'a BucketName, Vec<String>> {
     buckets
 }
 
-/// A default encryption that the policy accepts, as `PutBucketEncryption` takes it.
+/// A default encryption that the policy accepts, as the input of `PutBucketEncryption`.
 fn wanted_default(case: &Case<'_>) -> String {
     let accepts = |kind| case.policy.accept_encryption.contains(&kind);
     let key = case.policy.expected_keys.first();
@@ -316,14 +315,14 @@ pub(super) fn wanted(case: &Case<'_>) -> String {
     Standard::of(case.policy, case.facts).in_words()
 }
 
-/// Whether the policy expects this key, however it is written; without any expectation every key
-/// is, and none.
+/// Whether the policy requires this key, in any notation. If it requires no key, any key or none is
+/// accepted.
 pub(super) fn is_expected(case: &Case<'_>, key: &KeyReference) -> bool {
     Standard::of(case.policy, case.facts)
         .expects(Some(case.facts.resolved(key).unwrap_or(key.as_str())))
 }
 
-/// Whether the policy accepts this kind under this key, however that is written.
+/// Whether the policy accepts this kind of encryption with this key, in any notation.
 pub(super) fn is_accepted(
     case: &Case<'_>,
     kind: EncryptionKind,

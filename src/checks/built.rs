@@ -1,5 +1,5 @@
-//! Checks on what a cluster of the run is built from, which the runner's request says: settings of
-//! its software, roles, machine image, arguments of its steps.
+//! Checks on a cluster's properties, which the runner's request sets: software settings, roles,
+//! machine image, step arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +109,7 @@ pub(super) static STEP_ARGUMENTS: Check = Check {
         guide (generic options)",
 };
 
-/// Every finding on what a cluster is built from.
+/// All findings on a cluster's properties.
 pub(super) fn judge(
     subject: &str,
     look: &ClusterObservation,
@@ -179,7 +179,7 @@ pub(super) fn judge(
     ]
 }
 
-/// The properties of a cluster's software.
+/// Judges the properties of a cluster's software.
 fn configurations(
     subject: CheckSubject,
     cluster: &ClusterFacts,
@@ -205,7 +205,7 @@ fn configurations(
         Some(comparison) if comparison.not_shown.is_empty() => {
             subject.passed(format!("the {count} properties that the runner asks for"))
         }
-        // None of them is known to touch encryption, whatever its value is.
+        // None of them is known to affect encryption with any value.
         Some(comparison) => Finding {
             level: Level::Advisory,
             ..subject.hidden(
@@ -216,7 +216,7 @@ fn configurations(
     }
 }
 
-/// What to do about a property whose value AWS does not show.
+/// The fix for a property whose value AWS masks.
 pub(super) const LOOK: &str =
     "look at the property on a node of the cluster, in the file of its classification";
 
@@ -224,13 +224,13 @@ pub(super) fn not_shown(properties: &[String]) -> String {
     format!("AWS does not show the values of: {}", properties.join("; "))
 }
 
-/// The machine images of somebody's own that groups are made with, if there are any.
+/// The custom machine images of the groups, if there are any.
 pub(super) fn custom_amis(groups: &GroupFacts) -> Option<String> {
     let images: Vec<&str> = groups.custom_amis.iter().map(String::as_str).collect();
     (!images.is_empty()).then(|| images.join(", "))
 }
 
-/// Why nothing can be compared with what was asked for.
+/// Why the cluster cannot be compared with a request.
 fn unknown_origin_reason(origin: Origin) -> &'static str {
     match origin {
         Origin::Run | Origin::Adopted => "the guard that launched it did not write them down",
@@ -271,7 +271,7 @@ fn bootstrap_actions(
     }
 }
 
-/// How a cluster's bootstrap actions differ from what the runner asks for; `None` when they do not.
+/// How a cluster's bootstrap actions differ from the runner's request; `None` if they do not.
 fn different_bootstrap(seen: &[BootstrapAction], asked: &RequestedCluster) -> Option<String> {
     let mut missing: Vec<&String> = asked.bootstrap.iter().collect();
     let mut differences = Vec::new();
@@ -279,7 +279,7 @@ fn different_bootstrap(seen: &[BootstrapAction], asked: &RequestedCluster) -> Op
         let own = missing.iter().position(|path| **path == action.path);
         if let Some(own) = own {
             missing.remove(own);
-            // The runner config knows only paths.
+            // The runner config can set only paths, not arguments.
             if !action.arguments.is_empty() {
                 differences.push(format!("{} with arguments", action.path));
             }
@@ -291,7 +291,7 @@ fn different_bootstrap(seen: &[BootstrapAction], asked: &RequestedCluster) -> Op
     (!differences.is_empty()).then(|| differences.join("; "))
 }
 
-/// Whether a script travels in clear.
+/// Whether a script is fetched without encryption.
 pub(super) fn is_plain_http(path: &str) -> bool {
     path.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
 }
@@ -303,8 +303,8 @@ fn wanted_configurations(origin: Origin) -> &'static str {
     }
 }
 
-/// What is documented to weaken encryption among `properties` of a cluster with this connector, each
-/// in half a line.
+/// The `properties` that are documented to weaken encryption of a cluster with this connector; a
+/// short text for each.
 pub(super) fn weakenings<'a>(
     properties: impl IntoIterator<Item = &'a ClusterProperty>,
     connector: S3Connector,
@@ -323,7 +323,7 @@ pub(super) fn weakenings<'a>(
     weak.collect()
 }
 
-/// The properties that could weaken encryption, whose values AWS does not show.
+/// The properties that may weaken encryption, and whose values AWS masks.
 pub(super) fn hidden_weakenings<'a>(
     properties: impl IntoIterator<Item = &'a ClusterProperty>,
 ) -> Vec<String> {
@@ -337,17 +337,17 @@ pub(super) fn hidden_weakenings<'a>(
         .collect()
 }
 
-/// A cluster's properties held against those that the runner asks for.
+/// The result of comparing a cluster's properties with the runner's request.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct PropertyComparison {
-    /// By name, and how.
+    /// The kind of difference by the property's name.
     differences: BTreeMap<String, &'static str>,
-    /// Those whose values AWS does not show.
+    /// The properties whose values AWS masks.
     not_shown: Vec<String>,
 }
 
 impl PropertyComparison {
-    /// What differs, in words; `None` when nothing does.
+    /// The differences in words; `None` if there are none.
     fn different(&self) -> Option<String> {
         let said: Vec<String> =
             self.differences.iter().map(|(name, what)| format!("{name}: {what}")).collect();
@@ -355,13 +355,13 @@ impl PropertyComparison {
     }
 }
 
-/// Compares a cluster's properties with those that the runner asks for, as values: in whatever order
-/// and nesting EMR shows them, and without the annotation of secrets, which it does not show.
+/// Compares a cluster's properties with the runner's request. Order and nesting do not matter, and
+/// neither does the prefix for secrets, which EMR does not show.
 fn compare_properties(
     properties: &[ClusterProperty],
     asked: &RequestedCluster,
 ) -> PropertyComparison {
-    // A journal of an older guard has the annotation in its names.
+    // An older guard's journal has names with the prefix for secrets.
     let asked_for = |entries: &BTreeSet<(String, String)>| -> BTreeSet<(String, String)> {
         let of_one = |(name, digest): &(String, String)| {
             let (classification, name) = name.split_once(' ').unwrap_or(("", name));
@@ -377,7 +377,7 @@ fn compare_properties(
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for property in properties {
         let (name, digest) = entry(&property.classification, &property.name, &property.value);
-        // EMR may leave out blanks at the ends.
+        // EMR may remove blanks at the ends of a value.
         let (_, trimmed) = entry("", "", property.value.trim());
         seen.insert(name.clone());
         let is_asked = |entries: &BTreeSet<(String, String)>| {
@@ -404,7 +404,7 @@ fn compare_properties(
     comparison
 }
 
-/// How a cluster's roles differ from those that the runner asks for; `None` when they do not.
+/// How a cluster's roles differ from the runner's request; `None` if they do not.
 pub(super) fn different_roles(cluster: &ClusterFacts, asked: &RequestedCluster) -> Option<String> {
     let wrong = [
         ("service role", &cluster.service_role, &asked.service_role),
@@ -419,8 +419,8 @@ pub(super) fn different_roles(cluster: &ClusterFacts, asked: &RequestedCluster) 
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Whether two texts name one role or profile: each may be an ARN or a bare name, which within the
-/// account means the same.
+/// Whether two texts name the same role or profile. Each may be an ARN or a plain name; within the
+/// account these mean the same.
 fn is_same_role(seen: &str, asked: &str) -> bool {
     let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
     if seen.starts_with("arn:") && asked.starts_with("arn:") {
@@ -435,7 +435,7 @@ fn step_arguments(subject: &str, look: &ClusterObservation) -> Finding {
         &look.steps,
         "no such cluster",
         |subject, steps| {
-            // Where the cluster is not told, its steps are judged as those of one with EMRFS.
+            // If the cluster is unknown, its steps are judged as with EMRFS.
             let connector = look.cluster.found().map(ClusterFacts::s3_connector);
             let is_s3a = connector.is_some_and(S3Connector::is_s3a);
             let said = |weakens: bool| -> Vec<String> {
@@ -487,7 +487,7 @@ mod tests {
         RequestedCluster::of(&config.cluster_spec())
     }
 
-    /// What the recorded runner sends for the recorded config.
+    /// The request of the recorded runner for the recorded config.
     fn recorded() -> Vec<ClusterProperty> {
         let request = include_str!(
             "../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json"
@@ -542,7 +542,7 @@ mod tests {
     #[test]
     fn what_emr_shows_in_another_form_is_no_difference_and_what_it_does_not_show_is_none_either() {
         let mut asked = asked();
-        // As an older guard wrote it into its journal, and as this one does.
+        // The forms in which an older guard and this one write it into the journal.
         asked.properties.insert(entry("hive-site", "EMR.secret@old", "arn:old"));
         asked.properties.insert(entry("hive-site", "new", "arn:new"));
         let shown = |value: &str| {

@@ -1,4 +1,4 @@
-//! What the checks before a launch look at.
+//! The input of the checks before a launch.
 
 use crate::{
     checks::fix::CommandContext,
@@ -7,21 +7,21 @@ use crate::{
     spec::{cluster_spec::ClusterSpec, data_paths::DataPaths, observations::Observations},
 };
 
-/// What the pre-flight checks look at.
+/// The input of the pre-flight checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     /// The cluster that will be started.
     pub cluster: &'a ClusterSpec,
-    /// The S3 locations that the run will touch.
+    /// The S3 locations that the run will use.
     pub paths: &'a DataPaths,
-    /// What else was seen of the launcher.
+    /// Other observations about the launcher.
     pub observed: &'a Observations,
     /// The security configuration that will be sealed.
     pub security_configuration: Option<&'a str>,
-    /// What is required.
+    /// The requirements.
     pub policy: &'a Policy,
-    /// What AWS and the runner said.
+    /// The answers of AWS and the runner.
     pub facts: &'a Facts,
-    /// What makes the commands of fixes complete.
+    /// The values that complete the commands of fixes.
     pub commands: &'a CommandContext,
 }

@@ -1,5 +1,5 @@
-//! Checks: the catalogue of rules, and the findings they make. Every rule is a pure function of
-//! facts; none asks AWS anything.
+//! The catalogue of checks, and their findings. Every check is a pure function of facts; none makes
+//! AWS calls.
 
 use crate::{
     base::text,
@@ -15,7 +15,7 @@ use crate::{
     settings::policy::{Policy, PolicyException},
 };
 
-/// All checks, in the order of the line.
+/// All checks, in the order in which a run uses them.
 pub static CATALOGUE: &[&Check] = &[
     &config::AMBIGUOUS,
     &launch::AWS_ENDPOINT,
@@ -105,13 +105,14 @@ pub static CATALOGUE: &[&Check] = &[
     &written::OBJECTS,
 ];
 
-/// The check called `name`.
+/// The check with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Check> {
     CATALOGUE.iter().copied().find(|check| check.name == name)
 }
 
-/// What is said of a `name` that no check has: the check that was probably meant, where one is near.
+/// The error for an unknown check's `name`. It suggests a check with a similar name, if there is
+/// one.
 pub(crate) fn no_such_check(name: &str) -> String {
     match text::nearest(name, CATALOGUE.iter().map(|check| check.name)) {
         Some(meant) => format!("there is no check `{name}`; did you mean `{meant}`?"),
@@ -119,8 +120,8 @@ pub(crate) fn no_such_check(name: &str) -> String {
     }
 }
 
-/// The checks that are required of what a run does by themselves: those on its clusters, and those
-/// on what it wrote and where.
+/// The checks of a run that are required by default: those on its clusters, and those on its
+/// output.
 pub(crate) fn required_of_runs() -> impl Iterator<Item = &'static Check> {
     let of_output = [outputs::OUTPUTS.name, written::OBJECTS.name];
     CATALOGUE.iter().copied().filter(move |check| {
@@ -129,8 +130,8 @@ pub(crate) fn required_of_runs() -> impl Iterator<Item = &'static Check> {
     })
 }
 
-/// Those of them that `policy` lowers to advice. What they would forbid goes on, so nothing that
-/// they judge may be called verified.
+/// Those of them that `policy` makes advisory. If they fail, the run continues, so the run must not
+/// be called verified in their respect.
 pub(crate) fn not_enforced(policy: &Policy) -> Vec<&'static Check> {
     let names = |list: &[String], check: &Check| list.iter().any(|name| name == check.name);
     required_of_runs()
@@ -138,7 +139,7 @@ pub(crate) fn not_enforced(policy: &Policy) -> Vec<&'static Check> {
         .collect()
 }
 
-/// Every pre-flight finding on `case`.
+/// All pre-flight findings on `case`.
 #[must_use]
 pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     let (mut findings, is_aws) = answered_by_aws(case);
@@ -172,8 +173,8 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The findings on who answered as AWS, and whether that was AWS. Where it was not, nothing was
-/// asked: there is nothing else to judge, and no policy or exception can make up for that.
+/// The findings on the servers that answered as AWS, and whether they were AWS's. If not, no other
+/// call was made: nothing else can be judged, and no policy or exception can change that.
 fn answered_by_aws(case: &Case<'_>) -> (Vec<Finding>, bool) {
     let mut findings = launch::endpoints(case);
     if case.facts.endpoints.iter().any(|endpoint| !endpoint.accepted) {
@@ -187,8 +188,8 @@ fn answered_by_aws(case: &Case<'_>) -> (Vec<Finding>, bool) {
     (findings, true)
 }
 
-/// The pre-flight findings that a cluster itself can be asked about, whoever has started it; `case`
-/// holds what it says of itself.
+/// The pre-flight findings that apply to an existing cluster, whoever has started it. `case` holds
+/// the cluster's own properties.
 #[must_use]
 pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     let (mut findings, is_aws) = answered_by_aws(case);
@@ -212,8 +213,8 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Keeps the findings of the checks named. A check that said nothing, because another stands before
-/// it, is Unknown: its silence must not pass for proof.
+/// Keeps only the findings of the named checks. A named check without a finding is Unknown, because
+/// an earlier check blocks it: no finding must not count as passed.
 pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
     let mut kept: Vec<Finding> = findings
         .into_iter()
@@ -230,7 +231,7 @@ pub(crate) fn only(findings: Vec<Finding>, names: &[String]) -> Vec<Finding> {
     kept
 }
 
-/// The exceptions that cover nothing: what they were for has been fixed, or never was there.
+/// The exceptions that match no finding: the fault has been fixed, or was never there.
 #[must_use]
 pub fn unused_exceptions<'a>(findings: &[Finding], policy: &'a Policy) -> Vec<&'a PolicyException> {
     let used = |exception: &&PolicyException| {
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
     use crate::checks::fix::{FilledFix, FixTemplate, example, tests::context};
 
-    /// Every template of the catalogue, with values as others could choose them.
+    /// Every template of the catalogue, filled with values that an attacker could choose.
     fn hostile(text: &'static str) -> FilledFix {
         let evil = "x'; reboot; {region} `id` $(id) `aws kms create-key`";
         let template = ["subject", "key", "domain", "encryption", "locations", "buckets"]
@@ -286,11 +287,11 @@ mod tests {
                 for placeholder in ["…", "KEY_ARN", "NEW", "file://…", "..."] {
                     assert!(!plain.contains(placeholder), "{name}: {plain}");
                 }
-                // Whatever a value holds, it is one word, so that a shell can read the command.
+                // Each value must be a single word, so that a shell can parse the command.
                 let read = Command::new("sh").args(["-n", "-c", &command]).status().unwrap();
                 assert!(read.success(), "{name}: {command}");
             }
-            // A placeholder that nothing stands for would be pasted as it is.
+            // An unknown placeholder would be pasted unchanged.
             let example = example(check.fix);
             assert!(!left.is_match(&example), "{}: {example}", check.name);
         }

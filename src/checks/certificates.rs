@@ -1,5 +1,5 @@
-//! Checks on the certificates for traffic between nodes: those of an archive of PEM files that the
-//! security configuration names, and how long those are valid that EMR makes.
+//! Checks on the certificates for traffic between nodes: those in the PEM archive that the security
+//! configuration names, and the validity of those that EMR creates.
 
 use time::Duration;
 
@@ -104,11 +104,11 @@ pub(super) static STRENGTH: Check = Check {
     source: "NIST SP 800-131A Rev. 2",
 };
 
-/// How long EMR's certificates are valid where nothing else is said: 20 years, by their fewest days.
-/// Source: Amazon EMR management guide, Create a security configuration, `ValidityInDays`.
+/// The default validity of EMR's certificates: 20 years, counted without leap days. Source: Amazon
+/// EMR management guide, Create a security configuration, `ValidityInDays`.
 const DEFAULT_VALIDITY_IN_DAYS: u32 = 20 * 365;
 
-/// What to do about certificates of EMR's that end.
+/// The fix for certificates of EMR that expire.
 const MAKE_ANEW: &str = "make a new security configuration with ValidityInDays as long as needed, \
     and name it in place of this one, because EMR renews no certificates; the present one is \
     printed by `aws emr describe-security-configuration --name {subject}`";
@@ -206,8 +206,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     );
 }
 
-/// A certificate for the region's own domain is one that any VPC without options of its own can use;
-/// any other must be for the domain that this VPC gives its instances.
+/// A certificate for the region's default domain fits any VPC without its own DHCP options. Any
+/// other certificate must be for the domain that this VPC gives its instances.
 fn names(case: &Case<'_>, uri: &str, material: &Material) -> Finding {
     let names = material.names();
     let shown = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
@@ -246,8 +246,8 @@ fn wanted_validity(case: &Case<'_>) -> String {
     format!("valid now and for {} days more", case.policy.certificate_days)
 }
 
-/// When the certificates end that EMR has made: what they themselves say nobody can read before a
-/// cluster runs.
+/// The end of the certificates that EMR has created. It is computed, because the certificates
+/// cannot be read before a cluster runs.
 fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -> Finding {
     let subject = VALIDITY.on(found.name.as_str(), wanted_validity(case));
     let days = tls.validity_in_days.as_ref().map_or(Ok(DEFAULT_VALIDITY_IN_DAYS), |days| {
@@ -316,7 +316,7 @@ mod tests {
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/99999999-9999-9999-9999-999999999999";
 
-    /// A good world whose certificates EMR has made so many days before the look.
+    /// A correct world in which EMR created the certificates `age` days ago.
     fn world(age: i64, tls: Tls) -> World {
         let mut world = World::new(false, false);
         let created = world.facts.asked_at - Duration::days(age);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn emr_certificates_end_by_the_age_of_the_security_configuration() {
-        // The policy wants 30 days more.
+        // The policy requires 30 days more.
         for (age, tls, wanted) in [
             (0, valid_for("31"), Passed),
             (1, valid_for("31"), Passed),
@@ -377,7 +377,7 @@ mod tests {
         let mut disabled = other.description.found().unwrap().clone();
         disabled.arn = crate::base::names::KeyArn::new(KEY);
         disabled.state = "Disabled".to_owned();
-        // Its policy cannot be read, which matters to nobody here.
+        // Its policy cannot be read, which does not matter for this check.
         let facts = KeyFacts {
             description: Lookup::Found(disabled),
             policy: Lookup::not_asked(&aws_calls::GET_KEY_POLICY, "a test"),

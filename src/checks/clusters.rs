@@ -1,5 +1,5 @@
 //! Checks on the run's clusters: each is compared with what was verified before the launch, while
-//! it lives and at its end.
+//! it runs and after it ended.
 
 use std::collections::BTreeSet;
 
@@ -121,8 +121,8 @@ pub(super) static RUN_DID_ITS_WORK: Check = Check {
     source: "EmrEtlRunner, emr_job.rb (wait_for)",
 };
 
-/// Compares a cluster with what was verified. `subject` is its id; what `require` names must
-/// protect one that nobody has judged before.
+/// Compares a cluster with what was verified. `subject` is its id. `require` are the protections
+/// that a cluster needs that was not verified before its launch.
 pub(crate) fn judge(
     subject: &str,
     look: &ClusterObservation,
@@ -201,7 +201,8 @@ pub(crate) fn judge(
     findings
 }
 
-/// Whether what a cluster runs under protects as the policy requires, and works on its release.
+/// Whether the cluster's security configuration has the required protections, and works on its
+/// release.
 fn protections(subject: &str, look: &ClusterObservation, require: &[Protection]) -> Finding {
     let names: Vec<&str> = require.iter().map(|protection| protection.name()).collect();
     let wanted = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
@@ -258,18 +259,18 @@ fn different_content(
     }
 }
 
-/// What EMR shows of a cluster's subnet.
+/// The subnet of a cluster, as far as EMR shows it.
 enum SeenSubnet<'a> {
-    /// This one, or surely none.
+    /// This subnet, or certainly none.
     Is(Option<&'a str>),
-    /// Which of these it is does not show yet.
+    /// One of these; which one is not shown yet.
     OneOf(&'a BTreeSet<String>),
-    /// Nothing yet, or nothing any more.
+    /// Not shown yet, or no longer.
     NotThere,
 }
 
-/// The subnet of a cluster. While it starts, and where it never got further, EMR need not show one;
-/// where only one was asked for, it is that.
+/// The subnet of a cluster. EMR may not show one while the cluster starts, or if it failed early.
+/// If only one was requested, it is that one.
 fn seen_subnet(cluster: &ClusterFacts) -> SeenSubnet<'_> {
     let requested = &cluster.requested_subnets;
     match (&cluster.subnet, requested.first()) {
@@ -285,8 +286,7 @@ fn joined(all: &BTreeSet<String>) -> String {
     all.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// How a cluster that the runner would adopt differs from what a new one would be; `None` when it
-/// does not.
+/// How a cluster that the runner would reuse differs from a new one; `None` if it does not.
 pub(super) fn difference_before_launch(
     cluster: &ClusterFacts,
     verified: &VerifiedConfiguration,
@@ -294,8 +294,8 @@ pub(super) fn difference_before_launch(
     if let Some(difference) = different_name(cluster, verified) {
         return Some(difference);
     }
-    // EMR refuses to delete a configuration in use; one that is younger than the cluster would mean
-    // that this rule did not hold.
+    // EMR does not let anybody delete a configuration in use. A configuration newer than the
+    // cluster would contradict that.
     if verified.created > cluster.status.created {
         return Some(format!(
             "started at {}, before the security configuration of today was made ({})",
@@ -327,14 +327,14 @@ pub(super) fn difference_before_launch(
     verified.asked.as_ref().and_then(|asked| built::different_roles(cluster, asked))
 }
 
-/// Whether EMR does not show yet if a cluster is in the subnet that it should be in.
+/// Whether EMR does not show yet if a cluster is in the expected subnet.
 pub(super) fn awaits_subnet(cluster: &ClusterFacts, verified: &VerifiedConfiguration) -> bool {
     verified.subnet.is_some()
         && matches!(seen_subnet(cluster), SeenSubnet::OneOf(_) | SeenSubnet::NotThere)
 }
 
-/// Whether a cluster was requested as the run would have requested it: its release and roles. Where
-/// nobody knows what was to be requested, it was not.
+/// Whether a cluster's release and roles match the run's request. If the request is unknown, they
+/// do not.
 pub(crate) fn matches_request(cluster: &ClusterFacts, verified: &VerifiedConfiguration) -> bool {
     let same_release = verified
         .release
@@ -348,18 +348,18 @@ pub(crate) fn matches_request(cluster: &ClusterFacts, verified: &VerifiedConfigu
     same_release && same_roles
 }
 
-/// What the end of a run should look like.
+/// The expected state at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedEnd {
-    /// The runner succeeded on clusters of its own: they are over, or ending.
+    /// The runner succeeded on its own clusters: they have ended, or are terminating.
     Finished,
-    /// The runner succeeded on a persistent cluster: it may stay, but idle.
+    /// The runner succeeded on a persistent cluster: it may continue to run, but must be idle.
     Persistent,
-    /// The runner failed or was stopped: what its verified clusters do meanwhile is its business.
+    /// The runner failed or was stopped. The state of its verified clusters is not judged.
     Failed,
 }
 
-/// Judges a cluster's end.
+/// Judges a cluster's state at the end of the run.
 pub(crate) fn judge_end(
     subject: &str,
     look: &ClusterObservation,
@@ -386,7 +386,7 @@ pub(crate) fn judge_end(
     })
 }
 
-/// Judges whether a cluster of the run has outlived it.
+/// Judges whether a cluster of the run still runs after the run has ended.
 pub(crate) fn judge_orphan(
     subject: &str,
     cluster: &Lookup<ClusterFacts>,
@@ -412,12 +412,13 @@ fn completed(steps: &[ClusterStep]) -> usize {
     steps.iter().filter(|step| step.state == "COMPLETED").count()
 }
 
-/// Judges whether a run that claims success did anything; `clusters` are the steps of each of its
-/// clusters.
+/// Judges whether a run that reports success has done its work. `clusters` are the steps of each of
+/// its clusters.
 ///
-/// A cluster that failed does not count against it (the runner starts another after a bootstrap
-/// failure), nor do steps that failed on a persistent cluster and were sent again; but some cluster
-/// must have done the work, if the run's arguments leave any (`has_steps`).
+/// A failed cluster does not count against it (the runner starts another one after a bootstrap
+/// failure). Steps that failed on a persistent cluster and were submitted again do not count
+/// either. But some cluster must have done the work, if the run's arguments include any
+/// (`has_steps`).
 pub(crate) fn judge_work<'a>(
     clusters: impl IntoIterator<Item = &'a [ClusterStep]>,
     expected: ExpectedEnd,
@@ -455,7 +456,7 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
     use time::OffsetDateTime;
 
-    /// A cluster in `state`, of which nothing else is known.
+    /// A cluster in `state`; all other facts are unknown.
     pub(in crate::checks) fn look(state: ClusterState) -> ClusterObservation {
         let cluster = ClusterFacts {
             id: "j-1".parse().unwrap(),
@@ -485,7 +486,7 @@ pub(super) mod tests {
         }
     }
 
-    /// What an older guard wrote into its journal.
+    /// A verified configuration as an older guard's journal has it.
     pub(in crate::checks) fn verified() -> VerifiedConfiguration {
         let text = r#"{"name": "sc", "created": "1970-01-01T00:00:00Z", "digest": "00", "release": "emr-5.29.0", "subnet": null}"#;
         serde_json::from_str(text).unwrap()

@@ -1,6 +1,6 @@
-//! The controls of published standards that each check gives evidence for, and what it does not
-//! prove of them. One reviewed table: the forms for Security Hub and for OCSF, and the page for
-//! auditors, are made from it.
+//! The controls of published standards for which each check is evidence, and what a check does not
+//! prove about them. One reviewed table, used for the reports for Security Hub and OCSF and for the
+//! auditors' page.
 
 use crate::checks::{
     buckets, built, certificates, clusters, config, data, finding::Check, guard_rights, keys,
@@ -8,7 +8,7 @@ use crate::checks::{
     release_lifecycle, roles, security_configuration, traffic, volumes, writes, written,
 };
 
-/// The publication that a control stands in.
+/// The publication of a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ControlStandard {
     Nist80053,
@@ -39,14 +39,14 @@ pub(crate) struct Control {
     pub(crate) standard: ControlStandard,
     /// Its number there.
     pub(crate) id: &'static str,
-    /// What it asks, in brief; the publication alone is binding.
+    /// A summary of its requirement. Only the publication is binding.
     pub(crate) asks: &'static str,
     /// The publication and its section, or the page of AWS's documentation.
     pub(crate) source: &'static str,
 }
 
 impl Control {
-    /// Its name in Security Hub's `RelatedRequirements`, in the form that AWS's own findings have.
+    /// Its name in Security Hub's `RelatedRequirements`, in the format of AWS's own findings.
     pub(crate) fn requirement(&self) -> String {
         match self.standard {
             ControlStandard::Nist80053 => format!("NIST.800-53.r5 {}", self.id),
@@ -57,14 +57,14 @@ impl Control {
     }
 }
 
-/// What a check is evidence for.
+/// The controls for which a check is evidence.
 #[derive(Debug)]
 pub(crate) struct ControlRow {
     /// The check.
     pub(crate) check: &'static Check,
     /// The controls that a passed finding is evidence for.
     pub(crate) controls: &'static [&'static Control],
-    /// What a passed finding does not prove of them.
+    /// What a passed finding does not prove about them.
     pub(crate) limits: &'static str,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct UnmappedCheck {
     pub(crate) reason: &'static str,
 }
 
-/// What the table says of the check called `name`.
+/// The table's row for the check called `name`.
 pub(crate) fn row(name: &str) -> Option<&'static ControlRow> {
     ROWS.iter().find(|row| row.check.name == name)
 }

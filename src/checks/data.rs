@@ -1,5 +1,5 @@
-//! Checks on the data that is there already: what this run will read, object by object, and what a
-//! bucket keeps of it.
+//! Checks on existing data: the objects that this run will read, and the versions that a bucket
+//! keeps of them.
 
 use crate::{
     base::{aws_calls, names::S3Location},
@@ -58,7 +58,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     let mut judged: Vec<Finding> =
         locations.iter().map(|location| encrypted(case, location)).collect();
-    // One command for all of them: they have one cause.
+    // One command fixes all of them, because they have one cause.
     let wrong: Vec<&S3Location> = locations
         .iter()
         .zip(&judged)

@@ -1,4 +1,4 @@
-//! A check, and what it found on one subject.
+//! A check, and its finding on one subject.
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -20,64 +20,64 @@ use crate::{
 pub struct Check {
     /// Its name, in kebab-case.
     pub name: &'static str,
-    /// When it is asked.
+    /// When it is evaluated.
     pub stage: Stage,
-    /// Whether it can refuse, unless the policy says otherwise.
+    /// Whether it can refuse a launch, unless the policy changes that.
     pub level: Level,
     /// What goes wrong without it.
     pub why: &'static str,
-    /// The facts it is decided by.
+    /// The facts on which it depends.
     pub looks_at: &'static str,
-    /// The calls that tell those facts: where one of them is denied or fails, the check is Unknown.
+    /// The AWS calls that give those facts. If one of them is denied or fails, the check is
+    /// Unknown.
     pub asks: &'static [&'static Call],
     /// How to fix it. Commands are between backticks, without region and profile, which are added
-    /// to all of them alike; `{subject}` stands for what the finding is about, as a word of a
-    /// shell's command line.
+    /// to all commands. `{subject}` is replaced by the finding's subject as a shell word.
     pub fix: &'static str,
-    /// Where AWS or the setup guide says so.
+    /// The source in AWS's documentation or the setup guide.
     pub source: &'static str,
 }
 
-/// When a check is asked.
+/// When a check is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Before the launch.
     PreFlight,
-    /// On each cluster of the run, while it lives.
+    /// On each cluster of the run, while it exists.
     Watch,
     /// After the run.
     Confirm,
 }
 
-/// Whether a check can refuse.
+/// Whether a check can refuse a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// It must be proved.
+    /// It must pass.
     Required,
-    /// It is reported only.
+    /// It is only reported.
     Advisory,
 }
 
-/// A check's answer on one subject.
+/// The result of a check on one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Facts show that it holds.
+    /// Facts show that the rule is met.
     Passed,
-    /// Facts show that it does not.
+    /// Facts show that the rule is not met.
     Failed,
     /// The facts could not be established.
     Unknown,
-    /// The policy or the config leaves nothing to check.
+    /// By the policy or the config, there is nothing to check.
     NotApplicable,
     /// It is Failed or Unknown, and an exception in the settings covers it.
     Excepted,
 }
 
 /// What one check found on one subject.
-// Its text is made of what others have written, so it is escaped here, once, whatever shows it later.
+// The texts may contain untrusted parts. They are escaped here once, for all later output.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -88,11 +88,11 @@ pub struct Finding {
     #[serde(serialize_with = "by_name")]
     #[schemars(with = "&str")]
     pub check: &'static Check,
-    /// Whether it can refuse, by the policy.
+    /// Whether it can refuse a launch, by the policy.
     pub level: Level,
-    /// What it is about: a bucket, a key, a cluster, ….
+    /// The subject: a bucket, a key, a cluster, ….
     pub subject: Printable,
-    /// The answer.
+    /// The result.
     pub status: Status,
     /// What was seen.
     #[serde(rename = "seen")]
@@ -100,48 +100,48 @@ pub struct Finding {
     /// What was expected.
     #[serde(rename = "expected")]
     pub wanted: Printable,
-    /// Where in the runner config the subject stands, as `file:line:column`.
+    /// The subject's position in the runner config, as `file:line:column`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Printable>,
-    /// What to do, when it is not proved.
+    /// How to fix it, if it has not passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "remediation")]
     pub fix: Option<Printable>,
-    /// Why it is excepted, and until when.
+    /// The reason of the exception, and its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "exception")]
     pub excepted: Option<Printable>,
-    /// The check that must be fixed first, where this one is Unknown only because of it.
+    /// The check that must be fixed first, if this one is Unknown only because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<&'static str>,
-    /// Unknown only because there is nothing to look at yet, or no longer: no proof, and nothing
-    /// against it either.
+    /// Unknown only because the subject does not exist yet, or no longer. This neither proves the
+    /// rule nor contradicts it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_there: bool,
-    /// Unknown because AWS does not show it, or shows it in another form than it was sent: asking
-    /// again tells no more, and nothing speaks against it.
+    /// Unknown because AWS does not show the value, or shows it in another form than it was sent.
+    /// Another call gives no more, and nothing contradicts the rule.
     #[serde(skip)]
     pub hidden: bool,
-    /// The running cluster that a launch would use, where it is about that: the alert of a refusal
-    /// names it. Not recorded: there it is the subject.
+    /// The running cluster that a launch would use, if the finding is about one: the alert of a
+    /// refusal names it. Not recorded, since it is the subject there.
     #[serde(skip)]
     pub cluster: Option<ClusterId>,
-    /// What `fix` is filled in from, where it holds commands.
+    /// The template of `fix`, if it contains commands.
     #[serde(skip)]
     pub(crate) template: Option<FixTemplate>,
-    /// What of `fix` a shell can run, line by line.
+    /// The lines of `fix` that a shell can run.
     #[serde(skip)]
     pub(crate) commands: Vec<Printable>,
-    /// Whether those lines are more than the commands that `fix` already shows.
+    /// Whether those lines are more than the commands in `fix`.
     #[serde(skip)]
     pub(crate) has_script: bool,
-    /// The cause that this finding and others share, where this is the one that names it.
+    /// The cause that this finding shares with others, if it is the one that names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<SharedCause>,
-    /// What kept its facts away, where it is Unknown by that.
+    /// The obstacle because of which it is Unknown.
     #[serde(skip)]
     pub obstacle: Option<LookupError>,
-    /// It waits for a finding that names their shared cause, and is only counted.
+    /// Whether it waits for a finding that names their shared cause. Then it is only counted.
     #[serde(skip)]
     pub counted: bool,
 }
@@ -149,31 +149,31 @@ pub struct Finding {
 /// A cause that several findings share: no credentials, a service that denies every call, ….
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SharedCause {
-    /// What it is: `no-credentials`, `expired-token`, `kms-denied`, ….
+    /// Its name: `no-credentials`, `expired-token`, `kms-denied`, ….
     pub name: &'static str,
     /// How many other findings wait for it.
     pub blocks: usize,
-    /// It in half a line.
+    /// A short description.
     #[serde(skip)]
     pub what: Printable,
-    /// What to do, one line each.
+    /// How to fix it, one line each.
     #[serde(skip)]
     pub fixes: Vec<Printable>,
 }
 
 impl Finding {
-    /// The same with another fix; its commands still lack region and profile.
+    /// Replaces the fix. Region and profile are added to its commands later.
     pub(crate) fn with_fix(self, template: FixTemplate) -> Self {
         let fix = Some(template.fill(&CommandContext::default()).text);
         Self { fix, template: Some(template), ..self }
     }
 
-    /// The same with another fix, which holds no command: others may have written parts of it.
+    /// Replaces the fix by a text without commands, which may contain untrusted parts.
     pub(crate) fn with_plain_fix(self, fix: impl Into<Printable>) -> Self {
         Self { fix: Some(fix.into()), template: None, ..self }
     }
 
-    /// The same, where its fix has `{name}` as one word of a shell.
+    /// Sets `{name}` in its fix to a single shell word.
     pub(crate) fn with_value(self, name: &'static str, value: &str) -> Self {
         match self.template.clone() {
             Some(template) => self.with_fix(template.word(name, value)),
@@ -181,7 +181,7 @@ impl Finding {
         }
     }
 
-    /// Makes the commands of its fix complete as pasted.
+    /// Adds region and profile to the commands of its fix.
     pub(crate) fn complete_fix(&mut self, context: &CommandContext) {
         if let (Some(fix), Some(template)) = (&mut self.fix, &self.template) {
             let filled = template.fill(context);
@@ -191,20 +191,20 @@ impl Finding {
         }
     }
 
-    /// Failed or Unknown: something is left to do.
+    /// Whether it is Failed or Unknown.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.status, Status::Failed | Status::Unknown)
     }
 
-    /// What was seen and wanted, in half a line.
+    /// What was seen and expected, in a short text.
     #[must_use]
     pub fn in_brief(&self) -> Printable {
         printable!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
     }
 
-    /// The open ones of `findings` in brief, joined; where some failed, these alone: what
-    /// nobody has looked at yet explains nothing then.
+    /// Short texts of the open ones of `findings`, joined. If some have failed, only these:
+    /// findings that wait explain nothing then.
     pub(crate) fn open_in_brief<'a>(findings: impl IntoIterator<Item = &'a Self>) -> Printable {
         let open: Vec<&Self> = findings.into_iter().filter(|finding| finding.is_open()).collect();
         let failed = open.iter().any(|finding| finding.status == Status::Failed);
@@ -218,8 +218,8 @@ fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok
     serializer.serialize_str(check.name)
 }
 
-/// Excuses what an exception covers. What waits for an excepted finding stays Unknown: nobody has
-/// looked at it.
+/// Marks the findings that an exception covers as Excepted. A finding that waits for an excepted
+/// one stays Unknown, because its facts were not read.
 pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
         let covering = policy
@@ -234,8 +234,8 @@ pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
     }
 }
 
-/// Gives each finding the level that the policy gives its check; where it names one twice, the
-/// stricter level holds.
+/// Gives each finding the level that the policy sets for its check. If the policy lists a check as
+/// both, the stricter level applies.
 pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
     let names =
         |list: &[String], finding: &Finding| list.iter().any(|name| name == finding.check.name);
@@ -248,19 +248,19 @@ pub(crate) fn apply_policy(findings: &mut [Finding], policy: &Policy) {
     }
 }
 
-/// What to do where AWS throttles a call for as long as the guard waits.
+/// The fix if AWS throttles a call for as long as the guard waits.
 const THROTTLED: &str = "start fewer runs of this account and region in the same minute, or set a \
     longer `pre_flight_timeout`; AWS can raise the quota of the call";
 
-/// What to do where an answer came that says nothing, or what cannot be.
+/// The fix if an answer is empty or invalid.
 const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, and look at what \
     answers in AWS's place (an endpoint of one's own, a proxy); where AWS itself answers so, \
     report it as a bug of emr-etl-guard";
 
-/// What to do where no answer came.
+/// The fix if no answer came.
 const SILENT: &str = "try again; if it stays so, look at network, endpoints and credentials";
 
-/// A subject under a check, about to get its finding.
+/// A check and its subject, before the finding is made.
 pub(crate) struct CheckSubject {
     check: &'static Check,
     subject: Printable,
@@ -270,13 +270,13 @@ pub(crate) struct CheckSubject {
 }
 
 impl Check {
-    /// How to fix what it finds of `subject`. In a command, and in a sentence alike, a subject that
-    /// is more than a plain word stands in quotes: it is a name, and never an action.
+    /// The fix for `subject`. In commands and in sentences, a subject that is more than a plain
+    /// word is quoted, so that it looks like a name and never like an action.
     pub(crate) fn fix_of(&self, subject: &Printable) -> FixTemplate {
         FixTemplate::new(self.fix).words("subject", printable!("{}", shell_word(subject)))
     }
 
-    /// Starts a finding on `subject`, for which `wanted` should hold.
+    /// Starts a finding on `subject`; `wanted` is what is expected.
     pub(crate) fn on(
         &'static self,
         subject: impl Into<Printable>,
@@ -298,7 +298,7 @@ impl CheckSubject {
         self
     }
 
-    /// The same about a cluster, which is the subject.
+    /// Sets the cluster that is the subject.
     pub(crate) fn cluster(mut self, id: &ClusterId) -> Self {
         self.cluster = Some(id.clone());
         self
@@ -341,7 +341,7 @@ impl CheckSubject {
         self.finding(Status::Failed, saw.into(), None).with_fix(fix)
     }
 
-    /// Proved or Failed, by `holds`.
+    /// Passed or Failed, by `holds`.
     pub(crate) fn decided(self, holds: bool, saw: impl Into<Printable>) -> Finding {
         if holds { self.passed(saw) } else { self.failed(saw) }
     }
@@ -355,7 +355,7 @@ impl CheckSubject {
         self.finding(Status::Unknown, saw.into(), None).with_fix(fix)
     }
 
-    /// Unknown, because what it is about is not there yet, or no longer.
+    /// Unknown, because its subject does not exist yet, or no longer.
     pub(crate) fn not_there(self, saw: impl Into<Printable>) -> Finding {
         Finding { not_there: true, ..self.unknown(saw, "nothing, unless it stays so") }
     }
@@ -366,7 +366,7 @@ impl CheckSubject {
     }
 
     pub(crate) fn denied(self, obstacle: &LookupError) -> Finding {
-        // What keeps everything from being asked is no matter of this one permission.
+        // A cause that blocks all calls is not about this one permission.
         if obstacle.cause.is_some() {
             return self.unreachable(obstacle);
         }
@@ -386,8 +386,8 @@ impl CheckSubject {
         Finding { obstacle: Some(obstacle.clone()), ..self.unknown(saw, fix) }
     }
 
-    /// Decides by a fact that `first` has judged already: where that is not proved, there is
-    /// nothing to look at yet, and nothing more to say.
+    /// Decides by a fact that `first` has judged already. If the fact was not found, this finding
+    /// waits for `first`.
     pub(crate) fn after<T>(
         self,
         first: &'static Check,
@@ -400,7 +400,7 @@ impl CheckSubject {
         }
     }
 
-    /// Decides by a fact about something of which `exists` says whether it is there at all.
+    /// Decides by a fact about a subject; `exists` tells whether the subject exists at all.
     pub(crate) fn by_existing<T>(
         self,
         exists: &'static Check,
@@ -420,8 +420,8 @@ impl CheckSubject {
         Finding { waits_for: Some(first.name), ..finding }
     }
 
-    /// Decides by a fact that was found; says `absent` where there is none, and Unknown where
-    /// nobody could tell.
+    /// Decides by a fact that was found. Failed with `absent` if it does not exist; Unknown if the
+    /// look-up failed.
     pub(crate) fn by<T>(
         self,
         lookup: &Lookup<T>,

@@ -1,5 +1,5 @@
-//! How a fix gets its words and its commands: the catalogue's template, filled in for one subject
-//! and for the place where a person will paste the commands.
+//! The text and the commands of a fix: the catalogue's template, filled in for one subject and for
+//! the environment in which the commands will be pasted.
 
 use crate::base::{
     names::partition,
@@ -7,37 +7,38 @@ use crate::base::{
     text::shell_word,
 };
 
-/// What makes the commands of a fix complete as pasted.
+/// The values that make the commands of a fix complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandContext {
-    /// The region that clusters, keys and networks are in; empty where it is not known.
+    /// The region of clusters, keys and networks; empty if unknown.
     pub region: String,
-    /// The region of the buckets; empty where it is not known.
+    /// The region of the buckets; empty if unknown.
     pub s3_region: String,
     /// The AWS profile that the guard itself was started with.
     pub profile: Option<String>,
-    /// The settings file, where it is not the default one.
+    /// The settings file, if it is not the default one.
     pub settings: Option<String>,
-    /// The runner's arguments that name its config and its resolver; none where no file is named.
+    /// The runner's arguments for its config and its resolver; none if no file is named.
     pub runner: Option<Vec<String>>,
 }
 
 impl CommandContext {
-    /// One region for everything, and nothing else known.
+    /// One region for everything; all other values are unknown.
     #[must_use]
     pub fn in_region(region: &str) -> Self {
         Self { region: region.to_owned(), s3_region: region.to_owned(), ..Self::default() }
     }
 
-    /// The profile that commands must name to get the guard's own credentials. Keys in the
-    /// environment win over a profile in the SDK, but not over `--profile` in the AWS CLI.
+    /// The profile that commands must name to use the guard's own credentials. In the SDK, keys in
+    /// the environment take precedence over a profile; in the AWS CLI, `--profile` takes precedence
+    /// over these keys.
     #[must_use]
     pub fn profile_of(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         set("AWS_PROFILE").filter(|_| set("AWS_ACCESS_KEY_ID").is_none())
     }
 
-    /// The options that each command of the AWS CLI ends its first three words with.
+    /// The options to insert after the first three words of each AWS CLI command.
     fn options(&self, service: &str) -> String {
         let region = if service.starts_with("s3") { &self.s3_region } else { &self.region };
         let mut options = String::new();
@@ -50,12 +51,13 @@ impl CommandContext {
         options
     }
 
-    /// What `placeholder` stands for in every template.
+    /// The value of `placeholder` in every template.
     fn value(&self, placeholder: &str) -> Option<String> {
         Some(match placeholder {
             "region" => shell_word(&self.region),
             "partition" => partition(&self.s3_region).to_owned(),
-            // CreateBucket refuses us-east-1 as a constraint, and asks for one everywhere else.
+            // CreateBucket rejects us-east-1 as a location constraint, and requires one everywhere
+            // else.
             "create-in" if matches!(self.s3_region.as_str(), "" | "us-east-1") => String::new(),
             "create-in" => format!(
                 " --create-bucket-configuration LocationConstraint={}",
@@ -66,7 +68,7 @@ impl CommandContext {
     }
 }
 
-/// What stands in the catalogue in place of a finding's own values, and where it gives none.
+/// Example values of the placeholders, for the catalogue and for findings without own values.
 const EXAMPLES: [(&str, &str); 6] = [
     ("subject", "NAME"),
     ("key", "NAME"),
@@ -79,27 +81,27 @@ const EXAMPLES: [(&str, &str); 6] = [
     ),
 ];
 
-/// How the guard's own command begins that encrypts objects in place.
+/// The beginning of the guard's own command for encrypting objects in place.
 const REENCRYPT: &str = "emr-etl-guard reencrypt ";
 
-/// A fix before it is filled in: a sentence with its commands between backticks, and `{name}` where
-/// a value goes. Each value is a word of a shell's command line, or several.
+/// A fix before it is filled in: a sentence with its commands between backticks, and placeholders
+/// `{name}`. Each value is one or several shell words.
 #[derive(Clone, Debug)]
 pub(crate) struct FixTemplate {
     text: &'static str,
     values: Vec<(&'static str, Printable)>,
-    /// The lines of the shell that carry the fix out, where they are more than its commands.
+    /// The shell lines that carry out the fix, if they are more than its commands.
     script: Vec<Printable>,
 }
 
-/// A fix as people read it, and what of it a shell can run.
+/// A fix as text for people, with the parts that a shell can run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FilledFix {
     /// One line.
     pub(crate) text: Printable,
     /// Its commands, in order.
     pub(crate) commands: Vec<Printable>,
-    /// Lines of a shell that carry it out, where they are more than those commands.
+    /// The shell lines that carry out the fix, if they are more than those commands.
     pub(crate) script: Vec<Printable>,
 }
 
@@ -108,12 +110,12 @@ impl FixTemplate {
         Self { text, values: Vec::new(), script: Vec::new() }
     }
 
-    /// With `{name}` as one word of a shell.
+    /// Sets `{name}` to a single shell word.
     pub(crate) fn word(self, name: &'static str, value: &str) -> Self {
         self.words(name, shell_word(value))
     }
 
-    /// With `{name}` as words that are quoted already. An earlier value of that name stays.
+    /// Sets `{name}` to words that are already quoted. An earlier value of that name is kept.
     pub(crate) fn words(mut self, name: &'static str, value: impl Into<Printable>) -> Self {
         self.values.push((name, value.into()));
         self
@@ -133,7 +135,7 @@ impl FixTemplate {
         };
         let mut text = String::new();
         let mut commands = Vec::new();
-        // What stands between backticks of the template, before any value is put in.
+        // The template is split at its backticks before any value is inserted.
         for (index, part) in self.text.split('`').enumerate() {
             let is_code = index % 2 == 1;
             if !(is_code && is_command(part)) {
@@ -146,7 +148,7 @@ impl FixTemplate {
                 Some(rest) => reencrypt(&replaced(rest, &value), &value, context),
                 None => with_options(part, context, &value),
             };
-            // A fix that is nothing but a command can be pasted as a whole line.
+            // A fix that is only a command can be pasted as a complete line.
             let alone = self.text.len() == part.len() + 2;
             let shown = if alone { command.clone() } else { format!("`{command}`") };
             text.push_str(&shown);
@@ -156,18 +158,18 @@ impl FixTemplate {
     }
 }
 
-/// What a template of the catalogue looks like for people who have no finding before them.
+/// A template of the catalogue for people, without a finding.
 #[must_use]
 pub(crate) fn example(text: &'static str) -> String {
     FixTemplate::new(text).fill(&CommandContext::in_region("REGION")).text.into()
 }
 
-/// Whether this part of a template is for a shell.
+/// Whether this part of a template is a shell command.
 fn is_command(code: &str) -> bool {
     code.starts_with("aws ") || code.starts_with(REENCRYPT)
 }
 
-/// A command of the AWS CLI with region and profile behind each `aws SERVICE OPERATION` in it.
+/// A command of the AWS CLI, with region and profile inserted after each `aws SERVICE OPERATION`.
 fn with_options(
     command: &str,
     context: &CommandContext,
@@ -191,8 +193,8 @@ fn with_options(
     words.join(" ")
 }
 
-/// The guard's own command, with the settings and the runner config that this run goes by. Without a
-/// config, the buckets are named: what nobody has named is not changed.
+/// The guard's own command, with this run's settings and runner config. Without a config the
+/// buckets are named, because the command changes only what is named.
 fn reencrypt(
     arguments: &str,
     value: &impl Fn(&str) -> Option<String>,
@@ -215,8 +217,8 @@ fn reencrypt(
     }
 }
 
-/// `text` with each `{name}` that is known replaced, in one pass: what a value holds is never taken
-/// for a placeholder.
+/// Replaces each known `{name}` in `text`, in one pass: a placeholder inside a value is not
+/// replaced.
 fn replaced(text: &str, value: &impl Fn(&str) -> Option<String>) -> String {
     let mut filled = String::new();
     let mut rest = text;
@@ -239,7 +241,7 @@ fn replaced(text: &str, value: &impl Fn(&str) -> Option<String>) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// A place in which everything is known, and no two values are the same.
+    /// A context in which every value is known, and all are different.
     pub(in crate::checks) fn context() -> CommandContext {
         CommandContext {
             region: "eu-west-1".to_owned(),

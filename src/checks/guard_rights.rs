@@ -1,4 +1,5 @@
-//! Checks on the guard's own rights: that it may look at the clusters of its run, and end them.
+//! Checks on the guard's own permissions: that it may describe and terminate the clusters of its
+//! run.
 
 use serde_json::json;
 
@@ -54,14 +55,14 @@ pub(super) static MAY_TAG: Check = Check {
         service authorization reference, Actions, resources, and condition keys for Amazon EMR",
 };
 
-/// What to do where IAM does not know the caller.
+/// The fix if IAM does not know the caller.
 const WHOSE_CREDENTIALS: &str =
     "find out whose credentials these are: `aws sts get-caller-identity`";
 
 const WANTED: &str = "every call that watching and ending a cluster takes";
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    // Nobody asks for them where no cluster will be launched.
+    // The rights are not looked up if no cluster will be launched.
     let Some(rights) = &case.facts.guard_rights else { return };
     findings.push(by_policies(rights));
     findings.push(tagging(rights));
@@ -84,13 +85,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the runner's request for a cluster may have the run's tag.
+/// Whether the runner may set the run's tag in its request for a cluster.
 fn tagging(rights: &GuardRights) -> Finding {
     let subject = || MAY_TAG.on("the runner", "elasticmapreduce:AddTags with the run's tag");
     let Some(right) = &rights.tagging else {
         return subject().not_applicable("no tag is sent (`run_tag: false`)");
     };
-    // What the config sends goes with the request whatever the guard does.
+    // The config's own tags are part of the request with or without the guard.
     let keys = right.keys.join(", ");
     let of_keys = if right.keys.len() == 1 {
         format!("the tag's key {keys}")
@@ -145,7 +146,7 @@ fn tagging(rights: &GuardRights) -> Finding {
     }
 }
 
-/// What cannot be told refuses nothing.
+/// Makes a finding advisory: a fact that cannot be known must not refuse a launch.
 pub(super) fn advisory(finding: Finding) -> Finding {
     Finding { level: Level::Advisory, ..finding }
 }
@@ -196,7 +197,7 @@ fn by_policies(rights: &GuardRights) -> Finding {
     subject().passed(format!("all of them are allowed to {arn}"))
 }
 
-/// The ARN of whose policies IAM can simulate; else the finding that says why it cannot.
+/// The ARN of the principal that IAM can simulate; else the finding with the reason why it cannot.
 fn principal_arn(
     subject: impl Fn() -> CheckSubject,
     principal: &Lookup<Principal>,
@@ -219,7 +220,7 @@ fn principal_arn(
     }))
 }
 
-/// That IAM has not told.
+/// The finding that IAM did not answer.
 fn untold<T>(subject: impl Fn() -> CheckSubject, arn: &str, decisions: &Lookup<T>) -> Finding {
     match decisions {
         Lookup::Denied(error) => advisory(subject().denied(error)),

@@ -92,7 +92,7 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
     source: "AWS KMS developer guide, AWS managed keys",
 };
 
-/// What to do about a key that will be deleted.
+/// The fix for a key that will be deleted.
 const KEEP: &str =
     "`aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`";
 
@@ -114,8 +114,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (reference, uses) in &uses {
         let Some(facts) = case.facts.keys.get(reference) else { continue };
         let name = reference.as_str();
-        // An ARN of another region tells by itself; the regional endpoint cannot describe such a
-        // key.
+        // An ARN shows that the key is in another region. The regional endpoint cannot describe
+        // such a key.
         if let Some((seen, _)) = reference.region_and_account().filter(|(seen, _)| seen != region) {
             findings.push(REGION.on(name, region.clone()).failed(seen));
             continue;
@@ -144,7 +144,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             }
         };
         findings.push(described(&ENABLED, "Enabled", KmsKey::is_enabled, state));
-        // What nothing is written under need be nobody's choice.
+        // A key under which the run writes nothing need not be the policy's choice.
         if is_archives(uses) {
             continue;
         }
@@ -189,8 +189,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Keys that nobody can tell, because what names them was not seen, and the check that says so:
-/// without them, silence about a key would pass for proof.
+/// Keys that are unknown because the configuration that names them was not read, and the check that
+/// reports that. Without these entries, missing findings on keys would look like passed ones.
 pub(super) fn unseen(case: &Case<'_>) -> Vec<(String, &'static Check)> {
     let mut unseen = Vec::new();
     if case.facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
@@ -213,7 +213,7 @@ pub(super) fn unseen(case: &Case<'_>) -> Vec<(String, &'static Check)> {
     unseen
 }
 
-/// Buckets under KMS that name no key of their own.
+/// Buckets with SSE-KMS by default and without a key of their own.
 fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (bucket, facts) in &case.facts.buckets {
         if let Some(DefaultEncryption::Kind {
@@ -230,14 +230,14 @@ fn keyless_defaults(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A key's state, with the day it ends where that is set.
+/// A key's state, with the date of its deletion if one is set.
 fn state(key: &KmsKey) -> String {
     let ends =
         key.deletion.and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
     ends.map_or_else(|| key.state.clone(), |ends| format!("{}, gone at {}", key.state, shown(ends)))
 }
 
-/// Whether a key is used by the archive of certificates alone: then it is only read under it.
+/// Whether a key is used only for the certificate archive: then the run only reads with it.
 fn is_archives(uses: &BTreeSet<KeyUse>) -> bool {
     uses.iter().all(|used| *used == KeyUse::Certificates)
 }

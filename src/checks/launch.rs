@@ -1,5 +1,4 @@
-//! Checks on what will launch: the runner, whose credentials, against which AWS, in which
-//! environment.
+//! Checks on the launch: the runner, its credentials, the AWS endpoints, and the environment.
 
 use std::collections::BTreeSet;
 
@@ -165,7 +164,7 @@ pub(super) fn endpoints(case: &Case<'_>) -> Vec<Finding> {
     case.facts.endpoints.iter().map(finding).collect()
 }
 
-/// Who answered as AWS, and by which ways.
+/// The findings on certificate authorities and proxies of AWS's servers.
 pub(super) fn connections(case: &Case<'_>) -> Vec<Finding> {
     let wanted = "a public authority, or one that the settings allow";
     let root = |root: &AwsRoot| {
@@ -212,7 +211,7 @@ pub(super) fn connections(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The first of several hosts, and how many more there are.
+/// The first of several hosts, and the number of the others.
 fn hosts(hosts: &BTreeSet<String>) -> String {
     let first: Vec<&str> = hosts.iter().take(3).map(String::as_str).collect();
     match hosts.len() - first.len() {

@@ -1,4 +1,4 @@
-//! Checks on what the cluster will be: an EMR release that can do what is required, in a subnet.
+//! Checks on the cluster's EMR release, which must support what is required, and on its subnet.
 
 use std::net::Ipv4Addr;
 
@@ -100,7 +100,8 @@ pub(super) static EBS_BY_DEFAULT: Check = Check {
         user guide, Enable encryption by default",
 };
 
-/// Instance families from before the Nitro System. Of a family that is not here nothing is said.
+/// Instance families that are older than the Nitro System. A family that is not listed is not
+/// judged.
 const BEFORE_NITRO: [&str; 26] = [
     "m1", "m2", "m3", "m4", "c1", "c3", "c4", "cc2", "cg1", "cr1", "d2", "f1", "g2", "g3", "h1",
     "hi1", "hs1", "i2", "p2", "p3", "r3", "r4", "t1", "t2", "x1", "x1e",
@@ -175,7 +176,7 @@ fn vpc(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(dhcp.with_value("domain", &domain));
 }
 
-/// Whether nodes get names that their certificates cover, from the resolver of the VPC.
+/// Whether the VPC's resolver gives nodes names that their certificates cover.
 fn by_options(
     case: &Case<'_>,
     network: &NetworkFacts,
@@ -189,7 +190,7 @@ fn by_options(
     let saw = format!("domain-name {}, domain-name-servers {}", shown(&domains), shown(&servers));
     let cidr = network.cidr.found().map(String::as_str);
     if !servers.iter().any(|server| node_names::is_amazon_resolver(server, cidr)) {
-        // One of the addresses may be the resolver's, within a block that nobody has told.
+        // One of the addresses may be the resolver's, but the VPC's address block is unknown.
         let may_be = servers.iter().any(|server| server.parse::<Ipv4Addr>().is_ok());
         return match &network.cidr {
             Lookup::Denied(obstacle) if may_be => subject.denied(obstacle),
@@ -206,7 +207,8 @@ fn by_options(
         CertificateNames::Known(names) if node_names::covers(&names, domain) => {
             subject.passed(format!("{saw}; the certificates are for {}", names.join(", ")))
         }
-        // A certificate for neither this domain nor the region's is what must be fixed.
+        // If the certificate is neither for this domain nor for the region's, the certificate must
+        // be fixed.
         CertificateNames::Known(names) if !node_names::covers(&names, &regional) => {
             subject.waiting_for(&certificates::NAMES)
         }
@@ -257,7 +259,7 @@ fn instance_types(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What the security configuration uses decides from which release on it works.
+/// The minimum release depends on the features in the security configuration.
 fn release(case: &Case<'_>) -> Finding {
     let release = &case.cluster.release;
     let decide = |first: ReleaseLabel, feature: &str| {
@@ -267,7 +269,8 @@ fn release(case: &Case<'_>) -> Finding {
         subject.decided(release.value >= first, release.value.to_string())
     };
     match &case.facts.security_configuration {
-        // Too old for any security configuration is too old for this one, whatever is in it.
+        // A release that supports no security configuration at all is too old, whatever the
+        // configuration contains.
         Some(lookup) if release.value >= FIRST_WITH_SECURITY_CONFIGURATIONS => {
             let subject = RELEASE
                 .on("aws.emr.ami_version", "the release that the security configuration needs")
@@ -296,7 +299,8 @@ mod tests {
 
     const REGIONAL: &str = "eu-west-1.compute.internal";
 
-    /// A good world whose VPC has this domain and resolver, and whose certificates have these names.
+    /// A correct world whose VPC has this domain and resolver, and whose certificates have these
+    /// names.
     fn world(domain: &str, server: &str, names: &[&str]) -> World {
         let mut world = World::new(false, false);
         let option = |key: &str, value: &str| (key.to_owned(), BTreeSet::from([value.to_owned()]));
@@ -320,7 +324,7 @@ mod tests {
         world
     }
 
-    /// The only finding of a check: its status, and what it waits for.
+    /// The status of a check's only finding, and the check that it waits for.
     fn status(world: &World, check: &str) -> (Status, Option<&'static str>) {
         let findings = world.of_check(check);
         assert_eq!(findings.len(), 1, "{check}: {findings:?}");
@@ -334,7 +338,8 @@ mod tests {
             (REGIONAL, vec!["*.eu-west-1.compute.internal"], (Passed, None), (Passed, None)),
             ("acme.internal", vec![own], (Passed, None), (Passed, None)),
             ("Acme.Internal.", vec!["cluster", own], (Passed, None), (Passed, None)),
-            // One cause, one message: the certificate is the region's, so the options are wrong.
+            // One cause, one message: the certificate is for the region's domain, so the options
+            // are wrong.
             ("acme.internal", vec!["*.eu-west-1.compute.internal"], (Failed, None), (Passed, None)),
             (
                 "acme.internal",
@@ -342,7 +347,7 @@ mod tests {
                 (Passed, None),
                 (Passed, None),
             ),
-            // It is for neither, so the certificate is wrong.
+            // The certificate is for neither domain, so the certificate is wrong.
             (
                 "acme.internal",
                 vec!["*.other.internal"],
@@ -371,7 +376,7 @@ mod tests {
             let world = world(REGIONAL, server, &["*.eu-west-1.compute.internal"]);
             assert_eq!(status(&world, "vpc-dhcp"), (wanted, None), "{server}");
         }
-        // Whose address it is cannot be told without the block.
+        // Without the address block, it is unknown whose address this is.
         let mut world = world(REGIONAL, "10.0.0.2", &["*.eu-west-1.compute.internal"]);
         world.facts.network.as_mut().unwrap().cidr =
             Lookup::not_asked(&aws_calls::DESCRIBE_VPCS, "a test");
@@ -389,7 +394,7 @@ mod tests {
         let made = with_provider(own(), Some(custom.clone()));
         assert_eq!(status(&made, "vpc-dhcp"), (Unknown, None));
         assert!(made.of_check("vpc-dhcp")[0].1.contains("com.acme.Certificates"));
-        // The region's own domain is what AWS asks for, whoever makes the certificates.
+        // AWS requires the region's own domain, whoever creates the certificates.
         let regional = world(REGIONAL, "AmazonProvidedDNS", &[]);
         let regional = with_provider(regional, Some(custom));
         assert_eq!(status(&regional, "vpc-dhcp"), (Passed, None));
@@ -406,7 +411,7 @@ mod tests {
             let without = with_provider(own(), tls);
             assert_eq!(status(&without, "vpc-dhcp"), (Unknown, Some("in-transit")));
         }
-        // The other way round: nobody told the VPC's domain.
+        // The opposite case: the VPC's domain is unknown.
         let mut untold = own();
         untold.facts.network.as_mut().unwrap().dhcp =
             Lookup::not_asked(&aws_calls::DESCRIBE_DHCP_OPTIONS, "a test");

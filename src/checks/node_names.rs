@@ -1,8 +1,8 @@
-//! The names that nodes have by their network, and whether the names of the certificates for traffic
-//! between them cover these.
+//! The names that nodes get from their network, and whether the names in the certificates for
+//! traffic between nodes cover them.
 //!
-//! A wildcard stands for one label: `*.acme.internal` covers `ip-10-0-0-1.acme.internal`, and
-//! nothing below `eu.acme.internal`. Source: RFC 6125, section 6.4.3.
+//! A wildcard matches one label: `*.acme.internal` covers `ip-10-0-0-1.acme.internal`, and no name
+//! below `eu.acme.internal`. Source: RFC 6125, section 6.4.3.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,15 +37,15 @@ pub(super) static VPC_DHCP: Check = Check {
         Amazon VPC user guide, DHCP option sets; Amazon DNS server",
 };
 
-/// The name by which DHCP options speak of the VPC's own resolver.
+/// The name of the VPC's own resolver in DHCP options.
 const AMAZON_PROVIDED: &str = "AmazonProvidedDNS";
-/// The same resolver by its link-local addresses. Source: Amazon VPC user guide, Amazon DNS server.
+/// The link-local addresses of that resolver. Source: Amazon VPC user guide, Amazon DNS server.
 const RESOLVER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253)),
 ];
 
-/// The domain that a region names instances in, where a VPC says nothing else.
+/// The default domain of instances in a region.
 pub(super) fn regional_domain(region: &str) -> String {
     if region == "us-east-1" {
         "ec2.internal".to_owned()
@@ -54,12 +54,12 @@ pub(super) fn regional_domain(region: &str) -> String {
     }
 }
 
-/// Whether two domains are one: case and a dot at the end do not count.
+/// Whether two domains are the same. Case and a final dot do not matter.
 pub(super) fn is_same_domain(a: &str, b: &str) -> bool {
     a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
 }
 
-/// Whether one of a certificate's names covers every host directly in `domain`.
+/// Whether one of a certificate's names covers every host directly below `domain`.
 pub(super) fn covers(names: &[String], domain: &str) -> bool {
     names
         .iter()
@@ -67,7 +67,7 @@ pub(super) fn covers(names: &[String], domain: &str) -> bool {
         .any(|suffix| is_same_domain(suffix, domain))
 }
 
-/// What DHCP options give instances.
+/// The DHCP options of a VPC.
 pub(super) type DhcpOptions = BTreeMap<String, BTreeSet<String>>;
 
 /// The values of one DHCP option.
@@ -75,7 +75,7 @@ pub(super) fn values<'a>(options: &'a DhcpOptions, key: &str) -> Vec<&'a str> {
     options.get(key).into_iter().flatten().map(String::as_str).collect()
 }
 
-/// The one domain that DHCP options name; none where they name none, or several.
+/// The domain in the DHCP options; none if they have no domain, or several.
 pub(super) fn dhcp_domain(options: &DhcpOptions) -> Option<&str> {
     match values(options, "domain-name").as_slice() {
         [domain] => Some(domain),
@@ -83,8 +83,8 @@ pub(super) fn dhcp_domain(options: &DhcpOptions) -> Option<&str> {
     }
 }
 
-/// Whether `server` is the resolver that AWS gives a VPC whose primary IPv4 block is `cidr`, by its
-/// name or by one of its addresses.
+/// Whether `server` is AWS's resolver for a VPC whose primary IPv4 block is `cidr`, by its name or
+/// by one of its addresses.
 pub(super) fn is_amazon_resolver(server: &str, cidr: Option<&str>) -> bool {
     server == AMAZON_PROVIDED
         || server.parse::<IpAddr>().is_ok_and(|address| {
@@ -102,22 +102,22 @@ fn resolver_within(cidr: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from((base & mask) + 2))
 }
 
-/// The names of the certificates, as far as they can be told before a launch.
+/// The names in the certificates, as far as they are known before a launch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CertificateNames {
     /// All of them.
     Known(Vec<String>),
-    /// A class of the account's own makes the certificates on the nodes: they cannot be read before.
+    /// A class of the user creates the certificates on the nodes. They cannot be read before.
     MadeBy(String),
-    /// The security configuration was not seen.
+    /// The security configuration is unknown.
     NoConfiguration,
     /// The security configuration names no usable provider of certificates.
     NoProvider,
-    /// The archive of certificates was not read.
+    /// The certificate archive was not read.
     NoArchive,
 }
 
-/// The names of the certificates that the security configuration's provider gives the nodes.
+/// The names in the certificates that the security configuration's provider gives to nodes.
 pub(super) fn certificate_names(case: &Case<'_>) -> CertificateNames {
     use CertificateNames::{Known, MadeBy, NoArchive, NoConfiguration, NoProvider};
     let Some(found) = case.facts.security_configuration.as_ref().and_then(Lookup::found) else {
@@ -127,14 +127,14 @@ pub(super) fn certificate_names(case: &Case<'_>) -> CertificateNames {
         return NoProvider;
     };
     match tls.provider.as_str() {
-        // What lacks its object is no provider that could give anything.
+        // Without its object, the provider cannot give any certificate.
         "PEM" | "Custom" if tls.s3_object.is_none() => NoProvider,
         "PEM" => match case.facts.certificates.as_ref().and_then(Lookup::found) {
             Some(Ok(material)) => Known(material.names().to_vec()),
             _ => NoArchive,
         },
-        // Source: Amazon EMR management guide, Create a security configuration, WildcardDnsSuffix:
-        // the region's own domain is among the names always.
+        // The region's own domain is always among the names. Source: Amazon EMR management guide,
+        // Create a security configuration, WildcardDnsSuffix.
         "EMR" => {
             let region = regional_domain(&case.cluster.region.value);
             let domains = [Some(region), tls.wildcard_dns_suffix.clone()];
@@ -164,7 +164,7 @@ mod tests {
         for server in ["10.20.0.3", "10.21.0.2", "8.8.8.8", "169.254.169.254", "", "resolver"] {
             assert!(!is_amazon_resolver(server, cidr), "{server}");
         }
-        // The third address of the block itself, whatever stands for its base.
+        // The third address of the block, even if the block's address is not its base.
         assert!(is_amazon_resolver("10.0.4.2", Some("10.0.4.7/28")));
         assert!(is_amazon_resolver("10.0.4.18", Some("10.0.4.16/28")));
         for cidr in [None, Some("10.20.0.0"), Some("10.20.0.0/33"), Some("x/16"), Some("")] {

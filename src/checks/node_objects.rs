@@ -1,4 +1,4 @@
-//! Checks on the objects that every node fetches while it starts: archives of certificates, and the
+//! Checks on the objects that every node fetches while it starts: certificate archives, and the
 //! jars of custom providers.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The check on what the policies of the account's organisation say, as far as IAM simulates them.
+//! The check on the policies of the account's organisation, as far as IAM simulates them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +58,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.extend(all.into_iter().map(|(role, lookups)| of_role(&role, lookups)));
 }
 
-/// What a simulation says of a role, action by action.
+/// The simulated decisions about a role, action by action.
 type RoleDecisions<'a> = Lookup<Vec<(&'a str, &'a Simulated)>>;
 
 const FIX: &str = "fix what the checks on roles and keys say first";

@@ -1,5 +1,5 @@
-//! The check on the buckets that a run has written to, once it is over: what was judged before the
-//! launch can have been changed while it ran.
+//! The check on the buckets that a run has written to, after the run: their settings may have
+//! changed while it ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,12 +44,12 @@ fn outputs<'a>(case: &Case<'a>) -> Vec<&'a DataLocation> {
     case.paths.locations.iter().filter(known).collect()
 }
 
-/// The buckets that are asked about again.
+/// The buckets to look up again.
 pub(crate) fn buckets(case: &Case<'_>) -> BTreeSet<BucketName> {
     outputs(case).into_iter().map(|location| location.bucket().clone()).collect()
 }
 
-/// Judges what the buckets say `now` by the checks of `before`, a finding for each.
+/// Judges the buckets' settings `now` by the checks of `before`; one finding for each.
 pub(crate) fn judge(before: &Case<'_>, now: &BTreeMap<BucketName, WriteDefaults>) -> Vec<Finding> {
     let mut facts = before.facts.clone();
     for (bucket, now) in now {
@@ -65,7 +65,7 @@ pub(crate) fn judge(before: &Case<'_>, now: &BTreeMap<BucketName, WriteDefaults>
     findings
 }
 
-/// The findings that a bucket's default encryption and policy decide, as they are before a launch.
+/// The pre-flight findings that depend on a bucket's default encryption and policy.
 fn of_buckets(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     buckets::check(case, &mut findings);

@@ -1,5 +1,5 @@
-//! Checks on what the runner config itself tells the cluster: properties of its software, scripts
-//! that run first, and the free text for EMR.
+//! Checks on the runner config's own settings for the cluster: software properties, bootstrap
+//! scripts, and the free text for EMR.
 
 use crate::{
     checks::{

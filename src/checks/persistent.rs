@@ -1,5 +1,5 @@
-//! Checks on the cluster that the runner would adopt in persistent mode: it takes one by its name
-//! alone, and whatever that one was started with holds.
+//! Checks on the cluster that the runner would reuse in persistent mode. The runner selects it by
+//! its name only, and the cluster keeps the settings with which it was started.
 
 use crate::{
     base::aws_calls,
@@ -65,7 +65,7 @@ pub(super) static ONE: Check = Check {
     source: "EmrEtlRunner, emr.rb (get_emr_jobflow_id)",
 };
 
-/// As many clusters come on one page of ListClusters. Source: Amazon EMR API reference.
+/// The number of clusters on one page of ListClusters. Source: Amazon EMR API reference.
 const PAGE: usize = 50;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -104,7 +104,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(one(name, persistent));
 }
 
-/// A cluster that the runner would adopt must be what a new one would be.
+/// A cluster that the runner would reuse must equal a new one.
 fn cluster(case: &Case<'_>, adoptable: &Adoptable) -> Finding {
     let cluster = &adoptable.cluster;
     let subject = CLUSTER.on(

@@ -1,5 +1,5 @@
-//! Laws over whole sets of facts: a fact that gets lost, or gets worse, never turns a refusal into
-//! a launch.
+//! Property tests over whole sets of facts: a fact that is lost or gets worse never turns a refusal
+//! into a launch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,13 +56,13 @@ use crate::{
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-/// What buckets are under, where everything is under KMS.
+/// The key of the buckets, if everything is under KMS.
 const BUCKET_KEY: &str =
     "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222";
 const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
 const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
-/// A run about which everything is known and as it should be.
+/// A run with all facts known and correct.
 pub(super) struct World {
     pub(super) cluster: ClusterSpec,
     paths: DataPaths,
@@ -75,7 +75,7 @@ static WORLDS: LazyLock<[World; 3]> =
     LazyLock::new(|| [World::new(false, false), World::new(true, false), World::new(false, true)]);
 
 impl World {
-    /// `kms`: everything under one key; `adopts`: on a cluster that is there already.
+    /// `kms`: everything is under one key. `adopts`: the run reuses an existing cluster.
     pub(super) fn new(kms: bool, adopts: bool) -> Self {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
         let text = include_str!("../../tests/recordings/config.yml")
@@ -119,7 +119,8 @@ impl World {
         }
     }
 
-    /// The findings of one check under a strict policy: status, what was seen, what it waits for.
+    /// The findings of one check under a strict policy: status, what was seen, and the check that
+    /// it waits for.
     pub(super) fn of_check(&self, check: &str) -> Vec<(Status, String, Option<&'static str>)> {
         let findings = self.findings(&strict(), &self.facts).into_iter();
         let of_check = findings.filter(|finding| finding.check.name == check);
@@ -187,7 +188,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
         launcher_routes: Vec::new(),
         connections: AwsConnections::default(),
         runner_version: Some(Lookup::Found(RunnerVersion(1, 0, 4))),
-        // Only the logs are under the buckets' key; where it fails nothing else can tell.
+        // Only the logs are under this key, so if it fails, no other fact shows that.
         buckets: buckets
             .map(|location| {
                 let default = DefaultEncryption::Kind {
@@ -195,7 +196,7 @@ fn facts(config: &RunnerConfig, plan: &LaunchPlan, kms: bool, adopts: bool) -> F
                     key: kms
                         .then(|| if location.role == "log" { BUCKET_KEY } else { KEY }.to_owned()),
                 };
-                // The logs' own block is not whole; only with the account's it is.
+                // The block of the logs' bucket is complete only together with the account's.
                 let own_block = location.role != "log";
                 let facts = BucketFacts {
                     default_encryption: Lookup::Found(default),
@@ -354,15 +355,15 @@ fn adoptable(config: &RunnerConfig, now: OffsetDateTime) -> Adoptable {
     }
 }
 
-/// One thing that gets worse. Two of one place are never struck together: the second would only
-/// replace the first.
+/// One change that makes a fact worse. Only one change per place is applied, because a second one
+/// would replace the first.
 struct Mutation {
     place: String,
     name: String,
     strike: Box<dyn Fn(&mut Facts)>,
 }
 
-/// A set of blows under construction.
+/// A list of mutations that is being built.
 #[derive(Default)]
 struct Mutations(Vec<Mutation>);
 
@@ -375,7 +376,7 @@ impl Mutations {
         });
     }
 
-    /// The fact at a place is denied, or never answered.
+    /// The fact at a place is denied, or unreachable.
     fn lose<T: 'static>(
         &mut self,
         place: &str,
@@ -391,7 +392,7 @@ impl Mutations {
         });
     }
 
-    /// The fact at a place says something worse than before.
+    /// The fact at a place gets a worse value.
     fn spoil<T: 'static>(
         &mut self,
         place: &str,
@@ -406,7 +407,7 @@ impl Mutations {
         });
     }
 
-    /// There is no such thing.
+    /// The fact at a place is absent.
     fn remove<T: 'static>(
         &mut self,
         place: &str,
@@ -490,7 +491,7 @@ fn losses(facts: &Facts) -> Vec<Mutation> {
     mutations.0
 }
 
-/// A part of what is known of a bucket.
+/// One fact about a bucket.
 fn of_bucket<T: 'static>(
     bucket: &BucketName,
     part: fn(&mut BucketFacts) -> &mut Lookup<T>,
@@ -499,8 +500,8 @@ fn of_bucket<T: 'static>(
     move |facts| facts.buckets.get_mut(&bucket).map(part)
 }
 
-/// A bucket's own public access block, where it decides: where all of it holds for the account, it
-/// does not.
+/// A bucket's own public access block, if it decides. It does not if the account's block is used,
+/// too.
 fn of_own_block(
     bucket: &BucketName,
 ) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
@@ -514,7 +515,7 @@ fn of_own_block(
     }
 }
 
-/// A bucket's public access block with the account's.
+/// A bucket's public access block together with the account's.
 fn of_account(
     bucket: &BucketName,
 ) -> impl Fn(&mut Facts) -> Option<&mut Lookup<bool>> + Clone + use<> {
@@ -522,7 +523,7 @@ fn of_account(
     move |facts| facts.buckets.get_mut(&bucket)?.public_access_block_with_account.as_mut()
 }
 
-/// A part of what is known of a key.
+/// One fact about a key.
 fn of_key<T: 'static>(
     key: &KeyReference,
     part: fn(&mut KeyFacts) -> Option<&mut Lookup<T>>,
@@ -542,12 +543,12 @@ fn first_adoptable(facts: &mut Facts) -> Option<&mut Adoptable> {
     }
 }
 
-/// What a key's or a bucket's policy says to deny everybody.
+/// A bucket's or key's policy that denies everything to everybody.
 fn denies_all() -> String {
     json!({"Statement": [{"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}]}).to_string()
 }
 
-/// Every way in which what is found in `world` can be worse.
+/// Every way in which a found fact in `world` can be worse.
 #[expect(clippy::too_many_lines, reason = "a list, one entry after the other")]
 fn damages(world: &World) -> Vec<Mutation> {
     let facts = &world.facts;
@@ -623,7 +624,7 @@ fn damages(world: &World) -> Vec<Mutation> {
     }
     for bucket in facts.buckets.keys().cloned() {
         bucket_damages(&mut mutations, &bucket);
-        // Who is denied a read fails for everyone to see; only writes are held against policies.
+        // A denied read fails visibly, so the policies are evaluated only for writes.
         if world.paths.locations.iter().any(|location| {
             *location.bucket() == bucket && !world.paths.plan.writers(&location.role).is_empty()
         }) {
@@ -886,7 +887,7 @@ fn any_checks(most: usize) -> impl Strategy<Value = Vec<String>> {
     prop::sample::subsequence(names, 0..=most)
 }
 
-/// A policy that asks for less, or more, than the default one.
+/// A policy that requires less, or more, than the default one.
 fn any_policy() -> impl Strategy<Value = Policy> {
     let protections = vec![Protection::S3AtRest, Protection::LocalDisk, Protection::InTransit];
     let kinds = vec![EncryptionKind::SseS3, EncryptionKind::SseKms, EncryptionKind::DsseKms];
@@ -904,7 +905,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         })
 }
 
-/// Strikes the blows at `which`, one in each place, and gives the places.
+/// Applies the mutations at `which`, at most one per place. Returns the places.
 fn apply_mutations(
     facts: &Facts,
     mutations: &[Mutation],
@@ -965,14 +966,14 @@ fn every_blow_is_seen_by_some_check() {
     }
 }
 
-/// Whether a blow struck nothing at all, because its world has no such fact, or one that no check
-/// looks at there.
+/// Whether a mutation changed nothing, because its world lacks that fact, or no check uses it
+/// there.
 fn facts_are_same(a: &Facts, b: &Facts) -> bool {
     let text = |facts: &Facts| format!("{facts:?}");
     let not_needed = |facts: &Facts| {
         let mut facts = facts.clone();
-        // EBS encryption by default matters only where the security configuration leaves it to the
-        // account.
+        // EBS encryption by default matters only if the security configuration does not encrypt EBS
+        // volumes itself.
         if facts
             .security_configuration
             .as_ref()
@@ -981,7 +982,7 @@ fn facts_are_same(a: &Facts, b: &Facts) -> bool {
         {
             facts.ebs_by_default = Lookup::Absent;
         }
-        // Only the key of EBS volumes is used by the service role.
+        // The service role uses only the key of EBS volumes.
         let uses = facts.key_uses();
         for (reference, key) in &mut facts.keys {
             if !uses.get(reference).is_some_and(|uses| uses.contains(&KeyUse::Ebs)) {
@@ -993,7 +994,8 @@ fn facts_are_same(a: &Facts, b: &Facts) -> bool {
     text(&not_needed(a)) == text(&not_needed(b))
 }
 
-/// Whoever lowers all that a lost fact leaves open has given up that fact, and no other.
+/// If the policy makes all checks advisory that a lost fact leaves open, every other fault still
+/// refuses.
 #[test]
 fn giving_up_a_fact_by_policy_hides_nothing_else() {
     let world = &WORLDS[1];

@@ -1,4 +1,4 @@
-//! A check on how long AWS supports the release, by a table with the date that it was read at.
+//! The check on AWS's support for the release, by a table that was read on a given date.
 
 use time::{Date, macros::date};
 
@@ -28,33 +28,33 @@ pub(super) static SUPPORTED: Check = Check {
 /// When the table was read.
 const TABLE_OF: &str = "September 2026";
 
-/// What to do where the table does not tell.
+/// The fix if the table does not have the release.
 const LOOK_UP: &str = "look the release up in \
     https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-standard-support.html, or take a \
     newer emr-etl-guard";
 
-/// What to do in a time of extended support.
+/// The fix during extended support.
 const ASK: &str = "raise aws.emr.ami_version to a release in standard support; or ask AWS Support \
     for the extension, with a migration plan, if that was not done yet";
 
-/// How long AWS supports some releases.
+/// The support period of some releases.
 #[derive(Debug)]
 struct SupportPeriod {
-    /// Whether these are releases of the runtime for Apache Spark alone, `emr-spark-…`.
+    /// Whether these are releases of the runtime for Apache Spark only, `emr-spark-…`.
     spark: bool,
-    /// Major and minor number of the first one.
+    /// Major and minor number of the first release.
     first: (u32, u32),
-    /// The same of the last one.
+    /// Major and minor number of the last release.
     last: (u32, u32),
     /// The last day of standard (before: bridge) support.
     standard: Date,
-    /// The end of extended support, which accounts get that ask for it.
+    /// The end of extended support, which accounts get on request.
     extended: Option<Date>,
-    /// The first day on which AWS may take it away.
+    /// The first day on which AWS may remove the release.
     end_of_life: Date,
 }
 
-/// A row of one or more releases; none of `emr-spark`.
+/// A row for one or more releases other than `emr-spark`.
 const fn emr(
     first: (u32, u32),
     last: (u32, u32),
@@ -65,7 +65,7 @@ const fn emr(
     SupportPeriod { spark: false, first, last, standard, extended, end_of_life }
 }
 
-/// The end of bridge support, for what was released before 25 July 2024.
+/// The end of bridge support, for releases from before 25 July 2024.
 const BRIDGE: Date = date!(2026 - 08 - 31);
 /// The end of extended support of 5.36 and 6.6 to 6.15: critical security fixes only.
 const CRITICAL_FIXES: Date = date!(2027 - 06 - 30);
@@ -73,7 +73,7 @@ const CRITICAL_FIXES: Date = date!(2027 - 06 - 30);
 const IN_FULL: Date = date!(2027 - 08 - 31);
 
 /// Source: Amazon EMR release guide, "Amazon EMR standard support", [`TABLE_OF`]. For emr-spark-8.0
-/// the page of that release has other days, a year before these; the table is the newer page.
+/// that release's own page has other dates, a year earlier; the table is newer.
 static TABLE: [SupportPeriod; 17] = [
     emr((4, 0), (5, 35), BRIDGE, None, date!(2027 - 09 - 01)),
     emr((5, 36), (5, 36), BRIDGE, Some(CRITICAL_FIXES), date!(2028 - 07 - 01)),
@@ -97,19 +97,19 @@ static TABLE: [SupportPeriod; 17] = [
     },
 ];
 
-/// One of the releases 7.3 to 7.10.
+/// A row for one of the releases 7.3 to 7.10.
 const fn extended_in_full(minor: u32, standard: Date) -> SupportPeriod {
     emr((7, minor), (7, minor), standard, Some(IN_FULL), date!(2028 - 08 - 31))
 }
 
-/// How a release is supported on a day.
+/// The support of a release on a given day.
 #[derive(Debug, PartialEq, Eq)]
 enum Support {
     /// In full.
     Standard,
-    /// For accounts that have asked for it, which nobody here can see.
+    /// For accounts that have requested it. Whether this account has is unknown.
     OnRequest,
-    /// Not at all.
+    /// None.
     Ended,
 }
 
@@ -123,7 +123,7 @@ impl SupportPeriod {
         TABLE.iter().find(of_release)
     }
 
-    /// The first day without support: AWS names the end of extended support, where there is one, and
+    /// The first day without support: the end of extended support that AWS names, if there is one,
     /// else the day after the last one of standard support.
     fn end_of_support(&self) -> Date {
         self.extended.or(self.standard.next_day()).unwrap_or(self.standard)
@@ -139,7 +139,7 @@ impl SupportPeriod {
         }
     }
 
-    /// Its days, and never which of them are over: what is said stays true.
+    /// Its dates. It does not say which are over, so the text stays true.
     fn in_words(&self) -> String {
         let extended = self.extended.map_or_else(String::new, |day| {
             format!(", extended support until {day} for accounts that ask for it")
@@ -198,7 +198,7 @@ mod tests {
             ("emr-7.13.0", date!(2028 - 04 - 21), Some(Ended)),
             ("emr-spark-8.0.0", date!(2026 - 11 - 28), Some(Standard)),
             ("emr-spark-8.0.0", date!(2028 - 05 - 21), Some(Ended)),
-            // Not said.
+            // Not in the table.
             ("emr-5.37.0", date!(2026 - 11 - 28), None),
             ("emr-7.14.0", date!(2026 - 11 - 28), None),
             ("emr-8.0.0", date!(2026 - 11 - 28), None),
@@ -235,7 +235,7 @@ mod tests {
             let (status, saw, _) = findings.remove(0);
             (status, saw)
         };
-        // The world's day is one in 2024.
+        // The date of this world is in 2024.
         assert_eq!(
             judged("emr-5.29.0"),
             (

@@ -1,5 +1,5 @@
-//! Residual gaps: what no setting of this runner can close, what no API can show, and what was not
-//! looked at. Said with every verdict, so that nobody takes silence for proof.
+//! Residual risks: what no setting of this runner can prevent, what no API shows, and what was not
+//! read. They are part of every verdict, so that a missing finding is not taken for a passed one.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +13,19 @@ use crate::{
     settings::policy::{Policy, Protection},
 };
 
-/// Something that stays open whatever the checks prove.
+/// A risk that remains even if all checks pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Gap")]
 pub struct ResidualRisk {
     /// Its name, in kebab-case.
     pub name: &'static str,
-    /// What stays open, and why.
+    /// The risk and its reason.
     pub what: String,
-    /// Where AWS or the runner's source says so.
+    /// The source in AWS's documentation or the runner's code.
     pub source: &'static str,
 }
 
-/// The gaps of one case.
+/// The residual risks of one case.
 pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
     let mut residual_risks = vec![
         ResidualRisk {
@@ -77,7 +77,7 @@ pub(crate) fn residual_risks(case: &Case<'_>) -> Vec<ResidualRisk> {
     residual_risks
 }
 
-/// What of the certificates that EMR makes is only said by the security configuration.
+/// The facts about certificates created by EMR that only the security configuration states.
 fn emr_certificates(case: &Case<'_>) -> Option<ResidualRisk> {
     let found = case.facts.security_configuration.as_ref()?.found()?;
     let is_asked = case.policy.requires(Protection::InTransit) && found.content.in_transit_enabled;
@@ -104,7 +104,7 @@ fn emr_certificates(case: &Case<'_>) -> Option<ResidualRisk> {
     })
 }
 
-/// What is decided outside the account, where nobody here can look.
+/// Decisions made outside the account, which the guard cannot read.
 fn by_others(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
     let simulated = case.facts.keys.values().flat_map(|facts| facts.identity.values());
     let is_member = simulated
@@ -137,7 +137,7 @@ fn by_others(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
     organization.into_iter().chain(foreign)
 }
 
-/// What the policy does not ask for.
+/// Requirements that the policy leaves out.
 fn left_out(policy: &Policy) -> impl Iterator<Item = ResidualRisk> {
     let all = [
         (Protection::S3AtRest, "encryption at rest in S3"),
@@ -168,7 +168,7 @@ fn left_out(policy: &Policy) -> impl Iterator<Item = ResidualRisk> {
 
 const NOT_LOOKED_AT: &str = "written-not-looked-at";
 
-/// What stays open once the run is over, and what it wrote was looked at or not.
+/// The risks that remain after the run, depending on whether its output was read.
 pub(crate) fn after_the_run(
     objects: OutputCheck,
     written: &[OutputSurvey],
@@ -179,7 +179,7 @@ pub(crate) fn after_the_run(
             what: format!("the objects that the run wrote were not looked at: {why}"),
             source: "the end of this run",
         }),
-        // What the policy leaves out is said with the verdict already.
+        // Risks from the policy are reported with the verdict already.
         OutputCheck::Look | OutputCheck::SwitchedOff | OutputCheck::None => None,
     };
     let sampled = written
@@ -207,7 +207,7 @@ pub(crate) fn after_the_run(
     left.into_iter().chain(sampled).chain(logs)
 }
 
-/// What was looked at only in part.
+/// Data that was read only in part.
 fn partly_seen(case: &Case<'_>) -> impl Iterator<Item = ResidualRisk> {
     let surveys = case.facts.data.iter().filter_map(|(role, lookup)| Some((role, lookup.found()?)));
     let sampled =

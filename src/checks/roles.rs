@@ -1,4 +1,4 @@
-//! Checks on the cluster's two roles: that they are there, and may use every key that they need.
+//! Checks on the cluster's two roles: that they exist, and may use every key that they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +125,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             JOBFLOW_MAY_USE.on("keys", "allowed to use them").not_applicable("no key is named"),
         );
     }
-    // Only the security configuration has EBS volumes encrypted.
+    // EBS volumes are encrypted only by the security configuration.
     if facts.security_configuration.as_ref().is_some_and(|lookup| lookup.found().is_none()) {
         findings.push(
             SERVICE_MAY_USE
@@ -162,7 +162,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The roles that EMRFS takes on, on each key that S3 asks for.
+/// The roles that EMRFS assumes, on each key that S3 uses.
 fn mapped(
     case: &Case<'_>,
     uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>,
@@ -220,10 +220,10 @@ fn exists(
     ));
 }
 
-/// Of a key that others use.
+/// For a key that only other roles use.
 const NO_USE: &str = "the role makes no use of it";
 
-/// A role that needs a key.
+/// A role that may need a key.
 struct KeyUser<'a> {
     kind: RoleKind,
     check: &'static Check,
@@ -252,7 +252,7 @@ impl<'a> KeyUser<'a> {
         facts: &KeyFacts,
         uses: &BTreeSet<KeyUse>,
     ) -> Finding {
-        // Of what is used otherwise, all is wanted.
+        // For any other use, all actions are needed.
         let services = self.kind.services(uses);
         let all = services.iter().map(|via| self.kind.needed(uses, *via));
         let all = all.max_by_key(|actions| actions.len()).unwrap_or(self.kind.actions());
@@ -301,7 +301,7 @@ fn account_of(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
 }
 
-/// All that decides about one role and one key.
+/// All facts that decide about one role and one key.
 struct RoleEvidence<'a> {
     key: &'a KmsKey,
     policy: &'a str,
@@ -309,25 +309,25 @@ struct RoleEvidence<'a> {
     identity: &'a KeyUserSimulation,
     role: &'a str,
     region: &'a str,
-    /// The key's account, where it is another than the role's: then its policy cannot be read.
+    /// The key's account, if it is another than the role's. Then the key's policy cannot be read.
     foreign: Option<&'a str>,
 }
 
-/// What the organisation's part in a decision is called.
+/// The name of the organisation's policies as the reason of a decision.
 pub(super) const BY_ORGANIZATION: &str = "the organisation's policies, as IAM simulates them, do \
     not allow it, so that what the role's own say does not show";
-/// What to do about it.
+/// The fix for such a decision.
 pub(super) const ASK_ORGANIZATION: &str =
     "nothing, where the organisation allows it all the same; see organization-allows";
 
-/// How one action is decided, from the worst to the best.
+/// The decision about one action, from the worst to the best.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Allowed {
     No(String),
-    /// Something that could be told is not.
+    /// A fact that could be known is missing.
     Unclear(String),
-    /// As far as the account itself decides, nothing speaks against it; the rest nobody here can
-    /// see. It is no proof, and no reason to refuse.
+    /// The account's own policies do not contradict it, but others decide, too, and the guard
+    /// cannot read theirs. This is no proof, and no reason to refuse.
     Elsewhere(String, &'static str),
     Yes(&'static str),
 }
@@ -357,8 +357,8 @@ impl RoleEvidence<'_> {
         }
     }
 
-    /// An explicit deny on either side wins; else the key's policy names the role, or leaves it to
-    /// IAM and IAM allows, or a grant gives it.
+    /// An explicit deny on either side wins. Otherwise it is allowed if the key's policy names the
+    /// role, if the key's policy delegates to IAM and IAM allows it, or if a grant allows it.
     fn action(&self, action: &str, service: ViaService) -> Allowed {
         let asked = (service, action.to_owned());
         let Some(identity) = self.identity.0.get(&asked).map(Simulated::verdict) else {
@@ -384,8 +384,8 @@ impl RoleEvidence<'_> {
         })
     }
 
-    /// A key of another account takes both: the role's policies, and the key's, which only that
-    /// account can read; a grant stands for the latter.
+    /// A key of another account needs both the role's policies and the key's policy, which can be
+    /// read only in that account. A grant replaces the key's policy.
     fn of_another_account(
         &self,
         account: &str,
@@ -452,7 +452,7 @@ impl RoleEvidence<'_> {
             (SimulationVerdict::Unclear { denied: true, missing }, _) => {
                 Allowed::Unclear(not_told(&missing))
             }
-            // A boundary limits what a policy gives to a role, too.
+            // A permissions boundary also limits what a resource policy allows to a role.
             (SimulationVerdict::BoundedOut, _) => Allowed::No(
                 "the role's permissions boundary \
                 does not allow it"

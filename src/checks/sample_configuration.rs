@@ -1,5 +1,5 @@
-//! A complete security configuration for the run at hand, as lines of a shell: a variable for what
-//! only its owner can know, a file with the JSON, and the command that creates it.
+//! A complete security configuration for the current run, as shell lines: a variable for each value
+//! that only the owner knows, a file with the JSON, and the command that creates it.
 
 use serde_json::{Value, json};
 
@@ -20,33 +20,33 @@ use crate::{
     settings::policy::EncryptionKind,
 };
 
-/// Where the pasted commands write the JSON to.
+/// The file to which the pasted commands write the JSON.
 const FILE: &str = "emr-security-configuration.json";
-/// The command that creates it, as the catalogue's templates write commands.
+/// The command that creates it, in the form of the catalogue's templates.
 const CREATE: &str = "`aws emr create-security-configuration --name {subject} \
     --security-configuration file://emr-security-configuration.json`";
-/// The end of the JSON, for the shell.
+/// The shell's end marker of the JSON.
 const END: &str = "END_OF_JSON";
-/// Version 2 of the metadata service can be demanded since these releases of the lines 5 and 6.
+/// Since these releases of the lines 5 and 6, version 2 of the metadata service can be required.
 /// Source: Amazon EMR management guide, Create a security configuration.
 const FIRST_WITH_METADATA_V2: [ReleaseLabel; 2] =
     [ReleaseLabel::new(5, 32, 0), ReleaseLabel::new(6, 2, 0)];
 
-/// A variable that the script's reader has to set.
+/// A variable that the user has to set.
 struct Unset {
     name: &'static str,
     meaning: String,
 }
 
 impl Unset {
-    /// What stands in the JSON until the shell reads it.
+    /// The placeholder in the JSON until the shell replaces it.
     fn token(&self) -> String {
         format!("@{}@", self.name)
     }
 }
 
-/// The lines that create a security configuration called `name` with all that the guide asks for, as
-/// far as the release of the run allows.
+/// The shell lines that create a security configuration called `name` with everything that the
+/// guide requires, as far as the run's release supports it.
 pub(super) fn script(case: &Case<'_>, name: &str) -> Vec<Printable> {
     let release = &case.cluster.release.value;
     let region = &case.cluster.region.value;
@@ -74,11 +74,12 @@ pub(super) fn script(case: &Case<'_>, name: &str) -> Vec<Printable> {
     for Unset { name, meaning } in &unset {
         lines.push(printable!("# Set {name} in the next line to {}.", Printable::from(meaning)));
         lines.push(printable!("{name}=\"${{{name}:-}}\""));
-        // A script ends here; a shell that reads pasted lines goes on, and finds the same below.
+        // A script stops here. An interactive shell continues with the next pasted line, and meets
+        // the same check below.
         lines.push(printable!(": \"${{{name}:?set it in the line above}}\""));
     }
     let create = FixTemplate::new(CREATE).word("subject", name).fill(case.commands).text;
-    // In an unquoted document the shell reads these three characters.
+    // In an unquoted here-document the shell interprets these three characters.
     let escaped = text.replace('\\', r"\\").replace('$', r"\$").replace('`', r"\`");
     let filled = unset.iter().fold(escaped, |text, unset| {
         text.replace(&unset.token(), &format!("${{{}:?set it as said above}}", unset.name))
@@ -97,8 +98,8 @@ fn spark_rpc(release: &ReleaseLabel) -> &'static str {
     }
 }
 
-/// A key that the policy expects, or else one that encrypts a bucket of the run already and can
-/// encrypt disks of the cluster, too.
+/// A key that the policy requires. If there is none, a key that already encrypts a bucket of the
+/// run and can also encrypt the cluster's disks.
 fn known_key(case: &Case<'_>) -> Option<String> {
     if let Some(expected) = case.policy.expected_keys.first() {
         let resolved = case.facts.resolved(&KeyReference::new(expected));
@@ -179,7 +180,7 @@ mod tests {
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
     const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
-    /// The script's lines for a run of `release` whose security configuration is not there.
+    /// The script's lines for a run of `release` whose security configuration does not exist.
     fn lines(world: &World, policy: &Policy) -> Vec<String> {
         let mut facts = world.facts.clone();
         facts.security_configuration = Some(Lookup::Absent);
@@ -192,10 +193,11 @@ mod tests {
         exists.commands.iter().map(ToString::to_string).collect()
     }
 
-    /// Runs the lines as a shell does, and gives the words that `aws` was called with and the JSON.
+    /// Runs the lines in a shell. Returns the arguments that `aws` got, and the JSON.
     fn run(lines: &[String], set: &[(&str, &str)]) -> Option<(Vec<String>, String)> {
         let folder = tempfile::tempdir().unwrap();
-        // Another process writes it: a file that is open to write in this one cannot be run.
+        // Another process writes the file: a file that this process has open for writing cannot be
+        // executed.
         let stub = r#"printf '#!/bin/sh\nprintf "%%s\\n" "$@" > called\n' > aws; chmod 700 aws"#;
         let made = Command::new("sh").args(["-c", stub]).current_dir(folder.path()).status();
         assert!(made.unwrap().success());

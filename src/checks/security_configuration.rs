@@ -1,6 +1,6 @@
-//! Checks on the EMR security configuration: that it is there, and that each of its three
-//! protections is really configured. A switch that is on proves nothing: each protection is judged
-//! by its own content.
+//! Checks on the EMR security configuration: that it exists, and that each of its three protections
+//! is really configured. A switch that is on proves nothing, so each protection is judged by its
+//! own content.
 
 use crate::{
     base::{aws_calls, names::ReleaseLabel, text::shown},
@@ -103,7 +103,7 @@ pub(super) static METADATA_SERVICE: Check = Check {
         metadata service)",
 };
 
-/// What to do where no name is given.
+/// The fix if no name is given.
 const NAME_ONE: &str = "name one that protects as required in the runner config \
     (aws.emr.security_configuration) or the setting `security_configuration`; those of the region \
     are listed by `aws emr list-security-configurations`; a new one is created from a file with \
@@ -111,10 +111,10 @@ const NAME_ONE: &str = "name one that protects as required in the runner config 
     it) by `aws emr create-security-configuration --name {subject} --security-configuration \
     file://emr-security-configuration.json`";
 
-/// What a new one is called where no name is given.
+/// The name for a new one if no name is given.
 const NEW_NAME: &str = "emr-etl-guard-encryption";
 
-/// What decides one protection: seen text where it is configured, or what is missing.
+/// Decides about one protection: what was seen if it is configured, or what is missing.
 type ProtectionTest = fn(&Content, &ReleaseLabel) -> Result<String, String>;
 
 static PROTECTIONS: [(&Check, Protection, ProtectionTest); 3] = [
@@ -195,7 +195,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `content` gives every protection of `require` on `release`: what was seen, or what is
+/// Whether `content` has every protection of `require` on `release`: what was seen, or what is
 /// missing.
 pub(super) fn protects(
     content: &Content,

@@ -1,4 +1,4 @@
-//! How objects that lie in S3 are judged, before a run and after it: by the kinds and keys that the
+//! Judges objects in S3, before and after a run, by the kinds of encryption and the keys that the
 //! policy accepts.
 
 use std::collections::BTreeSet;
@@ -22,14 +22,14 @@ use crate::{
     settings::policy::{self, EncryptionKind, Policy},
 };
 
-/// What the policy accepts for objects, with its keys as KMS resolved them: all that it takes to
-/// judge an object, now or by a later guard.
+/// The encryption that the policy accepts for objects, with its keys as KMS resolved them. A later
+/// guard can judge objects by this alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Standard {
     kinds: Vec<EncryptionKind>,
-    /// The keys as the policy names them; none: any.
+    /// The keys as the policy names them; if empty, any key is accepted.
     keys: Vec<String>,
-    /// The same by their ARNs, where KMS has told.
+    /// The ARNs of these keys, if KMS gave them.
     arns: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl Standard {
         Self { kinds: policy.accept_encryption.clone(), keys, arns }
     }
 
-    /// The same, with the keys' ARNs as somebody else has found them out.
+    /// The same, with ARNs of the keys that were resolved elsewhere.
     pub(crate) fn with_arns(policy: &Policy, arns: Vec<String>) -> Self {
         Self { kinds: policy.accept_encryption.clone(), keys: policy.expected_keys.clone(), arns }
     }
@@ -54,7 +54,7 @@ impl Standard {
         Self { kinds: kinds.to_vec(), keys: arns.clone(), arns }
     }
 
-    /// In words: the kinds, and the keys where it expects any.
+    /// In words: the kinds, and the keys if any are required.
     pub(crate) fn in_words(&self) -> String {
         let under = if self.keys.is_empty() {
             String::new()
@@ -64,31 +64,31 @@ impl Standard {
         format!("{}{under}", policy::accepted(&self.kinds))
     }
 
-    /// Whether it accepts this kind under this key, which is told by its ARN.
+    /// Whether it accepts this kind with the key of this ARN.
     pub(crate) fn accepts(&self, kind: EncryptionKind, key: Option<&str>) -> bool {
         self.accepts_kind(kind) && self.expects(key)
     }
 
-    /// Whether it accepts this kind, under some key.
+    /// Whether it accepts this kind with some key.
     pub(crate) fn accepts_kind(&self, kind: EncryptionKind) -> bool {
         self.kinds.contains(&kind)
     }
 
-    /// Whether it expects this key, told by its ARN; without any expectation every key is, and
-    /// none.
+    /// Whether it accepts the key of this ARN. If no key is required, any key or none is accepted.
     pub(super) fn expects(&self, key: Option<&str>) -> bool {
         self.arns.is_empty() || key.is_some_and(|key| self.arns.iter().any(|arn| arn == key))
     }
 }
 
-/// The fix of a check on objects: one command that encrypts in place what is in all of `places`, as
-/// `standard` has it.
+/// The fix of a check on objects: one command that encrypts the objects in all of `places` in
+/// place, as `standard` requires.
 pub(super) fn reencrypt(check: &Check, standard: &Standard, places: &[&S3Location]) -> FixTemplate {
     let words = |all: BTreeSet<String>, option: &str| {
         let words = all.iter().map(|word| format!("{option}{}", shell_word(word)));
         words.collect::<Vec<_>>().join(" ")
     };
-    // A key that a flag expects is in no settings file, which the command would find by itself.
+    // A key that a flag requires is not in the settings file that the command reads, so the command
+    // must name it.
     let key = match standard.keys.as_slice() {
         [key] if standard.accepts_kind(EncryptionKind::SseKms) => {
             format!("--kms-key {} ", shell_word(key))
@@ -102,12 +102,12 @@ pub(super) fn reencrypt(check: &Check, standard: &Standard, places: &[&S3Locatio
         .words("buckets", words(buckets, "--bucket "))
 }
 
-/// What every object should be, in words.
+/// The required encryption of every object, in words.
 pub(super) fn wanted(standard: &Standard) -> String {
     format!("every object {}", standard.in_words())
 }
 
-/// Judges what was counted; `none` is said where nothing was.
+/// Judges the counts; `none` is the text if there were no objects.
 pub(super) fn judge(
     standard: &Standard,
     subject: CheckSubject,
@@ -159,7 +159,7 @@ fn is_accepted(standard: &Standard, stored: &StoredEncryption) -> bool {
     }
 }
 
-/// `2 objects (1024 bytes) unencrypted: logs/a, logs/b`.
+/// A text such as `2 objects (1024 bytes) unencrypted: logs/a, logs/b`.
 fn offenders(tally: &EncryptionTally) -> String {
     let more = if tally.objects > tally.first.len() as u64 { ", …" } else { "" };
     let objects = if tally.objects == 1 { "object" } else { "objects" };

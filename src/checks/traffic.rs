@@ -1,5 +1,5 @@
-//! Checks on what leaves the cluster or the runner by other ways than S3: storage targets,
-//! enrichments' sources, and the runner's own reports of its jobs.
+//! Checks on data that leaves the cluster or the runner by other ways than S3: storage targets,
+//! enrichments' sources, and the runner's own reports about its jobs.
 
 use crate::{
     checks::{
@@ -75,7 +75,8 @@ fn target(target: &StorageTarget) -> Finding {
     }
 }
 
-/// Whether the loader asks the database for TLS, and what of the server it verifies.
+/// Whether the loader requires TLS from the database, and which properties of the server it
+/// verifies.
 fn tls(database: &Database) -> (bool, String) {
     let mode = database.ssl_mode.as_deref().map(|mode| mode.to_ascii_uppercase().replace('-', "_"));
     match (mode.as_deref(), database.ssl) {

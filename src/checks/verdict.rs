@@ -1,4 +1,4 @@
-//! The verdict: a pure function from findings to launch or refuse.
+//! The verdict: a pure function that decides from findings whether to launch or refuse.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word that the timeline has for it.
+    /// Its word in the timeline.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Launch => "Launch",
@@ -30,7 +30,7 @@ impl Verdict {
         }
     }
 
-    /// Decides. No finding at all is no proof of anything: that refuses too.
+    /// Decides. Without any finding nothing is proved, so that refuses, too.
     #[must_use]
     pub fn of(findings: &[Finding]) -> Self {
         let required = || findings.iter().filter(|finding| finding.level == Level::Required);

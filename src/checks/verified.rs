@@ -1,4 +1,4 @@
-//! What was verified before the launch, for a cluster to be compared with.
+//! The verified configuration, with which a cluster is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,20 +20,21 @@ use crate::{
     spec::cluster_spec::ClusterSpec,
 };
 
-/// What the runner asks EMR for, by its config, when it starts a cluster.
+/// The runner's request to EMR for a new cluster, by its config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RequestedCluster {
     pub(crate) service_role: String,
     pub(crate) instance_profile: String,
     /// `aws.emr.configuration`: classification and name, and the digest of the value, since values
-    /// can be secrets. Names are those that EMR shows, and blanks at the ends of values do not count.
+    /// may be secrets. Names are in the form that EMR shows, and blanks at the ends of values are
+    /// removed.
     pub(crate) properties: BTreeSet<(String, String)>,
-    /// What the runner adds by itself, perhaps.
+    /// Properties that the runner may add by itself.
     pub(crate) added_properties: BTreeSet<(String, String)>,
     /// `aws.emr.bootstrap`.
     pub(crate) bootstrap: Vec<String>,
-    /// The scripts that the runner adds by itself, perhaps; `*` stands for their versions.
+    /// Scripts that the runner may add by itself; `*` matches their versions.
     pub(crate) added_bootstrap: Vec<String>,
 }
 
@@ -70,7 +71,7 @@ pub(super) fn entry(classification: &str, name: &str, value: &str) -> (String, S
     (format!("{classification} {name}"), sha256(value))
 }
 
-/// What was verified before the launch, for a cluster to be compared with.
+/// What was verified before the launch. A cluster is compared with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct VerifiedConfiguration {
     /// The security configuration's name.
@@ -80,24 +81,24 @@ pub(crate) struct VerifiedConfiguration {
     pub created: OffsetDateTime,
     /// SHA-256 of its content.
     pub digest: String,
-    /// The release; none where nobody says which it should be.
+    /// The release; none if it is not known.
     pub release: Option<ReleaseLabel>,
     /// The subnet, when the config names one.
     pub subnet: Option<String>,
-    /// What the runner asks EMR for; the journal of an older guard does not say.
+    /// The runner's request to EMR; an older guard's journal does not have it.
     #[serde(default)]
     pub asked: Option<RequestedCluster>,
-    /// EBS encryption, if the security configuration asks for it.
+    /// EBS encryption, if the security configuration enables it.
     #[serde(default)]
     pub ebs: Option<Ebs>,
 }
 
-/// No name of a security configuration, but what it must be.
+/// In place of a configuration's name: the requirement for it.
 const UNNAMED: &str = "a security configuration that protects as required";
 
 impl VerifiedConfiguration {
-    /// Where no security configuration was found that a cluster could be compared with: it must
-    /// have one all the same.
+    /// No security configuration was found that a cluster could be compared with. The cluster must
+    /// have one nevertheless.
     pub(crate) fn nothing() -> Self {
         Self {
             name: UNNAMED.to_owned(),
@@ -118,7 +119,8 @@ impl VerifiedConfiguration {
         }
     }
 
-    /// What a cluster of this security configuration must be that is started as `cluster` says.
+    /// What a cluster with this security configuration must be, if it is started as `cluster`
+    /// describes.
     pub(crate) fn of(found: &SecurityConfiguration, cluster: &ClusterSpec, facts: &Facts) -> Self {
         Self {
             name: found.name.clone(),
@@ -132,18 +134,18 @@ impl VerifiedConfiguration {
     }
 }
 
-/// How a cluster came to be the run's.
+/// How a cluster became one of the run's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The run started it.
     Run,
-    /// It was there before.
+    /// It existed before, and the runner reuses it.
     Adopted,
-    /// Somebody named it to `watch`: nobody has judged before what it was to be started with.
+    /// The user named it to `watch`: nothing was verified before its start.
     Attached,
 }
 
-/// Everything one look at a cluster learnt.
+/// The facts from one observation of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterObservation {
     /// The cluster itself.
@@ -152,17 +154,17 @@ pub(crate) struct ClusterObservation {
     pub(crate) steps: Lookup<Vec<ClusterStep>>,
     /// The security configuration as it is now.
     pub(crate) security_configuration: Lookup<SecurityConfiguration>,
-    /// What is asked less often than these.
+    /// Facts that are updated less often.
     pub(crate) closer: ClusterDetails,
 }
 
-/// What closer looks at a cluster have learnt so far: no judgement of the rest waits for it.
+/// Details of a cluster so far. The other facts are judged without waiting for them.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Closer")]
 pub(crate) struct ClusterDetails {
-    /// The scripts that its nodes run first; they cannot change.
+    /// Its bootstrap actions, which cannot change.
     pub(crate) bootstrap_actions: Lookup<Vec<BootstrapAction>>,
-    /// What its instance groups are configured with.
+    /// The properties of its instance groups.
     #[schemars(with = "Lookup<Vec<ClusterProperty>>")]
     pub(crate) group_properties: Lookup<GroupFacts>,
     /// Its instances that have not ended.
@@ -177,7 +179,7 @@ pub(crate) struct ClusterDetails {
     pub(crate) volumes: BTreeMap<String, Volume>,
 }
 
-/// Volumes as a list, those of one instance together.
+/// Serialises volumes as a list, grouped by instance.
 fn by_place<S: Serializer>(
     volumes: &BTreeMap<String, Volume>,
     serializer: S,
@@ -200,16 +202,16 @@ impl Default for ClusterDetails {
     }
 }
 
-/// EBS encryption as it was verified.
+/// The EBS encryption that was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Ebs {
-    /// The key: by its ARN, if KMS has told.
+    /// The ARN of the key, if KMS gave it.
     pub(crate) key: Option<String>,
 }
 
 impl Ebs {
-    /// What `configuration` promises; `None` when that is not EBS encryption.
+    /// The EBS encryption in `configuration`; `None` if it is not enabled.
     pub(crate) fn of(configuration: &SecurityConfiguration, facts: &Facts) -> Option<Self> {
         let content = &configuration.content;
         let disk =
@@ -221,7 +223,7 @@ impl Ebs {
         Some(Self { key })
     }
 
-    /// What is wrong with a volume.
+    /// What is wrong with a volume, if anything.
     pub(crate) fn against(&self, volume: &Volume) -> Option<String> {
         let place = format!("{} ({} of {})", volume.id, volume.device, volume.instance);
         if !volume.encrypted {
@@ -240,8 +242,8 @@ impl Ebs {
     }
 }
 
-/// Whether EC2's `seen`, always an ARN, is the key that `wanted` names. An alias that KMS did not
-/// resolve names none that could be compared.
+/// Whether `seen`, always an ARN from EC2, is the key that `wanted` names. An alias that KMS did
+/// not resolve cannot be compared.
 pub(super) fn is_key(seen: &str, wanted: &str) -> bool {
     wanted.contains("alias/")
         || seen == wanted

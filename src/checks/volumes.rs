@@ -1,5 +1,5 @@
-//! The check on the disks that the instances of a cluster really have: what EC2 says of each
-//! volume, root included.
+//! The check on the actual disks of a cluster's instances: EC2's data about each volume, including
+//! root volumes.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ pub(super) static VOLUMES: Check = Check {
         encryption); Amazon EC2 API reference, DescribeVolumes",
 };
 
-/// Judges the volumes of a cluster: all that were ever seen, and whether each instance that is
-/// there has shown some.
+/// Judges the volumes of a cluster: all that were ever seen, and whether every existing instance
+/// has shown some.
 pub(super) fn judge(
     subject: &str,
     look: &ClusterObservation,
@@ -60,7 +60,7 @@ pub(super) fn judge(
     })
 }
 
-/// Nothing is wrong with what was seen: was everything seen?
+/// The seen volumes are correct. Decides whether all volumes were seen.
 fn of_instances(
     subject: CheckSubject,
     cluster: &ClusterFacts,
@@ -71,7 +71,7 @@ fn of_instances(
     let passed = |subject: CheckSubject| {
         subject.passed(format!("{} volumes of {} instances", volumes.len(), shown.len()))
     };
-    // What EC2 has not started yet has no disk.
+    // An instance that EC2 has not started yet has no disk.
     let known: Vec<(&str, &ClusterInstance)> = look
         .closer
         .nodes
@@ -219,7 +219,7 @@ mod tests {
             volume("vol-3", "i-1", None),
             volume("vol-3", "i-1", Some("arn:aws:kms:eu-west-1:123456789012:key/2")),
         ] {
-            // What was seen once is not forgotten, whatever became of the instance.
+            // A volume stays recorded, even after its instance has ended.
             for state in
                 [ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Terminated]
             {

@@ -1,8 +1,8 @@
-//! Checks on what this run will write: how each object will be encrypted, by whom it is written and
-//! what the bucket does about it.
+//! Checks on the objects that this run will write: how each will be encrypted, by its writer and by
+//! the bucket's settings.
 //!
-//! A request's own header beats the bucket's default. s3-dist-cp and Spark send the one that the
-//! security configuration's S3 part asks for; EMR's logs, RDB Loader and the runner send none.
+//! A request's own header overrides the bucket's default. s3-dist-cp and Spark send the header of
+//! the security configuration's S3 part. EMR's logs, RDB Loader and the runner send none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,25 +88,25 @@ pub(super) static OVERRIDES: Check = Check {
         overrides)",
 };
 
-/// What to do about a connector of which nothing is known.
+/// The fix for an unknown connector.
 const USE_A_KNOWN_CONNECTOR: &str = "remove fs.s3.impl, fs.s3n.impl and \
     fs.s3a.emrfs.compatibility.enable from aws.emr.configuration, or set both fs.s3.impl and \
     fs.s3n.impl in core-site to com.amazon.ws.emr.hadoop.fs.EmrFileSystem (before emr-spark-8)";
 
-/// What a write request says of encryption.
+/// The encryption header of a write request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Header {
     /// `AES256`.
     SseS3,
     /// `aws:kms`, with its key.
     SseKms(Option<KeyReference>),
-    /// Nothing; the objects themselves are encrypted before they are sent.
+    /// None; the objects are encrypted on the client side.
     ClientSide(String),
-    /// Nothing.
+    /// None.
     None,
 }
 
-/// What the request of an actor says, by the part for S3 of the security configuration.
+/// The header that an actor sends, by the S3 part of the security configuration.
 fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
     let emrfs = |absent: Header| {
         let Some(s3) = s3 else { return absent };
@@ -121,7 +121,7 @@ fn header(actor: Actor, s3: Option<&S3AtRest>, bucket: &str) -> Header {
         }
     };
     match actor.protection() {
-        // The flag alone asks for AES256.
+        // The flag alone sets AES256.
         WriteProtection::Flag => emrfs(Header::SseS3),
         WriteProtection::SecurityConfiguration => emrfs(Header::None),
         WriteProtection::BucketDefault => Header::None,
@@ -136,7 +136,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             Some(facts) => {
                 writes.extend(actors.into_iter().map(|actor| Write { location, actor, facts }));
             }
-            // What the policy calls external nobody has looked at.
+            // Buckets that the policy calls external are not looked up.
             None => findings.extend(actors.into_iter().map(|actor| {
                 let subject = WRITTEN
                     .on(format!("{} by {actor}", location.role), "a bucket of one's own")
@@ -188,7 +188,8 @@ impl Write<'_> {
             .at(Some(&self.location.at))
     }
 
-    /// Decides by the request's header; waits for the security configuration where that decides it.
+    /// Decides by the request's header. If that depends on an unknown security configuration, the
+    /// finding waits for it.
     fn by_header(
         &self,
         case: &Case<'_>,
@@ -210,7 +211,7 @@ impl Write<'_> {
         }
     }
 
-    /// Why nobody can tell what the request says, whatever the security configuration is.
+    /// Why the request's header is unknown, independently of the security configuration.
     fn untold(&self, case: &Case<'_>) -> Option<&'static str> {
         let connector = case.cluster.s3_connector();
         connector.untold().filter(|_| self.actor.protection() != WriteProtection::BucketDefault)
@@ -330,8 +331,7 @@ impl Write<'_> {
                     ),
                 ]);
                 match (&header, key) {
-                    // How a key that could not be resolved will be written in the request is not
-                    // known.
+                    // If the key could not be resolved, its form in the request is unknown.
                     (Header::SseKms(Some(_)), None) => {}
                     (_, key) => {
                         context.insert("s3:x-amz-server-side-encryption-aws-kms-key-id", key);
@@ -361,8 +361,8 @@ impl Write<'_> {
                                 self.location.bucket()
                             ),
                         );
-                        // A denied write fails for everyone to see, and leaves nothing unencrypted:
-                        // this alone is no reason to refuse.
+                        // A denied write fails visibly and leaves nothing unencrypted, so this
+                        // alone is no reason to refuse.
                         Finding { level: Level::Advisory, ..unclear }
                     }
                     PolicyDecision::AllowsCaller
@@ -470,7 +470,7 @@ mod tests {
             let written = statuses(&world, "written-encryption");
             assert!(written.contains(&Unknown), "{release} {properties:?} {written:?}");
             assert!(!written.contains(&Failed), "{release} {properties:?} {written:?}");
-            // Who leaves it to the bucket does not ask the connector.
+            // Writers that rely on the bucket's default do not depend on the connector.
             assert!(written.contains(&Passed), "{release} {properties:?} {written:?}");
             // One cause, one message.
             for check in ["no-silent-downgrade", "bucket-policy-clash"] {
@@ -504,7 +504,7 @@ mod tests {
             let found = statuses(&world, "configuration-weakens-encryption");
             assert_eq!(found, [Failed], "{property:?}");
         }
-        // Where EMRFS writes, what Spark hands to S3A is for a person to look at.
+        // If EMRFS writes to S3, settings that Spark passes to S3A are only to be reviewed.
         let through = ("spark-defaults", "spark.hadoop.fs.s3a.encryption.algorithm", "AES256");
         let world = world("emr-5.29.0", &[through]);
         assert_eq!(statuses(&world, "configuration-weakens-encryption"), [Passed]);

@@ -1,5 +1,5 @@
-//! The check on what a run has written, object by object: whatever was promised before the launch,
-//! here it shows.
+//! The check on the objects that a run has written: it verifies the actual encryption, whatever was
+//! found before the launch.
 
 use crate::{
     base::{aws_calls, lookup::Lookup, names::S3Location},
@@ -13,14 +13,14 @@ use crate::{
     spec::data_paths::DataLocation,
 };
 
-/// What is to be done about the objects that a run wrote.
+/// What to do with the objects that a run wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputCheck {
-    /// They are looked at.
+    /// They are read.
     Look,
-    /// Nobody asked for them to be looked at.
+    /// The policy switches reading them off.
     SwitchedOff,
-    /// They are not looked at, for this reason, which is said.
+    /// They are not read, for this reason, which is reported.
     Leave(&'static str),
     /// There are none.
     None,
@@ -43,8 +43,8 @@ pub(crate) static OBJECTS: Check = Check {
         guide, Specifying server-side encryption",
 };
 
-/// What was written, judged location by location; one finding on them all, where nobody has looked.
-/// `locations` say where in the config they stand.
+/// Judges the written objects location by location; one finding for all if they were not read.
+/// `locations` give the positions in the config.
 pub(crate) fn judge(
     standard: &Standard,
     (policy, commands): (&Policy, &CommandContext),
@@ -66,7 +66,7 @@ pub(crate) fn judge(
         }
     };
     if objects == OutputCheck::Look {
-        // One command for all of them: they have one cause.
+        // One command fixes all of them, because they have one cause.
         let is_wrong = |finding: &Finding| finding.status == Status::Failed;
         let wrong = findings.iter().zip(written).filter(|(finding, _)| is_wrong(finding));
         let folders: Vec<&S3Location> = wrong.flat_map(|(_, survey)| &survey.folders).collect();
@@ -97,8 +97,7 @@ fn judge_one(standard: &Standard, locations: &[DataLocation], written: &OutputSu
             "nothing of the run is there, or not any more"
         })
     });
-    // What is wrong is wrong however far the look came; nothing else is said of a look that did not
-    // come to its end.
+    // A failure counts even if the survey is incomplete. Otherwise an incomplete survey is Unknown.
     if finding.status == Status::Failed {
         return finding;
     }

@@ -1,7 +1,7 @@
-//! The command `audit`: what lies in S3 already, location by location, and how it is encrypted.
+//! The command `audit`: existing objects in S3, location by location, and their encryption.
 //!
-//! One line: scope, then objects (from S3 itself or from an inventory of it), then tallies and the
-//! list of offenders, then the report. Nothing is changed.
+//! The steps: the scope; the objects (from S3 itself or from an inventory); the counts and the list
+//! of offenders; the report. Nothing is changed.
 
 use std::path::{Path, PathBuf};
 
@@ -98,7 +98,7 @@ fn scan_options(options: &AuditOptions, quiet: bool) -> AuditScanOptions {
     }
 }
 
-/// Says that a stop ended it.
+/// Reports that a signal stopped the audit.
 fn stopped(report: &Report, signal: Signal, how_far: &str) -> Outcome {
     let outcome = Outcome::Signalled(u8::try_from(signal as i32).unwrap_or_default());
     report.trouble(outcome, &[format!("the audit was stopped by {signal}{how_far}").into()]);
@@ -134,7 +134,7 @@ async fn connect(config: Option<&RunnerConfig>, settings: &Settings) -> Result<A
     Ok(aws)
 }
 
-/// Asks S3 itself; `state_dir`: where the state is kept, so that a later audit can go on.
+/// Scans S3 itself. `state_dir`: the folder for the state, so that a later audit can continue.
 async fn live(
     inputs: &AuditInputs,
     state_dir: Option<&Path>,
@@ -156,7 +156,8 @@ async fn live(
             Ok(stopped(report, signal, how_far))
         }
         ScanEnd::Finished { result, can_resume } => {
-            // A good audit asks nothing but S3; why nothing could be listed, one question says.
+            // A successful audit calls only S3. If nothing could be listed, one test call finds the
+            // reason.
             if result.tallies.iter().all(AuditTally::nothing_was_listed) {
                 sts::probe(&inputs.aws, settings.aws.credentials)
                     .await
@@ -193,7 +194,7 @@ async fn by_inventory(
     }
 }
 
-/// Says what was found.
+/// Reports the result.
 fn finish(
     result: AuditResult,
     inputs: &AuditInputs,
@@ -240,7 +241,7 @@ fn finish(
     Ok(outcome)
 }
 
-/// What is to be done about offenders.
+/// How to fix offenders.
 fn fix(list: Option<&Path>) -> String {
     let list = if list.is_some() { "" } else { "name them with --offenders FILE; " };
     format!(

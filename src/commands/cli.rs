@@ -1,5 +1,5 @@
-//! The command line: what was typed, nothing more. Also what makes the guard a drop-in when it is
-//! called under the runner's name.
+//! The command line exactly as typed. This also makes the guard a drop-in replacement when it is
+//! called by the runner's name.
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf};
 
@@ -206,7 +206,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// What the environment alone says.
+    /// Uses only the environment.
     #[must_use]
     pub fn without_flags() -> Self {
         let command = Self::augment_args(clap::Command::new("emr-etl-guard"));
@@ -216,7 +216,7 @@ impl Launch {
             .unwrap_or_else(|error| error.exit())
     }
 
-    /// Writes a short form out.
+    /// Replaces a short form by the complete arguments.
     fn expand(
         &mut self,
         short: &mut ShortForm,
@@ -227,7 +227,7 @@ impl Launch {
         Ok(())
     }
 
-    /// The same where locations may stand in place of configs.
+    /// The same for commands that take locations or a config.
     fn expand_words(
         &mut self,
         short: &mut ShortForm,
@@ -586,8 +586,8 @@ impl Cli {
         launch.verbose
     }
 
-    /// What `run` would go by without any flag, where that is the command in `words`: for when its
-    /// flags cannot be understood.
+    /// The options of `run` without any flags, if `words` call that command: used if its flags
+    /// cannot be parsed.
     pub(crate) fn run_without_flags(words: impl IntoIterator<Item = OsString>) -> Option<Launch> {
         let mut words = words.into_iter();
         let called_as_runner = is_runner_name(&words.next()?);
@@ -598,10 +598,11 @@ impl Cli {
         }
     }
 
-    /// Parses the process' arguments; called as [`RUNNER_NAME`], all of them belong to the runner.
+    /// Parses the process' arguments. If called as [`RUNNER_NAME`], all of them belong to the
+    /// runner.
     ///
     /// # Errors
-    /// What clap prints: a usage error, or the help that was asked for.
+    /// The output of clap: a usage error, or the requested help.
     pub fn parse_from_process(
         words: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, clap::Error> {
@@ -615,7 +616,7 @@ impl Cli {
         }
     }
 
-    /// The same with short forms written out.
+    /// Replaces short forms by the complete arguments.
     fn expanded(mut self) -> Result<Self, clap::Error> {
         let expanded = match &mut self.command {
             CliCommand::Check(CheckArguments { config_file, short, launch, check }) => {
@@ -639,9 +640,9 @@ impl Cli {
         expanded.map(|()| self).map_err(wrong)
     }
 
-    /// What is said of words that cannot be taken. It repeats them, and clap's text has several
-    /// lines: so clap is asked again about the same words in printable form. A value from the
-    /// environment that holds ends of lines still cannot begin a line like one of the guard's own.
+    /// The message for invalid arguments. It repeats them, and clap's text has several lines, so
+    /// clap parses the same words again in printable form. A line end in a value from the
+    /// environment still cannot start a line that looks like the guard's own.
     pub(crate) fn usage_error(
         words: impl IntoIterator<Item = OsString>,
         error: &clap::Error,
@@ -657,7 +658,8 @@ impl Cli {
         let again = Self::parse_from_process(words.into_iter().map(OsString::from)).err();
         let said = match again.filter(clap::Error::use_stderr) {
             Some(mut again) => {
-                // That a word could stand behind `--`, where it would only be wrong in another way.
+                // Clap suggests that a word could come behind `--`, where it would be wrong in
+                // another way.
                 again.remove(ContextKind::Suggested);
                 again.to_string()
             }
@@ -701,7 +703,7 @@ mod tests {
         assert_eq!(launch.arguments, ["run", "-c", "config.yml", "--help"]);
     }
 
-    /// What is said of a command line, its words divided by blanks.
+    /// The result for a command line whose words are separated by blanks.
     fn said(line: &str) -> String {
         let words = || line.split(' ').map(OsString::from);
         match Cli::parse_from_process(words()) {
@@ -715,7 +717,7 @@ mod tests {
         for (line, fix) in [
             ("run -c config.yml -r r.json", "run -- run -c config.yml -r r.json"),
             ("run run -c config.yml -r r.json", "run -- run -c config.yml -r r.json"),
-            // The guard's options are found wherever they stand.
+            // The guard's options are found at any position.
             (
                 "run -c c.yml --quiet -r r.json -x shred --report f --advise=a",
                 "run --quiet --report f --advise=a -- run -c c.yml -r r.json -x shred",

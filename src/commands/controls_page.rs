@@ -1,4 +1,4 @@
-//! The page for auditors, `docs/controls.md`: which controls each check is evidence for.
+//! The page for auditors, `docs/controls.md`: the controls for which each check is evidence.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! From the parsed command line to the command.
+//! Dispatch from the parsed command line to the command.
 
 use std::ffi::OsString;
 
@@ -27,7 +27,7 @@ use crate::{
     system::{core_dumps, output},
 };
 
-/// Does what the command line asks for, and gives the exit code. `line` is the line of a run.
+/// Runs the command, and returns the exit code. `line` is the function with the steps of a run.
 pub(crate) fn command<L>(cli: Cli, line: &L) -> u8
 where
     L: AsyncFn(
@@ -87,10 +87,11 @@ where
     }
 }
 
-/// The policy that the guard needs, for the runner config that `arguments` name, if they name one.
+/// Prints the policy that the guard needs, limited to the runner config in `arguments`, if there is
+/// one.
 fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, GuardError> {
-    // Settings may ask for more than checks do; here they come from the environment and the
-    // settings file alone.
+    // Some settings need more permissions than the checks. Here they come only from the environment
+    // and the settings file.
     let launch = Launch::without_flags();
     let settings = Settings::resolve(launch.options, launch.settings.as_deref())?;
     let config = match arguments {
@@ -148,7 +149,7 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     Ok(settings)
 }
 
-/// Follows `--verbose`: it overrides the setting `quiet`, unless a flag gives that too, or a file
+/// Applies `--verbose`: it overrides the setting `quiet`, unless a flag sets that, too, or a file
 /// locks it.
 fn be_verbose(settings: &mut Settings) -> Result<(), GuardError> {
     let SettingsProvenance { overrides, locks, .. } = &settings.provenance;
@@ -162,13 +163,13 @@ fn be_verbose(settings: &mut Settings) -> Result<(), GuardError> {
     Ok(())
 }
 
-/// The error that says what is wrong with a setting's value, and where that comes from.
+/// An error about a setting's value, with the source of the value.
 fn wrong_value(settings: &Settings, setting: &str, what: &str) -> GuardError {
     let source = settings.provenance.source(setting);
     SettingsError::Value(format!("{source}: {what}")).into()
 }
 
-/// Whether `--only` names checks that there are before a launch.
+/// Verifies that `--only` names existing pre-flight checks.
 fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
     let unknown = |name: &&String| {
         catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
@@ -185,10 +186,10 @@ fn names_checks(check: Option<&CheckOptions>) -> Result<(), GuardError> {
     }
 }
 
-/// Runs the line on its own runtime. A panic is a bug with an exit code of its own; unwinding stops
-/// the runner first.
+/// Runs the line on its own runtime. A panic is a bug with its own exit code; unwinding stops the
+/// runner first.
 ///
-/// `check` are the options of that command, where it is the one.
+/// `check` are the options of that command; none for other commands.
 fn with_settings(
     command: &'static str,
     launch: &Launch,
@@ -215,7 +216,7 @@ fn with_settings(
             notify.conclude(outcome).await;
             outcome
         });
-        // Whatever still runs in the background has nothing left to do.
+        // Tasks that still run in the background are not needed any more.
         runtime.shutdown_background();
         Ok(outcome)
     };
@@ -233,10 +234,9 @@ fn with_settings(
     finish(outcome, &settings.exit_codes)
 }
 
-/// One thread drives what is asked of AWS: that spares every answer the way from the thread of its
-/// connection to that of its question, and a single core asks S3 for more objects a second than S3
-/// answers. It is not the main thread, which may be held up by a terminal or a pipe that nobody
-/// reads while the watch must go on.
+/// One thread drives all AWS calls, so that no answer has to move from the connection's thread to
+/// the caller's. A single core makes more requests per second than S3 answers. It is not the main
+/// thread, which may block on a terminal or a pipe that is not read, while the watch must continue.
 fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -245,7 +245,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, GuardError> {
         .map_err(anyhow::Error::from)?)
 }
 
-/// Says why, if the guard itself failed, and gives the outcome.
+/// Reports the error if the guard itself failed. Returns the outcome.
 fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     result.unwrap_or_else(|error| {
         let (outcome, notice) = (error.outcome(), Notice::of_lines(&error.lines()).bounded());
@@ -255,7 +255,7 @@ fn told(result: Result<Outcome, GuardError>, notify: &Notify) -> Outcome {
     })
 }
 
-/// Tells whoever can be told that there are no settings to go by.
+/// Sends an alert that the settings cannot be used, if at least the settings for alerts can.
 pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: &Printable) {
     let Some(settings) =
         Settings::for_alerts(launch.options.options.clone(), launch.settings.as_deref())
@@ -270,7 +270,7 @@ pub(crate) fn alert_settings_error(launch: &Launch, command: &'static str, why: 
     }
 }
 
-/// Says why, if the guard itself failed, and gives the exit code.
+/// Reports the error if the guard itself failed. Returns the exit code.
 pub(super) fn finish(result: Result<Outcome, GuardError>, remap: &ExitCodes) -> u8 {
     let outcome = result.unwrap_or_else(|error| {
         Notice::of_lines(&error.lines()).print();

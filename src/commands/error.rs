@@ -1,4 +1,4 @@
-//! Everything that can end a command before its work is done, each with its outcome.
+//! All errors that end a command early, each with its outcome.
 
 use nix::sys::signal::Signal;
 
@@ -19,7 +19,7 @@ use crate::{
     system::process::LaunchError,
 };
 
-/// Everything that can end a run before there is a verdict, or break it.
+/// An error that ends a run before its verdict, or interrupts it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GuardError {
     #[error("settings: {0}")]
@@ -57,8 +57,7 @@ pub(crate) enum GuardError {
 }
 
 impl GuardError {
-    /// What is said of it: a line, or a line for each place of the runner config where something is
-    /// wrong.
+    /// Its message: one line, or one for each faulty position in the runner config.
     pub(crate) fn lines(&self) -> Vec<Printable> {
         match self {
             Self::Config(error) => error.lines(),
@@ -66,7 +65,7 @@ impl GuardError {
             Self::Reencrypt(reencrypt_error::ReencryptError::NoAccess(error)) => {
                 error.lines("nothing was changed")
             }
-            // Its keys are escaped where they are put into words.
+            // The keys in its message are escaped already.
             Self::Reencrypt(error) => vec![printable!("{error}")],
             error => vec![error.to_string().into()],
         }

@@ -1,4 +1,4 @@
-//! The command `explain`: the catalogue of checks, and why each exists.
+//! The command `explain`: the catalogue of checks, and the reason for each.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 

@@ -1,6 +1,6 @@
 //! The parts of the help that are not options: examples, exit codes, and their order.
 
-/// What a command does, examples, how it is called, its options.
+/// The order of a command's help: purpose, examples, usage, options.
 pub(super) const TEMPLATE: &str =
     "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 

@@ -1,5 +1,5 @@
-//! The commands `completions` and `man`: what other programs show of the command line, made from
-//! its own definition. The Debian package takes its files from here too.
+//! The commands `completions` and `man`: shell completions and manual pages, made from the
+//! definition of the command line. The Debian package also takes its files from here.
 
 use std::io;
 
@@ -20,10 +20,10 @@ use crate::{
 pub const NAME: &str = "emr-etl-guard";
 /// The manual page of the settings file, in section 5.
 pub const SETTINGS_PAGE: &str = "emr-etl-guard.yml";
-/// What else `man` calls that page.
+/// Another name of that page for `man`.
 const SETTINGS_FILE: &str = "guard.yml";
 
-/// Settings that only the file has, and that the command line therefore does not describe.
+/// Settings that only the file can set, and that the command line therefore does not describe.
 const FILE_ONLY: [(&str, &str); 2] = [
     (
         "exceptions",
@@ -43,19 +43,19 @@ const FILE_ONLY: [(&str, &str); 2] = [
     ),
 ];
 
-/// A setting, as the settings file has it.
+/// A setting of the settings file.
 pub struct Setting {
     /// Its key.
     pub key: String,
-    /// The heading that the help has it under; none where it is common, or only in the file.
+    /// Its heading in the help; none if it is a common setting, or can be set only in the file.
     pub group: Option<String>,
-    /// What it is.
+    /// Its description.
     pub help: String,
     /// The default, in words.
     pub default: Option<String>,
     /// The environment variable that sets it.
     pub variable: Option<String>,
-    /// The values that it can have, each with its meaning; none where it can have any.
+    /// The possible values with their meaning; empty if any value is possible.
     pub values: Vec<(String, String)>,
 }
 
@@ -99,8 +99,8 @@ pub(crate) fn print_page(name: Option<&str>) -> Outcome {
 pub fn completions(shell: Shell) -> String {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut text);
-    // For bash, clap_complete 4.6 takes a `-` in a program's name for a step down to a subcommand,
-    // and then finds no options for any.
+    // For bash, clap_complete 4.6 treats a `-` in a program's name as the start of a subcommand,
+    // and then finds no options.
     String::from_utf8_lossy(&text).replace("emr__subcmd__etl__subcmd__guard", "emr__etl__guard")
 }
 
@@ -110,8 +110,8 @@ pub fn names() -> Vec<String> {
     subcommands(&Cli::command()).map(|sub| sub.get_name().to_owned()).collect()
 }
 
-/// A manual page in the format of troff: that of the program, of a command by its name, or of the
-/// settings file. None where there is no such command.
+/// A manual page in troff format: of the program, of the command with this name, or of the settings
+/// file. None if there is no such command.
 ///
 /// # Errors
 /// None in practice: the page is written to memory.
@@ -128,12 +128,13 @@ pub fn page(name: &str) -> io::Result<Option<Vec<u8>>> {
     found.map(|sub| command_page(sub, &whole)).transpose()
 }
 
-/// The commands of this program; clap adds `help`.
+/// The commands of this program, without clap's own `help`.
 fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|sub| sub.get_name() != "help")
 }
 
-/// All settings: those of the command line, in its order, then those that only the file has.
+/// All settings: first those of the command line in its order, then those that only the file can
+/// set.
 #[must_use]
 pub fn settings(whole: &Command) -> Vec<Setting> {
     let run = whole.find_subcommand("run");
@@ -192,11 +193,11 @@ fn command_page(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
         let name = format!("{NAME}-{}", command.get_name());
         command = command.display_name(name);
     }
-    // The usage as `--help` has it is shorter than every option there is, and right about the
-    // runner's arguments.
+    // The usage line of `--help` is shorter than a list of all options, and shows the runner's
+    // arguments correctly.
     let usage = command.render_usage().to_string();
     command = command.override_usage(usage.trim_start_matches("Usage: ").to_owned());
-    // clap_mangen shows no text of an option that the short help leaves out.
+    // clap_mangen omits the text of options that the short help hides.
     command = command.mut_args(|arg| arg.hide_short_help(false));
     let page = Man::new(command.clone())
         .title(command.get_display_name().unwrap_or(NAME))
@@ -256,7 +257,7 @@ fn command_page(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `examples`: a heading, then a command in each line.
+/// `examples`: a heading, then one command per line.
 fn examples_section(examples: &str) -> Roff {
     let mut roff = Roff::new();
     let lines: Vec<&str> = examples.lines().skip(1).map(str::trim).collect();
@@ -271,7 +272,7 @@ fn examples_section(examples: &str) -> Roff {
     roff
 }
 
-/// `codes`: as the help has them.
+/// `codes`: the text in the help.
 fn exit_status(roff: &mut Roff, codes: &str) {
     roff.control("SH", ["EXIT STATUS"]);
     let (mut intro, mut entries) = (Vec::new(), Vec::<(String, String)>::new());

@@ -1,4 +1,4 @@
-//! Reads the runner config without blocking a stop.
+//! Reads the runner config in a way that a stop signal can interrupt.
 
 use crate::{
     aws::region::Regions,
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Reads the config on a thread of its own, because standard input may come late or never, and a
-/// stop must not wait for it.
+/// Reads the config on a separate thread: standard input may come late or never, and a stop must
+/// not wait for it.
 pub(crate) async fn read_config(
     invocation: &RunInvocation,
     settings: &Settings,
@@ -28,8 +28,8 @@ pub(crate) async fn read_config(
     }
 }
 
-/// What a launch by a runner config reaches, for a policy that allows no more; `cluster` is the one
-/// that it describes.
+/// The scope of a launch by a runner config, for a policy that allows nothing else. `cluster` is
+/// the one that the config describes.
 pub(crate) fn launch_scope<'a>(
     config: Option<&'a RunnerConfig>,
     cluster: Option<&'a ClusterSpec>,

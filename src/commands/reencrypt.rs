@@ -1,11 +1,11 @@
-//! The command `reencrypt`: objects that are there already get the encryption that they should
-//! have, in place, with nothing lost.
+//! The command `reencrypt`: gives existing objects the required encryption, in place and without
+//! loss.
 //!
 //! ```text
 //! scope ─► targets ─► scan ─► choice ─► ledger ─► repair ─► proof ─► tally
 //! ```
 //!
-//! Without `--apply` it ends with the choice: what would be done, and what it would cost.
+//! Without `--apply` it ends with the choice: what would be done, and at what cost.
 
 mod options;
 mod summary;
@@ -74,8 +74,8 @@ pub(crate) async fn reencrypt(
         return Ok(Outcome::Ended(0));
     }
     ca_certificates::check_ca_certificates()?;
-    // Taken first, so that two runs that want the same see so before either looks at a million
-    // objects.
+    // The lock is taken first, so that of two runs with the same scope the second fails before it
+    // has read a million objects.
     let ledger = take_ledger(arguments, settings)?;
     tokio::select! {
         outcome = run(arguments, settings, config, ledger.as_ref(), &report) => outcome,
@@ -83,7 +83,7 @@ pub(crate) async fn reencrypt(
     }
 }
 
-/// The ledger, where the run writes into it or what earlier runs have done makes a difference.
+/// The ledger, if the run writes to it, or if the results of earlier runs matter.
 fn take_ledger(
     arguments: &ReencryptArguments,
     settings: &Settings,
@@ -91,7 +91,7 @@ fn take_ledger(
     let ledger = if arguments.apply {
         Ledger::take(&state_dir(settings.state_dir.as_deref())?).map(Some)
     } else if arguments.purge_old_versions {
-        // Which old versions a purge removes depends on what earlier runs have replaced.
+        // Earlier replacements decide which old versions a purge removes.
         Ledger::take_existing(&state_dir(settings.state_dir.as_deref())?)
     } else {
         Ok(None)
@@ -99,8 +99,8 @@ fn take_ledger(
     Ok(ledger.map_err(ReencryptError::from)?)
 }
 
-/// What the jobs' role needs: also on the keys that objects are encrypted under now, for which each
-/// object is looked at. What S3 lists for generated manifests is under no key of KMS.
+/// The permissions of the jobs' role. They include the keys under which objects are encrypted now,
+/// so each object is read. Generated manifests list only objects that are not under a KMS key.
 async fn role_policy(
     scope: &RepairScope,
     place: Option<&S3Location>,
@@ -154,7 +154,7 @@ async fn run(
     Box::pin(survey_and_repair(work, ledger, order.as_ref())).await
 }
 
-/// Connects, and finds out where this may work and what objects get there.
+/// Connects, and determines which buckets may be changed and which encryption their objects get.
 async fn find_scope(
     arguments: &ReencryptArguments,
     settings: &Settings,
@@ -165,14 +165,14 @@ async fn find_scope(
     let wanted = scope::wanted(&options, pipeline.as_ref())?;
     let regions = regions_or_default(config).await;
     let aws = Aws::connect(&regions, config.map(|config| &config.credentials), &settings.aws).await;
-    // An endpoint that may not be asked is the scope's to refuse.
+    // Refusing a forbidden endpoint is left to the scope.
     if aws.refused_endpoints().next().is_none() {
         sts::probe(&aws, settings.aws.credentials).await?;
     }
     RepairScope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
 }
 
-/// Looks at everything, says what would be done, and does it where that was asked for.
+/// Reads all objects, reports what would be done, and does it if requested.
 async fn survey_and_repair(
     work: RepairContext<'_>,
     ledger: Option<&Ledger>,
@@ -208,7 +208,7 @@ async fn survey_and_repair(
         books.open_uploads =
             uploads::find(scope, ledger, cost).await.map_err(ReencryptError::from)?;
     } else if order.is_none() {
-        // It will look for them at its end.
+        // The run will search for them at its end.
         scope.wanted.iter().for_each(|_| cost.list());
     }
     let prices = work.prices();
@@ -245,7 +245,7 @@ async fn survey_and_repair(
     books.close(work, outcome)
 }
 
-/// What a run says in the end that was to change nothing. What was not seen may be anything.
+/// The final line of a dry run. Objects that could not be read may be of any kind.
 fn dry_run(to_do: u64, unseen: u64) -> String {
     match (to_do, unseen) {
         (0, 0) => "nothing to do; nothing was changed".to_owned(),
@@ -257,16 +257,16 @@ fn dry_run(to_do: u64, unseen: u64) -> String {
     }
 }
 
-/// Names the uploads that are open. They make no run incomplete: what is not an object yet cannot be
-/// looked at, and where others write there is always one.
+/// Reports open multipart uploads. They do not make a run incomplete: an open upload is not an
+/// object yet and cannot be read, and where other clients write there is always one.
 fn say_open_uploads(books: &RepairSummary, report: &Report) {
     for line in books.open_uploads.iter().flat_map(uploads::OpenUploads::lines) {
         report.say(printable!("{line}"));
     }
 }
 
-/// What the survey plans, place by place. Jobs copy only where there are no versions, and restore
-/// and remove nothing.
+/// The plan of the survey, location by location. Jobs copy only in buckets without versions, and
+/// neither restore nor remove anything.
 fn planned(work: RepairContext<'_>, survey: &RepairSurvey) -> ChangesByPlace {
     let RepairContext { arguments, scope, .. } = work;
     let of_place = |(index, (_, found)): (usize, &(String, PlaceSurvey))| {
@@ -279,7 +279,7 @@ fn planned(work: RepairContext<'_>, survey: &RepairSurvey) -> ChangesByPlace {
     survey.places.iter().enumerate().filter_map(of_place).collect()
 }
 
-/// Says what was done about objects that an earlier run had begun.
+/// Reports what was done about objects that an earlier run had started.
 fn say_resumed(resumed: Resumed, report: &Report) {
     let Resumed { begun, elsewhere } = resumed;
     if begun > 0 {
@@ -293,7 +293,7 @@ fn say_resumed(resumed: Resumed, report: &Report) {
     }
 }
 
-/// Has S3 list what is left to its jobs; nothing is looked at here.
+/// Makes S3 list the objects for its jobs. No object is read here.
 async fn generated_jobs(
     work: RepairContext<'_>,
     order: &BatchOptions,
@@ -343,7 +343,7 @@ async fn generated_jobs(
     report_created_jobs(work, books, made)
 }
 
-/// Says which jobs there are; the rest, and what they are yet to do, is left.
+/// Reports the created jobs. The rest, and the work that the jobs will do, counts as left.
 fn report_created_jobs(
     work: RepairContext<'_>,
     mut books: RepairSummary,
@@ -360,7 +360,7 @@ fn report_created_jobs(
             job.id
         ));
     }
-    // Then nothing was looked at.
+    // With such a manifest no object was read.
     let s3_lists = work.arguments.generate_manifest.is_some();
     let what = if s3_lists {
         "without the objects, which S3 is to list"
@@ -371,7 +371,7 @@ fn report_created_jobs(
     books.jobs_cost = made.cost;
     books.jobs = made.jobs;
     books.left = made.left;
-    // Nothing of it is done yet.
+    // The jobs have not done anything yet.
     let to_do = if s3_lists { 1 } else { books.survey.to_do() };
     let outcome = if made.unseen {
         Outcome::FactsUnknown
@@ -381,7 +381,8 @@ fn report_created_jobs(
     books.close(work, outcome)
 }
 
-/// Follows the jobs, then looks at everything again: a report is S3's word, a look is a proof.
+/// Follows the jobs, then reads all objects again: a job's report is only S3's statement, and
+/// reading the objects verifies it.
 async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     let RepairContext { arguments, settings, scope, report } = work;
     let mut books = RepairSummary::new();
@@ -427,8 +428,9 @@ async fn batch_status(work: RepairContext<'_>) -> Result<Outcome, GuardError> {
     books.close(work, outcome)
 }
 
-/// What is not seen beats what is left: nobody knows what that is. What the safety switch let nobody
-/// begin is refused, as it is when it speaks before the first change.
+/// Unread objects take precedence over remaining ones, because their state is unknown. Objects that
+/// the safety switch stopped count as refused, as they do if it stops the run before the first
+/// change.
 pub(crate) fn outcome(survey: &RepairSurvey, tally: &RepairTally, to_do: u64) -> Outcome {
     if survey.unseen() > 0 || tally.unseen > 0 {
         Outcome::FactsUnknown

@@ -1,4 +1,4 @@
-//! The command `run`, and what shares its line: `check`, `watch`, resuming.
+//! The command `run`, and the commands that share its steps: `check`, `watch` and `watch --resume`.
 
 pub(crate) mod attach;
 pub(crate) mod guarded_run;

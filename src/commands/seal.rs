@@ -1,4 +1,4 @@
-//! The command `seal`: the sealed config for eyes, or what sealing changes. It asks AWS nothing.
+//! The command `seal`: prints the sealed config, or what sealing changes. It makes no AWS call.
 
 use crate::{
     base::{outcome::Outcome, printable::Printable},
@@ -11,7 +11,7 @@ use crate::{
     system::{output::out, process::Program},
 };
 
-/// What stands for the run's id, which only a real run has.
+/// A placeholder for the run's id, which only a real run has.
 const RUN: &str = "the-id-of-the-run";
 
 pub(crate) fn seal(arguments: &SealArguments, settings: &Settings) -> Result<Outcome, GuardError> {

@@ -26,10 +26,10 @@ variable (`EMR_ETL_GUARD_` and the name in capitals). [Settings](settings.md) sa
 decides.
 ";
 
-/// The settings that have no heading in the help, because they are common.
+/// The heading of common settings, which have none in the help.
 const COMMON: &str = "Common";
 
-/// The settings that only the file has.
+/// The heading of settings that only the file can set.
 const FILE_ONLY: &str = "In the file only";
 
 /// Prints the page.
@@ -67,7 +67,7 @@ fn group(setting: &Setting) -> &str {
     }
 }
 
-/// What it is, and what each of its values means, where these are few.
+/// Its description, and the meaning of each value if there are few.
 fn meaning(setting: &Setting) -> String {
     let values = setting.values.iter().filter(|(_, meaning)| !meaning.is_empty());
     let values: Vec<String> = values

@@ -1,12 +1,13 @@
-//! Short forms of the command line: a runner config that is named by itself stands for the runner's
-//! whole command line. Also the complete command line where somebody forgot the `--` in it.
+//! Short forms of the command line: a runner config alone is replaced by the runner's complete
+//! command line. Also suggests the complete command line if its `--` is missing.
 //!
 //! The rules, for `check`, `seal`, `audit` and `reencrypt`:
 //!
-//! - `CONFIG` or `-c CONFIG` stands for `-- run -c CONFIG`; `-r RESOLVER` adds `-r RESOLVER` to it.
-//! - For `audit` and `reencrypt`, a word with `://` in it, or an ARN, is a location, whatever files there are.
-//!   A word with a `.` or a `/` in it, and `-`, is a runner config, whether or not there is such a
-//!   file. Every other word is an error: it could be a bucket. `-c` names a config of any name.
+//! - `CONFIG` or `-c CONFIG` means `-- run -c CONFIG`; `-r RESOLVER` adds `-r RESOLVER` to it.
+//! - For `audit` and `reencrypt`, a word that contains `://`, and an ARN, is a location, even if a
+//!   file has that name. A word that contains `.` or `/`, and `-`, is a runner config, even if
+//!   there is no such file. Every other word is an error, because it could be a bucket. `-c` names
+//!   a config of any name.
 //! - `run`, `lint` and `generate` are never files: they are commands of the runner and belong
 //!   behind `--`. `./run` names a file.
 //! - A config is named once: by a word, by `-c`, or behind `--`.
@@ -36,14 +37,14 @@ pub(crate) fn is_runner_command(word: &str) -> bool {
     RUNNER_COMMANDS.contains(&word)
 }
 
-/// Whether a word is a location, and no file.
+/// Whether a word is a location rather than a file.
 pub(crate) fn is_location(word: &str) -> bool {
     word.contains("://") || word.starts_with("arn:")
 }
 
 impl ShortForm {
-    /// The runner's arguments that this and the config files in `words` stand for; `behind` are
-    /// those behind `--`.
+    /// The runner's arguments for this and the config files in `words`. `behind` are the arguments
+    /// after `--`.
     ///
     /// # Errors
     /// What is named twice, or is missing.
@@ -84,11 +85,10 @@ impl ShortForm {
     }
 }
 
-/// The complete command line where the runner's arguments stand in front of a missing `--`, quoted
-/// for a shell.
+/// The complete command line if the runner's arguments come without `--`, quoted for a shell.
 ///
-/// `words` are those of the process, its name first; `program` is the definition of its command
-/// line. None where `words` have a `--`, or are no command line of the runner after all.
+/// `words` are those of the process, beginning with its name; `program` is the definition of its
+/// command line. None if `words` contain `--`, or are not a command line of the runner.
 pub(crate) fn with_separator(words: &[String], program: &Command) -> Option<String> {
     let (name, rest) = words.get(1..)?.split_first()?;
     let command = program.find_subcommand(name)?;
@@ -121,8 +121,8 @@ pub(crate) fn with_separator(words: &[String], program: &Command) -> Option<Stri
     Some(line.into_iter().map(shell_word).collect::<Vec<_>>().join(" "))
 }
 
-/// The words that are the guard's own, and those that are not. None where one of its own holds a
-/// secret, which must not be repeated.
+/// The guard's own words, and the others. None if one of its own words holds a secret, which must
+/// not be repeated.
 fn separated(words: &[String], command: &Command) -> Option<(Vec<String>, Vec<String>)> {
     let (mut own, mut runners) = (Vec::new(), Vec::new());
     let mut words = words.iter();
@@ -143,7 +143,7 @@ fn separated(words: &[String], command: &Command) -> Option<(Vec<String>, Vec<St
                     own.extend(words.next().cloned());
                 }
             }
-            // To the runner, `-v` would be the whole command line: it prints its version.
+            // For the runner, `-v` would be the whole command line: it prints its version.
             None if word == "-v" && runners.is_empty() => own.push(word.clone()),
             None if is_own_word(word, command) => own.push(word.clone()),
             None => runners.push(word.clone()),
@@ -152,7 +152,7 @@ fn separated(words: &[String], command: &Command) -> Option<(Vec<String>, Vec<St
     Some((own, runners))
 }
 
-/// Whether a word that is no option is one of the guard's: a location, or a cluster.
+/// Whether a word that is not an option belongs to the guard: a location, or a cluster.
 fn is_own_word(word: &str, command: &Command) -> bool {
     match command.get_name() {
         "audit" | "reencrypt" => is_location(word),

@@ -1,4 +1,4 @@
-//! What a question is about, as a fixture names it.
+//! The subject of a call, as a fixture names it.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(crate) struct About<'a>(pub(crate) &'a Value);
 
 impl<'a> About<'a> {
-    /// Empty where it is not given.
+    /// The text with this name; empty if there is none.
     pub(crate) fn text(self, name: &str) -> &'a str {
         self.0[name].as_str().unwrap_or_default()
     }

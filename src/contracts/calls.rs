@@ -1,4 +1,4 @@
-//! Which calls the guard makes, and of which of them there is no recording.
+//! The calls that the guard makes, and those for which no recording exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use regex::Regex;
 
 use crate::contracts::fixture::Fixture;
 
-/// A call by AWS's name and the permission that allows it.
+/// A call: its name in AWS, and the permission that allows it.
 pub(super) type Name = (String, String);
 
-/// Every call in `base::aws_calls`, read from its text so that none can be left out.
+/// Every call in `base::aws_calls`, parsed from the source text so that none is missed.
 pub(super) fn made() -> BTreeSet<Name> {
     let text = include_str!("../base/aws_calls.rs");
     let call = Regex::new(r#"call\(\s*"(\w+)",\s*"([a-z0-9]+:\w+)",\s*Resource::"#).unwrap();
@@ -20,7 +20,7 @@ pub(super) fn made() -> BTreeSet<Name> {
     made
 }
 
-/// The calls of which nobody has published an answer, and why.
+/// The calls for which no published answer was found, and why.
 pub(super) const NOT_RECORDED: &[(&str, &str, &str)] = &[
     ("CreateJob", "s3:CreateJob", NO_BATCH),
     ("DescribeJob", "s3:DescribeJob", NO_BATCH),

@@ -1,4 +1,4 @@
-//! An answer of AWS's that was recorded, as `tests/contracts/` keeps it.
+//! A recorded answer of AWS, as `tests/contracts/` stores it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -42,12 +42,12 @@ pub(super) struct Fixture {
     pub(super) differs: BTreeMap<String, String>,
 }
 
-/// Where an answer was read.
+/// Where a recorded answer was published.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Recording {
     pub(super) repository: String,
-    /// Of a file, or of a thread: `issues/1222`.
+    /// The path of a file, or of a thread: `issues/1222`.
     pub(super) path: String,
     /// Which entry of that file.
     #[serde(default)]
@@ -55,15 +55,15 @@ pub(super) struct Recording {
     pub(super) evidence: Evidence,
 }
 
-/// What kind of witness that is.
+/// How reliable the source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Evidence {
-    /// A test suite that records what AWS answers to it.
+    /// A test suite that records AWS's answers to it.
     Recorded,
-    /// Somebody showed AWS's answer in a public thread.
+    /// A user showed AWS's answer in a public thread.
     Thread,
-    /// AWS shows it as the output of an example.
+    /// AWS's documentation shows it as an example's output.
     Example,
 }
 
@@ -90,8 +90,8 @@ impl Fixture {
         Self { name, ..fixture }
     }
 
-    /// As AWS gave it, with a request id: every answer of AWS has one, and recordings leave it out,
-    /// since it is another each time.
+    /// The answer as AWS gives it, with a request id. Every answer of AWS has one; recordings leave
+    /// it out, since it is different each time.
     pub(super) fn answer(&self) -> Answer {
         let (status, mut headers) = (self.status, self.headers.clone());
         let name =
@@ -115,8 +115,8 @@ impl Fixture {
         form(answer, &self.headers, is_content)
     }
 
-    /// Where the simulator's answer has another form, and no reason is given for that; and reasons
-    /// that nothing needs.
+    /// Lists where the simulator's answer has another form without a given reason, and given
+    /// reasons that match no difference.
     pub(super) fn differences(&self, simulated: &Answer) -> Vec<String> {
         let (real, ours) = (self.form_of(&self.answer()), self.form_of(simulated));
         let mut found = Vec::new();
@@ -144,7 +144,7 @@ impl Fixture {
     }
 }
 
-/// Whether a path is the one that is named, or lies below it.
+/// Whether `path` is the named one or is below it.
 fn covers(named: &str, path: &str) -> bool {
     path.strip_prefix(named)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/', '@']))

@@ -1,5 +1,5 @@
-//! The form of an answer: each field by its path, with the values that it has, where what differs
-//! from one call to the next (ids, times, accounts) counts by its kind alone.
+//! The form of an answer: each field by its path, with its values. Values that differ from call to
+//! call (ids, times, accounts) are replaced by their kind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use crate::contracts::proxy::Answer;
 
-/// Fields by path; a list's items have one path together.
+/// Fields by path. All items of a list share one path.
 pub(super) type Form = BTreeMap<String, BTreeSet<String>>;
 
-/// Headers of every answer of a service, which tell nothing.
+/// Headers that every answer of a service has; they carry no facts.
 const OF_EVERY_ANSWER: [&str; 3] = ["x-amz-request-id", "x-amz-id-2", "x-amzn-requestid"];
 
-/// The form of an answer. Of the headers those that S3 puts facts in, and `named` ones.
+/// The form of an answer. Headers are included if S3 puts facts in them, or if `named` lists them.
 ///
 /// # Panics
 /// When the body is neither JSON nor XML.
@@ -39,7 +39,7 @@ pub(super) fn form(answer: &Answer, named: &BTreeMap<String, String>, is_content
     if is_content {
         add(&mut form, "content", text.to_owned());
     } else if matches!(text, "" | "{}") {
-        // Recordings in parsed form do not tell which.
+        // Parsed recordings do not show which kind of empty body it was.
         add(&mut form, "body", "empty".to_owned());
     } else if text.starts_with('<') {
         of_xml(&mut form, text);
@@ -52,11 +52,11 @@ pub(super) fn form(answer: &Answer, named: &BTreeMap<String, String>, is_content
     form
 }
 
-/// The same of facts, as the guard has them.
+/// The form of facts that the guard has read.
 pub(super) fn of_facts(facts: &Value) -> Form {
     let mut form = Form::new();
     of_json(&mut form, "", facts);
-    // How many digits a time is shown with says nothing here.
+    // The number of digits in a time does not matter here.
     for values in form.values_mut() {
         if values.remove("a time with milliseconds") {
             values.insert("a time".to_owned());
@@ -101,7 +101,7 @@ fn is_date(path: &str) -> bool {
     ["DateTime", "Date"].iter().any(|end| path.ends_with(end))
 }
 
-/// What opens here, with its attributes as fields.
+/// Adds the element that opens here, with its attributes as fields.
 fn opened(form: &mut Form, above: &str, start: &BytesStart<'_>) -> String {
     let name = String::from_utf8(start.name().into_inner().to_vec()).unwrap();
     let path = format!("{above}/{name}");
@@ -115,7 +115,7 @@ fn opened(form: &mut Form, above: &str, start: &BytesStart<'_>) -> String {
 
 fn of_xml(form: &mut Form, text: &str) {
     let mut reader = Reader::from_str(text);
-    // Paths of what is open, the text so far, and whether there is an element within.
+    // For each open element: its path, its text so far, and whether it has a child element.
     let mut open: Vec<(String, String, bool)> = Vec::new();
     loop {
         let above = open.last().map_or("", |(path, ..)| path.as_str()).to_owned();
@@ -171,7 +171,7 @@ fn text_of(open: &mut Vec<(String, String, bool)>) -> &mut String {
     &mut open.last_mut().unwrap().1
 }
 
-/// What a text is, where it is other in each account or call; else the text itself.
+/// The kind of a text that differs by account or call; otherwise the text itself.
 fn kind(text: &str) -> String {
     static KINDS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let kinds = [
@@ -208,7 +208,7 @@ fn kind(text: &str) -> String {
     }
 }
 
-/// Versions, uploads and receipts: long, of digits and letters.
+/// Whether this is an opaque id (a version, an upload, a receipt): long, of digits and letters.
 fn is_opaque(text: &str) -> bool {
     text.len() >= 24
         && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-+/=".contains(&it))

@@ -1,5 +1,5 @@
-//! Stands before the simulator on loopback: answers one call as a fixture has it, lets the
-//! simulator answer all others, and keeps what the simulator said to that one.
+//! A proxy before the simulator on loopback. It answers one call from a fixture, forwards all
+//! others, and keeps the simulator's answer to that one call.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -20,18 +20,18 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Which call is answered otherwise, or is of interest.
+/// The call that is answered from a fixture, or whose answer is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// AWS's name.
     pub(super) operation: String,
-    /// What the request's line or body holds, where several requests are for that operation.
+    /// A part of the request line or the body, where several requests are for that operation.
     pub(super) request: String,
-    /// Answered so; none: as the simulator does.
+    /// The answer to give; none: the simulator's.
     pub(super) answer: Option<Answer>,
 }
 
-/// A proxy, until it is dropped.
+/// A proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) url: String,
@@ -49,14 +49,14 @@ impl Proxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let (simulator, wanted, seen) =
                     (Arc::clone(&simulator), Arc::clone(&wanted), Arc::clone(&keeps));
-                // A client that goes away ends its own connection only.
+                // An error ends this client's connection only.
                 tokio::spawn(async move { serve(stream, &simulator, &wanted, &seen).await });
             }
         });
         Self { url, seen, task }
     }
 
-    /// What the simulator said to the first call that was wanted.
+    /// The simulator's answer to the first wanted call.
     pub(super) async fn of_simulator(&self) -> Option<Answer> {
         self.seen.lock().await.first().cloned()
     }
@@ -78,7 +78,7 @@ async fn serve(
     loop {
         let request = Message::read(&mut client, &mut buffer).await?;
         let (operation, said) = {
-            // One at a time: the simulator's last record is then the one of this request.
+            // One request at a time, so that the simulator's last record belongs to this request.
             let mut seen = seen.lock().await;
             let said = forward(simulator, &request).await?;
             let operation = simulator.requests().last()?.operation().to_owned();
@@ -120,7 +120,7 @@ async fn forward(simulator: &Simulator, request: &Message) -> Option<Answer> {
 fn written(answer: &Answer, is_head: bool) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
     for (name, value) in &answer.headers {
-        // The connection to the simulator is no other's.
+        // The `connection` header is for one hop only.
         if name != "connection" && (is_head || name != "content-length") {
             let _ = write!(head, "{name}: {value}\r\n");
         }
@@ -143,7 +143,7 @@ struct Message {
 }
 
 impl Message {
-    /// Reads the next one; `buffer` keeps what came behind it.
+    /// Reads the next message; `buffer` keeps the bytes after it.
     async fn read(client: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Self> {
         let Head { start, headers, length: end } = loop {
             if let Some(head) = Head::of(buffer) {
@@ -175,18 +175,18 @@ impl Message {
     }
 }
 
-/// What stands before the body.
+/// Everything before the body.
 struct Head {
     /// The first line.
     start: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
-    /// Where the body begins.
+    /// The length of the head in bytes; the body begins there.
     length: usize,
 }
 
 impl Head {
-    /// None where it has not come as a whole.
+    /// Parses a head; none while it is incomplete.
     fn of(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).ok()?;

@@ -1,4 +1,4 @@
-//! The table of stand-ins in `docs/stand-ins.md`: on what each belief about a call rests.
+//! The table of stand-ins in `docs/stand-ins.md`: the evidence for each assumption about a call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

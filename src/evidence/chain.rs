@@ -1,8 +1,8 @@
-//! The chain: each document names the one before it in its state directory, by number, run and
-//! digest, so that a missing one shows.
+//! The chain of reports: each report names the previous one in its state directory by number, run
+//! and digest, so that a missing report is detected.
 //!
-//! A number is taken, on the disk, before its run begins. A run that dies without a document leaves
-//! a gap, and the next document says whose it is.
+//! A run's number is saved on the disk before the run begins. A run that dies without a report
+//! leaves a gap, and the next report names that run.
 
 use std::io;
 
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::private_dir::{PrivateDir, PrivateDirError};
 
-/// A document's place in the chain.
+/// A report's place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Chain")]
 pub struct ChainLink {
-    /// The chain's id, made with its first document; a new state directory begins a new chain.
+    /// The chain's id, created with its first report. A new state directory begins a new chain.
     pub id: String,
-    /// The document's number, from 1.
+    /// The report's number, from 1.
     pub sequence: u64,
-    /// The last document before this one.
+    /// The last report before this one.
     pub previous: Option<PreviousReport>,
-    /// Runs that have begun since, and left no document: their guard died.
+    /// Runs that have begun since then and left no report, because their guard died.
     pub unrecorded: Vec<BegunRun>,
 }
 
-/// A document of the chain.
+/// A report of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Previous")]
@@ -39,7 +39,7 @@ pub struct PreviousReport {
     pub sha256: String,
 }
 
-/// A run that began.
+/// A run that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Begun")]
@@ -50,7 +50,7 @@ pub struct BegunRun {
     pub sequence: u64,
 }
 
-/// What the state directory knows of its chain.
+/// The state of the chain, kept in the state directory.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChainState {
@@ -62,7 +62,7 @@ struct ChainState {
 }
 
 const FILE: &str = "chain.json";
-/// So many runs without a document are named at most: the last ones.
+/// How many runs without a report are named at most; the latest are kept.
 const NAMED: usize = 16;
 
 impl ChainState {
@@ -92,7 +92,7 @@ impl ChainState {
     }
 }
 
-/// Whether the chain in `state_dir` has given this place to a document.
+/// Whether the chain in `state_dir` has given this place to a report.
 ///
 /// # Errors
 /// When the state directory cannot be read.
@@ -102,8 +102,8 @@ pub(crate) fn gave(state_dir: &PrivateDir, place: &ChainLink) -> Result<bool, Pr
 }
 
 /// Takes the next number of the chain in `state_dir` for `run`. `digest_of` gives the digest of a
-/// run's document, where one is kept although the chain does not know of it: its guard died between
-/// the two.
+/// run's report if that report was saved but is not in the chain, because its guard died between
+/// the two steps.
 ///
 /// # Errors
 /// When the state directory cannot be read or written.
@@ -123,7 +123,7 @@ pub(crate) fn begin(
             None => unrecorded.push(begun),
         }
     }
-    // A signature takes only so much, and what is left out shows in the numbers all the same.
+    // A signed statement has a size limit. Runs that are left out still show as missing numbers.
     unrecorded.drain(..unrecorded.len().saturating_sub(NAMED));
     state.sequence += 1;
     let chain = ChainLink {
@@ -132,14 +132,14 @@ pub(crate) fn begin(
         previous: state.last.clone(),
         unrecorded: unrecorded.clone(),
     };
-    // Those without a document stay named until there is one that names them.
+    // Runs without a report stay in the state until a report has named them.
     state.begun = unrecorded;
     state.begun.push(BegunRun { run: run.to_owned(), sequence: state.sequence });
     state.write(state_dir)?;
     Ok(chain)
 }
 
-/// Notes that the document of `run` has its place in the chain, now that it is on the disk.
+/// Records that the report of `run` has its place in the chain, after it was written to the disk.
 ///
 /// # Errors
 /// When the state directory cannot be read or written.
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A state directory of a test's own, and what removes it.
+    /// A state directory for one test, and the guard object that removes it.
     fn state_dir() -> (tempfile::TempDir, PrivateDir) {
         let folder = tempfile::tempdir().unwrap();
         let state_dir = PrivateDir::create(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Sends one call of this module, as the tests of contracts name it: by AWS's name.
+//! Makes one of this module's AWS calls, by the call's name in AWS, for the contract tests.
 
 use serde_json::{Value, json};
 
@@ -14,10 +14,10 @@ use crate::{
     settings::destination::Destination,
 };
 
-/// What is signed.
+/// The message to sign.
 const MESSAGE: &[u8] = b"a message";
 
-/// What came of the call; none where this module does not make it.
+/// The result of the call; none if this module does not make it.
 pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
     match operation {
         "GetPublicKey" | "Sign" => {
@@ -33,7 +33,7 @@ pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<
                 Err(error) => error.to_string().into(),
             })
         }
-        // What is there already is read, and compared.
+        // An existing object is read and compared.
         "PutObject" | "GetObject" => {
             let place = format!("s3://{}/evidence", about.text("bucket"));
             let place: Destination = place.parse().unwrap();

@@ -1,5 +1,5 @@
-//! Evidence: what becomes of a run's document. It has its place in the chain, is signed, and is
-//! delivered; what cannot be delivered is kept, and sent at the next start.
+//! The delivery of a run's report. It gets its place in the chain, is signed, and is delivered. If
+//! it cannot be delivered, it is kept and sent at the next start.
 
 use std::{path::Path, time::Duration};
 
@@ -26,20 +26,21 @@ use crate::{
     },
 };
 
-/// Who signs and where documents go, by the settings.
+/// Who signs reports and where they are delivered, from the settings.
 #[derive(Debug)]
 pub(crate) struct ReportDelivery<'a> {
     options: &'a EvidenceOptions,
     outbox: Option<Outbox>,
-    /// The report puts the document on standard output already.
+    /// Whether the report is written to standard output anyway.
     told_there: bool,
     /// The key, if one is set, or why it cannot be used.
     signer: Option<Result<Signer, String>>,
-    /// Where AWS may be asked, how documents are protected there.
+    /// The access to AWS, and the encryption that reports need there; none if AWS must not be
+    /// called.
     way: Option<(Aws, RequiredEncryption)>,
 }
 
-/// A run that is about to be launched.
+/// A run before its launch.
 pub(crate) struct RunStart<'a> {
     pub(crate) run: &'a str,
     pub(crate) started: OffsetDateTime,
@@ -49,8 +50,8 @@ pub(crate) struct RunStart<'a> {
 }
 
 impl<'a> ReportDelivery<'a> {
-    /// What the settings ask for. The key and the folders are tried now: what cannot be used must
-    /// refuse a launch, not lose the evidence of one.
+    /// Opens what the settings name. The key and the folders are tried now: if one cannot be used,
+    /// the launch must be refused, so that no evidence is lost later.
     ///
     /// # Errors
     /// What cannot be used, and why.
@@ -71,8 +72,8 @@ impl<'a> ReportDelivery<'a> {
         Ok(Self { options, outbox: state_dir.map(Outbox::of), told_there, signer, way: None })
     }
 
-    /// Finds the key in KMS, if one is set. `policy` and `facts` tell which keys must encrypt what
-    /// is written. Where an endpoint is refused, nothing is asked of AWS.
+    /// Finds the key in KMS, if one is set. `policy` and `facts` give the keys that must encrypt
+    /// the written reports. If an endpoint is refused, AWS is not called.
     pub(crate) async fn connect(&mut self, aws: &Aws, policy: &Policy, facts: Option<&Facts>) {
         if aws.refused_endpoints().next().is_some() {
             return;
@@ -88,10 +89,10 @@ impl<'a> ReportDelivery<'a> {
         self.way.as_ref().map(|(aws, protection)| DestinationAccess { aws, protection })
     }
 
-    /// Makes sure that what waits to be delivered was put there by nobody else.
+    /// Verifies that no other user can have put reports into the outbox.
     ///
     /// # Errors
-    /// [`StateError`] where somebody else could have.
+    /// [`StateError`] if another user could have.
     pub(crate) fn check_outbox(&self) -> Result<(), StateError> {
         match &self.outbox {
             Some(outbox) if !self.options.destinations.is_empty() => Ok(outbox.check()?),
@@ -114,11 +115,11 @@ impl<'a> ReportDelivery<'a> {
         self.options.sign_key.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Signs that the run begins, and puts that where its document will go in S3: what cannot be
-    /// done now would be missed when the run is over.
+    /// Signs that the run begins, and writes that to the reports' locations in S3. If one of these
+    /// fails now, it would also fail after the run.
     ///
     /// # Errors
-    /// Everything that stands in the way.
+    /// Every obstacle.
     pub(crate) async fn begin(
         &self,
         beginning: &RunStart<'_>,
@@ -179,7 +180,7 @@ impl<'a> ReportDelivery<'a> {
     /// Takes the next place in the chain for `run`.
     ///
     /// # Errors
-    /// [`StateError`] when it cannot be kept.
+    /// [`StateError`] when it cannot be saved.
     pub(crate) fn next_in_chain(
         &self,
         state: &StateDir,
@@ -188,8 +189,8 @@ impl<'a> ReportDelivery<'a> {
         state.next_in_chain(run, |begun| self.outbox.as_ref()?.digest_of(begun))
     }
 
-    /// Keeps a document safe, signs it, and gives it its place in the chain. What stands in the way
-    /// is added to `troubles`.
+    /// Saves a report on the disk, signs it, and gives it its place in the chain. Obstacles are
+    /// added to `troubles`.
     pub(crate) async fn secure(
         &self,
         parcel: &mut SignedReport,
@@ -237,8 +238,8 @@ impl<'a> ReportDelivery<'a> {
         }
     }
 
-    /// Delivers a document everywhere, until `cut`; what remains waits in the outbox. What stands
-    /// in the way is added to `troubles`.
+    /// Delivers a report to every destination, until `cut`. Undelivered destinations stay in the
+    /// outbox. Obstacles are added to `troubles`.
     pub(crate) async fn deliver(
         &self,
         parcel: &SignedReport,
@@ -254,7 +255,7 @@ impl<'a> ReportDelivery<'a> {
         if waiting.to.is_empty() {
             return;
         }
-        // Unsigned it goes nowhere: what is delivered is never written over.
+        // An unsigned report is not delivered, because a delivered report is never overwritten.
         if !unsigned {
             let was_cut = tokio::select! {
                 biased;
@@ -285,10 +286,11 @@ impl<'a> ReportDelivery<'a> {
         self.retain(troubles);
     }
 
-    /// Sends what waits to each of its destinations; those that have it are struck off.
+    /// Sends a waiting report to each of its destinations. Destinations that have it are removed
+    /// from the list.
     async fn send(&self, waiting: &mut PendingReports, troubles: &mut Vec<String>) {
         for destination in waiting.to.clone() {
-            // What waits says where to, and the settings say whether that is still wanted.
+            // The outbox names the destination, and the settings decide whether it is still wanted.
             if !self.options.destinations.contains(&destination) {
                 troubles.push(format!(
                     "it is not sent to {destination}, which the setting `evidence` does not name \
@@ -324,13 +326,13 @@ impl<'a> ReportDelivery<'a> {
         }
     }
 
-    /// How many reports of earlier runs wait to be delivered.
+    /// The number of earlier runs' reports that wait to be delivered.
     pub(crate) fn undelivered(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.waiting().len())
     }
 
-    /// Sends what earlier runs could not deliver, for at most `limit`. That is no reason to refuse
-    /// this run; `tell` gets a line for people on each.
+    /// Sends reports that earlier runs could not deliver, for at most `limit`. A failure is no
+    /// reason to refuse this run. `tell` gets a message about each report.
     pub(crate) async fn send_earlier(
         &self,
         limit: Duration,
@@ -354,7 +356,7 @@ impl<'a> ReportDelivery<'a> {
         }
     }
 
-    /// Signs a document that waits to be signed, if it was the guard that left it so.
+    /// Signs a report that waits to be signed, if the guard itself put it there.
     async fn sign_earlier(
         &self,
         outbox: &Outbox,

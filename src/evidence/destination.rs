@@ -1,5 +1,5 @@
-//! Where documents go: a folder, a place in S3, standard output. Each takes a document and its
-//! signature whole, or not at all, and never in place of another.
+//! Where reports are delivered: a folder, a location in S3, or standard output. A destination takes
+//! a report and its signature completely or not at all, and overwrites nothing.
 
 use std::{
     io::{self, Read as _},
@@ -37,13 +37,13 @@ impl From<Destination> for String {
     }
 }
 
-/// How documents must be encrypted in S3, by the policy.
+/// How reports must be encrypted in S3, by the policy.
 #[derive(Clone, Debug)]
 pub(crate) struct RequiredEncryption {
-    /// What the request asks for; without it the bucket's default decides.
+    /// The encryption that the request asks for; if none, the bucket's default applies.
     ask: Option<(ServerSideEncryption, Option<String>)>,
     accept: Vec<EncryptionKind>,
-    /// The ARNs of the keys that must be used, as far as KMS has told them; none: any may.
+    /// The ARNs of the keys that must be used, if KMS gave them. If empty, any key may be used.
     keys: Vec<String>,
 }
 
@@ -74,7 +74,8 @@ impl RequiredEncryption {
         }
     }
 
-    /// What S3 says it did, if that is not what must be.
+    /// Compares the encryption that S3 reports with the required one. Returns the difference, if
+    /// there is one.
     fn missed(&self, seen: Option<&ServerSideEncryption>, key: Option<&str>) -> Option<String> {
         let kind = match seen {
             None => return Some("S3 stored it, and does not say that it is encrypted".to_owned()),
@@ -99,7 +100,7 @@ impl RequiredEncryption {
     }
 }
 
-/// The way to AWS for S3's destinations, where there may be one.
+/// The access to AWS for destinations in S3; none if AWS must not be called.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DestinationAccess<'a> {
     pub(crate) aws: &'a Aws,
@@ -109,10 +110,10 @@ pub(crate) struct DestinationAccess<'a> {
 const NO_WAY: &str = "AWS is not asked, because an endpoint is refused";
 
 impl Destination {
-    /// Whether something can be written there at all; for what can be known without AWS.
+    /// Whether the destination can be written to, as far as that can be known without AWS.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot.
     pub(crate) fn probe_here(&self) -> Result<(), String> {
         let Self::Folder(folder) = self else { return Ok(()) };
         let tried = std::fs::create_dir_all(folder)
@@ -120,10 +121,10 @@ impl Destination {
         tried.map_err(|error| format!("{}: {error}", folder.display()))
     }
 
-    /// Delivers a document with its signature. What is there already must be the same.
+    /// Delivers a report with its signature. A file that already exists must be the same.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// Why it cannot be delivered.
     pub(crate) async fn deliver(
         &self,
         parcel: &SignedReport,
@@ -136,7 +137,7 @@ impl Destination {
                 Ok(())
             }
             Self::Folder(folder) => {
-                // The signature first: whoever finds a document finds what it is verified by.
+                // The signature is delivered first, so that a report is never there without it.
                 for (name, content) in parcel.files() {
                     let file = folder.join(name);
                     let written = std::fs::create_dir_all(folder)
@@ -155,11 +156,11 @@ impl Destination {
         }
     }
 
-    /// Writes a note to S3, as a document will be written, and says how long Object Lock keeps what
-    /// is there.
+    /// Writes a note to S3 in the way that a report will be written. Returns how long Object Lock
+    /// keeps objects there, in words.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// Why it cannot be written.
     pub(crate) async fn probe_there(
         &self,
         name: &str,
@@ -173,7 +174,7 @@ impl Destination {
     }
 }
 
-/// Writes a file that is not there yet; one that is must be the same.
+/// Writes a file that does not exist yet. An existing one must be the same.
 fn write_once(file: &Path, bytes: &[u8]) -> io::Result<()> {
     match output::write_new(file, bytes) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -190,7 +191,7 @@ fn write_once(file: &Path, bytes: &[u8]) -> io::Result<()> {
     ))
 }
 
-/// A bucket to write to, asked in its own region.
+/// A bucket to write to, with a client for its region.
 struct Bucket<'a> {
     client: aws_sdk_s3::Client,
     location: &'a S3Location,
@@ -224,7 +225,7 @@ impl<'a> Bucket<'a> {
             .bucket(self.location.bucket.as_str())
             .key(&key)
             .content_type("application/json");
-        // Object Lock takes nothing without a checksum.
+        // Object Lock requires a checksum.
         let request = request
             .if_none_match("*")
             .checksum_sha256(checksum)
@@ -236,7 +237,8 @@ impl<'a> Bucket<'a> {
             .await;
         let output = match result {
             Ok(output) => output,
-            // Sent before, and the answer was lost: then what is there is the same.
+            // An earlier request may have succeeded while its answer was lost. Then the object is
+            // the same.
             Err(error)
                 if error.as_service_error().and_then(|error| error.code())
                     == Some("PreconditionFailed") =>
@@ -275,8 +277,8 @@ impl<'a> Bucket<'a> {
         }
     }
 
-    /// How long Object Lock keeps what is written here, in words; none where the bucket has no such
-    /// rule.
+    /// How long Object Lock keeps objects that are written here, in words; none if the bucket has
+    /// no default retention.
     async fn retention(&self) -> Option<String> {
         let answer = self
             .client

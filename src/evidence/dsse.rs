@@ -1,8 +1,8 @@
-//! A document's signature: an in-toto Statement about its digest, in a DSSE envelope.
+//! A report's signature: an in-toto Statement about its digest, in a DSSE envelope.
 //!
-//! The signature covers the statement, the statement names the digest of the whole document. An
-//! envelope has one form only, byte for byte, so that nothing in it can be changed unseen. Sources:
-//! in-toto Attestation Framework, Statement v1; DSSE v1.0.2, protocol and envelope.
+//! The signature covers the statement, and the statement names the digest of the whole report. An
+//! envelope has exactly one valid form, byte for byte, so that no change in it stays unnoticed.
+//! Sources: in-toto Attestation Framework, Statement v1; DSSE v1.0.2, protocol and envelope.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -17,9 +17,10 @@ use crate::{
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-/// What the guard says about a document. It names a form, and nothing is ever fetched from it.
+/// The predicate type of a report's statement. It only names a format: nothing is fetched from this
+/// address.
 pub(crate) const DOCUMENT_PREDICATE: &str = "https://emr-etl-guard.example/document/v2";
-/// What it says about a run that is about to be launched.
+/// The predicate type of the statement about a run before its launch.
 pub(crate) const BEGUN_PREDICATE: &str = "https://emr-etl-guard.example/begun/v1";
 
 /// A DSSE envelope.
@@ -63,22 +64,22 @@ struct Digest {
     sha256: String,
 }
 
-/// What a statement says: enough to find a document by, without having it.
+/// The statement's predicate: enough to find a report without having it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Predicate {
     /// The run.
     pub(crate) run: String,
-    /// When it began, as the document says.
+    /// When it began, as the report says.
     pub(crate) started: String,
-    /// Its place among the others.
+    /// Its place in the chain.
     pub(crate) chain: Option<ChainLink>,
-    /// How it ended; absent while it has only begun.
+    /// How it ended; absent in the statement before the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exit_code: Option<u8>,
 }
 
 impl Statement {
-    /// A statement about something of this name and digest.
+    /// A statement about a subject with this name and digest.
     pub(crate) fn new(
         predicate_type: &str,
         name: &str,
@@ -94,16 +95,16 @@ impl Statement {
     }
 }
 
-/// What is signed: DSSE's pre-authentication encoding.
+/// The bytes to sign: DSSE's pre-authentication encoding.
 fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }
 
-/// The envelope around a statement, as the file that it is.
+/// Signs a statement. Returns the text of the envelope's file.
 ///
 /// # Errors
-/// [`KeyError`] when the key does not sign.
+/// [`KeyError`] when the key cannot sign.
 pub(crate) async fn sign(statement: &Statement, signer: &Signer) -> Result<String, KeyError> {
     let payload =
         serde_json::to_vec(statement).map_err(|error| KeyError::Unusable(error.to_string()))?;
@@ -122,29 +123,29 @@ fn written(envelope: &Envelope) -> serde_json::Result<String> {
     Ok(format!("{}\n", serde_json::to_string(envelope)?))
 }
 
-/// Why a document is not what its signature says.
+/// Why a report does not match its signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mismatch {
-    /// There is nothing that could be verified.
+    /// There is no envelope to verify.
     #[error("its signature is not an envelope of emr-etl-guard: {0}")]
     NoEnvelope(String),
-    /// Somebody else signed.
+    /// Another key signed.
     #[error("it was signed by the key {seen}, not by the one given ({wanted})")]
     OtherKey {
-        /// Whose.
+        /// The id of the key that signed.
         seen: String,
-        /// Whose it should be.
+        /// The id of the expected key.
         wanted: String,
     },
-    /// The signature is not one of this statement.
+    /// The signature does not match this statement.
     #[error("its signature is not good: what was signed has been changed")]
     Signature,
-    /// The document's digest is not the one that was signed.
+    /// The report's digest is not the signed one.
     #[error("it has been changed: SHA-256 {seen}, signed was {wanted}")]
     Digest {
-        /// Of the document.
+        /// The report's digest.
         seen: String,
-        /// In the statement.
+        /// The digest in the statement.
         wanted: String,
     },
     /// The statement is about something else.
@@ -152,8 +153,8 @@ pub(crate) enum Mismatch {
     Other(String),
 }
 
-/// Sees that `envelope` holds a good signature by `key` about `document`, and gives what the
-/// statement says.
+/// Verifies that `envelope` holds a valid signature by `key` about `document`. Returns the
+/// statement's predicate.
 ///
 /// # Errors
 /// [`Mismatch`].
@@ -179,12 +180,12 @@ pub(crate) fn verify(
     Ok(statement.predicate)
 }
 
-/// The statement in an envelope that `key` has signed.
+/// The statement in an envelope that `key` signed.
 fn open(bytes: &[u8], key: &PublicKey) -> Result<Statement, Mismatch> {
     let no_envelope = |error: &dyn std::fmt::Display| Mismatch::NoEnvelope(error.to_string());
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| no_envelope(&error))?;
-    // The form is part of what is held: the key's name and the text around the payload are not
-    // under the signature.
+    // The exact form is verified, too: the signature does not cover the key's id and the text
+    // around the payload.
     if written(&envelope).map_err(|error| no_envelope(&error))?.as_bytes() != bytes {
         return Err(no_envelope(
             &"it is not in the form that the guard writes; it has been changed",
@@ -209,8 +210,8 @@ fn open(bytes: &[u8], key: &PublicKey) -> Result<Statement, Mismatch> {
     serde_json::from_slice(&payload).map_err(|error| Mismatch::Other(error.to_string()))
 }
 
-/// The digest that the statement in an envelope names; its signature is not verified. None where
-/// the bytes are no envelope of a report.
+/// The digest that the statement in an envelope names. Its signature is not verified. None if the
+/// bytes are not the envelope of a report.
 pub(crate) fn claimed_digest(bytes: &[u8]) -> Option<String> {
     let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
     let payload = STANDARD.decode(&envelope.payload).ok()?;

@@ -1,12 +1,13 @@
-//! The journal: what must be known of a run if the guard dies in the middle of it. One file for
-//! each run that is not closed, in the state directory, which one guard holds at a time.
+//! The journal: the facts that a later guard needs about a run if the guard dies before the run
+//! ends. Each unfinished run has one file in the state directory, which one guard locks at a time.
 //!
-//! What a journal says is believed because nobody else can have written it: the state directory and
-//! all in it are this user's alone, or nothing is launched. No entry gives a right to end a cluster.
+//! A journal can be trusted because no other user can have written it: the state directory and
+//! everything in it belong to this user alone, or nothing is launched. No entry gives the right to
+//! terminate a cluster.
 //!
-//! Each entry is on the disk before what it speaks of happens. The room for them is taken when the
-//! run begins, so that a disk that fills up later refuses the next launch and harms no run under
-//! way. No secret is in it.
+//! Each entry is on the disk before the event that it describes. The disk space for all entries is
+//! allocated when the run begins: a full disk then refuses the next launch and does not harm a run
+//! that is under way. A journal holds no secret.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,10 +35,10 @@ use crate::{
     },
 };
 
-/// Room for a run's entries, in bytes: the first takes a few KiB, the rest less than 200 bytes
-/// each.
+/// Disk space for a run's entries, in bytes. The first entry takes a few KiB, each of the others
+/// less than 200 bytes.
 const ROOM: i64 = 256 << 10;
-/// What a journal's file name ends in.
+/// The extension of a journal's file.
 const ENDING: &str = "journal";
 
 /// Why the state directory cannot be used.
@@ -54,10 +55,10 @@ pub(crate) enum StateError {
         /// Why.
         source: io::Error,
     },
-    /// Another user owns it, or something in it, or may write to it.
+    /// Another user owns it or something in it, or can write to it.
     #[error("nothing was launched: the state directory cannot be trusted: {0}")]
     NotOwn(#[from] NotOwnError),
-    /// Another guard works with it.
+    /// Another guard uses it.
     #[error(
         "nothing was launched: the state directory {path} is held by another emr-etl-guard \
          ({holder}); wait for its end, or give each pipeline a `state_dir` of its own"
@@ -65,10 +66,10 @@ pub(crate) enum StateError {
     Held {
         /// The directory.
         path: String,
-        /// Who, by its own words.
+        /// The other guard, as its lock file describes it.
         holder: String,
     },
-    /// Nobody says where it is.
+    /// Its location is unknown.
     #[error(
         "nothing was launched: there is no place for the state directory: neither root nor HOME; \
          name one in the setting `state_dir`"
@@ -82,7 +83,7 @@ pub(crate) enum StateError {
     Unreadable {
         /// The file.
         path: String,
-        /// Why not.
+        /// Why it cannot be read.
         reason: String,
     },
 }
@@ -96,17 +97,16 @@ impl From<PrivateDirError> for StateError {
     }
 }
 
-/// The state directory, held by this process until it is dropped.
+/// The state directory, locked by this process until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     root: PrivateDir,
     runs: Arc<PrivateDir>,
-    /// The kernel lets go of it when its holder dies, however that is.
+    /// The kernel releases the lock when its process ends, however it ends.
     _lock: File,
 }
 
-/// What is known of a run before it is launched, and all that is needed to judge its clusters
-/// later.
+/// The facts about a run before its launch: everything needed to judge its clusters later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Prepared {
     /// The run's id.
@@ -114,21 +114,21 @@ pub(crate) struct Prepared {
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) started: OffsetDateTime,
-    /// The account that was launched in, if it was known.
+    /// The account of the launch, if it was known.
     pub(crate) account: Option<String>,
     /// The cluster's region.
     pub(crate) region: String,
     /// The runner config's name.
     pub(crate) config: String,
-    /// By what its clusters are known, and what they must be.
+    /// How its clusters are recognised, and what they must be.
     #[serde(flatten)]
     pub(crate) selector: ClusterSelector,
-    /// Where it writes, and what that must be; the journal of an older guard does not say.
+    /// Where it writes, and how that must be encrypted; an older guard's journal does not have it.
     #[serde(default)]
     pub(crate) output: Option<Output>,
 }
 
-/// What a run writes, for a later guard to look at.
+/// What a run writes, to be verified by a later guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Output {
     /// The buckets' region.
@@ -146,25 +146,25 @@ pub(crate) struct Output {
 pub(crate) enum JournalEntry {
     /// The run is about to be launched.
     Prepared(Box<Prepared>),
-    /// A cluster counts as the run's.
+    /// A cluster was recognised as the run's.
     Cluster {
         /// Its id.
         id: ClusterId,
     },
-    /// The guard still lived.
+    /// The guard was still alive.
     Alive {
         /// When, by AWS's clock.
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
-    /// The run was told to stop.
+    /// The run received a stop signal.
     Stopped {
-        /// Whether its clusters are to be terminated, too.
+        /// Whether its clusters must be terminated, too.
         terminate: bool,
     },
 }
 
-/// The journal of a run under way. Clones write to one file.
+/// The journal of a run under way. Clones write to the same file.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal(Arc<OpenJournal>);
 
@@ -179,21 +179,22 @@ struct OpenJournal {
 #[derive(Clone, Debug)]
 pub(crate) struct UnfinishedRun {
     runs: Arc<PrivateDir>,
-    /// Its journal's file in `runs`.
+    /// The name of its journal's file in `runs`.
     name: String,
     pub(crate) prepared: Prepared,
-    /// The clusters that counted as its own.
+    /// The clusters that were recognised as its own.
     pub(crate) clusters: BTreeSet<ClusterId>,
-    /// Whether they were to be terminated even if they are what was verified.
+    /// Whether they must be terminated even if they match what was verified.
     pub(crate) terminate: bool,
-    /// When its guard was alive for the last time that is known, by AWS's clock.
+    /// The last known time at which its guard was alive, by AWS's clock.
     pub(crate) alive: Option<OffsetDateTime>,
 }
 
-/// Where the state directory is when no setting says: root's in /var/lib, else the user's by XDG.
+/// The default location of the state directory: in /var/lib for root, else in the user's XDG state
+/// directory.
 ///
 /// # Errors
-/// [`StateError::Nowhere`] when there is neither.
+/// [`StateError::Nowhere`] when neither is known.
 pub(crate) fn default_place(
     is_root: bool,
     env: impl Fn(&str) -> Option<std::ffi::OsString>,
@@ -210,10 +211,11 @@ pub(crate) fn default_place(
 }
 
 impl StateDir {
-    /// Takes the state directory at `path`, which is made if it is not there.
+    /// Locks the state directory at `path`, and creates it if it does not exist.
     ///
     /// # Errors
-    /// [`StateError`] when it cannot be used, is not this user's alone, or another guard holds it.
+    /// [`StateError`] when it cannot be used, does not belong to this user alone, or is locked by
+    /// another guard.
     pub(crate) fn take(path: &Path) -> Result<Self, StateError> {
         let root = PrivateDir::create(path)?;
         let runs = Arc::new(root.create_below("runs")?);
@@ -232,10 +234,10 @@ impl StateDir {
         self.root.path()
     }
 
-    /// Notes that a run's document has its place in the chain.
+    /// Records that a run's report has its place in the chain.
     ///
     /// # Errors
-    /// [`StateError`] when that cannot be kept.
+    /// [`StateError`] when that cannot be saved.
     pub(crate) fn recorded(
         &self,
         chain: &ChainLink,
@@ -245,10 +247,10 @@ impl StateDir {
         Ok(chain::record(&self.root, chain, run, sha256)?)
     }
 
-    /// Takes the next number in the chain of documents for `run`.
+    /// Takes the next number in the chain of reports for `run`.
     ///
     /// # Errors
-    /// [`StateError`] when it cannot be kept.
+    /// [`StateError`] when it cannot be saved.
     pub(crate) fn next_in_chain(
         &self,
         run: &str,
@@ -257,14 +259,14 @@ impl StateDir {
         Ok(chain::begin(&self.root, run, digest_of)?)
     }
 
-    /// The runs that were not closed, oldest first. A journal whose run was never about to be
-    /// launched is removed.
+    /// The runs that were not closed, oldest first. A journal without entries is removed: its run
+    /// was never launched.
     ///
     /// # Errors
     /// [`StateError`] for the first journal that cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Vec<UnfinishedRun>, StateError> {
         let mut runs = Vec::new();
-        // Run ids grow with time.
+        // Run ids sort by time.
         for name in self.runs.names()? {
             if Path::new(&name).extension().is_some_and(|ending| ending == ENDING) {
                 match read(&self.runs, &name)? {
@@ -276,10 +278,11 @@ impl StateDir {
         Ok(runs)
     }
 
-    /// Opens the journal of a run that is about to be launched, and writes its first entry.
+    /// Creates the journal of a run before its launch, and writes its first entry.
     ///
     /// # Errors
-    /// [`StateError`] when that, or the room for the entries to come, is not to be had.
+    /// [`StateError`] when it cannot be written, or the disk space for later entries cannot be
+    /// allocated.
     pub(crate) fn begin(&self, prepared: Prepared) -> Result<Journal, StateError> {
         let name = format!("{}.{ENDING}", prepared.run);
         let path = self.runs.path_of(&name).display().to_string();
@@ -295,7 +298,7 @@ impl StateDir {
             io::Result::Ok(journal)
         };
         let journal = written().map_err(|source| StateError::Unusable { path, source });
-        // The file's name must be on the disk as well.
+        // The file's name must be synced to the disk, too.
         journal.and_then(|journal| Ok(self.runs.sync().map(|()| journal)?)).inspect_err(|_| {
             remove(&self.runs, &name);
         })
@@ -311,8 +314,8 @@ impl Journal {
         file.sync_data()
     }
 
-    /// Adds an entry. A run under way is not harmed by a disk that fails: what is lost is what a
-    /// resume would know.
+    /// Adds an entry. A disk error does not harm a run under way: only information for resuming it
+    /// is lost.
     pub(crate) fn note(&self, entry: &JournalEntry) {
         if let Err(error) = self.write(entry) {
             let path = self.0.runs.path_of(&self.0.name);
@@ -320,14 +323,14 @@ impl Journal {
         }
     }
 
-    /// Closes the run: nothing of it is left to be looked at.
+    /// Closes the run: no later guard needs to look at it.
     pub(crate) fn close(self) {
         remove(&self.0.runs, &self.0.name);
     }
 }
 
 impl UnfinishedRun {
-    /// That it stays open, and which clusters it knows of, where nobody looks after it any more.
+    /// A message for a run that stays open without supervision, with the clusters that it knows.
     pub(crate) fn what_stays_open(&self) -> String {
         let clusters: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
         let known = if clusters.is_empty() {
@@ -338,7 +341,7 @@ impl UnfinishedRun {
         format!("run {}, which was left open, stays open: {known}", self.prepared.run)
     }
 
-    /// Where its journal is, for messages.
+    /// The path of its journal, for messages.
     pub(crate) fn path(&self) -> PathBuf {
         self.runs.path_of(&self.name)
     }
@@ -348,7 +351,7 @@ impl UnfinishedRun {
         remove(&self.runs, &self.name);
     }
 
-    /// Its journal, to go on with.
+    /// Opens its journal to continue it.
     ///
     /// # Errors
     /// [`StateError`] when it cannot be opened.
@@ -377,13 +380,13 @@ fn remove(runs: &PrivateDir, name: &str) {
     }
 }
 
-/// The whole lines of a journal, each with its end. What follows is room that nothing was written
-/// to, or a line that broke off with its writer.
+/// The complete lines of a journal, each with its line end. After them come allocated but unused
+/// bytes, or a line whose writer died.
 fn entries(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.ends_with(b"\n"))
 }
 
-/// Reads a journal; `None` where its run was never about to be launched.
+/// Reads a journal; `None` if it has no entries, because its run was never launched.
 fn read(runs: &Arc<PrivateDir>, name: &str) -> Result<Option<UnfinishedRun>, StateError> {
     let path = || runs.path_of(name).display().to_string();
     let unreadable = |reason: String| StateError::Unreadable { path: path(), reason };
@@ -422,12 +425,12 @@ fn read(runs: &Arc<PrivateDir>, name: &str) -> Result<Option<UnfinishedRun>, Sta
     Ok(run)
 }
 
-/// Whether a text is an id as runs have it.
+/// Whether a text has the form of a run's id.
 fn is_run_id(text: &str) -> bool {
     text.parse::<uuid::Uuid>().is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
-/// Where the journal is kept: in `named`, the setting `state_dir`, else in the user's own place.
+/// The path of the state directory: `named`, from the setting `state_dir`, else the user's default.
 pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, StateError> {
     match named {
         Some(named) => Ok(named.to_owned()),
@@ -435,26 +438,26 @@ pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, StateError> {
     }
 }
 
-/// By what a run's clusters are known, and what they must be: all that it takes to judge them, now
-/// or by a later guard.
+/// How a run's clusters are recognised, and what they must be. A later guard can judge them by this
+/// alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ClusterSelector {
     pub(crate) verified: VerifiedConfiguration,
     pub(crate) policy: Policy,
     /// The clusters' name.
     pub(crate) job_name: String,
-    /// The runner may use any live cluster of that name.
+    /// Whether the runner may use any live cluster with that name.
     pub(crate) persistent: bool,
-    /// The tag that the seal set, as key and value.
+    /// The tag that the seal added, as key and value.
     pub(crate) tag: Option<(String, String)>,
-    /// Clusters that were there before the launch: never this run's.
+    /// Clusters that existed before the launch. They are never this run's.
     pub(crate) earlier_clusters: BTreeSet<ClusterId>,
-    /// Clusters that the runner adopts, with the steps they had before.
+    /// Clusters that the runner reuses, each with the steps that it already had.
     pub(crate) adopted: BTreeMap<ClusterId, BTreeSet<String>>,
-    /// Where the runner has clusters write their logs; the journal of an older guard does not say.
+    /// Where the runner makes clusters write their logs; an older guard's journal does not have it.
     #[serde(default)]
     pub(crate) log_location: Option<String>,
-    /// When the runner was launched, by AWS's clock, or some seconds earlier.
+    /// When the runner was launched, by AWS's clock, or some seconds before that.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub(crate) launched: Option<OffsetDateTime>,
 }
@@ -603,7 +606,7 @@ mod tests {
         let of_another = serde_json::to_string(&JournalEntry::Prepared(Box::new(prepared(1))));
         let why = format!("it is of run {}", id(1));
         refused(&format!("{}.journal", id(9)), &(of_another.unwrap() + "\n"), &why);
-        // What is no journal is nobody's business.
+        // Files that are not journals are ignored.
         fs::write(folder.path().join("runs/notes.txt"), "x").unwrap();
         assert!(state.unfinished().unwrap().is_empty());
     }

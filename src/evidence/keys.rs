@@ -1,5 +1,4 @@
-//! Keys that documents are signed by, and verified with: Ed25519 in a file, or an asymmetric key in
-//! KMS.
+//! Keys that sign and verify reports: Ed25519 in a file, or an asymmetric key in KMS.
 
 use std::{
     fs::{File, Metadata},
@@ -32,18 +31,18 @@ use crate::{
     },
 };
 
-/// Why a key cannot be used; reads on after its name: "key.pem cannot …".
+/// Why a key cannot be used. The message continues after the key's name: "key.pem cannot …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// It is no key that this program knows.
+    /// It is not a key that this program supports.
     #[error("{0}")]
     Unusable(String),
-    /// AWS did not do what was asked.
+    /// An AWS call failed.
     #[error("{operation}: {message}")]
     Aws {
         /// The permission that allows the call.
         operation: &'static str,
-        /// What AWS or the network said.
+        /// The message of AWS or the network.
         message: String,
     },
 }
@@ -58,7 +57,7 @@ impl KeyError {
     }
 }
 
-/// The kinds of keys that are known.
+/// The supported kinds of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyAlgorithm {
     Ed25519,
@@ -106,8 +105,8 @@ impl KeyAlgorithm {
         }
     }
 
-    /// What KMS is to sign for `message`, and how it is to take it. By digest there is no limit to
-    /// a message's length; Ed25519 takes no digest.
+    /// The message type and the bytes that KMS signs for `message`. A digest has no limit on the
+    /// message's length, but Ed25519 takes no digest.
     fn to_sign(self, message: &[u8]) -> (MessageType, Vec<u8>) {
         match self {
             Self::Ed25519 => (MessageType::Raw, message.to_owned()),
@@ -119,7 +118,8 @@ impl KeyAlgorithm {
     }
 }
 
-/// So many bytes KMS takes of a message itself. Source: AWS KMS API reference, Sign.
+/// The largest message that KMS signs without a digest, in bytes. Source: AWS KMS API reference,
+/// Sign.
 const RAW_MESSAGE: usize = 4096;
 
 /// A public key.
@@ -169,12 +169,12 @@ impl PublicKey {
         })
     }
 
-    /// Its name: the digest of its DER form (SubjectPublicKeyInfo).
+    /// Its id: the digest of its DER form (SubjectPublicKeyInfo).
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether `signature` is one of `message` by this key.
+    /// Whether `signature` is a valid signature of `message` by this key.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(self.kind.verification(), &self.key)
             .verify(message, signature)
@@ -190,7 +190,7 @@ fn pem(text: &[u8]) -> Result<Pem, KeyError> {
         .ok_or_else(|| KeyError::unusable("holds no PEM"))
 }
 
-/// Whose a file is, and who may do what with it.
+/// The owner, group and mode of a file.
 #[derive(Clone, Copy, Debug)]
 struct FileOwner {
     uid: u32,
@@ -203,8 +203,8 @@ impl FileOwner {
     }
 }
 
-/// Sees that nobody but `user` and root can read or change a key: whoever has it can sign what they
-/// like. Where root owns it, a group may read it: that is how a service gets a key that it cannot
+/// Verifies that only `user` and root can read or change a key: whoever can read it can sign
+/// anything. If root owns it, a group may read it; in this way a service gets a key that it cannot
 /// change. Source: PostgreSQL, which has the same rule for its server's key (Secure TCP/IP
 /// Connections with SSL).
 fn check_private(path: &Path, owner: FileOwner, user: u32) -> Result<(), KeyError> {
@@ -229,7 +229,7 @@ fn check_private(path: &Path, owner: FileOwner, user: u32) -> Result<(), KeyErro
     Ok(())
 }
 
-/// What signs.
+/// A key that signs.
 #[derive(Debug)]
 pub(crate) struct Signer {
     public: PublicKey,
@@ -243,14 +243,14 @@ enum PrivateKey {
 }
 
 impl Signer {
-    /// The key in a file.
+    /// Reads the key in a file.
     ///
     /// # Errors
-    /// [`KeyError`] when it cannot be read, is none, or can be read or changed by others.
+    /// [`KeyError`] when it cannot be read, is not a key, or can be read or changed by other users.
     pub(crate) fn local(path: &Path) -> Result<Self, KeyError> {
         let unreadable = |error| KeyError::unusable(format!("cannot be read: {error}"));
         let mut file = File::open(path).map_err(unreadable)?;
-        // Of what was opened, whatever the path leads to by now.
+        // Read from the open file: the path may lead to another file by now.
         let metadata = file.metadata().map_err(unreadable)?;
         check_private(path, FileOwner::of(&metadata), Uid::effective().as_raw())?;
         let mut text = Zeroizing::new(Vec::new());
@@ -263,7 +263,8 @@ impl Signer {
                 pem.label
             )));
         }
-        // OpenSSL writes the form that holds no public key, with which it could be compared.
+        // OpenSSL writes a form without the public key, so there is nothing to compare the secret
+        // key with.
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&contents).map_err(|_| {
             KeyError::unusable("is no Ed25519 key; make one: openssl genpkey -algorithm ed25519")
         })?;
@@ -275,7 +276,7 @@ impl Signer {
     /// A key in KMS, by its ARN or alias.
     ///
     /// # Errors
-    /// [`KeyError`] when it cannot be asked about, or is no key to sign with.
+    /// [`KeyError`] when KMS cannot describe it, or it is not a signing key.
     pub(crate) async fn kms(client: &aws_sdk_kms::Client, key: &str) -> Result<Self, KeyError> {
         let client = match region_of(key) {
             Some(region) => {
@@ -311,7 +312,7 @@ impl Signer {
         &self.public
     }
 
-    /// Signs `message`, and sees that the signature is good.
+    /// Signs `message`, and verifies the signature.
     ///
     /// # Errors
     /// [`KeyError`] when KMS does not sign.
@@ -376,7 +377,7 @@ pub(super) mod tests {
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
     }
 
-    /// A key in the form that `openssl genpkey -algorithm ed25519` writes, and its public half.
+    /// A key in the form that `openssl genpkey -algorithm ed25519` writes, and its public key.
     pub(crate) fn local(seed: &[u8]) -> (Signer, PublicKey) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let der = [bytes("302e020100300506032b657004220420"), seed.to_vec()].concat();
@@ -433,7 +434,7 @@ pub(super) mod tests {
             "holds a CERTIFICATE; expected a PUBLIC KEY in PEM"
         );
         assert_eq!(told(&in_pem("PUBLIC KEY", b"x")), "holds no public key that can be read");
-        // X25519 is for agreement, not for signatures.
+        // X25519 is for key agreement, not for signatures.
         let x25519 = [bytes("302a300506032b656e032100"), vec![9; 32]].concat();
         assert!(
             told(&in_pem("PUBLIC KEY", &x25519))

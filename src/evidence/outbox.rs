@@ -1,5 +1,5 @@
-//! The outbox: documents that were written and are not delivered yet. Each is on the disk before
-//! anything is tried with it, and goes when all is done.
+//! The outbox: reports that were written and are not delivered yet. Each report is written to the
+//! disk before anything else is done with it, and removed after everything is done.
 
 use std::path::PathBuf;
 
@@ -24,19 +24,20 @@ pub(crate) struct Outbox {
     path: PathBuf,
 }
 
-/// What waits in it.
+/// A report in the outbox.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PendingReports {
-    /// The document.
+    /// The report.
     pub(crate) parcel: SignedReport,
-    /// Whether it is still to be signed.
+    /// Whether it must still be signed.
     pub(crate) unsigned: bool,
-    /// Where it has not been delivered to.
+    /// The destinations that do not have it yet.
     pub(crate) to: Vec<Destination>,
 }
 
-/// The digests of what the guard itself has put here to be signed; nothing else is.
+/// The digests of the statements that the guard itself put here to be signed. No other statement is
+/// signed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UnsignedStatements {
@@ -45,10 +46,10 @@ struct UnsignedStatements {
 
 /// The folder of the outbox in the state directory.
 const FOLDER: &str = "outbox";
-/// What the names of its files end in.
+/// The extension of its files.
 const ENDING: &str = ".json";
 const UNSIGNED: &str = "unsigned.json";
-/// Held while [`UNSIGNED`] is changed: a `check` or a `watch` may run beside a run.
+/// Locked while [`UNSIGNED`] is changed: a `check` or a `watch` may run at the same time as a run.
 const UNSIGNED_LOCK: &str = "unsigned.lock";
 
 impl Outbox {
@@ -56,15 +57,15 @@ impl Outbox {
         Self { state_dir: state_dir.to_owned(), path: state_dir.join(FOLDER) }
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// Makes sure that nobody else can have put anything into it.
+    /// Verifies that no other user can have put anything into it.
     ///
     /// # Errors
-    /// [`PrivateDirError`] where somebody could have.
+    /// [`PrivateDirError`] if another user could have.
     pub(crate) fn check(&self) -> Result<(), PrivateDirError> {
         let Some(state_dir) = PrivateDir::existing(&self.state_dir)? else { return Ok(()) };
         state_dir.check(UNSIGNED)?;
@@ -73,7 +74,7 @@ impl Outbox {
         names.iter().filter(|name| name.ends_with(ENDING)).try_for_each(|name| folder.check(name))
     }
 
-    /// Keeps a document of this guard's, in place of what was kept of it before.
+    /// Saves a report of this guard. It replaces an earlier copy of the same report.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -89,7 +90,7 @@ impl Outbox {
         self.update(waiting)
     }
 
-    /// Notes what has become of a document that waits.
+    /// Saves the new state of a waiting report.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -98,7 +99,7 @@ impl Outbox {
         folder.replace_json(&format!("{}{ENDING}", waiting.parcel.name), waiting)
     }
 
-    /// Lets go of a document.
+    /// Removes a report.
     pub(crate) fn done(&self, parcel: &SignedReport) {
         let work = || {
             let Some(state_dir) = PrivateDir::existing(&self.state_dir)? else { return Ok(()) };
@@ -115,7 +116,7 @@ impl Outbox {
         }
     }
 
-    /// Whether the guard itself has put a document here to be signed.
+    /// Whether the guard itself put a report here to be signed.
     ///
     /// # Errors
     /// When the state directory cannot be read or written.
@@ -128,10 +129,10 @@ impl Outbox {
         Ok(is_known)
     }
 
-    /// Changes which statements are to be signed.
+    /// Changes the list of statements to be signed.
     ///
-    /// Older versions did not note them: what waits when there is no note yet, and has a place that
-    /// the chain gave, is taken for theirs, once.
+    /// Older versions did not keep that list. If there is no list yet, the waiting reports whose
+    /// place the chain has given are taken as the older version's, once.
     fn change_unsigned(
         &self,
         state_dir: &PrivateDir,
@@ -165,12 +166,13 @@ impl Outbox {
         Ok(unsigned)
     }
 
-    /// What waits, oldest first. What cannot be read stays where it is, and is named.
+    /// The waiting reports, oldest first. A file that cannot be read stays where it is; its name is
+    /// in the error.
     pub(crate) fn waiting(&self) -> Vec<Result<PendingReports, String>> {
         let names = || {
             let Some(state_dir) = PrivateDir::existing(&self.state_dir)? else { return Ok(None) };
             let Some(folder) = state_dir.existing_below(FOLDER)? else { return Ok(None) };
-            // Names begin with the time, so that they are in its order.
+            // Names begin with the time, so they sort by time.
             folder.names().map(|names| Some((folder, names)))
         };
         let (folder, names) = match names() {
@@ -192,7 +194,7 @@ impl Outbox {
             .collect()
     }
 
-    /// The digest of the document that has this place in the chain, where it waits here.
+    /// The digest of the report with this place in the chain, if it is waiting here.
     pub(crate) fn digest_of(&self, begun: &BegunRun) -> Option<String> {
         let is_its = |parcel: &SignedReport| {
             parcel.run == begun.run
@@ -207,7 +209,7 @@ impl Outbox {
     }
 }
 
-/// Whether a file in the outbox has the name that the guard gives what it holds.
+/// Whether a file in the outbox has the name that the guard gives to its content.
 fn is_own_name(name: &str, parcel: &SignedReport) -> Result<(), String> {
     if retention::run_of(name) != Some(parcel.run.as_str()) {
         return Err(format!(
@@ -221,10 +223,10 @@ fn is_own_name(name: &str, parcel: &SignedReport) -> Result<(), String> {
     Ok(())
 }
 
-/// SHA-256 of all that a signature would say of a document.
+/// SHA-256 of everything that a signature would say about a report.
 fn statement_digest(parcel: &SignedReport) -> String {
     let statement: Statement = parcel.statement();
-    // It is texts and numbers, which JSON can hold.
+    // The statement holds only texts and numbers, which always convert to JSON.
     sha256(serde_json::to_vec(&statement).unwrap_or_default())
 }
 
@@ -310,7 +312,7 @@ mod tests {
         for (parcel, expected) in &parcels {
             assert_eq!(outbox.may_sign(parcel).unwrap(), *expected, "{}", parcel.run);
         }
-        // From then on what is to be signed is noted.
+        // From then on, there is a list of the statements to be signed.
         outbox.update(&unsigned(parcel(5, Some(&place)))).unwrap();
         assert!(!outbox.may_sign(&parcel(5, Some(&place))).unwrap());
     }
@@ -338,7 +340,7 @@ mod tests {
         let escaping = content.replace(&parcel(1, None).name, "../../victim");
         assert_ne!(escaping, content);
         refused(file, &escaping, "it holds a report of another name, \"../../victim\"");
-        // The draft of one that was being written when its guard died is none.
+        // The temporary file of a guard that died while writing is not a report.
         fs::write(outbox.path().join(format!(".{file}.0.part")), "{").unwrap();
         assert_eq!(outbox.waiting().len(), 0);
     }

@@ -1,5 +1,5 @@
-//! Retention: which documents in a folder are old enough to go. It looks at names alone, knows only
-//! the guard's own, and never lets the newest go.
+//! Retention: which reports in a folder are old enough to be removed. It depends on names only,
+//! matches only the guard's own files, and always keeps the newest report.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -14,13 +14,12 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_descripti
 
 use crate::settings::destination::Retention;
 
-/// What the names of the guard's own files begin with; the time of the run, its id and one of
-/// [`ENDINGS`] follow.
+/// The prefix of the guard's own files. The run's time, its id and one of [`ENDINGS`] follow.
 pub(crate) const START: &str = "emr-etl-guard-";
-/// What they end in.
+/// The extensions of those files.
 const ENDINGS: [&str; 2] = [".json", ".json.dsse"];
 
-/// The name of a document, without its ending.
+/// The name of a report's file, without its extension.
 pub(crate) fn name(started: OffsetDateTime, run: &str) -> String {
     let time = started
         .to_offset(time::UtcOffset::UTC)
@@ -28,7 +27,7 @@ pub(crate) fn name(started: OffsetDateTime, run: &str) -> String {
     format!("{START}{}-{run}", time.unwrap_or_default())
 }
 
-/// The time in the name of one of the guard's own files, and that name without its ending.
+/// The time in the name of one of the guard's own files, and that name without its extension.
 fn ours(file: &str) -> Option<(OffsetDateTime, &str)> {
     let name = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending))?;
     let (time, run) = name.strip_prefix(START)?.split_once('-')?;
@@ -41,13 +40,13 @@ fn ours(file: &str) -> Option<(OffsetDateTime, &str)> {
     Some((time.assume_utc(), name))
 }
 
-/// The run of one of the guard's own files, by its name.
+/// The id of the run in the name of one of the guard's own files.
 pub(crate) fn run_of(file: &str) -> Option<&str> {
     let (_, name) = ours(file)?;
     name.strip_prefix(START)?.split_once('-').map(|(_, run)| run)
 }
 
-/// The files of `folder` that may go, by their names.
+/// The names of the files in `folder` that may be removed.
 fn old<'a>(files: &'a [String], retention: Retention, now: OffsetDateTime) -> Vec<&'a str> {
     let mut runs: BTreeMap<(OffsetDateTime, &str), Vec<&'a str>> = BTreeMap::new();
     for file in files {
@@ -69,7 +68,7 @@ fn old<'a>(files: &'a [String], retention: Retention, now: OffsetDateTime) -> Ve
         .collect()
 }
 
-/// Removes what is old enough; gives how many files went.
+/// Removes files that are old enough. Returns how many were removed.
 ///
 /// # Errors
 /// For the first file that cannot be removed.
@@ -91,7 +90,8 @@ pub(crate) fn apply(folder: &Path, retention: Retention, now: OffsetDateTime) ->
     files.retain(|file| ours(file).is_some() && is_file(file));
     let old = old(&files, retention, now);
     for file in &old {
-        // By the folder's descriptor: what is put in the folder's place meanwhile keeps its files.
+        // The file is removed relative to the folder's descriptor: if another folder takes the path
+        // meanwhile, its files are kept.
         match unlinkat(&folder, *file, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return Err(error.into()),
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(gone(None, Some(1)), 4);
         assert_eq!(gone(Some(1), Some(9)), 6);
         assert_eq!(gone(Some(0), Some(0)), 6, "the newest stays");
-        // However old it is.
+        // The newest is kept, however old it is.
         assert_eq!(old(&files[6..], Retention { keep: Some(0), days: Some(0) }, NOW).len(), 0);
     }
 
@@ -156,7 +156,7 @@ mod tests {
             2,
             "the newest, and what is no file"
         );
-        // A link under such a name is nobody's report, and what it leads to stays.
+        // A link with such a name is not a report, and its target stays.
         let link = folder.path().join(format!("{}.json", run(8)));
         std::os::unix::fs::symlink(folder.path().join("target"), &link).unwrap();
         assert_eq!(apply(folder.path(), Retention { keep: Some(1), days: None }, NOW).unwrap(), 0);

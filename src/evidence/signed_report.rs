@@ -12,23 +12,23 @@ use crate::{
     },
 };
 
-/// A document on its way.
+/// A report that is being delivered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignedReport {
-    /// Its name, without an ending.
+    /// Its file's name, without an extension.
     pub(crate) name: String,
     /// Its run.
     pub(crate) run: String,
-    /// What is to be said of it by whoever signs it.
+    /// The metadata that the signature will include.
     pub(crate) said: SignatureMetadata,
-    /// The document.
+    /// The text of the report.
     pub(crate) document: String,
-    /// Its signature, once it is signed.
+    /// Its signature, after it was signed.
     pub(crate) envelope: Option<String>,
 }
 
-/// What a signature says of a document besides its digest.
+/// What a signature includes besides the report's digest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignatureMetadata {
@@ -72,7 +72,7 @@ impl SignedReport {
         )
     }
 
-    /// The files that it is, the signature before what it is of.
+    /// Its files, the signature first.
     pub(crate) fn files(&self) -> impl Iterator<Item = (String, &str)> {
         let signature =
             self.envelope.as_deref().map(|envelope| (format!("{}.json.dsse", self.name), envelope));

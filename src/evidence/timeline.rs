@@ -1,5 +1,5 @@
-//! The timeline of a run: what happened when, what the guard did, and in which states it saw
-//! clusters; for its evidence.
+//! The timeline of a run, for its evidence: what happened when, what the guard did, and in which
+//! states it saw clusters.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,11 +31,11 @@ pub struct TimelineEntry {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub at: OffsetDateTime,
-    /// What.
+    /// What happened.
     pub what: Printable,
 }
 
-/// What the guard can do to others.
+/// An action of the guard that affects other systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Deed")]
@@ -44,21 +44,21 @@ pub enum GuardAction {
     StartRunner,
     /// It sent the runner's process group a signal; the subject is the signal.
     SignalRunner,
-    /// It lifted a cluster's termination protection, by `SetTerminationProtection`.
+    /// It removed a cluster's termination protection by `SetTerminationProtection`.
     LiftProtection,
     /// It asked EMR to terminate a cluster, by `TerminateJobFlows`.
     Terminate,
-    /// It waited for the end of a cluster that it had asked EMR to terminate.
+    /// It waited for the end of a cluster whose termination it had requested.
     AwaitEnd,
-    /// It signed something before the launch, or wrote to a destination, to see that it can; the
+    /// It signed something or wrote to a destination before the launch, to test that it can; the
     /// subject is the key or the destination.
     Probe,
-    /// It sent an earlier run's document, which could not be delivered then; the subject is its
-    /// name and destination.
+    /// It sent an earlier run's report that could not be delivered then; the subject is the
+    /// report's name and destination.
     DeliverEarlier,
 }
 
-/// Something the guard did, and how it ended.
+/// An action of the guard, and how it ended.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Action")]
 pub struct ActionRecord {
@@ -66,24 +66,24 @@ pub struct ActionRecord {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub at: OffsetDateTime,
-    /// What it did.
+    /// The action.
     pub action: GuardAction,
-    /// To what: a cluster's id, ….
+    /// The subject: a cluster's id, ….
     pub subject: Printable,
-    /// What stood in the way, where it did not succeed.
+    /// The error, if it failed.
     pub error: Option<Printable>,
 }
 
-/// A cluster was seen in another state than before.
+/// A cluster was seen in a new state.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StateChange {
     /// The cluster.
     pub cluster: ClusterId,
     /// Its state.
     pub state: ClusterState,
-    /// Why, in EMR's words.
+    /// The reason that EMR gives.
     pub reason: Option<Printable>,
-    /// When the guard first saw it so, by this machine's clock.
+    /// When the guard first saw this state, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub seen: OffsetDateTime,
@@ -101,7 +101,7 @@ impl Timeline {
         self.lists().moments.push(TimelineEntry { at: OffsetDateTime::now_utc(), what });
     }
 
-    /// Adds what the guard did, and what it came to.
+    /// Adds an action of the guard, and its result.
     pub fn did(&self, action: GuardAction, subject: &impl ToString, result: &Result<(), String>) {
         let subject = Printable::from(subject.to_string());
         let error = result.as_ref().err().map(Printable::from);
@@ -114,7 +114,7 @@ impl Timeline {
         });
     }
 
-    /// Adds a cluster's state, if it is another than the one that it was last seen in.
+    /// Adds a cluster's state, if it differs from the last one that was seen.
     pub fn saw(&self, cluster: &ClusterId, status: &ClusterStatus) {
         let mut lists = self.lists();
         let last = lists.states.iter().rev().find(|change| change.cluster == *cluster);
@@ -141,7 +141,7 @@ impl Timeline {
         self.lists().actions.clone()
     }
 
-    /// The states that clusters were seen in so far.
+    /// The states of clusters that were seen so far.
     #[must_use]
     pub fn states(&self) -> Vec<StateChange> {
         self.lists().states.clone()

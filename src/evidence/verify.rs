@@ -1,5 +1,5 @@
-//! The command `report verify`: whether documents are what was signed, whether one is missing
-//! between them, and whether they are of the chains that are expected. It asks nobody.
+//! The command `report verify`: whether reports match their signatures, whether any is missing
+//! between them, and whether they belong to the expected chains. It makes no network call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,7 @@ pub struct VerifyArguments {
     pub any_chain: bool,
 }
 
-/// What is said without `--key`. A line for each way to get one.
+/// The message without `--key`. It has a line for each way to get a key.
 const NO_KEY: &str = "\
 emr-etl-guard: error: `report verify` needs the public key of the signer: --key PUBLIC.pem
   fix: emr-etl-guard report verify --key PUBLIC.pem report.json
@@ -54,7 +54,7 @@ emr-etl-guard: error: `report verify` needs the public key of the signer: --key 
 base64 -d | openssl pkey -pubin -inform DER -out PUBLIC.pem
 ";
 
-/// What a document says of itself.
+/// The fields of a report that are compared with its signature.
 #[derive(Debug, Deserialize)]
 struct Head {
     version: u32,
@@ -64,7 +64,7 @@ struct Head {
     chain: Option<ChainLink>,
 }
 
-/// A document whose signature holds.
+/// A report whose signature was verified.
 #[derive(Debug)]
 struct VerifiedReport {
     file: String,
@@ -74,17 +74,17 @@ struct VerifiedReport {
     chain: Option<ChainLink>,
 }
 
-/// The documents of each chain, by its id, each with its place.
+/// The reports of each chain with their places, by the chain's id.
 type Chains<'a> = BTreeMap<&'a str, Vec<(&'a ChainLink, &'a VerifiedReport)>>;
 
-/// Why a file does not hold; the order is that of what counts more for the exit code.
+/// Why a file was not verified. Of several faults, the last in this order decides the exit code.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     /// It cannot be read.
     Unreadable(String),
-    /// It is not of the form that was expected.
+    /// It has not the expected form.
     Malformed(String),
-    /// It is not what was signed.
+    /// It does not match what was signed.
     Broken(String),
 }
 
@@ -103,7 +103,8 @@ impl Fault {
     }
 }
 
-/// Verifies, tells what holds on `told` and what does not on `troubles`, and gives the outcome.
+/// Verifies the files. Writes the results to `told` and the errors to `troubles`. Returns the
+/// outcome.
 pub(crate) fn verify(
     arguments: &VerifyArguments,
     told: &mut String,
@@ -164,14 +165,14 @@ pub(crate) fn verify(
     faults.iter().max().map_or(Outcome::Ended(0), Fault::outcome)
 }
 
-/// Where the signature of a document lies.
+/// The path of a report's signature.
 pub(crate) fn signature_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".dsse");
     name.into()
 }
 
-/// Which kind of document it is, where those bear no signatures.
+/// The kind of a report, if reports of that kind are not signed.
 fn unsigned(document: &[u8]) -> Option<ReportKind> {
     #[derive(Deserialize)]
     struct Of {
@@ -229,7 +230,7 @@ fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
     })
 }
 
-/// The chains that the documents are of, each in the order of its numbers and without copies.
+/// The chains of the reports, each sorted by number and without copies.
 fn chains_of(documents: &[VerifiedReport]) -> Chains<'_> {
     let mut chains = Chains::new();
     for document in documents {
@@ -244,8 +245,8 @@ fn chains_of(documents: &[VerifiedReport]) -> Chains<'_> {
     chains
 }
 
-/// Which numbers of a chain are there, and from when. What came before the first of them or after
-/// the last, nobody can tell by them.
+/// Describes which numbers of a chain are there, and from when. Whether there are reports before
+/// the first or after the last of them is unknown.
 fn in_words(id: &str, of_one: &[(&ChainLink, &VerifiedReport)]) -> String {
     let [(first, begun), ..] = of_one else { return String::new() };
     let (last, ended) = of_one.last().copied().unwrap_or((*first, *begun));
@@ -270,8 +271,7 @@ fn in_words(id: &str, of_one: &[(&ChainLink, &VerifiedReport)]) -> String {
     format!("chain {id}: {numbers} ({documents}), {times}{earlier}")
 }
 
-/// What is wrong within the chains: the runs between the documents that are not there, and
-/// documents that do not fit.
+/// The errors within the chains: missing runs between the reports, and reports that do not fit.
 fn missing(chains: &Chains<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for of_one in chains.values() {
@@ -283,8 +283,9 @@ fn missing(chains: &Chains<'_>) -> Vec<String> {
     wrong
 }
 
-/// Which chains are there that nobody expects, and which are not there. A state directory that was
-/// lost, removed or replaced begins a new chain, and its documents fit each other as well as any.
+/// Chains that are there but not expected, and expected chains that are not there. A new chain
+/// begins if a state directory is lost, removed or replaced; its reports fit each other, so only
+/// this comparison finds it.
 fn unexpected(chains: &Chains<'_>, expected: &[String], any: bool) -> Vec<String> {
     if any {
         return Vec::new();
@@ -314,7 +315,7 @@ fn unexpected(chains: &Chains<'_>, expected: &[String], any: bool) -> Vec<String
     others.chain(absent).collect()
 }
 
-/// What is wrong between two documents that follow each other in what was given.
+/// The errors between two reports that follow each other among the given ones.
 fn link(
     before: &ChainLink,
     earlier: &VerifiedReport,
@@ -329,7 +330,8 @@ fn link(
             chain.sequence
         )];
     }
-    // A run that its own guard could not close is told of by the document of whoever closed it.
+    // If a run's own guard died, the guard that closed the run writes its report, under a later
+    // number.
     let closes = |number: &u64| {
         chain.unrecorded.iter().any(|begun| begun.sequence == *number && begun.run == later.run)
     };
@@ -343,7 +345,7 @@ fn link(
                     previous.run, previous.sha256
                 )];
             }
-            // The numbers between were taken by runs that left no document, and this one says so.
+            // Runs that left no report took the numbers between, and this report names them.
             let between = (before.sequence + 1..chain.sequence)
                 .filter(|number| !closes(number))
                 .map(|number| match unrecorded(number) {
@@ -412,7 +414,7 @@ mod tests {
         }
     }
 
-    /// The same in another chain.
+    /// The same report in another chain.
     fn of_chain(id: &str, document: VerifiedReport) -> VerifiedReport {
         let chain = document.chain.map(|chain| ChainLink { id: id.to_owned(), ..chain });
         VerifiedReport { chain, file: format!("{id}-{}", document.file), ..document }
@@ -468,7 +470,7 @@ mod tests {
             expect(&["one", "two", "three"], false),
             ["no report of the chain three was given"]
         );
-        // Documents in no chain are of none that could be unexpected.
+        // Reports in no chain cannot be in an unexpected one.
         let documents =
             [one().into_iter().next().unwrap(), VerifiedReport { chain: None, ..two() }];
         assert_eq!(unexpected(&chains_of(&documents), &[], false), [] as [String; 0]);

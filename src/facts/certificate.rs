@@ -1,5 +1,4 @@
-//! The archive of certificates that the security configuration names, fetched and looked at in
-//! memory.
+//! The certificate archive that the security configuration names, fetched and read in memory.
 
 use aws_sdk_s3::primitives::ByteStream;
 use zeroize::Zeroizing;
@@ -13,11 +12,12 @@ use crate::{
     facts::certificate_archive::{self, LARGEST, Material},
 };
 
-/// The archive, and under which KMS key S3 says that it is encrypted; none: under none.
+/// The archive, and the ARN of the KMS key under which S3 has encrypted it; none if it is under no
+/// KMS key.
 pub(super) type Archive = (Result<Material, String>, Option<String>);
 
-/// Fetches and reads the archive at `object`; `Absent` when there is none. The inner error is what
-/// is wrong with it.
+/// Fetches and reads the archive at `object`; `Absent` if it does not exist. The inner error is
+/// what is wrong with the archive.
 pub(super) async fn certificates(s3: &aws_sdk_s3::Client, object: &S3Object) -> Lookup<Archive> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
     match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey", "NoSuchBucket"], result) {
@@ -32,8 +32,8 @@ pub(super) async fn certificates(s3: &aws_sdk_s3::Client, object: &S3Object) -> 
 }
 
 async fn read(mut body: ByteStream, length: Option<i64>) -> Lookup<Result<Material, String>> {
-    // It holds a private key: what it was read into is wiped, and HTTP holds an answer to its
-    // length, so that it is never moved to a larger place.
+    // The archive holds a private key, so the buffer is wiped after use. HTTP limits the answer to
+    // its declared length, so the buffer never grows and leaves no copy in memory.
     let length = length
         .and_then(|length| usize::try_from(length).ok())
         .filter(|length| *length <= LARGEST)

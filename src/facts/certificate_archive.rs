@@ -1,5 +1,5 @@
-//! The archive of certificates that EMR takes for encryption in transit: what is in it, as far as
-//! it may be told. The private key is looked at and forgotten.
+//! The certificate archive that EMR uses for encryption in transit: its content, without the
+//! secret. The private key is verified and dropped.
 //!
 //! Source: Amazon EMR management guide, "Providing certificates for encrypting data in transit with
 //! Amazon EMR encryption".
@@ -19,28 +19,29 @@ use x509_parser::{
 };
 use zeroize::Zeroizing;
 
-/// An archive larger than this is refused, in bytes; real ones have a few KiB.
+/// The size limit of an archive in bytes. Real ones have a few KiB.
 pub(crate) const LARGEST: usize = 1 << 20;
-/// A member larger than this is refused, in bytes.
+/// The size limit of a member in bytes.
 const LARGEST_MEMBER: u64 = 256 << 10;
 
 const KEY: &str = "privateKey.pem";
 const CHAIN: &str = "certificateChain.pem";
 const TRUSTED: &str = "trustedCertificates.pem";
 
-/// What an archive holds, without the key.
+/// The content of an archive, without the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Material {
-    /// Whether the key can be used as it is, and belongs to the first certificate; or why not.
+    /// Whether the key can be used without a passphrase and belongs to the first certificate; if
+    /// not, why.
     pub key: Result<(), String>,
-    /// The chain, the nodes' own certificate first.
+    /// The chain; the nodes' own certificate comes first.
     pub chain: Vec<Certificate>,
-    /// Whether there are trusted certificates besides.
+    /// Whether the archive also has trusted certificates.
     pub trusted: bool,
 }
 
 impl Material {
-    /// The names of the nodes' own certificate; none where there is none.
+    /// The names in the nodes' own certificate; none if there is no certificate.
     #[must_use]
     pub fn names(&self) -> &[String] {
         self.chain.first().map(|own| own.names.as_slice()).unwrap_or_default()
@@ -50,34 +51,34 @@ impl Material {
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Certificate {
-    /// Whose it is.
+    /// Its subject.
     pub subject: String,
     /// Its common name and alternative names.
     pub names: Vec<String>,
-    /// From when on it is valid.
+    /// The start of its validity.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub not_before: OffsetDateTime,
-    /// Until when.
+    /// The end of its validity.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub not_after: OffsetDateTime,
-    /// Whether the next one in the chain has signed it (the last: itself, or somebody outside).
+    /// Whether the next certificate in the chain has signed it. For the last one: whether it is
+    /// self-signed, or signed by a certificate that is not in the chain.
     pub signed_by_next: bool,
-    /// What makes it too weak, if anything does.
+    /// Why it is too weak, if it is.
     pub weak: Option<String>,
 }
 
 /// Reads an archive.
 ///
 /// # Errors
-/// What is wrong with the archive itself: its form, its members, or that they are no certificates
-/// at all.
+/// What is wrong with the archive itself: its form, its members, or that they are not certificates.
 pub(crate) fn read(archive: &[u8]) -> Result<Material, String> {
     let mut zip =
         zip::ZipArchive::new(Cursor::new(archive)).map_err(|_| "no zip archive".to_owned())?;
-    // Readers differ on which of two members of one name they take; a reader that knows only one of
-    // them hides that there are two.
+    // If two members have the same name, ZIP readers differ in which one they use, and some show
+    // only one of them. So the entries are counted here.
     let listed = archive.windows(4).filter(|window| *window == b"PK\x01\x02").count();
     if listed != zip.len() {
         return Err("an archive that has a member twice".to_owned());
@@ -138,7 +139,7 @@ fn member(
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let entry = zip.by_name(name).map_err(|error| format!("{name} cannot be unpacked: {error}"))?;
     let mut bytes = Zeroizing::new(Vec::new());
-    // What an archive says of its members' sizes may be wrong; what comes out of it counts.
+    // The sizes that an archive declares may be wrong; the unpacked size counts.
     entry
         .take(LARGEST_MEMBER + 1)
         .read_to_end(&mut bytes)
@@ -150,7 +151,7 @@ fn member(
     }
 }
 
-/// Whether the key has no passphrase, and is the one of the chain's first certificate.
+/// Whether the key has no passphrase, and belongs to the chain's first certificate.
 fn belongs(pem: &[u8], chain: &[CertificateDer<'_>]) -> Result<(), String> {
     let text = String::from_utf8_lossy(pem);
     if text.contains("ENCRYPTED") {
@@ -196,8 +197,8 @@ fn describe(
         }
         None => !self_signed || certificate.verify_signature(None).is_ok(),
     };
-    // A root's signature of itself proves nothing to anybody, so its kind does not matter; a leaf's
-    // does.
+    // A root's signature of itself has no meaning, so its algorithm does not matter. A leaf's
+    // algorithm does.
     let weak = weak_key(certificate)
         .or_else(|| if self_signed && !is_leaf { None } else { weak_signature(certificate) });
     Ok(Certificate {
@@ -375,7 +376,7 @@ mod tests {
         let many: Vec<String> = (0..1000).map(|n| format!("m{n}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "")).collect();
         assert!(said(&many).ends_with(&format!("(1000 in all); {wanted}")));
-        // A bomb: a few hundred bytes that unpack to 64 MiB.
+        // A zip bomb: a few hundred bytes that unpack to 64 MiB.
         let bomb = "0".repeat(64 << 20);
         assert_eq!(
             said(&[(KEY, &bomb), (CHAIN, &certificate)]),

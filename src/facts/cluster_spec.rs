@@ -1,4 +1,4 @@
-//! A described cluster as a `ClusterSpec`: what it was started with, whoever launched it.
+//! A described cluster as a `ClusterSpec`: how it was started, whoever launched it.
 
 use crate::{
     base::{digest::sha256, names::NameError},
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// What EMR says that `cluster`, which runs in `region`, was started with.
+/// How `cluster`, which runs in `region`, was started, by EMR's description.
 ///
 /// # Errors
 /// When its release label is not one that EMR gives.
@@ -17,8 +17,8 @@ pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, Na
     let origin = format!("the cluster {}", cluster.id);
     let at = |value: &str| Located { value: value.to_owned(), at: origin.clone() };
     let role = |role: &Option<String>| at(role.as_deref().unwrap_or_default());
-    // While it starts, EMR need not show which of the subnets that were asked for it has chosen;
-    // those of one cluster are in one VPC, which is what is judged.
+    // While a cluster starts, EMR may not show yet which of the requested subnets it has chosen.
+    // All subnets of one cluster are in one VPC, which is what is judged.
     let subnet = cluster.subnet.as_ref().or_else(|| cluster.requested_subnets.first());
     let release = cluster.release.as_deref().unwrap_or("none").parse()?;
     Ok(ClusterSpec {
@@ -30,7 +30,7 @@ pub(crate) fn of(cluster: &ClusterFacts, region: &str) -> Result<ClusterSpec, Na
         instance_profile: role(&cluster.instance_profile),
         subnet: subnet.map(|subnet| at(subnet)),
         security_configuration: cluster.security_configuration.as_deref().map(at),
-        // What else it was started with is judged on the cluster itself.
+        // The other properties are judged on the cluster itself.
         instance_types: Vec::new(),
         properties: Vec::new(),
         bootstrap_actions: Vec::new(),

@@ -1,4 +1,4 @@
-//! Asks one question of this module, as the tests of contracts name it: by AWS's call.
+//! Makes one of this module's AWS calls, by the call's name in AWS, for the contract tests.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The facts that come of the call; none where this module does not make it.
+/// The facts from the call; none if this module does not make it.
 pub(crate) async fn ask(aws: &Aws, operation: &str, on: &str, about: About<'_>) -> Option<Value> {
     let service = on.split(':').next().unwrap_or_default();
     match service {
@@ -36,7 +36,7 @@ fn plain(facts: &impl Serialize) -> Value {
     serde_json::to_value(facts).unwrap()
 }
 
-/// The same where the facts are not made to be written.
+/// The same for facts that cannot be serialised.
 fn shown<T>(facts: Lookup<T>, show: impl FnOnce(T) -> Value) -> Value {
     plain(&facts.map(show))
 }
@@ -87,7 +87,7 @@ async fn of_kms(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
     let facts = kms::key(&aws.kms, description, &roles, None).await;
     match operation {
         "GetKeyRotationStatus" => Some(plain(&facts.rotation)),
-        // White space in it says nothing.
+        // White space in the policy does not matter.
         "GetKeyPolicy" => Some(shown(facts.policy, |text| serde_json::from_str(&text).unwrap())),
         "ListGrants" => Some(plain(&facts.grants)),
         _ => None,
@@ -228,8 +228,8 @@ async fn configured(aws: &Aws, operation: &str, bucket: &BucketName) -> Value {
     }
 }
 
-/// Objects below a prefix as a scan finds them, by the fast client where that can: what a list says
-/// of them, or what asking each of them does.
+/// Objects below a prefix as a scan finds them, with the fast client if possible: the fields from a
+/// list, or from a HEAD of each object.
 async fn objects_of(aws: &Aws, operation: &str, about: About<'_>, versions: bool) -> Value {
     let location = format!("s3://{}/{}", about.text("bucket"), about.text("prefix"));
     let mut location = S3Location::parse(&location).unwrap();

@@ -1,4 +1,4 @@
-//! What EC2 says of the network that the cluster will live in.
+//! EC2's answers about the cluster's network and volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,14 @@ use crate::{
 /// The subnet's network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NetworkFacts {
-    /// The VPC that the subnet lies in; `Absent` when there is no such subnet.
+    /// The VPC of the subnet; `Absent` if the subnet does not exist.
     pub vpc: Lookup<String>,
-    /// Whether the VPC resolves names at all.
+    /// Whether the VPC has DNS resolution.
     pub dns_support: Lookup<bool>,
-    /// Whether it gives names to instances.
+    /// Whether it gives DNS host names to instances.
     pub dns_hostnames: Lookup<bool>,
-    /// Its primary IPv4 block, such as `10.0.0.0/16`. Not recorded: what rests on it says so.
+    /// Its primary IPv4 block, such as `10.0.0.0/16`. Not recorded: findings that depend on it name
+    /// it.
     #[serde(skip)]
     pub cidr: Lookup<String>,
     /// Its DHCP options: `domain-name`, `domain-name-servers`, ….
@@ -49,15 +50,15 @@ pub(crate) struct Volume {
     pub(crate) id: String,
     /// The instance that it is attached to.
     pub(crate) instance: String,
-    /// As what: `/dev/xvda`.
+    /// The device name, such as `/dev/xvda`.
     pub(crate) device: String,
-    /// Whether EBS encrypts it; LUKS does not show.
+    /// Whether EBS encrypts it. Encryption by LUKS is not visible here.
     pub(crate) encrypted: bool,
-    /// By which key: its ARN.
+    /// The ARN of its key.
     pub(crate) key: Option<String>,
 }
 
-/// So many values one filter takes. Source: Amazon EC2 API reference, DescribeVolumes.
+/// The maximum number of values in one filter. Source: Amazon EC2 API reference, DescribeVolumes.
 const FILTER_VALUES: usize = 200;
 
 /// Every EBS volume attached to one of `instances`, root volumes included.
@@ -85,7 +86,7 @@ fn volume_of(volume: Ec2Volume, instances: &[String]) -> Option<Volume> {
     })
 }
 
-/// Asks about the network of `subnet`.
+/// Looks up the network of `subnet`.
 pub(super) async fn network(ec2: &Ec2, subnet: &str) -> NetworkFacts {
     let vpc = vpc_of(ec2, subnet).await;
     let Some(id) = vpc.found() else {
@@ -99,7 +100,7 @@ pub(super) async fn network(ec2: &Ec2, subnet: &str) -> NetworkFacts {
     NetworkFacts { vpc, dns_support, dns_hostnames, cidr, dhcp }
 }
 
-/// Whether the account encrypts new EBS volumes of the region, whoever makes them.
+/// Whether the account encrypts all new EBS volumes in the region.
 pub(super) async fn encrypts_by_default(ec2: &Ec2) -> Lookup<bool> {
     let result = ec2.ebs_encryption_by_default().await;
     Lookup::from_call(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT, &[], result).and_then(|answer| {
@@ -142,7 +143,7 @@ async fn cidr_and_dhcp(
 
 async fn dhcp(ec2: &Ec2, id: Lookup<String>) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
     let id = match id {
-        // EC2's word for a VPC that has no set of options. The default set has an id of its own.
+        // EC2's word for a VPC without a DHCP option set. The default set has an id of its own.
         Lookup::Found(none) if none == "default" => return Lookup::Found(BTreeMap::new()),
         Lookup::Found(id) => id,
         other => return other.map(|_| BTreeMap::new()),
@@ -152,7 +153,7 @@ async fn dhcp(ec2: &Ec2, id: Lookup<String>) -> Lookup<BTreeMap<String, BTreeSet
         let found = sets.into_iter().find(|found| found.id.as_ref() == Some(&id));
         Lookup::expect_in_answer(&aws_calls::DESCRIBE_DHCP_OPTIONS, found).map(|set| {
             let option = |option: Ec2DhcpOption| {
-                // One value may hold several names with blanks between them.
+                // One value may hold several names, separated by blanks.
                 let words = option.values.iter().flat_map(|value| value.split_whitespace());
                 (option.key, words.map(str::to_owned).collect())
             };

@@ -1,6 +1,6 @@
-//! What EMR says of security configurations, clusters and their steps.
+//! EMR's answers about security configurations, clusters and their steps.
 //!
-//! Step arguments carry storage targets with passwords, so a [`ClusterStep`] keeps only what is
+//! Step arguments may contain passwords of storage targets, so a [`ClusterStep`] keeps only what is
 //! judged.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,24 +36,23 @@ use crate::{
     spec::s3_connector::S3Connector,
 };
 
-/// A security configuration, identified as the design asks: by name, content and creation time.
+/// A security configuration, identified by name, content and creation time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SecurityConfiguration {
     /// Its name.
     pub name: String,
-    /// When it was created; there is no way to change one, only to delete it and create another of
-    /// that name.
+    /// When it was created. A configuration cannot be changed, only deleted and created again with
+    /// the same name.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub created: OffsetDateTime,
     /// SHA-256 of its content with sorted keys, in hexadecimal.
     pub digest: String,
-    /// What it protects.
+    /// The content.
     pub content: Content,
 }
 
-/// What a security configuration says, part by part; a part that is switched off or absent is
-/// `None`.
+/// The content of a security configuration, part by part. A part that is off or absent is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Content {
     /// `EnableAtRestEncryption`.
@@ -66,7 +65,7 @@ pub struct Content {
     pub in_transit_enabled: bool,
     /// `InTransitEncryptionConfiguration.TLSCertificateConfiguration`.
     pub tls: Option<Tls>,
-    /// Roles that EMRFS takes on for some users:
+    /// Roles that EMRFS assumes for some users:
     /// `AuthorizationConfiguration.EmrFsConfiguration.RoleMappings`.
     pub mapped_roles: BTreeSet<String>,
     /// Whether there is an `AuthenticationConfiguration.KerberosConfiguration`.
@@ -90,7 +89,7 @@ pub struct S3AtRest {
     pub overrides: Vec<Override>,
 }
 
-/// Another mode for one bucket.
+/// A different mode for one bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Override {
     /// `BucketName`.
@@ -116,7 +115,7 @@ pub struct LocalDisk {
     pub ebs: bool,
 }
 
-/// Where the certificates for traffic between nodes come from.
+/// The source of the certificates for traffic between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tls {
     /// `PEM`, `Custom` or `EMR`.
@@ -125,30 +124,31 @@ pub struct Tls {
     pub s3_object: Option<String>,
     /// `CertificateProviderClass`, of `Custom`.
     pub provider_class: Option<String>,
-    /// `WildcardDnsSuffix`, of `EMR`: a domain that the certificates cover besides the region's.
+    /// `WildcardDnsSuffix`, of `EMR`: a domain that the certificates cover in addition to the
+    /// region's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wildcard_dns_suffix: Option<String>,
-    /// `ValidityInDays`, of `EMR`, as it stands there; none: 20 years.
+    /// `ValidityInDays`, of `EMR`, as text; none means 20 years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validity_in_days: Option<String>,
-    /// `AwsKmsKey`, of `EMR`: the key of the secret with the certificate of EMR's authority.
+    /// `AwsKmsKey`, of `EMR`: the key of the secret that holds the certificate of EMR's authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<KeyReference>,
-    /// `CACertificateSecretARN`, of `EMR`: that secret, which EMR has made.
+    /// `CACertificateSecretARN`, of `EMR`: that secret, which EMR has created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// The keys of `SecretTags`, of `EMR`: what the secret was to be tagged with.
+    /// The keys of `SecretTags`, of `EMR`: the requested tags of that secret.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub secret_tags: BTreeSet<String>,
 }
 
 impl Tls {
-    /// Whether EMR makes the certificates.
+    /// Whether EMR creates the certificates.
     pub(crate) fn is_by_emr(&self) -> bool {
         self.provider == "EMR"
     }
 
-    /// One by this provider.
+    /// A configuration with this provider.
     #[cfg(test)]
     pub(crate) fn for_tests(provider: &str) -> Self {
         let tls = serde_json::json!({"CertificateProviderType": provider});
@@ -176,26 +176,26 @@ impl Tls {
     }
 }
 
-/// A text that says something.
+/// A text that is not empty.
 fn text(value: &Value, key: &str) -> Option<String> {
     value[key].as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
 impl SecurityConfiguration {
-    /// Reads the JSON text that EMR keeps; `None` when it is no JSON object.
+    /// Parses the JSON text that EMR stores; `None` if it is not a JSON object.
     fn read(name: &str, created: OffsetDateTime, text: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(text).ok().filter(Value::is_object)?;
         let digest = sha256(canonical(&json));
         Some(Self { name: name.to_owned(), created, digest, content: Content::read(&json) })
     }
 
-    /// One of this content.
+    /// A configuration with this content.
     #[cfg(test)]
     pub(crate) fn for_tests(text: &str) -> Self {
         Self::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap()
     }
 
-    /// Every key it names.
+    /// Every key that it names.
     #[must_use]
     pub fn keys(&self) -> BTreeSet<KeyReference> {
         let s3 = self.content.s3.iter().flat_map(S3AtRest::keys);
@@ -205,7 +205,7 @@ impl SecurityConfiguration {
 }
 
 impl S3AtRest {
-    /// Its keys, the overrides' too.
+    /// Its keys, including the overrides' keys.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyReference> {
         self.key.iter().chain(self.overrides.iter().filter_map(|other| other.key.as_ref()))
     }
@@ -263,17 +263,18 @@ impl Content {
 pub(crate) struct NodeFetch {
     /// As the security configuration names it.
     pub(crate) uri: String,
-    /// Whether it is the jar of a custom provider, and no archive of certificates.
+    /// Whether it is the jar of a custom provider, and not a certificate archive.
     pub(crate) custom_provider: bool,
 }
 
 impl Content {
-    /// The key of the secret with the certificate of EMR's authority, where EMR makes certificates.
+    /// The key of the secret that holds the certificate of EMR's authority, if EMR creates the
+    /// certificates.
     pub(crate) fn secret_key(&self) -> Option<&KeyReference> {
         self.tls.as_ref().filter(|tls| tls.is_by_emr())?.secret_key.as_ref()
     }
 
-    /// What nodes fetch, of the parts that are switched on.
+    /// The objects that nodes fetch, for the parts that are on.
     pub(crate) fn node_fetches(&self) -> BTreeSet<NodeFetch> {
         let fetch = |uri: &Option<String>, custom_provider| {
             uri.clone().map(|uri| NodeFetch { uri, custom_provider })
@@ -295,7 +296,7 @@ impl Content {
     }
 }
 
-/// A boolean as AWS accepts it: its own examples also write the text "true".
+/// A boolean as AWS accepts it: AWS's own examples also use the text "true".
 fn truth(value: &Value) -> bool {
     value
         .as_bool()
@@ -320,30 +321,30 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-/// Where a cluster is in its life.
+/// The state of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClusterState {
-    /// Nothing of it has touched data yet.
+    /// It has not accessed data yet.
     Starting,
-    /// Bootstrap actions run; they already can touch data.
+    /// Bootstrap actions run; they can already access data.
     Bootstrapping,
     /// A step runs.
     Running,
-    /// Alive without a step.
+    /// It is alive and runs no step.
     Waiting,
-    /// On its way out.
+    /// It is being terminated.
     Terminating,
-    /// Ended as asked.
+    /// It ended normally.
     Terminated,
-    /// Ended by a failure.
+    /// It ended by a failure.
     TerminatedWithErrors,
     /// A state that this program does not know.
     Unknown,
 }
 
 impl ClusterState {
-    /// Whether it has ended for good.
+    /// Whether it has ended.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Terminated | Self::TerminatedWithErrors)
@@ -365,12 +366,12 @@ impl std::fmt::Display for ClusterState {
     }
 }
 
-/// A cluster's state, why, and since when it exists.
+/// A cluster's state, the reason, and the creation time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterStatus {
     /// The state.
     pub state: ClusterState,
-    /// EMR's reason for the last change, when it gives one.
+    /// EMR's reason for the last change of state, if it gives one.
     pub reason: Option<String>,
     /// When it was created, by EMR's clock.
     #[serde(with = "time::serde::rfc3339")]
@@ -378,7 +379,7 @@ pub struct ClusterStatus {
     pub created: OffsetDateTime,
 }
 
-/// A cluster as `ListClusters` shows it.
+/// A cluster as `ListClusters` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterListing {
     /// Its id.
@@ -389,7 +390,7 @@ pub(crate) struct ClusterListing {
     pub status: ClusterStatus,
 }
 
-/// A cluster as `DescribeCluster` shows it.
+/// A cluster as `DescribeCluster` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterFacts {
     /// Its id.
@@ -402,35 +403,36 @@ pub struct ClusterFacts {
     pub release: Option<String>,
     /// The subnet.
     pub subnet: Option<String>,
-    /// The subnets that were asked for, of which EMR chooses one; while the cluster starts, that
-    /// need not show.
+    /// The requested subnets, of which EMR chooses one. EMR may not show them while the cluster
+    /// starts.
     #[serde(skip)]
     pub requested_subnets: BTreeSet<String>,
-    /// The security configuration's name, which is all that EMR says about it.
+    /// The security configuration's name; EMR gives nothing else about it.
     pub security_configuration: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Whether termination is refused at present.
+    /// Whether termination protection is on at present.
     pub termination_protected: bool,
-    /// Where EMR puts its logs.
+    /// Where EMR writes its logs.
     pub log_location: Option<String>,
-    /// `Configurations`, nested ones too.
+    /// `Configurations`, including nested ones.
     pub properties: Vec<ClusterProperty>,
     /// The role of the EMR service, as name or ARN.
     pub service_role: Option<String>,
     /// The instance profile, as name or ARN.
     pub instance_profile: Option<String>,
-    /// Whether it ever got so far that it could run steps.
+    /// Whether it was ever ready to run steps.
     pub was_ready: bool,
-    /// A machine image of somebody's own.
+    /// The id of a custom machine image.
     pub custom_ami: Option<String>,
-    /// Whether its instances are in fleets, and not in groups.
+    /// Whether it has instance fleets rather than instance groups.
     #[serde(skip)]
     pub has_fleets: bool,
 }
 
 impl ClusterFacts {
-    /// What its programs reach S3 by. A release whose label cannot be read is one of a later time.
+    /// The connector by which its programs access S3. A release whose label cannot be parsed counts
+    /// as newer than all known ones.
     pub(crate) fn s3_connector(&self) -> S3Connector {
         let properties = self.properties.iter().map(|property| {
             (property.classification.as_str(), property.name.as_str(), property.value.as_str())
@@ -439,7 +441,7 @@ impl ClusterFacts {
         S3Connector::of(&label.unwrap_or(ReleaseLabel::new(8, 0, 0)), properties)
     }
 
-    /// Whether it surely got so far that it had instances.
+    /// Whether it certainly had instances.
     pub(crate) fn has_started(&self) -> bool {
         use ClusterState::{Bootstrapping, Running, Waiting};
         self.was_ready || matches!(self.status.state, Bootstrapping | Running | Waiting)
@@ -453,15 +455,15 @@ pub struct ClusterProperty {
     pub classification: String,
     /// Its name.
     pub name: String,
-    /// Its value; it may be a secret, so no record holds it.
+    /// Its value. It may be a secret, so it is not recorded.
     #[serde(skip)]
     pub value: String,
 }
 
-/// An instance of a cluster that is there, or on its way.
+/// An instance of a cluster that exists or is being created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterInstance {
-    /// EC2's id, once there is one.
+    /// EC2's id, if it has one yet.
     pub(crate) instance: Option<String>,
     /// `PROVISIONING`, `BOOTSTRAPPING`, `RUNNING`, ….
     pub(crate) state: String,
@@ -470,14 +472,14 @@ pub(crate) struct ClusterInstance {
 /// A script that every node runs before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BootstrapAction {
-    /// Where it lies.
+    /// The location of the script.
     pub path: String,
-    /// What it is told; that may be a secret, so no record holds it.
+    /// Its arguments. They may contain a secret, so they are not recorded.
     #[serde(skip)]
     pub arguments: Vec<String>,
 }
 
-/// A step, reduced to what is judged.
+/// A step, with only the fields that are judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Step")]
 pub struct ClusterStep {
@@ -487,27 +489,27 @@ pub struct ClusterStep {
     pub name: String,
     /// `PENDING`, `RUNNING`, `COMPLETED`, ….
     pub state: String,
-    /// Whether it runs s3-dist-cp, however it is called.
+    /// Whether it runs s3-dist-cp, by whatever name.
     pub is_s3_dist_cp: bool,
     /// Whether `--s3ServerSideEncryption` is among its arguments.
     pub has_encryption_flag: bool,
-    /// What its arguments say against encryption.
+    /// Arguments that weaken encryption.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argued: Vec<WeakeningArgument>,
-    /// The places in S3 that its arguments name.
+    /// The S3 locations in its arguments.
     #[serde(skip)]
     pub places: Vec<S3Location>,
 }
 
 impl ClusterStep {
-    /// Whether it is still to be done.
+    /// Whether it is not finished yet.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
     }
 }
 
-/// EMR gives times as seconds with a fraction; below the millisecond there is only the noise of
-/// floating point.
+/// EMR gives times as seconds with a fraction. Digits below a millisecond are only floating-point
+/// noise.
 fn moment(time: DateTime) -> Option<OffsetDateTime> {
     const MILLISECOND: i128 = 1_000_000;
     let nanos = (time.as_nanos() + MILLISECOND / 2).div_euclid(MILLISECOND) * MILLISECOND;
@@ -577,10 +579,10 @@ pub(crate) async fn security_configuration(
     })
 }
 
-/// Reads EMR's message, the only place here that does: DescribeSecurityConfiguration answers
-/// `InvalidRequestException` both to a name that no configuration has and to a request that is
-/// wrong otherwise, and there is no error code that tells the two apart. Terraform's AWS provider
-/// goes by the same words, "does not exist".
+/// Parses EMR's message, which is done nowhere else in this module. DescribeSecurityConfiguration
+/// answers `InvalidRequestException` both if no configuration has the name and if the request is
+/// invalid, so the error code does not distinguish these. Terraform's AWS provider depends on the
+/// same words, "does not exist".
 fn says_that_no_configuration_has_the_name(
     error: &impl aws_sdk_emr::error::ProvideErrorMetadata,
 ) -> bool {
@@ -601,7 +603,7 @@ pub(crate) async fn cluster(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup
         let Some(cluster) = answer.cluster else {
             return Lookup::unusable(call, "it holds no cluster");
         };
-        // An answer about another cluster is no answer about this one.
+        // An answer about another cluster cannot be used.
         if cluster.id.as_deref() != Some(id.as_str()) {
             let other = cluster.id.as_deref().unwrap_or("one without an id");
             return Lookup::unusable(call, &format!("it is about another cluster: {other}"));
@@ -649,7 +651,7 @@ fn cluster_facts(id: &ClusterId, cluster: Cluster) -> Option<ClusterFacts> {
     })
 }
 
-/// The properties of `configurations`, with those nested in them.
+/// The properties of `configurations`, including nested ones.
 fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
     let of_one = |configuration: Configuration| {
         let classification = configuration.classification.unwrap_or_default();
@@ -667,13 +669,13 @@ fn properties(configurations: Vec<Configuration>) -> Vec<ClusterProperty> {
     configurations.into_iter().flat_map(of_one).collect()
 }
 
-/// What the instance groups of a cluster are made with, or each type of its instance fleets.
+/// The properties of a cluster's instance groups, or of each instance type of its fleets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct GroupFacts {
-    /// Their `Configurations`, nested ones too.
+    /// Their `Configurations`, including nested ones.
     pub properties: Vec<ClusterProperty>,
-    /// Machine images of somebody's own.
+    /// The ids of custom machine images.
     #[serde(skip)]
     pub custom_amis: BTreeSet<String>,
 }
@@ -685,13 +687,13 @@ impl GroupFacts {
     }
 }
 
-/// What the items of a page's list are named by; none where it holds no list.
+/// The names of the items on a page; none if it holds no list.
 fn named<T>(items: Option<&Vec<T>>, name: impl Fn(&T) -> Option<&str>) -> Option<Vec<&str>> {
     items.map(|items| items.iter().filter_map(name).collect())
 }
 
-/// What the cluster's instance groups, or fleets, have of their own, by reconfiguration or from the
-/// start, all pages.
+/// The own properties of the cluster's instance groups or fleets, set at the start or by
+/// reconfiguration; from all pages.
 pub(crate) async fn groups(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
@@ -735,7 +737,7 @@ async fn fleets(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<GroupFacts>
     })
 }
 
-/// The scripts that the cluster's nodes run first, in their order, all pages.
+/// The bootstrap actions of the cluster in their order, from all pages.
 pub(crate) async fn bootstrap_actions(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
@@ -745,7 +747,7 @@ pub(crate) async fn bootstrap_actions(
         &[],
         |marker| emr.list_bootstrap_actions().cluster_id(id.as_str()).set_marker(marker).send(),
         ListBootstrapActionsOutput::marker,
-        // The same one may be there twice.
+        // The same script may be listed twice, so names are not compared.
         |page| named(page.bootstrap_actions.as_ref(), |_| None),
     );
     pages.await.and_then(|pages| {
@@ -760,7 +762,7 @@ pub(crate) async fn bootstrap_actions(
     })
 }
 
-/// The instances of the cluster that have not ended, all pages.
+/// The instances of the cluster that have not ended, from all pages.
 pub(crate) async fn nodes(
     emr: &aws_sdk_emr::Client,
     id: &ClusterId,
@@ -790,7 +792,7 @@ pub(crate) async fn nodes(
     })
 }
 
-/// Every step of the cluster, newest first, all pages.
+/// Every step of the cluster, newest first, from all pages.
 pub(crate) async fn steps(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<Vec<ClusterStep>> {
     let pages = whole_list(
         &aws_calls::LIST_STEPS,
@@ -812,7 +814,7 @@ fn step(summary: StepSummary) -> Option<ClusterStep> {
     let config = summary.config?;
     let jar = config.jar.unwrap_or_default();
     let arguments = config.args.unwrap_or_default();
-    // The runner names the jar's file; people also write `command-runner.jar s3-dist-cp …`.
+    // The runner names the jar's file; users also write `command-runner.jar s3-dist-cp …`.
     let is_s3_dist_cp = jar.contains("s3-dist-cp")
         || jar.contains("s3distcp")
         || arguments.first().is_some_and(|word| word.ends_with("s3-dist-cp"));
@@ -830,7 +832,7 @@ fn step(summary: StepSummary) -> Option<ClusterStep> {
     })
 }
 
-/// The place in S3 that an argument names, by itself or after `--option=`.
+/// The S3 location in an argument, by itself or after `--option=`.
 fn place(argument: &str) -> Option<S3Location> {
     let value = argument
         .split_once('=')
@@ -839,8 +841,8 @@ fn place(argument: &str) -> Option<S3Location> {
     S3Location::parse(value).ok()
 }
 
-/// The clusters created after `since` that are in one of `states` (all, when empty), newest first,
-/// all pages.
+/// The clusters created after `since` that are in one of `states` (in any state if that is empty),
+/// newest first, from all pages.
 pub(crate) async fn list(
     emr: &aws_sdk_emr::Client,
     since: Option<OffsetDateTime>,
@@ -870,31 +872,32 @@ pub(crate) async fn list(
     })
 }
 
-/// A live cluster that the runner would adopt, with the steps that are not this run's.
+/// A live cluster that the runner could reuse, with the steps that are not this run's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Adoptable {
     /// The cluster.
     pub cluster: ClusterFacts,
     /// The ids of the steps it had before the launch.
     pub earlier_steps: BTreeSet<String>,
-    /// What its instance groups are configured with besides the cluster.
+    /// The properties that its instance groups have in addition to the cluster's.
     #[schemars(with = "Lookup<Vec<ClusterProperty>>")]
     pub group_properties: Lookup<GroupFacts>,
-    /// The scripts that its nodes have run, and that nodes which join it will.
+    /// The scripts that its nodes have run, and that new nodes will run.
     pub bootstrap_actions: Lookup<Vec<BootstrapAction>>,
 }
 
-/// What a persistent run will meet.
+/// The clusters that a run in persistent mode will find.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Persistent {
-    /// The clusters of its name.
+    /// The clusters with the run's name.
     pub clusters: Vec<Adoptable>,
     /// How many clusters of any name the runner will list: those WAITING or RUNNING.
     pub live: usize,
 }
 
-/// The clusters that the runner could adopt for `name`: it looks for WAITING and RUNNING ones, by
-/// name only, when its JVM is up; until then those that are still starting may have become such.
+/// The clusters that the runner could reuse for `name`. The runner looks for WAITING and RUNNING
+/// ones by name only, after its JVM has started. Clusters that are still starting may have reached
+/// these states by then, so they are included.
 pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<Persistent> {
     let alive = [
         SdkClusterState::Starting,
@@ -918,7 +921,7 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
         let id = &listing.id;
         let described = async {
             let cluster = cluster(emr, id).await;
-            // Which call tells of its groups, the cluster says.
+            // The kind of cluster decides which call lists its groups.
             let groups = match cluster.found() {
                 Some(cluster) => groups(emr, id, cluster.has_fleets).await,
                 None => {
@@ -949,14 +952,14 @@ pub(super) async fn adoptable(emr: &aws_sdk_emr::Client, name: &str) -> Lookup<P
     Lookup::Found(Persistent { clusters, live })
 }
 
-/// The clusters that exist already, as far back as one that counts as this run's could reach.
+/// The existing clusters, as far back as a cluster of this run could have been created.
 pub(super) async fn recent(aws: &Aws) -> Lookup<BTreeSet<ClusterId>> {
     list(&aws.emr, Some(recently(aws)), &[])
         .await
         .map(|listings| listings.into_iter().map(|listing| listing.id).collect())
 }
 
-/// An hour ago by AWS's own clock, by which clusters are dated: no cluster of a run starting now is
+/// One hour ago by AWS's clock, which also dates clusters: no cluster of a run that starts now is
 /// older.
 pub(crate) fn recently(aws: &Aws) -> OffsetDateTime {
     aws.emr_clock.now_or_own() - time::Duration::hours(1)
@@ -1000,7 +1003,7 @@ mod tests {
         assert_eq!(all.keys().iter().map(ToString::to_string).collect::<Vec<_>>(), ["k"]);
         let none = tls(json!({})).content.tls.unwrap();
         assert_eq!((none.validity_in_days, none.secret), (None, None));
-        // A key of another provider is nobody's.
+        // A key of another provider is not used.
         assert!(tls(json!({"CertificateProviderType": "PEM"})).keys().is_empty());
     }
 

@@ -1,8 +1,8 @@
-//! Facts: everything the verdict needs to know, asked at once. What can start has started; only
-//! real dependencies wait.
+//! Collects all facts that the verdict needs, concurrently. A call waits only for the results that
+//! it depends on.
 //!
-//! The longest chain is three calls: the security configuration, the keys it names, what the role
-//! may do with them.
+//! The longest chain has three calls: the security configuration, the keys that it names, and the
+//! roles' rights on these keys.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,16 +47,17 @@ use crate::{
     spec::observations::{LauncherRoute, RunnerVersion, Variable},
 };
 
-/// What to ask about.
+/// The subjects of the calls.
 #[derive(Debug)]
 pub struct FactsQuery {
-    /// The buckets of the config that are ours to judge.
+    /// The buckets of the config that are judged.
     pub buckets: BTreeSet<BucketName>,
-    /// Where the run reads data from, by the config's key, in buckets of its own.
+    /// The locations from which the run reads data, by the config's key, in buckets of its own.
     pub data: Vec<(String, S3Location)>,
-    /// So many objects are looked at in each of these, at most.
+    /// The maximum number of objects that are read in each of these.
     pub data_objects: usize,
-    /// The security configuration that will be sealed; `None` when nobody names one.
+    /// The security configuration that will be sealed; `None` if neither config nor settings name
+    /// one.
     pub security_configuration: Option<String>,
     /// `aws.emr.region`.
     pub region: String,
@@ -66,88 +67,87 @@ pub struct FactsQuery {
     pub service_role: String,
     /// `aws.emr.ec2_subnet_id`.
     pub subnet: Option<String>,
-    /// The keys that the policy expects.
+    /// The keys that the policy requires.
     pub expected_keys: Vec<KeyReference>,
-    /// The name of the cluster to adopt, in persistent mode.
+    /// The name of the cluster to reuse, in persistent mode.
     pub adopt: Option<String>,
-    /// What to ask about the guard's own rights; none where nothing will be launched.
+    /// The query for the guard's own rights; none if nothing will be launched.
     pub guard_rights: Option<GuardRightsQuery>,
-    /// How long all that is asked of AWS may take together. Throttling is waited out as long.
+    /// The time limit of all AWS calls together. Throttled calls are retried until then.
     pub time_limit: Duration,
     /// Variables of the environment that can load code into the launcher.
     pub environment: Vec<Variable>,
-    /// Where the launcher gets to AWS by another way than the guard.
+    /// Routes by which the launcher reaches AWS differently from the guard.
     pub launcher_routes: Vec<LauncherRoute>,
 }
 
-/// What AWS and the runner said before the launch.
+/// The answers of AWS and the runner before the launch.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Facts {
     /// Endpoint overrides in force.
     pub endpoints: Vec<EndpointOverride>,
-    /// Who the guard is.
+    /// The identity of the guard's credentials.
     pub guard: Lookup<CallerIdentity>,
-    /// Who the runner is: the account the cluster will be launched in.
+    /// The identity of the runner's credentials: its account is the one where the cluster will be
+    /// launched.
     pub runner: Lookup<CallerIdentity>,
     /// Variables of the environment that can load code into the runner.
     pub environment: Vec<Variable>,
-    /// Where the runner gets to AWS by another way than the guard.
+    /// Routes by which the runner reaches AWS differently from the guard.
     pub launcher_routes: Vec<LauncherRoute>,
-    /// Who vouched for AWS while this was asked, and through which proxies. The report has them as
-    /// they were at its end.
+    /// The certificate authorities and proxies of these calls. The report has those at its end.
     #[serde(skip)]
     pub connections: AwsConnections,
-    // Added by the caller, who knows how the launcher is asked.
-    /// The runner's version; none where there is no runner, as for a `check` on another machine.
+    // Set by the caller, who knows how to ask the launcher for its version.
+    /// The runner's version; none if there is no runner, as for a `check` on another machine.
     pub runner_version: Option<Lookup<RunnerVersion>>,
     /// Each bucket.
     pub buckets: BTreeMap<BucketName, BucketFacts>,
-    /// What lies where the run reads data from, by the config's key.
+    /// The objects in the locations from which the run reads data, by the config's key.
     pub data: BTreeMap<String, Lookup<LocationSurvey>>,
-    /// The security configuration, when one is named.
+    /// The security configuration, if one is named.
     pub security_configuration: Option<Lookup<SecurityConfiguration>>,
-    /// The keys that the policy expects, as they were asked about.
+    /// The keys that the policy requires, in the form in which they were looked up.
     #[serde(skip)]
     pub expected_keys: Vec<KeyReference>,
-    /// When all this was asked, by this machine's clock.
+    /// When the facts were collected, by this machine's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub asked_at: OffsetDateTime,
-    /// The certificates that the security configuration names as PEM, or what is wrong with their
+    /// The PEM certificates that the security configuration names, or what is wrong with their
     /// archive.
     pub certificates: Option<Lookup<Result<Material, String>>>,
-    /// The KMS key that S3 says the archive is encrypted under; none: under none, or it was not
-    /// seen.
+    /// The KMS key under which S3 has encrypted the archive; none if it is under no KMS key, or is
+    /// unknown.
     #[serde(skip)]
     pub certificates_key: Option<KeyReference>,
     /// Each key that the security configuration or a bucket's default names.
     pub keys: BTreeMap<KeyReference, KeyFacts>,
     /// The role behind the instance profile.
     pub role: Lookup<RoleFacts>,
-    /// The EMR service's role.
+    /// The role of the EMR service.
     pub service_role: Lookup<RoleFacts>,
     /// The objects that every node fetches, as the security configuration names them.
     pub node_objects: BTreeMap<String, NodeObject>,
     /// Whether the account encrypts new EBS volumes by default.
     pub ebs_by_default: Lookup<bool>,
-    /// The network of the subnet, when one is set.
+    /// The network of the subnet, if one is set.
     pub network: Option<NetworkFacts>,
-    /// Live clusters of the name to adopt, in persistent mode.
+    /// Live clusters with the name to reuse, in persistent mode.
     pub adoptable: Option<Lookup<Persistent>>,
-    /// The clusters that were there before the launch, of the last hour.
+    /// The clusters of the last hour that existed before the launch.
     #[serde(skip)]
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
-    /// What the guard itself may do with clusters, where something will be launched. Not recorded:
-    /// the findings on it are.
+    /// The guard's own rights on clusters, if something will be launched. Not recorded: the
+    /// findings about them are.
     #[serde(skip)]
     pub guard_rights: Option<GuardRights>,
 }
 
-/// Asks everything in `question`, within its time limit: what has not been answered by then is
+/// Makes all calls for `question` within its time limit. A fact without an answer by then is
 /// `Unreachable`.
 ///
-/// Where an endpoint is refused nothing is asked of AWS at all: answers from there would prove
-/// nothing.
+/// If an endpoint is refused, no call is made at all: answers from there would prove nothing.
 ///
 /// # Panics
 /// When a look-up does.
@@ -155,15 +155,15 @@ pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
     if aws.refused_endpoints().next().is_some() {
         return nothing_asked(aws, &question, ENDPOINT_REFUSED);
     }
-    // As a task, because it then runs on the thread that also runs the connections; a set of one,
-    // because that ends with whoever waits for it.
+    // As a task it runs on the thread that also drives the connections. In a set of one it is
+    // cancelled when the caller is dropped.
     let mut task = JoinSet::new();
     let aws = aws.clone();
     task.spawn(async move { Box::pin(look(&aws, &question)).await });
     match task.join_next().await {
         Some(Ok(facts)) => facts,
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is being shut down, and with it whoever waits.
+        // The runtime is shutting down, and the caller with it.
         Some(Err(_)) | None => std::future::pending().await,
     }
 }
@@ -182,7 +182,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     };
     tokio::select! {
         facts = Box::pin(everything(&gathering, aws, question)) => match total_cause(&facts.guard) {
-            // It was seen with the last of all answers.
+            // The error arrived together with the last answers.
             Some(error) => {
                 let nothing = nothing_asked(aws, question, &error.message);
                 let Facts { guard, runner, connections, .. } = facts;
@@ -190,7 +190,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
             }
             None => facts,
         },
-        // Whoever cannot ask STS, which everybody may ask, can ask nothing.
+        // Every identity may call STS. If that is not possible, no other call is.
         (why, guard, runner) = refused => {
             let connections = aws.connections();
             Facts { guard, runner, connections, ..nothing_asked(aws, question, &why) }
@@ -198,7 +198,7 @@ async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     }
 }
 
-/// Why nothing at all can be asked of AWS with the guard's credentials, if that is so.
+/// The error because of which no call is possible with the guard's credentials, if there is one.
 fn total_cause(guard: &Lookup<CallerIdentity>) -> Option<&LookupError> {
     let (Lookup::Denied(error) | Lookup::Unreachable(error)) = guard else { return None };
     error.cause.as_ref().is_some_and(AccessCause::blocks_everything).then_some(error)
@@ -274,33 +274,33 @@ async fn everything(gathering: &Gathering<'_>, aws: &Aws, question: &FactsQuery)
     }
 }
 
-/// A look-up that others wait for, asked once.
+/// A look-up that others wait for; its call is made once.
 type SharedLookup<'a, T> = Shared<BoxFuture<'a, T>>;
 
-/// Everything under way: what others wait for stands here by itself, the rest in its methods.
+/// All pending look-ups. Those that others wait for are fields; the rest is in its methods.
 struct Gathering<'a> {
     aws: &'a Aws,
-    /// The same without the patience: for the objects that the run reads, of which there can be
-    /// many, and for what nothing depends on.
+    /// The clients that do not wait while AWS throttles: for the objects that the run reads, which
+    /// may be many, and for facts on which nothing depends.
     plain: &'a Aws,
     question: &'a FactsQuery,
     time: TimeForAll,
-    /// Guard and runner.
+    /// The identities of guard and runner.
     identities: SharedLookup<'a, (Lookup<CallerIdentity>, Lookup<CallerIdentity>)>,
     configuration: SharedLookup<'a, Option<Lookup<SecurityConfiguration>>>,
-    /// The one behind the instance profile, and EMR's own.
+    /// The role behind the instance profile, and the role of EMR.
     roles: SharedLookup<'a, (Lookup<RoleFacts>, Lookup<RoleFacts>)>,
     /// The clusters of the last hour.
     earlier: SharedLookup<'a, Lookup<BTreeSet<ClusterId>>>,
-    /// The public access block of the launching account, for buckets whose own is not whole.
+    /// The public access block of the launching account, for buckets whose own block is incomplete.
     account_block: SharedLookup<'a, Lookup<s3::Block>>,
-    /// The archive of certificates, where one is named: its key waits for it.
+    /// The certificate archive, if one is named. The look-up of its key waits for it.
     certificates: SharedLookup<'a, Option<Lookup<Archive>>>,
-    /// Each bucket's default encryption: keys wait for it.
+    /// Each bucket's default encryption. The look-ups of keys wait for it.
     defaults: BTreeMap<&'a BucketName, SharedLookup<'a, Lookup<DefaultEncryption>>>,
 }
 
-/// The time that all look-ups have together.
+/// The time limit of all look-ups together.
 #[derive(Clone)]
 struct TimeForAll {
     started: Instant,
@@ -308,7 +308,7 @@ struct TimeForAll {
     patience: Patience,
 }
 
-/// What is said of an answer that came too late.
+/// The message for an answer that came too late.
 const TOO_LATE: &str =
     "no answer within the time limit for the whole look (setting `pre_flight_timeout`)";
 
@@ -319,8 +319,8 @@ impl TimeForAll {
         Self { started, deadline, patience: Patience::until(deadline.into_std()) }
     }
 
-    /// The answer to `call`, if it comes in time. Where AWS has throttled the call until the time
-    /// was over, that is what is said.
+    /// The answer to `call`, if it comes in time. If AWS throttled the call until the time was
+    /// over, the error says so.
     async fn within<T>(
         &self,
         call: &'static Call,
@@ -432,19 +432,19 @@ impl<'a> Gathering<'a> {
         self.time.within(call, answer).await
     }
 
-    /// Several look-ups at once, or what `not_asked` makes of those that come too late.
+    /// The facts of several look-ups, or the result of `not_asked` if they come too late.
     async fn all_within<T>(&self, facts: BoxFuture<'_, T>, not_asked: fn(&str) -> T) -> T {
         timeout_at(self.time.deadline, facts).await.unwrap_or_else(|_| not_asked(TOO_LATE))
     }
 
-    /// What the security configuration says, once it is known.
+    /// The content of the security configuration, when it is known.
     async fn content(&self) -> Option<emr::Content> {
         self.configuration.clone().await?.found().map(|found| found.content.clone())
     }
 
     async fn buckets(&self) -> BTreeMap<BucketName, BucketFacts> {
         let facts = self.defaults.iter().map(async |(bucket, default)| {
-            // The account is needed before a bucket's owner can be asked about.
+            // Looking up a bucket's owner needs the account first.
             let runner = self.identities.clone().map(|(_, runner)| runner);
             let facts = s3::bucket(
                 &self.aws.s3,
@@ -515,8 +515,8 @@ impl<'a> Gathering<'a> {
         all.map(|((key, facts), identity)| (key, KeyFacts { identity, ..facts })).collect()
     }
 
-    /// What the policies of those who use keys say of it, key by key. Whoever uses several keys
-    /// through one service is asked about in one call: IAM throttles these early.
+    /// The simulated policies of the users of keys, for each key. One call covers all keys that a
+    /// role uses through one service, because IAM throttles these calls early.
     async fn simulations(
         &self,
         uses: &BTreeMap<KeyReference, BTreeSet<KeyUse>>,
@@ -588,8 +588,8 @@ impl<'a> Gathering<'a> {
         join_all(facts).await.into_iter().collect()
     }
 
-    /// What the guard may do with clusters: by its policies, and by an answer about one that is
-    /// there.
+    /// The guard's rights on clusters: by its policies, and by a test call about an existing
+    /// cluster.
     async fn guard_rights(&self) -> Option<GuardRights> {
         let query = self.question.guard_rights.as_ref()?;
         let rights = async {
@@ -617,7 +617,7 @@ impl<'a> Gathering<'a> {
         Some(GuardRights { principal, decisions, cluster, tagging, described })
     }
 
-    /// Whether the runner may give its cluster these tags, where there are any.
+    /// Whether the runner may set these tags on its cluster, if there are any.
     async fn tagging(&self, tags: Vec<(String, String)>) -> Option<TagRight> {
         if tags.is_empty() {
             return None;
@@ -636,7 +636,7 @@ impl<'a> Gathering<'a> {
         Some(TagRight { keys, principal, decision })
     }
 
-    /// What IAM's simulation decides for a user or role and a cluster, where it can be asked.
+    /// The result of IAM's simulation for a user or role and a cluster, if it can be made.
     async fn simulated<'b, T, F: Future<Output = Lookup<T>>>(
         &self,
         principal: &'b Lookup<Principal>,
@@ -667,10 +667,10 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// Who uses a key: the kind of role, and its ARN, where that is known.
+/// A user of a key: the kind of role, and its ARN if it is known.
 type Consumer = (RoleKind, Option<String>);
 
-/// What was decided of one key, of all that was asked about a role.
+/// The decisions about one key, out of all answers about a role.
 fn of_consumer(
     kind: &RoleKind,
     uses: &BTreeSet<KeyUse>,
@@ -708,7 +708,7 @@ async fn account_block(
     }
 }
 
-/// Why nothing is asked where an endpoint is refused.
+/// Why no call is made if an endpoint is refused.
 pub(crate) const ENDPOINT_REFUSED: &str = "not asked, because an endpoint is refused";
 
 fn nothing_asked(aws: &Aws, question: &FactsQuery, why: &str) -> Facts {
@@ -753,15 +753,15 @@ fn nothing_asked(aws: &Aws, question: &FactsQuery, why: &str) -> Facts {
     }
 }
 
-/// The key that an archive is encrypted under, as far as that is known. One of another region, where
-/// the archive's bucket then is, KMS tells nothing of here.
+/// The key under which an archive is encrypted, if it is known. None if the archive's bucket, and
+/// with it the key, is in another region: KMS in the cluster's region does not know that key.
 fn key_of(archive: Option<&Lookup<Archive>>, region: &str) -> Option<KeyReference> {
     let key = archive?.found()?.1.as_deref().map(KeyReference::new)?;
     let is_here = key.region_and_account().is_none_or(|(seen, _)| seen == region);
     is_here.then_some(key)
 }
 
-/// What each key is used for.
+/// The uses of each key.
 fn key_uses<'a>(
     expected: &[KeyReference],
     defaults: impl Iterator<Item = (&'a BucketName, &'a Lookup<DefaultEncryption>)>,
@@ -782,7 +782,7 @@ fn key_uses<'a>(
         && let Some(key) = &disk.key
     {
         let of_key = uses.entry(key.clone()).or_default();
-        // Instance stores are encrypted by LUKS also where EBS volumes are by EBS.
+        // LUKS encrypts instance stores even if EBS encrypts the EBS volumes.
         of_key.insert(KeyUse::LocalDisk);
         if disk.ebs {
             of_key.insert(KeyUse::Ebs);
@@ -805,8 +805,8 @@ fn key_uses<'a>(
 }
 
 impl Facts {
-    /// What each key is used for, of those that the policy, the security configuration and the
-    /// buckets' defaults name, and of the one that the archive of certificates is encrypted under.
+    /// The uses of each key that the policy, the security configuration or a bucket's default
+    /// names, and of the key of the certificate archive.
     #[must_use]
     pub fn key_uses(&self) -> BTreeMap<KeyReference, BTreeSet<KeyUse>> {
         let defaults =
@@ -819,19 +819,19 @@ impl Facts {
         )
     }
 
-    /// The ARN of a key, however it is written, if KMS has told.
+    /// The ARN of a key in any notation, if KMS gave it.
     #[must_use]
     pub fn resolved(&self, key: &KeyReference) -> Option<&str> {
         self.keys.get(key)?.description.found().map(|key| key.arn.as_str())
     }
 
-    /// Why nothing could be asked of AWS, where the guard's credentials are the cause.
+    /// Why no AWS call was possible, if the guard's credentials are the cause.
     #[must_use]
     pub fn total_cause(&self) -> Option<&AccessCause> {
         total_cause(&self.guard)?.cause.as_ref()
     }
 
-    /// The account the cluster will be launched in, when known.
+    /// The account where the cluster will be launched, if it is known.
     #[must_use]
     pub fn launch_account(&self) -> Option<&AccountId> {
         self.runner.found().map(|identity| &identity.account)

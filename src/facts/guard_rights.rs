@@ -1,5 +1,5 @@
-//! What IAM says the guard itself may do with clusters: to look at those of its run, and to end
-//! them. It is asked before a launch, when nothing runs yet that could not be ended.
+//! The guard's own rights on clusters by IAM: to describe and to terminate those of its run. They
+//! are looked up before a launch, while there is nothing yet that would have to be terminated.
 
 use std::collections::BTreeMap;
 
@@ -29,21 +29,21 @@ pub(crate) static WATCH_CALLS: [&Call; 7] = [
     &aws_calls::TERMINATE_JOB_FLOWS,
 ];
 
-/// An id that no cluster has, in the form that all have.
+/// A cluster id in the valid form that no cluster has.
 const ANY_CLUSTER: &str = "j-0000000000000";
 
-/// What to ask about the guard's own rights.
+/// The query for the guard's own rights.
 #[derive(Clone, Debug)]
 pub struct GuardRightsQuery {
-    /// The tag that the run's clusters will have: policies make it a condition.
+    /// The tag that the run's clusters will have. Policies may have a condition on it.
     pub tag: Option<(String, String)>,
-    /// The tags that the runner's request bears besides, by its own config.
+    /// The other tags of the runner's request, from its own config.
     pub runner_tags: Vec<(String, String)>,
 }
 
 impl GuardRightsQuery {
-    /// All tags that the runner's request for a cluster will bear. The run's own takes the place of
-    /// one with the same key.
+    /// All tags of the runner's request for a cluster. The run's own tag replaces one with the same
+    /// key.
     pub(super) fn sent(&self) -> Vec<(String, String)> {
         let is_other =
             |(key, _): &&(String, String)| self.tag.as_ref().is_none_or(|(own, _)| own != key);
@@ -51,44 +51,44 @@ impl GuardRightsQuery {
     }
 }
 
-/// The guard's rights, as far as AWS tells.
+/// The guard's rights, as far as AWS gives them.
 #[derive(Clone, Debug)]
 pub struct GuardRights {
-    /// Whose policies decide.
+    /// The principal whose policies decide.
     pub principal: Lookup<Principal>,
-    /// What the simulator of IAM says of each call of the watch, by its permission.
+    /// The result of IAM's simulator for each call of the watch, by its permission.
     pub decisions: Lookup<BTreeMap<&'static str, RightDecision>>,
-    /// The cluster that the decisions are about, as an ARN.
+    /// The ARN of the cluster in the simulation.
     pub cluster: Option<String>,
-    /// Whether the runner may give its cluster the run's tag, where it will.
+    /// Whether the runner may set the run's tag on its cluster, if it will.
     pub tagging: Option<TagRight>,
-    /// A cluster that is listed, and how EMR answers when the guard asks about it.
+    /// A listed cluster, and the result of describing it.
     pub described: Option<(ClusterId, Lookup<()>)>,
 }
 
 /// Whether the runner may tag a cluster.
 #[derive(Clone, Debug)]
 pub struct TagRight {
-    /// The keys of the tags that its request bears: the config's own, and the run's.
+    /// The keys of the tags in its request: the config's own, and the run's.
     pub keys: Vec<String>,
-    /// Whose policies decide.
+    /// The principal whose policies decide.
     pub principal: Lookup<Principal>,
-    /// What the simulator of IAM says.
+    /// The result of IAM's simulator.
     pub decision: Lookup<RightDecision>,
 }
 
-/// Whose policies decide what a caller may do.
+/// The principal whose policies decide about a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The account itself, which may do all.
+    /// The account itself, which may do everything.
     Root,
     /// A user or role, whose policies IAM can simulate.
     Simulated(String),
-    /// Anything else, by its ARN, of which IAM cannot tell.
+    /// Another principal, by its ARN; IAM cannot simulate it.
     Other(String),
 }
 
-/// What the simulator says of one call.
+/// The simulator's result for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RightDecision {
     /// A policy allows it.
@@ -97,7 +97,7 @@ pub enum RightDecision {
     NotAllowed,
     /// A policy, or the permissions boundary, denies it.
     Denied,
-    /// It is not allowed in the simulation, which does not know all that a real request tells.
+    /// The simulation does not allow it, but it lacks some information that a real request has.
     Unclear,
 }
 
@@ -113,8 +113,8 @@ impl GuardRights {
     }
 }
 
-/// Whose policies decide for `identity`. The ARN of a session lacks the path of its role, which the
-/// role's own has.
+/// The principal of `identity`. A session's ARN lacks the path of its role; the role's own ARN has
+/// it.
 pub(super) async fn principal(
     iam: &aws_sdk_iam::Client,
     identity: Lookup<CallerIdentity>,
@@ -135,13 +135,13 @@ pub(super) async fn principal(
     }
 }
 
-/// The ARN that stands for a cluster of the run.
+/// The ARN that represents a cluster of the run.
 pub(super) fn cluster_arn(identity: &CallerIdentity, region: &str) -> String {
     let partition = identity.arn.split(':').nth(1).unwrap_or("aws");
     format!("arn:{partition}:elasticmapreduce:{region}:{}:cluster/{ANY_CLUSTER}", identity.account)
 }
 
-/// What the simulator says of `principal` making each call of the watch about `cluster`.
+/// Simulates each call of the watch by `principal` on `cluster`.
 pub(super) async fn simulate(
     iam: &aws_sdk_iam::Client,
     principal: &str,
@@ -149,7 +149,7 @@ pub(super) async fn simulate(
     region: &str,
     query: &GuardRightsQuery,
 ) -> Lookup<BTreeMap<&'static str, RightDecision>> {
-    // What every such call tells; the simulator knows only what it is told.
+    // Context keys of every such call. The simulator knows no others than the given ones.
     let mut context = simulation::every_request(principal, region);
     if let Some((name, value)) = &query.tag {
         context.extend(
@@ -174,12 +174,12 @@ pub(super) async fn simulate(
     })
 }
 
-/// The permission that a request for a cluster with tags needs besides its own. EMR asks for it since
-/// 24 April 2023.
+/// The permission that a request for a cluster with tags needs in addition to its own. EMR requires
+/// it since 24 April 2023.
 pub(crate) const ADD_TAGS: &str = "elasticmapreduce:AddTags";
 
-/// What the simulator says of `principal` giving a new cluster these tags: the request bears all of
-/// them, and conditions can be about each.
+/// Simulates whether `principal` may set these tags on a new cluster. The request has all tags, and
+/// conditions may apply to each.
 pub(super) async fn may_tag(
     iam: &aws_sdk_iam::Client,
     principal: &str,
@@ -209,8 +209,8 @@ pub(super) async fn may_tag(
     })
 }
 
-/// A denial that rests on what the simulation was not told, or on the organisation's policies,
-/// whose conditions it does not know either, need not be one.
+/// A denial is not certain if it depends on missing context, or on the organisation's policies,
+/// whose conditions the simulation does not know either.
 fn right(simulated: &Simulated) -> RightDecision {
     match simulated.verdict() {
         SimulationVerdict::Allowed => RightDecision::Allowed,
@@ -222,8 +222,8 @@ fn right(simulated: &Simulated) -> RightDecision {
     }
 }
 
-/// Whether EMR answers when it is asked about `id`. It is asked once: nothing depends on it, and
-/// the quota is shared with those who watch.
+/// Whether EMR lets the guard describe `id`. The call is made once: nothing depends on it, and the
+/// quota is shared with other watchers.
 pub(super) async fn describes(emr: &aws_sdk_emr::Client, id: &ClusterId) -> Lookup<()> {
     let once = aws_sdk_emr::config::Builder::new().retry_config(RetryConfig::disabled());
     let request = emr.describe_cluster().cluster_id(id.as_str()).customize().config_override(once);

@@ -1,8 +1,8 @@
-//! How one object is encrypted: asked by a HEAD, since lists do not say it.
+//! The encryption of one object, from a HEAD request, since lists do not contain it.
 //!
-//! The HEADs go over the wire (`aws::wire`) as long as the answers are plain ones; what S3 refuses,
-//! redirects or says in no words is asked again through the SDK, which knows about regions, clocks
-//! and credentials, and whose answer counts.
+//! HEAD requests use the fast client (`aws::fast_s3`) as long as the answers are usual ones. If S3
+//! refuses, redirects or gives an error without a body, the request is repeated with the SDK, which
+//! handles regions, clocks and credentials. The SDK's answer counts.
 
 use std::{
     sync::Arc,
@@ -27,16 +27,16 @@ use crate::{
     },
 };
 
-/// So often a HEAD is tried that the network or S3 fails.
+/// How many times a HEAD is tried if the network or S3 fails.
 const ATTEMPTS: u32 = 10;
-/// The first wait between two attempts, which doubles up to the last.
+/// The first wait between two attempts. It doubles each time, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const ENCRYPTION: &str = "x-amz-server-side-encryption";
 const KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const CUSTOMER: &str = "x-amz-server-side-encryption-customer-algorithm";
 
-/// What asks about the objects of one bucket.
+/// Looks up the encryption of objects in one bucket.
 #[derive(Debug)]
 pub(crate) struct Heads {
     s3: aws_sdk_s3::Client,
@@ -45,18 +45,19 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// `is_logged`: whether the HEADs stand in the log of requests, which a run's document shows.
+    /// `is_logged`: whether HEAD requests are recorded in the log of requests, which a run's report
+    /// contains.
     pub(crate) fn new(s3: aws_sdk_s3::Client, bucket: BucketName, is_logged: bool) -> Self {
         Self { s3, bucket, wire: Arc::new(FastS3Client::new(is_logged)) }
     }
 
-    /// What learns the way to the bucket from a list of it.
+    /// The interceptor that learns the route to the bucket from a list of it.
     pub(super) fn learn(&self) -> Learner {
         self.wire.learn()
     }
 
-    /// The answer to a list of the bucket, asked without the SDK; none where it is no plain one.
-    /// `parameters` in the order of their names.
+    /// The answer to a list request that is made without the SDK; none if it is unusual.
+    /// `parameters` are sorted by name.
     pub(super) async fn list(
         &self,
         call: &'static Call,
@@ -65,12 +66,12 @@ impl Heads {
         self.wire.list(call.operation, self.bucket.as_str(), parameters).await
     }
 
-    /// A place to ask from, one object after the other.
+    /// A session for requests about one object after the other.
     pub(super) fn line(&self) -> FastS3Session<'_> {
         self.wire.line()
     }
 
-    /// How an object is encrypted; `Absent`: there is no such object (any more).
+    /// An object's encryption; `Absent` if the object does not exist (any more).
     pub(super) async fn head(
         &self,
         line: &mut FastS3Session<'_>,
@@ -86,7 +87,8 @@ impl Heads {
                 return self.by_sdk(key, version).await;
             };
             let (kind, trouble) = match sent {
-                // Somebody else's than S3's, such as a proxy's: the SDK says what came.
+                // The answer comes from another server than S3, such as a proxy: the SDK describes
+                // it.
                 Ok(answer)
                     if !answer.has_request_id() && matches!(answer.status, 200 | 403 | 404) =>
                 {
@@ -122,7 +124,7 @@ impl Heads {
                     _ => return self.by_sdk(key, version).await,
                 },
                 Err(SendError::Trouble(why)) => (LookupErrorKind::Connection, why),
-                // Asked again, it would be the same.
+                // A repeated request would have the same result.
                 Err(SendError::Unasked(why)) => {
                     return Lookup::Unreachable(lookup_error(
                         version,
@@ -131,8 +133,8 @@ impl Heads {
                     ));
                 }
             };
-            // Before a launch that is the time of one call; where very many are asked, S3's wishes
-            // have minutes.
+            // Before a launch the limit is that of one call. Bulk scans have minutes, because S3
+            // may ask to slow down.
             let is_over =
                 self.wire.time_limit().is_some_and(|limit| started.elapsed() + wait > limit);
             if attempt == ATTEMPTS || is_over {
@@ -152,8 +154,8 @@ impl Heads {
             .key(key)
             .set_version_id(version.map(str::to_owned));
         let result = request.send().await;
-        // S3 answers so, without a word, to a HEAD of an SSE-C object that does not bring its key;
-        // and to one whose credentials have expired.
+        // S3 answers 400 without a body to a HEAD of an SSE-C object without its key, and to a HEAD
+        // with expired credentials.
         if result.as_ref().is_err_and(|error| {
             error.raw_response().is_some_and(|response| response.status().as_u16() == 400)
         }) {
@@ -170,7 +172,7 @@ impl Heads {
         )
     }
 
-    /// Why S3 refuses an object: a GET, of one byte, is answered in words.
+    /// Why S3 refuses an object: the error of a GET for one byte has a body with the reason.
     async fn refused(&self, key: &str, version: Option<&str>) -> Lookup<StoredEncryption> {
         let request = self
             .s3
@@ -205,7 +207,7 @@ fn stored(answer: &Answer<'_>) -> StoredEncryption {
     kind_of(answer.header(ENCRYPTION), answer.header(KEY), answer.header(CUSTOMER))
 }
 
-/// What S3's three words about an object's encryption mean.
+/// The encryption that S3's three headers describe.
 fn kind_of(kind: Option<&str>, key: Option<&str>, customer: Option<&str>) -> StoredEncryption {
     match kind {
         _ if customer.is_some() => StoredEncryption::CustomerKey,

@@ -1,4 +1,4 @@
-//! What IAM says of the cluster's roles.
+//! IAM's answers about the cluster's roles.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,20 +12,19 @@ pub struct RoleFacts {
     pub arn: String,
 }
 
-/// The last part of an ARN, or of a name under a path, as people copy it from an ARN: IAM takes
-/// names alone.
+/// The last part of an ARN, or of a name with a path as copied from an ARN: IAM takes only names.
 fn name_alone(named: &str) -> &str {
     named.rsplit('/').next().unwrap_or(named)
 }
 
-/// Whether what IAM has found is what was `named`: a name is one of this account, and an ARN says
-/// itself which it means.
+/// Whether the object that IAM found is the `named` one: a plain name means this account, an ARN
+/// contains its account.
 fn is_named(named: &str, found: &str) -> bool {
     !named.starts_with("arn:") || named == found
 }
 
-/// The role behind an instance profile, `named` as in `aws.emr.jobflow_role`: by its name, which is
-/// often its role's name too, or by its ARN.
+/// The role behind an instance profile, `named` in `aws.emr.jobflow_role` by its ARN, or by its
+/// name, which is often also the role's name.
 pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
     let name = name_alone(named);
     let result = iam.get_instance_profile().instance_profile_name(name).send().await;
@@ -41,7 +40,7 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Loo
             if !is_named(named, &profile.arn) {
                 return Lookup::Absent;
             }
-            // A profile can stand without a role in it; then there is no role.
+            // A profile may contain no role.
             profile
                 .roles
                 .into_iter()
@@ -51,7 +50,7 @@ pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Loo
     })
 }
 
-/// The role that is `named` by its name or its ARN.
+/// The role `named` by its name or its ARN.
 pub(super) async fn role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
     let result = iam.get_role().role_name(name_alone(named)).send().await;
     Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)

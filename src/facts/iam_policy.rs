@@ -1,11 +1,10 @@
-//! What a resource's policy (of a bucket, of a key) says to one request: a cautious reading. What
-//! it cannot decide it calls `Unclear`, never allowed.
+//! Decides a request by a resource policy (of a bucket or a key), with caution: what cannot be
+//! decided is `Unclear`, never allowed.
 //!
-//! Rules: an explicit deny wins; a statement applies when principal, action, resource and every
-//! condition do. A negated condition holds for a key that the request does not have, which is how
-//! policies deny uploads without an encryption header. Source: AWS IAM user guide, "Policy
-//! evaluation logic", "IAM JSON policy elements"; AWS KMS developer guide, "Key policies in AWS
-//! KMS".
+//! Rules: an explicit deny wins; a statement applies if principal, action, resource and every
+//! condition match. A negated condition matches if the request lacks the key, which is how policies
+//! deny uploads without an encryption header. Source: AWS IAM user guide, "Policy evaluation
+//! logic", "IAM JSON policy elements"; AWS KMS developer guide, "Key policies in AWS KMS".
 
 use std::collections::BTreeMap;
 
@@ -13,36 +12,36 @@ use serde_json::Value;
 
 use crate::base::wildcard::fits;
 
-/// One request, as far as it is known before it is made.
+/// A request, as far as it is known before it is made.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessRequest<'a> {
-    /// The ARN of the role or user that asks.
+    /// The ARN of the role or user that makes it.
     pub(crate) caller: &'a str,
     /// `s3:PutObject`.
     pub(crate) action: &'a str,
-    /// The ARN of what is asked for; `None` for key policies, which speak of their own key.
+    /// The ARN of the resource; `None` for key policies, which apply to their own key.
     pub(crate) resource: Option<&'a str>,
-    /// Condition keys in lower case: their value, or `None` where the request surely has none. A
-    /// key that is not here is not known.
+    /// Condition keys in lower case with their values; `None` if the request certainly lacks the
+    /// key. A key that is not in the map is unknown.
     pub(crate) context: BTreeMap<&'a str, Option<&'a str>>,
 }
 
-/// What a policy says to a request.
+/// The decision of a policy about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PolicyDecision {
-    /// A statement denies it: the statement's `Sid`, or its number.
+    /// A statement denies it: its `Sid`, or its number.
     Denies(String),
-    /// A statement allows it to the caller itself, or to everyone.
+    /// A statement allows it for the caller itself, or for everyone.
     AllowsCaller,
-    /// A statement allows it to the caller's account, which leaves the decision to IAM.
+    /// A statement allows it for the caller's account, so IAM policies decide.
     DelegatesToAccount,
-    /// Nothing in the policy applies.
+    /// No statement applies.
     Silent,
-    /// This statement could apply, but has parts that are not evaluated.
+    /// This statement may apply, but has parts that are not evaluated.
     Unclear(String),
 }
 
-/// Whether something applies, as far as it can be told.
+/// Whether a condition or statement applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ConditionResult {
     No,
@@ -64,7 +63,7 @@ impl ConditionResult {
     }
 }
 
-/// Decides `request` by the policy's JSON text.
+/// Decides `request` by the policy in JSON.
 pub(crate) fn decide(policy: &str, request: &AccessRequest<'_>) -> PolicyDecision {
     let Ok(policy) = serde_json::from_str::<Value>(policy) else {
         return PolicyDecision::Unclear("the policy is not JSON".to_owned());
@@ -92,8 +91,8 @@ pub(crate) fn decide(policy: &str, request: &AccessRequest<'_>) -> PolicyDecisio
                 (PrincipalMatch::Account, _) => decision = PolicyDecision::DelegatesToAccount,
                 (PrincipalMatch::Caller, _) => decision = PolicyDecision::AllowsCaller,
             },
-            // An allowance that cannot be decided takes nothing away from one that can; a denial
-            // does.
+            // An undecided allow changes nothing if another statement allows the request. An
+            // undecided deny does.
             (Some("Allow"), ConditionResult::Maybe) if decision != PolicyDecision::Silent => {}
             (Some("Allow"), ConditionResult::Maybe) => decision = PolicyDecision::Unclear(name()),
             (_, _) => unclear = Some(PolicyDecision::Unclear(name())),
@@ -102,7 +101,7 @@ pub(crate) fn decide(policy: &str, request: &AccessRequest<'_>) -> PolicyDecisio
     unclear.unwrap_or(decision)
 }
 
-/// By what a statement's principal fits.
+/// How a statement's principal matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrincipalMatch {
     Caller,
@@ -131,7 +130,8 @@ fn applies(statement: &Value, request: &AccessRequest<'_>) -> (PrincipalMatch, C
     (who, principal.min(action).min(resource).min(condition))
 }
 
-/// An element or its negation, whichever stands there; neither is nothing that can be evaluated.
+/// Evaluates an element or its negation, whichever the statement has. If it has neither, the result
+/// is undecided.
 fn either(
     statement: &Value,
     element: &str,
@@ -181,7 +181,7 @@ fn principal(statement: &Value, caller: &str) -> (PrincipalMatch, ConditionResul
     if principals.iter().any(|principal| *principal == "*" || *principal == caller) {
         (PrincipalMatch::Caller, ConditionResult::Yes)
     } else if principals.iter().any(|principal| is_session_of(principal, caller)) {
-        // Which session the caller will have is not known.
+        // The name of the caller's session is unknown.
         (PrincipalMatch::Caller, ConditionResult::Maybe)
     } else {
         (PrincipalMatch::Account, ConditionResult::of(principals.iter().any(is_account)))
@@ -257,7 +257,7 @@ fn test(
     }
 }
 
-/// One text or a list of texts (booleans count as such); `None` for anything else.
+/// One text or a list of texts (booleans count as texts); `None` for anything else.
 fn texts(value: &Value) -> Option<Vec<&str>> {
     let text = |value: &'_ Value| match value {
         Value::Bool(true) => Some("true"),
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn policies_that_demand_encryption_headers_deny_what_does_not_send_them() {
-        // As the Amazon S3 user guide and AWS' security blog write them.
+        // As in the Amazon S3 user guide and AWS's security blog.
         let demands_kms = json!([{"Sid": "DenyIncorrectEncryptionHeader", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
             "Resource": "arn:aws:s3:::acme-out/*", "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What KMS says of a key, and what decides whether a role may use it.
+//! KMS's answers about a key, and the policies and grants that decide whether a role may use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,20 +17,20 @@ use crate::{
     facts::simulation::{ContextValue, Simulated, SimulationDecision, every_request},
 };
 
-/// The answers about one key.
+/// The facts about one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyFacts {
     /// The key itself.
     pub description: Lookup<KmsKey>,
-    /// Whether its material is rotated every year; `Absent` for a kind of key that knows no
-    /// rotation.
+    /// Whether its material is rotated every year; `Absent` for a kind of key that cannot be
+    /// rotated.
     pub rotation: Lookup<bool>,
-    /// Its policy, as JSON text.
+    /// Its policy as JSON text.
     #[serde(skip)]
     pub policy: Lookup<String>,
     /// Its grants.
     pub grants: Lookup<Vec<Grant>>,
-    /// What the roles' own policies say of each action they need.
+    /// The result of simulating the roles' own policies for each action that they need.
     #[schemars(with = "BTreeMap<String, Lookup<BTreeMap<String, SimulationDecision>>>")]
     pub identity: BTreeMap<RoleKind, Lookup<KeyUserSimulation>>,
 }
@@ -52,9 +52,9 @@ impl KeyFacts {
 pub enum RoleKind {
     /// `aws.emr.jobflow_role`: the cluster's instances act as it.
     Jobflow,
-    /// `aws.emr.service_role`: the EMR service acts as it; it has EC2 make encrypted volumes.
+    /// `aws.emr.service_role`: the EMR service acts as it, and makes EC2 create encrypted volumes.
     Service,
-    /// A role, by its ARN, that EMRFS takes on for some users in the instances' place.
+    /// A role, by its ARN, that EMRFS assumes for some users instead of the instances' role.
     Mapped(String),
 }
 
@@ -69,8 +69,8 @@ impl Serialize for RoleKind {
 }
 
 impl RoleKind {
-    /// What it does with a key. Source: Amazon EMR management guide, "Create keys and certificates
-    /// for data encryption" and "Turn on EBS encryption".
+    /// Its actions on a key. Source: Amazon EMR management guide, "Create keys and certificates for
+    /// data encryption" and "Turn on EBS encryption".
     #[must_use]
     pub const fn actions(&self) -> &'static [&'static str] {
         match self {
@@ -87,15 +87,15 @@ impl RoleKind {
         }
     }
 
-    /// What it must be allowed of a key that is used so, through a service: of one that only the
-    /// archive of certificates is encrypted under, nothing but reading.
+    /// The actions that it needs on a key with these uses through a service. A key that only
+    /// encrypts the certificate archive needs only the permission to decrypt.
     #[must_use]
     pub fn needed(&self, uses: &BTreeSet<KeyUse>, via: ViaService) -> &'static [&'static str] {
         let writes = via != ViaService::S3 || uses.iter().any(KeyUse::is_by_s3);
         if writes { self.actions() } else { &["kms:Decrypt"] }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     #[must_use]
     pub fn in_words(&self) -> &str {
         match self {
@@ -105,7 +105,7 @@ impl RoleKind {
         }
     }
 
-    /// Through which services it asks for a key that is used so.
+    /// The services through which it uses a key with these uses.
     #[must_use]
     pub fn services(&self, uses: &BTreeSet<KeyUse>) -> BTreeSet<ViaService> {
         let through = |used: &KeyUse| match (self, used) {
@@ -121,10 +121,10 @@ impl RoleKind {
     }
 }
 
-/// The service that asks KMS for a key on behalf of a role.
+/// The service that calls KMS on behalf of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViaService {
-    /// None: the role asks itself.
+    /// None: the role calls KMS itself.
     Itself,
     /// S3, for its objects.
     S3,
@@ -133,7 +133,7 @@ pub enum ViaService {
 }
 
 impl ViaService {
-    /// The value of `kms:ViaService`; none where the role itself asks.
+    /// The value of `kms:ViaService`; none if the role calls KMS itself.
     #[must_use]
     pub fn endpoint(self, region: &str) -> Option<String> {
         let service = match self {
@@ -154,11 +154,11 @@ impl ViaService {
         }
     }
 
-    /// What KMS is told of a request of the role `role`. Source: AWS KMS developer guide, "AWS KMS
-    /// condition keys".
+    /// The condition keys of a request of the role `role`. Source: AWS KMS developer guide, "AWS
+    /// KMS condition keys".
     pub(super) fn context(self, role: &str, region: &str) -> Vec<ContextValue> {
         let mut context = every_request(role, region);
-        // EC2 asks for grants on behalf of the role, which policies often make a condition.
+        // EC2 requests grants on behalf of the role; policies often have a condition on that.
         context.push(ContextValue::truth("kms:GrantIsForAWSResource", self == Self::Ec2));
         context.push(ContextValue::truth("aws:ViaAWSService", self != Self::Itself));
         let account = role.split(':').nth(4);
@@ -169,13 +169,13 @@ impl ViaService {
     }
 }
 
-/// What the simulator says of a role's use of a key, by the service that asks and the action.
+/// The simulated decisions about a role's use of a key, by service and action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyUserSimulation(pub BTreeMap<(ViaService, String), Simulated>);
 
 impl Serialize for KeyUserSimulation {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Of each action the worst of what was decided.
+        // The worst decision for each action.
         let mut worst: BTreeMap<&str, SimulationDecision> = BTreeMap::new();
         for ((_, action), simulated) in &self.0 {
             let decision = worst.entry(action).or_insert(simulated.decision);
@@ -185,7 +185,7 @@ impl Serialize for KeyUserSimulation {
     }
 }
 
-/// What a key is used for.
+/// A use of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyUse {
@@ -193,21 +193,21 @@ pub enum KeyUse {
     S3,
     /// It is a bucket's default.
     BucketDefault(String),
-    /// LUKS on local disks asks for it directly.
+    /// LUKS on local disks; the node calls KMS itself.
     LocalDisk,
     /// EBS volumes are encrypted under it.
     Ebs,
-    /// Secrets Manager keeps the certificate of EMR's own authority under it. Only who makes the
-    /// security configuration, or reads that secret, uses it: no node does.
+    /// Secrets Manager encrypts the certificate of EMR's own authority with it. It is used only
+    /// when the security configuration is created or that secret is read, never by a node.
     CertificateSecret,
-    /// The archive of certificates, which every node fetches, is encrypted under it.
+    /// The certificate archive, which every node fetches, is encrypted under it.
     Certificates,
-    /// The policy expects it.
+    /// The policy requires it.
     Expected,
 }
 
 impl KeyUse {
-    /// Whether it is S3 that asks KMS for it, on behalf of whoever writes or reads.
+    /// Whether S3 calls KMS for it, on behalf of the writer or reader.
     #[must_use]
     pub fn is_by_s3(&self) -> bool {
         matches!(self, Self::S3 | Self::BucketDefault(_))
@@ -226,9 +226,9 @@ pub struct KmsKey {
     pub spec: String,
     /// `ENCRYPT_DECRYPT`, `SIGN_VERIFY`, ….
     pub usage: String,
-    /// Whether AWS manages it (its policy cannot be edited then).
+    /// Whether AWS manages it. Then its policy cannot be edited.
     pub aws_managed: bool,
-    /// When it will be gone, in seconds since 1970, if its deletion is pending.
+    /// When it will be deleted, in seconds since 1970, if its deletion is pending.
     pub deletion: Option<i64>,
 }
 
@@ -239,7 +239,7 @@ impl KmsKey {
         self.state == KeyState::Enabled.as_str()
     }
 
-    /// Whether it is a key EMR can use: symmetric, for encryption.
+    /// Whether EMR can use it: symmetric, for encryption.
     #[must_use]
     pub fn is_symmetric(&self) -> bool {
         self.spec == KeySpec::SymmetricDefault.as_str()
@@ -250,17 +250,17 @@ impl KmsKey {
 /// A grant on a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Grant {
-    /// Whom it allows something.
+    /// The grantee.
     pub grantee: String,
     /// `Decrypt`, `GenerateDataKey`, ….
     pub operations: BTreeSet<String>,
-    /// Whether it holds for some encryption contexts only.
+    /// Whether it applies only to some encryption contexts.
     pub constrained: bool,
 }
 
-/// Asks what decides about the use of a key that was described, besides the policies of those who
-/// use it: `roles` are the ARNs of these. The policy of a key of another account than `own` is not
-/// asked for: only there it can be read.
+/// Looks up what decides about the use of a described key, except its users' own policies. `roles`
+/// are the users' ARNs. The policy of a key in another account than `own` is not looked up, since
+/// it can be read only there.
 pub(super) async fn key(
     kms: &aws_sdk_kms::Client,
     description: Lookup<KmsKey>,
@@ -335,8 +335,8 @@ async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
     )
 }
 
-/// The grants of a key to each of `roles`: those of others, of which a key of EBS volumes has
-/// thousands, are not asked for.
+/// The grants of a key to each of `roles`. Others are not looked up: a key of EBS volumes has
+/// thousands of them.
 async fn grants(
     kms: &aws_sdk_kms::Client,
     key: &KeyArn,
@@ -353,7 +353,7 @@ async fn grants(
     Lookup::Found(all)
 }
 
-/// As many grants come on one page at most. Source: AWS KMS API reference, ListGrants.
+/// The maximum number of grants on one page. Source: AWS KMS API reference, ListGrants.
 const PAGE_OF_GRANTS: i32 = 100;
 
 async fn grants_to(kms: &aws_sdk_kms::Client, key: &KeyArn, role: &str) -> Lookup<Vec<Grant>> {

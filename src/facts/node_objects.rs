@@ -1,5 +1,5 @@
 //! The objects in S3 that every node fetches while it starts, because the security configuration
-//! names them: whether they are there, and whether nodes may read them.
+//! names them: whether they exist, and whether nodes may read them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-/// The answers about one of them.
+/// The facts about one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NodeObject {
-    /// Whether it is there; not asked for archives of certificates, which are fetched anyway.
+    /// Whether it exists; not looked up for certificate archives, which are fetched anyway.
     pub there: Option<Lookup<()>>,
-    /// What the policies of the role behind `aws.emr.jobflow_role` say of reading it.
+    /// The simulated policies of the role behind `aws.emr.jobflow_role`, for reading it.
     #[schemars(with = "Lookup<SimulationDecision>")]
     pub identity: Lookup<Simulated>,
-    /// Its bucket, where the run's own locations do not lie in it.
+    /// Its bucket, if none of the run's own locations is in that bucket.
     pub bucket: Option<OtherBucket>,
 }
 
-/// A bucket of which only two things matter.
+/// A bucket of which only two facts are needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OtherBucket {
     /// Whether it belongs to the launching account.
@@ -54,11 +54,11 @@ impl NodeObject {
     }
 }
 
-/// What nodes do with it.
+/// The action of the nodes.
 const READ: &str = "s3:GetObject";
 
-/// Asks about `object`, for `role`; `runner` tells whose its bucket should be, and `known` says
-/// that the bucket is asked about anyway.
+/// Looks up `object`, for `role`. `runner` is the account that should own its bucket; `known` means
+/// that the bucket is looked up anyway.
 pub(super) async fn node_object(
     aws: &Aws,
     region: &str,

@@ -1,8 +1,9 @@
-//! What lies in S3: each object is asked how it is encrypted, all of them up to a limit, an even
-//! sample beyond it.
+//! Surveys objects in S3: reads the encryption of each object up to a limit, or of an even sample
+//! if there are more.
 //!
-//! Lists carry no encryption, so every object costs a HEAD. Memory stays within the limit, or
-//! within what is under way where there is none, however many objects are listed.
+//! Lists do not contain the encryption, so each object takes a HEAD request. Memory is limited by
+//! that limit, or by the number of pending requests if there is none, however many objects are
+//! listed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,28 +26,29 @@ use crate::{
     },
 };
 
-/// So many HEADs are under way at once in one location, and twice as many in all; S3 answers 5,500
-/// a second and prefix.
+/// How many HEAD requests are pending at once in one location; twice as many in all. S3 answers
+/// 5,500 per second and prefix.
 const HEADS_AT_ONCE: usize = 32;
-/// So many keys of each kind are named.
+/// How many keys of each kind are named.
 const NAMED: usize = 3;
 
-/// What was found in one location.
+/// The result for one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Survey")]
 pub struct LocationSurvey {
-    /// Objects that hold anything.
+    /// Objects that are not empty.
     pub objects: u64,
-    /// Empty objects, such as folder markers: they hold nothing to encrypt, and are not looked at.
+    /// Empty objects, such as folder markers. They hold nothing to encrypt, and are not read.
     pub empty: u64,
-    /// Objects from before the time that was asked about: not looked at, and counted nowhere else.
+    /// Objects that are older than the given time. They are not read, and are not in the other
+    /// counts.
     #[serde(skip_serializing_if = "is_zero")]
     pub earlier: u64,
-    /// How many were looked at.
+    /// How many objects were read.
     pub looked_at: u64,
-    /// What these are, by how they are encrypted.
+    /// The objects that were read, by their encryption.
     pub kinds: Vec<EncryptionTally>,
-    /// Those that could not be looked at.
+    /// Objects that could not be read.
     pub unseen: Option<UnseenObjects>,
 }
 
@@ -59,39 +61,40 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Tally")]
 pub struct EncryptionTally {
-    /// How they are encrypted.
+    /// Their encryption.
     pub stored: StoredEncryption,
     /// How many.
     pub objects: u64,
-    /// Together, in bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
     /// The first few keys, in the order of the list.
     pub first: Vec<String>,
 }
 
-/// Objects that could not be looked at.
+/// Objects that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Unseen")]
 pub struct UnseenObjects {
     /// How many.
     pub objects: u64,
-    /// What stood in the way of the first one; `Denied` or `Unreachable`.
+    /// The error for the first one; `Denied` or `Unreachable`.
     pub why: Lookup<()>,
 }
 
-/// What to look at.
+/// What to survey.
 #[derive(Clone, Debug)]
 pub(super) struct SurveyQuery<'a> {
-    /// In these folders, as if they were one.
+    /// The folders, which are treated as one.
     pub(super) folders: &'a [S3Location],
-    /// Not at objects from before this time, by S3's clock.
+    /// Objects older than this time, by S3's clock, are not read.
     pub(super) since: Option<OffsetDateTime>,
-    /// At so many objects, evenly spread, where there are more; none: at all of them.
+    /// The maximum number of objects to read; an even sample if there are more. None: read all of
+    /// them.
     pub(super) limit: Option<usize>,
 }
 
-/// A survey under way: what it has counted can be read at any time, so that one that is broken off
-/// still says how far it came.
+/// A survey in progress. Its counts can be read at any time, so that an interrupted survey still
+/// reports how far it came.
 #[derive(Debug, Default)]
 pub(super) struct SurveyProgress(Mutex<LocationSurvey>);
 
@@ -100,8 +103,8 @@ impl SurveyProgress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many objects were looked at or could not be, and how many of those that are listed so
-    /// far are to be.
+    /// How many objects were read or could not be read, and how many of the objects listed so far
+    /// will be.
     pub(super) fn far(&self, limit: Option<usize>) -> (u64, u64) {
         let survey = self.lock();
         let most = limit.and_then(|limit| u64::try_from(limit).ok()).unwrap_or(u64::MAX);
@@ -111,7 +114,7 @@ impl SurveyProgress {
         )
     }
 
-    /// What was counted.
+    /// The counts.
     pub(super) fn end(self) -> LocationSurvey {
         let mut survey = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         survey.kinds.sort_by(|a, b| a.stored.cmp(&b.stored));
@@ -119,13 +122,13 @@ impl SurveyProgress {
     }
 }
 
-/// How many HEADs may be under way at once, in all surveys that share it.
+/// The limit on pending HEAD requests, for all surveys that share it.
 pub(crate) fn crew() -> Arc<ConcurrencyLimit> {
     ConcurrencyLimit::new(2 * HEADS_AT_ONCE, HEADS_AT_ONCE)
 }
 
-/// Looks at what lies in `location`, at `limit` objects at most; `Absent` when there is no such
-/// bucket.
+/// Surveys the objects in `location`, at most `limit` of them; `Absent` if the bucket does not
+/// exist.
 pub(super) async fn survey(
     s3: &aws_sdk_s3::Client,
     location: &S3Location,
@@ -138,7 +141,7 @@ pub(super) async fn survey(
     done.map(|()| counting.end())
 }
 
-/// Looks at everything that is asked about, and counts it; `Absent` when there is no such bucket.
+/// Surveys everything in the query, and counts it; `Absent` if the bucket does not exist.
 pub(super) async fn count(
     s3: &aws_sdk_s3::Client,
     crew: &Arc<ConcurrencyLimit>,
@@ -183,12 +186,12 @@ impl LocationSurvey {
         }
     }
 
-    /// Counts an object that was asked.
+    /// Counts an object after its HEAD request.
     fn count(&mut self, object: Object) {
         let Object { key, size, .. } = object;
         let stored = match object.stored {
             Lookup::Found(stored) => stored,
-            // Deleted since it was listed: nobody will read it.
+            // The object was deleted after it was listed. It cannot be read any more.
             Lookup::Absent => {
                 self.objects = self.objects.saturating_sub(1);
                 return;
@@ -215,7 +218,7 @@ impl LocationSurvey {
         let tally = &mut self.kinds[index];
         tally.objects += 1;
         tally.bytes += size;
-        // Answers come in any order; the keys named are the first of the list all the same.
+        // Answers come in any order, but the first keys of the list are named.
         let place = tally.first.partition_point(|named| *named < key);
         if place < NAMED {
             tally.first.insert(place, key);
@@ -225,7 +228,7 @@ impl LocationSurvey {
 }
 
 impl UnseenObjects {
-    /// What stood in the way, and whether it was a refusal.
+    /// The obstacle, and whether access was denied.
     #[must_use]
     pub fn obstacle(&self) -> Option<(&LookupError, bool)> {
         match &self.why {

@@ -1,4 +1,5 @@
-//! What S3 says of a bucket: whether it is there, where, whose, and how it encrypts by default.
+//! S3's answers about a bucket: whether it exists, its region, its owner, and its default
+//! encryption.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,24 +18,24 @@ use crate::{
     settings::policy::EncryptionKind,
 };
 
-/// The answers about one bucket.
+/// The facts about one bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BucketFacts {
-    /// Its region; `Absent` when there is no such bucket.
+    /// Its region; `Absent` if the bucket does not exist.
     pub region: Lookup<String>,
-    /// Whether it belongs to the account asked about.
+    /// Whether it belongs to the expected account.
     pub ours: Lookup<bool>,
     /// Its default encryption.
     pub default_encryption: Lookup<DefaultEncryption>,
     /// Its policy as JSON text, if it has one.
     #[serde(skip)]
     pub policy: Lookup<Option<String>>,
-    /// `Enabled` or `Suspended`; none where it was never switched on.
+    /// `Enabled` or `Suspended`; none if it was never enabled.
     pub versioning: Lookup<Option<String>>,
     /// Its own public access block: whether all four settings are on.
     pub public_access_block: Lookup<bool>,
-    /// Where they are not: whether each of the four is on here or in its account's block; S3 goes
-    /// by whichever is stricter.
+    /// If its own block is incomplete: whether each of the four settings is on here or in the
+    /// account's block. S3 applies the stricter of the two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_access_block_with_account: Option<Lookup<bool>>,
 }
@@ -50,7 +51,7 @@ pub enum DefaultEncryption {
         /// The KMS key, as the bucket names it; without one, SSE-KMS uses the AWS-managed key.
         key: Option<String>,
     },
-    /// The bucket has no rule that encrypts.
+    /// The bucket has no rule with encryption.
     None,
     /// A kind that this program does not know.
     Other(String),
@@ -70,13 +71,13 @@ impl BucketFacts {
     }
 }
 
-/// The four settings of a public access block: ACLs are blocked, and ignored, policies are blocked,
-/// and public buckets restricted.
+/// The four settings of a public access block: block ACLs, ignore ACLs, block policies, restrict
+/// public buckets.
 pub(super) type Block = [bool; 4];
 
-/// Asks about `bucket`; `runner` tells whose it should be, and `default_encryption` is being asked
-/// already, because keys wait for it. `account_block` is asked only where the bucket's own block is
-/// not whole.
+/// Looks up `bucket`. `runner` gives the account that should own it. `default_encryption` is a
+/// shared look-up, because keys wait for it. `account_block` is used only if the bucket's own block
+/// is incomplete.
 pub(crate) async fn bucket(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -84,8 +85,8 @@ pub(crate) async fn bucket(
     default_encryption: impl Future<Output = Lookup<DefaultEncryption>>,
     account_block: impl Future<Output = Lookup<Block>>,
 ) -> BucketFacts {
-    // Two calls at a time, on two connections. Each more would need a connection of its own, whose
-    // handshake takes as long as the call that it is to spare.
+    // Two calls at a time, on two connections. Each additional one would need its own connection,
+    // and the handshake takes as long as the call that it would save.
     let standing = async {
         let versioning = versioning(s3, bucket).await;
         (
@@ -98,8 +99,8 @@ pub(crate) async fn bucket(
         let together = match &own {
             Lookup::Absent => None,
             Lookup::Found(own) if is_whole(*own) => None,
-            // Whatever the bucket's own says, where all four hold for the account, they hold for
-            // it.
+            // If all four settings are on for the account, they apply to the bucket, even if its
+            // own block is unknown.
             other => Some(
                 account_block
                     .await
@@ -113,7 +114,7 @@ pub(crate) async fn bucket(
         (versioning, (region, ours)),
         (default_encryption, policy, (public_access_block, together)),
     ) = tokio::join!(standing, protection);
-    // The block of this account says nothing of another's bucket.
+    // The block of this account does not apply to another account's bucket.
     let public_access_block_with_account = match &ours {
         Lookup::Found(true) => together,
         Lookup::Found(false) | Lookup::Absent => None,
@@ -139,8 +140,8 @@ fn is_whole(block: Block) -> bool {
     block.iter().all(|on| *on)
 }
 
-/// What holds where a bucket and its account each have a block. Source: Amazon S3 user guide,
-/// Blocking public access (the most restrictive combination).
+/// The settings that apply if both a bucket and its account have a block. Source: Amazon S3 user
+/// guide, Blocking public access (the most restrictive combination).
 fn stricter(own: Option<Block>, account: Block) -> Block {
     let own = own.unwrap_or_default();
     std::array::from_fn(|index| own[index] || account[index])
@@ -169,17 +170,17 @@ pub(super) async fn account_block(
     })
 }
 
-/// How S3 says that there is no block.
+/// S3's error code if there is no block.
 const NO_BLOCK: &str = "NoSuchPublicAccessBlockConfiguration";
 
-/// What decides how a bucket treats those who write to it.
+/// The settings of a bucket that affect how objects are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WriteDefaults {
     pub(crate) default_encryption: Lookup<DefaultEncryption>,
     pub(crate) policy: Lookup<Option<String>>,
 }
 
-/// Asks `buckets` again for what can change at any time.
+/// Looks up again the settings of `buckets` that may change at any time.
 pub(crate) async fn fetch_write_defaults(
     s3: &aws_sdk_s3::Client,
     buckets: &BTreeSet<BucketName>,
@@ -192,11 +193,10 @@ pub(crate) async fn fetch_write_defaults(
     join_all(looks).await.into_iter().collect()
 }
 
-/// In which region `bucket` is, and whether it belongs to `account`.
+/// The region of `bucket`, and whether it belongs to `account`.
 ///
-/// One question tells both. But 403 answers it where the bucket is somebody else's as well as where
-/// access denied: where it is allowed without the account, only the owner can be the
-/// reason.
+/// One call gives both. But its answer is 403 both if another account owns the bucket and if access
+/// is denied. If the same call without the account is allowed, the owner must be the reason.
 async fn place(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -243,12 +243,12 @@ pub(crate) async fn ours(
 
 pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
     let result = s3.get_bucket_policy().bucket(bucket.as_str()).send().await;
-    // Codes that this call does not model: here they are answers.
+    // The SDK does not model these codes for this call. Here they are valid answers.
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
     }
     let call = &aws_calls::GET_BUCKET_POLICY;
-    // Where there is no policy, S3 says so by the code above.
+    // If there is no policy, S3 answers with the code above.
     Lookup::from_call(call, &["NoSuchBucket"], result).and_then(|answer| match answer.policy {
         Some(policy) => Lookup::Found(Some(policy)),
         None => Lookup::unusable(call, "it holds no policy"),
@@ -282,7 +282,7 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
     )
 }
 
-/// The default encryption of `bucket`, whoever owns it: that is a question of its own.
+/// The default encryption of `bucket`. Its owner is a separate fact.
 pub(crate) async fn default_encryption(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -290,11 +290,11 @@ pub(crate) async fn default_encryption(
     encryption_rule(s3, bucket).await.map(|rule| rule.default)
 }
 
-/// A bucket's rule on encryption.
+/// A bucket's encryption rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncryptionRule {
     pub(crate) default: DefaultEncryption,
-    /// `BucketKeyEnabled`: objects under SSE-KMS use a bucket key where their writer does not say
+    /// `BucketKeyEnabled`: objects under SSE-KMS use a bucket key if their writer does not choose
     /// otherwise.
     pub(crate) bucket_key: bool,
 }
@@ -303,14 +303,14 @@ impl EncryptionRule {
     const NONE: Self = Self { default: DefaultEncryption::None, bucket_key: false };
 }
 
-/// The same with all that the rule says.
+/// The complete encryption rule.
 pub(crate) async fn encryption_rule(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
 ) -> Lookup<EncryptionRule> {
     let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
-    // AWS answers AES256 for a bucket nobody configured; older stand-ins answer with this error,
-    // which the SDK does not model.
+    // AWS answers AES256 for a bucket without a configured rule. Older simulators answer with this
+    // error, which the SDK does not model.
     if result
         .as_ref()
         .is_err_and(|error| is_code(error, "ServerSideEncryptionConfigurationNotFoundError"))

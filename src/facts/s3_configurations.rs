@@ -1,5 +1,5 @@
-//! What a bucket does by itself when its objects change (notifications, replication, lifecycle),
-//! and what it asks of those who change them.
+//! A bucket's automatic actions when its objects change (notifications, replication, lifecycle),
+//! and its requirements for changes.
 
 use aws_sdk_s3::types::{
     Event, ExpirationStatus, LifecycleRule, MfaDeleteStatus, NotificationConfigurationFilter,
@@ -11,17 +11,17 @@ use crate::{
     base::{aws_calls, lookup::Lookup, names::BucketName},
 };
 
-/// The answers about one bucket; each stands for itself.
+/// The facts about one bucket. Each is independent of the others.
 #[derive(Clone, Debug)]
 pub(crate) struct BucketConfigurations {
     pub(crate) notifications: Lookup<BucketNotifications>,
-    /// The rules that are switched on.
+    /// The rules that are enabled.
     pub(crate) replication: Lookup<Vec<ReplicationRoute>>,
-    /// The rules that are switched on.
+    /// The rules that are enabled.
     pub(crate) lifecycle: Lookup<Vec<LifecycleSchedule>>,
 }
 
-/// Who is notified of what happens to objects.
+/// The receivers of events about objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BucketNotifications {
     pub(crate) rules: Vec<NotificationRule>,
@@ -34,15 +34,15 @@ pub(crate) struct BucketNotifications {
 pub(crate) struct NotificationRule {
     pub(crate) receiver: NotificationReceiver,
     pub(crate) arn: String,
-    /// Such as `s3:ObjectCreated:*`.
+    /// The events, such as `s3:ObjectCreated:*`.
     pub(crate) events: Vec<String>,
-    /// What keys must start with; empty: anything.
+    /// The prefix that keys must have; empty matches all keys.
     pub(crate) prefix: String,
-    /// What keys must end with; empty: anything.
+    /// The suffix that keys must have; empty matches all keys.
     pub(crate) suffix: String,
 }
 
-/// What is notified.
+/// The receiver of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotificationReceiver {
     Lambda,
@@ -50,38 +50,37 @@ pub(crate) enum NotificationReceiver {
     Topic,
 }
 
-/// A replication rule that is switched on.
+/// A replication rule that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplicationRoute {
     pub(crate) id: String,
     pub(crate) prefix: String,
-    /// The ARN of the bucket that objects are replicated to.
+    /// The ARN of the destination bucket.
     pub(crate) destination: String,
 }
 
-/// A lifecycle rule that is switched on.
+/// A lifecycle rule that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LifecycleSchedule {
     pub(crate) id: String,
     pub(crate) prefix: String,
-    /// Current objects change their storage class so many days after they were written.
+    /// Whether current objects change their storage class some days after they were written.
     pub(crate) transitions: bool,
-    /// Current objects expire so many days after they were written.
+    /// Whether current objects expire some days after they were written.
     pub(crate) expires: bool,
-    /// Versions are removed so many days after they were replaced.
+    /// The number of days after which replaced versions are removed.
     pub(crate) noncurrent_days: Option<i32>,
 }
 
-/// The status of a bucket's versioning, and whether versions are removed only with a code of an
-/// MFA device.
+/// The status of a bucket's versioning, and whether deleting versions requires an MFA code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersioningStatus {
-    /// `Enabled` or `Suspended`; none where it was never switched on.
+    /// `Enabled` or `Suspended`; none if it was never enabled.
     pub(crate) status: Option<String>,
     pub(crate) mfa_delete: bool,
 }
 
-/// Asks for all that a bucket does by itself.
+/// Looks up all automatic actions of a bucket.
 pub(crate) async fn configurations(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -91,7 +90,7 @@ pub(crate) async fn configurations(
     BucketConfigurations { notifications, replication, lifecycle }
 }
 
-/// Asks whether a bucket keeps versions.
+/// Looks up whether a bucket keeps versions.
 pub(crate) async fn versioning_status(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -105,14 +104,14 @@ pub(crate) async fn versioning_status(
     })
 }
 
-/// Asks whether those who ask pay for their requests, and must say so in each.
+/// Looks up whether requesters pay for their requests, and must confirm that in each request.
 pub(crate) async fn requester_pays(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_bucket_request_payment().bucket(bucket.as_str()).send().await;
     Lookup::from_call(&aws_calls::GET_BUCKET_REQUEST_PAYMENT, &["NoSuchBucket"], result)
         .map(|answer| answer.payer == Some(Payer::Requester))
 }
 
-/// Asks who is notified of changes.
+/// Looks up the notification rules.
 pub(crate) async fn notifications(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
@@ -152,7 +151,7 @@ fn rule(
         .and_then(|filter| filter.key.as_ref())
         .and_then(|key| key.filter_rules.as_deref())
         .unwrap_or_default();
-    // S3 answers `Prefix` to whoever has sent `prefix`.
+    // S3 returns `Prefix` for a rule that was sent as `prefix`.
     let value = |name: &str| {
         let of_name = |it: &&aws_sdk_s3::types::FilterRule| {
             it.name.as_ref().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name))

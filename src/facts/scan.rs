@@ -1,10 +1,10 @@
-//! A scan: every object below a location as a stream, each with how it is encrypted, as fast as S3
-//! lets it and in constant memory.
+//! A scan: a stream of all objects below a location with their encryption, as fast as S3 allows and
+//! in constant memory.
 //!
-//! The keys are cut into splits, ranges that together hold every key there can be, and several
-//! splits are listed at once. Each page of a list is one `Batch`, handed on only when all of its
-//! objects were asked: what a consumer has counted and `Batch::reached` always fit together, so
-//! that a scan can be broken off anywhere and go on from there.
+//! The keys are cut into splits. A split is a range of keys; together the splits cover all possible
+//! keys. Several splits are listed at once. Each page of a list becomes one `Batch`, which is
+//! passed on after all of its objects were read. So a consumer's counts and `Batch::reached` always
+//! match, and a scan can be interrupted anywhere and continued from there.
 
 mod listing;
 mod order;
@@ -36,15 +36,15 @@ use crate::{
     },
 };
 
-/// So many splits are listed at once.
+/// How many splits are listed at once.
 const LISTS_AT_ONCE: usize = 8;
-/// So many pages of one split are under way at once: one whose objects are being asked, and the
-/// next one being listed.
+/// How many pages of one split are in progress at once: the objects of one are read while the next
+/// is listed.
 const PAGES_AT_ONCE: usize = 2;
-/// So many pages wait for the consumer.
+/// How many finished pages wait for the consumer.
 const PAGES_WAITING: usize = 4;
 
-/// A scan under way. Dropping it ends it.
+/// A running scan. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Scan {
     batches: mpsc::Receiver<Batch>,
@@ -52,8 +52,8 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Starts scanning `splits` of `scope`. `crew` bounds how many objects are asked at once, in
-    /// all scans that share it.
+    /// Starts scanning `splits` of `scope`. `crew` limits how many objects are read at once, in all
+    /// scans that share it.
     pub(crate) fn start(
         s3: &aws_sdk_s3::Client,
         scope: &ScanScope,
@@ -73,7 +73,7 @@ impl Scan {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((index, split)) = next else { break };
-                    // The consumer has gone: nobody wants the rest.
+                    // The consumer is gone, so the rest is not needed.
                     if lister.run(index, split, &crew).await.is_none() {
                         break;
                     }
@@ -83,7 +83,7 @@ impl Scan {
         Self { _tasks: tasks.collect(), batches }
     }
 
-    /// The next batch; none when all splits have come to an end.
+    /// The next batch; none after all splits have ended.
     pub(crate) async fn next(&mut self) -> Option<Batch> {
         self.batches.recv().await
     }
@@ -99,7 +99,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// What lists splits of one scope, one after the other.
+/// Lists the splits of one scope, one after the other.
 struct Lister {
     s3: aws_sdk_s3::Client,
     scope: ScanScope,
@@ -108,10 +108,10 @@ struct Lister {
 }
 
 impl Lister {
-    /// Lists a split to its end; none when nobody listens any more.
+    /// Lists a split to its end; none if the consumer is gone.
     async fn run(&self, index: usize, split: Split, crew: &Arc<ConcurrencyLimit>) -> Option<()> {
         let pace = Arc::new(ScanPace::new(Arc::clone(crew)));
-        // The next page is listed while the objects of the one before it are asked.
+        // The next page is listed while the objects of the previous one are read.
         let pages = pages(&self.s3, &self.scope, &self.heads, split)
             .map(|page| ask(index, page, &self.scope, &self.heads, &pace));
         let mut batches = std::pin::pin!(pages.buffered(PAGES_AT_ONCE));
@@ -137,8 +137,8 @@ fn pages<'a>(
     })
 }
 
-/// Looks at everything in `scope`; `listed` is told of every object that is listed, `asked` of
-/// every one that was asked.
+/// Reads all objects in `scope`. `listed` gets every listed object, `asked` every object after its
+/// HEAD request.
 pub(crate) async fn whole(
     s3: &aws_sdk_s3::Client,
     scope: &ScanScope,
@@ -162,8 +162,8 @@ pub(crate) async fn whole(
     Lookup::Found(())
 }
 
-/// Looks at `limit` of the objects in `scopes` at most, evenly spread where there are more;
-/// `listed` is told of every one that is listed.
+/// Reads at most `limit` objects in `scopes`, an even sample if there are more. `listed` gets every
+/// listed object.
 pub(crate) async fn sample(
     s3: &aws_sdk_s3::Client,
     scopes: &[ScanScope],
@@ -205,7 +205,7 @@ pub(crate) async fn sample(
     (sampled, end)
 }
 
-/// Asks about all objects of a page that hold anything.
+/// Reads all objects of a page that are not empty.
 fn ask(
     split: usize,
     listed: Page,
@@ -221,13 +221,13 @@ fn ask(
         .map(|(index, _)| index)
         .collect();
     let work = Arc::new(PageWork { objects, asked, next: AtomicUsize::new(0) });
-    // Started here, so that the page is under way whether or not anybody waits for it already.
+    // The tasks are started here, so that the page progresses even if nothing awaits it yet.
     let lanes: Vec<Task<Answers>> = (0..pace.ceiling().min(work.asked.len()))
         .map(|_| Task(tokio::spawn(lane(Arc::clone(&work), Arc::clone(heads), Arc::clone(pace)))))
         .collect();
     async move {
         let answers = join_all(lanes.into_iter().map(async |mut lane| (&mut lane.0).await)).await;
-        // The lanes are over, and their shares with them.
+        // The tasks have ended and dropped their references.
         let mut objects =
             Arc::try_unwrap(work).map_or_else(|work| work.objects.clone(), |work| work.objects);
         for answers in answers {
@@ -235,7 +235,7 @@ fn ask(
                 Ok(answers) => {
                     answers.into_iter().for_each(|(index, stored)| objects[index].stored = stored);
                 }
-                // A panic goes on where it is seen.
+                // Continue the panic in the consumer.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
             }
@@ -244,19 +244,19 @@ fn ask(
     }
 }
 
-/// What was learnt of the objects at these places of a page.
+/// The results for the objects at these positions of a page.
 type Answers = Vec<(usize, Lookup<StoredEncryption>)>;
 
-/// A page, and what of it is to be asked.
+/// A page, and which of its objects to read.
 struct PageWork {
     objects: Vec<Object>,
-    /// At these places.
+    /// The positions of these objects.
     asked: Vec<usize>,
-    /// So many of them are taken.
+    /// How many of them have been started.
     next: AtomicUsize,
 }
 
-/// Asks about one object after the other, until the page has no more.
+/// Reads one object after the other, until none is left on the page.
 async fn lane(work: Arc<PageWork>, heads: Arc<Heads>, pace: Arc<ScanPace>) -> Answers {
     let mut answers = Vec::with_capacity(work.asked.len() / 8);
     let mut turn = pace.enter().await;
@@ -269,7 +269,7 @@ async fn lane(work: Arc<PageWork>, heads: Arc<Heads>, pace: Arc<ScanPace>) -> An
         answers.push((*index, stored));
     }
     if !line.settle().await {
-        // One of them may be the answer to another's question.
+        // One of the answers may belong to another request.
         for (index, stored) in &mut answers {
             let object = &work.objects[*index];
             let version = object.version_id.as_deref();
@@ -281,11 +281,11 @@ async fn lane(work: Arc<PageWork>, heads: Arc<Heads>, pace: Arc<ScanPace>) -> An
     answers
 }
 
-/// Items that stand evenly in a sequence of unknown length: at most `limit` of them, and all as
-/// long as there are no more.
+/// An even sample of a sequence of unknown length: at most `limit` items, and all items if there
+/// are no more.
 ///
-/// Every `stride`-th item is kept; when there is no more room, every other one goes and the stride
-/// doubles.
+/// Every `stride`-th item is kept. When the sample is full, every second item is dropped and the
+/// stride doubles.
 #[derive(Debug)]
 struct EvenSample<T> {
     limit: usize,

@@ -1,5 +1,6 @@
-//! What IAM's policy simulator says of what a role or user may do, and how much that is worth: it
-//! knows of a request only what it is told, and the organisation's policies it evaluates in part.
+//! IAM's policy simulator: whether a role or user may do something, and how reliable the result is.
+//! The simulator knows only the given context of a request, and evaluates the organisation's
+//! policies only in part.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,23 +26,23 @@ use crate::{
 pub enum SimulationDecision {
     /// A policy allows it.
     Allowed,
-    /// Nothing allows it.
+    /// No policy allows it.
     NotAllowed,
     /// A policy denies it.
     Denied,
 }
 
-/// What the simulator says of one action on one resource.
+/// The simulator's result for one action on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulated {
     /// The decision.
     pub decision: SimulationDecision,
-    /// The condition keys that policies ask for and the simulator was not told
+    /// The condition keys that policies use and the request to the simulator lacked
     /// (`MissingContextValues`).
     pub missing: BTreeSet<String>,
-    /// Whether the permissions boundary allows it, where there is one.
+    /// Whether the permissions boundary allows it, if there is one.
     pub boundary: Option<bool>,
-    /// Whether the policies of the organisation allow it, where there is one.
+    /// Whether the organisation's policies allow it, if there are any.
     pub organization: Option<bool>,
 }
 
@@ -51,27 +52,27 @@ impl Serialize for Simulated {
     }
 }
 
-/// What a simulation says for sure.
+/// The conclusion from a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SimulationVerdict {
     /// The principal's policies allow it.
     Allowed,
-    /// None of them does.
+    /// None of the principal's policies allows it.
     NotAllowed,
-    /// One of them denies it.
+    /// One of the principal's policies denies it.
     Denied,
-    /// They allow it, and the permissions boundary does not.
+    /// The policies allow it, but the permissions boundary does not.
     BoundedOut,
-    /// The organisation's policies, as they are simulated, do not allow it: what the others say does
-    /// not show. `denied`: one of all these policies denies it.
+    /// The organisation's policies, as far as they are simulated, do not allow it; the decision of
+    /// the others is not visible. `denied`: one of all these policies denies it.
     Organization { denied: bool },
-    /// It is not allowed as far as is known without these condition keys. `denied`: by a policy that
-    /// denies it.
+    /// It is not allowed, but these condition keys were missing. `denied`: by a policy that denies
+    /// it.
     Unclear { denied: bool, missing: String },
 }
 
 impl Simulated {
-    /// A decision that rests on nothing else.
+    /// A decision without any other details.
     #[cfg(test)]
     pub(crate) fn plain(decision: SimulationDecision) -> Self {
         Self { decision, missing: BTreeSet::new(), boundary: None, organization: None }
@@ -95,7 +96,7 @@ impl Simulated {
     }
 }
 
-/// One thing that a request tells, by its condition key.
+/// One condition key of a request, with its values.
 #[derive(Clone, Debug)]
 pub(crate) struct ContextValue {
     key: String,
@@ -118,8 +119,8 @@ impl ContextValue {
     }
 }
 
-/// What every request of the role or user with this ARN tells, in `region`. Source: AWS IAM user
-/// guide, "AWS global condition context keys".
+/// The condition keys of every request of the role or user with this ARN, in `region`. Source: AWS
+/// IAM user guide, "AWS global condition context keys".
 pub(crate) fn every_request(principal: &str, region: &str) -> Vec<ContextValue> {
     let mut context = vec![
         ContextValue::text("aws:RequestedRegion", region),
@@ -131,22 +132,22 @@ pub(crate) fn every_request(principal: &str, region: &str) -> Vec<ContextValue> 
     context
 }
 
-/// What is asked of the simulator, in one call.
+/// One call to the simulator.
 pub(crate) struct SimulationQuery<'a> {
     /// The ARN of a role or user.
     pub(crate) principal: &'a str,
     pub(crate) actions: &'a [&'a str],
-    /// ARNs.
+    /// The resources' ARNs.
     pub(crate) resources: &'a [&'a str],
     pub(crate) context: Vec<ContextValue>,
-    /// Condition keys that the real request surely lacks, as the simulation does.
+    /// Condition keys that the real request certainly lacks, too.
     pub(crate) absent: &'a [&'a str],
 }
 
-/// What it says of each action on each resource.
+/// The results by action and resource.
 pub(crate) type Simulations = BTreeMap<(String, String), Simulated>;
 
-/// Asks the simulator about every action on every resource.
+/// Simulates every action on every resource.
 pub(super) async fn simulate(
     iam: &aws_sdk_iam::Client,
     query: SimulationQuery<'_>,
@@ -198,8 +199,8 @@ fn missing(action: &str, resource: &str, results: usize) -> Lookup<Simulations> 
     Lookup::unusable(&aws_calls::SIMULATE_PRINCIPAL_POLICY, &came)
 }
 
-/// What the results say of one action on one resource: where resources are named, they have results
-/// of their own within the action's, and the keys that were missed are only there.
+/// The result for one action on one resource. If resources are named, each has its own result
+/// within the action's, and only that has the missing keys.
 fn of_one(results: &[EvaluationResult], action: &str, resource: &str) -> Option<Simulated> {
     let of_action = || results.iter().filter(|it| it.eval_action_name.eq_ignore_ascii_case(action));
     let specific = of_action().find_map(|result| {

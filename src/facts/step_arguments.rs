@@ -1,7 +1,7 @@
-//! What a step's arguments say about encryption: settings that Spark takes by `--conf` and Hadoop
-//! by `-D`, which beat the cluster's own.
+//! Encryption settings in a step's arguments: those for Spark (`--conf`) and Hadoop (`-D`), which
+//! override the cluster's own.
 //!
-//! Arguments carry passwords, so nothing is kept of them but what is known to weaken encryption.
+//! Arguments may contain passwords, so only those are kept that are known to weaken encryption.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,20 +11,20 @@ use crate::{
     spec::s3_connector::S3Connector,
 };
 
-/// Something that a step is told against encryption.
+/// An argument of a step that weakens encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Argued")]
 pub struct WeakeningArgument {
-    /// The setting, and what it does.
+    /// The setting, and its effect.
     pub what: String,
-    /// Whether documentation says so; if not, a person should look.
+    /// Whether documentation says so. If not, a person should review it.
     pub weakens: bool,
-    /// The same where S3A writes to S3. Not recorded: the finding on it is.
+    /// The same if S3A writes to S3. Not recorded: the finding about it is.
     #[serde(skip)]
     pub weakens_s3a: bool,
 }
 
-/// Options that bring settings in a file, which nobody here can read.
+/// Options that read settings from a file, which the guard cannot read.
 const FILES: &[(&str, &str)] = &[
     (
         "--properties-file",
@@ -33,15 +33,15 @@ const FILES: &[(&str, &str)] = &[
     ("-conf", "Hadoop reads settings from that file"),
 ];
 
-/// What `arguments`, and the Java properties that a step sets beside them, say against encryption.
+/// The settings against encryption in `arguments`, and in the step's Java properties.
 pub(crate) fn judge<'a>(
     arguments: &'a [String],
     properties: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Vec<WeakeningArgument> {
     let mut found: Vec<WeakeningArgument> =
         properties.into_iter().filter_map(|(name, value)| setting(name, value)).collect();
-    // A whole command line can be one argument, as of `bash -c`; several options can be the value
-    // of one, as of extraJavaOptions.
+    // One argument may hold a whole command line, as with `bash -c`, or several options, as with
+    // extraJavaOptions.
     let words: Vec<&str> = arguments
         .iter()
         .flat_map(|argument| argument.split_whitespace())
@@ -67,7 +67,7 @@ pub(crate) fn judge<'a>(
     found
 }
 
-/// What `name=value` says, the value of which can hold such a pair again:
+/// Judges `name=value`. The value may hold such a pair again:
 /// `spark.driver.extraJavaOptions=-Dspark.authenticate=false`.
 fn of_pair(pair: &str) -> Vec<WeakeningArgument> {
     let Some((name, value)) = pair.split_once('=') else { return Vec::new() };
@@ -83,7 +83,7 @@ fn setting(name: &str, value: &str) -> Option<WeakeningArgument> {
     let is_shown = !weakening::is_masked(value);
     Some(WeakeningArgument {
         what: format!("{name}={}: {effect}", weakening::shown(name, value)),
-        // What AWS does not show is for a person to look at.
+        // A value that AWS masks must be reviewed by a person.
         weakens: weight == WeakeningSeverity::Weakens && is_shown,
         weakens_s3a: on_s3a == WeakeningSeverity::Weakens && is_shown,
     })

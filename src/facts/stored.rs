@@ -11,17 +11,17 @@ use crate::settings::policy::EncryptionKind;
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Stored")]
 pub enum StoredEncryption {
-    /// Not at all.
+    /// Not encrypted.
     Unencrypted,
-    /// By S3, under this key's ARN where it is KMS's.
+    /// Encrypted by S3; with the key's ARN if it is under a KMS key.
     Kind(EncryptionKind, Option<String>),
-    /// SSE-C: under a key that only its writer has.
+    /// SSE-C: under a key that only the writer has.
     CustomerKey,
-    /// In a way that this program does not know.
+    /// Encrypted in a way that this program does not know.
     Other(String),
 }
 
-/// S3's word for a kind of encryption.
+/// The kind of encryption for S3's name.
 pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionKind> {
     match kind {
         ServerSideEncryption::Aes256 => Some(EncryptionKind::SseS3),
@@ -31,7 +31,7 @@ pub(crate) fn encryption_kind(kind: &ServerSideEncryption) -> Option<EncryptionK
     }
 }
 
-/// The other way round.
+/// S3's name for a kind of encryption.
 pub(crate) fn server_side_encryption(kind: EncryptionKind) -> ServerSideEncryption {
     match kind {
         EncryptionKind::SseS3 => ServerSideEncryption::Aes256,

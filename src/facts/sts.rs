@@ -1,4 +1,4 @@
-//! Who a set of credentials belongs to.
+//! The identity of a set of credentials.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub struct CallerIdentity {
     pub arn: String,
 }
 
-/// Asks STS who the client's credentials are.
+/// Asks STS for the identity of the client's credentials.
 pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity> {
     Lookup::from_call(&aws_calls::GET_CALLER_IDENTITY, &[], sts.get_caller_identity().send().await)
         .and_then(|answer| {
@@ -44,8 +44,7 @@ pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity
         })
 }
 
-/// Why nothing can be asked of AWS with the guard's credentials, where that is so; one question
-/// tells.
+/// Why no AWS call is possible with the guard's credentials, if that is so. It makes one test call.
 pub(crate) async fn probe(aws: &Aws, source: CredentialSource) -> Result<(), NoAccess> {
     match identity(&aws.sts).await {
         Lookup::Denied(error) | Lookup::Unreachable(error) => no_access(&error, source).await,
@@ -53,7 +52,7 @@ pub(crate) async fn probe(aws: &Aws, source: CredentialSource) -> Result<(), NoA
     }
 }
 
-/// The same by a question that has failed.
+/// The same for a call that has failed already.
 pub(crate) async fn no_access(
     error: &LookupError,
     source: CredentialSource,
@@ -66,7 +65,7 @@ pub(crate) async fn no_access(
     Err(NoAccess { explanation, said: error.to_string().into() })
 }
 
-/// Nothing can be asked of AWS.
+/// No AWS call is possible.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .explanation.what)]
 pub(crate) struct NoAccess {
@@ -75,14 +74,14 @@ pub(crate) struct NoAccess {
 }
 
 impl NoAccess {
-    /// What is said of it; `consequence` is what was not done.
+    /// The message about it; `consequence` is what was not done.
     pub(crate) fn reason(&self, consequence: &str) -> Reason {
         let what = printable!("{consequence}: {}", self.explanation.what);
         let reason = Reason::new(what).detail(printable!("seen: {}", self.said));
         self.explanation.fixes.iter().cloned().fold(reason, Reason::fix)
     }
 
-    /// The same as lines of standard error.
+    /// The same as lines for standard error.
     pub(crate) fn lines(&self, consequence: &str) -> Vec<Printable> {
         let mut lines = vec![
             printable!("{consequence}: {}", self.explanation.what),

@@ -1,11 +1,11 @@
-//! Settings of the cluster's software that undo encryption. For in-transit encryption the cluster's
-//! own `Configurations` beat what EMR sets by the security configuration; that is how a property
-//! can switch it off without a word.
+//! Software settings of the cluster that weaken or disable encryption. For encryption in transit,
+//! the cluster's own `Configurations` override the settings that EMR makes for the security
+//! configuration, so a property can disable it silently.
 //!
 //! Sources: Amazon EMR management guide, "Encryption options"; Amazon EMR release guide, "Configure
-//! applications"; Spark's security page; Hadoop's core-default, hdfs-default and mapred-default.
-//! Where no source says that a property has this effect under EMR, it is
-//! [`WeakeningSeverity::Review`]: worth a look, never a refusal.
+//! applications"; Spark's security page; Hadoop's core-default, hdfs-default and mapred-default. If
+//! no source documents the effect under EMR, it is [`WeakeningSeverity::Review`]: it should be
+//! reviewed, but never refuses a launch.
 
 use crate::{
     facts::weakening::{
@@ -15,12 +15,12 @@ use crate::{
     spec::s3_connector::S3Connector,
 };
 
-/// How much a finding weighs.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeakeningSeverity {
     /// Documented to weaken encryption.
     Weakens,
-    /// Could weaken it.
+    /// May weaken it.
     Review,
 }
 
@@ -28,19 +28,19 @@ pub(crate) enum WeakeningSeverity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Weakening {
     pub(crate) weight: WeakeningSeverity,
-    /// The value is not shown, so that nobody can tell whether it has this effect.
+    /// Whether AWS masks the value, so that its effect is unknown.
     pub(crate) hidden: bool,
-    /// What it does.
+    /// Its effect.
     pub(crate) effect: &'static str,
-    /// What it should be.
+    /// The safe value.
     pub(crate) safe: &'static str,
-    /// Whether it is one of S3A's own on encryption.
+    /// Whether it is one of S3A's own encryption settings.
     pub(crate) is_of_s3a: bool,
 }
 
 impl Weakening {
-    /// What it weighs where this is the connector: what S3A is told through Spark is no inference
-    /// where S3A writes. Source: Amazon EMR release guide, "Setup CSE-KMS" (job or application
+    /// The severity with this connector: if S3A writes to S3, settings for S3A through Spark are
+    /// known to take effect. Source: Amazon EMR release guide, "Setup CSE-KMS" (job or application
     /// specific configuration).
     pub(crate) fn on(self, connector: S3Connector) -> Self {
         let weight = if self.is_of_s3a && connector.is_s3a() { Weakens } else { self.weight };
@@ -54,18 +54,18 @@ enum Unsafe {
     NotTrue,
     /// A boolean that is not false.
     NotFalse,
-    /// Anything but these.
+    /// Any value except these.
     NotOneOf(&'static [&'static str]),
     /// One of these.
     OneOf(&'static [&'static str]),
     /// A URL that is not https.
     PlainHttp,
-    /// Anything at all.
+    /// Any value.
     Any,
 }
 
-/// Classification, property (`*` fits any ending or middle), unsafe values, weight, effect, safe
-/// value.
+/// Classification, property (`*` matches any suffix or middle part), unsafe values, severity,
+/// effect, safe value.
 type WeakeningRule =
     (&'static str, &'static str, Unsafe, WeakeningSeverity, &'static str, &'static str);
 
@@ -385,7 +385,7 @@ const TABLE: &[WeakeningRule] = &[
     ),
 ];
 
-/// What may be said of a property's value: one that may be a secret stays unsaid.
+/// The value of a property as it may be shown: one that may be a secret is masked.
 pub(crate) fn shown<'a>(property: &str, value: &'a str) -> &'a str {
     let name = property.to_ascii_lowercase();
     let is_secret = ["password", "secret", "token"].iter().any(|word| name.contains(word))
@@ -393,12 +393,12 @@ pub(crate) fn shown<'a>(property: &str, value: &'a str) -> &'a str {
     if is_secret { "(not shown)" } else { value }
 }
 
-/// Properties of Hadoop travel in Spark's configuration under this prefix.
+/// Spark's configuration can hold Hadoop properties with this prefix.
 const THROUGH_SPARK: &str = "spark.hadoop.";
 
-/// With this before its name, a property's value is the ARN of a secret, in whose place EMR puts what
-/// the secret holds. EMR shows the name without it. Source: Amazon EMR release guide, "Store
-/// sensitive configuration data in AWS Secrets Manager".
+/// With this prefix of its name, a property's value is the ARN of a secret, and EMR uses the
+/// content of the secret. EMR shows the name without the prefix. Source: Amazon EMR release guide,
+/// "Store sensitive configuration data in AWS Secrets Manager".
 const SECRET: &str = "EMR.secret@";
 
 /// A property's name as EMR shows it.
@@ -406,38 +406,36 @@ pub(crate) fn shown_name(property: &str) -> &str {
     property.strip_prefix(SECRET).unwrap_or(property)
 }
 
-/// Whether a value, as AWS shows it, stands for one that it does not show: asterisks, as for values
-/// that look like secrets.
+/// Whether AWS has masked this value: it shows asterisks for values that look like secrets.
 pub(crate) fn is_masked(value: &str) -> bool {
     let value = value.trim();
     !value.is_empty() && value.chars().all(|it| it == '*')
 }
 
-/// Whether a value is the name of a secret and not what the cluster gets.
+/// Whether a value refers to a secret, and is not the value that the cluster gets.
 fn is_secret(value: &str) -> bool {
     let mut parts = value.trim().split(':');
     parts.next() == Some("arn") && parts.nth(1) == Some("secretsmanager")
 }
 
-/// What is wrong with a property of a classification, as it is asked for; `None` when nothing is
-/// known against it.
+/// The weakness of a property in a request; `None` if none is known.
 pub(crate) fn judge(classification: &str, property: &str, value: &str) -> Option<Weakening> {
     let value = if property.starts_with(SECRET) { None } else { Some(value) };
     judge_value(classification, shown_name(property), value)
 }
 
-/// The same of a property as AWS shows it.
+/// The same for a property as AWS shows it.
 pub(crate) fn judge_shown(classification: &str, property: &str, value: &str) -> Option<Weakening> {
     let value = Some(value).filter(|value| !is_masked(value) && !is_secret(value));
     judge_value(classification, shown_name(property), value)
 }
 
-/// What is wrong with a property whose value is this, or is not known.
+/// The weakness of a property with this value, or with an unknown value.
 fn judge_value(classification: &str, property: &str, value: Option<&str>) -> Option<Weakening> {
     let spark = matches!(classification, "spark-defaults" | "spark");
     if let Some(hadoop) = property.strip_prefix(THROUGH_SPARK).filter(|_| spark) {
-        // Spark hands it to whatever part of Hadoop knows it; that it has the same effect there is
-        // an inference.
+        // Spark passes it to whichever part of Hadoop uses it. The same effect there is an
+        // inference.
         let rows = TABLE.iter().filter(|row| row.0 != "spark-defaults" && row.1 != "*");
         return first(rows, hadoop, value).map(|found| Weakening { weight: Review, ..found });
     }
@@ -445,8 +443,7 @@ fn judge_value(classification: &str, property: &str, value: Option<&str>) -> Opt
     first(TABLE.iter().filter(|row| row.0 == classification), property, value)
 }
 
-/// What is wrong with a property that a program is given on its command line, where nothing says
-/// which classification it belongs to.
+/// The weakness of a property on a program's command line, where its classification is unknown.
 pub(crate) fn judge_by_name(property: &str, value: &str) -> Option<Weakening> {
     if property.starts_with("spark.") {
         return judge("spark-defaults", property, value);
@@ -460,8 +457,8 @@ fn first<'a>(
     property: &str,
     value: Option<&str>,
 ) -> Option<Weakening> {
-    // A row without a wildcard stands before one with; and one that finds nothing wrong ends the
-    // search, or `spark.ssl.*` would speak of `spark.ssl.enabled`.
+    // A rule without a wildcard comes before one with a wildcard, and ends the search even if it
+    // finds nothing wrong. Otherwise `spark.ssl.*` would apply to `spark.ssl.enabled`.
     let mut fitting: Vec<&WeakeningRule> =
         rows.filter(|row| crate::base::wildcard::fits(row.1, property)).collect();
     fitting.sort_by_key(|row| (row.1.contains('*'), std::cmp::Reverse(row.1.len())));
@@ -547,7 +544,7 @@ mod tests {
         let hidden = |found: Option<Weakening>| found.map(|found| (found.weight, found.hidden));
         for (property, hides) in [
             ("hadoop.rpc.protection", Some((Weakens, true))),
-            // Whatever its value is.
+            // For any value.
             ("fs.s3a.encryption.key", Some((Weakens, false))),
             ("hadoop.tmp.dir", None),
         ] {
@@ -557,7 +554,7 @@ mod tests {
             let annotated = format!("EMR.secret@{property}");
             assert_eq!(hidden(judge("core-site", &annotated, SECRET)), hides, "{property}");
         }
-        // What a config says is what it says.
+        // In a config, these values are literal.
         for value in ["*", SECRET] {
             let found = judge("core-site", "hadoop.rpc.protection", value);
             assert_eq!(hidden(found), Some((Weakens, false)));

@@ -1,12 +1,11 @@
-//! What a run has written to S3: where its steps say that they write, and how each object there is
-//! encrypted.
+//! What a run has written to S3: the locations that its steps write to, and the encryption of each
+//! object there.
 //!
-//! A run's objects are those in the folders that its own steps name (`run=…`, or the location
-//! itself where there is no such layout), in the log folders of its own clusters and in its own
-//! folder of RDB Loader's logs, as far as they are not from before the launch. That moment is told
-//! by S3's own clock, which also dates the objects; a clock of this machine, or of another service,
-//! would be one more thing that can be wrong. What later steps moved on is looked at where it is
-//! now.
+//! A run's objects are in the folders that its own steps name (`run=…`, or the location itself if
+//! it has no such layout), in the log folders of its own clusters, and in its own folder of RDB
+//! Loader's logs, and are not older than the launch. The time of the launch is read from S3's own
+//! clock, which also dates the objects; the clock of this machine or of another service could
+//! differ. Objects that later steps moved are read at their new location.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,58 +30,58 @@ use crate::{
     spec::data_paths::{Access, Actor, DataLocation, LaunchPlan},
 };
 
-/// The location that EMR and RDB Loader write logs to.
+/// The key of the location for logs of EMR and RDB Loader.
 pub(crate) const LOG: &str = "log";
 
-/// A location that the run writes to, and where in it.
+/// A location that the run writes to, and the folders in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputLocation {
     /// The key below `aws.s3.buckets`.
     pub role: String,
-    /// The run's own folders; none where none of its steps writes there.
+    /// The run's own folders; empty if none of its steps writes there.
     pub folders: Vec<S3Location>,
 }
 
-/// What was found of the run in one location.
+/// The run's objects in one location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Written")]
 pub struct OutputSurvey {
     /// The key below `aws.s3.buckets`.
     pub role: String,
-    /// Where it was looked.
+    /// The folders that were read.
     pub folders: Vec<S3Location>,
-    /// What was counted, also where the look did not come to its end.
+    /// The counts, even if the survey did not finish.
     pub survey: LocationSurvey,
-    /// How the look ended.
+    /// How the survey ended.
     pub look: Lookup<()>,
-    /// Why it was broken off, if it was: what is counted is not all.
+    /// Why it was stopped early, if it was. Then the counts are incomplete.
     pub cut_short: Option<&'static str>,
 }
 
-/// A cluster of the run: its id, and where it writes its logs if EMR has said so.
+/// A cluster of the run: its id, and its log location if EMR gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Logging {
     pub(crate) id: ClusterId,
     pub(crate) log: Option<S3Location>,
 }
 
-/// Where a run can write: all that it takes to look at what it wrote, now or by a later guard.
+/// Where a run can write: all data that a survey of its output needs, even by a later guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WriteLocations {
-    /// By its config and plan.
+    /// From its config and plan.
     Planned {
-        /// Every location of the config, by its key: a place is the innermost one's.
+        /// Every location of the config, by its key. An object belongs to the innermost location.
         locations: Vec<(String, S3Location)>,
-        /// The keys of those that are written to.
+        /// The keys of the locations that the run writes to.
         written: BTreeSet<String>,
         /// Whether RDB Loader writes logs.
         loads: bool,
     },
-    /// Nobody has a config: wherever the steps name a place, for what is only read there is older
-    /// than the cluster; but not in these buckets of others.
+    /// There is no config: any location that the steps name, since objects that are only read there
+    /// are older than the cluster. Buckets of other owners are excluded.
     Named {
-        /// Patterns of their names, as in the policy.
+        /// Name patterns of these buckets, from the policy.
         external: Vec<String>,
     },
 }
@@ -99,7 +98,7 @@ impl WriteLocations {
         }
     }
 
-    /// The places in question, by what the run's steps name.
+    /// The locations to survey, from the locations that the run's steps name.
     pub(crate) fn places(&self, named: &[S3Location], clusters: &[Logging]) -> Vec<OutputLocation> {
         match self {
             Self::Planned { locations, written, loads } => {
@@ -125,7 +124,7 @@ fn planned(
     named: &[S3Location],
     clusters: &[Logging],
 ) -> Vec<S3Location> {
-    // Locations can lie in one another; a place is the innermost one's.
+    // Locations may contain each other. An object belongs to the innermost one.
     let inner: Vec<&S3Location> = locations
         .iter()
         .map(|(_, other)| other)
@@ -146,7 +145,7 @@ fn planned(
     without_inner(folders)
 }
 
-/// The places that steps name and the clusters' logs, those of one bucket together.
+/// The locations that steps name and the clusters' logs, grouped by bucket.
 fn by_bucket(
     external: &[String],
     named: &[S3Location],
@@ -172,7 +171,7 @@ fn by_bucket(
     of_steps.chain(logs).collect()
 }
 
-/// Each folder once; what lies in another of them is looked at there already.
+/// Removes duplicates, and folders inside others, which are read there already.
 fn without_inner(mut folders: Vec<S3Location>) -> Vec<S3Location> {
     folders.sort();
     folders.dedup();
@@ -189,7 +188,7 @@ fn below(location: &S3Location, folder: &str) -> S3Location {
     S3Location { bucket: location.bucket.clone(), prefix: format!("{}{folder}/", location.prefix) }
 }
 
-/// The folder `run=…` of `location` that `place` lies in; the whole location, where that has none.
+/// The folder `run=…` of `location` that contains `place`; the whole location if there is none.
 fn run_folder(location: &S3Location, place: &S3Location) -> S3Location {
     let rest = &place.prefix[location.prefix.len()..];
     match rest.split_once('/') {
@@ -198,19 +197,19 @@ fn run_folder(location: &S3Location, place: &S3Location) -> S3Location {
     }
 }
 
-/// The folder `rdb-loader/RUN` that a loader's log lies in.
+/// The folder `rdb-loader/RUN` that contains a loader's log.
 fn loader_folder(location: &S3Location, place: &S3Location) -> Option<S3Location> {
     let (run, _) =
         place.prefix[location.prefix.len()..].strip_prefix("rdb-loader/")?.split_once('/')?;
     Some(below(location, &format!("rdb-loader/{run}")))
 }
 
-/// How often it is told how far a look is.
+/// How often progress is reported.
 const PACE: Duration = Duration::from_millis(200);
 
-/// Looks at what is in `places` since `since`: at `limit` objects in each, or at all of them. When
-/// `cut` gives a reason, the look is broken off. How far it is, `tell` gets: how many objects were
-/// looked at, and how many of those that are listed so far are to be.
+/// Surveys the objects in `places` since `since`: at most `limit` objects in each, or all of them.
+/// If `cut` returns a reason, the survey stops. `tell` gets the progress: how many objects were
+/// read, and how many of the objects listed so far will be read.
 pub async fn look(
     aws: &Aws,
     places: Vec<OutputLocation>,

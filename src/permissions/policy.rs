@@ -1,5 +1,5 @@
-//! What the guard's credentials must be allowed, as an IAM policy: every call that decides a check,
-//! and those that end an unsafe cluster. No more.
+//! The IAM policies that the guard's credentials need: every call that decides a check, and the
+//! calls that terminate an unsafe cluster, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,23 +22,23 @@ pub(crate) struct LaunchScope<'a> {
     pub(crate) locations: &'a [DataLocation],
 }
 
-/// What a policy needs to know of the settings.
+/// The settings on which a policy depends.
 #[derive(Clone, Copy)]
 pub(crate) struct PermissionOptions<'a> {
-    /// The topic that alerts go to.
+    /// The topic to which alerts are published.
     pub(crate) topic: Option<&'a str>,
     pub(crate) evidence: &'a EvidenceOptions,
-    /// The keys that the policy on encryption expects.
+    /// The keys that the encryption policy requires.
     pub(crate) expected_keys: &'a [String],
 }
 
-/// Every call that the guard makes, whatever its settings are.
+/// Every call that the guard can make, with any settings.
 fn calls() -> impl Iterator<Item = &'static Call> {
     let of_checks = CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
     of_checks.chain([&aws_calls::TERMINATE_JOB_FLOWS, &aws_calls::SET_TERMINATION_PROTECTION])
 }
 
-/// Every call that the command `audit` makes.
+/// Every call of the command `audit`.
 static AUDIT: [&Call; 7] = [
     &aws_calls::HEAD_BUCKET,
     &aws_calls::LIST_OBJECTS,
@@ -49,8 +49,8 @@ static AUDIT: [&Call; 7] = [
     &aws_calls::DESCRIBE_KEY,
 ];
 
-/// The policy document for checks and runs; scoped to the buckets, roles and regions of `launch`,
-/// where there is one, and with what signing and delivering documents needs by `options`.
+/// The policy document for checks and runs. It is limited to the buckets, roles and regions of
+/// `launch`, if there is one. It includes what signing and delivering documents needs by `options`.
 pub(crate) fn policy(
     launch: Option<LaunchScope<'_>>,
     options: Option<PermissionOptions<'_>>,
@@ -64,10 +64,10 @@ pub(crate) fn policy(
     document
 }
 
-/// What the archive of certificates needs that the security configuration names, and that only AWS
-/// knows the place of: what is asked about its bucket, which the runner config need not name, and
-/// its key where it lies under SSE-KMS. The settings can name a security configuration where the
-/// runner config does not.
+/// The statements for the certificate archive that the security configuration names. Only AWS knows
+/// its location, and the runner config need not name its bucket. They allow the calls about that
+/// bucket, and its key if the archive is under SSE-KMS. The settings can name a security
+/// configuration if the runner config does not.
 fn certificates(launch: Option<LaunchScope<'_>>) -> Vec<Value> {
     let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
     let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
@@ -75,7 +75,8 @@ fn certificates(launch: Option<LaunchScope<'_>>) -> Vec<Value> {
     let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     vec![
         json!({"Sid": "CertificateBucket", "Effect": "Allow", "Action": bucket, "Resource": [format!("arn:{partition}:s3:::*")]}),
-        // The archive itself is among the objects above; S3 asks KMS in the name of whoever reads.
+        // Reading the archive itself is allowed with the objects above. S3 calls KMS with the
+        // reader's identity.
         json!({
             "Sid": "CertificateKey",
             "Effect": "Allow",
@@ -86,12 +87,12 @@ fn certificates(launch: Option<LaunchScope<'_>>) -> Vec<Value> {
     ]
 }
 
-/// The same for the command `audit` alone: whoever only audits needs less.
+/// The policy document for the command `audit` alone, which needs fewer permissions.
 pub(crate) fn audit_policy(launch: Option<LaunchScope<'_>>) -> Value {
     document(AUDIT.iter().map(|call| (call.permission, call.on)), launch, None)
 }
 
-/// The policy document of the command `reencrypt`, all of its options used.
+/// The policy document of the command `reencrypt` with all of its options.
 pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
     document(
         REENCRYPT.iter().map(|call| (call.permission, call.on)).chain(ALONG.iter().copied()),
@@ -100,7 +101,7 @@ pub(crate) fn reencrypt(launch: Option<LaunchScope<'_>>) -> Value {
     )
 }
 
-/// What `reencrypt` asks of AWS.
+/// The calls of `reencrypt`.
 static REENCRYPT: [&Call; 38] = [
     &aws_calls::GET_CALLER_IDENTITY,
     &aws_calls::LIST_CLUSTERS,
@@ -142,8 +143,8 @@ static REENCRYPT: [&Call; 38] = [
     &aws_calls::UPDATE_JOB_STATUS,
 ];
 
-/// What those calls need along, because of what objects carry, which versions are meant, and which
-/// key is theirs.
+/// Permissions that those calls also need, for tags and retention of objects, for versions, and for
+/// keys.
 static ALONG: [(&str, Resource); 15] = [
     ("s3:GetObjectVersion", Resource::Object),
     ("s3:GetObjectVersionTagging", Resource::Object),
@@ -159,7 +160,7 @@ static ALONG: [(&str, Resource); 15] = [
     ("kms:GenerateDataKey", Resource::Key),
     ("kms:ReEncryptFrom", Resource::Key),
     ("kms:ReEncryptTo", Resource::Key),
-    // The role that the jobs run under is handed to S3.
+    // `reencrypt` passes the role of the batch jobs to S3.
     ("iam:PassRole", Resource::Role),
 ];
 
@@ -181,7 +182,7 @@ fn document(
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
 
-/// What documents need: a key to sign with, and places in S3.
+/// The statements that evidence needs: a key to sign with, and locations in S3.
 fn evidence(launch: Option<LaunchScope<'_>>, options: PermissionOptions<'_>) -> Vec<Value> {
     let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
     let key = |name: &str| {
@@ -216,7 +217,7 @@ fn evidence(launch: Option<LaunchScope<'_>>, options: PermissionOptions<'_>) -> 
     statements.push(
         json!({"Sid": "EvidenceObject", "Effect": "Allow", "Action": actions, "Resource": objects}),
     );
-    // S3 asks KMS for these in the name of whoever writes and reads.
+    // S3 calls KMS for these with the identity of the writer or reader.
     let keys: BTreeSet<String> =
         options.expected_keys.iter().take(1).map(|name| key(name)).collect();
     if !keys.is_empty() {
@@ -254,7 +255,7 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
         Resource::Bucket => {
             buckets.iter().map(|bucket| format!("arn:{partition}:s3:::{bucket}")).collect()
         }
-        // The archive of certificates may lie in a bucket that the config does not name.
+        // The certificate archive may be in a bucket that the config does not name.
         Resource::Object => vec![format!("arn:{partition}:s3:::*/*")],
         Resource::Key => vec![format!("arn:{partition}:kms:{region}:*:key/*")],
         Resource::InstanceProfile => {
@@ -262,16 +263,16 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
             match launch.map(|launch| launch.cluster.instance_profile.value.as_str()) {
                 None => vec![format!("{any}*")],
                 Some(arn) if arn.starts_with("arn:") => vec![arn.to_owned()],
-                // A name says nothing of the path that the profile may have.
+                // The name does not show the path that the profile may have.
                 Some(name) => {
                     let name = name.rsplit('/').next().unwrap_or(name);
                     vec![format!("{any}{name}"), format!("{any}*/{name}")]
                 }
             }
         }
-        // Which role is behind the instance profile is known only to IAM.
+        // Only IAM knows the role behind the instance profile.
         Resource::Role => vec![format!("arn:{partition}:iam::*:role/*")],
-        // The roles of the cluster, and whose credentials the guard has.
+        // The roles of the cluster, and the identity of the guard's credentials.
         Resource::Principal => {
             ["role", "user"].map(|kind| format!("arn:{partition}:iam::*:{kind}/*")).to_vec()
         }

@@ -1,5 +1,5 @@
-//! Inventories in columns, ORC and Parquet: read stripe by stripe, or row group by row group, and
-//! only the columns that are looked at.
+//! Inventories in columns, ORC and Parquet. They are read one stripe or row group at a time, and
+//! only in the columns that the audit needs.
 
 use std::fs::File;
 
@@ -24,7 +24,7 @@ use crate::{
     system::quietly::quietly,
 };
 
-/// The columns that are looked at, as S3 names them; the first four must be there.
+/// The columns that are read, by S3's names. The first four are required.
 const COLUMNS: [&str; 10] = [
     "bucket",
     "key",
@@ -37,13 +37,13 @@ const COLUMNS: [&str; 10] = [
     "e_tag",
     "storage_class",
 ];
-/// The names of those that must be there, in an inventory's configuration.
+/// The names of the required columns in an inventory's configuration.
 const NEEDED: [&str; 4] = ["Bucket", "Key", "Size", "EncryptionStatus"];
 
 /// Why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum ColumnsError {
-    /// This field is missing; these are there.
+    /// The first field is missing; the second lists the fields that the file has.
     Field(&'static str, String),
     Unreadable(String),
 }
@@ -52,7 +52,7 @@ pub(super) enum ColumnsError {
 pub(super) struct ColumnRows {
     batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>,
     kinds: Kinds,
-    /// How many rows were read.
+    /// How many rows were read so far.
     row: u64,
 }
 
@@ -111,7 +111,7 @@ impl ColumnRows {
         .map_err(ColumnsError::Unreadable)?
     }
 
-    /// Reads the rows of one batch; none at the end.
+    /// Reads the rows of one batch. Returns none at the end.
     pub(super) fn next(
         &mut self,
         seen: &mut impl FnMut(&ObjectRow<'_>),
@@ -132,7 +132,7 @@ impl ColumnRows {
                 Some(size) => {
                     u64::try_from(size).map_err(|_| at(format!("{size} is no size (of {key})")))?
                 }
-                // A delete marker has none.
+                // A delete marker has no size.
                 None if is_delete_marker => 0,
                 None => return Err(at(format!("{key} has no size"))),
             };
@@ -156,7 +156,7 @@ impl ColumnRows {
     }
 }
 
-/// Runs other people's readers, which panic on some of what is broken; that is an answer, too.
+/// Runs third-party readers, which panic on some broken files. A panic becomes an error.
 fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     quietly(work).ok_or_else(|| "its reader gave up on it: the file is broken".to_owned())
 }
@@ -174,7 +174,7 @@ fn has_fields(schema: &Schema) -> Result<(), ColumnsError> {
     }
 }
 
-/// The columns of one batch, each in the form it is there in.
+/// The columns of one batch, each in its Arrow type.
 struct Columns<'a> {
     bucket: Text<'a>,
     key: Text<'a>,
@@ -216,7 +216,7 @@ fn odd(batch: &RecordBatch, name: &str) -> String {
     format!("the column {name} is of the type {kind}, which no inventory has there")
 }
 
-/// A column of text, or none at all.
+/// A column of text; none where the file has no such column.
 struct Text<'a>(Option<&'a StringArray>);
 
 impl<'a> Text<'a> {

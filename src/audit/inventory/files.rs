@@ -1,5 +1,5 @@
-//! An inventory's files: from S3 or from around a local manifest, whole and as the manifest's
-//! checksums say, or not at all.
+//! An inventory's files, from S3 or from beside a local manifest. A file is given only if it is
+//! complete and matches the manifest's checksum.
 
 use std::{
     fs::File,
@@ -27,10 +27,10 @@ use crate::{
 
 /// A checksum file has 32 digits.
 const LARGEST_CHECKSUM: u64 = 4 << 10;
-/// So often the rest of a file is asked for again when a connection breaks off.
+/// How many times the rest of a file is requested after a connection broke.
 const ATTEMPTS: u32 = 5;
 
-/// A file that was checked.
+/// A file whose checksum was verified.
 #[derive(Debug)]
 pub(super) struct VerifiedFile(File);
 
@@ -40,7 +40,7 @@ impl VerifiedFile {
     }
 }
 
-/// The manifest's bytes, held against its own checksum file where there is one.
+/// The manifest's bytes, compared with its own checksum file if there is one.
 pub(super) async fn manifest(
     aws: &Aws,
     name: &str,
@@ -71,12 +71,12 @@ pub(super) async fn manifest(
     Ok((bytes, place))
 }
 
-/// `…/manifest.checksum`, beside `…/manifest.json`.
+/// The path `…/manifest.checksum` beside `…/manifest.json`.
 fn sibling(manifest: &str) -> String {
     format!("{}.checksum", manifest.strip_suffix(".json").unwrap_or(manifest))
 }
 
-/// A small file, whole.
+/// Reads a whole file of at most `most` bytes.
 fn at_most(file: File, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
@@ -90,7 +90,7 @@ fn too_large(most: u64) -> String {
     format!("is larger than {most} bytes, which no manifest is")
 }
 
-/// A small object; none where there is none.
+/// Reads a small object as a whole; none if it does not exist.
 async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
     match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result) {
@@ -120,7 +120,7 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
     }
 }
 
-/// A file of the inventory, on the disk and checked.
+/// Brings a file of the inventory to the disk, and verifies it.
 pub(super) async fn fetch(
     aws: &Aws,
     place: &InventoryLocation,
@@ -144,7 +144,7 @@ pub(super) async fn fetch(
     }
 }
 
-/// Looks for a file where S3's own layout, or a copy of it, has it.
+/// Finds a file in S3's own layout, or in a copy of it, on the local disk.
 fn local(manifest: &Path, listed: &Listed) -> Result<VerifiedFile, InventoryError> {
     let folder = manifest.parent().unwrap_or(Path::new(""));
     let name = Path::new(&listed.key).file_name().map_or(Path::new(&listed.key), Path::new);
@@ -175,7 +175,8 @@ fn local(manifest: &Path, listed: &Listed) -> Result<VerifiedFile, InventoryErro
     Ok(VerifiedFile(file))
 }
 
-/// Brings an object into a nameless file, going on where a connection breaks off.
+/// Downloads an object into an unnamed temporary file. After a broken connection it requests the
+/// rest.
 async fn download(
     s3: &aws_sdk_s3::Client,
     object: &S3Object,
@@ -242,7 +243,7 @@ async fn append(
 ) -> Result<(), String> {
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|error| format!("ended too early: {error}"))?;
-        // Nobody reads on what has no end.
+        // A body longer than the listed size is not read on: it may never end.
         if *length + bytes.len() as u64 > most {
             *length = most + 1;
             return Ok(());

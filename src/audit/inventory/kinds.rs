@@ -1,16 +1,16 @@
-//! How an inventory names encryption, and how many rows are read at once.
+//! The words by which an inventory names encryption, and how many rows are read at once.
 
 use crate::{
     audit::inventory::limits, facts::stored::StoredEncryption, settings::policy::EncryptionKind,
 };
 
-/// So many rows are read between two looks at what else there is to do.
+/// How many rows are read before other tasks, such as signals, get their turn.
 pub(super) const ROWS_AT_ONCE: usize = 8192;
 
-/// So many words that this program does not know are kept; S3 has five in all.
+/// How many unknown words are kept at most. S3 uses five words in all.
 const MOST_KINDS: usize = 64;
 
-/// The kinds of encryption that inventories name, made once.
+/// The kinds of encryption that inventories name, created once.
 #[derive(Debug)]
 pub(super) struct Kinds {
     none: StoredEncryption,
@@ -26,7 +26,7 @@ impl Kinds {
         Self {
             none: StoredEncryption::Unencrypted,
             s3: StoredEncryption::Kind(EncryptionKind::SseS3, None),
-            // Inventories do not tell the key.
+            // Inventories do not give the key.
             kms: StoredEncryption::Kind(EncryptionKind::SseKms, None),
             dsse: StoredEncryption::Kind(EncryptionKind::DsseKms, None),
             customer: StoredEncryption::CustomerKey,
@@ -34,10 +34,10 @@ impl Kinds {
         }
     }
 
-    /// What an inventory's word means; none where it says nothing.
+    /// What an inventory's word means; none where it is empty.
     ///
     /// # Errors
-    /// When there are more words than S3 will ever have.
+    /// When there are more different words than S3 can have.
     pub(crate) fn of(&mut self, status: &str) -> Result<Option<&StoredEncryption>, String> {
         Ok(Some(match status {
             "" => return Ok(None),

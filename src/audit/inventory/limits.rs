@@ -1,5 +1,5 @@
-//! What an inventory's files may hold at most. They come from outside: a small file can unpack to
-//! one that no memory holds, and its readers believe the lengths that it names.
+//! Limits for an inventory's files. They come from outside: a small file can unpack to more than
+//! memory holds, and the readers trust the lengths that a file declares.
 
 use std::{
     fs::File,
@@ -9,18 +9,19 @@ use std::{
 
 /// S3's own limit, in bytes of UTF-8. Source: Amazon S3 user guide, Naming Amazon S3 objects.
 const LONGEST_KEY: usize = 1024;
-/// As much of a text from the file is shown in an error, in characters.
+/// How much of the file's text an error shows, in characters.
 const EXCERPT: usize = 80;
-/// Part of a file that a reader keeps whole, such as its footer, may have so many bytes.
+/// Size limit of a part that a reader holds in memory as a whole, such as the footer; in bytes.
 pub(super) const LARGEST_PART: u64 = 64 << 20;
-/// The columns of one stripe or row group may unpack to so many bytes together.
+/// Size limit of the unpacked columns of one stripe or row group together, in bytes.
 pub(super) const LARGEST_GROUP: u64 = 1 << 30;
-/// The texts of one batch that a dictionary repeats may have so many bytes.
+/// Size limit of the texts of one batch that come from a dictionary, in bytes.
 const LARGEST_BATCH: u64 = 512 << 20;
-/// A row takes a byte at least; where there are fewer rows than this, nobody counts.
+/// A row takes at least one byte. With fewer rows than this, the rows are not compared with the
+/// size.
 const ANY_ROWS: u64 = 1 << 20;
 
-/// As much of a text as an error shows.
+/// The beginning of a text, as long as an error shows.
 pub(super) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -28,8 +29,10 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
+/// Checks a key's length.
+///
 /// # Errors
-/// When the key is longer than any that S3 has.
+/// When the key is longer than S3 allows.
 pub(super) fn check_key(key: &str) -> Result<(), String> {
     if key.len() > LONGEST_KEY {
         return Err(format!(
@@ -41,8 +44,10 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the number of rows.
+///
 /// # Errors
-/// When a file of `size` bytes cannot have so many rows.
+/// When a file of `size` bytes cannot hold so many rows.
 pub(super) fn check_rows(rows: u64, size: u64) -> Result<(), String> {
     if rows > ANY_ROWS.saturating_add(size.saturating_mul(4)) {
         return Err(format!("it names {rows} rows, more than {size} bytes can hold"));
@@ -50,17 +55,17 @@ pub(super) fn check_rows(rows: u64, size: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// How many rows may be read at once where each may repeat the longest text of a dictionary of
-/// `dictionary` bytes; `most` where that is small.
+/// How many rows may be read at once if each may repeat the longest text of a dictionary of
+/// `dictionary` bytes; never more than `most`.
 pub(super) fn rows_at_once(dictionary: u64, most: usize) -> usize {
     let rows = LARGEST_BATCH / dictionary.max(1);
     usize::try_from(rows).unwrap_or(most).clamp(1, most)
 }
 
-/// Part of a file.
+/// Reads a part of a file.
 ///
 /// # Errors
-/// When it is not there, or larger than `most` bytes.
+/// When the part is outside the file, or larger than `most` bytes.
 pub(super) fn part(file: &File, offset: u64, length: u64, most: u64) -> Result<Vec<u8>, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     if offset.checked_add(length).is_none_or(|end| end > size) {
@@ -74,7 +79,7 @@ pub(super) fn part(file: &File, offset: u64, length: u64, most: u64) -> Result<V
     Ok(bytes)
 }
 
-/// How much `unpacked` holds, or `most` where that is less. Nothing of it is kept.
+/// The number of bytes in `unpacked`, or `most` if there are more. The bytes are not kept.
 pub(super) fn measure(unpacked: impl Read, most: u64) -> io::Result<u64> {
     io::copy(&mut unpacked.take(most), &mut io::sink())
 }

@@ -1,13 +1,14 @@
-//! What `manifest.json` of an inventory says, and where the inventory is.
+//! The content of an inventory's `manifest.json`, and the inventory's location.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// A manifest has a line for each file; more than this is none.
+/// Size limit of a manifest in bytes. A manifest has one line for each file; a larger one is
+/// refused.
 pub(super) const LARGEST_MANIFEST: u64 = 64 << 20;
 
-/// The forms of an inventory's files.
+/// The formats of an inventory's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) enum Format {
     #[serde(rename = "CSV")]
@@ -17,7 +18,7 @@ pub(super) enum Format {
     Parquet,
 }
 
-/// `manifest.json`.
+/// The content of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
@@ -39,11 +40,11 @@ pub(super) struct Listed {
     pub(super) md5: String,
 }
 
-/// Where an inventory lies.
+/// Where an inventory is stored.
 #[derive(Debug)]
 pub(super) enum InventoryLocation {
-    /// In the bucket that the manifest names.
+    /// In the destination bucket that the manifest names.
     S3,
-    /// Around this local manifest.
+    /// On the local disk, beside this manifest.
     Local(PathBuf),
 }

@@ -1,5 +1,5 @@
-//! Looks at the structure of an ORC file before the reader does, which believes it: where its parts
-//! are, how many types and rows it has, and what each piece of it unpacks to.
+//! Checks the structure of an ORC file before the reader, which trusts it, opens it: where its
+//! parts are, how many types and rows it has, and the unpacked size of each part.
 //!
 //! Source: ORC specification, version 1 (file tail, compression, stripes).
 
@@ -13,32 +13,33 @@ use orc_rust::proto::{
 
 use crate::audit::inventory::limits::{LARGEST_GROUP, LARGEST_PART, check_rows, measure, part};
 
-/// An inventory has about twenty columns, none within another.
+/// Limit on the number of types. An inventory has about twenty columns, none nested in another.
 const MOST_TYPES: usize = 256;
-/// No piece unpacks to more than the file says, 256 KiB by default; a file that says more than this
-/// is refused.
+/// Limit on the chunk size that a file declares, in bytes. No chunk unpacks to more than the
+/// declared size, which is 256 KiB by default.
 const LARGEST_PIECE: u64 = 4 << 20;
 const USUAL_PIECE: u64 = 256 << 10;
-/// Stripes have tens of megabytes, packed.
+/// Size limit of a packed stripe in bytes. Usual stripes have tens of megabytes.
 const LARGEST_STRIPE: u64 = 512 << 20;
-/// The header of a piece: its length times two, plus one where it is not packed.
+/// Size of a chunk's header in bytes. It holds the chunk's length times two, plus one where the
+/// chunk is not packed.
 const HEADER: usize = 3;
 
-/// How the pieces of a file are packed.
+/// How the chunks of a file are packed.
 #[derive(Clone, Copy, Debug)]
 struct Packing {
     kind: CompressionKind,
     piece: u64,
 }
 
-/// What the reader will need for it: the largest dictionary, in bytes.
+/// Checks the file. Returns the largest dictionary that the reader will hold, in bytes.
 ///
 /// # Errors
-/// In words, when the file is no ORC, or exceeds a limit.
+/// A description, when the file is not ORC or exceeds a limit.
 pub(super) fn check(file: &File) -> Result<u64, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let (packing, footer) = read_tail(file, size)?;
-    // Each type stands before those within it, or reading them would never end.
+    // Each type must come before its children. Otherwise the reader would never end.
     let is_tree = footer.types.iter().enumerate().all(|(place, kind)| {
         kind.subtypes.iter().all(|below| {
             usize::try_from(*below).is_ok_and(|below| below > place && below < footer.types.len())
@@ -64,7 +65,7 @@ pub(super) fn check(file: &File) -> Result<u64, String> {
     Ok(dictionary)
 }
 
-/// How the file is packed, and its footer.
+/// Reads how the file is packed, and its footer.
 fn read_tail(file: &File, size: u64) -> Result<(Packing, Footer), String> {
     let last = size.checked_sub(1).ok_or("it is empty")?;
     let length = u64::from(part(file, last, 1, 1)?[0]);
@@ -102,7 +103,7 @@ fn read_tail(file: &File, size: u64) -> Result<(Packing, Footer), String> {
     Ok((packing, footer))
 }
 
-/// The largest dictionary of a stripe.
+/// The largest dictionary of a stripe, in bytes.
 fn check_stripe(
     file: &File,
     packing: Packing,
@@ -149,7 +150,7 @@ fn check_stripe(
 }
 
 impl Packing {
-    /// Goes through the pieces of a part; `look` is told whether each is packed.
+    /// Goes through the chunks of a part; `look` gets each chunk, and whether it is packed.
     fn each(
         self,
         mut bytes: &[u8],
@@ -170,7 +171,7 @@ impl Packing {
         Ok(())
     }
 
-    /// What a part unpacks to, in bytes.
+    /// The unpacked size of a part, in bytes.
     fn length(self, bytes: &[u8]) -> Result<u64, String> {
         let mut whole = 0_u64;
         self.each(bytes, |piece, is_packed| {
@@ -192,7 +193,7 @@ impl Packing {
         Ok(whole)
     }
 
-    /// A part, unpacked.
+    /// Unpacks a part.
     fn unpack(self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let length = self.length(bytes)?;
         if length > LARGEST_PART {
@@ -234,7 +235,7 @@ mod tests {
         piece
     }
 
-    /// A file of one stripe with one stream, which is these bytes; `change` makes it another.
+    /// An ORC file of one stripe with one stream, which has these bytes; `change` modifies it.
     fn file(stream: &[u8], change: impl FnOnce(&mut Footer, &mut StripeFooter)) -> File {
         let mut of_stripe = StripeFooter {
             streams: vec![Stream {

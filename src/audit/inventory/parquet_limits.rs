@@ -1,5 +1,5 @@
-//! Looks at the structure of a Parquet file before the reader does, which believes it: the lists of
-//! its footer, its row groups, and the header of each page.
+//! Checks the structure of a Parquet file before the reader, which trusts it, opens it: the lists
+//! of its footer, its row groups, and the header of each page.
 //!
 //! Source: Apache Parquet format (file metadata, data pages), Apache Thrift compact protocol.
 
@@ -12,26 +12,26 @@ use parquet::{
 
 use crate::audit::inventory::limits::{LARGEST_GROUP, LARGEST_PART, check_rows, part};
 
-/// A page has one megabyte; more than this, unpacked, and none is read.
+/// Size limit of an unpacked page in bytes. Usual pages have one megabyte.
 const LARGEST_PAGE: u64 = 16 << 20;
-/// A page unpacks to so many bytes for each of its values at most, and as many beside.
+/// Limit on a page's unpacked bytes for each of its values, and on its fixed overhead.
 const LARGEST_VALUE: u64 = 8 << 10;
 const BESIDE_VALUES: u64 = 64 << 10;
-/// A column of a row group has at most so many pages.
+/// Limit on the number of pages in a column of a row group.
 const MOST_PAGES: usize = 1 << 16;
-/// The header of a page takes some tens of bytes; with the smallest and largest value of a column,
-/// a few thousand.
+/// Size limit of a page's header in bytes. A header takes tens of bytes; with the smallest and the
+/// largest value of the column, a few thousand.
 const LARGEST_HEADER: u64 = 64 << 10;
-/// So deep are the structures within structures of a footer.
+/// Limit on the depth of structures nested in a footer.
 const DEPTH: usize = 24;
-/// The length of the footer, and four letters.
+/// Size in bytes of the file's end: the footer's length and the four letters of the format.
 const TAIL: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
 
-/// Looks at the footer, before the reader makes room for the lists that it announces.
+/// Checks the footer before the reader allocates the lists that it declares.
 ///
 /// # Errors
-/// In words, when the file is no Parquet, or exceeds a limit.
+/// A description, when the file is not Parquet or exceeds a limit.
 pub(super) fn check_footer(file: &File) -> Result<(), String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let tail_at = size.checked_sub(TAIL).ok_or("it is too short for a Parquet file")?;
@@ -47,11 +47,11 @@ pub(super) fn check_footer(file: &File) -> Result<(), String> {
     Thrift { rest: &footer }.skip_structure(DEPTH).map_err(|why| format!("its footer: {why}"))
 }
 
-/// Looks at the row groups; gives the size of the largest dictionary of the columns that `reads`
-/// chooses, in bytes.
+/// Checks the row groups. Returns the size of the largest dictionary among the columns that `reads`
+/// selects, in bytes.
 ///
 /// # Errors
-/// In words, when one exceeds a limit.
+/// A description, when a limit is exceeded.
 pub(super) fn check_groups(
     file: &File,
     groups: &[RowGroupMetaData],
@@ -87,14 +87,14 @@ pub(super) fn check_groups(
     Ok(dictionary)
 }
 
-/// What the pages of a column unpack to, and those of its dictionary.
+/// The unpacked size of a column's pages and of its dictionary, in bytes.
 #[derive(Debug, Default)]
 struct PageSizes {
     whole: u64,
     dictionary: u64,
 }
 
-/// Looks at the headers of a column's pages.
+/// Reads the headers of a column's pages.
 fn pages(file: &File, column: &ColumnChunkMetaData) -> Result<PageSizes, String> {
     let places = [Some(column.data_page_offset()), column.dictionary_page_offset()];
     if places.into_iter().flatten().any(|place| place < 0) || column.compressed_size() < 0 {
@@ -143,7 +143,7 @@ fn pages(file: &File, column: &ColumnChunkMetaData) -> Result<PageSizes, String>
     Ok(sizes)
 }
 
-/// The numbers of a structure, each by the path of its fields' numbers; only two levels of them.
+/// The numbers of a structure, each by the path of its field ids. Only two levels are kept.
 #[derive(Debug, Default)]
 struct Numbers(Vec<(Vec<i64>, i64)>);
 
@@ -153,7 +153,7 @@ impl Numbers {
     }
 }
 
-/// Walks through Thrift's compact protocol.
+/// A reader of Thrift's compact protocol.
 struct Thrift<'a> {
     rest: &'a [u8],
 }
@@ -188,7 +188,7 @@ impl Thrift<'_> {
         Ok(())
     }
 
-    /// A structure up to its end; its numbers, and those of the structures in it.
+    /// Reads a structure to its end. Returns its numbers, and those of the structures in it.
     fn structure(&mut self, depth: usize) -> Result<Numbers, String> {
         let mut numbers = Numbers::default();
         let mut field = 0_i64;
@@ -202,7 +202,7 @@ impl Thrift<'_> {
                 more => field.checked_add(i64::from(more)).ok_or("a field has no number")?,
             };
             match header & 0xf {
-                // Truth values stand in the header itself.
+                // Booleans are stored in the field header itself.
                 1 | 2 => {}
                 4..=6 => {
                     let value = self.zigzag()?;
@@ -210,7 +210,7 @@ impl Thrift<'_> {
                 }
                 12 if depth > 0 => {
                     for (path, value) in self.structure(depth - 1)?.0 {
-                        // Deeper ones are asked for by nobody.
+                        // No caller needs deeper numbers.
                         if path.len() == 1 {
                             numbers.0.push((vec![field, path[0]], value));
                         }
@@ -221,7 +221,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// Passes a value of this type.
+    /// Skips a value of this type.
     fn value(&mut self, kind: u8, depth: usize) -> Result<(), String> {
         let below = depth.checked_sub(1).ok_or("it is nested too deeply")?;
         match kind {
@@ -253,7 +253,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// Passes so many values, or pairs, each of which takes a byte at least.
+    /// Skips so many values or pairs, each of which takes at least one byte.
     fn values(&mut self, number: u64, kinds: &[u8], depth: usize) -> Result<(), String> {
         if number > self.rest.len() as u64 {
             return Err(format!("a list announces {number} values, more than there are bytes"));
@@ -264,7 +264,7 @@ impl Thrift<'_> {
         Ok(())
     }
 
-    /// Passes a structure, and keeps nothing of it.
+    /// Skips a structure.
     fn skip_structure(&mut self, depth: usize) -> Result<(), String> {
         loop {
             let header = self.byte()?;
@@ -296,7 +296,7 @@ mod tests {
         file
     }
 
-    /// A number as a field holds it.
+    /// A number in zigzag encoding, as a field stores it.
     fn zigzag(number: u64) -> Vec<u8> {
         let (mut number, mut bytes) = (number << 1, Vec::new());
         while number > 0x7f {
@@ -307,7 +307,8 @@ mod tests {
         bytes
     }
 
-    /// The header of a page that unpacks to so many bytes with so many values; nothing follows it.
+    /// The header of a page with so many values that unpacks to so many bytes. The page itself is
+    /// empty.
     fn page(unpacked: u64, values: u64) -> Vec<u8> {
         let sizes = [&[0x15, 0, 0x15][..], &zigzag(unpacked), &[0x15, 0]].concat();
         [&sizes[..], &[0x2c, 0x15], &zigzag(values), &[0, 0]].concat()

@@ -21,13 +21,14 @@ use crate::{
     base::names::BucketName,
 };
 
-/// A schema of ORC or Parquet, which is longer than the names of twenty fields, has one kilobyte.
+/// Size limit of a schema in bytes. The schema of ORC or Parquet is longer than twenty field names,
+/// and takes about one kilobyte.
 const LONGEST_SCHEMA: usize = 64 << 10;
 
-/// An inventory whose manifest was read.
+/// An inventory whose manifest has been read.
 #[derive(Debug)]
 pub(crate) struct Inventory {
-    /// As it was named.
+    /// The name that the user gave.
     name: String,
     bucket: BucketName,
     place: InventoryLocation,
@@ -36,7 +37,7 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// Reads the manifest, `s3://…/manifest.json` or a local file.
+    /// Reads the manifest, from `s3://…/manifest.json` or a local file.
     pub(crate) async fn open(aws: &Aws, name: &str) -> Result<Self, InventoryError> {
         let (bytes, place) = files::manifest(aws, name).await?;
         let no_manifest = |why: String| InventoryError::Manifest { manifest: name.to_owned(), why };
@@ -61,24 +62,24 @@ impl Inventory {
             )));
         }
         if manifest.file_format == Format::Csv {
-            // Without these there is no use in bringing the files.
+            // Without these fields the files are of no use, so they are not downloaded.
             text::Fields::of(&manifest.file_schema)
                 .map_err(|field| missing(name, field, &manifest.file_schema))?;
         }
         Ok(Self { name: name.to_owned(), bucket, place, manifest, created })
     }
 
-    /// Whose objects it lists.
+    /// The bucket whose objects the inventory lists.
     pub(crate) fn bucket(&self) -> &BucketName {
         &self.bucket
     }
 
-    /// How many files it has.
+    /// The number of its files.
     pub(crate) fn files(&self) -> usize {
         self.manifest.files.len()
     }
 
-    /// What the report says of it.
+    /// The inventory's entry in the report.
     pub(crate) fn source(&self, now: OffsetDateTime, rows: u64) -> InventorySource {
         InventorySource {
             manifest: self.name.clone(),
@@ -95,8 +96,8 @@ impl Inventory {
         }
     }
 
-    /// Reads all rows; `seen` is told of each, `done` of how many were read since it was last told,
-    /// and of files that are done.
+    /// Reads all rows. `seen` gets each row. `done` gets how many rows were read since its last
+    /// call, and how many files are complete.
     pub(crate) async fn read(
         &self,
         aws: &Aws,
@@ -112,7 +113,7 @@ impl Inventory {
                 .map_err(|error| self.explained(error, &listed.key))?;
             while let Some(read) = rows.next(&mut seen).map_err(unreadable)? {
                 done(read, false);
-                // Signals and the rest have their turn.
+                // Signals and other tasks get their turn.
                 tokio::task::yield_now().await;
             }
             done(0, true);
@@ -152,7 +153,7 @@ impl InventoryRows {
         })
     }
 
-    /// Reads some rows, and says how many; none at the end.
+    /// Reads some rows and returns their number; none at the end.
     fn next(&mut self, seen: &mut impl FnMut(&ObjectRow<'_>)) -> Result<Option<u64>, String> {
         match self {
             Self::Text(rows) => rows.next(ROWS_AT_ONCE, seen),
@@ -161,11 +162,11 @@ impl InventoryRows {
     }
 }
 
-/// How many rows a file of an inventory has, read as `audit --inventory` reads it. `format` as a
-/// manifest names it, and `schema` as its `fileSchema`, which only CSV needs.
+/// Counts the rows of an inventory's file, read as `audit --inventory` reads it. `format` is the
+/// name that a manifest uses. `schema` is its `fileSchema`, which only CSV needs.
 ///
 /// # Errors
-/// In words, why the file cannot be read.
+/// A description of why the file cannot be read.
 pub fn count_rows(format: &str, file: File, schema: &str) -> Result<u64, String> {
     let format = serde_json::from_value(format.into()).map_err(|error| error.to_string())?;
     let mut rows = InventoryRows::open(format, file, schema).map_err(|error| match error {

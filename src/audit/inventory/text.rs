@@ -1,5 +1,5 @@
-//! Inventories as text: gzipped CSV without a head, its fields named by the manifest, its keys
-//! URL-encoded.
+//! Inventories as text: gzipped CSV without a header line. The manifest names its fields, and its
+//! keys are URL-encoded.
 
 use std::{
     borrow::Cow,
@@ -16,18 +16,18 @@ use crate::audit::{
     object_row::ObjectRow,
 };
 
-/// A line of more bytes than this is none of an inventory's: a key has 3 KiB at most as it is
-/// encoded, and the longest other field, an access control list, some tens.
+/// Limit on a line's length in bytes. An encoded key has at most 3 KiB; the longest other field, an
+/// access control list, some tens of KiB.
 const LONGEST_LINE: u64 = 256 << 10;
-/// The reader asks for so many bytes at once, and so may have as many of the lines behind.
+/// Size of the reader's buffer in bytes. One read may bring that much of the following lines.
 const BUFFER: usize = 64 << 10;
-/// So many times larger than the file its text may be. Lines that differ in nothing but a counter
-/// and a key of the longest kind come to a hundred; deflate itself ends at a thousand.
+/// Limit on the ratio of unpacked to packed size. Lines that differ only in a counter, with keys of
+/// the longest kind, reach about 100; deflate itself reaches about 1,000.
 const LARGEST_RATIO: u64 = 400;
-/// Text of fewer bytes may have any ratio.
+/// Text of fewer bytes than this may have any ratio.
 const ANY_RATIO: u64 = 64 << 20;
 
-/// Where the fields stand in a line.
+/// The positions of the fields in a line.
 #[derive(Debug)]
 pub(super) struct Fields {
     bucket: usize,
@@ -44,8 +44,10 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// By the manifest's `fileSchema`; gives the field that is missing, if one is that nothing can
-    /// be said without.
+    /// Finds the fields in the manifest's `fileSchema`.
+    ///
+    /// # Errors
+    /// The name of a required field that is missing.
     pub(super) fn of(schema: &str) -> Result<Self, &'static str> {
         let names: Vec<&str> = schema.split(',').map(str::trim).collect();
         let place = |name: &str| names.iter().position(|field| *field == name);
@@ -66,20 +68,19 @@ impl Fields {
     }
 }
 
-/// Text as it is unpacked, within limits.
+/// Unpacked text, read within limits.
 #[derive(Debug)]
 struct Metered<R> {
     text: R,
-    /// How much may come in all.
+    /// Limit on all bytes together.
     most: u64,
-    /// How much has come in all, and of the line that is being read, with what its buffer had
-    /// before it.
+    /// Bytes read so far: in all, and for the current line, with what was in the buffer before it.
     whole: u64,
     line: u64,
 }
 
 impl<R> Metered<R> {
-    /// Of a file of `size` bytes.
+    /// For a file of `size` bytes.
     fn new(text: R, size: u64) -> Self {
         let most = size.saturating_mul(LARGEST_RATIO).max(ANY_RATIO);
         Self { text, most, whole: 0, line: 0 }
@@ -117,12 +118,12 @@ pub(super) struct TextRows {
 }
 
 impl TextRows {
-    /// Of `file`, by the manifest's schema.
+    /// Opens `file` by the manifest's schema.
     ///
     /// # Errors
-    /// The field that is missing, if one is that nothing can be said without.
+    /// The name of a required field that is missing.
     pub(super) fn open(file: File, schema: &str) -> Result<Self, &'static str> {
-        // One whose size nobody knows may have no more than any may.
+        // If the file's size is unknown, only the limit for any file applies.
         let size = file.metadata().map_or(0, |data| data.len());
         let text = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
         let reader = csv::ReaderBuilder::new()
@@ -138,7 +139,7 @@ impl TextRows {
         })
     }
 
-    /// Reads at most `number` rows; none at the end.
+    /// Reads at most `number` rows. Returns none at the end.
     pub(super) fn next(
         &mut self,
         number: usize,
@@ -171,7 +172,7 @@ impl TextRows {
             let is_delete_marker = is(fields.marker, false);
             let size = match (field(Some(fields.size)).map(str::parse), is_delete_marker) {
                 (Some(Ok(size)), _) => size,
-                // A delete marker has none.
+                // A delete marker has no size.
                 (None, true) => 0,
                 _ => {
                     return Err(at(format!(
@@ -204,18 +205,17 @@ impl TextRows {
     }
 }
 
-/// A key as it is.
+/// Decodes a key.
 fn decoded(key: &str) -> Option<Cow<'_, str>> {
     if !key.contains(['%', '+']) {
         return Some(Cow::Borrowed(key));
     }
-    // Both ways of encoding in use write a plus sign as %2B, so that a bare one can only be a
-    // space.
+    // Both encodings in use write a plus sign as %2B, so a bare plus sign can only be a space.
     let key = key.replace('+', " ");
     percent_decode(key.as_bytes()).decode_utf8().ok().map(|key| Cow::Owned(key.into_owned()))
 }
 
-/// `2026-11-25T15:02:00.000Z`, always by UTC.
+/// Parses `2026-11-25T15:02:00.000Z`, always in UTC.
 fn time(text: &str) -> Option<OffsetDateTime> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
     let small =
@@ -245,7 +245,7 @@ mod tests {
 
     const SCHEMA: &str = "Bucket, Key, Size, EncryptionStatus";
 
-    /// What the rows of this text come to.
+    /// The number of rows in this text.
     fn read(text: impl Read) -> Result<u64, String> {
         let mut file = tempfile::tempfile().unwrap();
         let mut packed = flate2::read::GzEncoder::new(text, flate2::Compression::fast());
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(read(row.repeat(1000).as_bytes()), Ok(1000));
         let refused = "line 3: a line has more than 262144 bytes, which none of an inventory's has";
         for endless in [
-            // Of one byte again and again; of fields; within quotes, of lines.
+            // A single byte repeated; fields; lines within quotes.
             ("x", 100 << 20),
             (",", 100 << 20),
             ("\"\n", 2 << 20),

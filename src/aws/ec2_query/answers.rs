@@ -1,4 +1,4 @@
-//! What the guard reads from EC2's answers.
+//! The parts of EC2's answers that the guard reads.
 
 use super::xml::{AnswerError, Element};
 
@@ -6,7 +6,7 @@ use super::xml::{AnswerError, Element};
 #[derive(Debug)]
 pub(super) struct VolumePage {
     pub(super) volumes: Vec<Ec2Volume>,
-    /// Where the list goes on; none after the last page.
+    /// The token for the next page; none on the last page.
     pub(super) next_token: Option<String>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Ec2Volume {
     pub(crate) attachments: Vec<Ec2Attachment>,
 }
 
-/// Where a volume is attached.
+/// An attachment of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct Ec2Attachment {
@@ -47,7 +47,7 @@ pub(crate) struct Ec2Vpc {
     pub(crate) dhcp_options: Option<String>,
 }
 
-/// A set of DHCP options.
+/// A DHCP option set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct Ec2DhcpOptions {
@@ -63,7 +63,7 @@ pub(crate) struct Ec2DhcpOption {
     pub(crate) values: Vec<String>,
 }
 
-/// An attribute of a VPC that DescribeVpcAttribute tells.
+/// A VPC attribute that DescribeVpcAttribute returns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum VpcAttribute {
     DnsSupport,

@@ -1,14 +1,14 @@
-//! Where EC2 is asked: an endpoint that is configured, else the regional one of the partition.
+//! EC2's endpoint: the configured one, else the regional one of the partition.
 //!
-//! The rules are those of the SDK's client for EC2; `tests/recorded.json` holds what it made of regions
-//! of all partitions, with FIPS and dual-stack endpoints.
+//! The rules are those of the SDK's client for EC2. `tests/recorded.json` holds the endpoints that
+//! it used for regions of all partitions, with FIPS and dual-stack.
 
 use aws_smithy_runtime_api::client::endpoint::{
     EndpointFuture, EndpointResolverParams, ResolveEndpoint,
 };
 use aws_smithy_types::endpoint::Endpoint;
 
-/// What decides on the endpoint.
+/// The settings that decide on the endpoint.
 #[derive(Clone, Debug, Default)]
 pub(in crate::aws) struct EndpointSettings {
     pub(in crate::aws) region: Option<String>,
@@ -16,7 +16,7 @@ pub(in crate::aws) struct EndpointSettings {
     pub(in crate::aws) fips: bool,
     /// `AWS_USE_DUALSTACK_ENDPOINT` or `use_dualstack_endpoint`.
     pub(in crate::aws) dual_stack: bool,
-    /// An endpoint that environment or profile name.
+    /// The endpoint from the environment or the profile.
     pub(in crate::aws) configured: Option<String>,
 }
 
@@ -33,15 +33,16 @@ pub(in crate::aws) enum EndpointError {
     DualStackConfigured,
 }
 
-/// A group of regions whose names end alike.
+/// A group of regions whose host names have the same suffix.
 struct Partition {
-    /// How the regions' names begin.
+    /// The prefixes of the regions' names.
     prefixes: &'static [&'static str],
     suffix: &'static str,
     dual_stack_suffix: &'static str,
 }
 
-/// All but `aws`, which is where no prefix fits. Source: the partitions file of the AWS SDKs.
+/// All partitions except `aws`, which applies if no prefix matches. Source: the partitions file of
+/// the AWS SDKs.
 const PARTITIONS: [Partition; 6] = [
     Partition {
         prefixes: &["cn-", "aws-cn-"],
@@ -106,7 +107,7 @@ impl ResolveEndpoint for EndpointSettings {
     }
 }
 
-/// Whether a region can be part of a host's name, and nothing else.
+/// Whether a region is a valid label of a host name.
 fn is_host_label(region: &str) -> bool {
     let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = region.as_bytes();

@@ -1,6 +1,6 @@
-//! Holds the client against what the SDK's client for EC2 sent and read, as `tests/recorded.json` has
-//! it: that was recorded once, from the simulator and from `tests/answers.json`, before the SDK's was
-//! removed.
+//! Compares the client with what the SDK's client for EC2 sent and read, as stored in
+//! `tests/recorded.json`. That was recorded once, from the simulator and from `tests/answers.json`,
+//! before the SDK's client was removed.
 
 mod tap;
 
@@ -27,7 +27,7 @@ use tap::{Exchange, Tap};
 #[derive(Deserialize)]
 struct Recorded {
     cases: Vec<Case>,
-    /// Region, FIPS, dual-stack, and the endpoint.
+    /// Region, FIPS, dual-stack, and the resulting endpoint.
     endpoints: Vec<(String, bool, bool, Option<String>)>,
 }
 
@@ -44,12 +44,12 @@ fn recorded() -> Recorded {
     serde_json::from_str(include_str!("tests/recorded.json")).unwrap()
 }
 
-/// Where this client is stricter than the SDK's, or its words say more: how what it reads instead
-/// begins and ends.
+/// Cases in which this client is stricter than the SDK's, or gives a better message: the start and
+/// the end of the expected message.
 fn stricter(case: &Case) -> Option<(String, String)> {
     let is_stricter = matches!(
         case.name.as_str(),
-        // The SDK's says the status alone.
+        // The SDK's client gives only the status.
         "no XML"
             | "no body"
             | "the answer to another question"
@@ -57,7 +57,7 @@ fn stricter(case: &Case) -> Option<(String, String)> {
             | "EC2 stays unwell"
             | "403 without XML"
             | "400 without XML"
-            // The SDK's takes these for lists that are whole.
+            // The SDK's client reads these as complete lists.
             | "cut off"
             | "without a set"
             | "the same token again and again"
@@ -139,7 +139,7 @@ async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
             }
         }
         assert_eq!(tap.exchanges(), case.exchanges, "{}", case.name);
-        // Every attempt is in the log, under the name that the SDK has for the service.
+        // The log has every attempt, under the SDK's name of the service.
         let logged: Vec<_> = calls
             .calls()
             .into_iter()
@@ -183,7 +183,7 @@ async fn credentials_are_kept_until_they_are_about_to_expire() {
     let answer = "<GetEbsEncryptionByDefaultResponse><ebsEncryptionByDefault>true</ebsEncryptionByDefault></GetEbsEncryptionByDefaultResponse>";
     let tap = Tap::answering(&[(200, answer); 3]);
     let number = AtomicU64::new(0);
-    // Each time new ones; the first expire at once.
+    // New credentials each time; the first ones expire at once.
     let expiring = provide_credentials_fn(move || {
         let number = number.fetch_add(1, Ordering::Relaxed);
         let over = SystemTime::now() + Duration::from_secs(if number == 0 { 1 } else { 3600 });
@@ -203,11 +203,11 @@ async fn credentials_are_kept_until_they_are_about_to_expire() {
         header.split(['=', '/']).nth(1).unwrap().to_owned()
     };
     let keys: Vec<String> = tap.exchanges().iter().map(key).collect();
-    // The first ones are too near to their end to be kept.
+    // The first credentials expire too soon to be cached.
     assert_eq!(keys, ["AKIA0", "AKIA1", "AKIA1"]);
 }
 
-/// A text as an answer may hold it, and what is meant.
+/// A text in one of the forms in which an answer may hold it, and its value.
 fn written(text: &str, style: u8) -> String {
     match style % 3 {
         0 => quick_xml::escape::escape(text).into_owned(),
@@ -218,7 +218,7 @@ fn written(text: &str, style: u8) -> String {
     }
 }
 
-/// What some later version of EC2 may add.
+/// Elements that a later version of EC2 may add.
 fn unknown() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -236,7 +236,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    /// A volume, and one way to write it.
+    /// A volume, and one way to write it in XML.
     fn volume()(
         id in text(), encrypted in any::<bool>(), key in prop::option::of(text()),
         instance in text(), device in prop::option::of(text()),
@@ -266,7 +266,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// An answer, and the volumes that it tells.
+    /// An answer, and the volumes that it holds.
     fn answer()(
         volumes in prop::collection::vec(volume(), 0..5), extra in prop::array::uniform2(unknown()),
         is_short in any::<bool>(),

@@ -1,5 +1,5 @@
-//! Reads the XML of an EC2 answer, strictly: an answer that is cut off, is not XML or repeats what
-//! must stand once is an error, never an empty list.
+//! Reads the XML of an EC2 answer, strictly: an answer that is cut off, is not XML or repeats a
+//! unique element is an error, never an empty list.
 
 use quick_xml::{
     Reader,
@@ -7,8 +7,7 @@ use quick_xml::{
     events::{BytesStart, Event},
 };
 
-/// Deeper than this, nothing is read; the answers that the guard asks for have at most seven
-/// levels.
+/// The maximum depth that is read. The answers to the guard's calls have at most seven levels.
 const MAX_DEPTH: usize = 64;
 
 /// Why an answer cannot be used.
@@ -34,17 +33,17 @@ pub(super) enum AnswerError {
     Endless,
 }
 
-/// An element, its namespace and attributes left out.
+/// An element without its namespace and attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) name: String,
-    /// Its own text, CDATA sections included and entities resolved.
+    /// Its own text, including CDATA sections, with entities resolved.
     pub(super) text: String,
     pub(super) children: Vec<Element>,
 }
 
 impl Element {
-    /// The root element of a whole document.
+    /// Parses a complete document into its root element.
     pub(super) fn parse(body: &[u8]) -> Result<Self, AnswerError> {
         let text = std::str::from_utf8(body).map_err(not_xml)?;
         let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
@@ -66,7 +65,7 @@ impl Element {
                     }
                     close(Self::named(&start)?, &mut open, &mut root);
                 }
-                // quick-xml has checked that it is the one that is open.
+                // quick-xml has verified that it closes the open element.
                 Event::End(_) => {
                     let element = open.pop().ok_or_else(|| not_xml("an end without a start"))?;
                     close(element, &mut open, &mut root);
@@ -87,7 +86,7 @@ impl Element {
                 }
                 Event::Eof => return Err(AnswerError::Truncated),
                 Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
-                // It could define entities; EC2 sends none.
+                // A document type could define entities; EC2 sends none.
                 Event::DocType(_) => return Err(not_xml("it has a document type")),
             }
         }
@@ -98,7 +97,7 @@ impl Element {
         Ok(Self { name: name.to_owned(), ..Self::default() })
     }
 
-    /// The child of this name.
+    /// The child with this name.
     ///
     /// # Errors
     /// When there is more than one.
@@ -108,7 +107,7 @@ impl Element {
         if named.next().is_some() { Err(AnswerError::Repeated(name)) } else { Ok(first) }
     }
 
-    /// The text of the child of this name.
+    /// The text of the child with this name.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, AnswerError> {
         match self.child(name)? {
             Some(child) if !child.children.is_empty() => Err(AnswerError::Unexpected(name)),
@@ -116,18 +115,18 @@ impl Element {
         }
     }
 
-    /// The truth value of the child of this name.
+    /// The boolean in the child with this name.
     pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, AnswerError> {
         self.text(name)?
             .map(|text| text.parse().map_err(|_| AnswerError::Unexpected(name)))
             .transpose()
     }
 
-    /// What the list of this name holds, each read by `read`.
+    /// The items of the list with this name, each read by `read`.
     ///
     /// # Errors
-    /// Also when there is no such list: EC2 answers a question for a list with one, empty where
-    /// there is nothing.
+    /// Also when there is no such list: EC2 always answers a list call with a list, which may be
+    /// empty.
     pub(super) fn list<T>(
         &self,
         name: &'static str,
@@ -136,7 +135,7 @@ impl Element {
         self.child(name)?.ok_or(AnswerError::Missing(name))?.items(name, read)
     }
 
-    /// The same for a list within an item, which may be left out where it is empty.
+    /// The same for a list inside an item, which may be absent if it is empty.
     pub(super) fn inner_list<T>(
         &self,
         name: &'static str,
@@ -172,7 +171,7 @@ fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
 fn add(text: &str, open: &mut [Element]) -> Result<(), AnswerError> {
     match open.last_mut() {
         Some(element) => element.text.push_str(text),
-        // Between the declaration and the root, and after the root, only white space may stand.
+        // Only white space may come between the declaration and the root, and after the root.
         None if text.trim().is_empty() => {}
         None => return Err(not_xml("text outside of the root")),
     }

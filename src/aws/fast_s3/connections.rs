@@ -1,10 +1,11 @@
-//! Connections of our own to one host, each for one HEAD at a time: HTTP/1.1 in the few lines that
-//! a question and an answer without bodies need.
+//! Connections to one host, each for one HEAD request at a time: the small part of HTTP/1.1 that
+//! requests and answers without bodies need.
 //!
-//! Whoever asks has the whole connection. Those that nobody uses wait here, the last used one on
-//! top. A proxy, and whatever else is not a plain connection, is the SDK's business: see `wire`.
+//! A caller has a connection to itself. Unused connections wait in a pool; the one used last is
+//! taken first. Proxies and everything else that is not a plain connection are left to the SDK: see
+//! `fast_s3`.
 //!
-//! `hyper::client::conn::http1` would serve, too, but costs more. Measured on 29 November 2026, an
+//! `hyper::client::conn::http1` would also work, but costs more. Measured on 29 November 2026, an
 //! optimised build: a client that sends 60,000 HEADs over 128 connections to the responder of the
 //! audit benchmark takes 8.0 microseconds of processor time for each over these connections, and
 //! 12.2 over hyper's, driven in the same way without tasks of their own (median of 7 runs in turn;
@@ -37,52 +38,52 @@ use crate::{
     base::errors::innermost,
 };
 
-/// A connection that has waited for longer may be dead without a sign: networks forget connections.
-/// S3 ends them after about as long.
+/// After this time without use a connection may be dead, because networks drop idle connections
+/// without notice. S3 closes them after about as long.
 const STALE: Duration = Duration::from_secs(20);
-/// Each of several addresses is tried for so long at least.
+/// The minimum time for which each of several addresses is tried.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
-/// The answer to a HEAD takes a few hundred bytes; one that takes more than this is none.
+/// The maximum size of an answer to a HEAD, in bytes. A usual one takes a few hundred.
 pub(super) const BUFFER: usize = 2 << 10;
 const LONGEST: usize = 64 << 10;
 const HEADERS: usize = 64;
-/// So many answers such as 100 Continue may come before the one that is waited for.
+/// The maximum number of interim answers, such as 100 Continue, before the final one.
 const INTERIM: usize = 8;
-/// How an answer begins that says no more than that the connection was idle for too long. Source:
+/// The beginning of an answer that only reports that the connection was idle for too long. Source:
 /// RFC 9110, section 15.5.9.
 const GOODBYE: &[u8] = b"HTTP/1.1 408";
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RequestError {
-    /// There is no connection.
+    /// The connection could not be made.
     Unconnected(String),
     /// The connection broke before the answer.
     Broken(String),
-    /// What came is no answer.
+    /// The received bytes are not an answer.
     Garbled,
     /// No answer came in time.
     Late,
-    /// More came than one answer: which part of it is the answer, nobody can tell.
+    /// More than one answer came; which part is the right one is unknown.
     Surplus,
 }
 
-/// The way to one host.
+/// The connections to one host.
 pub(crate) struct Connections {
     host: String,
     port: u16,
-    /// What its certificate must name, and who may vouch for that; none: in plain text.
+    /// The name that its certificate must have, and the trusted authorities; none for plain text.
     tls: Option<(ServerName<'static>, AwsTrust)>,
-    /// How long it may take to connect.
+    /// The time limit for connecting.
     limit: Option<Duration>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Connections {
-    /// To the host of a URL; none where the way there is not a plain one.
+    /// Connections to the host of a URL; none if they would not be plain ones.
     pub(crate) fn to(url: &str, limit: Option<Duration>, trust: &AwsTrust) -> Option<Self> {
         let uri: ::http::Uri = url.parse().ok()?;
-        // By the same rules and variables as the SDK's own client.
+        // The same rules and variables as in the SDK's own client.
         if Matcher::from_env().intercept(&uri).is_some() {
             return None;
         }
@@ -101,18 +102,18 @@ impl Connections {
         })
     }
 
-    /// A connection that was used before and still stands, if there is one.
+    /// A connection from the pool that is still alive, if there is one.
     pub(crate) fn waiting(&self) -> Option<Connection> {
         loop {
             let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            // What its answers were is proved; what has come since then was not asked for.
+            // Its answers have been verified. Bytes that came since then were not requested.
             if connection.used.elapsed() < STALE && connection.unread() == Unread::Nothing {
                 return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection for the next one who asks.
+    /// Puts a connection back into the pool.
     pub(crate) fn keep(&self, mut connection: Connection) {
         if connection.is_free {
             connection.used = Instant::now();
@@ -121,7 +122,7 @@ impl Connections {
         }
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub(crate) async fn open(&self) -> Result<Connection, RequestError> {
         let opening = self.dial();
         let stream = match self.limit {
@@ -155,7 +156,7 @@ impl Connections {
         })
     }
 
-    /// To the first of the host's addresses that takes the connection.
+    /// Connects to the first of the host's addresses that accepts.
     async fn tcp(&self) -> io::Result<TcpStream> {
         let start = Instant::now();
         let addresses: Vec<_> =
@@ -164,7 +165,7 @@ impl Connections {
         for (index, address) in addresses.iter().enumerate() {
             let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let connecting = TcpStream::connect(address);
-            // One address that swallows everything must not use up the time of the others.
+            // An address that drops all packets must not use up the time of the others.
             let result = match self
                 .limit
                 .filter(|_| left > 1)
@@ -184,20 +185,20 @@ impl Connections {
     }
 }
 
-/// What bytes go through.
+/// A byte stream, with or without TLS.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
-    /// What has come and was not read: by the kernel's word, not by tokio's, which hears of bytes
-    /// only when its driver has its turn.
+    /// Whether bytes have arrived that were not read. It asks the kernel, because tokio learns of
+    /// new bytes only when its driver runs.
     fn unread(&mut self) -> Unread;
 }
 
-/// What has come on a connection where nothing was asked.
+/// What has arrived on a connection without a pending request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     Nothing,
-    /// Bytes that nobody asked for.
+    /// Bytes that were not requested.
     Something,
-    /// The other side has ended it, without a word or with the one that means just that.
+    /// The server has closed it, silently or with a 408 answer.
     Ended,
 }
 
@@ -211,7 +212,7 @@ impl Unread {
     }
 }
 
-/// Reads what the kernel has, without waiting.
+/// Reads the bytes that the kernel has, without waiting.
 struct Arrived<'a>(BorrowedFd<'a>, MsgFlags);
 
 impl io::Read for Arrived<'_> {
@@ -232,7 +233,7 @@ impl Duplex for TcpStream {
 }
 
 impl Duplex for TlsStream<TcpStream> {
-    /// What TLS itself says, such as a ticket for a later session, is nothing.
+    /// Messages of TLS itself, such as a session ticket, do not count.
     fn unread(&mut self) -> Unread {
         let (socket, session) = self.get_mut();
         loop {
@@ -259,15 +260,16 @@ impl Duplex for TlsStream<TcpStream> {
 /// A connection.
 pub(crate) struct Connection {
     stream: Box<dyn Duplex>,
-    /// What has come of the last answer.
+    /// The bytes of the last answer, so far.
     input: Vec<u8>,
-    /// Rings at the time that an answer must have come by, or earlier: it is not set anew for each
+    /// The timer for the answer's deadline. It may fire earlier, because it is not reset for each
     /// request.
     alarm: Option<Pin<Box<Sleep>>>,
-    /// It stands, and nothing is under way.
+    /// Whether it is open and no request is pending.
     is_free: bool,
     used: Instant,
-    /// How many answers have come since it was last kept, and how long the slowest of all took.
+    /// How many answers have come since it was last pooled, and the time that the slowest of all
+    /// took.
     answers: usize,
     slowest: Duration,
 }
@@ -278,28 +280,28 @@ impl Connection {
         self.is_free
     }
 
-    /// What has come and was not asked for.
+    /// Whether bytes have arrived that were not requested.
     pub(crate) fn unread(&mut self) -> Unread {
         self.stream.unread()
     }
 
-    /// How many answers have come since it was last kept.
+    /// How many answers have come since it was last pooled.
     pub(crate) fn answers(&self) -> usize {
         self.answers
     }
 
-    /// How long the slowest of its answers took: what is still on its way comes within about that.
+    /// The time that the slowest of its answers took. Surplus bytes arrive within about that time.
     pub(crate) fn slowest(&self) -> Duration {
         self.slowest
     }
 
-    /// Sends a HEAD, and waits for the answer's status; the rest of it is in `headers` then.
+    /// Sends a HEAD, and waits for the answer's status. The headers are then in `headers`.
     pub(crate) async fn send(
         &mut self,
         request: &[u8],
         limit: Option<Duration>,
     ) -> Result<u16, RequestError> {
-        // A request that is given up leaves it in the middle of an answer.
+        // If the caller gives up, the connection is left in the middle of an answer.
         self.is_free = false;
         let start = Instant::now();
         let deadline = limit.map(|limit| start + limit);
@@ -326,7 +328,7 @@ impl Connection {
     }
 }
 
-/// A question and its answer: the status, and whether the connection stays.
+/// A request and its answer: the status, and whether the connection stays open.
 async fn exchange(
     stream: &mut Box<dyn Duplex>,
     request: &[u8],
@@ -346,7 +348,7 @@ async fn exchange(
             ));
         }
         while let Some((status, length, stays)) = parsed(input)? {
-            // What comes before the answer itself, such as 100 Continue.
+            // Interim answers such as 100 Continue.
             if (100..200).contains(&status) {
                 interim += 1;
                 if interim > INTERIM {
@@ -355,7 +357,8 @@ async fn exchange(
                 input.drain(..length);
                 continue;
             }
-            // The answer to a HEAD has no body. Of what came, any part may be the answer.
+            // The answer to a HEAD has no body, so there is a surplus, and any part may be the
+            // answer.
             if input.len() > length {
                 return Err(RequestError::Surplus);
             }
@@ -364,8 +367,8 @@ async fn exchange(
     }
 }
 
-/// Status and length of an answer, and whether the connection stays; none where it has not come to
-/// its end yet.
+/// Status and length of an answer, and whether the connection stays open; none while it is
+/// incomplete.
 fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, RequestError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
@@ -384,15 +387,15 @@ fn parsed(input: &[u8]) -> Result<Option<(u16, usize, bool)>, RequestError> {
     Ok(Some((status, length, version == 1 && !ends)))
 }
 
-/// Whether it is later than `deadline`; if not, whoever asks is woken then, or earlier.
+/// Whether `deadline` has passed. If not, the task is woken at that time or earlier.
 fn rings(
     alarm: &mut Option<Pin<Box<Sleep>>>,
     deadline: Instant,
     context: &mut Context<'_>,
 ) -> bool {
     let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    // It was set for an earlier request, and may ring later than this one's end only if that had
-    // more time.
+    // The timer was set for an earlier request. It is later than this deadline only if that request
+    // had more time.
     if alarm.deadline() > deadline {
         alarm.as_mut().reset(deadline);
     }
@@ -413,14 +416,14 @@ mod tests {
 
     use super::*;
 
-    /// What `exchange` reads from in these tests; nobody looks whether it is empty.
+    /// The stream for the tests of `exchange`, which do not check whether it is empty.
     impl Duplex for tokio::io::DuplexStream {
         fn unread(&mut self) -> Unread {
             Unread::Nothing
         }
     }
 
-    /// What comes on a connection, once the kernel has it; nothing has its turn meanwhile.
+    /// Waits until the kernel has bytes, and returns what they are. No other task runs meanwhile.
     fn arrived(connection: &mut dyn Duplex) -> Unread {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -431,7 +434,7 @@ mod tests {
         }
     }
 
-    /// A connection to a server of the test's own, and the server's end of it.
+    /// A connection to a test server, and the server's end of it.
     async fn connected() -> (Connection, TcpStream) {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -450,7 +453,7 @@ mod tests {
     async fn what_nobody_asked_for_is_seen_as_soon_as_the_kernel_has_it() {
         let (mut connection, theirs) = connected().await;
         assert_eq!(connection.unread(), Unread::Nothing);
-        // Written behind tokio's back, and looked for without a turn for its driver.
+        // Written without tokio, and checked without a run of tokio's driver.
         let mut theirs = theirs.into_std().unwrap();
         io::Write::write_all(&mut theirs, b"H").unwrap();
         assert_eq!(arrived(&mut *connection.stream), Unread::Something);
@@ -507,7 +510,7 @@ mod tests {
         theirs.flush().await.unwrap();
         assert_eq!(arrived(&mut ours), Unread::Something);
 
-        // Some of it was read, and the rest of it decrypted with it.
+        // A part of it was read, and the rest was decrypted with it.
         let (mut ours, mut theirs) = over_tls().await;
         theirs.write_all(b"HTTP").await.unwrap();
         theirs.flush().await.unwrap();

@@ -1,5 +1,4 @@
-//! What the arguments of `reencrypt` ask for: the runner config that they name, and the options of
-//! the engine.
+//! The runner config and the engine's options from the arguments of `reencrypt`.
 
 use crate::{
     base::names::S3Location,
@@ -21,7 +20,7 @@ use crate::{
     system::signals::Caught,
 };
 
-/// The runner config that the arguments name, if they do.
+/// The runner config in the arguments, if there is one.
 pub(crate) async fn config(
     arguments: &ReencryptArguments,
     settings: &Settings,
@@ -47,7 +46,7 @@ pub(crate) async fn config(
     Ok(config)
 }
 
-/// What the config says of the pipeline; the settings may name another security configuration.
+/// The config's part about the pipeline. The settings may name another security configuration.
 pub(super) fn pipeline_config<'a>(
     config: &'a RunnerConfig,
     settings: &'a Settings,
@@ -88,7 +87,7 @@ pub(super) const fn rate_limits(arguments: &ReencryptArguments) -> RateLimits {
     RateLimits { objects: arguments.max_rate, bytes: arguments.max_bytes }
 }
 
-/// What jobs need.
+/// The options for jobs.
 ///
 /// # Errors
 /// [`ReencryptError::Usage`] when something is missing.
@@ -110,7 +109,7 @@ pub(super) fn batch_options(
     Ok(BatchOptions { role, place, priority: arguments.batch_priority })
 }
 
-/// Whether it was acknowledged that others are notified of changes.
+/// Whether the user acknowledged that other systems are notified of changes.
 pub(super) fn acknowledged(arguments: &ReencryptArguments) -> bool {
     arguments.despite.contains(&Acknowledgement::Notifications)
 }

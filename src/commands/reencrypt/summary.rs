@@ -1,5 +1,5 @@
-//! What a repair tells in the end: lines for people, the document for machines, and the outcome
-//! that both have.
+//! The final result of a repair: lines for people, the report for machines, and the outcome that
+//! both share.
 
 use time::OffsetDateTime;
 
@@ -28,22 +28,22 @@ use crate::{
     settings::policy,
 };
 
-/// Everything that is known at the end.
+/// All results at the end.
 #[derive(Debug)]
 pub(crate) struct RepairSummary {
     pub(crate) started: OffsetDateTime,
     pub(crate) survey: RepairSurvey,
     pub(crate) tally: RepairTally,
-    /// What the jobs cost, besides what the survey says.
+    /// The cost of the jobs, in addition to the survey's.
     pub(crate) jobs_cost: Cost,
-    /// None: nothing was done.
+    /// The actual cost; none if nothing was done.
     pub(crate) spent: Option<Cost>,
     pub(crate) jobs: Vec<Job>,
-    /// What is left besides what survey and tally say.
+    /// What is left, in addition to the results of survey and tally.
     pub(crate) left: Vec<Leftover>,
-    /// What is open besides objects.
+    /// Open multipart uploads.
     pub(crate) open_uploads: Vec<OpenUploads>,
-    /// What the changes set off.
+    /// The side effects of the changes.
     pub(crate) side_effects: SideEffects,
 }
 
@@ -62,14 +62,14 @@ impl RepairSummary {
         }
     }
 
-    /// What it would cost, looking included.
+    /// The estimated cost, including that of reading.
     pub(crate) fn estimate(&self) -> Cost {
         let mut cost = self.survey.cost.clone();
         cost.join(&self.jobs_cost);
         cost
     }
 
-    /// All that speaks against changing anything.
+    /// All reasons against a change.
     fn refusals(&self, arguments: &ReencryptArguments, scope: &RepairScope) -> Vec<String> {
         let objections = self.side_effects.objections(acknowledged(arguments));
         scope.refusals.iter().cloned().chain(objections).collect()
@@ -84,7 +84,7 @@ impl RepairSummary {
             .collect()
     }
 
-    /// Says what is left, and writes the document.
+    /// Reports what is left, and writes the report.
     pub(crate) fn close(
         &self,
         work: RepairContext<'_>,
@@ -93,7 +93,7 @@ impl RepairSummary {
         let RepairContext { arguments, settings, scope, report } = work;
         let leftovers = self.leftovers();
         let lines: Vec<String> = leftovers.iter().map(|leftover| leftover.line.clone()).collect();
-        // What a dry run leaves is what it was asked about, and it has said that.
+        // In a dry run the remaining objects are the result, which was reported already.
         if !lines.is_empty() && mode(arguments) != Mode::DryRun {
             report.left(outcome, &lines);
         }
@@ -160,7 +160,7 @@ impl RepairSummary {
                 obstacle: found.and_then(|found| found.obstacle.clone()),
             }
         };
-        // Where only jobs were followed that are yet to be confirmed, nothing was looked at.
+        // If only unconfirmed jobs were followed, no object was read.
         if self.survey.places.is_empty() && self.tally.done.is_empty() {
             Vec::new()
         } else {

@@ -1,4 +1,4 @@
-//! What stays the same throughout a `reencrypt`.
+//! The shared context of a `reencrypt` command.
 
 use crate::{
     base::{prices::Prices, printable::printable},
@@ -8,7 +8,7 @@ use crate::{
     settings::resolve::Settings,
 };
 
-/// What stays the same throughout a command.
+/// The shared context of a `reencrypt` command.
 #[derive(Clone, Copy)]
 pub(super) struct RepairContext<'a> {
     pub(crate) arguments: &'a ReencryptArguments,
@@ -26,7 +26,7 @@ impl RepairContext<'_> {
         Prices::with(&self.settings.prices)
     }
 
-    /// Says why the safety switch would let nothing be changed.
+    /// Reports why the safety switch would refuse any change.
     pub(crate) fn say_refusals(&self, effects: &SideEffects) {
         let objections = effects.objections(acknowledged(self.arguments));
         for refusal in self.scope.refusals.iter().chain(&objections) {
@@ -34,8 +34,8 @@ impl RepairContext<'_> {
         }
     }
 
-    /// Says what changes set off, and stops where something speaks against them. `begun`: so many
-    /// objects of an earlier run were changed before.
+    /// Reports the side effects of the changes, and stops if there are objections. `begun`: how
+    /// many objects an earlier run has changed.
     pub(crate) fn check_side_effects(
         &self,
         effects: &SideEffects,

@@ -1,6 +1,6 @@
-//! Attached: clusters that run already, however they were started, are watched as a run's own are.
-//! They are judged against a runner config, as if it had started them, or without one by what the
-//! settings require; then they are followed to their end, and what they wrote is looked at.
+//! Watches clusters that are already running, whoever started them, like a run's own clusters. With
+//! a runner config, they are judged as if it had started them; without one, by the requirements of
+//! the settings. Then they are followed to their end, and their output is verified.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,11 +65,11 @@ use crate::{
     },
 };
 
-/// Objects that are older than the clusters by this much are surely not theirs: the clocks of EMR
+/// Objects older than the clusters by this much are certainly not their output: the clocks of EMR
 /// and S3 differ by less.
 const SURELY_BEFORE: time::Duration = time::Duration::minutes(5);
 
-/// Watches `ids`; `arguments` are the runner's, where there is a config to judge by.
+/// Watches `ids`. `arguments` are the runner's, if there is a config to judge by.
 pub(crate) async fn watch(
     ids: &[ClusterId],
     arguments: &[OsString],
@@ -167,16 +167,16 @@ pub(crate) async fn watch(
     }
 }
 
-/// Says why nothing can be watched.
+/// Reports why nothing can be watched.
 fn cannot(report: &Report, why: Reason) -> Outcome {
     report.trouble(Outcome::FactsUnknown, &[why]);
     Outcome::FactsUnknown
 }
 
-/// What to judge clusters by, once it is asked for.
+/// The facts and requirements by which clusters are judged.
 struct Baseline {
     facts: Facts,
-    /// What was found of what is there before any step runs.
+    /// The findings of the checks before a launch.
     findings: Vec<Finding>,
     residual_risks: Vec<ResidualRisk>,
     verified: BTreeMap<ClusterId, VerifiedConfiguration>,
@@ -192,7 +192,7 @@ struct AttachContext<'a> {
 }
 
 impl AttachContext<'_> {
-    /// By a runner config: each cluster must be what a run would have started.
+    /// By a runner config: each cluster must match what a run would have started.
     async fn by_config(
         &self,
         config: &RunnerConfig,
@@ -216,7 +216,7 @@ impl AttachContext<'_> {
         Box::pin(self.follow(&run, standing, until_idle || invocation.persistent, caught)).await
     }
 
-    /// By the settings alone: each cluster is asked what it is, and that must be as required.
+    /// By the settings alone: each cluster's own properties must meet the requirements.
     async fn by_settings(
         &self,
         region: &str,
@@ -243,8 +243,7 @@ impl AttachContext<'_> {
             let case = run.case(&facts);
             let (findings, residual_risks) =
                 (catalogue::of_cluster(&case), residual_risks::residual_risks(&case));
-            // What it was asked to be, nobody says; that it stays what it is now is another
-            // question.
+            // The cluster's original request is unknown, so it is not compared with one.
             let verified = VerifiedConfiguration {
                 asked: None,
                 release: None,
@@ -262,7 +261,7 @@ impl AttachContext<'_> {
             });
             standing.findings.extend(findings);
             standing.verified.insert(cluster.id.clone(), verified);
-            // Those of the first one are in the document; of the others what they have besides.
+            // The report has all facts of the first cluster, and those of the others that it lacks.
             standing.facts.keys.extend(facts.keys);
             standing.facts.node_objects.extend(facts.node_objects);
         }
@@ -273,8 +272,7 @@ impl AttachContext<'_> {
         Box::pin(self.follow(&run, standing, until_idle, caught)).await
     }
 
-    /// Watches the clusters to their end, or until the guard is told to stop, and looks at what
-    /// they wrote.
+    /// Watches the clusters to their end, or until the guard is stopped, and verifies their output.
     async fn follow(
         &self,
         run: &Run<'_>,
@@ -296,7 +294,7 @@ impl AttachContext<'_> {
         }
         let stop = StopTime::new(run.time_to_stop(), false, None);
         let ActiveWatch { inputs, mut events, seen, mut task } = watching;
-        // Whoever shows the clusters has a receiver of their own.
+        // The live view has its own receiver.
         drop(seen);
         let mut stopped_by = None;
         let watched = loop {
@@ -359,7 +357,7 @@ impl AttachContext<'_> {
         let confirmed =
             after.confirm(ended, confirmation, &watched, None, (is_stopped, &mut stopped)).await;
         drop(live);
-        // Those that count stand in the confirmation already, in their order.
+        // Required findings are in the confirmation already, in their order.
         let advisory =
             standing.findings.iter().filter(|finding| finding.level == Level::Advisory).cloned();
         let findings = confirmed.confirmation.findings.iter().cloned().chain(advisory).collect();
@@ -412,8 +410,8 @@ async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts
     }
 }
 
-/// Why nobody can tell what a cluster should be compared with, if so: without its security
-/// configuration any judgement would be a guess.
+/// Why clusters cannot be compared with anything, if so: without the security configuration any
+/// judgement would be a guess.
 fn cannot_tell(facts: &Facts) -> Option<String> {
     match facts.security_configuration.as_ref()? {
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!(
@@ -424,7 +422,7 @@ fn cannot_tell(facts: &Facts) -> Option<String> {
     }
 }
 
-/// What the runner's exit code would be for the clusters' end: 0 when all their steps are done,
+/// The exit code that a runner would have for the clusters' end: 0 if all their steps completed,
 /// else 1.
 fn equivalent_runner_exit(watched: &WatchResult) -> Outcome {
     let done = watched.clusters.iter().all(|record| {

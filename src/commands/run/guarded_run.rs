@@ -1,5 +1,5 @@
-//! What stays the same from the first look at a run to the record of it: its id, its inputs, what
-//! is sealed.
+//! The data of a run that stay the same from its first check to its report: its id, its inputs, the
+//! sealed config.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,15 +89,15 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: &'a Settings,
     /// The options of `check`; none for `run`.
     check: Option<&'a CheckOptions>,
-    /// Whether it is a watch on clusters that run already.
+    /// Whether it watches clusters that are already running.
     attached: bool,
     pub(crate) id: String,
     started: OffsetDateTime,
     pub(crate) security_configuration: Option<String>,
     pub(crate) sealed: Option<Sealed>,
-    /// What the runner would have printed while it read its config.
+    /// The output that the runner would have printed while reading its config.
     pub(crate) printed_by_config: PrintedByConfig,
-    /// What makes the commands of fixes complete.
+    /// The values that complete the commands of fixes.
     commands: CommandContext,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A watch on clusters that run already, by what one of them was started with.
+    /// A watch on running clusters, with the properties of one of them.
     pub(crate) fn of_cluster(cluster: ClusterSpec, settings: &'a Settings) -> Self {
         Self {
             paths: DataPaths {
@@ -177,23 +177,23 @@ impl<'a> Run<'a> {
         self.paths.plan.has_steps()
     }
 
-    /// The same run, as a watch on clusters that run already.
+    /// The same run, as a watch on running clusters.
     pub(crate) fn attached(self) -> Self {
         Self { attached: true, ..self }
     }
 
-    /// What a cluster of it must be, if its security configuration was found.
+    /// What its clusters must be, if the security configuration was found.
     pub(crate) fn verified(&self, facts: &Facts) -> Option<VerifiedConfiguration> {
         let found = facts.security_configuration.as_ref().and_then(Lookup::found)?;
         Some(VerifiedConfiguration::of(found, &self.cluster, facts))
     }
 
-    /// What makes the commands of fixes complete.
+    /// The values that complete the commands of fixes.
     pub(crate) fn commands(&self) -> &CommandContext {
         &self.commands
     }
 
-    /// Tells alerts and metrics which run this is.
+    /// Gives alerts and metrics the data of this run.
     pub(crate) fn introduce(&self, report: &Report) {
         report.know(|known| {
             known.run = Some((&self.id).into());
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the checks look at, once there are facts.
+    /// The input of the checks.
     pub(crate) fn case<'b>(&'b self, facts: &'b Facts) -> Case<'b> {
         Case {
             cluster: &self.cluster,
@@ -268,12 +268,12 @@ impl<'a> Run<'a> {
         WriteLocations::of(&self.paths.locations, &self.paths.plan)
     }
 
-    /// What every object that it writes must be.
+    /// The encryption that all written objects must have.
     pub(crate) fn standard(&self, facts: &Facts) -> Standard {
         Standard::of(&self.settings.policy, facts)
     }
 
-    /// What is looked at once its clusters are over.
+    /// The input for verifying the output after its clusters have ended.
     pub(crate) fn output_verification<'b>(
         &'b self,
         aws: &'b Aws,
@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Says what the seal replaced; the tag, which is always new, goes without saying.
+    /// Reports what the seal replaced. The tag is not reported, since it is always new.
     pub(crate) fn announce(&self, report: &Report, sealed: &Sealed) {
         for change in sealed
             .changes
@@ -357,12 +357,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// How long a stop may take, but for the share that alerts need.
+    /// The time limit of a stop, without the share that alerts need.
     pub(crate) fn time_to_stop(&self) -> Duration {
         notify::time_to_stop(self.settings.stop_timeout, &self.settings.alerts)
     }
 
-    /// What is said of the run before it is launched.
+    /// The statement about the run before its launch.
     pub(crate) fn beginning<'b>(
         &'b self,
         sealed: &'b Sealed,
@@ -371,7 +371,7 @@ impl<'a> Run<'a> {
         RunStart { run: &self.id, started: self.started, sealed_sha256: &sealed.digest, chain }
     }
 
-    /// What a later guard must know, should this one not live to the end.
+    /// The data that a later guard needs if this one dies before the run ends.
     pub(crate) fn prepared(
         &self,
         plan: &WatchPlan,
@@ -394,8 +394,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The end of every watch of a `runner` that ended so: tells people what it came to, and writes
-    /// the record. `findings` are those of the run, in the order that they are reported in.
+    /// The end of every watch: reports the result and writes the report. `runner` is how the runner
+    /// ended; `findings` are those of the run, in their order in the report.
     pub(crate) async fn conclude(
         &self,
         report: &Report,
@@ -424,7 +424,7 @@ impl<'a> Run<'a> {
         self.end(report, &judged, Some(&watched), confirmation.outcome, cut).await
     }
 
-    /// Writes the record, signs and delivers it until `cut`, and gives the outcome.
+    /// Writes the report, signs and delivers it until `cut`. Returns the outcome.
     pub(crate) async fn end(
         &self,
         report: &Report,
@@ -488,7 +488,7 @@ impl<'a> Run<'a> {
         }
         report.trouble(Outcome::Undelivered, &[undelivered(&self.id, &troubles)]);
         let end = outcome.undelivered(&self.settings.exit_codes);
-        // Where the runner's own failure stands above it, its alert would not be sent at the end.
+        // If the runner's own failure has precedence, no alert about the delivery would follow.
         if let Outcome::Ended(_) = end {
             report.alert_undelivered(end).await;
         }
@@ -496,11 +496,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// That the report of a run was not delivered, and why: the first cause in the first line.
+/// The reason that a run's report was not delivered. The first cause is in the first line.
 pub(super) fn undelivered(run: &str, troubles: &[String]) -> Reason {
     let (first, others) = troubles.split_first().unzip();
     let cause = first.map_or("is not where it must be", String::as_str);
-    // What went wrong is said of "it", in lines below this one.
+    // Causes begin with "it", because in further lines they refer to the report in the first line.
     let cause = cause.strip_prefix("it ").unwrap_or(cause);
     let reason = Reason::new(printable!("the report {}", Printable::from(cause)));
     let others = others.into_iter().flatten().map(Printable::from);
@@ -515,16 +515,16 @@ pub(crate) fn names(checks: &[&'static Check]) -> Vec<&'static str> {
     checks.iter().map(|check| check.name).collect()
 }
 
-/// How the work on a run's clusters ended.
+/// How a run ended, apart from its clusters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEnding {
-    /// The runner's own end.
+    /// How the runner ended.
     pub(crate) runner: Outcome,
     /// Whether the guard was stopped.
     pub(crate) stopped: bool,
 }
 
-/// What of the commands' context does not depend on a run.
+/// The part of the commands' context that does not depend on a run.
 fn commands_of(settings: &Settings) -> CommandContext {
     let file = settings.file.as_ref().map(|file| file.path.as_path());
     let named = file.filter(|path| *path != Path::new(DEFAULT_FILE));
@@ -535,8 +535,8 @@ fn commands_of(settings: &Settings) -> CommandContext {
     }
 }
 
-/// The arguments by which another command of the guard finds the same config; none where it came by
-/// standard input, which is read once.
+/// The arguments for another command of the guard to find the same config; none if it came from
+/// standard input, which can be read only once.
 fn runner_arguments(invocation: &RunInvocation) -> Option<Vec<String>> {
     let ConfigSource::File(config) = &invocation.config else { return None };
     let mut words = vec!["run".to_owned(), "-c".to_owned(), config.to_string_lossy().into_owned()];
@@ -546,8 +546,8 @@ fn runner_arguments(invocation: &RunInvocation) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// The seal for a run: the settings' security configuration, else the one that the runner config
-/// names.
+/// The seal for a run, with the security configuration of the settings, else with the one that the
+/// runner config names.
 pub(crate) fn seal_of(config: &RunnerConfig, settings: &Settings, run: &str) -> Option<Seal> {
     let named = config
         .security_configuration

@@ -1,4 +1,4 @@
-//! The steps of the line of a run, in their order; `lib.rs` puts them together.
+//! The steps of a run in their order. `lib.rs` combines them.
 
 use std::{ffi::OsString, iter, time::Duration};
 
@@ -59,15 +59,15 @@ use crate::{
     },
 };
 
-/// A launch waits no longer than this for the delivery of earlier runs' reports.
+/// The maximum time for which a launch waits for the delivery of earlier runs' reports.
 const EARLIER_REPORTS: Duration = Duration::from_secs(120);
 
-/// How a step ends the line before its last step: with an outcome, or with an error.
+/// How a step ends the line early: with an outcome, or with an error.
 #[derive(Debug)]
 pub(crate) enum LineEnd {
-    /// Nothing is left to do.
+    /// Nothing more must be done.
     Outcome(Outcome),
-    /// The command cannot go on.
+    /// The command cannot continue.
     Error(GuardError),
 }
 
@@ -78,7 +78,7 @@ impl<E: Into<GuardError>> From<E> for LineEnd {
 }
 
 impl LineEnd {
-    /// What the command ends with, wherever its line did.
+    /// The result of the command, at whichever step it ended.
     pub(crate) fn of(line: Result<Outcome, Self>) -> Result<Outcome, GuardError> {
         match line {
             Ok(outcome) | Err(Self::Outcome(outcome)) => Ok(outcome),
@@ -87,7 +87,7 @@ impl LineEnd {
     }
 }
 
-/// What every step has at hand.
+/// The shared data of all steps.
 pub(crate) struct LineSession<'a> {
     settings: &'a Settings,
     /// The options of `check`; none for `run`.
@@ -98,24 +98,24 @@ pub(crate) struct LineSession<'a> {
     caught: Caught,
 }
 
-/// What the runner would do, and what it takes to let it.
+/// What the runner would do, and what the launch needs.
 pub(crate) struct PlannedLaunch<'a> {
     run: Run<'a>,
     aws: Aws,
     /// None for `check`.
     state: Option<StateDir>,
-    /// None where `check` finds no runner.
+    /// None if `check` finds no runner.
     program: Option<Program>,
 }
 
-/// What AWS and the runner say.
+/// The facts from AWS and the runner.
 pub(crate) struct LaunchFacts {
     facts: Facts,
     runner: Option<json::RunnerProgram>,
     chain: Option<ChainLink>,
 }
 
-/// What the checks before the launch found.
+/// The findings of the checks before the launch.
 pub(crate) struct PreFlight {
     findings: Vec<Finding>,
     residual_risks: Vec<ResidualRisk>,
@@ -128,7 +128,7 @@ pub(crate) struct StartedRun {
     watching: ActiveWatch,
     journal: Journal,
     live: Option<Live>,
-    /// What S3's clock said before the launch.
+    /// The time by S3's clock before the launch.
     launched_at: Option<OffsetDateTime>,
 }
 
@@ -144,8 +144,8 @@ pub(crate) struct WatchedRun {
 }
 
 impl<'a> LineSession<'a> {
-    /// From the arguments to a session; commands of the runner that launch no cluster go straight
-    /// through, and end here.
+    /// Opens a session from the arguments. Runner commands that launch no cluster are executed
+    /// directly, and end here.
     pub(crate) async fn open(
         arguments: &[OsString],
         settings: &'a Settings,
@@ -172,7 +172,7 @@ impl<'a> LineSession<'a> {
         Ok(Self { settings, check, invocation, report, evidence, caught })
     }
 
-    /// The front end: what the runner would do. What an earlier guard left open is closed first.
+    /// Reads what the runner would do. Runs that an earlier guard left unfinished are closed first.
     pub(crate) async fn plan(&mut self) -> Result<PlannedLaunch<'a>, LineEnd> {
         let Self { settings, check, invocation, report, caught, .. } = self;
         let (settings, check): (&'a Settings, Option<&'a CheckOptions>) = (settings, *check);
@@ -186,7 +186,7 @@ impl<'a> LineSession<'a> {
         } else {
             None
         };
-        // This comes first, even where this run's own config cannot be used.
+        // Earlier runs are closed even if this run's own config cannot be used.
         if let Some(state) = &state
             && let Some(outcome) =
                 resume(state, settings, config.as_ref().ok(), report, caught).await?
@@ -198,7 +198,7 @@ impl<'a> LineSession<'a> {
             invocation.check_resolver()?;
         }
         let program = match Program::find(settings.runner.as_deref()) {
-            // What would be launched elsewhere can be checked where there is no runner.
+            // A `check` needs no runner: the launch may be planned for another machine.
             Err(LaunchError::NotFound(_)) if check.is_some() && settings.runner.is_none() => None,
             found => Some(found?.with_clean_environment(settings.clean_environment)),
         };
@@ -216,7 +216,8 @@ impl<'a> LineSession<'a> {
         Ok(PlannedLaunch { run, aws, state, program })
     }
 
-    /// Asks AWS and the runner, all at once, and sends what earlier runs could not deliver.
+    /// Looks up all facts from AWS and the runner at once, and sends reports that earlier runs
+    /// could not deliver.
     pub(crate) async fn ask(
         &mut self,
         launch: &PlannedLaunch<'a>,
@@ -320,7 +321,7 @@ impl<'a> LineSession<'a> {
         Err(LineEnd::Outcome(ended))
     }
 
-    /// Starts the runner with the sealed config, and the watch on what it does.
+    /// Starts the runner with the sealed config, and starts watching.
     pub(crate) async fn launch(
         &mut self,
         launch: &PlannedLaunch<'a>,
@@ -330,8 +331,8 @@ impl<'a> LineSession<'a> {
         let Self { settings, invocation, report, evidence, caught, .. } = self;
         let PlannedLaunch { run, aws, state, program } = launch;
         let judged = judged(evidence, launch, known, pre_flight);
-        // A policy that only advises the checks on the security configuration may get here without
-        // one; then there is nothing to seal or to compare clusters with.
+        // If the policy makes the checks on the security configuration advisory, there may be none
+        // here. Then nothing can be sealed, and clusters cannot be compared with anything.
         let (Some(state), Some(program), Some(sealed), Some(Lookup::Found(found))) =
             (state, program, &run.sealed, &known.facts.security_configuration)
         else {
@@ -391,7 +392,7 @@ impl<'a> LineSession<'a> {
         Ok(StartedRun { running, watching, journal, live, launched_at })
     }
 
-    /// Passes the runner's output on until it ends, and follows its clusters to their end.
+    /// Forwards the runner's output until it ends, and follows its clusters to their end.
     pub(crate) async fn watch(
         &mut self,
         launch: &PlannedLaunch<'a>,
@@ -412,7 +413,7 @@ impl<'a> LineSession<'a> {
         Ok(WatchedRun { runner, watched, confirmation, stop, journal, live, launched_at })
     }
 
-    /// Looks at what was written, tells what it all came to, and writes the record.
+    /// Verifies the output, reports the result and writes the report.
     pub(crate) async fn confirm(
         &mut self,
         launch: &PlannedLaunch<'a>,
@@ -450,7 +451,7 @@ impl<'a> LineSession<'a> {
                 Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated
             )
         {
-            // Else it is told with the clusters that go on.
+            // Otherwise the message about running clusters contains it.
             report.say(
                 "the run stays open; the next start, or `emr-etl-guard watch --resume`, \
                 continues from here",
@@ -464,8 +465,8 @@ impl<'a> LineSession<'a> {
     }
 }
 
-/// The last line of a check that found nothing against a launch. What only advises is counted, so
-/// that nobody has to find it in the table.
+/// The last line of a check that found nothing against a launch. It counts the advisory findings,
+/// so that they need not be searched for in the table.
 fn would_launch(findings: &[Finding], config_alone: bool) -> String {
     let is_advice = |finding: &&Finding| finding.level == Level::Advisory && finding.is_open();
     let advice = match findings.iter().filter(is_advice).count() {
@@ -482,7 +483,7 @@ fn would_launch(findings: &[Finding], config_alone: bool) -> String {
     }
 }
 
-/// All that the verdict rests on, for the record.
+/// Everything on which the verdict depends, for the report.
 fn judged<'b>(
     evidence: &'b ReportDelivery<'_>,
     launch: &'b PlannedLaunch<'_>,
@@ -502,7 +503,7 @@ fn judged<'b>(
     }
 }
 
-/// The runner, if it is still what was looked at.
+/// The runner, if it is still the program that was verified.
 async fn confirmed(
     program: &Program,
     known: Option<&json::RunnerProgram>,
@@ -513,12 +514,12 @@ async fn confirmed(
     Ok(confirmed.await.map_err(anyhow::Error::from)??)
 }
 
-/// Why nothing was launched where the runner is not what was looked at.
+/// Why nothing was launched if the runner has changed since it was verified.
 fn changed(error: &LaunchError) -> Reason {
     Reason::new(format!("nothing was launched: {error}"))
 }
 
-/// Says why a run with a good verdict was not launched.
+/// Reports why a run with a good verdict was not launched.
 async fn not_launched(
     run: &Run<'_>,
     report: &Report,
@@ -531,7 +532,7 @@ async fn not_launched(
     run.end(report, judged, None, Outcome::FactsUnknown, wait_for_shutdown(caught)).await
 }
 
-/// The version of the runner, where there is one; it is not asked where an endpoint is refused.
+/// The version of the runner, if there is one. It is not read if an endpoint is refused.
 async fn runner_version(
     program: Option<&Program>,
     aws: &Aws,
@@ -548,7 +549,8 @@ async fn runner_version(
     )))
 }
 
-/// Closes what an earlier guard left open, unless a stop comes first: then that stays as it is.
+/// Closes runs that an earlier guard left unfinished, unless a stop comes first: then they stay
+/// unfinished.
 async fn resume(
     state: &StateDir,
     settings: &Settings,
@@ -567,7 +569,7 @@ async fn resume(
     }
 }
 
-/// The command `watch --resume`: closes what was left open, and launches nothing.
+/// The command `watch --resume`: closes unfinished runs, and launches nothing.
 pub(crate) async fn resume_only(
     arguments: &[OsString],
     settings: &Settings,
@@ -602,7 +604,7 @@ pub(crate) async fn resume_only(
     }
 }
 
-/// Sends the reports of earlier runs that could not be delivered, and says how many still wait.
+/// Sends reports that earlier runs could not deliver, and reports how many are still waiting.
 async fn send_undelivered(
     settings: &Settings,
     config: Option<&RunnerConfig>,
@@ -629,7 +631,7 @@ async fn send_undelivered(
     Ok(Outcome::Undelivered)
 }
 
-/// The runner's commands that launch no cluster go straight through.
+/// Executes the runner's commands that launch no cluster directly.
 async fn run_without_launch(
     arguments: &[OsString],
     settings: &Settings,
@@ -646,8 +648,8 @@ async fn run_without_launch(
     }
     let program = Program::find(settings.runner.as_deref())?
         .with_clean_environment(settings.clean_environment);
-    // A runner from before 2017 knows no commands and launches on almost anything; asking for its
-    // version or help is safe with all of them.
+    // Runners from before 2017 have no commands, and launch with almost any arguments. Asking for
+    // version or help is safe with all runners.
     let asks_only = matches!(arguments, [word] if matches!(word.to_str(), Some("-v" | "--version" | "-h" | "--help")));
     if !asks_only {
         let version = tokio::select! {

@@ -1,6 +1,6 @@
-//! Afterwards: once the clusters of a run are over, what they wrote is looked at, and what the
-//! buckets that they wrote to say by then; clusters that must end for it end. A run, one that was
-//! left open, and a watch on clusters of others share it.
+//! Verifies the output after a run's clusters have ended: the written objects, and the current
+//! settings of their buckets. Terminates clusters if the policy requires it. Used for a run, for an
+//! unfinished run, and for a watch on other clusters.
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;
@@ -47,45 +47,45 @@ use crate::{
     },
 };
 
-/// What is looked at, and by what it is judged.
+/// The subject and the requirements of the verification.
 pub(crate) struct OutputVerification<'a> {
     pub(crate) aws: &'a Aws,
     pub(crate) settings: &'a Settings,
-    /// The run's own, which may be another than the settings' of today.
+    /// The run's own policy, which may differ from the current settings.
     pub(crate) policy: &'a Policy,
-    /// What makes the commands of fixes complete.
+    /// The values that complete the commands of fixes.
     pub(crate) commands: &'a CommandContext,
     pub(crate) report: &'a Report,
     pub(crate) writes: &'a WriteLocations,
     pub(crate) standard: &'a Standard,
-    /// Where locations stand in the config, if there is one.
+    /// The positions of locations in the config, if there is one.
     pub(crate) locations: &'a [DataLocation],
-    /// Objects from before this time, by S3's clock, are not the run's.
+    /// Objects older than this time, by S3's clock, are not the run's.
     pub(crate) since: Option<OffsetDateTime>,
-    /// What was judged before the launch, for the buckets to be judged again; none where nobody
-    /// knows it any more.
+    /// The input of the checks before the launch, for judging the buckets again; none if it is not
+    /// known any more.
     pub(crate) before: Option<Case<'a>>,
-    /// What shows how far it is.
+    /// The display of progress.
     pub(crate) live: Option<&'a Live>,
 }
 
-/// What it all came to.
+/// The result.
 pub(crate) struct OutputVerificationResult {
     pub(crate) confirmation: Confirmation,
-    /// What was to be done about the objects.
+    /// How the objects were to be verified.
     pub(crate) objects: OutputCheck,
     pub(crate) written: Vec<OutputSurvey>,
-    /// The clusters that were ended for what the run wrote, and how that went.
+    /// The clusters that were terminated because of the written objects, and the results.
     pub(crate) ends: Vec<(ClusterId, TerminationResult)>,
-    /// What stays open after it.
+    /// The remaining risks.
     pub(crate) residual_risks: Vec<ResidualRisk>,
-    /// Nothing is left to do about the run's clusters.
+    /// Whether nothing must be done about the run's clusters any more.
     pub(crate) is_closed: bool,
 }
 
 impl OutputVerification<'_> {
-    /// Looks, and adds what it found to `confirmation`. `stopped` gives the stops that are asked
-    /// for meanwhile; `is_stopped` is whether one was already.
+    /// Verifies the output, and adds the findings to `confirmation`. `stopped` returns stop signals
+    /// that come meanwhile; `is_stopped`: whether there was one already.
     pub(crate) async fn confirm(
         &self,
         runner: Outcome,
@@ -146,7 +146,7 @@ impl OutputVerification<'_> {
         let mut is_closed = watched.is_closed();
         let mut ends = Vec::new();
         if unsafe_by_policy {
-            // Should this guard not live to see their end, the next one ends them.
+            // If this guard dies before they have ended, the next one terminates them.
             if let Some(journal) = journal {
                 journal.note(&JournalEntry::Stopped { terminate: true });
             }
@@ -164,7 +164,7 @@ impl OutputVerification<'_> {
         }
     }
 
-    /// Where the run has written, by its clusters and their steps.
+    /// The locations that the run has written to, by its clusters and their steps.
     fn places(&self, watched: &WatchResult) -> Vec<OutputLocation> {
         let steps = watched.clusters.iter().filter_map(|record| record.steps.found()).flatten();
         let named: Vec<S3Location> = steps.flat_map(|step| step.places.iter().cloned()).collect();
@@ -178,8 +178,8 @@ impl OutputVerification<'_> {
         self.writes.places(&named, &watched.clusters.iter().map(logging).collect::<Vec<_>>())
     }
 
-    /// Ends the clusters of the run that still live, and gives how that went; a stop meanwhile
-    /// leaves it the time that a stop has.
+    /// Terminates the run's clusters that are still alive, and returns the results. If a stop comes
+    /// meanwhile, it may take the remaining time of the stop.
     async fn end_all(
         &self,
         watched: &WatchResult,

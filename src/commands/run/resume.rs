@@ -1,6 +1,6 @@
-//! Closing runs that an earlier guard could not: it was killed, its machine died, or its time to
-//! stop ran out. Their clusters are found, judged by what was verified then, and ended where they
-//! must be, before anything new is launched.
+//! Closes runs that an earlier guard left unfinished because it was killed, its machine died, or
+//! its time to stop ran out. Their clusters are found, judged by what was verified then, and
+//! terminated if necessary, before anything new is launched.
 
 use nix::sys::signal::Signal;
 use time::OffsetDateTime;
@@ -41,13 +41,13 @@ use crate::{
     },
 };
 
-/// Closes every unfinished run; gives the worst outcome that forbids to go on, if any does.
+/// Closes every unfinished run. Returns the worst outcome that forbids to continue, if there is
+/// one.
 ///
-/// `config` is only asked for credentials, where the settings say that those of the runner are to
-/// be used.
+/// `config` is used only for credentials, if the settings say that the runner's must be used.
 ///
 /// # Errors
-/// [`GuardError`] when the state directory stands in the way, or the watch dies, which is a bug.
+/// [`GuardError`] when the state directory cannot be used, or the watch panics, which is a bug.
 pub(crate) async fn close_unfinished(
     state: &StateDir,
     settings: &Settings,
@@ -63,7 +63,7 @@ pub(crate) async fn close_unfinished(
     Ok(worst)
 }
 
-/// 71 beats 76 beats the rest.
+/// Exit code 71 takes precedence over 76, and 76 over all others.
 fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::UnsafeClusterAlive => 2,
@@ -72,7 +72,7 @@ fn severity(outcome: Outcome) -> u8 {
     }
 }
 
-/// Has alerts name the run that is closed.
+/// Gives alerts the data of the run that is being closed.
 fn know(report: &Report, run: &UnfinishedRun) {
     report.know(|known| {
         let of = &run.prepared;
@@ -93,7 +93,7 @@ async fn close(
 ) -> Result<Option<Outcome>, GuardError> {
     let id = &run.prepared.run;
     know(report, run);
-    // A runner that lives could still launch something.
+    // A runner that is still alive could launch a cluster.
     match orphaned_processes::end(id) {
         Ok(0) => {}
         Ok(several) => {
@@ -152,9 +152,9 @@ async fn close(
         live.clusters(watching.seen.clone());
     }
     let ActiveWatch { inputs: _inputs, mut events, seen, mut task } = watching;
-    // Whoever shows the clusters has a receiver of their own.
+    // The live view has its own receiver.
     drop(seen);
-    // A stop meanwhile ends the guard at once: the run stays open.
+    // A stop ends the guard at once, and the run stays unfinished.
     let watched = loop {
         tokio::select! {
             biased;
@@ -182,7 +182,7 @@ async fn close(
         }
     }
     let closing = match (outcome, output) {
-        // What nobody saw of its clusters keeps nobody from looking at what they wrote.
+        // The output is verified even if the clusters could not be confirmed.
         (None | Some(Outcome::Unconfirmed), Some(output)) => {
             let written = verify_output(run, output, &aws, &watched, settings, report).await?;
             let outcome = written.outcome.or(outcome);
@@ -210,25 +210,25 @@ async fn close(
     if troubles.is_empty() {
         return Ok(outcome);
     }
-    // The next run's evidence is worth no less than this one's, but what stands in its way is found
-    // out before it is launched.
+    // The missing delivery does not forbid the next run. If the next run's report could not be
+    // delivered either, its own checks find that before the launch.
     report.trouble(Outcome::Undelivered, &[undelivered(&run.prepared.run, &troubles)]);
     Ok(outcome)
 }
 
-/// What closing a run came to.
+/// The result of closing a run.
 struct ClosedRun {
-    /// The code that forbids to go on, if one does, and why.
+    /// The outcome that forbids to continue, if there is one, and the reasons.
     outcome: Option<Outcome>,
     reasons: Vec<Reason>,
-    /// Nothing is left to do about the run.
+    /// Whether nothing must be done about the run any more.
     is_closed: bool,
-    /// What was found of what it wrote.
+    /// The findings on its output.
     findings: Vec<Finding>,
     written: Vec<OutputSurvey>,
 }
 
-/// What a document of a closed run is made of, besides what the watch learnt.
+/// The parts of a closed run's report that do not come from the watch.
 struct ResumeReport<'a> {
     run: &'a UnfinishedRun,
     started: OffsetDateTime,
@@ -238,8 +238,8 @@ struct ResumeReport<'a> {
 }
 
 impl ResumeReport<'_> {
-    /// Writes the document that the run's own guard could not, and delivers it; gives what stood in
-    /// the way. The report of this start is not written: it is the next run's.
+    /// Writes the report that the run's own guard could not write, and delivers it. Returns the
+    /// obstacles. The report of this start belongs to the next run and is not written here.
     async fn document(
         &self,
         state: &StateDir,
@@ -273,18 +273,18 @@ impl ResumeReport<'_> {
         let mut parcel =
             SignedReport::new(id, self.started, exit_code, Some(self.chain), document(&record)?);
         let mut troubles = Vec::new();
-        // A stop meanwhile ends the guard at once; the document waits in the outbox then.
+        // A stop ends the guard at once. The report then waits in the outbox.
         self.evidence.secure(&mut parcel, Some(state), &mut troubles, std::future::pending()).await;
         self.evidence.deliver(&parcel, &mut troubles, std::future::pending()).await;
         Ok(troubles)
     }
 }
 
-/// How a runner ends whose guard is killed: the kernel sees to that.
+/// How a runner ends when its guard is killed: the kernel sends it this signal.
 const KILLED: Outcome = Outcome::Signalled(Signal::SIGKILL as u8);
 
-/// Looks at what a run wrote whose clusters are what was verified: what it came to, why, and
-/// whether nothing of it is left to do.
+/// Verifies the output of a run whose clusters match what was verified. Returns the outcome, the
+/// reasons, and whether the run is closed.
 async fn verify_output(
     run: &UnfinishedRun,
     output: &Output,
@@ -316,7 +316,7 @@ async fn verify_output(
         standard: &output.standard,
         locations: &[],
         since: output.since,
-        // What the buckets were before the launch is not in the journal.
+        // The journal does not have the buckets' settings before the launch.
         before: None,
         live: None,
     };
@@ -340,8 +340,8 @@ async fn verify_output(
     Ok(ClosedRun { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
 
-/// Why the guard's credentials cannot see the run's clusters, if they cannot: in another account it
-/// would find nothing, and take that for the end.
+/// Why the guard's credentials cannot see the run's clusters, if so: in another account it would
+/// find no clusters, and wrongly conclude that they have ended.
 async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
     let wanted = run.prepared.account.as_deref()?;
     let id = &run.prepared.run;
@@ -359,7 +359,7 @@ async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
     ))
 }
 
-/// What an unfinished run came to, and why.
+/// The outcome of an unfinished run, and the reasons.
 fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Reason>) {
     let id = &run.prepared.run;
     if let Some((outcome, reasons)) = confirm::of_unsafe(
@@ -371,7 +371,7 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         return (Some(outcome), reasons);
     }
     if watched.is_closed() {
-        // One judgement for live and resumed runs: passed means seen.
+        // The same judgement for live and resumed runs: only what was seen can pass.
         let reasons = confirm::doubts(watched);
         let outcome = (!reasons.is_empty()).then_some(Outcome::Unconfirmed);
         let within = |reason: Reason| reason.within(format!("run {id}, which was left open"));

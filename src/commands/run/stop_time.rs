@@ -1,5 +1,5 @@
-//! The time that a stop has: from the first signal that asks for one, what is left of the setting
-//! `stop_timeout` after the share that alerts need.
+//! The time limit of a stop: it starts with the first stop signal, and lasts for the setting
+//! `stop_timeout` without the share that alerts need.
 
 use std::{cell::Cell, time::Duration};
 
@@ -7,36 +7,36 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::system::signals::{Caught, stop_signal, wait_for_shutdown};
 
-/// The guard was told to stop.
+/// The guard was stopped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
-    /// When it must be gone. What is not done by then is the next start's.
+    /// The deadline. Unfinished work resumes on the next start.
     pub(crate) by: Instant,
-    /// End the run's own clusters even if they are what was verified.
+    /// Whether to terminate the run's own clusters even if they match what was verified.
     pub(crate) terminate: bool,
 }
 
-/// When the work must be over, once a stop was asked for.
+/// The deadline of the remaining work, after a stop signal.
 #[derive(Debug)]
 pub(crate) struct StopTime {
     limit: Duration,
-    /// Whether the clusters of the run end with it.
+    /// Whether the run's clusters are terminated with it.
     terminate: bool,
     by: Cell<Option<Instant>>,
 }
 
 impl StopTime {
-    /// Each stop may take `limit`; `by` is the end of one that was asked for already.
+    /// `limit` is the time limit of a stop; `by` is the deadline of one that was requested already.
     pub(crate) fn new(limit: Duration, terminate: bool, by: Option<Instant>) -> Self {
         Self { limit, terminate, by: Cell::new(by) }
     }
 
-    /// The stop that was asked for, if one was.
+    /// The requested stop, if there is one.
     pub(crate) fn asked(&self) -> Option<Stop> {
         self.by.get().map(|by| Stop { by, terminate: self.terminate })
     }
 
-    /// Starts the time, unless an earlier signal did.
+    /// Starts the time, unless an earlier signal has started it.
     pub(crate) fn ask(&self) -> Stop {
         self.ask_at(Instant::now())
     }
@@ -47,14 +47,14 @@ impl StopTime {
         Stop { by, terminate: self.terminate }
     }
 
-    /// Waits for the next signal that asks for a stop.
+    /// Waits for the next stop signal.
     pub(crate) async fn next(&self, caught: &mut Caught) -> Stop {
         stop_signal(caught).await;
         self.ask()
     }
 
-    /// Waits until the report has no more time: the end of the stop, or where none was asked for,
-    /// the signal that asks for one.
+    /// Waits until the report has no more time left: until the deadline of the stop, or if none was
+    /// requested, until a stop signal.
     pub(crate) async fn over(&self, caught: &mut Caught) {
         match self.by.get() {
             Some(by) => sleep_until(by).await,

@@ -1,5 +1,5 @@
-//! Supervision of the runner: signals to it, its output through to ours, its end to our exit. One
-//! loop sees every event; what a stop or an unsafe cluster leads to, the watch says.
+//! Supervises the runner: forwards signals to it and its output to ours, and waits for its end. One
+//! loop handles every event. The watch decides about the effects of a stop or of an unsafe cluster.
 
 use std::{
     fs::File,
@@ -46,17 +46,19 @@ use crate::{
 pub(crate) struct RunnerExit {
     /// Its own code or signal.
     pub(crate) outcome: Outcome,
-    /// Whether it was told to stop, by a signal to the guard or because of an unsafe cluster.
+    /// Whether it was stopped, by a signal to the guard or because of an unsafe cluster.
     pub(crate) stopped: bool,
-    /// When the guard must be gone, where a signal told it to stop.
+    /// The guard's own deadline, if a signal stopped it.
     pub(crate) stop_by: Option<Instant>,
 }
 
-/// Runs the loop until the runner has ended, its output is through, and the watch on its clusters
-/// is over. What a stop leads to, and when a runner that does not stop is killed, the watch says.
+/// Runs the loop until the runner has ended, all of its output was forwarded, and the watch on its
+/// clusters is over. The watch decides about the effects of a stop, and when to kill a runner that
+/// does not stop.
 ///
 /// # Errors
-/// When the operating system does not give the runner's status, or the watch died, which is a bug.
+/// When the operating system does not give the runner's status, or the watch panicked, which is a
+/// bug.
 pub(crate) async fn supervise(
     mut running: Running,
     caught: &mut Caught,
@@ -67,11 +69,11 @@ pub(crate) async fn supervise(
     let group = running.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let stderr = running.stderr.map(ChildStderr::into_owned_fd).transpose()?;
     let ActiveWatch { inputs, mut events, seen, mut task } = watching;
-    // Whoever shows the clusters has a receiver of their own.
+    // The live view has its own receiver.
     drop(seen);
     let mut output =
         std::pin::pin!(output(running.stdout.into_owned_fd()?, stderr, inputs.clone())?);
-    // Whatever is told after the watch is over concerns nobody.
+    // After the watch has ended, its input is not needed any more.
     let tell = |input| {
         let _ = inputs.send(input);
     };
@@ -92,7 +94,7 @@ pub(crate) async fn supervise(
             }
             () = &mut output, if !is_through => {
                 is_through = true;
-                // Its output may be closed long before.
+                // The runner may close its output long before it ends.
                 if exit.is_some() {
                     tell(Input::OutputEnded);
                 }
@@ -100,8 +102,8 @@ pub(crate) async fn supervise(
             Some(signal) = caught.recv() => {
                 report.timeline.note(format!("the guard got {signal}"));
                 if signals::asks_to_stop(signal) {
-                    // From the first one on the guard itself has a time to be gone by, also where
-                    // the runner is being stopped already.
+                    // The guard's own deadline starts with the first signal, even if the runner is
+                    // being stopped already.
                     stop_by.get_or_insert_with(|| Instant::now() + stop_timeout);
                     asked = Some(signal);
                     tell(Input::StopAsked);
@@ -120,7 +122,7 @@ pub(crate) async fn supervise(
                     stopped = true;
                     send(group, Signal::SIGKILL, report);
                 }
-                // Once the runner has ended, its end tells most of it.
+                // After the runner has ended, its end is reported instead.
                 event if exit.is_none() || !matches!(event, WatchEvent::Unsafe(..)) => {
                     event.tell(report);
                 }
@@ -138,7 +140,7 @@ pub(crate) async fn supervise(
         send(group, Signal::SIGKILL, report);
         let _ = tokio::time::timeout(stop_timeout / 4, &mut output).await;
     }
-    // A runner that outlives the time of a stop was killed.
+    // A runner that did not stop within the time limit was killed.
     let killed = Outcome::Signalled(u8::try_from(Signal::SIGKILL as i32).unwrap_or_default());
     let exit = exit.map_or(killed, |exit| exit.outcome);
     Ok((RunnerExit { outcome: exit, stopped, stop_by }, watched))
@@ -162,7 +164,7 @@ fn send(group: Option<Pid>, signal: Signal, report: &Report) {
     }
 }
 
-/// A status as the runner would have given it to its own parent.
+/// The status as the runner's own parent would see it.
 fn outcome(status: ExitStatus) -> Outcome {
     match (status.code(), status.signal()) {
         (Some(code), _) => Outcome::Ended(u8::try_from(code).unwrap_or(1)),
@@ -171,8 +173,8 @@ fn outcome(status: ExitStatus) -> Outcome {
     }
 }
 
-/// Copies the runner's output to ours until its end: what it says on standard error too, where that
-/// comes through us.
+/// Copies the runner's output to ours until its end, including its standard error if that is piped
+/// through the guard.
 fn output(
     stdout: OwnedFd,
     stderr: Option<OwnedFd>,
@@ -194,8 +196,8 @@ fn output(
     })
 }
 
-/// Copies one stream of the runner's to ours on a thread of its own: every byte as it comes,
-/// back-pressure included. The receiver wakes at its end.
+/// Copies one stream of the runner to ours on its own thread: every byte as it comes, with
+/// back-pressure. The receiver is notified at its end.
 fn pump(
     name: &str,
     from: OwnedFd,
@@ -218,8 +220,8 @@ fn pump(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            // When our reader is gone the runner carries on, as it would without us; its output is
-            // drained and still read for hints.
+            // If our reader is gone, the runner continues, as it would without the guard. Its
+            // output is still read for hints.
             if let Some(file) = &mut to
                 && let Err(error) = screen::above(stream, read, || write_all(file, read))
             {
@@ -233,8 +235,8 @@ fn pump(
     Ok(end)
 }
 
-/// Writes all of `bytes`, waiting as long as it takes: whoever gave us our output may have made it
-/// one that does not block, for its own use of it.
+/// Writes all of `bytes`, and waits as long as it takes: the process that gave us the stream may
+/// have made it non-blocking for its own use.
 fn write_all(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -249,17 +251,18 @@ fn write_all(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the runner's log for hints, line by line, in constant memory. Most of it gives none, and
-/// costs one look at each end of a chunk.
+/// Reads the runner's log for hints, line by line, in constant memory. Most chunks contain none,
+/// and cost only one search at each end.
 #[derive(Debug, Default)]
 struct Scanner {
-    /// The line that the last chunk broke off in.
+    /// The incomplete last line of the previous chunk.
     line: Vec<u8>,
     too_long: bool,
 }
 
 impl Scanner {
-    /// The runner's own lines are short; the rest of a longer one is skipped.
+    /// The limit on a line's length in bytes. The runner's own lines are short; longer ones are
+    /// ignored.
     const LONGEST: usize = 4096;
 
     fn scan(&mut self, chunk: &[u8], mut found: impl FnMut(Hint)) {
@@ -277,7 +280,7 @@ impl Scanner {
         let (lines, begun) =
             rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
         self.keep(begun);
-        // Only a line with this letter can hold what a hint begins with, and few lines do.
+        // Every hint contains this letter, and few lines do.
         let mut from = 0;
         while let Some(at) = position(&lines[from..], HINT[RARE]).map(|passed| from + passed) {
             from = at + 1;
@@ -307,18 +310,19 @@ impl Scanner {
     }
 }
 
-/// What every line with a hint holds, and where the letter is in it that is rarest in a log.
+/// The text that every line with a hint contains, and the position of its letter that is rarest in
+/// a log.
 const HINT: &[u8] = b"EMR jobflow";
 const RARE: usize = 4;
 
-/// Where `byte` is. As fast as the C library finds it, which an iterator's `position` is not; this
-/// looks at every byte of the output.
+/// The position of `byte`. It uses `skip_until`, which is much faster than an iterator's
+/// `position`, because it searches the whole output.
 fn position(bytes: &[u8], byte: u8) -> Option<usize> {
     let passed = (&mut &*bytes).skip_until(byte).unwrap_or_default();
     passed.checked_sub(1).filter(|last| bytes[*last] == byte)
 }
 
-/// What one line of the log suggests.
+/// The hint in one line of the log.
 ///
 /// Lines: `… DEBUG -- : EMR jobflow j-X started, waiting …`, `… : Added step to EMR jobflow: …`,
 /// and failures that name the id.

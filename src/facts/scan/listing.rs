@@ -1,8 +1,7 @@
-//! What a page of ListObjectsV2 says, read straight from its XML: of millions of objects, the SDK's
-//! own reading of their lists costs as much as a quarter of the HEADs.
+//! Parses a page of ListObjectsV2 directly from its XML: for millions of objects, the SDK's parser
+//! costs as much as a quarter of the HEAD requests.
 //!
-//! Whatever is not as it should be is no page; the SDK is asked then, and what it makes of the
-//! answer counts.
+//! An unexpected document is not parsed. Then the SDK makes the request, and its result counts.
 
 use quick_xml::{Reader, events::Event};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -13,7 +12,7 @@ pub(super) struct Listing {
     /// Keys are percent-encoded.
     pub(super) is_encoded: bool,
     pub(super) is_truncated: bool,
-    /// Where the list goes on.
+    /// The token for the next page.
     pub(super) token: Option<String>,
     pub(super) entries: Vec<ListedObject>,
 }
@@ -28,7 +27,7 @@ pub(super) struct ListedObject {
     pub(super) storage_class: Option<String>,
 }
 
-/// An object that is being read: what must be there may not have come yet.
+/// An object that is being parsed; required fields may still be missing.
 #[derive(Default)]
 struct PartialObject {
     key: Option<String>,
@@ -37,7 +36,7 @@ struct PartialObject {
 }
 
 impl Listing {
-    /// Reads a page; none where it is not whole, or not one.
+    /// Parses a page; none if it is incomplete or not a page.
     pub(super) fn parse(xml: &str) -> Option<Self> {
         let mut reader = Reader::from_str(xml);
         let mut listing = Self::default();
@@ -77,7 +76,7 @@ impl Listing {
                     text.clear();
                 }
                 Event::Eof => return (is_over && says_whether_it_ends).then_some(listing),
-                // `<Prefix/>`, and what says nothing.
+                // Elements such as `<Prefix/>`, and parts without content.
                 Event::Empty(_) | Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
                 Event::DocType(_) => return None,
             }
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As S3 writes it, with what the guard does not read.
+    /// A page as S3 writes it, including elements that the guard does not read.
     fn written(listing: &Listing) -> String {
         let optional = |name: &str, text: Option<&str>| {
             text.map_or(String::new(), |text| {

@@ -1,9 +1,10 @@
-//! Whether the pages of a list fit together: each goes on where the one before it ended, and only
-//! then do they hold everything.
+//! Verifies that the pages of a list fit together: each must continue where the previous one ended.
+//! Only then is the list complete.
 //!
-//! A page that repeats another one, goes back, or tells the same way on again would hide objects, or
-//! never end. What an honest S3 does is no fault: empty pages that go on, the versions of one key
-//! over any number of pages, and objects that come and go between two pages.
+//! A page that repeats another one, goes back, or gives the same marker again would hide objects,
+//! or make the list endless. Normal behaviour of S3 is accepted: empty pages before the end, the
+//! versions of one key over any number of pages, and objects that are added or removed between two
+//! pages.
 
 use std::{
     collections::HashSet,
@@ -12,62 +13,62 @@ use std::{
 
 use crate::facts::scan::scope::ListPosition;
 
-/// So many empty pages in a row are believed to lead anywhere.
+/// How many empty pages in a row are accepted.
 const MOST_EMPTY: u32 = 100_000;
 
-/// How pages do not fit together. Keys are in the debug form, in which nothing steers a terminal.
+/// How pages do not fit together. Keys are in debug format, so that they cannot control a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ListFault {
-    /// An entry that stood before where the list was.
+    /// An entry that sorts before the list's position.
     #[error("the list goes back to the key {key:?} although it was at {last:?}")]
     GoesBack { key: String, last: String },
-    /// An entry that was there before.
+    /// An entry that was listed before.
     #[error("the list repeats what an earlier page held: the key {0:?}")]
     Repeats(String),
-    /// An entry that was not asked for.
+    /// An entry outside the requested prefix.
     #[error(
         "the list holds the key {0:?}, which does not begin with the prefix that was asked for"
     )]
     Outside(String),
-    /// The way on was told before.
+    /// The marker was given before.
     #[error("the list gives the same continuation twice, so it would never end")]
     RepeatsMarker,
-    /// It says that it ends, and how it goes on.
+    /// The page says both that the list ends and how it continues.
     #[error("the list says that it ends, and also how it continues")]
     Contradicts,
-    /// Nothing comes.
+    /// Too many empty pages.
     #[error("the list has given {MOST_EMPTY} empty pages in a row")]
     Empty,
 }
 
-/// How a page says that the list goes on.
+/// How a page says that the list continues.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) enum Marker<'a> {
-    /// By S3's own word.
+    /// With S3's continuation token.
     Token(&'a str),
-    /// Behind this key, or this version of it.
+    /// After this key, or after this version of it.
     Version(&'a str, Option<&'a str>),
 }
 
-/// Where a list has come to, as far as the pages that were checked tell.
+/// The position of a list after the pages that were verified.
 #[derive(Debug)]
 pub(super) struct ListOrder {
-    /// What every key begins with.
+    /// The prefix of all keys.
     prefix: String,
-    /// The list has come to this key.
+    /// The last key so far.
     last: String,
-    /// Nothing was listed yet: the list was to begin behind this key, or with its versions behind
-    /// one.
+    /// Whether nothing was listed yet. The list then starts after the key `last`, and may also
+    /// include it.
     is_start: bool,
-    /// What was seen of that key's versions. There may be millions of one key.
+    /// Hashes of the versions of that key so far. One key may have millions of them.
     versions: HashSet<u64>,
-    /// The ways on that were told since the list last moved, and the last one.
+    /// Hashes of the markers since the list last advanced, and of the last one before that.
     markers: HashSet<u64>,
     empty: u32,
 }
 
 impl ListOrder {
-    /// A list that is asked for what begins with `prefix`, behind `after`.
+    /// A list of the keys with `prefix`, after `after`.
     pub(super) fn new(prefix: &str, after: Option<&ListPosition>) -> Self {
         let mut order = Self {
             prefix: prefix.to_owned(),
@@ -85,10 +86,11 @@ impl ListOrder {
         order
     }
 
-    /// Takes the next page: its keys and versions in their order, and how the list goes on.
+    /// Takes the next page: its keys and versions in their order, and how the list continues.
     ///
     /// # Errors
-    /// [`ListFault`] when it does not fit to what came before; then nothing of it counts.
+    /// [`ListFault`] when it does not fit to the previous pages; then none of its entries may be
+    /// used.
     pub(super) fn page<'a>(
         &mut self,
         entries: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
@@ -117,7 +119,7 @@ impl ListOrder {
         if self.markers.contains(&next) {
             return Err(ListFault::RepeatsMarker);
         }
-        // What was told before the list moved is of no use to a loop but for the last one.
+        // After the list has advanced, older markers cannot form a loop; only the last one can.
         if moved {
             self.markers.clear();
         }
@@ -133,7 +135,7 @@ impl ListOrder {
             std::cmp::Ordering::Less => {
                 return Err(ListFault::GoesBack { key: key.to_owned(), last: self.last.clone() });
             }
-            // Whether a list begins with a bare key marker or behind it is not written anywhere.
+            // It is not documented whether a list that starts at a key marker includes that key.
             std::cmp::Ordering::Equal if self.is_start => return Ok(()),
             std::cmp::Ordering::Equal => {
                 if version.is_none_or(|version| !self.versions.insert(hash(version))) {
@@ -192,13 +194,13 @@ mod tests {
         pages.iter().try_for_each(|page| check(&mut order, page))
     }
 
-    /// Keys with letters whose order differs between UTF-8 and UTF-16, and one that is the prefix.
+    /// Keys with characters that sort differently in UTF-8 and UTF-16, and one that is the prefix.
     fn key() -> impl Strategy<Value = String> {
         "p[a-c/\u{1}+%ü\u{fffd}\u{10000}]{0,3}"
     }
 
-    /// An honest S3: what it holds (each key's versions, newest first), and a list of it in pages
-    /// while others write and delete.
+    /// A correct S3: its content (each key's versions, newest first), and a paginated list of it
+    /// while other clients write and delete.
     #[derive(Debug)]
     struct Bucket {
         keys: std::collections::BTreeMap<String, Vec<String>>,
@@ -227,14 +229,15 @@ mod tests {
             versions.insert(0, version);
         }
 
-        /// The page behind `after`, and where the next one goes on.
+        /// The page after `after`, and whether the list continues.
         fn page(&self, after: Option<&(String, String)>, size: usize) -> (Vec<Entry>, bool) {
             let mut entries = Vec::new();
             for (key, versions) in &self.keys {
                 let rest = match after {
                     Some((last, _)) if key < last => continue,
                     Some((last, _)) if key == last && !self.versioned => continue,
-                    // A version that is gone meanwhile still has its place: versions are numbered.
+                    // A version that was deleted meanwhile still has its position, because versions
+                    // are numbered.
                     Some((last, seen)) if key == last => {
                         let number = |version: &String| version[1..].parse::<usize>().unwrap();
                         let seen = number(seen);
@@ -255,13 +258,13 @@ mod tests {
             (entries, false)
         }
 
-        /// Everything in pages of `size`; what `meanwhile` says happens before each.
+        /// All pages of `size` entries; the actions in `meanwhile` happen before each page.
         fn pages(&mut self, size: usize, meanwhile: &[(u8, String)]) -> Vec<Page> {
             let (mut pages, mut after) = (Vec::new(), None::<(String, String)>);
             let mut meanwhile = meanwhile.iter();
             let mut tokens = 0;
             loop {
-                // An empty page that goes on.
+                // An empty page before the end.
                 if let Some((what, key)) = meanwhile.next() {
                     match what {
                         0 => self.write(key),
@@ -331,7 +334,8 @@ mod tests {
             let place = place.index(pages.len());
             let copied = copied.index(place + 1);
             prop_assume!(!pages[copied].0.is_empty());
-            // The page in front of it, or an earlier one, comes again: whole, as the last or not.
+            // The previous page, or an earlier one, comes again: completely, as the last one or
+            // not.
             let again = (pages[copied].0.clone(), if ends { None } else { pages[place].1.clone() });
             pages.insert(place + 1, again);
             prop_assert!(all(None, &pages).is_err(), "{:?}", pages);

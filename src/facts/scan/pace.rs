@@ -1,8 +1,8 @@
-//! How many objects of one split are asked at once: fewer where S3 asks to slow down, more again
-//! while it does not.
+//! Controls how many objects of one split are read at once: fewer if S3 asks to slow down, more
+//! again while it does not.
 //!
-//! S3's limits are by prefix, and a split is a range of keys, so each split has a pace of its own:
-//! a busy prefix slows down alone.
+//! S3's limits apply to a prefix, and a split is a range of keys. So each split has its own pace,
+//! and a busy prefix slows down alone.
 
 use std::{
     sync::{
@@ -17,25 +17,24 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// After a wish to slow down nothing is asked for so long; where the next one comes soon, for twice
-/// as long.
+/// The pause after S3 asks to slow down. It doubles if S3 asks again soon.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(16);
-/// So soon after a rest, the next wish means that it was too short.
+/// If S3 asks again within this time after a pause, the pause was too short.
 const SOON: Duration = Duration::from_millis(500);
-/// So many more may be under way after as many answers as may be under way.
+/// How much the limit grows after as many answers as the limit.
 const GROWTH: f64 = 0.05;
-/// After so long without one, S3's wish is forgotten.
+/// After this time, a request to slow down no longer has an effect.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// All that ask together: how many may do so at once.
+/// The limit of all splits together.
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimit {
     most: usize,
     each: usize,
     /// How many splits share it now.
     splits: AtomicUsize,
-    /// How often S3 asked to slow down.
+    /// How many times S3 asked to slow down.
     slowed: AtomicUsize,
 }
 
@@ -45,7 +44,7 @@ impl ConcurrencyLimit {
         Arc::new(Self { most, each, splits: AtomicUsize::new(0), slowed: AtomicUsize::new(0) })
     }
 
-    /// How often S3 asked to slow down.
+    /// How many times S3 asked to slow down.
     pub(crate) fn slowed(&self) -> usize {
         self.slowed.load(Ordering::Relaxed)
     }
@@ -55,20 +54,20 @@ impl ConcurrencyLimit {
 #[derive(Debug)]
 pub(crate) struct ScanPace {
     crew: Arc<ConcurrencyLimit>,
-    /// S3 has asked for nothing, or that is long ago.
+    /// Whether S3 has not asked to slow down recently.
     calm: AtomicBool,
     now: Mutex<Now>,
-    /// Somebody has left, or the limit has grown.
+    /// Notified when a request has ended or the limit has grown.
     room: Notify,
 }
 
-/// What the pace is by now; time is passed in.
+/// The current state of the pace. Functions get the time as a parameter.
 #[derive(Debug)]
 struct Now {
-    /// A fraction counts towards the next whole one.
+    /// Rounded down. The fraction is kept for later growth.
     limit: f64,
     under_way: usize,
-    /// S3's last wish, for how long it is rested after it, and until when.
+    /// The last time that S3 asked to slow down, the length of the pause after it, and its end.
     slowed: Option<(Instant, Duration, Instant)>,
 }
 
@@ -86,7 +85,7 @@ impl Now {
         under_way as f64 <= self.limit.max(1.0)
     }
 
-    /// Takes a turn, if there is one.
+    /// Takes a permit, if one is available.
     fn enter(&mut self, ceiling: usize, at: Instant) -> bool {
         let enters = self.rests_until(at).is_none()
             && self.under_way < ceiling
@@ -95,7 +94,7 @@ impl Now {
         enters
     }
 
-    /// S3 has answered; gives whether its wish is forgotten.
+    /// Notes a successful answer. Returns whether the last request to slow down is forgotten.
     fn on_success(&mut self, ceiling: usize, at: Instant) -> bool {
         self.limit += GROWTH / self.limit.max(1.0);
         let forgotten = self.slowed.is_none_or(|(slowed, ..)| at - slowed > FORGOTTEN)
@@ -106,10 +105,10 @@ impl Now {
         forgotten
     }
 
-    /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
+    /// S3 asked to slow down: starts a pause, and then half as many requests are made at once.
     #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
     fn slow_down(&mut self, at: Instant) {
-        // What was under way already says the same again.
+        // Requests that were already pending get the same answer.
         if self.rests_until(at).is_some() {
             return;
         }
@@ -137,13 +136,14 @@ impl ScanPace {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many of this split may be under way, as long as S3 asks for nothing: an equal share.
+    /// How many requests of this split may be pending while S3 does not ask to slow down: an equal
+    /// share.
     pub(crate) fn ceiling(&self) -> usize {
         (self.crew.most / self.crew.splits.load(Ordering::Relaxed).max(1))
             .clamp(1, self.crew.each.max(1))
     }
 
-    /// Waits for a turn.
+    /// Waits for a permit.
     pub(crate) async fn enter(&self) -> Permit<'_> {
         let mut turn = Permit { pace: self, is_held: false };
         turn.take().await;
@@ -161,14 +161,14 @@ impl ScanPace {
             };
             match rest {
                 Some(until) => sleep_until(until).await,
-                // Who leaves between the look and this leaves a permit.
+                // If a request ended since the check above, `Notify` has stored a permit.
                 None => self.room.notified().await,
             }
         }
     }
 
-    /// Whether S3 is to be left alone, or more are under way than may be: then a turn is to be
-    /// given back.
+    /// Whether there is a pause, or more requests are pending than allowed. Then a permit must be
+    /// returned.
     fn is_over(&self) -> bool {
         if self.calm.load(Ordering::Relaxed) {
             return false;
@@ -177,7 +177,7 @@ impl ScanPace {
         now.rests_until(Instant::now()).is_some() || !now.is_within(now.under_way)
     }
 
-    /// S3 has answered.
+    /// Notes a successful answer.
     fn on_success(&self) {
         if self.calm.load(Ordering::Relaxed) {
             return;
@@ -188,7 +188,7 @@ impl ScanPace {
         self.room.notify_one();
     }
 
-    /// S3 has asked to slow down: it is left alone for a while, then asked by half as many.
+    /// S3 asked to slow down: starts a pause, and then half as many requests are made at once.
     fn slow_down(&self) {
         self.crew.slowed.fetch_add(1, Ordering::Relaxed);
         self.lock().slow_down(Instant::now());
@@ -202,7 +202,7 @@ impl Drop for ScanPace {
     }
 }
 
-/// The right to ask.
+/// The permission to send a request.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     pace: &'a ScanPace,
@@ -222,7 +222,8 @@ impl Permit<'_> {
         }
     }
 
-    /// Waits for another turn, where S3 is to be left alone or too many are under way.
+    /// Returns the permit and waits for another one, if there is a pause or too many requests are
+    /// pending.
     pub(crate) async fn keep_pace(&mut self) {
         if self.pace.is_over() {
             self.give_back();
@@ -230,12 +231,12 @@ impl Permit<'_> {
         }
     }
 
-    /// S3 has answered.
+    /// Notes a successful answer.
     pub(crate) fn on_success(&self) {
         self.pace.on_success();
     }
 
-    /// S3 has asked to slow down.
+    /// Notes that S3 asked to slow down.
     pub(crate) async fn slow_down(&mut self) {
         self.pace.slow_down();
         self.keep_pace().await;
@@ -252,8 +253,8 @@ impl Drop for Permit<'_> {
 mod tests {
     use super::*;
 
-    /// A server that answers so many requests a second, each after 20 ms, and asks to slow down for
-    /// the rest: how many that are, and how long all take.
+    /// A server that answers `capacity` requests per second, each after 20 ms, and asks to slow
+    /// down for the others. Returns the number of the others, and the total time.
     fn played(capacity: u32, requests: u32) -> (u32, Duration) {
         let start = Instant::now();
         let mut now = Now::calm();
@@ -293,7 +294,8 @@ mod tests {
 
     #[test]
     fn where_s3_is_slow_few_are_refused_and_most_of_what_it_can_do_is_used() {
-        // 64 at once would send 3,200 a second, and ten times what is answered would be refused.
+        // With 64 at once, 3,200 per second would be sent, and ten times as many refused as
+        // answered.
         let (refused, time) = played(300, 30_000);
         assert!(refused < 3000, "{refused} of 30,000 came to nothing");
         assert!(time < Duration::from_secs(300), "{time:?}, of which 100 s cannot be spared");

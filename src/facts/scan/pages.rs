@@ -1,4 +1,4 @@
-//! Lists: the pages of one split, and the cut of a location into splits.
+//! Lists: reads the pages of one split, and cuts a location into splits.
 
 use std::sync::Arc;
 
@@ -25,17 +25,18 @@ use crate::{
     },
 };
 
-/// A location is cut into so many splits at most.
+/// The maximum number of splits of a location.
 const SPLITS: usize = 32;
-/// So many pages of folders are read to find where to cut, and so deep.
+/// How many pages of folders are read to find borders, and how many levels deep.
 const FOLDER_PAGES: usize = 10;
 const DEPTH: usize = 6;
-/// So many places of keys are looked at to find one where they differ.
+/// How many positions in the keys are tried to find one where they differ.
 const PLACES: usize = 40;
-/// Behind every key that goes on with another letter than this, the last one there is.
+/// The last character of Unicode. Appended to a prefix, it sorts after all keys that continue the
+/// prefix with another character.
 const LAST: char = '\u{10ffff}';
 
-/// A page of a list, nothing asked yet.
+/// A page of a list. Its objects are not read yet.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(super) objects: Vec<Object>,
@@ -49,9 +50,9 @@ pub(super) struct Pages<'a> {
     bucket: Arc<BucketName>,
     heads: &'a Heads,
     at: Option<ListPosition>,
-    /// Whether the pages fit together.
+    /// Verifies that the pages fit together.
     order: ListOrder,
-    /// Where S3 itself says that the list of what is current goes on.
+    /// S3's continuation token for a list of current objects.
     token: Option<String>,
     until: Option<String>,
 }
@@ -80,15 +81,15 @@ impl<'a> Pages<'a> {
                 };
             }
         };
-        // Ranges of keys hold everything only where the pages of a list fit together, as S3's do but
-        // for directory buckets, whose lists are in no order.
+        // Ranges of keys are complete only if the pages of a list fit together. S3's lists do,
+        // except those of directory buckets, which have no order.
         if let Err(fault) = self.fits(&page) {
             return Page {
                 objects: Vec::new(),
                 reached: SplitProgress::Stopped(incomplete(self.call(), &fault)),
             };
         }
-        // Whether S3 begins with a bare key marker or behind it is not written anywhere.
+        // It is not documented whether a list that starts at a key marker includes that key.
         if let Some(ListPosition { key, version: None }) = &self.at {
             let start = page.objects.partition_point(|object| object.key <= *key);
             page.objects.drain(..start);
@@ -108,7 +109,7 @@ impl<'a> Pages<'a> {
         page
     }
 
-    /// Checks a page, as S3 has sent it, against those before it.
+    /// Compares a page, as S3 sent it, with the pages before it.
     fn fits(&mut self, page: &Page) -> Result<(), ListFault> {
         let next = match (&page.reached, &self.token) {
             (SplitProgress::Position(_), Some(token)) => Some(Marker::Token(token)),
@@ -138,7 +139,7 @@ impl<'a> Pages<'a> {
             .map(|at| at.key.as_str());
         let location = &self.scope.location;
         let prefix = Some(location.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        // In the order that they are signed in.
+        // In the order in which they are signed.
         let parameters = [
             ("continuation-token", self.token.as_deref()),
             ("encoding-type", Some("url")),
@@ -179,7 +180,7 @@ impl<'a> Pages<'a> {
             .into_iter()
             .map(|entry| self.object(entry, listing.is_encoded))
             .collect();
-        // A page may be empty although the list goes on.
+        // A page may be empty although the list continues.
         let last = objects
             .last()
             .map(|last| last.key.clone())
@@ -234,7 +235,8 @@ impl<'a> Pages<'a> {
                     }
                 }
                 objects.extend(markers);
-                // S3 lists the two kinds in two lists; the newest version of a key comes first.
+                // S3 gives versions and delete markers as two lists. For each key, the newest comes
+                // first.
                 objects.sort_by(|a, b| {
                     a.key
                         .cmp(&b.key)
@@ -246,7 +248,7 @@ impl<'a> Pages<'a> {
         })
     }
 
-    /// `next` is where a list that goes on goes on; an answer that does not say so is none.
+    /// `next` is the position of a list that continues. An answer without it is invalid.
     fn page(
         call: &Call,
         objects: Vec<Object>,
@@ -309,7 +311,7 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// A list whose pages do not fit together: nobody can tell whether it holds everything.
+/// A list whose pages do not fit together: whether it is complete is unknown.
 fn incomplete<T>(call: &Call, fault: &ListFault) -> Lookup<T> {
     Lookup::Unreachable(LookupError::new(
         call.permission,
@@ -321,7 +323,7 @@ fn incomplete<T>(call: &Call, fault: &ListFault) -> Lookup<T> {
     ))
 }
 
-/// What the SDK has read; none where something is missing that every object has.
+/// The page that the SDK has parsed; none if a field is missing that every object has.
 fn listing(page: ListObjectsV2Output) -> Option<Listing> {
     let entry = |object: Listed| {
         Some(ListedObject {
@@ -344,14 +346,13 @@ fn time(time: DateTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(time.as_nanos()).ok()
 }
 
-/// Whether the keys of a list are in the form that every key can be listed in: XML has no way to
-/// write some characters that keys may hold. S3 says so where they are; some stand-ins take the
-/// wish and do nothing.
+/// Whether the keys of a list are percent-encoded, as requested. XML cannot represent some
+/// characters that keys may contain. S3 confirms the encoding; some simulators ignore the request.
 fn is_encoded(kind: Option<&EncodingType>) -> bool {
     kind == Some(&EncodingType::Url)
 }
 
-/// A key as it is.
+/// The decoded key.
 pub(crate) fn decoded(key: String, encoded: bool) -> String {
     if !encoded || !key.contains(['%', '+']) {
         return key;
@@ -360,20 +361,20 @@ pub(crate) fn decoded(key: String, encoded: bool) -> String {
     percent_encoding::percent_decode_str(&spaces).decode_utf8_lossy().into_owned()
 }
 
-/// Cuts a location into splits, by the folders it has; together they hold every key, whatever is
-/// written meanwhile. `Absent`: no such bucket.
+/// Cuts a location into splits, at the borders of its folders. Together the splits cover all keys,
+/// even those written meanwhile. `Absent`: the bucket does not exist.
 pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Lookup<Vec<Split>> {
     let mut prefix = location.prefix.clone();
     let (mut folders, mut is_large) = (Vec::new(), false);
     for _ in 0..DEPTH {
         folders = match folders_below(s3, location, &prefix).await {
             Lookup::Found(Some(folders)) => folders,
-            // What fits on one page needs no cut.
+            // A list of one page needs no splits.
             Lookup::Found(None) => break,
             other => return other.map(|_| Vec::new()),
         };
         is_large = true;
-        // A folder that is the only one is looked into.
+        // If there is only one folder, its subfolders are used.
         match folders.as_slice() {
             [only] => prefix.clone_from(only),
             _ => break,
@@ -388,8 +389,8 @@ pub(crate) async fn cut(s3: &aws_sdk_s3::Client, location: &S3Location) -> Looku
     Lookup::Found(between(&folders))
 }
 
-/// Where to cut what lies below `prefix` without folders: at each letter that keys have at the
-/// first place where they differ.
+/// The borders for keys below `prefix` without folders: one for each character at the first
+/// position where the keys differ.
 async fn by_letter(
     s3: &aws_sdk_s3::Client,
     location: &S3Location,
@@ -416,7 +417,7 @@ async fn by_letter(
                 .next()
                 .and_then(|object| object.key)
                 .map(|key| decoded(key, encoded));
-            // One that comes again would come for ever.
+            // A key that comes again would repeat for ever.
             let after = after.map(|key| ListPosition { key, version: None });
             let is_again = key.is_some() && key == after.as_ref().map(|after| after.key.clone());
             let fault = match &key {
@@ -439,7 +440,7 @@ async fn by_letter(
                 Lookup::Found(None) => break,
                 other => return other.map(|_| Vec::new()),
             };
-            // A key that ends here is before all that go on.
+            // A key that ends here sorts before all longer ones.
             let Some(letter) = key.get(start.len()..).and_then(|rest| rest.chars().next()) else {
                 after = Some(key);
                 continue;
@@ -457,7 +458,7 @@ async fn by_letter(
     Lookup::Found(Vec::new())
 }
 
-/// The folders directly below `prefix`; none where everything below it fits on one page.
+/// The folders directly below `prefix`; none if everything below it is on one page.
 async fn folders_below(
     s3: &aws_sdk_s3::Client,
     location: &S3Location,
@@ -504,7 +505,7 @@ async fn folders_below(
     Lookup::Found(Some(folders))
 }
 
-/// The ranges between some of `folders`, evenly chosen.
+/// The ranges between some of `folders`, chosen evenly.
 fn between(folders: &[String]) -> Vec<Split> {
     let step = folders.len().div_ceil(SPLITS).max(1);
     let borders = folders.iter().step_by(step).skip(1);

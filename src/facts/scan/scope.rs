@@ -1,4 +1,4 @@
-//! What a scan covers, and what it gives.
+//! The scope of a scan, and the objects that it returns.
 
 use std::sync::Arc;
 
@@ -20,34 +20,34 @@ pub(crate) struct Object {
     pub(crate) bucket: Arc<BucketName>,
     /// Its key.
     pub(crate) key: String,
-    /// Which version, where versions are listed; `null` is the one from before versioning.
+    /// The version, if versions are listed; `null` is the one from before versioning.
     pub(crate) version_id: Option<String>,
-    /// Whether this is what a GET without a version gives.
+    /// Whether a GET without a version returns it.
     pub(crate) is_latest: bool,
-    /// A delete marker: it holds nothing.
+    /// Whether it is a delete marker, which has no content.
     pub(crate) is_delete_marker: bool,
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) size: u64,
-    /// As S3 writes it, with its quotes.
+    /// The ETag as S3 writes it, with its quotes.
     pub(crate) etag: Option<String>,
     /// When it was written.
     pub(crate) modified: Option<OffsetDateTime>,
-    /// `STANDARD`, `GLACIER`, …
+    /// The storage class: `STANDARD`, `GLACIER`, …
     pub(crate) storage_class: Option<String>,
-    /// How it is encrypted; `Absent` for what has been deleted since it was listed, and for what
-    /// holds nothing and is not asked (see `holds_data`).
+    /// Its encryption. `Absent` if it was deleted after it was listed, and for objects without
+    /// content, which are not read (see `holds_data`).
     pub(crate) stored: Lookup<StoredEncryption>,
 }
 
 impl Object {
-    /// Whether there is anything to encrypt: delete markers and empty objects, such as folder
-    /// markers, hold nothing.
+    /// Whether it has content to encrypt. Delete markers and empty objects, such as folder markers,
+    /// have none.
     pub(crate) fn holds_data(&self) -> bool {
         !self.is_delete_marker && self.size > 0
     }
 }
 
-/// Where a list stands: behind this key, and where versions are listed, behind this version of it.
+/// A position in a list: after this key, and if versions are listed, after this version of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListPosition {
     pub(crate) key: String,
@@ -58,9 +58,9 @@ pub(crate) struct ListPosition {
 /// A range of keys below a location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
-    /// It begins behind this position; none: with the first key.
+    /// It starts after this position; none: at the first key.
     pub(crate) after: Option<ListPosition>,
-    /// It ends with this key; none: with the last key.
+    /// It ends with this key; none: at the last key.
     pub(crate) until: Option<String>,
 }
 
@@ -68,44 +68,44 @@ pub(crate) struct Split {
 #[derive(Clone, Debug)]
 pub(crate) struct ScanScope {
     pub(crate) location: S3Location,
-    /// All versions and delete markers, not only what is current.
+    /// Whether all versions and delete markers are listed, not only the current objects.
     pub(crate) versions: bool,
-    /// Objects from before this time, by S3's clock, are listed but not asked.
+    /// Objects that are older than this time, by S3's clock, are listed but not read.
     pub(crate) since: Option<OffsetDateTime>,
-    /// What begins with one of these is left out: it belongs to a scope of its own.
+    /// Keys with one of these prefixes are left out, because they belong to another scope.
     pub(crate) except: Vec<String>,
 }
 
 impl ScanScope {
-    /// Whether an object is asked how it is encrypted. One without a time may be of any.
+    /// Whether an object's encryption is read. An object without a time may be new.
     pub(crate) fn asks(&self, object: &Object) -> bool {
         object.holds_data() && !self.is_earlier(object)
     }
 
-    /// Whether an object is from before the time that is asked about.
+    /// Whether an object is older than the given time.
     pub(crate) fn is_earlier(&self, object: &Object) -> bool {
         self.since.zip(object.modified).is_some_and(|(since, modified)| modified < since)
     }
 }
 
-/// One page of one split, all of its objects asked.
+/// One page of one split, after all of its objects were read.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Which of the splits.
+    /// The number of the split.
     pub(crate) split: usize,
-    /// In the order of the list.
+    /// The objects in the order of the list.
     pub(crate) objects: Vec<Object>,
-    /// How far this split has come with these objects.
+    /// The split's position after these objects.
     pub(crate) reached: SplitProgress,
 }
 
-/// How far a split has come.
+/// The progress of a split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SplitProgress {
-    /// Behind this position.
+    /// Up to this position.
     Position(ListPosition),
-    /// Its end.
+    /// The end.
     End,
-    /// No further: its list could not be read. `Absent`: no such bucket.
+    /// It stopped, because its list could not be read. `Absent`: the bucket does not exist.
     Stopped(Lookup<()>),
 }

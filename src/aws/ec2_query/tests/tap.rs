@@ -1,4 +1,4 @@
-//! An HTTP client for tests: it keeps what is sent, and answers from a list.
+//! An HTTP client for tests: it records requests, and answers from a list.
 
 use std::{
     collections::VecDeque,
@@ -35,13 +35,13 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// One that gives these answers (status and body), each once.
+    /// A client that gives these answers (status and body), each once.
     pub(super) fn answering(answers: &[(u16, &str)]) -> Self {
         let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
         Self { answers: Arc::new(Mutex::new(answers)), exchanges: Arc::default() }
     }
 
-    /// What was sent and answered so far.
+    /// The requests and answers so far.
     pub(super) fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.lock().unwrap().clone()
     }
@@ -76,7 +76,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// What of a request is the same each time.
+/// The parts of a request that are the same each time.
 fn sent(request: &HttpRequest) -> Exchange {
     let path =
         request.uri().split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
@@ -97,7 +97,7 @@ fn sent(request: &HttpRequest) -> Exchange {
     }
 }
 
-/// A header's value without what differs from one time to the next.
+/// A header's value without the parts that change each time.
 fn steady(name: &str, value: &str) -> String {
     let parts = |from: &str| {
         value
