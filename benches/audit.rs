@@ -1,5 +1,5 @@
-//! How fast an audit is, beside a bare HTTP client that sends as many HEADs to the same responder;
-//! how much memory it takes; and how fast inventories are read.
+//! Measures how fast an audit is, compared with a bare HTTP client that sends as many HEADs to the
+//! same responder; its memory use; and how fast inventories are read.
 //!
 //! Ratios are taken within one run, since machines differ. With `AUDIT_BENCH_SMALL` set it takes
 //! seconds instead of minutes.
@@ -22,7 +22,7 @@ use std::{
 
 use inventories::{FORMS, Form, Line};
 
-/// Connections of the bare client; the audit asks so many at once too.
+/// The connections of the bare client; the audit also sends this many requests concurrently.
 const CONNECTIONS: u64 = 128;
 /// The time that S3 takes for a HEAD, in its own region.
 const LATENCY: Duration = Duration::from_millis(20);
@@ -83,7 +83,7 @@ async fn live(is_small: bool) {
     }
 }
 
-/// An audit of everything that the responder on this port has.
+/// An audit of all objects of the responder on this port.
 async fn guard_on(port: u16) -> Came {
     let mut command = guard();
     command
@@ -167,7 +167,7 @@ fn make(folder: &std::path::Path, form: Form, rows: u64, files: u64) -> std::pat
     inventories::manifest(folder, form, "acme-archive", "", "", &files)
 }
 
-/// What a process came to.
+/// The result of a process.
 struct Came {
     wall: Duration,
     processor: Duration,

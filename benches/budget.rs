@@ -1,6 +1,6 @@
-//! What the watch costs of EMR's quotas: calls a minute by operation for 1, 10 and 50 guards in one
-//! account, beside those of the runners that they watch and AWS's quotas; and what of the runners'
-//! calls is throttled, with their guards and without. Time is scaled: twenty simulated seconds to a
+//! Measures the watch's share of EMR's quotas: calls a minute by operation for 1, 10 and 50 guards
+//! in one account, compared with those of their runners and with AWS's quotas; and the throttled
+//! calls of the runners, with guards and without. Time is scaled: twenty simulated seconds to a
 //! real one. The numbers of guards can be given.
 
 #![expect(
@@ -20,8 +20,8 @@ use emr_simulator::{ClockMode, Command as Set, PutObject, Recorded, SetClock, Ti
 use support::{Stage, hermetic_command, programs};
 
 const SPEED: f64 = 20.0;
-/// How far apart runs start, in simulated seconds: pipelines of one account share a crontab's
-/// minute at most by two or three.
+/// The time between the starts of runs, in simulated seconds: at most two or three pipelines of one
+/// account share a minute of a crontab.
 const APART: f64 = 20.0;
 
 /// Burst and refill a second. Source: Amazon EMR documentation, API quotas.
@@ -42,8 +42,8 @@ fn scaled(seconds: f64) -> String {
     format!("{:.0}", seconds * 1000.0 / SPEED)
 }
 
-/// Runs `pipelines`, each with its own folders, all in one account; gives the calls and how many
-/// runs ended well.
+/// Runs `pipelines`, each with its own folders, all in one account; returns the calls and the
+/// number of successful runs.
 fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
     let stage = Stage::acme()
         .env("EMR_ETL_GUARD_WATCH_INTERVAL", &format!("{}ms", scaled(5.0)))
@@ -60,7 +60,7 @@ fn play(pipelines: usize, is_guarded: bool) -> (Vec<Recorded>, usize) {
         steps,
         terminating: 90.0,
     }));
-    // Writes the resolver, too, which all of them share.
+    // Also writes the resolver, which all of them share.
     drop(stage.command("check"));
     let mut children = Vec::new();
     for number in 0..pipelines {

@@ -1,6 +1,6 @@
-//! In what time, and with how much memory, configs that are built to exhaust are loaded and sealed,
-//! or refused: each in a process of its own, whose peak counts. The goal is 2 seconds and 100 MB
-//! for each; more is marked, and ends the benchmark with 1.
+//! Measures the time and memory for configs that are built to exhaust resources, until they are
+//! sealed or rejected: each in a process of its own, whose peak counts. The goal is 2 seconds and
+//! 100 MB for each; a larger value is marked, and the benchmark then ends with 1.
 
 #![expect(
     clippy::expect_used,
@@ -20,7 +20,7 @@ use bombs::{bombs, explode};
 const LONGEST: Duration = Duration::from_secs(2);
 /// In kilobytes, as the kernel counts them.
 const MOST: u64 = 100_000;
-/// Which bomb a process of its own is for.
+/// The number of the bomb for a child process.
 const NUMBER: &str = "CONFIG_BOMB";
 
 fn main() -> ExitCode {
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// The most memory that this process has had resident, in kilobytes.
+/// The peak resident memory of this process, in kilobytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");

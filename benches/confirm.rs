@@ -1,7 +1,7 @@
-//! How fast objects are looked at, beside a bare HTTP client that sends the same number of HEADs
-//! over as many connections to the same responder, and how much memory that takes. Ratios are taken
-//! within one run, since machines differ; each client is a process of its own, so that its memory
-//! is its own. The guard is the library in this very program.
+//! Measures how fast objects are looked up, compared with a bare HTTP client that sends the same
+//! number of HEADs over as many connections to the same responder, and the memory use. Ratios are
+//! taken within one run, since machines differ; each client is a process of its own, so that its
+//! memory is its own. The guard is the library in this program.
 
 #![expect(
     clippy::expect_used,
@@ -24,12 +24,12 @@ use emr_etl_guard::{
     settings::resolve::{Options, Settings},
 };
 
-/// So many objects for a comparison, and for the memory.
+/// The number of objects for a comparison, and for the memory.
 const COMPARED: u64 = 5_000;
 const MANY: u64 = 100_000;
 /// The time that S3 takes for a HEAD, in its own region.
 const LATENCY: Duration = Duration::from_millis(20);
-/// As the guard has under way in one location.
+/// The guard's concurrent requests in one location.
 const CONNECTIONS: u64 = 32;
 
 fn main() {
@@ -74,7 +74,7 @@ async fn compare() {
     }
 }
 
-/// What a client came to.
+/// The result of a client.
 struct Came {
     rate: f64,
     kilobytes: u64,
@@ -107,7 +107,7 @@ async fn client(which: &'static str, port: u16, objects: u64) -> Came {
     }
 }
 
-/// Says how long it took, and the process' memory at its highest.
+/// Prints the elapsed time, and the process' peak memory.
 fn came(start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
@@ -128,7 +128,7 @@ async fn guard(objects: u64) {
     let start = Instant::now();
     let written = look(&aws, vec![place], None, None, |_, _| (), std::future::pending()).await;
     let survey = &written[0].survey;
-    // The responder has encrypted objects and others.
+    // The responder has encrypted and unencrypted objects.
     assert_eq!(
         (survey.objects, survey.looked_at, survey.kinds.len()),
         (objects, objects, 2),

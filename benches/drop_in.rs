@@ -1,6 +1,6 @@
-//! What the guard costs in the runner's place: bytes per second of pass-through beside `cat` in the
-//! same run, processor time from the guard's exec to the runner's (over plain HTTP, and over TLS as
-//! with AWS), and resident memory while it watches.
+//! Measures the cost of the guard as the runner's replacement: bytes per second of pass-through
+//! compared with `cat` in the same run, processor time from the guard's exec to the runner's (over
+//! plain HTTP, and over TLS as with AWS), and resident memory while it watches.
 
 #![expect(
     clippy::expect_used,
@@ -33,8 +33,7 @@ fn producer() -> String {
     )
 }
 
-/// Bytes per second of what `child` passes on, from its first byte on: what comes before is no
-/// pass-through.
+/// Bytes per second that `child` passes on, counted from its first byte.
 fn rate(mut child: Child, code: i32) -> f64 {
     let mut stdout = child.stdout.take().expect("the stream is piped");
     let mut chunk = vec![0; 1 << 20];
@@ -71,13 +70,12 @@ fn through_the_guard() -> f64 {
     rate(stage.command("run").spawn().expect("the guard starts"), 3)
 }
 
-/// Processor time in milliseconds that the guard, all its threads together, had used when the
-/// runner began.
+/// Processor time in milliseconds that all threads of the guard had used when the runner started.
 struct UntilTheRunner(Stage);
 
 impl UntilTheRunner {
     fn of(stage: Stage) -> Self {
-        // By the kernel's clock in nanoseconds; ticks are too coarse.
+        // From the kernel's clock in nanoseconds; ticks are too coarse.
         let stage = authorities::with_the_machines(stage)
             .scripted("cat /proc/$PPID/task/*/schedstat > used\ncat > /dev/null\nexit 3");
         stage.check().expect_code(0);
@@ -93,8 +91,8 @@ impl UntilTheRunner {
     }
 }
 
-/// Resident memory of a guard that watches, and how much of it is no file's (an unoptimised program
-/// is a large one), in MB.
+/// Resident memory of a watching guard, and the part of it that is not backed by a file (an
+/// unoptimised program is large), in MB.
 fn while_watching() -> (f64, f64) {
     let stage = Stage::acme().without_env("SSL_CERT_FILE").misbehave("hang").option("--quiet");
     let mut child = stage.command("run").spawn().expect("the guard starts");
@@ -122,7 +120,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() {
-    // In turn, so that what else the machine does meets both alike.
+    // Alternating, so that other load of the machine affects both alike.
     let (cat, guard): (Vec<f64>, Vec<f64>) =
         (0..RUNS).map(|_| (through_cat(), through_the_guard())).unzip();
     let (cat, guard) = (median(cat), median(guard));

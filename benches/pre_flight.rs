@@ -1,6 +1,6 @@
-//! What the pre-flight costs, with 50 ms on each reply and 12 buckets: its time in round trips,
-//! beside the longest chain of dependent calls and the number of all calls; over plain HTTP, and
-//! over TLS as with AWS. Ratios are taken within one run, since machines differ.
+//! Measures the cost of the pre-flight, with 50 ms on each reply and 12 buckets: its time in round
+//! trips, compared with the longest chain of dependent calls and the number of all calls; over
+//! plain HTTP, and over TLS as with AWS. Ratios are taken within one run, since machines differ.
 
 #![expect(
     clippy::expect_used,
@@ -38,21 +38,21 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// What the pre-flight on a stage costs.
+/// The cost of the pre-flight on a stage.
 struct Cost {
     /// Calls and connections of one `check`.
     calls: usize,
     connections: u64,
-    /// The longest chain of calls that wait for each other.
+    /// The longest chain of dependent calls.
     chain: u64,
-    /// Its time in seconds, with no latency and with it.
+    /// Its time in seconds, without latency and with it.
     without: f64,
     with: f64,
 }
 
 impl Cost {
     fn of(stage: &Stage) -> Self {
-        // The runner's version is remembered after this, as in every run but the first.
+        // The runner's version is cached after this, as in every run but the first.
         check(stage, Duration::ZERO);
         stage.set(Set::ClearRequests);
         let opened = stage.sim.connections();
@@ -71,7 +71,7 @@ impl Cost {
         }
     }
 
-    /// What latency costs, in seconds.
+    /// The cost of latency, in seconds.
     fn latency(&self) -> f64 {
         self.with - self.without
     }

@@ -1,7 +1,7 @@
-//! Pipelines of one account that start in the same second: how many guards launch within
-//! `pre_flight_timeout`, and after which time, on AWS's default quotas of EMR and in real time. The
-//! guards that have launched watch their clusters meanwhile, with the runners' and their own calls.
-//! Numbers of guards can be given.
+//! Measures pipelines of one account that start in the same second: how many guards launch within
+//! `pre_flight_timeout`, and after which time, with AWS's default quotas of EMR and in real time.
+//! The guards that have launched watch their clusters meanwhile, with the runners' and their own
+//! calls. Numbers of guards can be given.
 
 #![expect(
     clippy::expect_used,
@@ -25,7 +25,7 @@ use nix::{
 
 use support::{Stage, hermetic_command, programs};
 
-/// What a limit is called, and how long the benchmark waits for it.
+/// The label of a limit, and how long the benchmark waits for it.
 const LIMITS: [(&str, Duration); 2] =
     [("2m", Duration::from_secs(120)), ("10m", Duration::from_secs(600))];
 
@@ -37,7 +37,7 @@ fn stage(limit: &str) -> Stage {
         .env("EMR_ETL_GUARD_WATCH_INTERVAL", "5s")
         .env("STANDIN_POLL_MS", "60000")
         .env("STANDIN_RETRY_MS", "46000");
-    // The runner's version is remembered after this, as in every run but the first.
+    // The runner's version is cached after this, as in every run but the first.
     stage.check().expect_code(0);
     stage.set(Set::SetTimings(Timings {
         starting: 240.0,

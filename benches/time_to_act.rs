@@ -1,7 +1,7 @@
-//! How soon an unsafe cluster is being terminated, by the simulator's own record: from the reply to
-//! RunJobFlow to the arrival of the first TerminateJobFlows, with 50 ms on each reply, in real time
-//! and with the settings' own pace; when the runner prints the cluster's id, and when it does not.
-//! The number of runs can be given.
+//! Measures how soon the termination of an unsafe cluster starts, by the simulator's own record:
+//! from the reply to RunJobFlow to the arrival of the first TerminateJobFlows, with 50 ms on each
+//! reply, in real time and with the default pace; both when the runner prints the cluster's id, and
+//! when it does not. The number of runs can be given.
 
 #![expect(
     clippy::expect_used,
@@ -30,13 +30,13 @@ const RUNS: usize = 200;
 /// One run.
 struct Run {
     time: Duration,
-    /// What the guard and the runner asked from RunJobFlow on: when each call arrived and was
-    /// answered, in milliseconds after RunJobFlow's reply, and which attempt it was.
+    /// The calls of guard and runner from RunJobFlow on: when each arrived and was answered, in
+    /// milliseconds after RunJobFlow's reply, and the number of its attempt.
     calls: Vec<String>,
 }
 
-/// One run and its time; `startup` is what the runner takes before it does anything, so that the
-/// guard's search meets its request at any moment.
+/// One run and its time; `startup` is the delay of the runner's start, so that its request meets
+/// the guard's search at any moment.
 fn act(is_printed: bool, startup: Duration) -> Run {
     let misbehaviour = if is_printed {
         "drop-security-configuration"
@@ -81,7 +81,7 @@ fn act(is_printed: bool, startup: Duration) -> Run {
     }
 }
 
-/// All runs, so many at once, the fastest first.
+/// All runs, this many concurrently, the fastest first.
 fn all(runs: usize, at_once: usize, is_printed: bool) -> Vec<Run> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -120,7 +120,8 @@ fn main() {
             at(99),
             at(100)
         );
-        // Where the slowest one spent its time: in a pause, in a call, or in an attempt that failed.
+        // Where the slowest one spent its time: in a pause, in a call, or in an attempt that
+        // failed.
         done.last().into_iter().flat_map(|run| &run.calls).for_each(|call| println!("    {call}"));
     }
 }

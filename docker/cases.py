@@ -29,7 +29,7 @@ IMAGE, JRE, REHEARSAL = (f"localhost/emr-etl-guard{suffix}" for suffix in ("", "
 STATE = "/var/lib/emr-etl-guard"
 RUNNER = "/opt/snowplow/snowplow-emr-etl-runner"
 UID = 10001
-# What docker and podman grant between SIGTERM and SIGKILL.
+# The time that docker and podman allow between SIGTERM and SIGKILL.
 GRACE = 10
 CASES = []
 
@@ -45,7 +45,7 @@ def case(name):
 
 
 def podman(*words, check=True, timeout=120):
-    """Runs podman; standard output, standard error and code in the answer."""
+    """Runs podman; returns standard output, standard error and exit code."""
     done = subprocess.run(["podman", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"podman {' '.join(map(str, words))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -57,12 +57,14 @@ def inspect(kind, name):
 
 
 def inside(image, script):
-    """What a shell in the image prints, as the user that the image names, or as root where a script has to see everything."""
+    """The output of a shell in the image, as the image's user, or as root where a script has to see
+    everything.
+    """
     return podman("run", "--rm", "--network=none", "--entrypoint=sh", image, "-ec", script).stdout
 
 
 def wait_for(what, condition, limit=30):
-    """Waits until `condition` gives something true, and gives it."""
+    """Waits until `condition` returns a true value, and returns it."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         found = condition()
@@ -78,7 +80,7 @@ def equal(saw, wanted, about=""):
 
 
 def documented_run():
-    """The words of the `docker run` that the Dockerfile's first comment gives."""
+    """The words of the `docker run` in the Dockerfile's first comment."""
     comment = "\n".join(line.removeprefix("#") for line in (HERE / "Dockerfile").read_text().splitlines() if line.startswith("#"))
     words = shlex.split(re.search(r"docker (run --rm --read-only(?:.*\\\n)+.*)", comment)[1].replace("\\\n", " "))
     equal((words[0], words[-5:]), ("run", ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]), "the documented command line")
@@ -107,13 +109,13 @@ class World:
         return self
 
     def __exit__(self, *_):
-        # Those that share the simulator's network first.
+        # Containers that share the simulator's network come first.
         for name in [*self.containers, self.simulator]:
             podman("rm", "--force", "--ignore", "--time", 0, name)
         podman("volume", "rm", "--force", self.volume)
 
     def requests(self, operation):
-        """How often AWS was asked for `operation`."""
+        """How often `operation` was called."""
         process = inspect("container", self.simulator)["State"]["Pid"]
         ask = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:5000/_control/requests?operation={operation}').read().decode())"
         done = subprocess.run(["nsenter", f"--net=/proc/{process}/ns/net", "python3", "-c", ask], capture_output=True, text=True, check=True)
@@ -155,7 +157,7 @@ class World:
         return podman("run", *self.words(arguments, **how), check=False)
 
     def start(self, arguments=None, **how):
-        """Starts, and gives the container's name."""
+        """Starts, and returns the container's name."""
         name = f"guard-{self.number}-{len(self.containers)}"
         self.containers.append(name)
         words = [word for word in self.words(arguments, **how) if word != "--rm"]
@@ -163,11 +165,11 @@ class World:
         return name
 
     def file(self, name):
-        """A file on the state's volume, seen from outside."""
+        """A file on the state's volume, by its path outside of the container."""
         return pathlib.Path(inspect("volume", self.volume)["Mountpoint"]) / name
 
     def journal(self):
-        """What the stand-in runner did."""
+        """The stand-in runner's journal."""
         file = self.file("standin.jsonl")
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -175,7 +177,7 @@ class World:
         return any(entry["event"] == "started" for entry in self.journal())
 
     def hanging(self, how="hang", **more):
-        """A run whose cluster runs and whose runner does not end by itself."""
+        """A run whose cluster is running and whose runner does not end by itself."""
         name = self.start(STANDIN_MISBEHAVE=how, **more)
         wait_for("the runner's cluster", lambda: "started, waiting for jobflow" in podman("logs", name).stdout)
         return name
@@ -186,7 +188,7 @@ class World:
         return inspect("container", name)["State"]["ExitCode"]
 
 
-# What the image is.
+# The content of the image.
 
 
 @case("the image names its user by number, its entrypoint, volume, stop signal, and nothing that would be run instead")
@@ -279,7 +281,7 @@ def _():
         assert crate in {name for name, _ in told}, f"{crate} is not told"
 
 
-# What it does, on a read-only root, without any capability, as documented.
+# The behaviour, on a read-only root, without any capability, as documented.
 
 
 @case("a good run exits 0 with nothing on standard error, and AWS saw one cluster")
@@ -362,7 +364,7 @@ def _():
 
 
 def children(process):
-    """Of any thread of `process`."""
+    """The child processes of all threads of `process`."""
     return [child for file in pathlib.Path(f"/proc/{process}/task").glob("*/children") for child in file.read_text().split()]
 
 
@@ -406,14 +408,17 @@ def _():
 
 
 def ignoring(*grace):
-    """A runner that ignores SIGTERM, and a stop within `grace` seconds, the documented ones by default; how long it took."""
+    """A runner that ignores SIGTERM, and a stop within `grace` seconds, the documented ones by
+    default; returns how long it took.
+    """
     with World() as world:
         name = world.hanging("hang,ignore-sigterm")
         began = time.monotonic()
         podman("stop", *(f"--time={seconds}" for seconds in grace), name)
         took = time.monotonic() - began
         signals = [(entry["signal"], entry["ignored"]) for entry in world.journal() if entry["event"] == "signal"]
-        # podman's own SIGKILL would give the same code. What tells them apart is the report, which the guard writes last.
+        # podman's own SIGKILL would give the same code. The difference is the report, which the
+        # guard writes last.
         saw = (world.ended(name), signals, world.file("report.json").exists())
         equal(saw, (137, [(15, True)], True), f"code, the runner's signals, report; after {took:.1f} s: {podman('logs', name).stderr}")
         return took
@@ -434,7 +439,8 @@ def _():
 def _():
     folder = World.folder / "leaving"
     folder.mkdir(exist_ok=True)
-    # Each subshell starts a process and ends at once, which leaves that process to PID 1 for the seconds that it lives.
+    # Each subshell starts a process and ends at once, so that PID 1 becomes the parent of that
+    # process for the seconds that it lives.
     script = '#!/bin/sh\n[ "$1" = --version ] || for _ in $(seq 1000); do (sleep 5 &); done\nexec /opt/snowplow/standin "$@"\n'
     (folder / "snowplow-emr-etl-runner").write_text(script)
     (folder / "snowplow-emr-etl-runner").chmod(0o755)
@@ -444,17 +450,18 @@ def _():
         process = inspect("container", name)["State"]["Pid"]
         wait_for("1000 orphans of PID 1", lambda: len(children(process)) > 1000)
         states = lambda: [state for state in map(state_of, children(process)) if state]
-        # One that has just ended is a zombie until PID 1 comes to it; one that nobody reaps stays, and the wait with it.
+        # A process that has just ended is a zombie until PID 1 reaps it; if it is never reaped,
+        # this wait fails.
         wait_for("the end of every orphan, zombies included, so that the runner alone is left", lambda: len(states()) == 1)
         podman("stop", name)
         equal(world.ended(name), 143)
 
 
 def state_of(process):
-    """The state's letter, such as Z for a zombie; nothing where there is no such process."""
+    """The state's letter, such as Z for a zombie; empty if there is no such process."""
     try:
         return re.search(r"^State:\t(.)", pathlib.Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1]
-    # It can end between the opening of the file and its reading.
+    # The process can end between opening the file and reading it.
     except (FileNotFoundError, ProcessLookupError):
         return None
 
@@ -491,7 +498,7 @@ def _():
         assert done.returncode == 77 and "acme-from-settings" in done.stderr, done
 
 
-# With a JRE, and over an image that has the runner.
+# With a JRE, and on an image that contains the runner.
 
 
 @case("with the JRE as a build argument, the runner may be a jar")
@@ -509,7 +516,9 @@ def _():
 
 
 def class_that_prints(text):
-    """A Java class `Runner` whose main prints `text`; written by hand, for want of a compiler on this machine."""
+    """A Java class `Runner` whose main prints `text`; written by hand, because this machine has no
+    compiler.
+    """
     pool = []
 
     def constant(tag, *parts):
@@ -537,13 +546,15 @@ def class_that_prints(text):
     body = b"\xb2" + short(out) + b"\x12" + bytes([said]) + b"\xb6" + short(println) + b"\xb1"
     attribute = short(2) + short(1) + struct.pack(">I", len(body)) + body + short(0) + short(0)
     method = short(0x0009) + short(main) + short(kind) + short(1) + short(code) + struct.pack(">I", len(attribute)) + attribute
-    # Version 49: the last that needs no stack maps.
+    # Version 49: the last one without stack maps.
     head = b"\xca\xfe\xba\xbe" + short(0) + short(49) + short(len(pool) + 1) + b"".join(pool)
     return head + short(0x0021) + short(this) + short(parent) + short(0) + short(0) + short(1) + method + short(0)
 
 
 def buildah(*words):
-    """Builds; code and both streams in the answer. As in docker/test, buildah's own trouble with a sealed copy of itself is not the image's."""
+    """Builds; returns exit code and both streams. As in docker/test, buildah's own failure with a
+    sealed copy of itself is not the image's.
+    """
     command = ["buildah", "bud", "--isolation=chroot", "--network=host", "--pull-never", *map(str, words)]
     for _ in range(3):
         done = subprocess.run(command, cwd=HERE.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -559,7 +570,8 @@ def _():
     podman_cp(folder / "runner")
     (folder / "entrypoint").write_text('#!/bin/sh\nexec snowplow-emr-etl-runner "$@"\n')
     (folder / "entrypoint").chmod(0o755)
-    # An installation as there are many: the runner in a folder of its own at the end of PATH, a user of its own, a script that starts it.
+    # A common installation: the runner in a folder of its own at the end of PATH, a user of its
+    # own, a script that starts it.
     (folder / "Dockerfile").write_text(
         "FROM docker.io/library/debian:bookworm-slim\n"
         "RUN useradd --uid 1234 snowplow && apt-get -qq update && apt-get -qq install --yes --no-install-recommends ca-certificates > /dev/null\n"
@@ -589,11 +601,12 @@ def _():
             ("the image lacks ca-certificates: install them", "docker.io/library/debian:bookworm-slim", "/bin/true"),
             ("/usr/local/bin/snowplow-emr-etl-runner is the guard's place: move the runner elsewhere in its own image", IMAGE, "/bin/true"),
         ):
-            # On a busy machine buildah can lose what a step printed that ended at once, its exit code never.
+            # On a busy machine buildah can lose the output of a step that ended at once, but never
+            # its exit code.
             for _ in range(3):
                 built = put_over(image, runner)
                 assert built.returncode != 0, (complaint, built)
-                # As a line of its own: the step itself is printed, too.
+                # On a line of its own, because the step itself is printed, too.
                 if complaint in (built.stdout + built.stderr).splitlines():
                     break
             else:
@@ -629,7 +642,7 @@ def _():
         equal(done.returncode, 0, done.stdout + done.stderr)
         assert "emr-etl-guard: confirmed: cluster j-" in done.stdout, done.stdout
         equal(compose("down", "--volumes").returncode, 0)
-        # What its comments say, with -T because there is no terminal here.
+        # The commands in its comments, with -T because there is no terminal here.
         for code, variable in ((77, "EMR_ETL_GUARD_SECURITY_CONFIGURATION=acme-missing"), (76, "STANDIN_MISBEHAVE=drop-security-configuration")):
             assert f"run --rm -e {variable} guard" in (HERE / "compose.yml").read_text(), variable
             done = compose("run", "--rm", "-T", "-e", variable, "guard")
@@ -641,7 +654,7 @@ def _():
 
 
 def podman_cp(to, image=REHEARSAL, path=RUNNER):
-    """Takes a file from an image: the stand-in runner, if nothing else is said."""
+    """Copies a file from an image; the stand-in runner by default."""
     name = podman("create", image).stdout.strip()
     podman("cp", f"{name}:{path}", to)
     podman("rm", "--volumes", name)
@@ -650,7 +663,7 @@ def podman_cp(to, image=REHEARSAL, path=RUNNER):
 def main(folder, wanted):
     World.folder = folder / "mounted"
     World.folder.mkdir()
-    # A container's user must be able to pass through.
+    # A container's user must be able to enter these folders.
     for place in (folder, World.folder):
         place.chmod(0o755)
     (World.folder / "runner").mkdir()

@@ -1,30 +1,33 @@
-# Owns the way of putting the guard over an image that has EmrEtlRunner and its JVM already:
+# Owns the addition of the guard to an image that already contains EmrEtlRunner and its JVM:
 #
 #   docker build -f docker/over-runner.Dockerfile -t acme/guarded-emr-etl-runner:1.0.4 \
 #     --build-arg GUARD_IMAGE=acme/emr-etl-guard:0.1.0 --build-arg RUNNER_IMAGE=acme/emr-etl-runner:1.0.4 \
 #     --build-arg RUNNER=/snowplow/bin/snowplow-emr-etl-runner .
 #
-# What starts the container stays as it is, as long as it finds the runner on PATH by its name: an entrypoint script that ends in
-# `exec gosu snowplow snowplow-emr-etl-runner "$@"` now starts the guard, which starts the runner. An entrypoint that has the runner's full path must be given
-# another: ENTRYPOINT ["/usr/local/bin/snowplow-emr-etl-runner"].
+# The container's start command does not change, as long as it finds the runner on PATH by its name:
+# an entrypoint script that ends in `exec gosu snowplow snowplow-emr-etl-runner "$@"` now starts the
+# guard, which starts the runner. An entrypoint with the runner's full path must be changed:
+# ENTRYPOINT ["/usr/local/bin/snowplow-emr-etl-runner"].
 #
-# The image must have glibc 2.36 or later, as Debian 12 and Ubuntu 22.10 do: the guard is built on Debian 12.
+# The image must have glibc 2.36 or later, as in Debian 12 and Ubuntu 22.10: the guard is built on
+# Debian 12.
 ARG GUARD_IMAGE
 ARG RUNNER_IMAGE
 
 FROM ${GUARD_IMAGE} AS guard
 
 FROM ${RUNNER_IMAGE}
-# Where that image has the runner, a program or a jar.
+# The path of the runner in that image, a program or a jar.
 ARG RUNNER=/opt/snowplow/snowplow-emr-etl-runner
-# Its USER, and the one that the runner runs as where an entrypoint changes it (gosu, su-exec).
+# Its USER, or the user of the runner if an entrypoint changes it (gosu, su-exec).
 ARG IMAGE_USER=root
 ARG RUNNER_USER=${IMAGE_USER}
 USER root
 COPY --from=guard /usr/local/bin/emr-etl-guard /usr/local/bin/
 COPY --from=guard /usr/share/doc/emr-etl-guard/ /usr/share/doc/emr-etl-guard/
-# What does not fit fails here, and not in the first night: libraries that are too old, no certificates to know AWS by (a JVM has its own, and needs none of the
-# system's), a runner that is not there, or one that PATH finds before the guard.
+# An unsuitable image fails here, and not in the first night: too old libraries, no certificates to
+# verify AWS (a JVM has its own, and does not need the system's), a missing runner, or one that PATH
+# finds before the guard.
 RUN set -eu; \
     name=snowplow-emr-etl-runner; \
     emr-etl-guard --version; \
@@ -38,6 +41,6 @@ RUN set -eu; \
     chmod 0700 /var/lib/emr-etl-guard
 ENV EMR_ETL_GUARD_RUNNER=${RUNNER} \
     EMR_ETL_GUARD_STATE_DIR=/var/lib/emr-etl-guard
-# What a run leaves there must outlive its container: mount a named volume.
+# This folder must outlive the container: mount a named volume.
 VOLUME /var/lib/emr-etl-guard
 USER ${IMAGE_USER}

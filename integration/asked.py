@@ -1,4 +1,6 @@
-"""Which AWS calls a stand-in really answered: a proxy before it that knows AWS's operations by their requests, and a list of them that is held to the truth."""
+"""Records which AWS calls a stand-in really answered: a proxy in front of it that recognises AWS's
+operations, and a list of them that is compared with the record.
+"""
 
 import http.client
 import http.server
@@ -7,7 +9,7 @@ import sys
 import threading
 import urllib.parse
 
-# Query parameters that make another operation of the same path, and what a GET of it is called.
+# Query parameters that make another operation of the same path, and the operation's name for a GET.
 SUBRESOURCES = {
     "encryption": "GetBucketEncryption",
     "policy": "GetBucketPolicy",
@@ -81,13 +83,13 @@ class Asked:
         self.calls: set[str] = set()
 
     def note(self, method: str, target: str, headers: dict, body: bytes, status: int):
-        """Notes a call, where it is that caller's and was answered."""
+        """Records a call, if it is that caller's and was answered."""
         name = call(method, target, headers, body)
         if name and status < 400 and f"Credential={self.access_key}/" in headers["authorization"]:
             self.calls.add(name)
 
     def compared(self, file: pathlib.Path, what: str) -> int:
-        """Holds the list in a file against the truth; the number of differences."""
+        """Compares the list in a file with the record; returns the number of differences."""
         listed = {line for line in file.read_text().splitlines() if line and not line.startswith("#")}
         if listed == self.calls:
             print(f"{what}: ok the list of the {len(listed)} calls that were answered is the one in {file.name}")
@@ -101,7 +103,7 @@ class Asked:
 
 
 class Proxy:
-    """Hands every request on to a stand-in, and notes it."""
+    """Forwards every request to a stand-in, and records it."""
 
     def __init__(self, url: str, asked: Asked):
         where = urllib.parse.urlsplit(url).netloc
@@ -129,7 +131,7 @@ class Proxy:
                     self.upstream.request(self.command, self.path, body=body or None, headers=sent)
                     response = self.upstream.getresponse()
                 except (http.client.HTTPException, OSError):
-                    # It has closed a connection that was idle.
+                    # The stand-in has closed an idle connection.
                     self.upstream.close()
                     self.upstream.request(self.command, self.path, body=body or None, headers=sent)
                     response = self.upstream.getresponse()
@@ -148,7 +150,7 @@ class Proxy:
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one
 
             def log_message(self, format, *args):  # pylint: disable=redefined-builtin
-                """Nothing: the stand-in has a log of its own."""
+                """Does nothing: the stand-in has its own log."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -1,15 +1,14 @@
-# Owns what the integration tests need beside this clone: Debian's packages and environments of
-# Python, installed where they are missing. Sourced; it sets `cache`, and the folder that cargo
-# builds in.
+# Owns the dependencies of the integration tests outside of this clone: Debian's packages and Python
+# environments, installed if they are missing. Sourced; it sets `cache`, and cargo's target folder.
 #
-# A test that is called with `--prepare` installs what it needs and does nothing else. `.ci/run` has
-# that done for all of them while it compiles.
+# A test that is called with `--prepare` only installs its dependencies. `.ci/run` does that for all
+# of them while it compiles.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/emr-etl-guard
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 mkdir -p "$cache"
 
-# need_packages PROBE:PACKAGE…: a probe is a command, or a file by its whole path; where there is no
-# such thing, Debian's package is installed, as root.
+# need_packages PROBE:PACKAGE…: a probe is a command, or a file by its whole path; if it is missing,
+# Debian's package is installed, as root.
 need_packages() {
     local entry probe missing=()
     for entry; do
@@ -22,14 +21,14 @@ need_packages() {
     ((${#missing[@]})) || return 0
     update_packages
     (
-        # One at a time: apt waits for another that installs, but not for one that updates.
+        # One at a time: apt waits for another process that installs, but not for one that updates.
         flock 9
         DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 install --yes \
             --no-install-recommends "${missing[@]}" > /dev/null 9>&-
     ) 9> "$cache/apt.lock"
 }
 
-# update_packages: has apt read its lists, unless that was done in the last hour.
+# update_packages: updates apt's lists, unless that was done in the last hour.
 update_packages() {
     (
         flock 9
@@ -41,14 +40,14 @@ update_packages() {
     ) 9> "$cache/apt.lock"
 }
 
-# need_venv NAME REQUIREMENTS: sets `venv` to an environment of Python that has what the file lists.
+# need_venv NAME REQUIREMENTS: sets `venv` to a Python environment with the packages in the file.
 need_venv() {
     local key
     if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
         need_packages "/no/probe:python3-venv"
     fi
-    # A folder of its own for each list of packages and Python, so that a change of either never
-    # meets the leftovers of another.
+    # A separate folder for each list of packages and Python version, so that a change of either
+    # never uses an old environment.
     key=$({ cat "$2"; python3 --version; } | sha256sum | cut -c1-12)
     venv=$cache/$1-$key
     (
@@ -63,15 +62,15 @@ need_venv() {
     ) 9> "$cache/$1.lock"
 }
 
-# need_cargo_tool NAME VERSION [OPTION…]: a program that no registry has built, compiled from its
+# need_cargo_tool NAME VERSION [OPTION…]: a program without a prebuilt binary, compiled from its
 # source without optimisation, since it runs once, with these options of `cargo install`. Its folder
-# is put on PATH.
+# is added to PATH.
 need_cargo_tool() {
     local root=$cache/tools-$1-$2
     (
         flock 9
         if [[ ! -x $root/bin/$1 ]]; then
-            # In a target folder of its own, or its dependencies would mix with ours.
+            # In a target folder of its own, so that its dependencies do not mix with ours.
             cargo install "$1" --version "$2" --locked --debug --quiet --root "$root" \
                 --target-dir "$root/target" "${@:3}"
             rm -rf "$root/target"
@@ -80,8 +79,8 @@ need_cargo_tool() {
     export PATH=$root/bin:$PATH
 }
 
-# need_programs: what the tests run. With the examples, cargo builds the dependencies with the
-# features they have under `cargo test`, and not a second time without.
+# need_programs: builds the programs that the tests run. With the examples, cargo builds the
+# dependencies with the same features as under `cargo test`, and not a second time without.
 need_programs() {
     cargo build --quiet --workspace --bins --examples
 }

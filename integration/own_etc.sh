@@ -1,11 +1,13 @@
-# Owns a machine's view for programs that look into /etc: sourced, it sets `own_etc`, the arguments with which bubblewrap shows this machine as it is, but for
-# /etc/snowplow, /etc/emr-etl-guard and /var/lib/emr-etl-guard, which are empty, can be written to, and are gone afterwards.
+# Owns a view of this machine for programs that read /etc: sourced, it sets `own_etc`, the arguments
+# for bubblewrap that show this machine unchanged, except that /etc/snowplow, /etc/emr-etl-guard and
+# /var/lib/emr-etl-guard are empty, writable, and discarded afterwards.
 own_etc=()
 for entry in /*; do
     if [[ -L $entry ]]; then
         own_etc+=(--symlink "$(readlink "$entry")" "$entry")
     elif [[ $entry != /etc && $entry != /dev && $entry != /var ]]; then
-        # /proc, too, is this machine's: a container started in here can only have one of its own where there is one that nothing is mounted over.
+        # /proc is this machine's, too: a container started in here can only have its own if nothing
+        # is mounted over parts of this one.
         own_etc+=(--bind "$entry" "$entry")
     fi
 done

@@ -20,14 +20,14 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECORDINGS = ROOT / "tests" / "recordings"
 
-# The scene's raw events: without them there is nothing to do for a run.
+# The scene's raw events: without them a run has nothing to do.
 RAW = ["logs/2020-08-21-raw.lzo", "logs/_Tomcat_localhost_access_log.2020-08-21.txt.gz"]
-# Far more than anything here takes; who waits longer waits for something that does not come.
+# Far longer than anything here takes.
 PATIENCE = 60
 
 
 class Codes:
-    """The exit codes, as the built guard's own help tells them: no list here can fall behind."""
+    """The exit codes from the built guard's own help, so that no list here can be outdated."""
 
     def __init__(self, programs: pathlib.Path):
         text = subprocess.run([programs / "emr-etl-guard", "--help"], capture_output=True, text=True, check=True).stdout
@@ -37,7 +37,7 @@ class Codes:
         self.guard = {int(code) for group in own for code in group.split(", ")}
         if not ({0, 1, 3} <= self.runner and {64, 69, 71, 77, 126, 127} <= self.guard and "128+n" in rest):
             raise AssertionError(f"the guard's help does not tell its exit codes as expected:\n{text}")
-        # What kill -9, a polite stop, a lost terminal and a crash look like from outside.
+        # The exit codes of kill -9, a regular stop, a lost terminal and a crash.
         self.signals = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)}
 
     @property
@@ -48,14 +48,15 @@ class Codes:
 
 @dataclasses.dataclass
 class Container:
-    """What a definition says of its one container, in the words that Kubernetes, ECS and Batch share."""
+    """A definition's one container, in the terms that Kubernetes, ECS and Batch share."""
 
     command: list[str]
     env: dict[str, str]
     user: int = 0
     group: int = 0
     read_only_root: bool = False
-    # (file or folder on this machine, path in the container, read-only); None for an empty folder in memory.
+    # (file or folder on this machine, path in the container, read-only); None for an empty folder
+    # in memory.
     mounts: list[tuple[pathlib.Path | None, str, bool]] = dataclasses.field(default_factory=list)
 
 
@@ -74,7 +75,7 @@ class Stage:
         self.programs = programs
         self.temporary = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self.temporary.name).resolve()
-        # Another user than root's must be able to get there.
+        # Users other than root must be able to enter it.
         self.folder.chmod(0o755)
         self.simulator = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True)
         self.url = self.simulator.stdout.readline().strip()
@@ -83,7 +84,7 @@ class Stage:
         assert config.count(wanted) == 1
         (self.folder / "config.yml").write_text(config.replace(wanted, "security_configuration: acme-sc\n"))
         (self.folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
-        # Named, so that settings which this machine may have are never read.
+        # Given explicitly, so that this machine's own settings are never read.
         (self.folder / "guard.yml").write_text("")
         # The state directories that guards on this stage use.
         self.states = [self.folder / "state"]
@@ -106,28 +107,30 @@ class Stage:
             pass
 
     def operations(self) -> list[str]:
-        """What AWS has been asked for in this world, in order."""
+        """The AWS calls in this world, in order."""
         with urllib.request.urlopen(f"{self.url}/_control/requests") as answer:
             return [request["operation"] for request in json.load(answer)]
 
     def requests(self, operation: str) -> int:
-        """How many requests for this operation AWS has seen in this world."""
+        """How many requests for this operation AWS has received in this world."""
         return self.operations().count(operation)
 
     def world(self):
         """The scene as it was at the start: a run in it ends with 0."""
         self.control({"command": "reset"}, {"command": "seed", "scene": "acme"}, {"command": "set_quotas", "on": False})
-        # Runs that were left open in the world before it are of another world.
+        # Open runs belong to the world before it.
         for state in self.states:
             for journal in (state / "runs").glob("*.journal"):
                 journal.unlink()
-        # The example keys of AWS's documentation, which definitions show, are known here.
+        # The example keys of AWS's documentation, which definitions use, are valid here.
         self.control({"command": "put_access_key", "id": "AKIAIOSFODNN7EXAMPLE", "arn": "arn:aws:iam::123456789012:user/snowplow"})
-        # Clusters that take no time but for their end, or nobody could look at their volumes.
+        # Fast clusters whose termination takes some time, or their volumes could not be checked.
         self.control({"command": "set_timings", "starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0})
 
     def prepare(self, code: int) -> dict[str, str]:
-        """Makes a world in which a run ends with `code`, and gives the environment that the run needs for it."""
+        """Sets up a world in which a run ends with `code`, and returns the environment that the run
+        needs for it.
+        """
         self.world()
         match code:
             case 0:
@@ -141,12 +144,12 @@ class Stage:
                 self.control({"command": "add_fault", "operation": "DescribeSecurityConfiguration", "kind": "access_denied"})
                 return {}
             case 71:
-                # So long a life that it cannot end by itself meanwhile.
+                # Its life is so long that it cannot end by itself meanwhile.
                 timings = dict.fromkeys(("starting", "bootstrapping", "step_start", "step", "terminating"), 3600)
                 self.control({"command": "set_timings", **timings}, {"command": "set_next_cluster", "termination": "refused"})
                 return {"STANDIN_MISBEHAVE": "drop-security-configuration", "EMR_ETL_GUARD_TERMINATION_TIMEOUT": "1s"}
             case 74:
-                # The note that the run begins arrives, its document does not.
+                # The note that the run starts is delivered, its report is not.
                 self.control(
                     {"command": "put_bucket", "name": "acme-evidence"},
                     {
@@ -176,7 +179,7 @@ class Stage:
         raise AssertionError(f"no world is known in which a run ends with {code}")
 
     def settings(self) -> dict[str, str]:
-        """What ties guard and stand-in to the stage: no operator would set any of it."""
+        """The settings that connect guard and stand-in to the stage; no operator would use them."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -192,7 +195,7 @@ class Stage:
         """The whole environment of a plain process whose run ends with `code`."""
         prepared = self.prepare(code)
         return {
-            # Nothing of this machine's own environment, profiles or caches.
+            # Nothing from this machine's own environment, profiles or caches.
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
@@ -205,9 +208,10 @@ class Stage:
         }
 
     def contain(self, container: Container, code: int | None) -> subprocess.Popen:
-        """Starts a container whose run ends with `code`, as far as its definition lets it; without a code, in the world as it is. Only `settings` are added to
-        what the definition says."""
-        # What the image of docker/ says by itself.
+        """Starts a container whose run ends with `code`, as far as its definition allows; without a
+        code, in the current world. Only `settings` are added to the definition.
+        """
+        # The settings of the image of docker/ itself.
         env = {"PATH": "/image/bin:/usr/bin:/bin", "EMR_ETL_GUARD_RUNNER": "/opt/snowplow/snowplow-emr-etl-runner"} | container.env
         prepared = self.settings() | ({} if code is None else self.prepare(code))
         for name in prepared:
@@ -263,7 +267,9 @@ class Stage:
 
 
 def pod_container(pod: dict, documents: list[dict], stage: Stage) -> Container:
-    """The one container of a Kubernetes pod's spec: ConfigMaps of the documents as files, claims and emptyDirs as empty folders."""
+    """The one container of a Kubernetes pod's spec: ConfigMaps of the manifest as files, claims and
+    emptyDirs as empty folders.
+    """
     named = {(document["kind"], document["metadata"]["name"]): document for document in documents}
     [container] = pod["containers"]
     env = {}
@@ -304,13 +310,15 @@ def finish(process: subprocess.Popen) -> Ended:
 
 
 class Cases:
-    """Counts the cases, and says how each went."""
+    """Counts the cases, and prints their results."""
 
     def __init__(self, name: str):
         self.name, self.passed, self.failed = name, 0, 0
 
     def case(self, sentence: str, proof, *arguments):
-        """Runs one proof: a function that raises AssertionError where its sentence is not true. Any other exception is as much a failure, told with its place."""
+        """Runs one case: a function that raises AssertionError if its sentence is not true. Any
+        other exception is also a failure, shown with its place.
+        """
         try:
             proof(*arguments)
         except Exception as error:
@@ -328,6 +336,6 @@ class Cases:
 
 
 def expect(saw, wanted, what: str):
-    """Raises where what was seen is not what was wanted."""
+    """Raises if the value differs from the expected one."""
     if saw != wanted:
         raise AssertionError(f"{what}: saw {saw!r}, wanted {wanted!r}")

@@ -19,9 +19,9 @@ fn main() {
     {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    // In a debug build there are 390,000 of them, and the tests start thousands of guards. Linked for
-    // a fixed address, none is left: a start takes 4 ms of processor time instead of 10 (measured on
-    // 29 November 2026).
+    // In a debug build there are 390,000 of them, and the tests start thousands of guards. Linked
+    // for a fixed address, none is left: a start takes 4 ms of processor time instead of 10
+    // (measured on 29 November 2026).
     if is("PROFILE", "debug") && is("CARGO_CFG_TARGET_OS", "linux") {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }

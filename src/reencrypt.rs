@@ -1,4 +1,4 @@
-//! The engine of the command `reencrypt`: objects in S3 get the encryption that they should have.
+//! The engine of the command `reencrypt`: gives objects in S3 the required encryption.
 
 pub(crate) mod batch;
 pub(crate) mod cluster_gate;

@@ -1,4 +1,4 @@
-//! Reports as JSON and every form made from them; terminal text, alerts and metrics.
+//! Reports as JSON and every format made from them; terminal text, alerts and metrics.
 
 mod alerts;
 pub(crate) mod asff;

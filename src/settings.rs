@@ -1,6 +1,6 @@
-//! The guard's settings: resolved once from flags, environment and `guard.yml`, and kept as small
-//! option structs. Only `commands/` takes [`resolve::Settings`], all of them; every other module
-//! takes the options that it needs.
+//! The guard's settings: resolved once from flags, environment and `guard.yml`, and stored as small
+//! option structs. Only `commands/` uses the whole [`resolve::Settings`]; every other module gets
+//! the options that it needs.
 
 pub(crate) mod alert_channels;
 pub mod aws_options;

@@ -1,4 +1,5 @@
-//! Watches the clusters of a run, terminates what is unsafe, confirms what was written.
+//! Watches the clusters of a run, terminates unsafe ones, and confirms the encryption of what was
+//! written.
 
 pub(crate) mod confirm;
 #[cfg(test)]

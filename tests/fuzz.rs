@@ -1,5 +1,5 @@
 //! The fuzz targets' properties on a bounded number of inputs: the recorded configs and command
-//! lines, and mutations of them by a fixed seed.
+//! lines, and mutations of them with a fixed seed.
 
 #![expect(
     clippy::expect_used,
@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// Pieces that ERB, YAML and OptionParser give a meaning to.
+/// Pieces with a meaning for ERB, YAML and OptionParser.
 const PIECES: [&str; 40] = [
     "<%=",
     "%>",
@@ -78,7 +78,7 @@ const PIECES: [&str; 40] = [
     "2020-01-01",
 ];
 
-/// One to eight changes: a byte, a piece, a part taken out, a part doubled, a part of another
+/// One to eight changes: a byte, a piece, a removed part, a duplicated part, a part of another
 /// input.
 fn mutate(input: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = input.to_vec();
@@ -103,7 +103,7 @@ fn mutate(input: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// `FUZZ_ROUNDS` and `FUZZ_SEED` make a longer run, or another one.
+/// `FUZZ_ROUNDS` and `FUZZ_SEED` change the length and the seed of the run.
 fn run(corpus: &[Vec<u8>], rounds: usize, seed: u64, property: fn(&[u8])) {
     let wish = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds =
@@ -115,7 +115,7 @@ fn run(corpus: &[Vec<u8>], rounds: usize, seed: u64, property: fn(&[u8])) {
     for _ in 0..rounds {
         let (input, other) = (dice.below(corpus.len()), dice.below(corpus.len()));
         let mutated = mutate(&corpus[input], &corpus[other], &mut dice);
-        // A property that fails says with what.
+        // A failing property reports its input.
         let held = std::panic::catch_unwind(|| property(&mutated));
         assert!(held.is_ok(), "fails on: {}", String::from_utf8_lossy(&mutated).escape_debug());
     }
@@ -190,7 +190,7 @@ fn inventory_files(form: Form) -> Vec<Vec<u8>> {
     vec![file(3), file(300)]
 }
 
-/// The most memory that this process has had resident, in kilobytes.
+/// The peak resident memory of this process, in kilobytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

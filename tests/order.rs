@@ -5,7 +5,7 @@ use std::path::Path;
 
 use module_order::{Layout, list, repeated_types};
 
-/// The modules in their order, as the architecture has it.
+/// The modules in their order, as in the architecture page.
 const MODULES: &[&str] = &[
     "base",
     "system",
@@ -43,7 +43,7 @@ fn only_commands_imports_the_runners() {
     let commands = rows.iter().position(|row| *row == "commands").unwrap();
     rows.insert(commands, "runners");
     assert_eq!(violations(&rows).unwrap(), "");
-    // The same look finds that `commands` does.
+    // The same check finds that `commands` does.
     rows.swap(commands, commands + 1);
     assert!(violations(&rows).unwrap().contains("`crate::runners::"));
 }

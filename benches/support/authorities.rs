@@ -1,8 +1,8 @@
-//! The authorities that a guard on a stage trusts.
+//! The certificate authorities that a guard on a stage trusts.
 
 use crate::support::Stage;
 
-/// Has the guard trust the machine's authorities besides the stage's own. A user's guard reads all
+/// Makes the guard trust the machine's authorities besides the stage's own. A real guard reads all
 /// of them, bundle and folder, and that is to be measured.
 pub(crate) fn with_the_machines(stage: Stage) -> Stage {
     let openssl_probe::ProbeResult { cert_file, cert_dir, .. } = openssl_probe::probe();

@@ -31,7 +31,7 @@ SECRET = "secretOfTheRunnerQ7v2Zk9XbL4mT8wRsY1pN6cF3hJ5d"
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """Takes mail over plain SMTP and keeps it."""
+    """Receives mail over plain SMTP and stores it."""
 
     daemon_threads = True
 
@@ -71,7 +71,9 @@ def subject(mail: str) -> str:
 
 
 class Airflow:
-    """Airflow with a home of its own, set up before it is imported, because it reads its settings then."""
+    """Airflow with a home of its own, set up before it is imported, because it reads its settings
+    then.
+    """
 
     def __init__(self, home: pathlib.Path, stage: Stage, mail: MailServer):
         self.home, self.stage, self.mail = home, stage, mail
@@ -80,7 +82,7 @@ class Airflow:
         for name in [name for name in os.environ if name.startswith(("AIRFLOW", "AWS_", "EMR_ETL_GUARD_", "STANDIN_", "XDG_"))]:
             del os.environ[name]
         os.environ |= {
-            # What the guard remembers between runs is the worker's own, and gone afterwards.
+            # The guard's cache between runs is the worker's own, and deleted afterwards.
             "HOME": str(home),
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
@@ -99,7 +101,7 @@ class Airflow:
             "PATH": f"{home}/bin:{pathlib.Path(sys.executable).parent}:/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        # A worker as it would be: guard and runner on PATH, their files in /etc.
+        # As on a real worker: guard and runner on PATH, their files in /etc.
         (home / "bin").mkdir()
         for program, name in (("emr-etl-guard", "emr-etl-guard"), ("standin-runner", "snowplow-emr-etl-runner")):
             (home / "bin" / name).symlink_to(stage.programs / program)
@@ -120,7 +122,7 @@ class Airflow:
 
     @contextlib.contextmanager
     def quiet(self):
-        """What Airflow and its children print goes to a file meanwhile."""
+        """The output of Airflow and its children goes to a file meanwhile."""
         sys.stdout.flush()
         kept = os.dup(1), os.dup(2)
         with self.log.open("wb") as log:
@@ -137,11 +139,11 @@ class Airflow:
                 os.close(kept[1])
 
     def test(self, dag, env: dict[str, str]) -> tuple[str, int]:
-        """Runs a DAG to its end, and gives the state of its task and how many tries that took."""
+        """Runs a DAG to its end; returns the state of its task and the number of its tries."""
         self.runs += 1
         self.mail.mails.clear()
         [task] = dag.tasks
-        # Ten minutes as it is shipped.
+        # The shipped value is ten minutes.
         task.retry_delay, task.retry_exponential_backoff = datetime.timedelta(0), 0
         when = datetime.datetime(2026, 2, 1, 4, tzinfo=datetime.timezone.utc) + datetime.timedelta(days=self.runs)
         with unittest.mock.patch.dict(os.environ, self.stage.settings() | env), self.quiet():
@@ -150,7 +152,7 @@ class Airflow:
         return str(found.state), found.try_number
 
     def printed(self) -> str:
-        """What Airflow printed last."""
+        """Airflow's last output."""
         return self.log.read_text(errors="replace")
 
 
@@ -193,7 +195,7 @@ def a_try_that_could_not_ask_aws_is_repeated_and_may_succeed(airflow: Airflow, d
 
 
 def a_killed_task_stops_the_guard_and_through_it_the_runner(airflow: Airflow, dag):
-    # A process of its own, because the signal goes to the whole of it.
+    # A process of its own, because the signal goes to the whole process.
     journal = airflow.home / "journal"
     env = os.environ | airflow.stage.settings() | airflow.stage.prepare(143) | {"STANDIN_JOURNAL": str(journal)}
     command = [sys.executable, "-m", "airflow", "dags", "test", dag.dag_id, "2026-07-01T04:00:00+00:00"]
@@ -214,7 +216,7 @@ def a_killed_task_stops_the_guard_and_through_it_the_runner(airflow: Airflow, da
 
 
 class Cluster:
-    """In place of a Kubernetes cluster: runs the pod that the operator asks for, and tells its exit code."""
+    """Replaces a Kubernetes cluster: runs the pod of the operator, and returns its exit code."""
 
     def __init__(self, stage: Stage, code: int):
         from kubernetes import client
@@ -239,7 +241,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def at_work(self):
-        """The time in which the operator meets this cluster."""
+        """The time in which the operator uses this cluster."""
         from emr_etl_guard_outcomes import GuardPodOperator as operator
 
         manager = unittest.mock.MagicMock(await_pod_completion=lambda *_: self.pod)
@@ -267,9 +269,9 @@ def the_pod_that_is_asked_for_is_the_cronjobs(airflow: Airflow, dag):
     [pod] = cluster.asked
     [cron] = [document for document in cluster.documents if document["kind"] == "CronJob"]
     template = cron["spec"]["jobTemplate"]["spec"]["template"]
-    # Here Airflow knows what 3 means, and the guard is process 1.
+    # Here Airflow handles 3, and the guard is process 1.
     template["spec"]["containers"][0]["command"] = ["emr-etl-guard"]
-    # What the operator adds by itself, and what is empty.
+    # Without the fields that the operator adds by itself, and empty ones.
     spec = {key: value for key, value in pod["spec"].items() if value not in ([], {}, False) or key in template["spec"]}
     [container] = spec["containers"]
     spec["containers"] = [{key: value for key, value in container.items() if value not in ([], {}, None)}]
@@ -283,7 +285,7 @@ def main(programs: pathlib.Path) -> int:
     cases, codes = Cases("airflow"), Codes(programs)
     with tempfile.TemporaryDirectory() as home, MailServer() as mail, Stage(programs) as stage:
         airflow = Airflow(pathlib.Path(home), stage, mail)
-        # The default place, which is empty here and gone afterwards.
+        # The default folder, which is empty here and deleted afterwards.
         stage.states.append(pathlib.Path("/var/lib/emr-etl-guard"))
         import airflow as package
 

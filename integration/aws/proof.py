@@ -55,7 +55,7 @@ ROLES = {
 }
 
 
-# The queue of EMR's events, and the rule that feeds it.
+# The queue of EMR's events, and the rule that fills it.
 EVENTS = "emr-etl-guard-events"
 
 
@@ -83,12 +83,12 @@ class Definitions:
         self.batch_container = self.batch["containerProperties"]
 
     def state_machine(self, kind: str) -> dict:
-        """What CreateStateMachine is asked for."""
+        """The parameters of CreateStateMachine."""
         role = f"arn:aws:iam::{ACCOUNT}:role/emr-etl-guard-state-machine"
         return {"name": NAME, "definition": text(f"state-machine-{kind}.asl.json"), "roleArn": role, "type": "STANDARD"}
 
     def requests(self) -> list[tuple[str, str, dict]]:
-        """Every request that these files are for: service, operation, parameters."""
+        """Every request of these files: service, operation, parameters."""
         roles = [("iam", "CreateRole", {"RoleName": role, "AssumeRolePolicyDocument": text(f"iam/{trust}")}) for role, (trust, _) in ROLES.items()]
         policies = [
             ("iam", "PutRolePolicy", {"RoleName": role, "PolicyName": policy.removesuffix(".json").replace(".", "-"), "PolicyDocument": text(f"iam/{policy}")})
@@ -117,7 +117,7 @@ class Models:
         self.models: dict = {}
 
     def problems(self, service: str, operation: str, parameters: dict) -> list[str]:
-        """What is wrong with a request; botocore's own validator leaves out enumerations."""
+        """The errors in a request; botocore's own validator does not check enumerations."""
         model = self.models.setdefault(service, self.session.get_service_model(service))
         shape = model.operation_model(operation).input_shape
         report = ParamValidator().validate(parameters, shape)
@@ -178,7 +178,9 @@ def capitalised(value, key=""):
 
 
 def template(definitions: Definitions) -> dict:
-    """All of it as a CloudFormation template, for its linter. Where CloudFormation spells a name otherwise than the API, it is changed here."""
+    """All of it as a CloudFormation template, for its linter. Names that CloudFormation spells
+    differently from the API are changed here.
+    """
     ecs = capitalised(definitions.ecs)
     for volume in ecs["Volumes"]:
         if "EfsVolumeConfiguration" in volume:
@@ -202,7 +204,7 @@ def template(definitions: Definitions) -> dict:
 
 
 def lint(document: dict) -> list[str]:
-    """What cfn-lint finds, as `RULE: message`."""
+    """The findings of cfn-lint, as `RULE: message`."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(document, file)
         file.flush()
@@ -259,7 +261,7 @@ def broken_machines_are_not_taken(definitions: Definitions):
             try:
                 client.create_state_machine(name="broken", definition=json.dumps(machine), roleArn=f"arn:aws:iam::{ACCOUNT}:role/x")
             except botocore.exceptions.ClientError as error:
-                # moto names no code for it.
+                # moto has no error code for it.
                 expect("definition" in str(error), True, f"whether it is the definition that is refused: {error}")
                 continue
             raise AssertionError(f"a state machine with {what} was taken")
@@ -280,13 +282,15 @@ def every_state_is_reached_and_leads_somewhere(definitions: Definitions):
                 reached.add(name)
                 todo += leads[name]
         expect(set(states) - reached, set(), f"{kind}: states that nothing leads to")
-    # What differs is how the guard is run and where its code is found; what is made of the code does not.
+    # Only the task and the place of the exit code differ; the handling of the code does not.
     alike = [{name: state for name, state in machine["States"].items() if name not in ("Run the guard", "Find the guard's container", "Is it there?", "Take it")} for machine in definitions.machines.values()]
     expect(alike[0], alike[1], "states of the two machines other than those that must differ")
 
 
 def retries(definitions: Definitions, code: int | None, status_reason: str = "Essential container in task exited") -> bool:
-    """Whether Batch tries again: the first entry all of whose conditions fit decides; if none fits, it does."""
+    """Whether Batch retries: the first entry whose conditions all match decides; if none matches,
+    it does.
+    """
     seen = {"onExitCode": "" if code is None else str(code), "onReason": "", "onStatusReason": status_reason}
     for entry in definitions.batch["retryStrategy"]["evaluateOnExit"]:
         if all(fnmatch.fnmatchcase(seen[condition], pattern) for condition, pattern in entry.items() if condition != "action"):
@@ -300,7 +304,7 @@ def batch_tries_again_what_it_should(definitions: Definitions, codes: Codes):
     for entry in strategy["evaluateOnExit"]:
         pattern = entry.get("onExitCode", "0")
         expect(pattern.rstrip("*").isdigit() and "*" not in pattern[:-1], True, f"whether {pattern} is digits with one star at the end at most")
-    # 129, a lost terminal, cannot be in a container.
+    # 129, a lost terminal, cannot occur in a container.
     saw = {code: retries(definitions, code) for code in codes.all if code not in (0, 129)}
     expect(saw, {code: code == 69 or code in codes.signals for code in saw}, "what is tried again")
     expect(retries(definitions, None, "Host EC2 (instance i-0123456789abcdef0) terminated."), True, "whether a lost host is tried again")
@@ -308,19 +312,19 @@ def batch_tries_again_what_it_should(definitions: Definitions, codes: Codes):
 
 
 def error_name(name: str):
-    """An error by its name; what moto has for a played failure knows no errors of Step Functions' own."""
+    """An error by its name; moto's simulated failures do not have Step Functions' own errors."""
     return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
 
 
 class Machine:
-    """A state machine in moto, its guard played."""
+    """A state machine in moto, with a simulated guard."""
 
     def __init__(self, definitions: Definitions, kind: str):
         self.definitions, self.kind = definitions, kind
         self.waits: list[int] = []
 
     def ending(self, code: int | None, sidecar: int | None = None) -> dict:
-        """The description of a task or job that ended, as Step Functions has it."""
+        """The description of a task or job that ended, as Step Functions returns it."""
         if self.kind == "batch":
             container = {} if code is None else {"ExitCode": code}
             attempts = [{"Container": {"ExitCode": 69}}, {"Container": container}] if code == 69 else [{"Container": container}]
@@ -331,7 +335,9 @@ class Machine:
         return {"Containers": containers, "LastStatus": "STOPPED", "StopCode": "EssentialContainerExited"}
 
     def played(self, answer) -> list:
-        """The guard's task, for as many attempts as there are answers: a code, a task's or job's description, or an error and its cause."""
+        """The guard's task, for as many attempts as there are answers: a code, a task's or job's
+        description, or an error and its cause.
+        """
         played = []
         for number, one in enumerate(answer if isinstance(answer, list) else [answer]):
             if isinstance(one, tuple):
@@ -345,7 +351,7 @@ class Machine:
         return played
 
     def run(self, answer, topic_exists: bool = True) -> tuple[str, str | None, str, list[str]]:
-        """Runs it to its end: status, error, cause, and the subjects of the pages."""
+        """Runs it to its end; returns status, error, cause, and the subjects of the pages."""
         self.waits.clear()
         guard = StateMockedResponses("Run the guard", "guard", self.played(answer))
         case = MockTestCase(NAME, "case", [guard])
@@ -361,10 +367,10 @@ class Machine:
         with (
             mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
             unittest.mock.patch.object(ExecutionWorker, "_get_evaluation_environment", with_the_guard_played),
-            # moto counts the tries of one stay in a state; here each stay is a try.
+            # moto counts the tries within one stay in a state; here each stay is a try.
             unittest.mock.patch.object(Environment, "get_current_mocked_response", lambda _: next(answers)),
             unittest.mock.patch.object(mock_eval_utils, "CustomErrorName", error_name),
-            # Between the tries of a page; every wait of the machine's own is a Wait.
+            # Between the tries of a page; every wait of the machine itself is a Wait state.
             unittest.mock.patch.object(retrier_decl, "time", unittest.mock.MagicMock()),
             unittest.mock.patch.object(WaitFunction, "_wait_interval", lambda _, env, wait_seconds: self.waits.append(wait_seconds)),
         ):
@@ -378,7 +384,8 @@ class Machine:
             Stage.until(None, lambda: machines.describe_execution(executionArn=execution)["status"] != "RUNNING", "the execution ends")
             ended = machines.describe_execution(executionArn=execution)
             history = json.dumps(machines.get_execution_history(executionArn=execution)["events"], default=str)
-            # What the interpreter, or a path in the definition, could not do: never the reason for an end.
+            # An error of the interpreter, or of a path in the definition, must never be the reason
+            # for an end.
             expect("States.Runtime" in history or "PathFailure" in history, False, f"whether the machine itself went wrong\n{history}")
             expect(len(list(answers)), 0, "answers of the guard that nobody asked for")
             messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
@@ -494,7 +501,7 @@ def the_containers_are_hardened_and_can_be_stopped(definitions: Definitions):
         expect(plain & {"AWS_SNOWPLOW_ACCESS_KEY", "AWS_SNOWPLOW_SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, set(), "keys in plain sight")
     expect(ecs["linuxParameters"]["capabilities"], {"drop": ["ALL"]}, "capabilities")
     expect(ecs["restartPolicy"], {"enabled": False}, "restarts in place")
-    # And a reserve. Fargate takes 120 s at most; Batch grants 30 s, always.
+    # With a reserve. Fargate allows 120 s at most; Batch always 30 s.
     expect(seconds(ecs["environment"]) + 15 <= ecs["stopTimeout"] <= 120, True, "whether ECS grants the time that a stop takes")
     expect(seconds(batch["environment"]) + 5 <= 30, True, "whether Batch grants the time that a stop takes")
     expect(definitions.batch["timeout"]["attemptDurationSeconds"] < 24 * 3600, True, "whether a run that hangs ends within a day")
@@ -512,7 +519,7 @@ def the_task_role_is_what_the_guard_says_it_needs(programs: pathlib.Path):
 def container(definitions: Definitions, kind: str, stage: Stage) -> Container:
     """A definition's container, in the image that its comments describe."""
     defined = definitions.ecs_container if kind == "ecs" else definitions.batch_container
-    # Batch has no word for it, so the image's holds: the guard under the runner's name.
+    # Batch has no field for it, so the image's is used: the guard under the runner's name.
     entry = defined.get("entryPoint", ["snowplow-emr-etl-runner"])
     secrets = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
     env = {variable["name"]: variable["value"] for variable in defined["environment"]}
@@ -549,7 +556,7 @@ def a_stop_reaches_the_guard(definitions: Definitions, kind: str, stage: Stage):
 
 def main(programs: pathlib.Path) -> int:
     os.environ |= {"AWS_ACCESS_KEY_ID": "AKIASEED", "AWS_SECRET_ACCESS_KEY": "seed", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null"}
-    # The interpreter tells each failed state; the cases tell what matters of it.
+    # The interpreter logs each failed state; the cases report what matters.
     logging.disable(logging.CRITICAL)
     cases, codes, definitions = Cases("aws"), Codes(programs), Definitions()
     cases.case("every request that the files are for fits botocore's models, enumerations included", every_request_fits_botocores_models, definitions)

@@ -1,4 +1,6 @@
-"""Asks for the encryption of every object as a script with boto3 would: one list, and HEADs from so many threads."""
+"""Requests the encryption of every object as a script with boto3 would: one listing, and HEADs from
+this number of threads.
+"""
 
 import sys
 from collections import Counter

@@ -1,4 +1,6 @@
-"""Runs the peers one after the other on one responder and prints what each came to, beside the bare client. Each must have asked for every object."""
+"""Runs the peers one after the other on one responder and prints the result of each, compared with
+the bare client. Each must have requested every object.
+"""
 
 import os
 import resource
@@ -11,9 +13,9 @@ from pathlib import Path
 
 built, venv, objects, delay = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 here = Path(__file__).resolve().parent
-# As many at once as the audit asks.
+# The same concurrency as the audit.
 BUCKET, PREFIX, AT_ONCE = "acme-bench", "data/", 128
-# A process for each object: so few are enough for a rate.
+# A process for each object: a few are enough for a rate.
 BY_PROCESS = min(objects, 20)
 
 responder = subprocess.Popen([built / "examples/bench-responder", "respond", str(objects), str(delay)], stdout=subprocess.PIPE, text=True)
@@ -34,18 +36,18 @@ environment = {
 
 
 def key(number):
-    """As the responder names its objects."""
+    """An object's key, as in the responder."""
     return f"{PREFIX}run={number // max(1, -(-objects // 16)):02}/part-{number:08}"
 
 
 def heads():
-    """How many heads the responder was asked for so far."""
+    """How many HEAD requests the responder has received so far."""
     with urllib.request.urlopen(f"{endpoint}/heads") as answer:
         return int(answer.read())
 
 
 def run(name, command, number=objects, code=0, expect=None, more=None):
-    """Runs a peer, and gives objects a second, and a second of processor time."""
+    """Runs a peer; returns objects per second, and per second of processor time."""
     asked_before = heads()
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with open(os.path.join(folder.name, "out"), "w+") as out:
@@ -65,13 +67,14 @@ def run(name, command, number=objects, code=0, expect=None, more=None):
 
 
 def all_peers():
-    """Each in the way its users would take for this."""
+    """Each in the way its users would do this."""
     yield run("bare client", [built / "examples/bench-responder", "bare", port, str(objects), str(AT_ONCE)], expect=lambda text: f"of {objects} are" in text)
     document = '"objects": %d,' % objects
     guard = [built / "emr-etl-guard", "audit", f"s3://{BUCKET}/{PREFIX}", "--json"]
     yield run("emr-etl-guard audit", guard, code=77, expect=lambda text: document in text.split('"totals"')[1])
     commands = Path(folder.name) / "heads"
-    # s5cmd lists by itself but asks for heads by name; the list that this needs is not counted against it.
+    # s5cmd lists by itself but needs names for HEAD requests; the listing that creates these names
+    # is not counted.
     commands.write_text("".join(f"head s3://{BUCKET}/{key(number)}\n" for number in range(objects)))
     s5cmd = ["s5cmd", "--endpoint-url", endpoint, "--numworkers", str(AT_ONCE), "run", str(commands)]
     yield run("s5cmd run (heads)", s5cmd, expect=lambda text: text.count('"key"') == objects)
@@ -84,7 +87,7 @@ def all_peers():
         "RCLONE_CONFIG_BENCH_ACCESS_KEY_ID": "AKIAGUARD",
         "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": "secret",
     }
-    # Metadata needs a HEAD of each object, and so does the question how it is encrypted.
+    # Metadata needs a HEAD of each object, and so does the encryption.
     listing = ["rclone", "lsjson", "--recursive", "--metadata", "--files-only", "--checkers", str(AT_ONCE), f"bench:{BUCKET}/{PREFIX}"]
     yield run("rclone lsjson -M", listing, expect=lambda text: text.count('"Path"') == objects, more=rclone)
     lines = Path(folder.name) / "keys"

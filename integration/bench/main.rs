@@ -1,4 +1,4 @@
-//! The responder and the bare client as programs of their own, for comparisons with other programs:
+//! The responder and the bare client as separate programs, for comparisons with other programs:
 //! `respond OBJECTS [MILLISECONDS]`, `bare PORT OBJECTS CONNECTIONS`.
 
 #![expect(

@@ -1,5 +1,5 @@
-//! S3 in the fewest steps, for as many objects as wished: lists and heads, written out as they are
-//! asked for. What is measured are the clients.
+//! A minimal S3 server for any number of objects: listings and HEAD responses, generated on
+//! request, so that the clients are what is measured.
 
 use std::{
     convert::Infallible,
@@ -16,14 +16,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The bucket that it plays.
+/// The bucket that it serves.
 pub(crate) const BUCKET: &str = "acme-bench";
-/// Objects lie in so many folders.
+/// The number of folders.
 const FOLDERS: u64 = 16;
 const PAGE: u64 = 1000;
 
-/// How many heads it was asked for; `/heads` tells, so that a client that asks for fewer than it
-/// should is found out.
+/// The number of HEAD requests; `/heads` returns it, which reveals a client that sends fewer than
+/// it should.
 static HEADS: AtomicU64 = AtomicU64::new(0);
 
 /// The key of an object, by its number; keys are in the order of the numbers.
@@ -31,7 +31,7 @@ pub(crate) fn key(object: u64, objects: u64) -> String {
     format!("data/run={:02}/part-{object:08}", object / objects.div_ceil(FOLDERS).max(1))
 }
 
-/// The number of the first object whose key comes behind `after`.
+/// The number of the first object whose key comes after `after`.
 fn first_behind(after: &str, objects: u64) -> u64 {
     let (mut low, mut high) = (0, objects);
     while low < high {
@@ -45,11 +45,11 @@ fn first_behind(after: &str, objects: u64) -> u64 {
     low
 }
 
-/// Answers on a port of loopback, which it gives.
+/// Serves on a loopback port, which it returns.
 pub(crate) async fn respond(objects: u64, delay: Duration) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
     let port = listener.local_addr().expect("it is bound").port();
-    // Every eighth object is not encrypted, so that there is something to be found.
+    // Every eighth object is not encrypted, so that there is something to find.
     let head = |sse: &str| {
         Arc::new(format!(
             "HTTP/1.1 200 OK\r\ncontent-length: 4096\r\ncontent-type: \
@@ -75,7 +75,7 @@ async fn serve(
 ) -> Option<Infallible> {
     stream.set_nodelay(true).ok()?;
     let mut buffer = Vec::with_capacity(4096);
-    // Some clients take a date that is far off for a reason to doubt their own clock.
+    // Some clients doubt their own clock when the date is far off.
     let heads = heads.map(|head| head.replace("{DATE}", &now()));
     loop {
         buffer.clear();
@@ -122,7 +122,7 @@ fn now() -> String {
         .replace("+0000", "GMT")
 }
 
-/// The page of the list that a request asks for.
+/// The page of the listing for a request.
 fn page(target: &str, objects: u64) -> String {
     let parameter = |name: &str| {
         let value = target
@@ -183,7 +183,7 @@ fn page(target: &str, objects: u64) -> String {
         );
         object += 1;
     }
-    // Only who asks for it gets keys encoded; that they are or not is the same for all but `=`.
+    // Keys are encoded only on request; for the keys here this changes only `=`.
     if parameter("encoding-type").is_some() {
         entries = entries.replace("run=", "run%3D");
     } else {
@@ -208,8 +208,8 @@ fn page(target: &str, objects: u64) -> String {
     text
 }
 
-/// A client that does nothing but send HEADs over so many connections and look at the answers: as
-/// fast as it gets.
+/// A client that only sends HEAD requests over this number of connections and checks the responses,
+/// as fast as possible.
 pub(crate) async fn bare(port: u16, objects: u64, connections: u64) -> u64 {
     use bytes::Bytes;
     use http_body_util::Empty;

@@ -46,13 +46,14 @@ class Scene:
         self.mailbox = f"mail-{name}"
         subprocess.run(["useradd", "--no-create-home", self.mailbox], check=True)
         self.state = folder(pathlib.Path("/var/lib") / USER / name)
-        # The scene `nightly` is as it is on a host with one pipeline; logrotate finds the logs of that one.
+        # The scene `nightly` is as on a host with one pipeline; logrotate finds its logs.
         self.logs = folder(pathlib.Path("/var/log") / USER / ("" if name == "nightly" else name))
         self.journal = self.state / "standin-journal"
         self.settings = pathlib.Path(f"/etc/emr-etl-guard/{name}.yml")
         put(self.settings, self.world.settings())
         self.environment = pathlib.Path(f"/etc/emr-etl-guard/{name}.environment")
-        # cron gives a line of an entry no quotes to remove, and the shell gives the file's the same meaning.
+        # The shell gives the file's quotes a meaning that cron does not give to those of an entry's
+        # line.
         self.variables = self.world.environment(
             EMR_ETL_GUARD_SETTINGS=str(self.settings),
             EMR_ETL_GUARD_STATE_DIR=str(self.state),
@@ -72,15 +73,15 @@ class Scene:
         crontab(f"scene-{self.name}", text + f"{line}\n" * (times - 1))
 
     def log(self) -> str:
-        """What its runs have printed."""
+        """The output of its runs."""
         return "".join(file.read_text() for file in sorted(self.logs.glob("run.log*"), reverse=True))
 
     def mails(self) -> list[str]:
-        """What it has mailed."""
+        """Its mails."""
         return mails(self.mailbox)
 
     def seen(self) -> str:
-        """What there is to see when a case fails."""
+        """The details for a failed case."""
         return f"{self.log()}\n--- mail\n{''.join(self.mails())}"
 
 
@@ -90,10 +91,10 @@ def text_of(mail: str) -> list[str]:
 
 
 class Proof:
-    """The scenes, and what must become of them."""
+    """The scenes, and their expected results."""
 
     def __init__(self, programs: pathlib.Path):
-        # Where cron's own PATH would not find it.
+        # A folder that is not in cron's own PATH.
         shutil.copy(programs / "emr-etl-guard", "/usr/local/bin/emr-etl-guard")
         LIBEXEC.mkdir(parents=True)
         shutil.copy(HERE / "cron-run", LIBEXEC / "cron-run")
@@ -112,8 +113,8 @@ class Proof:
         self.scenes = [self.nightly, self.refused, self.empty, self.failing, self.long, self.plain]
 
     def before(self):
-        """What can be proved without cron."""
-        # Uses up what there is to process.
+        """The checks without cron."""
+        # Processes all events.
         first = sh("runuser", "-u", USER, "--", "env", f"EMR_ETL_GUARD_ENVIRONMENT={self.empty.environment}", LIBEXEC / "cron-run")
         wrong = [] if (first.returncode, first.stdout) == (0, "") else [f"exit {first.returncode}"]
         self.world.tell("cron-run prints nothing on a good run", wrong, first.stdout + self.empty.log())
@@ -133,11 +134,11 @@ class Proof:
         self.world.tell("logrotate -d accepts its file, and finds the log", wrong, debug.stdout)
 
     def readme_entry(self):
-        """The line that the project's README gives, in a user's own crontab."""
+        """The line in the project's README, in a user's own crontab."""
         readme = (ROOT / "README.md").read_text()
         (line,) = re.findall(r"^0 4 \* \* \*  (cronic emr-etl-guard run .*)$", readme, re.MULTILINE)
         (path,) = re.findall(r"^PATH=.*\n", SHIPPED, re.MULTILINE)
-        # cron takes quotes around a value off, as a shell does.
+        # cron removes quotes around a value, as a shell does.
         table = f"{path}MAILTO={self.plain.mailbox}\n{self.plain.variables}* * * * * {line}\n"
         subprocess.run(["crontab", "-u", USER, "-"], input=table, text=True, check=True)
 
@@ -145,15 +146,15 @@ class Proof:
         """One minute of cron, with every scene in it."""
         for scene in self.scenes[:4]:
             scene.entry()
-        # Two entries of one minute: the first takes the lock, and the other finds it taken.
+        # Two entries of one minute: the first takes the lock, and the other finds it held.
         self.long.entry(times=2)
         self.readme_entry()
-        # Clusters of the nightly run that take their time, for a rotation meanwhile.
+        # Slow clusters for the nightly run, so that a rotation happens meanwhile.
         slow = {"starting": 2.0, "bootstrapping": 2.0, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
         self.nightly.world.control({"command": "set_timings", **slow})
         subprocess.run(["systemctl", "start", "cron.service"], check=True)
         wait_for("nightly run with a cluster", lambda: any(e["operation"] == "RunJobFlow" for e in events("answer", self.nightly.journal)), 75)
-        # One minute is enough; the runs that have begun go on.
+        # One minute is enough; the started runs continue.
         for file in pathlib.Path("/etc/cron.d").glob("scene-*"):
             file.unlink()
         subprocess.run(["crontab", "-u", USER, "-r"], check=True)
@@ -178,7 +179,7 @@ class Proof:
         self.world.tell("a rotation in the middle of a run loses nothing of it", wrong, rotate.stdout + self.nightly.seen())
 
     def after(self):
-        """What has become of the scenes."""
+        """Checks the results of the scenes."""
         nightly, refused, empty, failing, long, plain = self.scenes
         (mail,) = wait_for("mail about the refusal", refused.mails)
         lines = text_of(mail)
@@ -206,7 +207,7 @@ class Proof:
         if lines[3] != "RESULT CODE: 17" or lines[6] != f"emr-etl-guard: nothing was started: an earlier run is still under way (it holds {long.state}/cron.lock)":
             wrong.append("the mail says something else")
         self.world.tell("a run that would overlap another is kept out, and says so (17)", wrong, long.seen())
-        # The shell that holds the lock is killed; the runner, which has inherited it, lives.
+        # The shell with the lock is killed; the runner, which has inherited the lock, lives.
         (runner,) = events("started", long.journal)
         again = ["runuser", "-u", USER, "--", "env", f"EMR_ETL_GUARD_ENVIRONMENT={long.environment}", LIBEXEC / "cron-run"]
         subprocess.run(["kill", "-KILL", *self.shells(long)], check=True)
@@ -215,12 +216,13 @@ class Proof:
         guard = pathlib.Path(f"/proc/{runner['pid']}/status").read_text()
         subprocess.run(["kill", "-TERM", re.search(r"PPid:\t(\d+)", guard)[1]], check=True)
 
-        # With its last child cron has handed over all that there was to mail, and with the mail program's last process all is delivered.
+        # When its last child has ended, cron has passed on all mail, and when the mail program's
+        # last process has ended, all is delivered.
         daemon = sh("systemctl", "show", "cron.service", "--property=MainPID", "--value").stdout.strip()
         wait_for("end of every run", lambda: not sh("pgrep", "-u", USER).stdout and not sh("pgrep", "-P", daemon).stdout, 60)
         wait_for("end of every delivery", lambda: not sh("pgrep", "-x", "dma").stdout)
         started = [len(events("started", scene.journal)) for scene in (nightly, empty, plain)]
-        # The empty one has had a run before.
+        # The empty scene has had a run before.
         wrong = [] if started == [1, 2, 1] else [f"{started} runs"]
         for scene in (nightly, plain):
             if scene.mails():

@@ -1,5 +1,5 @@
-//! Writes what the Debian package takes from the program's own definition, so that it cannot differ
-//! from it: manual pages, completions, `guard.yml`.
+//! Generates the files of the Debian package from the program's own definitions, so that they
+//! cannot differ: manual pages, completions, `guard.yml`.
 
 #![expect(
     clippy::expect_used,
@@ -22,8 +22,8 @@ use emr_etl_guard::{
 /// Characters in a line of text of `guard.yml`.
 const WIDTH: usize = 98;
 
-/// Values to begin with, for settings whose default is none, or is no value that could be written
-/// down. Others need none: theirs is shown empty.
+/// Example values, for settings without a default or with one that cannot be written down. Settings
+/// without an example are shown empty.
 const EXAMPLES: [(&str, &str); 14] = [
     ("runner", "/opt/snowplow/snowplow-emr-etl-runner-1.0.4.jar"),
     ("security_configuration", "acme-end-to-end"),
@@ -70,7 +70,7 @@ fn main() {
     }
 }
 
-/// A setting with what stands behind its key in `guard.yml`.
+/// A setting with its value in `guard.yml`.
 struct FileSetting {
     setting: Setting,
     value: String,
@@ -85,7 +85,7 @@ fn settings() -> Vec<FileSetting> {
     let settings: Vec<FileSetting> =
         manual::settings(&command).into_iter().map(with_value).collect();
 
-    // What the file may hold is said by the reader of it.
+    // The parser's error lists the keys that the file may contain.
     let refusal = serde_yaml::from_str::<Options>("no-such-key: 1").unwrap_err().to_string();
     let (_, known) = refusal
         .split_once("expected one of ")
@@ -100,11 +100,11 @@ fn settings() -> Vec<FileSetting> {
     settings
 }
 
-/// The default value of a setting, else an example.
+/// The default value of a setting, or else an example.
 fn with_value(setting: Setting) -> FileSetting {
     let all: Vec<&str> = setting.values.iter().map(|(value, _)| value.as_str()).collect();
-    // The default in words, or everything there is, or nothing: whichever the settings themselves
-    // take for the default.
+    // The default in words, or all values, or none: the one that the settings themselves treat as
+    // the default.
     let candidates = [
         setting.default.clone().unwrap_or_default(),
         format!("[{}]", all.join(", ")),
@@ -123,11 +123,11 @@ fn with_value(setting: Setting) -> FileSetting {
     FileSetting { setting, value, is_default }
 }
 
-/// The settings of a file, or why there are none.
+/// The settings of a file, or the error.
 fn resolve(text: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
-    // Which file it was, and which of its lines, is no setting.
+    // The file's name and its lines are not settings.
     let text = |mut settings: Settings| {
         settings.file = None;
         settings.provenance = SettingsProvenance::default();
@@ -138,7 +138,7 @@ fn resolve(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Whether this line of `guard.yml` says what holds without it.
+/// Whether this line of `guard.yml` states the default.
 fn is_default(line: &str) -> bool {
     resolve(line).is_ok_and(|settings| settings == resolve("").unwrap())
 }
@@ -181,7 +181,7 @@ fn guard_yml(settings: &[FileSetting]) -> String {
         writeln!(text, "#{}", line.trim_end().replace(": \n", ":\n").replace('\n', "\n#")).unwrap();
     }
     assert_eq!(resolve(&text), resolve(""), "guard.yml as it is shipped sets something");
-    // A comment has one blank behind its `#`; a setting has none, and its further lines have more.
+    // A comment has one blank after its `#`; a setting has none, and its further lines have more.
     let is_comment = |line: &&str| {
         *line == "#" || line.strip_prefix("# ").is_some_and(|rest| !rest.starts_with(' '))
     };

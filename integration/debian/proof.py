@@ -21,7 +21,7 @@ UNITS = [SERVICE, "emr-etl-guard.timer", "emr-etl-guard-failure.service"]
 GUARD_YML = pathlib.Path("/etc/emr-etl-guard/guard.yml")
 ENVIRONMENT = pathlib.Path("/etc/emr-etl-guard/environment")
 RUN = ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]
-# What dpkg, the service manager and man keep for themselves, and what this proof writes.
+# Files of dpkg, the service manager and man, and those that this test writes.
 NOT_OURS = re.compile(
     r"^/(proc|sys|dev|run|tmp|srv|var/lib/(dpkg|systemd)|var/log/(dpkg\.log|alternatives\.log|journal|wtmp|btmp|lastlog|faillog)|var/cache/(man|ldconfig|debconf)|var/tmp|var/spool"
     r"|var/mail|var/backups|opt/snowplow|etc/snowplow|etc/(passwd|group|shadow|gshadow)-)(/|$)"
@@ -29,7 +29,7 @@ NOT_OURS = re.compile(
 
 
 def everything(bound: list[str]) -> set[str]:
-    """All files and folders there are, and all users and groups."""
+    """All files and folders, users and groups."""
     found = {f"user {line.split(':')[0]}" for line in pathlib.Path("/etc/passwd").read_text().splitlines()}
     found |= {f"group {line.split(':')[0]}" for line in pathlib.Path("/etc/group").read_text().splitlines()}
     for top in ("/etc", "/usr", "/var", "/opt", "/lib", "/home"):
@@ -63,7 +63,7 @@ class Proof:
         return sh("runuser", "-u", USER, "--", "env", *(f"{name}={value}" for name, value in more.items()), "sh", "-c", script, "sh", *words, cwd="/")
 
     def installed(self):
-        """What the package brings."""
+        """The content of the package."""
         install = sh("dpkg", "--install", self.package)
         version = sh("emr-etl-guard", "--version").stdout.strip()
         wrong = [] if install.returncode == 0 else ["dpkg fails"]
@@ -127,7 +127,7 @@ class Proof:
         self.tell("zsh loads its completion", [] if zsh.stdout == "_emr-etl-guard: function\n_emr-etl-guard\n" and zsh.returncode == 0 else [f"it gives {zsh.stdout!r}"])
 
     def settings(self):
-        """The settings file, as shipped and as an operator goes on from there."""
+        """The settings file, as shipped and with an operator's changes."""
         seal = ["emr-etl-guard", "seal", "--diff", "--", *RUN]
         keys = {**os.environ, "AWS_SNOWPLOW_ACCESS_KEY": "AKIAFAKE", "AWS_SNOWPLOW_SECRET_KEY": "runner-secret"}
         shipped = sh(*seal, env=keys)
@@ -179,7 +179,7 @@ class Proof:
         self.tell("and mails nothing", ["there is mail"] if mails() else [], "".join(mails()))
 
     def drop_in(self):
-        """The way in README.Debian, taken from there."""
+        """The steps in README.Debian, taken from there."""
         readme = pathlib.Path("/usr/share/doc/emr-etl-guard/README.Debian").read_text()
         lines = re.findall(r"^ +(update-alternatives --install .*)$", readme, re.MULTILINE)
         wrong = [] if len(lines) == 2 else [f"README.Debian has {lines}"]
@@ -222,7 +222,7 @@ class Proof:
         """Removal, and a purge."""
         remove = sh("dpkg", "--remove", USER)
         wrong = [] if remove.returncode == 0 else ["dpkg fails"]
-        # What systemd tells to stop it also tells to go on (SIGCONT), in case it rests.
+        # When systemd stops a process, it also sends SIGCONT, in case it is suspended.
         if [event["signal"] for event in events("signal") if event["signal"] != signal.SIGCONT] != [15]:
             wrong.append(f"the run under way got {events('signal')}")
         if shown("emr-etl-guard.timer", "ActiveState") == "active":

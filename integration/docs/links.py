@@ -1,16 +1,16 @@
-"""Looks for links of a built book that lead nowhere: `links.py FOLDER`. Links to other hosts are not followed."""
+"""Finds broken links in a built book: `links.py FOLDER`. Links to other hosts are not followed."""
 
 import html.parser
 import pathlib
 import sys
 import urllib.parse
 
-# Below it a book has no meaning: most of the pages would not have been looked at.
+# With fewer than these, most of the pages were not checked.
 FEWEST_PAGES, FEWEST_LINKS = 20, 300
 
 
 class Page(html.parser.HTMLParser):
-    """The targets of a page's links, and the places that a link can name."""
+    """The targets of a page's links, and its anchors."""
 
     def __init__(self, text):
         super().__init__()
@@ -28,7 +28,7 @@ class Page(html.parser.HTMLParser):
 
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
-    # Every page once more on one page: its links are those of the others.
+    # print.html repeats every page: its links are those of the others.
     pages = {path: Page(path.read_text()) for path in root.rglob("*.html") if path.name not in ("print.html", "toc.html", "404.html")}
     broken, count = [], 0
     for path, page in sorted(pages.items()):

@@ -26,7 +26,7 @@ ALIAS = "alias/evidence"
 
 
 class Proof:
-    """Runs of the guard, and what others say of what they left."""
+    """Runs of the guard, and other tools' results on their files."""
 
     def __init__(self, stage: Stage):
         self.stage = stage
@@ -36,7 +36,9 @@ class Proof:
         subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", stage.folder / "key.pem"], check=True)
 
     def run(self, code: int, key: str, *commands: dict) -> tuple[bytes, bytes]:
-        """A run that ends with `code`: its document and its signature. `commands` change its world."""
+        """A run that ends with `code`: returns its report and its signature. `commands` change its
+        world.
+        """
         env = self.stage.plain(code)
         self.stage.control(*commands)
         report = self.stage.folder / "report.json"
@@ -52,7 +54,7 @@ class Proof:
         return load_pem_public_key(pem)
 
     def key_in_kms(self):
-        """As KMS tells it."""
+        """The key from KMS."""
         headers = {
             "Content-Type": "application/x-amz-json-1.1",
             "X-Amz-Target": "TrentService.GetPublicKey",

@@ -1,26 +1,26 @@
-//! Configs that are built to exhaust: small to write, and large or slow for a reader that copies
-//! what is aliased, or compares each with all others. Shared by `tests/fuzz.rs`, which holds that
-//! each is loaded or refused, and by the benchmark `config_bombs`, which says in what time and
-//! memory.
+//! Configs that are built to exhaust resources: small to write, and large or slow for a parser that
+//! copies aliased values or compares each value with all others. Shared by `tests/fuzz.rs`, which
+//! checks that each is loaded or rejected, and by the benchmark `config_bombs`, which measures time
+//! and memory.
 
 use std::ffi::OsString;
 
 use emr_etl_guard::runners::emr_etl_runner::{config::RunnerConfig, seal::Seal};
 
-/// As much as a config may have, in bytes.
+/// The size limit of a config in bytes.
 const LARGEST: usize = 1 << 20;
-/// A config that keeps the runner's contract, for bombs that go on behind the load.
+/// A valid config, for bombs that take effect after the load.
 const RECORDED: &str = include_str!("../../tests/recordings/config.yml");
 
-/// What has to become of a bomb.
+/// The expected result of a bomb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BombEnd {
-    /// It is large, but within every limit.
+    /// It is large, but within all limits.
     Sealed,
     Refused,
 }
 
-/// A config that is built to exhaust.
+/// A config that is built to exhaust resources.
 #[derive(Debug)]
 pub(crate) struct Bomb {
     pub(crate) name: &'static str,
@@ -28,13 +28,13 @@ pub(crate) struct Bomb {
     pub(crate) end: BombEnd,
 }
 
-/// The environment that ERB of the bombs finds.
+/// The environment for the ERB of the bombs.
 #[expect(clippy::unnecessary_wraps, reason = "the form that the config's loader asks for")]
 fn env(name: &str) -> Option<OsString> {
     Some(if name == "LONG" { "x".repeat(100_000) } else { "value".to_owned() }.into())
 }
 
-/// Loads and seals it; what came of it, and of a refusal the first line.
+/// Loads and seals it; returns the result, and the first line of an error.
 pub(crate) fn explode(bomb: &Bomb) -> (BombEnd, String) {
     let seal = Seal {
         security_configuration: "sealed".to_owned(),
@@ -51,7 +51,7 @@ pub(crate) fn explode(bomb: &Bomb) -> (BombEnd, String) {
     }
 }
 
-/// The recorded config with more at its end.
+/// The recorded config with more lines at its end.
 fn recorded(more: &str) -> String {
     format!("{RECORDED}\n{more}\n")
 }
@@ -67,7 +67,7 @@ fn numbered(number: usize, piece: impl Fn(usize) -> String) -> String {
 /// All of them.
 pub(crate) fn bombs() -> Vec<Bomb> {
     let refused = refused().into_iter().map(|(name, text)| {
-        // A directive stands before everything else.
+        // A directive must come first.
         let text = if text.starts_with('%') { text } else { recorded(&text) };
         Bomb { name, text, end: BombEnd::Refused }
     });
@@ -79,12 +79,12 @@ pub(crate) fn bombs() -> Vec<Bomb> {
     refused.chain(sealed).collect()
 }
 
-/// What is left of a config's size beside the recorded one.
+/// The remaining size of a config beside the recorded one.
 fn room() -> usize {
     LARGEST - RECORDED.len() - 200
 }
 
-/// Those that exceed a limit.
+/// The bombs that exceed a limit.
 fn refused() -> Vec<(&'static str, String)> {
     let laughs = numbered(30, |n| format!("b{0}: &b{0} [*b{n}, *b{n}, *b{n}]\n", n + 1));
     let room = room();
@@ -128,7 +128,7 @@ fn refused() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Those that are within every limit.
+/// The bombs that are within all limits.
 fn sealed() -> Vec<(&'static str, String)> {
     let room = room();
     let nested = numbered(25, |n| format!("&n{n} ["));

@@ -1,5 +1,5 @@
-//! What must hold for any bytes at all, shared by the fuzz targets and the bounded run in `cargo
-//! test`: no panic, no hang, and what is sealed means what was sealed.
+//! Properties that must hold for any bytes, shared by the fuzz targets and the bounded run in
+//! `cargo test`: no panic, no hang, and the sealed config means what was sealed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,8 +17,8 @@ use emr_etl_guard::{
     },
 };
 
-/// A config of any bytes is refused, or sealed into one that loads as sealed and asks for nothing
-/// more.
+/// A config of any bytes is rejected, or sealed into one that loads as sealed and needs no further
+/// change.
 pub(crate) fn config(bytes: &[u8]) {
     let env = |name: &str| (name != "UNSET").then(|| OsString::from("value"));
     let Ok(config) = RunnerConfig::parse("config.yml", bytes, &env) else { return };
@@ -39,8 +39,8 @@ pub(crate) fn config(bytes: &[u8]) {
     assert!(again.ambiguities.is_empty());
 }
 
-/// Any words are refused, passed through, or understood; understood ones are handed over with
-/// standard input as the only config.
+/// Any arguments are rejected, passed through, or parsed. Parsed ones are passed on with standard
+/// input as the only config.
 pub(crate) fn argv(bytes: &[u8]) {
     let words: Vec<OsString> =
         bytes.split(|byte| *byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned()).collect();
@@ -53,11 +53,11 @@ pub(crate) fn argv(bytes: &[u8]) {
     assert_eq!(sealed.sealed_argv, run.sealed_argv);
 }
 
-/// The fields of CSV that the corpus has.
+/// The CSV fields of the corpus.
 pub(crate) const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, \
     LastModifiedDate, ETag, StorageClass, EncryptionStatus";
 
-/// A file of an inventory is read to its end, or refused in a few words.
+/// A file of an inventory is read to its end, or rejected with a short error.
 fn inventory(format: &str, bytes: &[u8]) {
     let mut file = tempfile();
     file.write_all(bytes).expect("room on the disk");
@@ -71,7 +71,7 @@ fn tempfile() -> File {
     tempfile::tempfile().expect("room on the disk")
 }
 
-/// Any text, packed, and the same bytes as they are.
+/// Any text, compressed, and the same bytes uncompressed.
 pub(crate) fn inventory_csv(bytes: &[u8]) {
     let mut packed = Vec::new();
     flate2::read::GzEncoder::new(bytes, flate2::Compression::fast())

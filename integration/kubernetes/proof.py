@@ -23,14 +23,15 @@ from stage import Cases, Codes, Container, Stage, expect, finish, pod_container 
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAME = "emr-etl-guard"
-# `podFailurePolicy` is stable from here on.
+# `podFailurePolicy` is stable from this version on.
 FIRST_VERSION = (1, 31)
-# What each exit code must come to. Codes that are signals are tried again: the next start closes the run that was left.
+# The expected result for each exit code. Codes of signals are retried: the next start closes the
+# open run.
 SUCCEED, RETRY, FAIL = "succeed", "retry", "fail"
 
 
 def wanted(codes: Codes) -> dict[int, str]:
-    """For every code of the design, what a Job must make of it."""
+    """The expected action of a Job for every code."""
     fates = dict.fromkeys(codes.all, FAIL)
     fates.update(dict.fromkeys([0, 3], SUCCEED))
     fates.update(dict.fromkeys([69, *codes.signals], RETRY))
@@ -52,14 +53,14 @@ class Manifest:
 
 
 def versions() -> list[str]:
-    """Of all the schemas there are, those the manifest says it is for."""
+    """Of all schemas, those of the versions that the manifest supports."""
     known = [version for version in kubernetes_validate.utils.all_versions() if tuple(int(part) for part in version.split(".")[:2]) >= FIRST_VERSION]
     expect(len(known) >= 5, True, f"whether there are schemas enough: {known}")
     return known
 
 
 def is_valid(document: dict, version: str) -> bool:
-    """Whether the API of that version takes it, unknown fields refused."""
+    """Whether the API of that version accepts it, with unknown fields rejected."""
     try:
         kubernetes_validate.validate(document, version, strict=True)
     except kubernetes_validate.ValidationError:
@@ -117,12 +118,15 @@ def a_rule_holds_what_the_api_server_demands(manifest: Manifest):
             expect(condition["status"] in ("True", "False", "Unknown"), True, f"the status {condition['status']!r}")
     expect(len(NAME) <= 52, True, "a CronJob's name leaves 11 characters for the Job's")
     expect(manifest.cron["concurrencyPolicy"], "Forbid", "concurrencyPolicy")
-    # Below 10 s the CronJob controller, which looks every 10 s, might never start it (Kubernetes documentation, "CronJob").
+    # Below 10 s the CronJob controller, which checks every 10 s, might never start it (Kubernetes
+    # documentation, "CronJob").
     expect(manifest.cron["startingDeadlineSeconds"] >= 10, True, "startingDeadlineSeconds")
 
 
 def fate(manifest: Manifest, code: int, disrupted: bool = False) -> str:
-    """What the Job controller makes of a pod whose container ended with `code`: the first rule that fits, else counted."""
+    """The Job controller's action for a pod whose container ended with `code`: the first matching
+    rule, or else counted.
+    """
     if code == 0:
         return SUCCEED
     action = "Count"
@@ -139,13 +143,14 @@ def fate(manifest: Manifest, code: int, disrupted: bool = False) -> str:
 
 
 def every_exit_code_has_the_fate_that_the_design_wants(manifest: Manifest, codes: Codes):
-    # What the entrypoint makes of a code is proved by running it; here only what it says about 3.
+    # The entrypoint's handling of codes is tested by running it; here only its text about 3 is
+    # used.
     saw = {code: fate(manifest, 0 if code == 3 else code) for code in codes.all}
     expect(saw, wanted(codes), "fates")
     expect(fate(manifest, 3), FAIL, "the fate of a 3 that got past the entrypoint")
     expect(fate(manifest, 99), FAIL, "the fate of a code that nobody knows")
     expect(manifest.job["backoffLimit"], 3, "backoffLimit")
-    # Each code by name, so that the rules do not lean on their last one.
+    # Each code by name, so that no code depends on the last rule.
     named = {code for rule in manifest.job["podFailurePolicy"]["rules"] if rule.get("onExitCodes", {}).get("operator") == "In" for code in rule["onExitCodes"]["values"]}
     expect(named, set(codes.all) - {0, 3}, "codes named in the rules")
 
@@ -160,10 +165,11 @@ def a_disruption_is_not_the_runs_fault_but_never_hides_an_unsafe_cluster(manifes
 def the_grace_period_is_longer_than_the_guards_stop_timeout(manifest: Manifest):
     stop = manifest.guard_settings["stop_timeout"]
     expect(stop.endswith("s"), True, f"whether {stop} is in seconds")
-    # The guard is gone by then; a reserve for its last calls to EMR, each with its retries, and the kubelet's own slowness.
+    # The guard's runner is gone by then; a reserve for its last calls to EMR, each with its
+    # retries, and for the kubelet's delays.
     needed = int(stop[:-1]) + 15
     expect(manifest.pod["terminationGracePeriodSeconds"] >= needed, True, f"whether the grace period is the {needed} s that a stop_timeout of {stop} takes")
-    # Forbid would skip the next night for a run that hangs.
+    # Forbid would skip the next night because of a run that hangs.
     expect(manifest.job["activeDeadlineSeconds"] < 24 * 3600, True, "activeDeadlineSeconds within a day")
 
 
@@ -222,7 +228,8 @@ def the_report_is_on_the_claim(manifest: Manifest, stage: Stage):
 
 
 def nothing_but_the_claim_and_tmp_can_be_written(manifest: Manifest, stage: Stage):
-    # The same container with another command; that it can write somewhere shows that the refusals are not the command's own fault.
+    # The same container with another command; that it can write somewhere shows that the refusals
+    # are not caused by the command itself.
     looking = container(manifest, stage)
     looking.command = ["/bin/sh", "-c", "id -u; for it in / /etc/snowplow /etc/emr-etl-guard /var/lib/emr-etl-guard /tmp; do touch $it/x 2> /dev/null && echo $it; done; exit 0"]
     expect(stage.play(looking, 0).output.split(), ["10001", "/var/lib/emr-etl-guard", "/tmp"], "the user, and what it can write to")
@@ -259,7 +266,8 @@ def main(programs: pathlib.Path) -> int:
     cases.case("the pod fits the Pod Security Standard `restricted`, with a read-only root", the_pod_is_restricted, manifest)
     cases.case("every name that is used exists, and the journal is on the claim", every_name_that_is_used_exists, manifest)
     with Stage(programs) as stage:
-        # (stage.folder / "state") belongs to root here; the user namespace makes it the container's own.
+        # (stage.folder / "state") belongs to root here; the user namespace makes it the container's
+        # own.
         cases.case("the container as it is shipped makes a good run: 0, with its report on the claim", the_report_is_on_the_claim, manifest, stage)
         cases.case("it can write to the claim and /tmp, and to nothing else", nothing_but_the_claim_and_tmp_can_be_written, manifest, stage)
         cases.case("a night without data succeeds", the_container_ends_with, manifest, stage, 3, 0, 0)

@@ -1,4 +1,6 @@
-"""Asks the simulated S3 and LocalStack the same, and compares what they say; then runs the guard against LocalStack."""
+"""Sends the same requests to the simulated S3 and to LocalStack, and compares the responses; then
+runs the guard against LocalStack.
+"""
 
 import http.client
 import json
@@ -28,7 +30,7 @@ class S3:
         self.where = urllib.parse.urlsplit(url).netloc
 
     def ask(self, method: str, path: str, headers: dict | None = None, body: bytes = b"") -> "Answer":
-        """Signed as far as either looks."""
+        """Signed, as far as both check it."""
         connection = http.client.HTTPConnection(self.where, timeout=60)
         scope = f"AKIAGUARD/20260101/{REGION}/s3/aws4_request"
         signed = {
@@ -60,7 +62,7 @@ class Answer:
         return value if value in ("absent", "null") else "id"
 
     def said(self) -> tuple:
-        """What must be the same everywhere."""
+        """The parts of a response that must be equal everywhere."""
         return (
             self.status,
             self.xml("Code"),
@@ -71,7 +73,9 @@ class Answer:
 
 
 def stack(s3: S3) -> list[str]:
-    """Versions and delete markers of `a`, newest first, by id and size. The two lists that S3 makes are one in both, in the order of the document."""
+    """Versions and delete markers of `a`, newest first, by id and size. The two lists of S3 are
+    merged, in the order of the document.
+    """
     found = re.findall(r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S)
     lines = []
     for kind, text in found:
@@ -88,7 +92,9 @@ def new_bucket(s3: S3):
 
 
 def versioning(s3: S3, status: str):
-    """The simulated S3 is steered by its control interface, since no caller of these tests needs this call."""
+    """The simulated S3 is set up by its control interface, since no caller of these tests needs
+    this call.
+    """
     if s3.ask("GET", "/_control/state").status == 200:
         command = [{"command": "put_bucket", "name": "the-bucket", "region": REGION, "versioning": status}]
         asked = s3.ask("POST", "/_control/apply", body=json.dumps(command).encode())
@@ -104,7 +110,7 @@ def put(s3: S3, body: str, headers: dict | None = None) -> Answer:
 
 
 def null_versions(s3: S3):
-    """Where versions are kept, an older null version stays; where they are suspended, it is replaced."""
+    """If versions are kept, an older null version stays; if they are suspended, it is replaced."""
     yield put(s3, "null").said()
     versioning(s3, "Enabled")
     yield s3.ask("HEAD", "/the-bucket/a").said()
@@ -114,12 +120,13 @@ def null_versions(s3: S3):
     yield s3.ask("GET", "/the-bucket/a?versionId=null").body
     versioning(s3, "Suspended")
     yield put(s3, "second").said()
-    # LocalStack 4.3 lists the null version as the latest now, and answers a HEAD with the one that was the latest before it: nothing more is asked here.
+    # LocalStack 4.3 lists the null version as the latest now, and answers a HEAD with the one that
+    # was the latest before it, so no more requests are compared here.
     yield stack(s3)
 
 
 def suspended_versions(s3: S3):
-    """Every write and delete is one of the null version."""
+    """Every write and delete affects the null version."""
     versioning(s3, "Enabled")
     yield put(s3, "first").said()
     versioning(s3, "Suspended")
@@ -142,7 +149,7 @@ def suspended_versions(s3: S3):
 
 
 def markers(s3: S3):
-    """A delete marker hides, and uncovers when it is removed."""
+    """A delete marker hides the object; its removal makes the object visible again."""
     versioning(s3, "Enabled")
     yield put(s3, "one").said()
     gone = s3.ask("DELETE", "/the-bucket/a")
@@ -154,7 +161,7 @@ def markers(s3: S3):
 
 
 def conditional_writes(s3: S3):
-    """If-Match is about the current version, and a delete marker is none."""
+    """If-Match applies to the current version, and a delete marker is not one."""
     versioning(s3, "Enabled")
     etag = put(s3, "one").headers["etag"]
     yield put(s3, "two", {"if-match": '"other"'}).said()
@@ -178,13 +185,15 @@ def completed(s3: S3, upload: str, parts: list[dict], headers: dict | None = Non
 
 
 def uploads_and_writers(s3: S3):
-    """What was written since an upload was begun conflicts with its completion, be it the same."""
+    """A write since an upload was created conflicts with its completion, even with the same
+    content.
+    """
     etag = put(s3, "one").headers["etag"]
     upload = begun(s3, {})
     part = s3.ask("PUT", f"/the-bucket/a?partNumber=1&uploadId={upload}", SOURCE)
     parts = [{"PartNumber": 1, "ETag": part.xml("ETag").replace("&quot;", '"')}]
     yield completed(s3, upload, parts, {"if-match": '"other"'}).said()[:2]
-    # Dates are compared to the second by one of the two.
+    # One of the two compares dates to the second.
     time.sleep(1.1)
     put(s3, "one")
     yield completed(s3, upload, parts, {"if-match": etag}).said()[:2]
@@ -197,12 +206,12 @@ def uploads_and_writers(s3: S3):
     yield completed(s3, upload, parts).said()[:2]
 
 
-# LocalStack 4.3 knows no conditions on copies and deletes, and no checksums of parts that are copied.
+# LocalStack 4.3 does not support conditions on copies and deletes, nor checksums of copied parts.
 CONVERSATIONS = [null_versions, suspended_versions, markers, conditional_writes, uploads_and_writers]
 
 
 def guard(programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess:
-    """Calls the guard's `reencrypt` on the bucket."""
+    """Runs the guard's `reencrypt` on the bucket."""
     (folder / "guard.yml").write_text("")
     env = {
         "PATH": os.environ["PATH"],
@@ -221,7 +230,9 @@ def guard(programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str) -
 
 
 def the_guard_replaces_a_null_version_and_names_open_uploads(programs: pathlib.Path, s3: S3, proxy: Proxy, folder: pathlib.Path):
-    """A suspended bucket whose only version is the null version; an upload of somebody else's lies beside it."""
+    """A suspended bucket whose only version is the null version, and with an upload of another
+    writer.
+    """
     new_bucket(s3)
     put(s3, "text", {"x-amz-server-side-encryption": "aws:kms", "x-amz-meta-who": "me"})
     versioning(s3, "Suspended")
@@ -280,7 +291,7 @@ class LocalStack:
 
 
 class Simulator:
-    """The simulated S3, anew for each conversation."""
+    """The simulated S3, new for each conversation."""
 
     def __init__(self, programs: pathlib.Path):
         self.process = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -294,7 +305,7 @@ class Simulator:
 
 
 def empty(s3: S3):
-    """Removes the bucket with all that is in it."""
+    """Removes the bucket with all its content."""
     for _, text in re.findall(r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S):
         key, version = re.search("<Key>([^<]*)<", text).group(1), re.search("<VersionId>([^<]*)<", text).group(1)
         s3.ask("DELETE", f"/the-bucket/{key}?versionId={version}")
@@ -304,7 +315,7 @@ def empty(s3: S3):
 
 
 def compared(conversation, programs: pathlib.Path, theirs: S3) -> list[str]:
-    """Where the two say different things."""
+    """The differences between the two."""
     simulator = Simulator(programs)
     try:
         said = []

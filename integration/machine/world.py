@@ -15,7 +15,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
 RUNNER = pathlib.Path("/opt/snowplow/snowplow-emr-etl-runner")
-# Where the stand-in runner notes down what it does, and may do so from within any sandbox.
+# The stand-in runner's journal, which must be writable from within any sandbox.
 JOURNAL = pathlib.Path("/var/lib/emr-etl-guard/standin-journal")
 
 
@@ -26,7 +26,8 @@ class World:
         self.name, self.passed, self.failed = name, 0, 0
         self.simulator = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True)
         self.url = self.simulator.stdout.readline().strip()
-        # Clusters that take no time, and are asked about as often as that needs; their end takes some, or nobody could look at their volumes.
+        # Fast clusters, polled as often as that needs; their termination takes some time, or their
+        # volumes could not be checked.
         timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
         self.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
         pathlib.Path("/opt/snowplow").mkdir(parents=True, exist_ok=True)
@@ -45,11 +46,11 @@ class World:
         self.control({"command": "put_object", **body})
 
     def settings(self) -> str:
-        """What guard.yml needs here besides what it ships with."""
+        """The additional settings in guard.yml here."""
         return f"runner: {RUNNER}\nallow_endpoints: ['{self.url}']\nwatch_interval: 200ms\nstop_timeout: 2s\n"
 
     def environment(self, **more: str) -> str:
-        """What the environment file needs here besides what it ships with."""
+        """The additional variables in the environment file here."""
         variables = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -73,7 +74,7 @@ class World:
         put(folder / "resolver.json", (RECORDINGS / "resolver.json").read_text(), owner, mode)
 
     def tell(self, what: str, wrong: list[str], shown: str = ""):
-        """Says how a case went; what is wrong, and then what there was to see."""
+        """Reports the result of a case; the error, and then the details."""
         if wrong:
             self.failed += 1
         else:
@@ -101,7 +102,7 @@ def put(file: pathlib.Path, text: str, owner: str = "root", mode: int = 0o644):
 
 
 def events(kind: str, journal: pathlib.Path = JOURNAL) -> list[dict]:
-    """What the stand-in runner has noted down of one kind."""
+    """The events of one kind in the stand-in runner's journal."""
     if not journal.exists():
         return []
     return [event for event in map(json.loads, journal.read_text().splitlines()) if event["event"] == kind]
@@ -115,7 +116,7 @@ def forget():
 
 
 def wait_for(what: str, condition, seconds: float = 30):
-    """Waits until `condition()` is true, and gives what it gave."""
+    """Waits until `condition()` is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:

@@ -57,19 +57,21 @@ SECURITY_CONFIGURATION = "acme-sc"
 RUN_TAG = "emr-etl-guard-run"
 JOB_NAME = "Snowplow ETL"
 
-# The checks for which moto has no answer.
+# The checks that need a call which moto does not support.
 UNANSWERED = {"jobflow-role-may-use-key", "service-role-may-use-key", "jobflow-role-may-read-object"}
-# The same, where they only advise by themselves.
+# The same, for checks that are advisory by default.
 UNANSWERED_ADVICE = {"no-earlier-versions", "guard-may-end-clusters", "runner-may-tag-clusters", "organization-allows"}
 
-# The checks on what a cluster is made of.
+# The checks on a cluster's components.
 OF_CLUSTERS = ("cluster-configurations", "cluster-roles", "cluster-ami", "cluster-bootstrap-actions", "cluster-groups", "cluster-volumes", "step-arguments")
 
 REFUSED, UNCONFIRMED, TERMINATED, FACTS_UNKNOWN = 77, 75, 76, 69
 
 
 def pem_zip() -> bytes:
-    """The archive that EMR takes certificates from: a key without passphrase and a chain, for the names of the region's instances."""
+    """The archive with EMR's certificates: a key without passphrase and a chain, for the names of
+    the region's instances.
+    """
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "*.ec2.internal")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -92,7 +94,7 @@ def pem_zip() -> bytes:
 
 
 class World:
-    """moto, seeded, and what a scenario changes and looks at in it."""
+    """moto with its content, and the ways in which a scenario changes and reads it."""
 
     def __init__(self, url: str, certificates: bytes):
         self.url = url
@@ -106,8 +108,9 @@ class World:
             self.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
         self.s3.put_object(Bucket="acme-raw-in", Key="logs/2020-08-21-raw.lzo", Body=b"hello\n")
         self.s3.put_object(Bucket="acme-etl", Key="certs/emr.zip", Body=certificates)
-        # Without a policy of its own, a key gets AWS's default one, which leaves the decision to the account's IAM policies.
-        # Its usage is said, because moto leaves out AWS's default for it.
+        # Without a policy of its own, a key gets AWS's default one, which leaves the decision to
+        # the account's IAM policies. Its usage is given explicitly, because moto lacks AWS's
+        # default for it.
         self.key = self.kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
         self.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
@@ -148,7 +151,7 @@ class World:
         return [self.emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"] for cluster in listed]
 
     def config(self) -> str:
-        """The recorded config, moved to moto's region and with the ids that moto gave."""
+        """The recorded config, changed to moto's region and ids."""
         text = (RECORDINGS / "config.yml").read_text()
         for old, new, times in [
             ("region: eu-west-1", f"region: {REGION}", 2),
@@ -176,14 +179,14 @@ class Requests(logging.Handler):
 
 
 class Ended:
-    """How one call of the guard ended."""
+    """The result of one call of the guard."""
 
     def __init__(self, done: subprocess.CompletedProcess, folder: pathlib.Path):
         self.code, self.stdout, self.stderr = done.returncode, done.stdout, done.stderr
         report, journal = folder / "report.json", folder / "journal"
         self.report = json.loads(report.read_text()) if report.exists() else {}
         events = [json.loads(line)["event"] for line in journal.read_text().splitlines()] if journal.exists() else []
-        # Asked for its version the stand-in is `spawned`, too, but `started` only for a run.
+        # `--version` also makes the stand-in `spawned`, but only a run makes it `started`.
         self.runner_ran = "started" in events
 
     def findings(self) -> list[dict]:
@@ -192,9 +195,9 @@ class Ended:
         return self.report.get("findings", []) + [finding for cluster in watched["clusters"] for finding in cluster["findings"]]
 
     def open(self) -> set[tuple]:
-        """The required findings that were not proved, as check, subject and status."""
+        """The required findings that did not pass, as check, subject and status."""
         required = (finding for finding in self.findings() if finding["level"] == "required")
-        # What only waits for another finding is that finding's consequence.
+        # A finding that only waits for another is that finding's consequence.
         return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("passed", "not-applicable") and "waits_for" not in f}
 
     def status(self, check: str) -> list[str]:
@@ -206,7 +209,7 @@ class Ended:
 
 
 class Stage:
-    """One scenario's world and folder, and the way to call the guard in them."""
+    """One scenario's world and folder, and ways to run the guard in them."""
 
     def __init__(self, programs: pathlib.Path, world: World, requests: Requests, folder: pathlib.Path, proxy: Proxy):
         self.programs, self.world, self.requests, self.folder = programs, world, requests, folder
@@ -214,11 +217,13 @@ class Stage:
         self.last: Ended | None = None
         (folder / "config.yml").write_text(world.config())
         (folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
-        # Named, so that settings which this machine may have are never read.
+        # Given explicitly, so that this machine's own settings are never read.
         (folder / "guard.yml").write_text("")
 
     def guard(self, command: str, **more: str | None) -> Ended:
-        """Calls `emr-etl-guard COMMAND -- run -c config.yml -r resolver.json`; `more` are variables other than the usual ones, None unsets one."""
+        """Calls `emr-etl-guard COMMAND -- run -c config.yml -r resolver.json`; `more` are variables
+        other than the usual ones, None unsets one.
+        """
         return self.call(command, "--", "run", "-c", "config.yml", "-r", "resolver.json", **more)
 
     def call(self, command: str, *words: str, **more: str | None) -> Ended:
@@ -227,7 +232,7 @@ class Stage:
             (self.folder / name).unlink(missing_ok=True)
         self.requests.lines.clear()
         env = {
-            # Nothing of this machine's own environment, profiles or caches.
+            # Nothing from this machine's own environment, profiles or caches.
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "AWS_ENDPOINT_URL": self.proxy.url,
@@ -244,7 +249,7 @@ class Stage:
             "EMR_ETL_GUARD_REPORT": str(self.folder / "report.json"),
             "STANDIN_POLL_MS": "50",
             "STANDIN_JOURNAL": str(self.folder / "journal"),
-            # moto cannot answer it.
+            # moto does not support the calls of these checks.
             "EMR_ETL_GUARD_ADVISE": ",".join(sorted(UNANSWERED)),
             **more,
         }
@@ -256,7 +261,7 @@ class Stage:
 
 
 def expect(saw, wanted, what: str):
-    """Raises where what was seen is not what was wanted."""
+    """Raises if the value differs from the expected one."""
     if saw != wanted:
         raise AssertionError(f"{what}: saw {saw!r}, wanted {wanted!r}")
 
@@ -270,7 +275,7 @@ def expect_refused(stage: Stage, ended: Ended, code: int, findings: set[tuple]):
 
 
 class Hadoop:
-    """What moto leaves out: each look at a cluster's steps finds one more of them done."""
+    """Missing in moto: each request for a cluster's steps completes one more of them."""
 
     def __init__(self):
         self.list_steps = ElasticMapReduceBackend.list_steps
@@ -288,7 +293,9 @@ class Hadoop:
 
 
 class Ebs:
-    """What moto leaves out: the volumes of a cluster's instances are encrypted, if its security configuration says so."""
+    """Missing in moto: the volumes of a cluster's instances are encrypted, if its security
+    configuration says so.
+    """
 
     def __init__(self):
         self.run_instances = ElasticMapReduceBackend.run_instances
@@ -312,7 +319,9 @@ class Ebs:
 
 @contextlib.contextmanager
 def when_a_cluster_starts(before=None, after=None):
-    """Somebody else acts in the account: `before` RunJobFlow takes effect, or on the new cluster `after` it."""
+    """Somebody else acts in the account: `before` RunJobFlow takes effect, or on the new cluster
+    `after` it.
+    """
     run_job_flow = ElasticMapReduceBackend.run_job_flow
 
     def run(backend, **kwargs):
@@ -327,7 +336,7 @@ def when_a_cluster_starts(before=None, after=None):
         yield
 
 
-# The scenarios. Each one's name is the sentence that it proves.
+# The scenarios. Each one's name is the sentence that it checks.
 
 
 def a_world_with_everything_in_place_passes_the_check(stage: Stage):
@@ -374,7 +383,8 @@ def a_security_configuration_without_encryption_in_transit_refuses(stage: Stage)
 
 
 def a_disabled_key_refuses(stage: Stage):
-    # moto's DisableKey takes the id only.
+    # Unchanged moto: the steps never progress, so the runner falsely reports success, and the guard
+    # must not believe it.
     stage.world.kms.disable_key(KeyId=stage.world.key.rpartition("/")[2])
     expect_refused(stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "failed")})
 
@@ -403,7 +413,8 @@ def an_endpoint_that_the_settings_do_not_allow_is_never_asked(stage: Stage):
 
 
 def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed(stage: Stage):
-    # moto as it is: the steps never move, so the runner is made to claim success, and the guard must not believe it.
+    # moto as it is: the steps never move, so the runner is made to claim success, and the guard
+    # must not believe it.
     with Ebs.at_work():
         ended = stage.guard("run", STANDIN_MISBEHAVE="leave-running,no-id")
     expect((ended.code, ended.runner_ran), (UNCONFIRMED, True), "exit code, and whether the runner ran")
@@ -529,7 +540,7 @@ def an_audit_of_the_configs_locations_finds_them_encrypted(stage: Stage):
 
 def an_audit_tells_kinds_and_keys_apart_in_every_version(stage: Stage):
     s3, bucket = stage.world.s3, "acme-old"
-    # moto encrypts nothing by itself: what was written before 2023 looks like this.
+    # moto encrypts nothing by default: objects from before 2023 are like this.
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     odd = "a/odd key+\u00fc%20"
@@ -569,7 +580,7 @@ def an_audit_of_a_bucket_that_is_not_there_is_not_clean(stage: Stage):
 
 
 def attributes(stage: Stage, key: str) -> dict:
-    """What must stay as it is, as moto shows it."""
+    """The properties that must be preserved, as moto shows them."""
     s3, where = stage.world.s3, {"Bucket": "acme-old", "Key": key}
     head = s3.head_object(**where)
     kept = ("ContentLength", "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata", "StorageClass", "WebsiteRedirectLocation")
@@ -584,7 +595,8 @@ def attributes(stage: Stage, key: str) -> dict:
 def old_objects(stage: Stage):
     s3 = stage.world.s3
     s3.create_bucket(Bucket="acme-old")
-    # Whether a bucket keeps versions cannot be read from moto's answer, and then it is taken to; moto knows no version `null` of one that does not.
+    # moto's response about versioning cannot be read, so versioning is assumed; moto has no version
+    # `null` in a bucket without versions.
     s3.put_bucket_versioning(Bucket="acme-old", VersioningConfiguration={"Status": "Enabled"})
     s3.put_object(Bucket="acme-old", Key="plain", Body=b"hello")
     s3.put_object(
@@ -618,7 +630,7 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     # Only copies: moto overwrites the content of an object whose encryption is updated.
     old_objects(stage)
     before = {key: attributes(stage, key) for key in ("plain", "laden \u00fc+%20")}
-    # moto's answer about notifications has another root element than S3's, so that it cannot be read.
+    # moto's response about notifications has another root element than S3's, so it cannot be read.
     words = ["s3://acme-old", "--bucket", "acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key, "--despite", "notifications"]
     dry = stage.call("reencrypt", *words, AWS_REGION=REGION)
     expect(dry.code, UNCONFIRMED, "exit code of the dry run")
@@ -661,7 +673,7 @@ def the_first_contact_records_answers_and_tells_nothing_of_the_account(stage: St
     secret = ["acme", SECURITY_CONFIGURATION, world.subnet, cluster["Id"], cluster["Name"], world.key, world.key.rpartition("/")[2]]
     expect([text for text in secret if text in said], [], "what is shown of the account")
     expect(done.stdout.splitlines()[-1].startswith(f"{len(recorded)} answers are in "), True, "the last line")
-    # moto gives another root element than S3 does.
+    # moto returns another root element than S3.
     differing = next(line for line in done.stdout.splitlines() if "-s3-GetBucketVersioning" in line)
     expect(differing.endswith("differences"), True, "whether an answer that is not AWS's is told")
 

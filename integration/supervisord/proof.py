@@ -16,7 +16,9 @@ sys.path.insert(0, str(HERE.parent))
 from stage import Cases, Stage, expect  # noqa: E402
 
 NAME = "emr-etl-guard"
-# The same command, as the same user, with nothing else said. Its own startsecs would take the stage's quick refusals for failed starts; a real one, after the look at AWS, takes longer.
+# The same command, as the same user, with all other settings at their defaults. The default
+# startsecs would count the stage's quick refusals as failed starts; a real refusal, after the AWS
+# calls, takes longer.
 DEFAULTS = "[program:defaults]\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n"
 
 
@@ -71,7 +73,7 @@ class Supervisord:
         return len(re.findall(f"spawned: '{name}'", self.log()))
 
     def ends(self, name: str) -> list[str]:
-        """As supervisord tells them: `exit status 77; not expected`."""
+        """As supervisord reports them: `exit status 77; not expected`."""
         return re.findall(rf"exited: {name} \((.*)\)", self.log())
 
 
@@ -84,7 +86,7 @@ def a_refusal_is_not_repeated(stage: Stage):
     def proof(supervisord: Supervisord):
         supervisord.control("start", NAME)
         stage.until(lambda: supervisord.ends(NAME), f"it ends\n{supervisord.log()}")
-        # As long as that takes: what supervisord would start anew, it has then started anew several times.
+        # Long enough that supervisord would have restarted it several times.
         supervisord.control("start", "defaults")
         stage.until(lambda: supervisord.starts("defaults") >= 6, "the defaults start it anew")
         expect((supervisord.starts(NAME), supervisord.ends(NAME)), (1, ["exit status 77; not expected"]), f"starts and ends\n{supervisord.log()}")

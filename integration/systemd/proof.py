@@ -18,10 +18,10 @@ from world import ROOT, World, events, forget, mails, put, sh, wait_for
 HERE = ROOT / "integration" / "systemd"
 UNITS = pathlib.Path("/etc/systemd/system")
 SERVICE = "emr-etl-guard.service"
-# `systemd-analyze security` gives an exposure from 0 to 100; this one must not grow.
+# `systemd-analyze security` gives an exposure from 0 to 100; this value must not increase.
 EXPOSURE = 12
 
-# What the sandbox must let through and what it must not, as a run of the unit itself sees it.
+# What the sandbox must allow and what it must not, observed from within a run of the unit.
 PROBES = """
 allowed() { "$@" > /tmp/probe 2>&1 || { echo "denied: $*"; cat /tmp/probe; }; }
 denied() { ! "$@" > /dev/null 2>&1 || echo "allowed: $*"; }
@@ -54,19 +54,21 @@ def shown(unit: str, *properties: str) -> dict[str, str]:
 
 
 def now() -> str:
-    """Where the journal has got to."""
+    """The journal's current cursor."""
     sh("journalctl", "--sync")
     return sh("journalctl", "--lines=1", "--show-cursor").stdout.splitlines()[-1].removeprefix("-- cursor: ")
 
 
 def log_since(cursor: str) -> str:
-    """What the service has printed since. (By unit: of a process that ends quickly the journal may not learn the invocation.)"""
+    """The service's output since then. (By unit: the journal may not record the invocation of a
+    process that ends quickly.)
+    """
     sh("journalctl", "--sync")
     return sh("journalctl", "--output=cat", f"--unit={SERVICE}", f"--after-cursor={cursor}").stdout
 
 
 class Proof:
-    """The units on a host, and what they do there."""
+    """The units on a host, and their behaviour there."""
 
     def __init__(self, world: World, programs: pathlib.Path):
         self.world = world
@@ -75,12 +77,12 @@ class Proof:
         shutil.copy(HERE / "mail-failure", "/usr/libexec/emr-etl-guard/mail-failure")
         for unit in HERE.glob("emr-etl-guard*.*"):
             shutil.copy(unit, UNITS)
-        # While another unit that is active knows the service, systemd does not forget how it ended.
+        # As long as another active unit refers to the service, systemd keeps its result.
         (UNITS / "pin.service").write_text(f"[Unit]\nAfter={SERVICE}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
         home = "/var/lib/emr-etl-guard"
         subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home, "emr-etl-guard"], check=True)
         pathlib.Path("/etc/emr-etl-guard").mkdir()
-        # As nobody but root can read them, the run has them from the service manager.
+        # Only root can read them, so the run gets them from the service manager.
         put(pathlib.Path("/etc/emr-etl-guard/guard.yml"), world.settings(), mode=0o600)
         world.runner_config("root", 0o600)
         self.environment()
@@ -88,7 +90,7 @@ class Proof:
         subprocess.run(["systemctl", "start", "pin.service"], check=True)
 
     def environment(self, **more: str):
-        """The environment file, as shipped and with what this world needs."""
+        """The environment file, as shipped and with this world's additions."""
         shipped = (ROOT / "integration" / "debian" / "environment").read_text()
         put(pathlib.Path("/etc/emr-etl-guard/environment"), shipped + self.world.environment(**more), mode=0o600)
 
@@ -102,7 +104,9 @@ class Proof:
         subprocess.run(["systemctl", "daemon-reload"], check=True)
 
     def run(self, what: str, result: str, status: int, launched: bool, says: str, started: int = 0) -> str:
-        """Starts the service and waits for its end, which must be as given. Gives the run's invocation id."""
+        """Starts the service and waits for its end, which must be as given. Returns the run's
+        invocation id.
+        """
         forget()
         sh("systemctl", "reset-failed", SERVICE)
         cursor = now()
@@ -114,7 +118,7 @@ class Proof:
             "Result": result,
             "ExecMainStatus": str(status),
             "NRestarts": "0",
-            # And not `activating`, while a restart is waited for.
+            # And not `activating`, as while it waits for a restart.
             "ActiveState": "inactive" if result == "success" else "failed",
         }.items():
             if seen[name] != wanted:
@@ -129,7 +133,7 @@ class Proof:
         return seen["InvocationID"]
 
     def accepted(self):
-        """What systemd says about the files themselves."""
+        """systemd's messages about the files themselves."""
         units = sorted(str(file) for file in UNITS.glob("emr-etl-guard*.*"))
         verify = sh("systemd-analyze", "verify", "--man=no", *units)
         self.world.tell("systemd-analyze verify has nothing to say about the units", [] if (verify.returncode, verify.stdout) == (0, "") else ["it has"], verify.stdout)
@@ -191,7 +195,7 @@ class Proof:
 
     def stop(self):
         """A stop in the middle of a run."""
-        # A runner that does not hear and a cluster that goes on: the guard has to end it.
+        # A runner that ignores signals and a cluster that continues: the guard has to end both.
         self.environment(STANDIN_MISBEHAVE="hang,ignore-sigterm")
         forget()
         cursor = now()
@@ -201,7 +205,7 @@ class Proof:
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         subprocess.run(["systemctl", "stop", SERVICE], check=False)
         seen = shown(SERVICE, "Result", "ExecMainStatus")
-        # What systemd tells to stop it also tells to go on (SIGCONT), in case it rests.
+        # When systemd stops a process, it also sends SIGCONT, in case it is suspended.
         got = [event["signal"] for event in events("signal") if event["signal"] != signal.SIGCONT]
         wrong = [] if got == [15] else [f"the runner got {got}"]
         if len(events("started")) != 1:
@@ -214,14 +218,14 @@ class Proof:
         self.environment()
 
     def timer(self):
-        """The timer, after a night that the host slept through."""
+        """The timer, after a night in which the host was off."""
         forget()
         stamp = pathlib.Path("/var/lib/systemd/timers/stamp-emr-etl-guard.timer")
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.touch()
         before = time.time() - 2 * 24 * 3600
         os.utime(stamp, (before, before))
-        # Without its delay, which the test need not wait for.
+        # Without its delay, to save time.
         folder = UNITS / "emr-etl-guard.timer.d"
         folder.mkdir()
         (folder / "test.conf").write_text("[Timer]\nRandomizedDelaySec=0\nAccuracySec=1us\n")
@@ -240,7 +244,7 @@ class Proof:
         sh("systemctl", "disable", "--now", "emr-etl-guard.timer")
 
     def sandbox(self):
-        """What can be done from within the unit."""
+        """What is possible from within the unit."""
         script = pathlib.Path("/usr/local/bin/probes")
         script.write_text(f"#!/bin/bash\n{PROBES}")
         script.chmod(0o755)

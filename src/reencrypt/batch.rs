@@ -1,12 +1,13 @@
-//! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of what a job
-//! can do without losing anything.
+//! Repairs beyond one machine: S3 Batch Operations, AWS's own engine, gets a manifest of the
+//! objects that a job can change without losing anything.
 //!
 //! Jobs run without preconditions, and at any time. So they copy only in buckets that never had
-//! versions, where a copy cannot bring back what is gone; an update in place, which names a version
-//! and moves no data, may run anywhere.
+//! versions, where a copy cannot restore deleted content. An update in place names a version and
+//! moves no data, so it may run anywhere.
 //!
-//! A job treats all its objects alike. So there is one for each bucket, storage class and method,
-//! and what a job would strip (locks, ACLs, redirects) is left to a run without `--batch`.
+//! A job treats all its objects alike. So there is one job for each bucket, storage class and
+//! method. Objects with properties that a job would remove (locks, ACLs, redirects) are left to a
+//! run without `--batch`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,14 +57,14 @@ use crate::{
     settings::policy::EncryptionKind,
 };
 
-/// What jobs of this program are described by.
+/// The beginning of the description of this program's jobs.
 pub(super) const DESCRIPTION: &str = "emr-etl-guard reencrypt";
-/// So many objects one manifest names, so that it stays below what one PUT takes.
+/// The number of objects in one manifest, so that it stays below the size limit of one PUT.
 const MOST_OBJECTS: u64 = 10_000_000;
-/// So many objects are looked at at once.
+/// The number of objects that are looked up concurrently.
 const LOOKS_AT_ONCE: usize = 64;
 
-/// What all objects of a job have in common.
+/// The properties that all objects of a job share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JobGroup {
     pub(super) bucket: String,
@@ -78,18 +79,18 @@ struct ManifestDraft {
     digest: Sha256,
 }
 
-/// What making jobs came to.
+/// The result of creating jobs.
 #[derive(Debug, Default)]
 pub(crate) struct CreatedJobs {
     pub(crate) jobs: Vec<Job>,
-    /// What no job was made for.
+    /// The objects without a job.
     pub(crate) left: Vec<Leftover>,
-    /// Something could not be looked at.
+    /// Something could not be looked up.
     pub(crate) unseen: bool,
     pub(crate) cost: Cost,
 }
 
-/// A job that was just made.
+/// A newly created job.
 pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
     Job {
         id,
@@ -102,7 +103,7 @@ pub(super) fn new_job(id: String, objects: Option<u64>) -> Job {
     }
 }
 
-/// What of a bucket decides about jobs in it.
+/// The properties of a bucket that decide about jobs in it.
 pub(super) fn job_bucket(bucket: &BucketPlan) -> JobBucket {
     JobBucket { versioning: bucket.versioning, dsse: bucket.target.kind == EncryptionKind::DsseKms }
 }
@@ -119,7 +120,7 @@ pub(super) fn text<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError
     }
 }
 
-/// Makes jobs for what is planned; they wait for their confirmation.
+/// Creates jobs for the planned changes; the jobs wait for confirmation.
 pub(crate) async fn make(
     scope: &RepairScope,
     ledger: &Ledger,
@@ -228,7 +229,7 @@ fn add(
     manifest.file.write_all(line.as_bytes()).map_err(file)
 }
 
-/// Writes the manifest to S3 and makes the job. The same manifest again is the same job.
+/// Writes the manifest to S3 and creates the job. The same manifest again gives the same job.
 async fn create(
     scope: &RepairScope,
     order: &BatchOptions,
@@ -245,7 +246,7 @@ async fn create(
         ReencryptError::File(format!("a manifest cannot be read: {error}"))
     };
     manifest.file.flush().map_err(|error| unreadable(&error))?;
-    // From the disk, part by part: ten million names are a gigabyte.
+    // Streamed from disk, part by part: ten million names are a gigabyte.
     let lines =
         ByteStream::from_path(manifest.file.path()).await.map_err(|error| unreadable(&error))?;
     let versioned = bucket.versioning.has_versions();
@@ -258,8 +259,8 @@ async fn create(
     let key =
         format!("{}manifests/{}-{kind}-{}.csv", order.place.prefix, group.bucket, &token[..16]);
     let put = scope.aws.s3.put_object().bucket(order.place.bucket.as_str()).key(&key).body(lines);
-    // S3 Batch Operations reads no CSV manifest that is encrypted by KMS, whatever the bucket's
-    // default is.
+    // S3 Batch Operations cannot read a CSV manifest encrypted with KMS, so the manifest never uses
+    // the bucket's default.
     let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
     let etag = text(
         Lookup::from_call(&aws_calls::PUT_OBJECT, &[], put),
@@ -292,7 +293,7 @@ async fn create(
         group.bucket,
         crate::settings::policy::kind_name(bucket.target.kind)
     );
-    // Another role or target is another job.
+    // A different role or target is a different job.
     let token = crate::base::digest::sha256(format!(
         "{token} {} {} {:?}",
         order.role, description, bucket.target.key
@@ -302,14 +303,14 @@ async fn create(
     Ok(new_job(job, Some(manifest.objects)))
 }
 
-/// What a job does, how it is described, and what makes it another than the same again.
+/// The operation of a job, its description, and the token that makes it idempotent.
 pub(super) struct JobDescription {
     pub(super) operation: JobOperation,
     pub(super) description: String,
     pub(super) token: String,
 }
 
-/// Makes a job, which waits for its confirmation; gives its id.
+/// Creates a job, which waits for confirmation; returns its id.
 pub(super) async fn send(
     scope: &RepairScope,
     order: &BatchOptions,
@@ -348,7 +349,7 @@ pub(super) fn operation(
     target: &str,
 ) -> Option<JobOperation> {
     let key = bucket.target.key.clone();
-    // A job says one thing of all its objects: the bucket's rule decides.
+    // A job has one setting for all its objects, so the bucket's rule decides.
     let bucket_key =
         (bucket.target.kind == EncryptionKind::SseKms && bucket.target.bucket_key).then_some(true);
     let Some(class) = &group.storage_class else {
@@ -367,7 +368,7 @@ pub(super) fn operation(
     } else {
         S3SseAlgorithm::Kms
     };
-    // Tags and metadata are copied where nothing else is said.
+    // Tags and metadata are copied by default.
     let copy = S3CopyObjectOperation::builder()
         .target_resource(target)
         .storage_class(S3StorageClass::from(class.as_str()))
@@ -378,7 +379,7 @@ pub(super) fn operation(
     Some(JobOperation::builder().s3_put_object_copy(copy).build())
 }
 
-/// How far a job is, by S3's word for it.
+/// The phase of a job, by S3's status.
 pub(super) fn phase(status: Option<&JobStatus>) -> JobPhase {
     match status {
         None | Some(JobStatus::New | JobStatus::Preparing) => JobPhase::Preparing,
@@ -405,7 +406,7 @@ pub(super) async fn own(scope: &RepairScope) -> Result<Vec<JobListDescriptor>, R
         .collect())
 }
 
-/// What S3 says of a job.
+/// Describes a job with S3's data.
 pub(super) async fn describe(
     scope: &RepairScope,
     job: &str,
@@ -420,8 +421,8 @@ pub(super) async fn describe(
     )
 }
 
-/// What the jobs' role must trust and be allowed. `sources`: the keys that objects are encrypted
-/// under now.
+/// The trust policy and permissions of the jobs' role. `sources`: the keys that encrypt the objects
+/// now.
 pub(crate) fn role_policy(
     scope: &RepairScope,
     place: Option<&S3Location>,
@@ -447,22 +448,33 @@ pub(crate) fn role_policy(
             "Action": ["s3:GetObject", "s3:GetObjectAnnotation", "s3:GetObjectTagging", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:PutObjectAnnotation", "s3:PutObjectTagging", "s3:UpdateObjectEncryption"],
             "Resource": objects,
         }),
-        json!({"Sid": "Manifests", "Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": [&manifests]}),
-        json!({"Sid": "Reports", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [reports]}),
+        json!({
+            "Sid": "Manifests", "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": [&manifests]
+        }),
+        json!({
+            "Sid": "Reports", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [reports]
+        }),
     ];
     if generates {
-        // S3 makes its list as an inventory, and puts it where this run's manifests go. Source:
-        // Amazon S3 user guide, Granting permissions for Batch Operations.
+        // S3 generates its list as an inventory, and writes it where this run's manifests go.
+        // Source: Amazon S3 user guide, Granting permissions for Batch Operations.
         let buckets: Vec<String> = scope.plan.buckets.keys().map(|bucket| arn(bucket)).collect();
-        statements.push(json!({"Sid": "Lists", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:PutInventoryConfiguration"], "Resource": buckets}));
-        statements.push(json!({"Sid": "GeneratedManifests", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [manifests]}));
+        statements.push(json!({
+            "Sid": "Lists", "Effect": "Allow",
+            "Action": ["s3:ListBucket", "s3:PutInventoryConfiguration"], "Resource": buckets
+        }));
+        statements.push(json!({
+            "Sid": "GeneratedManifests", "Effect": "Allow", "Action": ["s3:PutObject"],
+            "Resource": [manifests]
+        }));
     }
     if !keys.is_empty() {
         let actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncrypt*"];
         statements
             .push(json!({"Sid": "Keys", "Effect": "Allow", "Action": actions, "Resource": keys}));
     }
-    // What objects are encrypted under now must be read before it is written anew.
+    // Objects must be decrypted with their current keys before they are encrypted with the new key.
     let sources: BTreeSet<&String> = sources.iter().filter(|key| !keys.contains(key)).collect();
     if !sources.is_empty() {
         let actions = ["kms:Decrypt", "kms:ReEncryptFrom"];

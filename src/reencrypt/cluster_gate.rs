@@ -1,5 +1,6 @@
-//! Nothing is begun in a place that a cluster of the pipeline uses. Clusters come up while objects
-//! are changed, so they are looked at again before each place, and every few minutes within one.
+//! Starts no change in a location that a cluster of the pipeline uses. Clusters can start while
+//! objects are changed, so they are listed again before each location, and every few minutes within
+//! one.
 
 use std::time::Duration;
 
@@ -7,15 +8,15 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::reencrypt::scope::{RepairLocation, RepairScope};
 
-/// What was seen is believed for so long at most.
+/// The longest time for which an observation is valid.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Why nothing more is begun where clusters work.
+/// Why no more changes are started where clusters work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GateClosed {
     /// These clusters run.
     InUse(String),
-    /// Which clusters run could not be seen.
+    /// The running clusters could not be listed.
     Unseen(String),
 }
 
@@ -36,14 +37,14 @@ impl std::fmt::Display for GateClosed {
     }
 }
 
-/// Lets objects be begun.
+/// Decides whether a change of an object may start.
 pub(crate) struct ClusterGate<'a> {
     scope: &'a RepairScope,
     every: Duration,
     known: Mutex<KnownClusters>,
 }
 
-/// What the last look has shown, and when and for which of the scope's places it was.
+/// The result of the last listing, its time, and the scope's location it was for.
 #[derive(Debug, Default)]
 struct KnownClusters {
     looked: Option<(usize, Instant)>,
@@ -56,7 +57,7 @@ impl KnownClusters {
             && self.looked.is_none_or(|(of, at)| of != place || now.duration_since(at) >= every)
     }
 
-    /// Takes the answer to a look that was begun at `asked`.
+    /// Stores the result of a listing that was started at `asked`.
     fn take(&mut self, place: usize, asked: Instant, clusters: Result<Vec<String>, String>) {
         self.looked = Some((place, asked));
         self.closed = match clusters {
@@ -68,21 +69,21 @@ impl KnownClusters {
 }
 
 impl<'a> ClusterGate<'a> {
-    /// A gate that looks again every `every`, and at least every five minutes.
+    /// A gate that lists the clusters again every `every`, and at least every five minutes.
     pub(crate) fn new(scope: &'a RepairScope, every: Duration) -> Self {
         Self { scope, every: every.min(LONGEST), known: Mutex::default() }
     }
 
-    /// Whether an object in the scope's place `place` may be begun now.
+    /// Checks whether the change of an object in the scope's location `place` may start now.
     ///
     /// # Errors
-    /// [`GateClosed`], from then on for every place that clusters use: what was begun is finished,
-    /// and the rest is for another run.
+    /// [`GateClosed`], from then on for every location that clusters use: started changes are
+    /// finished, and the rest is left to another run.
     pub(crate) async fn admit(&self, place: usize) -> Result<(), GateClosed> {
         if !self.scope.wanted.get(place).is_some_and(RepairLocation::is_in_use) {
             return Ok(());
         }
-        // Whoever comes while somebody looks waits for the answer.
+        // Concurrent callers wait here for the result of the listing under way.
         let mut known = self.known.lock().await;
         let asked = Instant::now();
         if known.is_due(place, asked, self.every) {

@@ -1,9 +1,9 @@
-//! Which jobs of S3 Batch Operations may be confirmed: only those whose objects all lie within the
-//! places of a run, that do what this program's jobs do, and that cannot undo what was written
-//! since.
+//! Decides which jobs of S3 Batch Operations may be confirmed: only those whose objects are all
+//! within the locations of a run, whose operation is one of this program's, and which cannot
+//! overwrite later writes.
 //!
-//! Where a job's objects lie is read from what S3 itself goes by: the manifest, by the ETag that the
-//! job names, or the filter of the list that S3 makes. A description proves nothing.
+//! The objects of a job are read from the data that S3 itself uses: the manifest, by the ETag in
+//! the job, or the filter of the list that S3 generates. A description is no evidence.
 
 use std::collections::BTreeSet;
 
@@ -30,19 +30,19 @@ use crate::{
     },
 };
 
-/// Where the objects of a job lie, seen from the places of a run.
+/// The location of a job's objects, relative to the locations of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobExtent {
-    /// All in these places, by their indexes in the scope.
+    /// All are in these locations, given as indexes in the scope.
     Within(BTreeSet<usize>),
-    /// At least this, an object or everything that starts so, lies in none of them.
+    /// At least this object, or objects with this prefix, are in none of them.
     Outside(String),
 }
 
-/// Finds out where the objects of a job lie.
+/// Finds the location of a job's objects.
 ///
 /// # Errors
-/// [`ReencryptError::Unseen`] where that cannot be told.
+/// [`ReencryptError::Unseen`] where it is unknown.
 pub(crate) async fn extent(
     scope: &RepairScope,
     id: &str,
@@ -61,7 +61,7 @@ pub(crate) async fn extent(
     }
 }
 
-/// What a job does.
+/// The operation of a job.
 fn kind(job: &JobDescriptor) -> JobOperationKind {
     let operation = job.operation.as_ref();
     if copy(job).is_some() {
@@ -82,7 +82,7 @@ fn bucket_of(arn: &str) -> &str {
     arn.rsplit(":::").next().unwrap_or(arn)
 }
 
-/// Holds every line of a manifest against the places.
+/// Checks every line of a manifest against the locations.
 async fn of_manifest(
     scope: &RepairScope,
     id: &str,
@@ -141,7 +141,7 @@ fn object_of(line: &str) -> Option<ObjectId> {
     (!bucket.is_empty() && !key.is_empty()).then_some(ObjectId { bucket, key, version: None })
 }
 
-/// Holds the filter of a list that S3 makes against the places.
+/// Checks the filter of a generated list against the locations.
 fn of_filter(
     scope: &RepairScope,
     generator: &S3JobManifestGenerator,
@@ -150,7 +150,7 @@ fn of_filter(
     let bucket = bucket_of(&generator.source_bucket);
     let constraint = generator.filter.as_ref().and_then(|it| it.key_name_constraint.as_ref());
     let named = constraint.and_then(|it| it.match_any_prefix.clone()).unwrap_or_default();
-    // Without prefixes, it is about the whole bucket.
+    // Without prefixes, the job covers the whole bucket.
     let prefixes = if named.is_empty() { vec![String::new()] } else { named };
     let mut places = BTreeSet::new();
     for prefix in prefixes {
@@ -167,16 +167,16 @@ fn of_filter(
     JobExtent::Within(places)
 }
 
-/// Whether this program has made a job.
+/// Whether this program created a job.
 pub(crate) fn is_own(job: &JobDescriptor) -> bool {
     job.description.as_deref().is_some_and(|text| text.starts_with(DESCRIPTION))
 }
 
-/// Looks once more at what can have changed since a job was made, and says what it sets off, and
-/// what speaks against it. Its objects lie in `places`.
+/// Looks up again what can have changed since a job was created. Returns its side effects, and the
+/// objections to it. Its objects are in `places`.
 ///
 /// # Errors
-/// [`ReencryptError::Unseen`] where it cannot be told whether a bucket keeps versions, or which
+/// [`ReencryptError::Unseen`] where it is unknown whether a bucket keeps versions, or which
 /// clusters run.
 pub(crate) async fn judge(
     scope: &RepairScope,
@@ -213,8 +213,8 @@ pub(crate) async fn judge(
     Ok(effects)
 }
 
-/// What speaks against a job, in words. `in_use`: of clusters that run; `buckets`: how each keeps
-/// versions now.
+/// The objections to a job, in words. `in_use`: about running clusters; `buckets`: the current
+/// versioning of each.
 fn refusals(
     id: &str,
     job: &JobDescriptor,
@@ -238,7 +238,7 @@ fn refusals(
     objections.into_iter().map(words).collect()
 }
 
-/// Why a cluster of the pipeline that is alive keeps a job from being confirmed.
+/// The objection that a cluster of the pipeline is alive.
 async fn in_use(
     scope: &RepairScope,
     id: &str,

@@ -1,4 +1,4 @@
-//! Sends one call of this module, as the tests of contracts name it: by AWS's name.
+//! Makes one AWS call of this module, by AWS's name of the operation, for the contract tests.
 
 use std::sync::Mutex;
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What came of the call; none where this module does not make it.
+/// The result of the call; `None` if this module does not make it.
 pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
     let s3 = &aws.s3;
     let bucket = about.text("bucket");
@@ -85,7 +85,7 @@ impl ObjectCalls<'_> {
                     Err(error) => json!(error),
                 });
             }
-            // Of the newest version that is listed.
+            // Deletes the newest listed version.
             "DeleteObject" => {
                 let version = self.versions().await.unwrap().into_iter().find(|it| !it.is_marker);
                 return Some(told(self.delete(version.unwrap().id).await));
@@ -107,7 +107,7 @@ impl ObjectCalls<'_> {
             "CopyObject" => told(self.copy(&order).await),
             "CreateMultipartUpload" => told(self.create_upload(&order).await),
             "ListParts" | "UploadPartCopy" | "CompleteMultipartUpload" => {
-                // One that is there, or a new one.
+                // An existing upload, or a new one.
                 let there = self.uploads().await.unwrap().into_iter().next().map(|it| it.id);
                 let upload = match there {
                     Some(id) => id,

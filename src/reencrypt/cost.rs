@@ -1,5 +1,5 @@
-//! What a repair costs, before and after, in one form: how many requests of which kind, and what
-//! they would be at list prices. Every sum is an estimate, and is called one.
+//! The cost of a repair, before and after, in one form: the number of requests of each kind, and
+//! their cost at list prices. Every sum is an estimate, and is labelled as one.
 
 use std::collections::BTreeMap;
 
@@ -14,48 +14,48 @@ use crate::{
     reencrypt::machine::choice::{Choice, RepairMethod},
 };
 
-/// What something costs: an estimate, by list prices.
+/// The estimated cost of an operation, at list prices.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Bill")]
 pub(crate) struct CostEstimate {
-    /// What is paid for.
+    /// The billed items.
     pub(crate) items: Vec<Item>,
     /// Bytes that S3 copies.
     pub(crate) bytes_copied: u64,
-    /// All of it, in US dollars.
+    /// The total, in US dollars.
     pub(crate) usd: f64,
-    /// Which prices these are.
+    /// Which price list this is.
     pub(crate) prices: String,
-    /// Prices that the settings have changed.
+    /// Prices that are overridden by the settings.
     pub(crate) changed_prices: Vec<String>,
 }
 
-/// One thing that is paid for.
+/// One billed item.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Item {
-    /// What.
+    /// The item.
     pub(crate) what: Paid,
-    /// In which storage class, where the price depends on it.
+    /// The storage class, where the price depends on it.
     pub(crate) storage_class: Option<String>,
-    /// How many, or how many bytes.
+    /// The quantity: a count, or bytes.
     pub(crate) number: u64,
     /// In US dollars.
     pub(crate) usd: f64,
 }
 
-/// What can be paid for.
+/// The kinds of billed items.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Paid {
-    /// PUT, COPY and POST requests, parts and updates of the encryption among them.
+    /// PUT, COPY and POST requests, including parts and updates of the encryption.
     Writes,
     /// LIST requests.
     Lists,
     /// GET, HEAD and all other requests.
     Reads,
-    /// Bytes that a rare class charges for reading.
+    /// Bytes read from a storage class with a retrieval fee.
     BytesRead,
     /// Calls to KMS, without bucket keys.
     KmsCalls,
@@ -63,43 +63,43 @@ pub(crate) enum Paid {
     Restores,
     /// Bytes that are restored.
     BytesRestored,
-    /// Bytes that are deleted before their storage class's least time.
+    /// Bytes that are deleted before the minimum storage duration of their class.
     BytesDeletedEarly,
     /// Jobs of S3 Batch Operations.
     BatchJobs,
     /// Their objects.
     BatchObjects,
-    /// Objects that S3 looks at to make a manifest.
+    /// Objects that S3 lists to generate a manifest.
     ManifestObjects,
 }
 
-/// A part of a copy in parts, unless there would be too many.
+/// The size of a part of a multipart copy, unless that would give too many parts.
 pub(crate) const PART: u64 = 512 * 1024 * 1024;
 
-/// A sum that grows, object by object: numbers by what is paid for, and by storage class where the
-/// price depends on it.
+/// A running total over objects: quantities by kind, and by storage class where the price depends
+/// on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     numbers: BTreeMap<(Paid, String), u64>,
-    /// What was deleted early: bytes and days, by storage class.
+    /// Early deletions: bytes and remaining days, by storage class.
     early: BTreeMap<(String, u64), u64>,
     bytes_copied: u64,
 }
 
-/// What of an object its cost depends on.
+/// The properties of an object that its cost depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CostInputs<'a> {
     pub(crate) size: u64,
     pub(crate) storage_class: &'a str,
     /// Days since it was written.
     pub(crate) age_days: u64,
-    /// It is under a KMS key now.
+    /// It is encrypted with a KMS key now.
     pub(crate) from_kms: bool,
-    /// It will be under one.
+    /// It will be encrypted with a KMS key.
     pub(crate) to_kms: bool,
-    /// The bucket keeps versions: what is copied is not deleted.
+    /// The bucket keeps versions: a copy deletes nothing.
     pub(crate) versioned: bool,
-    /// So many requests are one look at it.
+    /// The number of requests of one look-up of it.
     pub(crate) look: u64,
 }
 
@@ -110,12 +110,12 @@ impl Cost {
         }
     }
 
-    /// A page of a list.
+    /// Adds one page of a listing.
     pub(crate) fn list(&mut self) {
         self.count(Paid::Lists, "", 1);
     }
 
-    /// Requests that only read.
+    /// Adds requests that only read.
     pub(crate) fn read(&mut self, storage_class: &str, number: u64) {
         self.count(Paid::Reads, prices::class(storage_class), number);
     }
@@ -125,29 +125,29 @@ impl Cost {
         self.count(Paid::Writes, prices::class(storage_class), number);
     }
 
-    /// A restore that was asked for.
+    /// Adds a requested restore.
     pub(crate) fn restore(&mut self, storage_class: &str, bytes: u64) {
         self.count(Paid::Restores, prices::class(storage_class), 1);
         self.count(Paid::BytesRestored, prices::class(storage_class), bytes);
     }
 
-    /// A job of S3 Batch Operations over so many objects.
+    /// Adds a job of S3 Batch Operations over this number of objects.
     pub(crate) fn job(&mut self, objects: u64) {
         self.count(Paid::BatchJobs, "", 1);
         self.count(Paid::BatchObjects, "", objects);
     }
 
-    /// Objects that S3 looked at to make a manifest.
+    /// Adds objects that S3 lists to generate a manifest.
     pub(crate) fn manifest(&mut self, objects: u64) {
         self.count(Paid::ManifestObjects, "", objects);
     }
 
-    /// What is to be done about an object: all requests that it takes, and what comes with them.
+    /// Adds the change of an object: all its requests, and its other costs.
     pub(crate) fn add(&mut self, choice: Choice, object: CostInputs<'_>) {
         match choice {
             Choice::Nothing | Choice::Leave(_) => {}
             Choice::Do(method) => {
-                // A look before, and one after.
+                // One look-up before, and one after.
                 self.read(object.storage_class, 2 * object.look);
                 self.write(object.storage_class, writes(method, object.size));
                 self.came_with(method, object);
@@ -156,7 +156,7 @@ impl Cost {
                 self.read(object.storage_class, object.look);
                 self.restore(object.storage_class, object.size);
             }
-            // Deletions are free, but for the days that were promised.
+            // Deletions are free, except for the remaining minimum storage duration.
             Choice::Purge => {
                 self.read(object.storage_class, 3);
                 self.delete_early(object);
@@ -164,8 +164,8 @@ impl Cost {
         }
     }
 
-    /// What comes with a change besides its requests: KMS calls, bytes that are copied, and read,
-    /// and an end before its time.
+    /// Adds the costs of a change other than its requests: KMS calls, bytes copied and read, and
+    /// early deletion.
     pub(crate) fn came_with(&mut self, method: RepairMethod, object: CostInputs<'_>) {
         let keys = u64::from(object.from_kms) + u64::from(object.to_kms);
         self.count(
@@ -188,7 +188,7 @@ impl Cost {
         }
     }
 
-    /// An object goes before the time that its class was to be paid for.
+    /// Adds an object's deletion before the minimum storage duration of its class.
     pub(crate) fn delete_early(&mut self, object: CostInputs<'_>) {
         let days = prices::days_left(object.storage_class, object.age_days);
         if days > 0 {
@@ -196,7 +196,7 @@ impl Cost {
         }
     }
 
-    /// Takes another sum in.
+    /// Adds another total.
     pub(crate) fn join(&mut self, other: &Self) {
         for ((what, class), number) in &other.numbers {
             self.count(*what, class, *number);
@@ -207,7 +207,7 @@ impl Cost {
         self.bytes_copied = self.bytes_copied.saturating_add(other.bytes_copied);
     }
 
-    /// Everything that is paid for, with what it costs in thousandths of millionths of a dollar.
+    /// Every billed item, with its cost in thousandths of millionths of a dollar.
     fn items(&self, prices: &Prices) -> Vec<(Paid, &str, u64, NanoUsd)> {
         let cost_of = |what: Paid, class: &str, number: u64| match what {
             Paid::Writes => prices.of(&format!("write-{class}"), number),
@@ -247,7 +247,7 @@ impl Cost {
         self.items(prices).iter().map(|(.., nano)| *nano).fold(0, u64::saturating_add)
     }
 
-    /// The whole in words: `12 writes in STANDARD, 48 reads, …: about $0.01 (…)`.
+    /// The total in words: `12 writes in STANDARD, 48 reads, …: about $0.01 (…)`.
     pub(crate) fn shown(&self, prices: &Prices) -> String {
         let mut parts = Vec::new();
         for (what, class, number, _) in self.items(prices) {
@@ -277,7 +277,7 @@ impl Cost {
         format!("{}: about {} ({})", parts.join(", "), dollars(self.nano(prices)), prices::SOURCE)
     }
 
-    /// The whole for machines.
+    /// The total for the JSON report.
     pub(crate) fn bill(&self, prices: &Prices) -> CostEstimate {
         let item = |(what, class, number, nano): (Paid, &str, u64, NanoUsd)| Item {
             what,
@@ -295,11 +295,11 @@ impl Cost {
     }
 }
 
-/// So many requests write an object anew.
+/// The number of requests that rewrite an object.
 pub(crate) fn writes(method: RepairMethod, size: u64) -> u64 {
     match method {
         RepairMethod::Update | RepairMethod::Copy => 1,
-        // An upload is begun, and completed.
+        // Plus the requests that create and complete the upload.
         RepairMethod::CopyInParts => size.div_ceil(PART) + 2,
     }
 }
@@ -309,7 +309,7 @@ fn usd(nano: NanoUsd) -> f64 {
     nano as f64 / 1e9
 }
 
-/// In cents, rounded up: an estimate that is too small misleads.
+/// Rounded up to cents: an estimate that is too low misleads.
 fn dollars(nano: NanoUsd) -> String {
     let cents = nano.div_ceil(10_000_000);
     format!("${}.{:02}", cents / 100, cents % 100)
@@ -353,7 +353,7 @@ mod tests {
                 CostInputs { size: 1, ..object("STANDARD", 1) },
             );
         }
-        // $5.00 for the copies, $1.60 for two looks of two requests, $3.00 for KMS.
+        // $5.00 for the copies, $1.60 for two look-ups of two requests each, $3.00 for KMS.
         assert_eq!(dollars(cost.nano(&prices())), "$9.60");
         let shown = cost.shown(&prices());
         assert!(

@@ -4,28 +4,28 @@ use nix::sys::signal::Signal;
 
 use crate::{base::outcome::Outcome, facts::sts::NoAccess, reencrypt::ledger::LedgerError};
 
-/// Why there was no repair, or no whole one.
+/// Why there was no repair, or only a partial one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReencryptError {
-    /// The command line asks for what cannot be.
+    /// The command line is invalid.
     #[error("{0}")]
     Usage(String),
     /// The safety switch.
     #[error("refused, nothing was changed: {0}")]
     Refused(String),
-    /// The safety switch, after what an earlier run had begun was finished.
+    /// The safety switch refused, after the changes that an earlier run had started were finished.
     #[error("refused, nothing more was changed: {0}")]
     RefusedMore(String),
-    /// Something that must be known before anything is done is not.
+    /// A fact that must be known before any change is unknown.
     #[error("nothing was changed: {0}")]
     Unseen(String),
-    /// Nothing can be asked of AWS.
+    /// No request to AWS is possible.
     #[error("nothing was changed: {0}")]
     NoAccess(#[from] NoAccess),
     /// The ledger.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// A file that was to be written.
+    /// A file could not be written.
     #[error("{0}")]
     File(String),
     /// A signal.

@@ -1,4 +1,4 @@
-//! Jobs of S3 Batch Operations on their way: which are followed, which are confirmed, how they end.
+//! Follows jobs of S3 Batch Operations: which ones are followed and confirmed, and how they end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +21,14 @@ use crate::{
     system::bar::{self, bar},
 };
 
-/// So many jobs that are over are looked at to find one of these places.
+/// The number of finished jobs that are searched for one in these locations.
 const LOOKED_BACK: usize = 20;
 
 /// A job that is followed.
 #[derive(Clone, Debug)]
 pub(crate) struct ChosenJob {
     pub(crate) id: String,
-    /// The places of the scope that hold its objects; none: that was not asked.
+    /// The locations of the scope with its objects; none: not looked up.
     places: Option<BTreeSet<usize>>,
 }
 
@@ -36,25 +36,25 @@ pub(crate) struct ChosenJob {
 #[derive(Debug, Default)]
 pub(crate) struct ChosenJobs {
     pub(crate) jobs: Vec<ChosenJob>,
-    /// What is to be said of jobs elsewhere, and of what those that are to be confirmed set off.
+    /// Messages about jobs elsewhere, and about side effects of the jobs to confirm.
     pub(crate) said: Vec<String>,
-    /// Jobs of which nobody can tell where their objects lie.
+    /// Jobs whose objects' location is unknown.
     pub(crate) unseen: Vec<Leftover>,
 }
 
-/// Chooses the jobs to follow: the one that is named, or this program's within the scope's places
-/// that are not over, else the last one.
+/// Chooses the jobs to follow: the job that is named; or this program's unfinished jobs within the
+/// scope's locations; or else the last finished one.
 ///
 /// # Errors
-/// [`ReencryptError::Usage`] when there is none; where jobs are to be confirmed,
-/// [`ReencryptError::Refused`] when one must not be, and [`ReencryptError::Unseen`] when that
-/// cannot be told.
+/// [`ReencryptError::Usage`] when there is none. When jobs are to be confirmed:
+/// [`ReencryptError::Refused`] when one must not be, and [`ReencryptError::Unseen`] when that is
+/// unknown.
 pub(crate) async fn choose(
     scope: &RepairScope,
     named: Option<&str>,
     options: &FollowOptions,
 ) -> Result<ChosenJobs, ReencryptError> {
-    // The same switch as for every other change.
+    // The same safety switch as for every other change.
     if JobRules::default().is_switched_off(options.confirm, !scope.refusals.is_empty()) {
         return Err(ReencryptError::Refused(scope.refusals.join("; ")));
     }
@@ -80,7 +80,7 @@ pub(crate) async fn choose(
     Ok(chosen)
 }
 
-/// Whether a job is yet to be confirmed.
+/// Whether a job still needs confirmation.
 fn awaits_confirmation(job: &JobDescriptor) -> bool {
     phase(job.status.as_ref()).awaits_confirmation()
 }
@@ -111,8 +111,8 @@ async fn the_named(
     Ok(ChosenJobs { jobs: vec![ChosenJob { id: id.to_owned(), places }], ..ChosenJobs::default() })
 }
 
-/// This program's jobs within the places. `confirm`: they are to be confirmed, so where their objects
-/// lie must be known.
+/// This program's jobs within the locations. With `confirm` they are to be confirmed, so the
+/// location of their objects must be known.
 async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, ReencryptError> {
     let own = own(scope).await?;
     if own.is_empty() {
@@ -126,7 +126,7 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
     for id in alive.into_iter().filter_map(|job| job.job_id) {
         chosen.add(scope, id, confirm).await?;
     }
-    // Else the last one that is over, as far as the manifests are still there.
+    // Otherwise the last finished one, as far as the manifests still exist.
     let mut over = over;
     over.sort_by_key(|job| std::cmp::Reverse(job.creation_time.map(|time| time.secs())));
     for id in over.into_iter().filter_map(|job| job.job_id).take(LOOKED_BACK) {
@@ -145,12 +145,12 @@ async fn all_within(scope: &RepairScope, confirm: bool) -> Result<ChosenJobs, Re
 }
 
 impl ChosenJobs {
-    /// Whether nothing was found that could be followed.
+    /// Whether no job to follow was found.
     fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.unseen.is_empty()
     }
 
-    /// Takes a job in, if it is about these places.
+    /// Adds a job, if its objects are in these locations.
     async fn add(
         &mut self,
         scope: &RepairScope,
@@ -163,7 +163,7 @@ impl ChosenJobs {
             Ok(JobExtent::Outside(what)) => self.said.push(format!(
                 "job {id} is about {what}, which is in none of these locations; it is left alone"
             )),
-            // Looking at it is free.
+            // Without a confirmation, following a job changes nothing.
             Err(ReencryptError::Unseen(_)) if !confirm => {
                 self.jobs.push(ChosenJob { id, places: None });
             }
@@ -176,18 +176,18 @@ impl ChosenJobs {
     }
 }
 
-/// How the jobs stand.
+/// The state of the followed jobs.
 #[derive(Debug, Default)]
 pub(crate) struct JobProgress {
-    /// What is not done.
+    /// The remaining work.
     pub(crate) left: Vec<Leftover>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) waiting: bool,
-    /// What those that are over came to.
+    /// The cost of the finished ones.
     pub(crate) spent: Cost,
 }
 
-/// A job that is over, or waits for a confirmation that it does not get.
+/// A job that is finished, or waits for a confirmation that it does not get.
 #[derive(Debug)]
 pub(crate) struct FollowedJob {
     id: String,
@@ -198,7 +198,7 @@ pub(crate) struct FollowedJob {
 }
 
 impl FollowedJob {
-    /// How it ended; none while it waits.
+    /// A line on how it ended; `None` while it waits.
     pub(crate) fn line(&self) -> Option<String> {
         let (total, succeeded, failed) = progress(&self.job);
         self.is_over.then(|| {
@@ -211,7 +211,7 @@ impl FollowedJob {
     }
 }
 
-/// Follows a job until it is over, or needs a confirmation that nobody gives.
+/// Follows a job until it is finished, or waits for a confirmation that this run does not give.
 pub(crate) async fn follow(
     scope: &RepairScope,
     chosen: &ChosenJob,
@@ -235,7 +235,7 @@ pub(crate) async fn follow(
             }
             FollowStep::Left => return ended(job, false, None),
             FollowStep::JudgeAndConfirm => {
-                // Other jobs may have been followed for hours since it was chosen.
+                // Other jobs may have been followed for hours since this one was chosen.
                 if let Some(why) = objection(scope, chosen, &job, options).await? {
                     bar.finish_and_clear();
                     return ended(job, false, Some(why));
@@ -254,7 +254,7 @@ pub(crate) async fn follow(
     }
 }
 
-/// Why a job must not be confirmed at this moment; nothing where it may be.
+/// Why a job must not be confirmed now; `None` if it may be.
 async fn objection(
     scope: &RepairScope,
     chosen: &ChosenJob,
@@ -270,7 +270,7 @@ async fn objection(
 }
 
 impl JobProgress {
-    /// Adds a job, with what its completion report says of objects that failed.
+    /// Adds a job, with the failed objects in its completion report.
     pub(crate) async fn add(
         &mut self,
         scope: &RepairScope,
@@ -316,7 +316,7 @@ impl JobProgress {
     }
 }
 
-/// A job as the document has it.
+/// A job in the form of the report.
 fn of_document(job: &JobDescriptor, id: &str) -> Job {
     let (total, succeeded, failed) = progress(job);
     let status = job
@@ -339,8 +339,8 @@ fn of_document(job: &JobDescriptor, id: &str) -> Job {
     }
 }
 
-/// What a job that is over has cost, as far as it can be told: KMS, and how large its objects were,
-/// are not in S3's word.
+/// The cost of a finished job, as far as it is known: S3's data contain neither KMS calls nor
+/// object sizes.
 fn came_to(job: &JobDescriptor, spent: &mut Cost) {
     let (total, succeeded, failed) = progress(job);
     spent.job(total);
@@ -377,8 +377,8 @@ async fn get(scope: &RepairScope, bucket: &str, key: &str) -> Result<Vec<u8>, Re
     Ok(bytes.to_vec())
 }
 
-/// What the completion report says of tasks that failed: each kind of failure once, with their
-/// number and the first object.
+/// The failed tasks in the completion report: each kind of failure once, with its count and first
+/// object.
 async fn failures(
     scope: &RepairScope,
     job: &JobDescriptor,

@@ -1,10 +1,10 @@
-//! Jobs whose list S3 makes itself: nothing is looked at beforehand, whatever the number of
-//! objects. So only what a job can never lose anything of is left to it, which the bucket alone
-//! must show.
+//! Jobs whose list S3 generates itself: no object is looked up beforehand, whatever their number.
+//! So only changes in which a job can never lose anything are left to it, which the bucket's
+//! properties alone must show.
 //!
-//! A job takes one filter by encryption, and a copy one storage class: there is one job for each
-//! bucket and class, of what is not encrypted at all, and one for each bucket that updates SSE-S3
-//! in place. Source: Amazon S3 API reference, JobManifestGeneratorFilter.
+//! A job takes one filter by encryption, and a copy one storage class. So there is one job for each
+//! bucket and class for objects that are not encrypted at all, and one for each bucket that updates
+//! SSE-S3 objects in place. Source: Amazon S3 API reference, JobManifestGeneratorFilter.
 
 use aws_sdk_s3control::types::{
     GeneratedManifestEncryption, GeneratedManifestFormat, JobManifestGenerator,
@@ -30,7 +30,7 @@ use crate::{
     settings::policy::{EncryptionKind, kind_name},
 };
 
-/// A job that S3 is to make the list of.
+/// A job whose list S3 is to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobRequest {
     group: JobGroup,
@@ -38,7 +38,7 @@ pub(crate) struct JobRequest {
 }
 
 impl JobRequest {
-    /// The bucket and storage class of what is copied; none where it is updated in place.
+    /// The bucket and storage class of the copied objects; none for an update in place.
     pub(crate) fn copied(&self) -> Option<(&str, &str)> {
         let class = self.group.storage_class.as_deref()?;
         Some((&self.group.bucket, class))
@@ -65,10 +65,10 @@ impl std::fmt::Display for JobRequest {
     }
 }
 
-/// The jobs that there can be for the scope, and what cannot be left to one.
+/// The possible jobs for the scope, and the work that cannot be left to a job.
 ///
 /// # Errors
-/// [`ReencryptError::Unseen`] where it cannot be told whether a bucket is a website.
+/// [`ReencryptError::Unseen`] where it is unknown whether a bucket is a website.
 pub(crate) async fn plan(
     scope: &RepairScope,
     classes: &[String],
@@ -138,8 +138,8 @@ pub(super) async fn is_website(
     )
 }
 
-/// Makes the jobs; they wait for their confirmation, which is when their objects are known. One
-/// that was made before and is not over is not made again.
+/// Creates the jobs; they wait for confirmation, at which time their objects are known. An earlier
+/// unfinished job is not created again.
 pub(crate) async fn make(
     scope: &RepairScope,
     order: &BatchOptions,
@@ -153,7 +153,7 @@ pub(crate) async fn make(
     for wish in wishes {
         let Some(bucket) = scope.plan.buckets.get(&wish.group.bucket) else { continue };
         let description = format!("{DESCRIPTION}: {wish} gets {}", kind_name(bucket.target.kind));
-        // S3 takes 256 characters.
+        // S3 accepts 256 characters.
         let description: String = description.chars().take(256).collect();
         let same: Vec<_> = earlier
             .iter()

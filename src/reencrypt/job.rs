@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Job {
     /// Its id.
     pub(crate) id: String,
-    /// S3's word for how far it is: one that is `New` soon waits for its confirmation, as
-    /// `Suspended` says.
+    /// Its status in S3: a `New` job soon waits for its confirmation, with status `Suspended`.
     pub(crate) status: String,
-    /// Its objects; none where S3 is yet to list them.
+    /// The number of its objects; none while S3 has not listed them yet.
     pub(crate) objects: Option<u64>,
-    /// Those that are done, by S3's word.
+    /// The number of completed objects, as S3 reports it.
     pub(crate) succeeded: u64,
     /// Those that failed.
     pub(crate) failed: u64,
-    /// What S3 says of failures.
+    /// S3's failure messages.
     pub(crate) failures: Vec<String>,
-    /// Where S3 keeps the manifest that it has made; none where the guard wrote it.
+    /// Where S3 stores the generated manifest; none where the guard wrote it.
     pub(crate) generated_manifest: Option<String>,
 }

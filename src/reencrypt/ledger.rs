@@ -1,12 +1,13 @@
-//! The ledger: what a repair has begun and finished, on disk, so that one that is killed goes on
-//! where it was: no object is done twice, none is forgotten.
+//! The ledger: which changes a repair has started and finished, on disk. A killed repair continues
+//! where it was: no object is done twice, and none is forgotten.
 //!
-//! What is about to be done to an object is on the disk before it is done, with all that must be
-//! kept; so the next run can tell, whatever became of the call. Many objects share one write to the
-//! disk.
+//! A change is written to the ledger, with everything that must be preserved, before it is made. So
+//! the next run can find out its result, whatever happened to the call. Many objects share one disk
+//! write.
 //!
-//! A file that is damaged, cut off, or not a ledger of this version is an error that names it. It is
-//! never taken for a new one, and nothing in it is skipped: what it would have said is not known.
+//! A file that is damaged, truncated, or not a ledger of this version is an error that names it. It
+//! is never replaced by a new one, and no part of it is skipped: the content of a skipped part
+//! would be unknown.
 
 use std::{
     fs::File,
@@ -36,19 +37,19 @@ use crate::{
     },
 };
 
-/// So many entries of the ledger are read at once.
+/// The number of ledger entries that are read at once.
 pub(crate) const PAGE: usize = 1000;
 
-/// Where an object's bytes of name lead to what is known of it, with a checksum behind it. The number
-/// is that of the form, which another version may not understand.
+/// Maps the bytes of an object's name to its state, followed by a checksum. The number is the
+/// format version: another version may not understand the content.
 const OBJECTS: TableDefinition<'static, &'static [u8], &'static [u8]> =
     TableDefinition::new("objects-2");
-/// So many hexadecimal digits of SHA-256 stand behind an entry.
+/// The number of hexadecimal digits of SHA-256 at the end of an entry.
 const CHECKSUM: usize = 16;
-/// So many changes share one write to the disk.
+/// The number of changes that share one disk write.
 const TOGETHER: usize = 4096;
 
-/// Why there is no ledger.
+/// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
     /// It cannot be read or written.
@@ -65,7 +66,7 @@ pub(crate) enum LedgerError {
     /// Another user owns the state directory or the ledger, or may write to them.
     #[error("nothing was changed: the state directory cannot be trusted: {0}")]
     NotOwn(#[from] NotOwnError),
-    /// It is there, and cannot be believed.
+    /// It exists, and its content cannot be trusted.
     #[error(
         "the ledger {path} is damaged, or is not a ledger: {why}; without it, the work that \
          earlier runs began is unknown, so nothing (more) is changed. fix: restore the file from \
@@ -78,7 +79,7 @@ pub(crate) enum LedgerError {
         /// What was seen.
         why: String,
     },
-    /// It is whole, but its form is not this version's.
+    /// It is intact, but has another version's format.
     #[error(
         "the ledger {path} has content that this version does not understand: {what}; nothing \
          (more) is changed. fix: let the version that wrote it finish its work, or, when no \
@@ -91,7 +92,7 @@ pub(crate) enum LedgerError {
         /// What was seen.
         what: String,
     },
-    /// Another repair works with it.
+    /// Another repair uses it.
     #[error(
         "nothing was changed: the ledger {path} is held by another emr-etl-guard ({holder}); wait \
          for its end, or give this one a `state_dir` of its own"
@@ -99,10 +100,10 @@ pub(crate) enum LedgerError {
     Held {
         /// The file.
         path: String,
-        /// Who, by its own words.
+        /// The holder, as it describes itself.
         holder: String,
     },
-    /// It was lost while the repair was on.
+    /// It became unusable during the repair.
     #[error(
         "the ledger {path} can no longer be written: {why}; what is under way is finished by the \
          next run"
@@ -135,19 +136,19 @@ pub(crate) struct Ledger {
     /// None only while it is dropped.
     file: Option<Arc<LedgerFile>>,
     path: String,
-    /// The kernel lets go of it when its holder dies, however that is.
+    /// The kernel releases it when its holder dies, for whatever reason.
     _lock: File,
 }
 
 struct LedgerChange {
     name: Vec<u8>,
-    /// None: it is forgotten.
+    /// None: the entry is removed.
     state: Option<Vec<u8>>,
     written: oneshot::Sender<Result<(), String>>,
 }
 
-/// The file, each access to which may show that it is damaged: the database ends that in a panic in
-/// places. After one nothing of it is believed.
+/// The file. Any access can find that it is damaged, in some places by a panic of the database.
+/// After a panic nothing more of it is trusted.
 #[derive(Debug)]
 struct LedgerFile {
     database: Database,
@@ -157,7 +158,7 @@ struct LedgerFile {
 /// Why an access failed.
 enum AccessError {
     Database(redb::Error),
-    /// The database gave up on its own file.
+    /// The database panicked on its own file.
     Panicked,
 }
 
@@ -177,7 +178,7 @@ impl std::fmt::Display for AccessError {
 }
 
 impl AccessError {
-    /// As the error of a ledger that is read: what the disk says, or damage.
+    /// Converts this to the error of a ledger read: an I/O error, or damage.
     fn read(self, path: String) -> LedgerError {
         use io::ErrorKind::{InvalidData, UnexpectedEof};
         match self {
@@ -191,16 +192,16 @@ impl AccessError {
     }
 }
 
-/// Accesses a database, whose panics are errors.
+/// Accesses a database; converts its panics to errors.
 fn access<T>(work: impl FnOnce() -> Result<T, AccessError>) -> Result<T, AccessError> {
     quietly(work).unwrap_or(Err(AccessError::Panicked))
 }
 
 impl LedgerFile {
-    /// Opens a ledger that is there. The check of every page takes a moment for each million of
-    /// objects, and is what tells damage from what may be believed.
+    /// Opens an existing ledger. Every page is checked, which takes a moment for each million
+    /// objects, and which detects damage.
     fn open(file: File) -> Result<Self, AccessError> {
-        // The database would begin anew in a file that is empty.
+        // The database would initialise an empty file as a new one.
         if file.metadata().map_err(redb::Error::Io)?.len() == 0 {
             let empty = io::Error::new(io::ErrorKind::InvalidData, "it is empty");
             return Err(redb::Error::Io(empty).into());
@@ -238,8 +239,8 @@ impl LedgerFile {
     }
 }
 
-/// Makes a new ledger. It has its name only when it is whole on the disk, so that one that is cut
-/// off while it is made is not taken for a damaged one.
+/// Creates a new ledger. It gets its name only when it is completely on disk, so that an
+/// interrupted creation is not taken for a damaged ledger.
 fn make(folder: &PrivateDir) -> Result<(), LedgerError> {
     folder.remove(DRAFT)?;
     let draft = folder.create_new(DRAFT)?;
@@ -263,15 +264,15 @@ fn make(folder: &PrivateDir) -> Result<(), LedgerError> {
 const FILE: &str = "ledger.redb";
 const DRAFT: &str = "ledger.redb.new";
 
-/// What of an object's name and state goes behind the state: the database's own checksums are looked
-/// at when the ledger is opened, this one whenever an entry is read.
+/// The checksum over an object's name and state, stored after the state. The database verifies its
+/// own checksums when the ledger is opened; this one is verified whenever an entry is read.
 fn checksum(name: &[u8], state: &[u8]) -> String {
     let mut sum = sha256([&(name.len() as u64).to_le_bytes(), name, state].concat());
     sum.truncate(CHECKSUM);
     sum
 }
 
-/// What an entry says; else what is wrong with it.
+/// Parses an entry; the error says what is wrong with it.
 fn entry(name: &[u8], value: &[u8]) -> Result<(ObjectId, RepairState), EntryError> {
     let split = value.len().checked_sub(CHECKSUM).ok_or(EntryError::Damaged)?;
     let (state, sum) = value.split_at(split);
@@ -286,12 +287,12 @@ fn entry(name: &[u8], value: &[u8]) -> Result<(ObjectId, RepairState), EntryErro
 
 enum EntryError {
     Damaged,
-    /// It is as it was written, by another version.
+    /// It is intact, and was written by another version.
     Unknown(String),
 }
 
 impl Ledger {
-    /// Takes the ledger below the state directory `path` if there is one.
+    /// Takes the ledger below the state directory `path`, if it exists.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -306,7 +307,7 @@ impl Ledger {
         }
     }
 
-    /// Takes the ledger below the state directory `path`, which is made if it is not there.
+    /// Takes the ledger below the state directory `path`; creates it if it does not exist.
     ///
     /// # Errors
     /// [`LedgerError`] when it cannot be used, or another repair holds it.
@@ -352,10 +353,10 @@ impl Ledger {
         })
     }
 
-    /// Writes how far an object has come; when this is over, it is on the disk.
+    /// Writes the state of an object; when this returns, it is on disk.
     ///
     /// # Errors
-    /// [`LedgerError::Lost`]: then nothing more may be done.
+    /// [`LedgerError::Lost`]: no more changes may be made then.
     pub(crate) async fn write(
         &self,
         place: &ObjectId,
@@ -367,7 +368,7 @@ impl Ledger {
         self.change(place, Some(state)).await
     }
 
-    /// Forgets an object.
+    /// Removes an object's entry.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -387,11 +388,11 @@ impl Ledger {
         LedgerError::Lost { path: self.path.clone(), why }
     }
 
-    /// Up to `limit` objects behind `after` of which `wanted` holds, in the order of their names.
+    /// Up to `limit` objects after `after` for which `wanted` holds, in the order of their names.
     ///
     /// # Errors
-    /// [`LedgerError::Unusable`], and [`LedgerError::Damaged`] or [`LedgerError::Foreign`] where an
-    /// entry on the way is not as this version has written it, wanted or not.
+    /// [`LedgerError::Unusable`]; and [`LedgerError::Damaged`] or [`LedgerError::Foreign`] where
+    /// any entry on the way, wanted or not, was not written by this version.
     pub(crate) fn page(
         &self,
         after: Option<&ObjectId>,
@@ -401,7 +402,7 @@ impl Ledger {
         self.range(after, None, limit, wanted)
     }
 
-    /// What is known of one object.
+    /// The state of one object.
     ///
     /// # Errors
     /// As [`Self::page`].
@@ -410,7 +411,7 @@ impl Ledger {
         Ok(found.into_iter().next().map(|(_, state)| state))
     }
 
-    /// Objects behind `after`, or exactly `only`.
+    /// Objects after `after`, or exactly `only`.
     fn range(
         &self,
         after: Option<&ObjectId>,
@@ -459,7 +460,7 @@ impl Ledger {
         }
     }
 
-    /// How many objects it holds.
+    /// The number of objects in it.
     #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         use redb::ReadableTableMetadata as _;
@@ -472,7 +473,7 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         drop(self.changes.take());
         if let Some(writer) = self.writer.take() {
-            // It ends by itself, now that nobody sends any more.
+            // The writer ends because the channel is closed.
             drop(writer.join());
         }
         // Closing a damaged database may panic, too.
@@ -481,7 +482,7 @@ impl Drop for Ledger {
     }
 }
 
-/// Writes what comes, as much as there is at once, until nobody sends any more.
+/// Writes the changes from the channel, as many as are available at once, until it is closed.
 fn write_all(file: &LedgerFile, inbox: &mpsc::Receiver<LedgerChange>) {
     while let Ok(first) = inbox.recv() {
         let mut together = vec![first];
@@ -490,7 +491,7 @@ fn write_all(file: &LedgerFile, inbox: &mpsc::Receiver<LedgerChange>) {
             .access(|database| write_together(database, &together))
             .map_err(|error| error.to_string());
         for change in together {
-            // Who asked may have been stopped.
+            // The requester may have been cancelled.
             let _ = change.written.send(written.clone());
         }
     }
@@ -604,7 +605,7 @@ mod tests {
 
     type Entries = Vec<(ObjectId, RepairState)>;
 
-    /// A ledger with this content, taken and read to its end.
+    /// Opens a ledger with this content, and reads it to its end.
     fn all(content: &[u8]) -> Result<Entries, LedgerError> {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("reencrypt")).unwrap();
@@ -665,7 +666,7 @@ mod tests {
         ledger.change(&place("b", None), Some(state.clone())).await.unwrap();
         let error = ledger.page(None, PAGE, |_| false).unwrap_err();
         assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
-        // The same under another name is not what was written.
+        // A valid entry under another name must not be accepted.
         ledger.change(&place("b", None), None).await.unwrap();
         ledger.change(&place("c", None), Some(state)).await.unwrap();
         let error = ledger.page(None, PAGE, |_| false).unwrap_err();
@@ -681,7 +682,7 @@ mod tests {
         assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
     }
 
-    /// A real ledger, its file, and what it held after each of its writes.
+    /// A real ledger: its file, and its content after each write.
     fn real() -> &'static (Vec<u8>, Vec<Entries>) {
         static REAL: std::sync::OnceLock<(Vec<u8>, Vec<Entries>)> = std::sync::OnceLock::new();
         REAL.get_or_init(|| {
@@ -709,7 +710,7 @@ mod tests {
         })
     }
 
-    /// A place in the file that holds something, or any.
+    /// An offset in the file with data, or any offset.
     fn at(content: &[u8], choice: proptest::sample::Index, used: bool) -> usize {
         let places = || content.iter().enumerate().filter(|(_, byte)| **byte != 0);
         let count = places().count();
@@ -739,7 +740,8 @@ mod tests {
                 content.truncate(cut.index(content.len()));
             }
             match all(&content) {
-                // What was hit was not in use, or the last write alone, before which it stands.
+                // The damaged bytes were not in use, or belonged only to the last write, and the
+                // content is that before it.
                 Ok(entries) => proptest::prop_assert!(
                     held[held.len() - 2..].contains(&entries), "it holds what it never held: \
                         {entries:?}"
@@ -764,7 +766,7 @@ mod tests {
             (0..length).map(|it| u8::try_from(it * 7 % 251).unwrap() | 1).collect();
         let held = OpenOptions::new().write(true).open(file(folder.path())).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&held, &garbage, 0).unwrap();
-        // What the database has in memory may still be right; what it reads is not believed.
+        // The database's cache may still be right; what it reads from disk is not trusted.
         let read = ledger.page(None, usize::MAX, |_| true);
         let (_, states) = real();
         assert!(read.is_err() || read.unwrap() == states[states.len() - 1]);

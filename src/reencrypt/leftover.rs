@@ -1,23 +1,23 @@
-//! What is not done, and why.
+//! Work that was not done, and why.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::lookup::LookupError;
 
-/// What is not done, for one reason.
+/// Objects that were not changed, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Left")]
 pub(crate) struct SkippedObjects {
-    /// Why, and what to do about it.
+    /// The reason, and what to do about it.
     pub(crate) why: String,
-    /// How many objects; none where that is not about objects.
+    /// The number of objects; none where the reason does not concern objects.
     pub(crate) objects: Option<u64>,
     /// The first of them.
     pub(crate) first: Option<String>,
 }
 
-/// Something that is not done: the line that says so, and its parts.
+/// Work that was not done: its message, and the message's parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) line: String,
@@ -25,7 +25,7 @@ pub(crate) struct Leftover {
 }
 
 impl Leftover {
-    /// Some objects, of which the first is named.
+    /// Objects, of which the first is named.
     pub(crate) fn of_objects(line: String, why: &str, objects: u64, first: &str) -> Self {
         Self {
             line,
@@ -37,13 +37,13 @@ impl Leftover {
         }
     }
 
-    /// Something that is not about objects that could be named.
+    /// Work without objects that could be named.
     pub(crate) fn other(line: String) -> Self {
         Self { left: SkippedObjects { why: line.clone(), objects: None, first: None }, line }
     }
 }
 
-/// Why something could not be looked at.
+/// Why a look-up failed.
 pub(crate) fn unseen(obstacle: &LookupError) -> String {
     format!("could not be looked at: {} ({})", obstacle.message, obstacle.operation)
 }

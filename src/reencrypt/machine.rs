@@ -1,8 +1,7 @@
-//! How one object is repaired, as a pure state machine: answers of S3 in, one action out; and what
-//! is left to jobs of S3 Batch Operations. Nothing
-//! here reads a clock, asks AWS or depends on chance, and nothing outside this folder is used but
-//! the standard library and serde: the simulation in `integration/simulation` compiles the very
-//! same files.
+//! The repair of one object as a pure state machine: S3's responses in, one action out; and the
+//! rules for jobs of S3 Batch Operations. It reads no clock, calls no AWS API and uses no
+//! randomness. It uses nothing outside this folder except the standard library and serde: the
+//! simulation in `integration/simulation` compiles the very same files.
 
 pub(crate) mod choice;
 pub(crate) mod event;

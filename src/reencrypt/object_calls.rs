@@ -1,5 +1,5 @@
-//! The calls that change one object, and the lists of its versions and uploads: each is sent once,
-//! and says what it came to. What follows from that is the state machine's business.
+//! The calls that change one object, and the listings of its versions and uploads. Each is sent
+//! once and returns its result; the state machine decides what follows.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -41,30 +41,30 @@ use crate::{
     },
 };
 
-/// So many parts an object has at most. Source: Amazon S3 user guide, Multipart upload limits.
+/// The maximum number of parts of an object. Source: Amazon S3 user guide, Multipart upload limits.
 const MOST_PARTS: u64 = 10_000;
-/// So many parts of one object are copied at once.
+/// The number of parts of one object that are copied concurrently.
 const PARTS_AT_ONCE: usize = 8;
-/// So often a part is copied, or an upload aborted, that is not there, or still there.
+/// How often a missing part is copied, or an upload that still exists is aborted.
 const ATTEMPTS: u32 = 6;
 /// The first wait between two of them, which doubles.
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// What one call came to.
+/// The result of one call.
 enum CallResult<T> {
     Done(T),
-    /// Another writer was there: the object is not what it was.
+    /// Another writer changed the object.
     Changed,
-    /// There is no such upload any more.
+    /// The upload no longer exists.
     NoUpload,
-    /// It may have been done or not.
+    /// Unknown: it may have taken effect or not.
     Unclear(String),
     SlowDown,
     Refused(String),
 }
 
 impl<T> CallResult<T> {
-    /// What the machine is told; what was answered becomes `made`.
+    /// The response in the state machine's type; `made` converts a success.
     fn answer(self, made: impl FnOnce(T) -> CallAnswer) -> CallAnswer {
         match self {
             Self::Done(answer) => made(answer),
@@ -99,7 +99,8 @@ fn sort<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         ("PreconditionFailed" | "NoSuchKey" | "NoSuchVersion", _) | (_, Some(412)) => {
             CallResult::Changed
         }
-        // An error in an answer that began as a success is one that came in the middle.
+        // These errors can come in the body of a response with status 200, so the call may have
+        // taken effect.
         ("InternalError" | "ConditionalRequestConflict" | "RequestTimeout", _)
         | (_, None | Some(200 | 500..)) => CallResult::Unclear(said),
         _ => CallResult::Refused(format!("{said} ({})", call.permission)),
@@ -113,12 +114,12 @@ fn done() -> CallAnswer {
 /// The calls about one object.
 #[derive(Clone, Copy)]
 pub(super) struct ObjectCalls<'a> {
-    /// For looking: tries again by itself.
+    /// For reads: retries by itself.
     pub(super) s3: &'a aws_sdk_s3::Client,
-    /// For changing: what is not answered is looked at before it is sent again.
+    /// For changes: a call without a response is checked before it is sent again.
     pub(super) writer: &'a aws_sdk_s3::Client,
     pub(super) pace: &'a CopyPace,
-    /// What it has come to so far.
+    /// The cost so far.
     pub(super) spent: &'a Mutex<Cost>,
     pub(super) place: &'a ObjectId,
     pub(super) target: &'a TargetEncryption,
@@ -173,7 +174,7 @@ impl ObjectCalls<'_> {
                     found.add(true, marker.version_id, marker.is_latest, marker.last_modified);
                 }
             }
-            // Longer keys with this one as their beginning come behind it.
+            // Longer keys with this prefix come after it.
             match next.filter(|(key, _)| goes_on && *key <= self.place.key) {
                 Some(next) if told.insert(next.clone()) => at = Some(next),
                 Some(_) => return Err(unreadable(call, "it gives the same continuation twice")),
@@ -260,7 +261,7 @@ impl ObjectCalls<'_> {
             .bucket(&self.place.bucket)
             .key(&self.place.key)
             .copy_source(source(self.place, order.source.as_deref()))
-            // The first guards what is read, the second what is overwritten.
+            // The first precondition protects the source, the second the overwritten object.
             .copy_source_if_match(&before.etag)
             .set_if_match(order.if_match.then(|| before.etag.clone()))
             .storage_class(StorageClass::from(before.storage_class.as_str()))
@@ -283,7 +284,7 @@ impl ObjectCalls<'_> {
         })
     }
 
-    /// `CreateMultipartUpload`, with all that the object carries.
+    /// `CreateMultipartUpload`, with all properties of the object.
     pub(super) async fn create_upload(&self, order: &CopyOrder) -> CallAnswer {
         let (before, lock) = (&order.before, &order.lock);
         let header = |name: &str| before.headers.get(name).cloned();
@@ -354,7 +355,7 @@ impl ObjectCalls<'_> {
         })
     }
 
-    /// Copies the parts that are not there yet; `parts` becomes them all, as a completion names them.
+    /// Copies the missing parts; `parts` becomes the complete list for the completion.
     pub(super) async fn copy_parts(
         &self,
         upload: &str,
@@ -378,11 +379,11 @@ impl ObjectCalls<'_> {
             };
             Ok::<_, CallResult<CopiedPart>>(copied.completed(part.number))
         });
-        // In any order: a part that takes long holds no later one back.
+        // In any order: a slow part does not delay later ones.
         let under_way = stream::iter(copies).buffer_unordered(PARTS_AT_ONCE);
         match under_way.try_collect::<Vec<CompletedPart>>().await {
             Ok(mut all) => {
-                // A completion names them in order.
+                // A completion lists them in order.
                 all.sort_by_key(CompletedPart::part_number);
                 *parts = all;
                 done()
@@ -480,7 +481,7 @@ impl ObjectCalls<'_> {
                 CallResult::Done(None) => {
                     "the answer to UploadPartCopy holds no ETag".clone_into(&mut trouble);
                 }
-                // A part that is copied twice is one part.
+                // Copying a part twice is harmless.
                 CallResult::Unclear(why) => trouble = why,
                 CallResult::SlowDown => {
                     self.pace.slow_down();
@@ -497,7 +498,7 @@ impl ObjectCalls<'_> {
         Err(CallResult::Unclear(trouble))
     }
 
-    /// `CompleteMultipartUpload`; `with_checksums`: with each part's own.
+    /// `CompleteMultipartUpload`; `with_checksums`: with the checksum of each part.
     pub(super) async fn complete(
         &self,
         upload: &str,
@@ -527,7 +528,7 @@ impl ObjectCalls<'_> {
             .upload_id(upload)
             .set_if_match(order.if_match.then(|| before.etag.clone()))
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
-        // S3 itself then compares the whole with what it was.
+        // S3 itself then compares the whole object with its former checksum.
         let sum = |algorithm: &str| {
             before
                 .checksum
@@ -547,8 +548,9 @@ impl ObjectCalls<'_> {
             );
         self.spend(|spent| spent.write(&before.storage_class, 1));
         let result = request.send().await;
-        // Something was written since the upload was begun, be it the same content: S3 takes this
-        // upload no more. Source: Amazon S3 API reference, CompleteMultipartUpload, If-Match.
+        // Another write happened since the upload was created, possibly of the same content: S3 no
+        // longer accepts this upload. Source: Amazon S3 API reference, CompleteMultipartUpload,
+        // If-Match.
         if result.as_ref().is_err_and(|error| code(error) == "ConditionalRequestConflict") {
             return match self.abort(upload).await {
                 CallAnswer::Refused(why) => CallAnswer::Refused(format!(
@@ -567,8 +569,8 @@ impl ObjectCalls<'_> {
         })
     }
 
-    /// Aborts an upload. A part that was still on its way may arrive after an abort, and is billed:
-    /// so the parts are listed afterwards. Source: Amazon S3 API reference, AbortMultipartUpload.
+    /// Aborts an upload. A part that was in progress may arrive after an abort, and is billed, so
+    /// the parts are listed afterwards. Source: Amazon S3 API reference, AbortMultipartUpload.
     pub(super) async fn abort(&self, upload: &str) -> CallAnswer {
         for _ in 0..ATTEMPTS {
             let result = self
@@ -594,8 +596,8 @@ impl ObjectCalls<'_> {
                 .send()
                 .await;
             match parts {
-                // Usually there is no such upload any more; and who may not list parts takes S3's
-                // word.
+                // Usually the upload no longer exists. Without the permission to list parts, S3's
+                // response to the abort counts.
                 Err(_) => return done(),
                 Ok(parts) if parts.parts().is_empty() => return done(),
                 Ok(_) => {}
@@ -617,7 +619,7 @@ impl ObjectCalls<'_> {
         sort(&aws_calls::DELETE_OBJECT_VERSION, result).answer(|_| done())
     }
 
-    /// Asks for a restore; `days` none: Intelligent-Tiering brings an object back for good.
+    /// Requests a restore; without `days`, Intelligent-Tiering restores an object permanently.
     pub(super) async fn restore(&self, version: Option<String>, days: Option<i32>) -> CallAnswer {
         let request = self
             .s3
@@ -633,7 +635,7 @@ impl ObjectCalls<'_> {
         sort(&aws_calls::RESTORE_OBJECT, result).answer(|_| done())
     }
 
-    /// Whether a version of the object has annotations, which a copy in parts would lose.
+    /// Whether a version of the object has annotations, which a multipart copy would lose.
     pub(super) async fn has_annotations(&self, version: Option<String>) -> Lookup<bool> {
         self.spend(Cost::list);
         let request = self
@@ -665,7 +667,7 @@ fn unreadable(call: &Call, why: &str) -> LookupError {
     )
 }
 
-/// A version or delete marker as it is listed.
+/// A version or delete marker in a listing.
 struct ListedEntry {
     id: String,
     is_latest: bool,
@@ -673,8 +675,8 @@ struct ListedEntry {
     modified: i64,
 }
 
-/// The versions of one key as they are listed: S3 lists versions and delete markers in one order, of
-/// which the SDK makes two lists.
+/// The versions of one key in listing order: S3 lists versions and delete markers in one order,
+/// which the SDK splits into two lists.
 #[derive(Default)]
 struct KeyVersions {
     versions: VecDeque<ListedEntry>,
@@ -699,8 +701,8 @@ impl KeyVersions {
         }
     }
 
-    /// The newest first; none where something is missing or comes twice. Each list keeps its order,
-    /// since an upload in parts bears the date of its beginning; dates put the two together.
+    /// The newest first; none where an entry is missing or duplicated. Each list keeps its order,
+    /// since a multipart upload has the date of its creation; the dates merge the two lists.
     fn in_order(mut self) -> Option<Vec<ListedVersion>> {
         let (mut ids, mut all) = (HashSet::new(), Vec::new());
         loop {
@@ -726,19 +728,19 @@ impl KeyVersions {
 struct UploadPart {
     number: i32,
     from: u64,
-    /// Behind its last byte.
+    /// The offset after its last byte.
     to: u64,
 }
 
-/// A part of an upload that is there.
+/// A part of an upload that exists.
 #[derive(Clone)]
 struct CopiedPart {
     etag: String,
     checksum: Option<PartChecksum>,
 }
 
-/// A part's checksum, where the object's is made of them: then the completion must name each. Source:
-/// Amazon S3 API reference, CompletedPart.
+/// A part's checksum, where the object's checksum is computed from them: then the completion must
+/// list each. Source: Amazon S3 API reference, CompletedPart.
 #[derive(Clone)]
 struct PartChecksum {
     algorithm: ChecksumAlgorithm,
@@ -746,7 +748,8 @@ struct PartChecksum {
 }
 
 impl PartChecksum {
-    /// `said`: what S3 says of the part, by algorithm. None: a checksum of the whole needs none.
+    /// `said`: S3's checksums of the part, by algorithm. None: not needed for a checksum of the
+    /// whole.
     fn of_part(
         before: &Snapshot,
         said: impl FnOnce(&ChecksumAlgorithm) -> Option<String>,
@@ -775,7 +778,7 @@ impl CopiedPart {
     }
 }
 
-/// The parts that an object is copied in.
+/// The parts for the copy of an object.
 fn parts_of(size: u64) -> impl Iterator<Item = UploadPart> {
     let length = PART.max(size.div_ceil(MOST_PARTS));
     (0..size.div_ceil(length)).zip(1..).map(move |(index, number)| UploadPart {
@@ -785,15 +788,15 @@ fn parts_of(size: u64) -> impl Iterator<Item = UploadPart> {
     })
 }
 
-/// The checksum that a copy in parts keeps: of the whole where S3 can make that of parts, else of
-/// the parts' checksums.
+/// The checksum that a multipart copy keeps: of the whole content where S3 can compute it from
+/// parts, otherwise of the parts' checksums.
 fn checksum_of_parts(before: &Snapshot) -> (ChecksumAlgorithm, ChecksumType) {
     let (algorithm, is_whole) = verdict::checksum_of_parts(before);
     let kind = if is_whole { ChecksumType::FullObject } else { ChecksumType::Composite };
     (ChecksumAlgorithm::from(algorithm), kind)
 }
 
-/// What is copied; without a version whatever is current.
+/// The copy source; without a version it is the current object.
 fn source(place: &ObjectId, version: Option<&str>) -> String {
     let version =
         version.map_or_else(String::new, |version| format!("?versionId={}", encoded(version)));
@@ -804,7 +807,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Who has a permission, as the grant headers write it.
+/// The grantees of a permission, in the format of the grant headers.
 fn grants(before: &Snapshot, permission: &str) -> Option<String> {
     let named: Vec<String> = before
         .grants
@@ -817,7 +820,7 @@ fn grants(before: &Snapshot, permission: &str) -> Option<String> {
     (!named.is_empty()).then(|| named.join(", "))
 }
 
-/// Adds to a copy what S3 would drop: ACL and locks.
+/// Adds to a copy the properties that S3 would drop: ACL and locks.
 fn keep(
     request: CopyObjectFluentBuilder,
     before: &Snapshot,
@@ -853,7 +856,7 @@ mod tests {
             found.in_order().map(|all| all.into_iter().map(|it| it.id).collect::<Vec<_>>())
         };
         let (old, new) = (1_000, 2_000);
-        // An upload in parts, `c`, bears the date of its beginning, before `b`.
+        // A multipart upload, `c`, has the date of its creation, before `b`.
         let parts = [(false, "c", true, old), (false, "b", false, new), (true, "m", false, 500)];
         assert_eq!(listed(&parts).unwrap(), ["c", "b", "m"]);
         let deleted = [(false, "a", false, new), (true, "m", true, new), (true, "l", false, old)];

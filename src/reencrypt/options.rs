@@ -1,4 +1,4 @@
-//! What the parts of a repair are asked to do, as plain fields.
+//! The options of the parts of a repair, as plain fields.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,28 +7,28 @@ use crate::{
     spec::data_paths::DataLocation,
 };
 
-/// What the config of a pipeline's launcher says of it.
+/// The pipeline, from its launcher's config.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PipelineConfig<'a> {
     pub(crate) locations: &'a [DataLocation],
     /// The name of its clusters.
     pub(crate) job_name: &'a str,
-    /// The security configuration of its clusters, where config or settings name one.
+    /// The security configuration of its clusters, where config or settings contain one.
     pub(crate) security_configuration: Option<&'a str>,
 }
 
-/// Where a repair may work, and what objects get there.
+/// Where a repair may work, and its target.
 #[derive(Clone, Debug)]
 pub(crate) struct ScopeOptions<'a> {
-    /// S3 URIs to work in; none: the locations of the pipeline.
+    /// The S3 URIs to work in; none: the locations of the pipeline.
     pub(crate) locations: &'a [String],
-    /// Buckets outside the pipeline in which objects may be changed.
+    /// Buckets outside of the pipeline in which objects may be changed.
     pub(crate) buckets: &'a [String],
     pub(crate) asked: RequestedTarget,
     /// Archived objects are restored.
     pub(crate) restore: bool,
     pub(crate) restore_days: u16,
-    /// Old versions that this program's own proved copies replaced are removed.
+    /// Old versions that were replaced by this program's own verified copies are removed.
     pub(crate) purge_old_versions: bool,
     /// Old versions that other writers overwrote are removed.
     pub(crate) purge_overwritten_versions: bool,
@@ -44,10 +44,10 @@ pub(crate) struct RateLimits {
     pub(crate) bytes: Option<u64>,
 }
 
-/// What a job of S3 Batch Operations needs besides its objects.
+/// The parameters of a job of S3 Batch Operations, apart from its objects.
 #[derive(Clone, Debug)]
 pub(crate) struct BatchOptions {
-    /// The ARN of the role that it runs under.
+    /// The ARN of its role.
     pub(crate) role: String,
     /// Where manifests and reports go.
     pub(crate) place: S3Location,
@@ -57,12 +57,12 @@ pub(crate) struct BatchOptions {
 /// How a job is followed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FollowOptions {
-    /// A job that waits for its confirmation gets it.
+    /// A job that waits for its confirmation is confirmed.
     pub(crate) confirm: bool,
-    /// How often S3 is asked.
+    /// The interval of requests to S3.
     pub(crate) poll_interval: Duration,
     /// No progress is shown.
     pub(crate) quiet: bool,
-    /// What copies set off was acknowledged.
+    /// The side effects of copies were acknowledged.
     pub(crate) acknowledged: bool,
 }

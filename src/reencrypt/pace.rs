@@ -1,4 +1,4 @@
-//! How fast a repair may go: by the limits that were set, and by what S3 asks for.
+//! The pace of a repair: the limits of the options, and S3's throttling.
 
 use std::{
     num::NonZeroU32,
@@ -9,7 +9,7 @@ use std::{
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// The first wait after S3 asked to slow down, which doubles up to the last.
+/// The first wait after S3 throttled; it doubles up to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct CopyPace {
     objects: Option<DefaultDirectRateLimiter>,
-    /// In kibibytes, with the most it gives at once.
+    /// In kibibytes, with the limiter's largest burst.
     bytes: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
     hold: Mutex<Hold>,
 }
@@ -29,7 +29,7 @@ struct Hold {
 }
 
 impl CopyPace {
-    /// At most so many objects, and so many bytes, in a second.
+    /// Limits on objects and bytes in a second.
     pub(crate) fn new(objects: Option<NonZeroU32>, bytes: Option<u64>) -> Self {
         let limiter = |quota| RateLimiter::direct(quota);
         let kib = bytes.map(|bytes| {
@@ -37,7 +37,7 @@ impl CopyPace {
                 .unwrap_or(NonZeroU32::MIN)
         });
         Self {
-            // One at a time: a burst would be what the limit is to spare somebody.
+            // A burst of one: larger bursts are the load that the limit should prevent.
             objects: objects
                 .map(|rate| limiter(Quota::per_second(rate).allow_burst(NonZeroU32::MIN))),
             bytes: kib.map(|rate| (limiter(Quota::per_second(rate)), rate)),
@@ -45,26 +45,26 @@ impl CopyPace {
         }
     }
 
-    /// Waits until another object may be begun.
+    /// Waits until the repair of another object may start.
     pub(crate) async fn object(&self) {
         if let Some(objects) = &self.objects {
             objects.until_ready().await;
         }
     }
 
-    /// Waits until so many bytes may be copied, and until S3 wants to be asked again.
+    /// Waits until this number of bytes may be copied, and until a hold by S3's throttling is over.
     pub(crate) async fn bytes(&self, bytes: u64) {
         if let Some((limiter, most)) = &self.bytes {
             let mut left = bytes.div_ceil(1024);
             while let Some(part) =
                 NonZeroU32::new(u32::try_from(left).unwrap_or(u32::MAX).min(most.get()))
             {
-                // No part is more than the limiter ever gives at once.
+                // No part is larger than the limiter's burst.
                 let _ = limiter.until_n_ready(part).await;
                 left -= u64::from(part.get());
             }
         }
-        // Once: who wakes first and is refused again would else keep all the others waiting, one
+        // Only once: otherwise a caller that is throttled again would keep all others waiting, one
         // doubled wait after the other.
         let until = self.hold.lock().unwrap_or_else(PoisonError::into_inner).until;
         if let Some(until) = until {
@@ -72,18 +72,18 @@ impl CopyPace {
         }
     }
 
-    /// S3 asked to slow down: nobody asks it anything for a while, which doubles each time.
+    /// S3 throttled: no request is sent for a while, which doubles each time.
     pub(crate) fn slow_down(&self) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        // Those that were under way together are one wish.
+        // Concurrent requests that are throttled together count as one.
         if hold.until.is_none_or(|until| until <= now) {
             hold.until = Some(now + hold.wait.mul_f64(0.75 + fastrand::f64() / 2.0));
             hold.wait = (hold.wait * 2).min(LONGEST_WAIT);
         }
     }
 
-    /// S3 did what it was asked.
+    /// S3 accepted a request.
     pub(crate) fn on_success(&self) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.wait = (hold.wait.mul_f64(0.9)).max(FIRST_WAIT);
@@ -96,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn objects_and_bytes_take_at_least_the_time_that_their_limits_say() {
-        // Governor's own clock cannot be paused, so the limits are such that the whole is short.
+        // The clock of governor cannot be paused, so the limits keep the test short.
         let pace = CopyPace::new(NonZeroU32::new(50), Some(100 * 1024));
         let start = std::time::Instant::now();
         for _ in 0..11 {
@@ -104,7 +104,8 @@ mod tests {
         }
         assert!(start.elapsed() >= Duration::from_millis(195), "{:?}", start.elapsed());
         let start = std::time::Instant::now();
-        // A second's worth is there at once; the rest must be waited for, however large it is.
+        // One second's worth is available at once; the rest must be waited for, however large it
+        // is.
         pace.bytes(125 * 1024).await;
         assert!(start.elapsed() >= Duration::from_millis(240), "{:?}", start.elapsed());
     }
@@ -115,7 +116,7 @@ mod tests {
         pace.slow_down();
         let mut waiting = std::pin::pin!(pace.bytes(1));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        // Somebody else is refused again, for far longer than this test.
+        // Another caller is throttled again, for far longer than this test.
         pace.hold.lock().unwrap().until = Some(Instant::now() + Duration::from_secs(3600));
         assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok());
     }

@@ -9,13 +9,13 @@ use crate::base::printable::Printable;
 pub(crate) struct ObjectId {
     pub(crate) bucket: String,
     pub(crate) key: String,
-    /// The version that is meant; none: whatever is current in a bucket without versions.
+    /// The version; none: the current object in a bucket without versions.
     pub(crate) version: Option<String>,
 }
 
 impl ObjectId {
     pub(crate) fn name(&self) -> Vec<u8> {
-        // No bucket, key or version holds this byte.
+        // No bucket, key or version contains this byte.
         [self.bucket.as_str(), self.key.as_str(), self.version.as_deref().unwrap_or_default()]
             .join("\0")
             .into_bytes()
@@ -39,7 +39,7 @@ impl std::fmt::Display for ObjectId {
     }
 }
 
-/// A key, or another text of S3's, as people may read it.
+/// A key, or another text from S3, in printable form.
 pub(crate) fn shown(key: &str) -> Printable {
     key.into()
 }

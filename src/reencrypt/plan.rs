@@ -1,4 +1,4 @@
-//! What decides about an object, besides the object.
+//! The inputs of the decision about an object, apart from the object.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     settings::policy::EncryptionKind,
 };
 
-/// What a bucket's objects get, and how it treats them.
+/// The target of a bucket's objects, and the bucket's properties.
 #[derive(Clone, Debug)]
 pub(crate) struct BucketPlan {
     pub(crate) target: RepairTarget,
@@ -24,19 +24,19 @@ pub(crate) struct BucketPlan {
 /// What a bucket does by itself when its objects change.
 #[derive(Clone, Debug)]
 pub(crate) struct BucketReactions {
-    /// It belongs to the account whose credentials these are.
+    /// It belongs to the account of these credentials.
     pub(crate) ours: bool,
     pub(crate) configurations: BucketConfigurations,
 }
 
-/// Everything that decides about an object, besides the object.
+/// All inputs of the decision about an object, apart from the object.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairPlan {
     pub(crate) buckets: BTreeMap<String, BucketPlan>,
     pub(crate) criterion: Criterion,
     pub(crate) restore: bool,
     pub(crate) restore_days: u16,
-    /// Old versions that this program's own proved copies replaced are removed.
+    /// Old versions that were replaced by this program's own verified copies are removed.
     pub(crate) purge: bool,
     /// Old versions that other writers overwrote are removed, too.
     pub(crate) purge_overwritten: bool,

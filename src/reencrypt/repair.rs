@@ -1,4 +1,4 @@
-//! One object gets its encryption: its state machine says what is to be done, and here it is done.
+//! Repairs one object: performs the actions of its state machine.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -28,21 +28,21 @@ use crate::{
     },
 };
 
-/// How an object's turn ended.
+/// The result of one object's repair.
 pub(crate) type TurnEnd = Result<RepairEnd<LookupError>, GateClosed>;
 
-/// What repairs objects.
+/// Repairs one object.
 pub(crate) struct Repair<'a> {
-    /// For looking: tries again by itself.
+    /// For reads: retries by itself.
     pub(crate) s3: &'a aws_sdk_s3::Client,
-    /// For changing: what is not answered is looked at before it is sent again.
+    /// For changes: a call without a response is checked before it is sent again.
     pub(crate) writer: &'a aws_sdk_s3::Client,
     pub(crate) ledger: &'a Ledger,
     pub(crate) pace: &'a CopyPace,
     pub(crate) plan: &'a RepairPlan,
-    /// Lets objects be begun.
+    /// Decides whether a change may start.
     pub(crate) gate: &'a ClusterGate<'a>,
-    /// What it has come to so far.
+    /// The cost so far.
     pub(crate) spent: &'a Mutex<Cost>,
 }
 
@@ -52,20 +52,20 @@ struct Turn<'a> {
     bucket: &'a BucketPlan,
     place: &'a ObjectId,
     calls: ObjectCalls<'a>,
-    /// What it was before, as the last look at it has shown.
+    /// Its state before the change, from the last look-up.
     before: Option<Snapshot>,
-    /// The parts of the upload that is under way.
+    /// The parts of the current upload.
     parts: Vec<CompletedPart>,
-    /// S3 asked to slow down, and is left alone until then.
+    /// S3 throttled a call of this repair; the pause is in effect.
     slowed_down: bool,
 }
 
 impl Repair<'_> {
-    /// Gives an object in the scope's place `index` its turn: it is begun once the pace and the gate
-    /// let it.
+    /// Repairs an object in the scope's location `index`: starts once the pace and the gate allow
+    /// it.
     ///
     /// # Errors
-    /// [`LedgerError`]: then nothing more may be done.
+    /// [`LedgerError`]: no more changes may be made then.
     pub(crate) async fn turn(
         &self,
         place: &ObjectId,
@@ -113,14 +113,14 @@ impl Repair<'_> {
             };
             let begins = matches!(action, RepairAction::Wait(_));
             event = Box::pin(turn.perform(action)).await?;
-            // What waits for its turn has not begun: by then a cluster may have come up.
+            // A waiting object has not started: a cluster may have started meanwhile.
             if begins && let Err(closed) = self.gate.admit(index).await {
                 return Ok(Err(closed));
             }
         }
     }
 
-    /// Counts what is paid for.
+    /// Adds to the cost.
     fn spend(&self, count: impl FnOnce(&mut Cost)) {
         count(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -165,7 +165,7 @@ impl Turn<'_> {
         })
     }
 
-    /// A call that changes something.
+    /// Makes a call that changes something.
     async fn call(&mut self, action: RepairAction<LookupError>) -> CallAnswer {
         let answer = match action {
             RepairAction::Copy(order) => self.calls.copy(&order).await,
@@ -216,7 +216,7 @@ impl Turn<'_> {
         answer
     }
 
-    /// Looks at an object, and counts the requests that this takes.
+    /// Looks up an object, and counts the requests.
     async fn look(&mut self, version: Option<String>) -> LookAnswer<LookupError> {
         let carries = self.bucket.carries;
         let seen = snapshot::look(self.repair.s3, self.place, version.as_deref(), carries).await;
@@ -230,7 +230,7 @@ impl Turn<'_> {
         };
         match (seen, loss) {
             (Lookup::Found(snapshot), Lookup::Found(loss)) => {
-                // An old version, or what is looked at first.
+                // It is an old version, or the first look-up.
                 let is_old = self.place.version.is_some() && snapshot.version == self.place.version;
                 if self.before.is_none() || is_old {
                     self.before = Some(snapshot.clone());
@@ -251,7 +251,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What a copy in parts would lose of an object that needs one.
+    /// What a multipart copy would lose of an object that needs one.
     async fn loss(&self, version: Option<String>, seen: &Snapshot) -> Lookup<Option<LeaveReason>> {
         if seen.size <= LARGEST_COPY {
             return Lookup::Found(None);
@@ -269,7 +269,7 @@ impl Turn<'_> {
         annotated.map(|annotated| annotated.then_some(LeaveReason::Annotated))
     }
 
-    /// What its end came to besides its requests.
+    /// Adds the cost of its result, apart from the requests.
     fn count(&self, end: &RepairEnd<LookupError>) {
         let Some(seen) = &self.before else { return };
         match end {

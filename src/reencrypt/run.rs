@@ -1,5 +1,5 @@
-//! A repair of everything that the ledger holds: what an earlier run has begun first, then what the
-//! scan planned.
+//! Repairs everything in the ledger: first the changes that an earlier run started, then those that
+//! the scan planned.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -27,23 +27,23 @@ use crate::{
     system::bar::{self, bar},
 };
 
-/// So many objects are repaired at once. S3 takes 3,500 copies a second and prefix; a copy takes
-/// about a tenth of a second.
+/// The number of objects that are repaired concurrently. S3 accepts 3,500 copies a second and
+/// prefix; a copy takes about a tenth of a second.
 const REPAIRS_AT_ONCE: usize = 64;
 
-/// One copy of 5 GiB takes minutes, for which S3 keeps the connection open.
+/// One copy of 5 GiB takes minutes, during which S3 keeps the connection open.
 const LONGEST_COPY: Duration = Duration::from_mins(15);
 
-/// How many objects of an earlier run were found begun.
+/// The number of objects whose change an earlier run started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Resumed {
-    /// In the places of this run: they had their turn.
+    /// In the locations of this run: they were handled.
     pub(crate) begun: usize,
-    /// Elsewhere: they were left alone.
+    /// Elsewhere: they were not touched.
     pub(crate) elsewhere: usize,
 }
 
-/// The repairs of one run, which share a pace and count what they cost.
+/// The repairs of one run, with a common pace and cost.
 pub(crate) struct RepairRun<'a> {
     scope: &'a RepairScope,
     ledger: &'a Ledger,
@@ -54,7 +54,7 @@ pub(crate) struct RepairRun<'a> {
 }
 
 impl<'a> RepairRun<'a> {
-    /// `clusters_every`: so often the pipeline's clusters are looked at again.
+    /// `clusters_every`: the interval at which the pipeline's clusters are listed again.
     pub(crate) fn new(
         scope: &'a RepairScope,
         ledger: &'a Ledger,
@@ -83,13 +83,13 @@ impl<'a> RepairRun<'a> {
         }
     }
 
-    /// Finishes what an earlier run has begun, and forgets what it only planned: the scan plans
-    /// anew.
+    /// Finishes the changes that an earlier run started, and removes its plans: the scan plans
+    /// again.
     pub(crate) async fn resume(&self, tally: &mut RepairTally) -> Result<Resumed, ReencryptError> {
         resume(&self.repair(), self.scope, tally).await
     }
 
-    /// Repairs what is planned, `to_do` objects; `quiet`: no progress is shown.
+    /// Repairs the planned objects, `to_do` in number; `quiet`: no progress is shown.
     pub(crate) async fn repair_planned(
         &self,
         to_do: u64,
@@ -98,7 +98,7 @@ impl<'a> RepairRun<'a> {
     ) -> Result<(), ReencryptError> {
         let repair = self.repair();
         let bar = bar(bar::OF_A_WHOLE, Some(to_do), quiet);
-        // What removes old versions comes last: it needs the newer ones.
+        // Removals of old versions come last: they need the newer ones.
         all(&repair, self.scope, &bar, tally, |state| {
             matches!(state, RepairState::Planned { choice: Choice::Do(_) | Choice::Restore, .. })
         })
@@ -111,13 +111,13 @@ impl<'a> RepairRun<'a> {
         Ok(())
     }
 
-    /// What the repairs have cost so far.
+    /// The cost of the repairs so far.
     pub(crate) fn spent(&self) -> Cost {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A client for changes: what is not answered is not simply sent again, and may take as long as S3
+/// A client for changes: it does not retry a call without a response, and allows the time that S3
 /// needs for a copy.
 pub(super) fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
     let limits =
@@ -134,8 +134,8 @@ pub(super) fn writer(s3: &aws_sdk_s3::Client) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config.build())
 }
 
-/// Looks after what an earlier run has begun, and forgets what it only planned: the scan plans
-/// anew. What was proved stays.
+/// Finishes the changes that an earlier run started, and removes its plans: the scan plans again.
+/// Verified results stay.
 async fn resume(
     repair: &Repair<'_>,
     scope: &RepairScope,
@@ -172,7 +172,7 @@ async fn resume(
     Ok(Resumed { begun, elsewhere })
 }
 
-/// Gives every object of the ledger of which `wanted` holds its turn.
+/// Repairs every object of the ledger for which `wanted` holds.
 async fn all(
     repair: &Repair<'_>,
     scope: &RepairScope,
@@ -189,8 +189,8 @@ async fn all(
     }
 }
 
-/// Gives these objects their turns, many at once, but those of one place after those of another: when
-/// a place begins, its clusters are looked at.
+/// Repairs these objects, many concurrently, but one location after the other: when a location
+/// starts, its clusters are listed.
 async fn turns(
     repair: &Repair<'_>,
     scope: &RepairScope,
@@ -198,7 +198,7 @@ async fn turns(
     bar: &ProgressBar,
     tally: &mut RepairTally,
 ) -> Result<(), ReencryptError> {
-    // What lies in none of the places is begun by nobody.
+    // An object in none of the locations is not touched.
     let index_of = |place: &ObjectId| scope.place_of(place).unwrap_or_default();
     let mut page = page.into_iter().peekable();
     while let Some(index) = page.peek().map(|(place, _)| index_of(place)) {

@@ -1,4 +1,4 @@
-//! Where a repair may work, what objects get there, and what speaks against it.
+//! Where a repair may work, the target of the objects, and the objections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,16 +31,17 @@ use crate::{
     spec::data_paths::DataLocation,
 };
 
-/// A place to work in.
+/// A location to work in.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairLocation {
-    /// The key below `aws.s3.buckets`; none: it was named on the command line.
+    /// The key below `aws.s3.buckets`; none: it is from the command line.
     pub(crate) role: Option<String>,
     pub(crate) location: S3Location,
 }
 
 impl RepairLocation {
-    /// Whether a run under way moves, deletes or writes what is there. Archives are only added to.
+    /// Whether a run in progress moves, deletes or writes objects there. Archives are only added
+    /// to.
     pub(crate) fn is_in_use(&self) -> bool {
         self.role.as_deref().is_some_and(|role| {
             !role.ends_with(".archive") && role != "assets" && role != "jsonpath_assets"
@@ -57,30 +58,31 @@ impl std::fmt::Display for RepairLocation {
     }
 }
 
-/// Everything that is known before the first object is looked at.
+/// Everything that is known before the first object is looked up.
 #[derive(Debug)]
 pub(crate) struct RepairScope {
     pub(crate) aws: Aws,
-    /// The account whose credentials these are.
+    /// The account of the credentials.
     pub(crate) account: String,
     /// The buckets' region.
     pub(crate) region: String,
-    /// None lies within another.
+    /// None is within another.
     pub(crate) wanted: Vec<RepairLocation>,
     pub(crate) plan: RepairPlan,
     /// What each bucket does by itself.
     pub(crate) reactions: BTreeMap<String, BucketReactions>,
-    /// What the safety switch says.
+    /// The reasons of the safety switch.
     pub(crate) refusals: Vec<String>,
-    /// The name of the pipeline's clusters; none: nobody named its config.
+    /// The name of the pipeline's clusters; none: no config was given.
     pipeline: Option<String>,
     notes: Vec<String>,
 }
 
-/// The places: those on the command line, else those of the config that are not others' buckets.
+/// The locations: those of the command line, or else those of the config that are not in other
+/// parties' buckets.
 ///
 /// # Errors
-/// [`ReencryptError::Usage`] when one is no S3 URI.
+/// [`ReencryptError::Usage`] when one is not an S3 URI.
 pub(crate) fn wanted(
     options: &ScopeOptions<'_>,
     pipeline: Option<&PipelineConfig<'_>>,
@@ -110,9 +112,9 @@ pub(crate) fn wanted(
     }
 }
 
-/// Why a place is none in a general purpose bucket, which alone this works in; nothing where it
-/// may be. S3 keeps these endings for itself. Source: Amazon S3 user guide, General purpose bucket
-/// naming rules.
+/// Why a location is not in a general purpose bucket, the only kind that this program supports;
+/// `None` where it may be. S3 reserves these name endings. Source: Amazon S3 user guide, General
+/// purpose bucket naming rules.
 fn no_bucket(text: &str) -> Option<String> {
     let scheme = ["s3://", "s3n://", "s3a://"].iter().find_map(|it| text.strip_prefix(it));
     let rest = scheme.unwrap_or(text);
@@ -147,8 +149,8 @@ fn no_bucket(text: &str) -> Option<String> {
     })
 }
 
-/// The role of what a place on the command line touches: the config's innermost location that holds
-/// it, or one that lies within it and is in use.
+/// The role of a location from the command line: that of the config's innermost location that
+/// contains it, or of one within it that is in use.
 fn role_of(location: &S3Location, of_config: &[DataLocation]) -> Option<String> {
     let all = of_config.iter().filter(|it| it.location.bucket == location.bucket);
     let touching = all.filter(|it| {
@@ -161,7 +163,8 @@ fn role_of(location: &S3Location, of_config: &[DataLocation]) -> Option<String> 
     roles.iter().find(|it| it.is_in_use()).or_else(|| roles.first()).and_then(|it| it.role.clone())
 }
 
-/// Without those that lie within others: no object comes twice. One that is in use keeps its role.
+/// The locations without those within others, so that no object comes twice. One that is in use
+/// keeps its role.
 fn outermost(mut wanted: Vec<RepairLocation>) -> Vec<RepairLocation> {
     wanted.sort_by(|a, b| (&a.location, !a.is_in_use()).cmp(&(&b.location, !b.is_in_use())));
     let mut kept: Vec<RepairLocation> = Vec::new();
@@ -179,11 +182,11 @@ fn outermost(mut wanted: Vec<RepairLocation>) -> Vec<RepairLocation> {
     kept
 }
 
-/// What is known of a bucket.
+/// The facts on a bucket.
 struct KnownBucket {
     ours: bool,
     default: DefaultEncryption,
-    /// Its rule has objects use a bucket key.
+    /// Its rule makes objects use a bucket key.
     bucket_key: bool,
     versioning: Versioning,
     mfa_delete: bool,
@@ -192,7 +195,7 @@ struct KnownBucket {
 }
 
 impl RepairScope {
-    /// Finds everything out about the places `wanted`, whose buckets are in `region`.
+    /// Looks up all facts on the locations `wanted`, whose buckets are in `region`.
     pub(crate) async fn find(
         aws: Aws,
         region: String,
@@ -314,28 +317,28 @@ impl RepairScope {
         alive(&self.aws, self.pipeline.as_deref()).await
     }
 
-    /// Whether an object lies in one of the places.
+    /// Whether an object is in one of the locations.
     pub(crate) fn holds(&self, place: &ObjectId) -> bool {
         self.place_of(place).is_some()
     }
 
-    /// Which of the places an object lies in.
+    /// The index of the location of an object.
     pub(crate) fn place_of(&self, place: &ObjectId) -> Option<usize> {
         self.place_around(&place.bucket, &place.key)
     }
 
-    /// Which place holds every key that starts with `prefix`, if one does.
+    /// The index of the location that holds every key with this `prefix`, if there is one.
     pub(crate) fn place_around(&self, bucket: &str, prefix: &str) -> Option<usize> {
         place_around(self.place_names(), bucket, prefix)
     }
 
-    /// Bucket and prefix of each place.
+    /// Bucket and prefix of each location.
     pub(crate) fn place_names(&self) -> impl Iterator<Item = (&str, &str)> {
         let locations = self.wanted.iter().map(|it| &it.location);
         locations.map(|it| (it.bucket.as_str(), it.prefix.as_str()))
     }
 
-    /// What is said before the scan.
+    /// The lines that are printed before the scan.
     pub(crate) fn lines(&self) -> Vec<String> {
         let targets = self
             .plan
@@ -346,8 +349,8 @@ impl RepairScope {
     }
 }
 
-/// The safety switch: buckets that nobody named, and places that a cluster of this pipeline is
-/// using.
+/// The safety switch: buckets that were not named, and locations that a cluster of this pipeline
+/// uses.
 fn refusals(
     buckets: &[String],
     pipeline: Option<&PipelineConfig<'_>>,
@@ -385,7 +388,7 @@ fn refusals(
     refusals
 }
 
-/// The clusters of this pipeline that are alive, by the name that the runner gives them.
+/// The live clusters of this pipeline, by the runner's name for them.
 async fn alive(aws: &Aws, job_name: Option<&str>) -> Result<Vec<String>, ReencryptError> {
     let Some(job_name) = job_name else { return Ok(Vec::new()) };
     let states = [
@@ -403,7 +406,7 @@ async fn alive(aws: &Aws, job_name: Option<&str>) -> Result<Vec<String>, Reencry
         .collect())
 }
 
-/// The security configuration that the config or the settings name, where its word counts.
+/// The security configuration of the config or the settings, where it matters.
 async fn configuration(
     aws: &Aws,
     pipeline: Option<&PipelineConfig<'_>>,
@@ -438,7 +441,7 @@ async fn known(
         s3_configurations::configurations(s3, bucket),
     );
     let about = |what: &str| format!("{what} of the bucket {bucket}");
-    // The owner's own requests are the owner's to pay anyway.
+    // Requests of the bucket's owner are always paid by the owner.
     if ours != Lookup::Found(true)
         && s3_configurations::requester_pays(s3, bucket).await == Lookup::Found(true)
     {
@@ -464,8 +467,8 @@ async fn known(
         )));
     }
     let (versioning, mfa_delete) = match versioning {
-        // An answer that cannot be read is no reason to miss versions: listing them, and naming
-        // them, is right in every bucket.
+        // With an unreadable response, versioning is assumed: listing versions, and naming them,
+        // works in every bucket.
         Lookup::Unreachable(obstacle) => {
             tracing::warn!(%bucket, message = obstacle.message, "its versioning is unknown; it is \
                 treated as if it were on");
@@ -491,7 +494,7 @@ async fn known(
     })
 }
 
-/// Whether a bucket knows ACLs. One without ownership controls does.
+/// Whether a bucket has ACLs enabled. A bucket without ownership controls has.
 pub(super) async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_bucket_ownership_controls().bucket(bucket.as_str()).send().await;
     if result
@@ -511,7 +514,7 @@ pub(super) async fn acls(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup
     )
 }
 
-/// Whether a bucket knows Object Lock.
+/// Whether a bucket has Object Lock.
 pub(super) async fn locks(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<bool> {
     let result = s3.get_object_lock_configuration().bucket(bucket.as_str()).send().await;
     if result
@@ -539,7 +542,7 @@ async fn arns(aws: &Aws, keys: &[String]) -> Result<Vec<String>, ReencryptError>
     Ok(arns)
 }
 
-/// The target with its key's ARN. `owner`: the bucket's account, where that is this one.
+/// The target with its key's ARN. `owner`: the bucket's account, if it is that of the credentials.
 async fn resolve(
     aws: &Aws,
     named: UnresolvedTarget,
@@ -552,7 +555,7 @@ async fn resolve(
         return Ok(plain(None));
     }
     let Some(reference) = key else {
-        // AWS makes its own key for S3 when it is first used.
+        // AWS creates its own key for S3 at the first use.
         return match kms::describe(&aws.kms, &KeyReference::new("alias/aws/s3")).await {
             Lookup::Absent => Ok(plain(None)),
             lookup => Ok(plain(Some(
@@ -575,7 +578,7 @@ async fn resolve(
     Ok(RepairTarget { kind, key: Some(arn), updatable, bucket_key, by })
 }
 
-/// A fact without which nothing may be done.
+/// Unwraps a fact without which no change may be made.
 fn found<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
     match lookup {
         Lookup::Found(fact) => Ok(fact),

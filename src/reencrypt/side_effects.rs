@@ -1,6 +1,6 @@
-//! What changes of objects set off besides: notifications, replication, lifecycle, storage classes.
-//! Updates in place set off nothing: S3 has no event for them, and they keep dates and tiers.
-//! Source: Amazon S3 user guide, Supported event types; API reference, UpdateObjectEncryption.
+//! The side effects of changes: notifications, replication, lifecycle, storage classes. Updates in
+//! place have none: S3 has no event for them, and they keep dates and tiers. Source: Amazon S3 user
+//! guide, Supported event types; API reference, UpdateObjectEncryption.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,34 +32,34 @@ enum ChangeKind {
     Copy,
     CopyInParts,
     Restore,
-    /// A version is removed for good.
+    /// A version is permanently removed.
     Removal,
 }
 
-/// What is to be done in one place.
+/// The planned changes in one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlannedChanges {
     kinds: BTreeSet<ChangeKind>,
-    /// The storage classes of what is copied.
+    /// The storage classes of the copied objects.
     classes: BTreeSet<String>,
 }
 
-/// The changes of a run, by the scope's places.
+/// The changes of a run, by index of the scope's locations.
 pub(crate) type ChangesByPlace = BTreeMap<usize, PlannedChanges>;
 
-/// What changes set off.
+/// The side effects of changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SideEffects {
-    /// What happens, by name.
+    /// The effects, as messages.
     pub(crate) said: Vec<String>,
-    /// What must be acknowledged first, with the way to do so.
+    /// Effects that must be acknowledged first, and how.
     pub(crate) to_acknowledge: Vec<String>,
-    /// What speaks against the changes, whatever was acknowledged.
+    /// Objections to the changes, whatever was acknowledged.
     pub(crate) refused: Vec<String>,
 }
 
 impl SideEffects {
-    /// Why nothing may be changed; nothing where it may.
+    /// Why no change may be made; empty where it may.
     pub(crate) fn objections(&self, acknowledged: bool) -> Vec<String> {
         let open = self.to_acknowledge.iter().filter(|_| !acknowledged);
         self.refused.iter().chain(open).cloned().collect()
@@ -72,7 +72,8 @@ impl PlannedChanges {
         Self { kinds: [ChangeKind::Copy].into(), classes: [class.to_owned()].into() }
     }
 
-    /// What a survey plans in one place. `purge`: what copies replace is removed afterwards.
+    /// The changes that a survey plans in one location. `purge`: replaced versions are removed
+    /// afterwards.
     pub(crate) fn of_survey(found: &PlaceSurvey, purge: bool, versioning: Versioning) -> Self {
         let mut changes = Self::default();
         for (choice, group) in &found.groups {
@@ -97,7 +98,7 @@ impl PlannedChanges {
         changes
     }
 
-    /// What of it a job of S3 Batch Operations does: copies, where there are no versions.
+    /// The part that a job of S3 Batch Operations does: copies, where there are no versions.
     pub(crate) fn of_a_job(mut self, versioning: Versioning) -> Self {
         self.kinds.retain(|kind| *kind == ChangeKind::Copy && !versioning.has_versions());
         self
@@ -123,7 +124,7 @@ impl PlannedChanges {
         self.kinds.contains(&ChangeKind::Copy) || self.kinds.contains(&ChangeKind::CopyInParts)
     }
 
-    /// Whether an event of this type comes of these changes.
+    /// Whether these changes cause an event of this type.
     fn fire(&self, event: &str) -> bool {
         let by: &[ChangeKind] = match event {
             "s3:ObjectCreated:*" => &[ChangeKind::Copy, ChangeKind::CopyInParts],
@@ -139,7 +140,7 @@ impl PlannedChanges {
     }
 }
 
-/// What an earlier run has begun to copy in the places, and a run goes on with.
+/// The copies in the locations that an earlier run started, and that this run continues.
 ///
 /// # Errors
 /// [`LedgerError`] when the ledger cannot be read.
@@ -164,12 +165,12 @@ pub(crate) fn begun(scope: &RepairScope, ledger: &Ledger) -> Result<ChangesByPla
     }
 }
 
-/// What changes in the scope's places set off.
+/// The side effects of changes in the scope's locations.
 pub(crate) fn side_effects(scope: &RepairScope, changes: &ChangesByPlace) -> SideEffects {
     side_effects_given(scope, &scope.reactions, changes)
 }
 
-/// The same, where the buckets' reactions were looked at again.
+/// The same, with newly read reactions of the buckets.
 pub(crate) fn side_effects_given(
     scope: &RepairScope,
     reactions: &BTreeMap<String, BucketReactions>,
@@ -310,7 +311,7 @@ fn of_notifications(
     }
 }
 
-/// The keys that a rule is about, as the end of a sentence.
+/// The keys that a rule applies to, as the end of a sentence.
 fn filter(rule: &NotificationRule) -> String {
     let starts = (!rule.prefix.is_empty()).then(|| format!("start with {}", shown(&rule.prefix)));
     let ends = (!rule.suffix.is_empty()).then(|| format!("end with {}", shown(&rule.suffix)));
@@ -340,8 +341,7 @@ fn of_rule(bucket: &str, plan: &BucketPlan, rule: &LifecycleSchedule) -> Vec<Str
     anew.into_iter().chain(replaced).collect()
 }
 
-/// Whether keys can lie both below a rule's prefix, which may be written percent-encoded, and in a
-/// place.
+/// Whether keys can match both a rule's prefix, which may be percent-encoded, and a location.
 fn overlap(rule: &str, place: &str) -> bool {
     let decoded = percent_decode_str(rule).decode_utf8_lossy();
     [rule, &decoded].iter().any(|rule| rule.starts_with(place) || place.starts_with(*rule))
@@ -351,7 +351,7 @@ fn named(id: &str) -> String {
     if id.is_empty() { "without a name".to_owned() } else { format!("`{}`", shown(id)) }
 }
 
-/// What could not be looked at is never taken for none.
+/// A failed look-up is never taken for an empty result.
 fn unseen<T>(bucket: &str, what: &str, lookup: &Lookup<T>) -> String {
     match lookup {
         Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => format!(

@@ -1,4 +1,4 @@
-//! Looks at an object with all that it carries, as far as a copy could lose it.
+//! Looks up an object with all properties that a copy could lose.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,9 @@ impl Snapshot {
     }
 }
 
-/// What objects of a bucket may carry that a HEAD does not show, or shows only to those who may
-/// read it: then it has to be asked for by name, since a copy made by somebody who does not see it
-/// would lose it.
+/// Properties that objects of a bucket may have and that a HEAD does not show, or shows only with a
+/// permission. They must be requested separately, since a copy by a caller without that permission
+/// would lose them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HiddenMetadata {
     pub(crate) acls: bool,
@@ -44,18 +44,18 @@ pub(crate) struct HiddenMetadata {
 }
 
 impl HiddenMetadata {
-    /// So many requests one look takes, tags not counted.
+    /// The number of requests of one look-up, without tags.
     pub(crate) fn a_look(self) -> u64 {
         1 + u64::from(self.acls) + 2 * u64::from(self.locks)
     }
 
-    /// So many requests the look took that came to `seen`.
+    /// The number of requests of the look-up that returned `seen`.
     pub(crate) fn requests(self, seen: &Snapshot) -> u64 {
         self.a_look() + u64::from(!seen.tags.is_empty() || seen.size > LARGEST_COPY)
     }
 }
 
-/// Looks at an object. `Absent`: there is no such object.
+/// Looks up an object. `Absent`: it does not exist.
 pub(crate) async fn look(
     s3: &aws_sdk_s3::Client,
     place: &ObjectId,
@@ -74,7 +74,7 @@ pub(crate) async fn look(
         Lookup::Found(head) => head,
         other => return other.and_then(|_| Lookup::Absent),
     };
-    // S3 copies tags by itself, or refuses; but a copy in parts is only given what was seen.
+    // S3 copies tags by itself, or refuses. But a multipart copy gets only the tags that were read.
     let asks_tags = head.tag_count.unwrap_or(0) > 0
         || head.content_length.is_none_or(|size| size > LARGEST_COPY.cast_signed());
     let tags = async {
@@ -309,7 +309,7 @@ mod tests {
         ];
         let seen: Vec<_> =
             every.map(|head| checksum(&head.build()).unwrap().algorithm).into_iter().collect();
-        // The names as S3 writes them, in the alphabet's order, and all that the SDK knows.
+        // S3's names in alphabetical order, and all algorithms that the SDK has.
         assert_eq!(seen, ChecksumAlgorithm::values());
         assert!(checksum(&head().build()).is_none());
     }

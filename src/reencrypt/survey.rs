@@ -1,5 +1,5 @@
-//! The scan of a repair: every object is looked at, and what is to be done about it is counted,
-//! listed, and written into the ledger.
+//! The scan of a repair: every object is looked up, and the decision about it is counted, listed,
+//! and written to the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,12 +40,12 @@ use crate::{
     system::bar::{self, bar},
 };
 
-/// So many archived objects are looked at once more, at once.
+/// The number of archived objects that are looked up again concurrently.
 const LOOKS_AT_ONCE: usize = 32;
-/// So many keys of each kind are named.
+/// The number of keys of each kind that are listed.
 const NAMED: usize = 3;
 
-/// How many objects, how large, and the first of them.
+/// A group of objects: their number, size, and the first of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectGroup {
     pub(crate) objects: u64,
@@ -53,26 +53,26 @@ pub(crate) struct ObjectGroup {
     pub(crate) first: Vec<String>,
     /// The storage classes of all of them.
     pub(crate) classes: BTreeSet<String>,
-    /// Why those that are copied are not updated in place, where the target is SSE-KMS.
+    /// Why the copied ones are not updated in place, where the target is SSE-KMS.
     copied_because: BTreeMap<WhyCopied, u64>,
 }
 
-/// Why an object that gets SSE-KMS is copied: UpdateObjectEncryption, which keeps its content, its
-/// date and its version, refuses it. Source: Amazon S3 API reference, UpdateObjectEncryption.
+/// Why an object with target SSE-KMS is copied: UpdateObjectEncryption, which keeps its content,
+/// date and version, refuses it. Source: Amazon S3 API reference, UpdateObjectEncryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WhyCopied {
-    /// It is not encrypted.
+    /// It is unencrypted.
     Unencrypted,
-    /// It is under DSSE-KMS, or under something that this program does not know.
+    /// It has DSSE-KMS, or an encryption that this program does not know.
     OtherEncryption,
-    /// The target's key is none that it takes.
+    /// UpdateObjectEncryption does not accept the target's key.
     Key,
     /// Object Lock protects it.
     Locked,
 }
 
 impl WhyCopied {
-    /// Why an object, under Object Lock or not, is not updated; none where the target is none of
+    /// Why an object, under Object Lock or not, is not updated; none where the target is not
     /// SSE-KMS.
     fn of(stored: &StoredEncryption, locked: bool, target: &RepairTarget) -> Option<Self> {
         if target.kind != EncryptionKind::SseKms {
@@ -108,7 +108,7 @@ impl WhyCopied {
     }
 }
 
-/// What was found in one place.
+/// The result of the scan of one location.
 #[derive(Debug, Default)]
 pub(crate) struct PlaceSurvey {
     bucket: String,
@@ -116,43 +116,43 @@ pub(crate) struct PlaceSurvey {
     pub(crate) groups: BTreeMap<Choice, ObjectGroup>,
     pub(crate) unseen: u64,
     pub(crate) obstacle: Option<LookupError>,
-    /// The KMS keys that what is to be changed is encrypted under now.
+    /// The KMS keys that now encrypt the objects to be changed.
     source_keys: BTreeSet<String>,
 }
 
-/// What was found.
+/// The result of the scan.
 #[derive(Debug, Default)]
 pub(crate) struct RepairSurvey {
     /// In the order of the scope's places.
     pub(crate) places: Vec<(String, PlaceSurvey)>,
-    /// What looking has cost, and doing the rest would.
+    /// The cost of the scan, plus that of the planned changes.
     pub(crate) cost: Cost,
-    /// The first of these alone.
+    /// The cost of the scan alone.
     pub(crate) looking: Cost,
 }
 
-/// An object that is not as it should be.
+/// An object that is not encrypted as required.
 struct Offender {
     place: ObjectId,
     object: scope::Object,
     stored: StoredEncryption,
     choice: Choice,
-    /// Why it is copied rather than updated.
+    /// Why it is copied and not updated.
     why: Option<WhyCopied>,
-    /// How many requests it took to decide, besides the scan's.
+    /// The number of requests for the decision, in addition to the scan's.
     requests: u64,
-    /// The version that this program made of it and proved.
+    /// The version that this program made of it and verified.
     made: Option<String>,
 }
 
-/// What a survey knows of earlier runs, and whether it plans a run.
+/// The survey's access to earlier runs' ledger, and whether it plans a run.
 #[derive(Clone, Copy)]
 pub(crate) enum SurveyLedger<'a> {
-    /// A dry run to which earlier runs make no difference.
+    /// A dry run without a ledger of earlier runs.
     None,
     /// A dry run: it is only read.
     Known(&'a Ledger),
-    /// What is to be done is written into it.
+    /// The decisions are written to it.
     Planned(&'a Ledger),
 }
 
@@ -166,8 +166,8 @@ impl<'a> SurveyLedger<'a> {
 }
 
 impl RepairSurvey {
-    /// Looks at everything. What is to be done goes into `ledger`, where a run is planned, and into
-    /// the file `list`.
+    /// Scans everything. The decisions go to `ledger`, where a run is planned, and to the file
+    /// `list`.
     pub(crate) async fn take(
         scope: &RepairScope,
         ledger: SurveyLedger<'_>,
@@ -226,7 +226,7 @@ impl RepairSurvey {
             since: None,
             except: Vec::new(),
         };
-        // One list at least tells where the place can be cut.
+        // At least one listing is needed to split the location.
         self.looking.list();
         let splits = match pages::cut(&scope.aws.s3_bulk, &wanted.location).await {
             Lookup::Found(splits) => splits,
@@ -244,7 +244,8 @@ impl RepairSurvey {
                     continue;
                 }
                 spinner.inc(1);
-                // S3 answers 400 for SSE-C, which only two more requests tell from other reasons.
+                // S3 answers 400 for SSE-C, which takes two more requests to distinguish from other
+                // reasons.
                 let requests =
                     if matches!(object.stored, Lookup::Found(StoredEncryption::CustomerKey)) {
                         3
@@ -317,7 +318,7 @@ impl RepairSurvey {
         self.places.iter().flat_map(|(_, found)| &found.groups)
     }
 
-    /// How many objects something is to be done about.
+    /// The number of objects that need a change.
     pub(crate) fn to_do(&self) -> u64 {
         self.groups()
             .filter(|(choice, _)| !matches!(choice, Choice::Leave(_)))
@@ -325,7 +326,7 @@ impl RepairSurvey {
             .sum()
     }
 
-    /// How many must stay as they are.
+    /// The number of objects that must remain unchanged.
     pub(crate) fn left(&self) -> u64 {
         self.groups()
             .filter(|(choice, _)| matches!(choice, Choice::Leave(_)))
@@ -333,17 +334,17 @@ impl RepairSurvey {
             .sum()
     }
 
-    /// How many, objects or whole places, could not be looked at.
+    /// The number of objects or whole locations whose look-up failed.
     pub(crate) fn unseen(&self) -> u64 {
         self.places.iter().map(|(_, found)| found.unseen).sum()
     }
 
-    /// The KMS keys that what is to be changed is encrypted under now.
+    /// The KMS keys that now encrypt the objects to be changed.
     pub(crate) fn source_keys(&self) -> BTreeSet<String> {
         self.places.iter().flat_map(|(_, found)| found.source_keys.iter().cloned()).collect()
     }
 
-    /// One line for each place and each thing to do there.
+    /// One line for each location and kind of change.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (place, found) in &self.places {
@@ -367,7 +368,7 @@ impl RepairSurvey {
         lines
     }
 
-    /// What of it stays as it is, by reason, and the places that could not be seen.
+    /// The objects that remain unchanged, by reason, and the locations that could not be read.
     pub(crate) fn leftovers(&self) -> Vec<Leftover> {
         let mut leftovers = Vec::new();
         for (place, found) in &self.places {
@@ -396,12 +397,12 @@ impl RepairSurvey {
     }
 }
 
-/// Writes a plan into the ledger. What an earlier run could not finish stays there, and is named
-/// already.
+/// Writes a plan to the ledger. An entry that an earlier run could not finish stays there, and is
+/// reported already.
 async fn plan(ledger: &Ledger, place: &ObjectId, planned: &RepairState) -> Result<(), LedgerError> {
     let mut known = ledger.get(place)?;
     if let Some(other) = known.as_ref().and_then(|it| it.belongs_to(place.version.as_deref())) {
-        // An id `null` that another write has taken over.
+        // A `null` id that another write has taken over.
         let elsewhere = ObjectId { version: Some(other.to_owned()), ..place.clone() };
         if let Some(state) = &known {
             ledger.write(&elsewhere, state).await?;
@@ -415,8 +416,8 @@ async fn plan(ledger: &Ledger, place: &ObjectId, planned: &RepairState) -> Resul
     Ok(())
 }
 
-/// Decides about an object. What lies in an archive is looked at once more: only a HEAD tells
-/// whether it was restored.
+/// Decides about an object. An archived one is looked up again: only a HEAD shows whether it was
+/// restored.
 async fn judge(
     (scope, bucket): (&RepairScope, &BucketPlan),
     ledger: Option<&Ledger>,
@@ -433,7 +434,7 @@ async fn judge(
     let has_data_key =
         matches!(stored, StoredEncryption::Kind(EncryptionKind::SseS3 | EncryptionKind::SseKms, _));
     let wish = scope.plan.wish(&bucket.target);
-    // An update is refused to what Object Lock protects.
+    // S3 refuses updates of objects under Object Lock.
     let may_be_locked = bucket.carries.locks && has_data_key && wish.updatable;
     let may_be_archived = matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "INTELLIGENT_TIERING");
     if stored != StoredEncryption::CustomerKey
@@ -499,7 +500,7 @@ fn costs<'a>(offender: &'a Offender, bucket: &BucketPlan, now: OffsetDateTime) -
         ),
         to_kms: bucket.target.kind != EncryptionKind::SseS3,
         versioned: bucket.versioning.has_versions(),
-        // Whether it has tags is not known yet.
+        // It is unknown yet whether it has tags.
         look: bucket.carries.a_look() + 1,
     }
 }
@@ -576,7 +577,7 @@ impl PlaceSurvey {
 }
 
 impl ObjectGroup {
-    /// Why those that are copied are not updated in place, to be put behind a line.
+    /// Why the copied ones are not updated in place, as the end of a line.
     fn why_copied(&self) -> String {
         let reasons: Vec<String> = self
             .copied_because

@@ -1,4 +1,4 @@
-//! How the work on each object ended, counted.
+//! Counts the results of the objects' repairs.
 
 use std::collections::BTreeMap;
 
@@ -15,23 +15,24 @@ use crate::{
     },
 };
 
-/// How the objects' turns ended.
+/// The results of the objects' repairs.
 #[derive(Debug, Default)]
 pub(crate) struct RepairTally {
-    /// By the scope's place, and by method: how many, and how large.
+    /// By index of the scope's location, and by method: number and size.
     pub(crate) done: BTreeMap<(usize, RepairMethod), (u64, u64)>,
     pub(crate) purged: u64,
     pub(crate) restoring: u64,
-    /// What was left, failed, or could not be looked at; the first of each kind by name.
+    /// Objects that were left, failed, or could not be looked up; with the first of each kind.
     pub(crate) left: BTreeMap<String, (u64, ObjectId)>,
     failed: u64,
     pub(crate) unseen: u64,
-    /// What was not begun because a cluster had come up that may use its place.
+    /// Objects whose change was not started, because a cluster that may use their location had
+    /// started.
     pub(crate) refused: u64,
 }
 
 impl RepairTally {
-    /// Counts an object of `size`, in the scope's place `index`.
+    /// Counts an object of `size`, in the scope's location `index`.
     pub(crate) fn count(
         &mut self,
         (place, size, index): (&ObjectId, u64, usize),
@@ -96,7 +97,7 @@ impl RepairTally {
         self.left.entry(why).or_insert_with(|| (0, place.clone())).0 += 1;
     }
 
-    /// Counts an object that was not begun.
+    /// Counts an object whose change was not started.
     pub(crate) fn hold(&mut self, place: &ObjectId, why: &GateClosed) {
         match why {
             GateClosed::InUse(_) => self.refused += 1,
@@ -109,7 +110,7 @@ impl RepairTally {
         self.done.values().map(|(objects, _)| objects).sum()
     }
 
-    /// What is not done, by why.
+    /// The objects that were not changed, by reason.
     pub(crate) fn leftovers(&self) -> Vec<Leftover> {
         let leftover = |(why, (number, first)): (&String, &(u64, ObjectId))| {
             let others =

@@ -1,4 +1,5 @@
-//! Under which encryption a bucket's objects shall be, who says so, and which objects are not.
+//! The target encryption of a bucket's objects, where it comes from, and which objects do not meet
+//! it.
 
 use crate::{
     base::names::KeyReference,
@@ -16,26 +17,30 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RepairTarget {
     pub(crate) kind: EncryptionKind,
-    /// The key's ARN; none for SSE-S3, and for a key of AWS's own that is not there yet.
+    /// The key's ARN; none for SSE-S3, and for an AWS managed key that does not exist yet.
     pub(crate) key: Option<String>,
-    /// The key is a customer's, of the bucket's own account: `UpdateObjectEncryption` takes no
-    /// other.
+    /// The key is a customer managed key in the bucket's own account: `UpdateObjectEncryption`
+    /// accepts no other.
     pub(crate) updatable: bool,
-    /// The bucket's rule has its objects use a bucket key.
+    /// The bucket's rule makes its objects use a bucket key.
     pub(crate) bucket_key: bool,
-    /// Who says so.
+    /// Where the target comes from.
     pub(crate) by: &'static str,
 }
 
 impl RepairTarget {
-    /// Whether an object is encrypted so.
+    /// Whether an object has this encryption.
     pub(crate) fn is_met(&self, stored: &StoredEncryption) -> bool {
-        matches!(stored, StoredEncryption::Kind(kind, key) if *kind == self.kind && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted)))
+        matches!(
+            stored,
+            StoredEncryption::Kind(kind, key) if *kind == self.kind
+                && self.key.as_ref().is_none_or(|wanted| key.as_ref() == Some(wanted))
+        )
     }
 }
 
 impl RepairTarget {
-    /// The same in S3's words.
+    /// The same in S3's terms.
     pub(crate) fn encryption(&self) -> TargetEncryption {
         TargetEncryption {
             algorithm: stored::server_side_encryption(self.kind).as_str().to_owned(),
@@ -65,7 +70,7 @@ pub(crate) struct UnresolvedTarget {
     pub(crate) by: &'static str,
 }
 
-/// What was asked for on the command line.
+/// The target from the command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestedTarget {
     pub(crate) kind: Option<EncryptionKind>,
@@ -79,11 +84,11 @@ impl RequestedTarget {
     }
 }
 
-/// The target of `bucket`: what was asked for, else the policy's only key, else the security
-/// configuration's S3 part, else the bucket's own default.
+/// The target of `bucket`: from the command line, or else the policy's only key, or else the
+/// security configuration's S3 part, or else the bucket's own default.
 ///
 /// # Errors
-/// What to do where none of them says anything that S3 can be asked for.
+/// What to do where none of them contains a target that S3 supports.
 pub(crate) fn decide(
     bucket: &str,
     asked: &RequestedTarget,
@@ -120,7 +125,7 @@ pub(crate) fn decide(
             "SSE-KMS" => {
                 return Ok(UnresolvedTarget { kind: EncryptionKind::SseKms, key: key.clone(), by });
             }
-            // What the client encrypts is encrypted by S3 besides, by the bucket's default.
+            // With client-side encryption, S3 also encrypts, by the bucket's default.
             _ => {}
         }
     }
@@ -135,7 +140,7 @@ pub(crate) fn decide(
     }
 }
 
-/// The policy's key, where a kind that takes one was asked for without.
+/// The policy's key, where the requested kind needs one and none was given.
 fn sole_key(kind: EncryptionKind, expected_keys: &[String]) -> Option<&str> {
     match expected_keys {
         [key] if kind != EncryptionKind::SseS3 => Some(key),
@@ -143,10 +148,11 @@ fn sole_key(kind: EncryptionKind, expected_keys: &[String]) -> Option<&str> {
     }
 }
 
-/// Which objects are not encrypted as they should be.
+/// Decides which objects are not encrypted as required.
 #[derive(Clone, Debug)]
 pub(crate) struct Criterion {
-    /// The target was asked for: whatever is not so offends. Else what the policy does not accept.
+    /// The target was given explicitly: every other encryption fails. Otherwise, every encryption
+    /// fails that the policy does not accept.
     pub(crate) explicit: bool,
     pub(crate) standard: Standard,
 }
@@ -163,7 +169,7 @@ impl Criterion {
         }
     }
 
-    /// Whether the policy accepts what objects would become.
+    /// Whether the policy accepts the target.
     pub(crate) fn accepts_target(&self, target: &RepairTarget) -> bool {
         self.standard.accepts(target.kind, target.key.as_deref())
     }

@@ -1,9 +1,10 @@
-//! Uploads in parts that are open below the places of a repair, and that its ledger does not know.
+//! Multipart uploads that are open below the locations of a repair, and that its ledger does not
+//! contain.
 //!
-//! They are no objects yet: no list and no HEAD shows them or how they will be encrypted. They are
-//! named, so that nobody takes a clean bucket for one without them, and never aborted: they may be a
-//! writer's, at this very moment. One may also be this tool's own, whose `CreateMultipartUpload` was
-//! done although its answer was lost.
+//! They are no objects yet: no listing and no HEAD shows them or their future encryption. They are
+//! reported, so that a bucket with them does not look clean. They are never aborted: they may be a
+//! writer's in progress. One may also be this tool's own, if the response to its
+//! `CreateMultipartUpload` was lost.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,7 @@ use crate::{
     },
 };
 
-/// So many of each place are named.
+/// The number of uploads of each location that are listed.
 const NAMED: usize = 3;
 
 /// The open uploads of one location.
@@ -40,27 +41,27 @@ pub(crate) struct OpenUploads {
     pub(crate) uploads: u64,
     /// The first of them.
     pub(crate) first: Vec<OpenUpload>,
-    /// Why no more could be looked for.
+    /// Why the search could not continue.
     pub(crate) obstacle: Option<LookupError>,
 }
 
-/// An upload in parts that was neither completed nor aborted.
+/// A multipart upload that was neither completed nor aborted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OpenUpload {
-    /// The key of the object that it would make.
+    /// The key of its future object.
     pub(crate) key: String,
     /// Its id.
     pub(crate) upload_id: String,
-    /// Who began it: the ARN of a user or of a role's session, or an account's canonical id.
+    /// Its initiator: the ARN of a user or of a role's session, or an account's canonical id.
     pub(crate) initiator: Option<String>,
-    /// When it was begun.
+    /// When it was created.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schemars(with = "Option<crate::base::time_format::Rfc3339>")]
     pub(crate) begun: Option<OffsetDateTime>,
 }
 
-/// Looks for open uploads that `ledger` does not know; gives the locations that have some, or that
-/// could not be looked at.
+/// Searches for open uploads that `ledger` does not contain. Returns the locations that have some,
+/// or that could not be searched.
 ///
 /// # Errors
 /// [`LedgerError`] when the ledger cannot be read.
@@ -80,7 +81,7 @@ pub(crate) async fn find(
     Ok(all)
 }
 
-/// The ids of the uploads that the ledger knows.
+/// The ids of the uploads in the ledger.
 fn known(ledger: &Ledger) -> Result<BTreeSet<String>, LedgerError> {
     let mut known = BTreeSet::new();
     let mut after: Option<ObjectId> = None;
@@ -98,7 +99,7 @@ fn known(ledger: &Ledger) -> Result<BTreeSet<String>, LedgerError> {
     }
 }
 
-/// A page of the list: its uploads, and where the next one goes on.
+/// A page of the listing: its uploads, and the position of the next page.
 struct UploadPage {
     uploads: Vec<OpenUpload>,
     next: Option<UploadPosition>,
@@ -110,7 +111,7 @@ struct UploadPosition {
     id: String,
 }
 
-/// The positions of one list so far.
+/// The positions of one listing so far.
 #[derive(Default)]
 struct SeenPositions {
     key: String,
@@ -119,8 +120,8 @@ struct SeenPositions {
 }
 
 impl SeenPositions {
-    /// Whether a list that has come so far can go on there: keys ascend, and no upload of a key comes
-    /// twice. Source: Amazon S3 API reference, ListMultipartUploads.
+    /// Whether a listing that has reached this position can continue at the next one: keys ascend,
+    /// and no upload of a key comes twice. Source: Amazon S3 API reference, ListMultipartUploads.
     fn goes_on_at(&mut self, next: &UploadPosition) -> bool {
         if next.key > self.key {
             self.key.clone_from(&next.key);
@@ -148,7 +149,7 @@ async fn of_location(
         spent.list();
         let page = match page(scope, wanted, at.as_ref()).await {
             Lookup::Found(page) => page,
-            // No such bucket, no uploads.
+            // Without a bucket there are no uploads.
             Lookup::Absent => return found,
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
                 found.obstacle = Some(obstacle);
@@ -167,7 +168,7 @@ async fn of_location(
         match page.next {
             Some(next) if seen.goes_on_at(&next) => at = Some(next),
             Some(_) => {
-                // A list that goes back would never end.
+                // A listing that goes back would never end.
                 let call = &aws_calls::LIST_MULTIPART_UPLOADS;
                 if let Lookup::Unreachable(obstacle) = Lookup::<()>::expect_in_answer(call, None) {
                     found.obstacle = Some(obstacle);
@@ -206,7 +207,7 @@ async fn page(
             .next_key_marker
             .zip(page.next_upload_id_marker)
             .map(|(key, id)| UploadPosition { key: decoded(key, encoded), id });
-        // S3 says where the list ends also where nothing comes behind it.
+        // S3 also returns the position of the last entry where nothing follows.
         let next = match (page.is_truncated.unwrap_or_default(), next) {
             (false, _) => Some(None),
             (true, next) => next.map(Some),
@@ -230,7 +231,7 @@ fn open_upload(listed: MultipartUpload, encoded: bool) -> Option<OpenUpload> {
 }
 
 impl OpenUploads {
-    /// What is said of them.
+    /// The messages about them.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.uploads > 0 {

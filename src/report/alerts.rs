@@ -1,8 +1,8 @@
-//! Alerts: who is told, besides the terminal or log, that a run was refused, that a cluster is
-//! unsafe, or that nobody could confirm a run.
+//! Alerts: notifies operators, besides the terminal or log, that a run was refused, that a cluster
+//! is unsafe, or that a run could not be confirmed.
 //!
-//! Nothing waits for an alert but the guard's own end, and that not for long: each is sent in the
-//! background, by every channel at once.
+//! Alerts are sent in the background, by all channels concurrently. Only the guard's own exit waits
+//! for them, for a limited time.
 
 mod command;
 pub(crate) mod message;
@@ -41,10 +41,10 @@ impl Channel {
     }
 }
 
-/// An alert on its way by one channel: what it is called, and its task.
+/// An alert that is being sent by one channel: the channel's name, and its task.
 type PendingAlert = (String, JoinHandle<()>);
 
-/// Alerts that are on their way. Clones share them.
+/// Alerts that are being sent. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Alerts {
     channels: Arc<Channels>,
@@ -82,21 +82,21 @@ impl Alerts {
         }
     }
 
-    /// An alert only ever goes out where the run has failed, so that a line on standard error
-    /// breaks no promise.
+    /// Reports a failed alert on standard error. Alerts are only sent when the run has failed, so
+    /// standard error need not stay empty.
     fn failed(&self, name: &str, why: &str) {
         self.timeline.note(format!("alert NOT sent: {name}: {why}"));
         output::complain(&format!("an alert was not sent ({name}): {why}").into());
     }
 
-    /// Waits until all of them are through or have failed. One that is still on its way when `cut`
-    /// comes stays unsent.
+    /// Waits until all of them are sent or have failed. One that is still being sent when `cut`
+    /// completes is dropped.
     pub(crate) async fn settle(&self, cut: impl Future<Output = ()>) {
         let mut under_way =
             std::mem::take(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
         let all = async {
             for (name, task) in &mut under_way {
-                // It catches its own failures, so that only a bug is left.
+                // The task catches its own failures, so an error here is a bug.
                 if task.await.is_err() {
                     self.failed(name, "a bug in emr-etl-guard");
                 }

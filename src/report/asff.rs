@@ -1,8 +1,8 @@
-//! The findings for AWS Security Hub, in its finding format (ASFF): a line for each request to
+//! The findings for AWS Security Hub, in its finding format (ASFF): one line for each request to
 //! BatchImportFindings, within its limits.
 //!
-//! A finding's id is made of its check and its subject, so that each run updates what an earlier
-//! one reported. What is proved now is sent as archived, and closes it.
+//! A finding's id is built from its check and its subject, so that each run updates what an earlier
+//! one reported. A passed finding is sent as archived, which closes it.
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// So many findings, and so many bytes, are taken in one request.
+/// The maximum numbers of findings and of bytes in one request.
 const BATCH: usize = 100;
 const BATCH_BYTES: usize = 6 << 20;
 /// The limits of the API reference for AwsSecurityFinding, in characters.
@@ -30,18 +30,18 @@ const RECOMMENDATION: usize = 512;
 const IDENTIFIER: usize = 512;
 const FIELD: usize = 2048;
 
-/// Whom and what the findings are about.
+/// The product, account and region of the findings.
 struct FindingOrigin<'a> {
     partition: &'a str,
     region: &'a str,
     account: &'a str,
 }
 
-/// The whole document: one request a line. `region` is what the caller says; without it, what the
-/// document tells.
+/// The whole output: one request a line. `region` is given by the caller; otherwise the report's is
+/// used.
 ///
 /// # Errors
-/// When the document does not tell account or region.
+/// When the report does not contain the account or region.
 pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String, RenderError> {
     let account = document.account().ok_or_else(|| {
         RenderError::Lacking(
@@ -71,7 +71,7 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
             finding.status != RecordedStatus::NotApplicable && finding.waits_for.is_none()
         })
         .collect();
-    // What is open goes first, should a later request fail.
+    // Open findings go first, in case a later request fails.
     findings.sort_by_key(|finding| (finding.status, finding.level));
     let mut lines = String::new();
     for batch in batches(
@@ -83,7 +83,7 @@ pub(crate) fn asff(document: &RunReport, region: Option<&str>) -> Result<String,
     Ok(lines)
 }
 
-/// Findings in batches that one request takes.
+/// Groups findings into batches for one request each.
 fn batches(findings: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
     let mut batches: Vec<Vec<Value>> = Vec::new();
     let mut bytes = 0;
@@ -120,7 +120,10 @@ fn finding(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigi
         "Types": types(finding),
         "CreatedAt": timestamp(document.started),
         "UpdatedAt": timestamp(document.ended),
-        "Severity": {"Label": severity(document, finding).name().to_uppercase(), "Original": finding.status.word()},
+        "Severity": {
+            "Label": severity(document, finding).name().to_uppercase(),
+            "Original": finding.status.word()
+        },
         "Title": cut(&format!("{}: {}", finding.check, finding.subject), TITLE),
         "Description": cut(&format!("{said}{excepted}{why}"), DESCRIPTION),
         "ProductFields": {
@@ -184,12 +187,12 @@ fn severity(document: &RunReport, finding: &RecordedFinding) -> FindingSeverity 
     severity
 }
 
-/// A cluster's id has capital letters; a bucket may well be called `j-data`.
+/// A cluster's id has capital letters, a bucket's name has not, even if it begins with `j-`.
 fn is_cluster(subject: &str) -> bool {
     subject.parse::<ClusterId>().is_ok()
 }
 
-/// What a finding is about, under the name that Security Hub knows it by, where it does.
+/// The resource of a finding, with Security Hub's type for it, if there is one.
 fn resource(document: &RunReport, finding: &RecordedFinding, place: &FindingOrigin<'_>) -> Value {
     let FindingOrigin { partition, region, account } = place;
     let subject = finding.subject.as_str();
@@ -230,7 +233,7 @@ fn resource(document: &RunReport, finding: &RecordedFinding, place: &FindingOrig
     json!({"Type": kind, "Id": cut(&id, IDENTIFIER), "Partition": partition, "Region": region})
 }
 
-/// Text within a limit, and never blank: the API takes no field that is.
+/// Text within a limit, and never blank: the API rejects blank fields.
 fn cut(text: &str, limit: usize) -> String {
     let text = text.trim();
     if text.is_empty() {
@@ -289,7 +292,8 @@ mod tests {
             .collect()
     }
 
-    /// Every limit that the API reference for AwsSecurityFinding names for what is sent here.
+    /// Checks every limit of the API reference for AwsSecurityFinding that applies to the fields
+    /// sent here.
     #[track_caller]
     fn within_limits(finding: &Value) {
         let text = |name: &str| {
@@ -347,7 +351,7 @@ mod tests {
             findings.iter().for_each(within_limits);
             let mut value: Value = serde_json::from_str(text).unwrap();
             for finding in value["findings"].as_array_mut().unwrap() {
-                // The words of the versions that are recorded.
+                // The wording of the recorded versions.
                 for key in ["subject", "saw", "mend", "at"] {
                     finding[key] = format!(
                         "{}{}",

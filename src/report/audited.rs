@@ -1,5 +1,5 @@
-//! What an audit says: the table for people, the document for machines, and the line that a
-//! refusal's mail begins with.
+//! The output of an audit: the table for people, the report for programs, and the first line of a
+//! refusal's mail.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::{
     settings::policy::Policy,
 };
 
-/// What was found, all of it.
+/// The complete result.
 #[derive(Debug)]
 pub(crate) struct Audited<'a> {
     pub(crate) started: OffsetDateTime,
@@ -76,7 +76,7 @@ impl Audited<'_> {
         !untold && self.tallies.iter().all(AuditTally::is_complete)
     }
 
-    /// Offenders beat what could not be seen, which beats a clean look.
+    /// The outcome: failing objects take precedence over unseen ones, and those over success.
     pub(crate) fn outcome(&self) -> Outcome {
         match self.totals().offenders {
             0 if self.is_complete() => Outcome::Ended(0),
@@ -85,7 +85,7 @@ impl Audited<'_> {
         }
     }
 
-    /// The document; `offenders` is the file that lists them.
+    /// The report; `offenders` is the file that lists the failing objects.
     pub(crate) fn document(
         &self,
         policy: &Policy,
@@ -134,7 +134,7 @@ impl Audited<'_> {
         Ok(format!("{}\n", crate::base::json::pretty(&document)?))
     }
 
-    /// The table: a paragraph for each location, a row for each kind of encryption in it.
+    /// The table: a paragraph for each location, and in it a row for each kind of encryption.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
         for (target, tally) in self.targets.iter().zip(&self.tallies) {
@@ -246,7 +246,7 @@ impl Audited<'_> {
         }
     }
 
-    /// The line that says it all.
+    /// The one-line summary.
     pub(crate) fn verdict(&self, wanted: &str) -> String {
         let totals = self.totals();
         let seen = format!("{} ({})", counted(totals.objects, "object"), size(totals.bytes));

@@ -1,20 +1,20 @@
-//! What a document comes to: a title and one sentence, for everybody who reads nothing else.
+//! The conclusion of a report: a title and one sentence, for readers who read nothing else.
 
 use crate::report::document::{
     CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RecordedVerdict,
     RunReport,
 };
 
-/// How a conclusion is meant.
+/// The tone of a conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// All that was required was proved.
+    /// All that was required has passed.
     Good,
-    /// Something is against it.
+    /// Something required failed or is unknown.
     Bad,
-    /// Nobody can tell.
+    /// It is unknown.
     Unsure,
-    /// The run came to no end that says anything about its encryption.
+    /// The run ended in a way that says nothing about its encryption.
     Plain,
 }
 
@@ -106,7 +106,7 @@ impl Conclusion {
     }
 }
 
-/// A check that found nothing in the way.
+/// The conclusion of a check without objections.
 fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     match outcome {
         RecordedOutcome::Ended(0) if document.only => Conclusion::new(
@@ -134,7 +134,7 @@ fn checked(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     }
 }
 
-/// A run that was launched, and that nothing overrides the end of.
+/// The conclusion of a launched run whose outcome is not overridden.
 fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     if let Some(why) = not_enforced(document)
         && matches!(
@@ -197,8 +197,8 @@ fn ended(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     }
 }
 
-/// A run of which only its clusters were looked at: an earlier guard left it open, or none launched
-/// it.
+/// The conclusion of a run of which only the clusters were watched: an earlier guard left it open,
+/// or no guard launched it.
 fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
     let clusters = counted(document.clusters().len(), "cluster");
     if let Some(why) = not_enforced(document)
@@ -223,7 +223,7 @@ fn closed(document: &RunReport, outcome: RecordedOutcome) -> Conclusion {
 
 const NOT_ENFORCED: &str = "Not enforced";
 
-/// Why nobody may call what a run did verified, if so: what says so was lowered to advice, or
+/// Why the run must not be called verified, if so: the relevant checks are lowered to advisory, or
 /// nothing is required at all.
 fn not_enforced(document: &RunReport) -> Option<String> {
     let lowered = document.not_enforced();
@@ -256,7 +256,7 @@ fn capitalised(text: &str) -> String {
     first.chain(characters).collect()
 }
 
-/// Said wherever all is said to be proved.
+/// Appended wherever everything is called passed.
 fn except_excepted(document: &RunReport) -> String {
     let advice = match document.open_advice() {
         0 => String::new(),
@@ -298,7 +298,7 @@ fn in_words(outcome: RecordedOutcome) -> String {
     }
 }
 
-/// Why nobody can say that the unsafe clusters are over.
+/// Why it is unknown whether the unsafe clusters are over.
 fn alive(document: &RunReport) -> String {
     let calls = document.calls_to_act();
     let of = |call: &CallToAct<'_>| format!("{} ({})", call.cluster, call.obstacle);
@@ -309,7 +309,7 @@ fn alive(document: &RunReport) -> String {
     }
 }
 
-/// What stands against the run: open findings of required checks, without those that only wait for
+/// The objections to the run: open findings of required checks, without those that only wait for
 /// another.
 fn open_required(document: &RunReport) -> impl Iterator<Item = &RecordedFinding> {
     document.all_findings().filter(|finding| {
@@ -386,7 +386,7 @@ mod tests {
                 document.verdict = None;
                 document.outcome = RecordedOutcome::Ended(0);
             }),
-            // Lowered, as the documents of older guards tell it, too.
+            // Lowered checks, as reports of older guards state them, too.
             concluded("unencrypted-v1", |document| {
                 all_proved(document);
                 advise(document, "cluster-security-configuration");
@@ -414,7 +414,7 @@ mod tests {
                 ended(document, RecordedOutcome::Ended(0));
                 advise(document, "cluster-roles");
             }),
-            // What was lowered before the launch is no proof either.
+            // A check that was lowered before the launch is no verification either.
             concluded("refused-v2", |document| {
                 ended(document, RecordedOutcome::Ended(0));
                 let open: Vec<String> = document

@@ -1,8 +1,8 @@
-//! The document of a run, read again: owned and typed, as far as the pages need it. Every form but
-//! the document's own is made from this, and from nothing else.
+//! The report of a run, read back: owned and typed, as far as the pages need it. Every format other
+//! than the JSON itself is made from this alone.
 //!
-//! The types here are those of the document, not of the program: what an older version wrote stays
-//! readable when the program's own types have moved on.
+//! The types here describe the report, not the program: reports of older versions stay readable
+//! when the program's own types change.
 
 use std::{
     borrow::Cow,
@@ -31,7 +31,7 @@ use crate::{
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
 };
 
-/// The versions that can be read: of a run's document, of an audit's, of a repair's.
+/// The versions that can be read, of the report of a run, an audit or a repair.
 const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
     match kind {
         ReportKind::Run => 1..=RUN_REPORT_VERSION,
@@ -41,7 +41,7 @@ const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
 }
 
 impl ReportKind {
-    /// The kind of a document, by its member `command`.
+    /// The kind of a report, from its member `command`.
     pub(crate) fn of(command: &str) -> Self {
         match command {
             "audit" => Self::Audit,
@@ -50,7 +50,7 @@ impl ReportKind {
         }
     }
 
-    /// What its documents are of.
+    /// The kind in words.
     pub(crate) const fn in_words(self) -> &'static str {
         match self {
             Self::Run => "a run",
@@ -60,7 +60,7 @@ impl ReportKind {
     }
 }
 
-/// Why a file cannot be read as a document: what was seen, what was wanted.
+/// Why a file cannot be read as a report: what was seen, and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadReportError {
     #[error("{}: cannot be read: {error}", shown(file))]
@@ -110,7 +110,7 @@ pub(crate) struct RunReport {
     pub(crate) who: RecordedCaller,
     /// Since version 2.
     pub(crate) chain: Option<RecordedChain>,
-    /// None where a run is closed that an earlier guard left open.
+    /// None for a run that an earlier guard left open and that is closed now.
     pub(crate) inputs: Option<RecordedInputs>,
     /// None in the same place.
     pub(crate) facts: Option<RecordedFacts>,
@@ -119,7 +119,7 @@ pub(crate) struct RunReport {
     pub(crate) residual_risks: Vec<RecordedResidualRisk>,
     /// None in the same place.
     pub(crate) verdict: Option<RecordedVerdict>,
-    /// Documents of older guards leave it out; see [`RunReport::not_enforced`].
+    /// Reports of older guards lack it; see [`RunReport::not_enforced`].
     #[serde(default)]
     pub(crate) not_enforced: Vec<String>,
     pub(crate) watched: Option<RecordedWatch>,
@@ -136,26 +136,26 @@ pub(crate) struct RunReport {
     /// Since version 2.
     #[serde(default)]
     pub(crate) calls: Vec<RecordedCalls>,
-    /// Documents of older guards leave it out.
+    /// Reports of older guards lack it.
     #[serde(default)]
     pub(crate) connections: AwsConnections,
     pub(crate) outcome: RecordedOutcome,
     pub(crate) exit_code: u8,
 }
 
-/// Who ran it, and where.
+/// Who ran it, and on which machine.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct RecordedCaller {
     pub(crate) account: Option<String>,
     pub(crate) principal: Option<String>,
     pub(crate) runner_principal: Option<String>,
-    /// Reports of older guards leave it out.
+    /// Reports of older guards lack it.
     #[serde(default)]
     pub(crate) user: Option<String>,
     pub(crate) host: Option<String>,
 }
 
-/// Its place among the runs of one state directory.
+/// Its position among the runs of one state directory.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedChain {
     pub(crate) sequence: u64,
@@ -172,14 +172,14 @@ pub(crate) struct RecordedPrevious {
     pub(crate) sha256: String,
 }
 
-/// A run that began, and left no document.
+/// A run that started and left no report.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedBegunRun {
     pub(crate) run: String,
     pub(crate) sequence: u64,
 }
 
-/// What went in.
+/// The inputs.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedInputs {
     pub(crate) config: String,
@@ -218,7 +218,7 @@ pub(crate) struct RecordedSettings {
     pub(crate) overrides: Vec<RecordedOverride>,
 }
 
-/// What a settings file locks.
+/// A setting that a settings file locks.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedLock {
     pub(crate) setting: String,
@@ -226,7 +226,7 @@ pub(crate) struct RecordedLock {
     pub(crate) line: u64,
 }
 
-/// A setting that a flag or the environment gave.
+/// A setting from a flag or the environment.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedOverride {
     pub(crate) setting: String,
@@ -234,7 +234,7 @@ pub(crate) struct RecordedOverride {
     pub(crate) over: Vec<String>,
 }
 
-/// What the seal set.
+/// A value that the seal set.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedChange {
     pub(crate) key: String,
@@ -242,7 +242,7 @@ pub(crate) struct RecordedChange {
     pub(crate) after: String,
 }
 
-/// What was required.
+/// The requirements.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedPolicy {
     pub(crate) require: Vec<String>,
@@ -257,7 +257,7 @@ pub(crate) struct RecordedPolicy {
     pub(crate) exceptions: Vec<RecordedException>,
 }
 
-/// What the settings excuse.
+/// An exception of the settings.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedException {
     pub(crate) check: String,
@@ -266,7 +266,7 @@ pub(crate) struct RecordedException {
     pub(crate) expires: String,
 }
 
-/// The files that the runner was given besides its config.
+/// The files that the runner got besides its config.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct RecordedDocuments {
     #[serde(default)]
@@ -279,17 +279,17 @@ pub(crate) struct RecordedTarget {
     pub(crate) file: String,
     pub(crate) name: Option<String>,
     pub(crate) purpose: String,
-    /// One key, the kind of store, with what is known of it.
+    /// One key, the kind of store, with its properties.
     pub(crate) store: BTreeMap<String, Value>,
 }
 
-/// What the run would touch.
+/// The plan of the run.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedPlan {
     pub(crate) touches: Vec<RecordedTouch>,
 }
 
-/// One way in which it touches a location.
+/// One access to a location.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct RecordedTouch {
     /// The key below `aws.s3.buckets`.
@@ -298,11 +298,11 @@ pub(crate) struct RecordedTouch {
     pub(crate) access: String,
     /// `s3-dist-cp`, `spark`, ….
     pub(crate) actor: String,
-    /// `staging`, `enrich`, …; none for what the cluster does as such.
+    /// `staging`, `enrich`, …; none for what the cluster does apart from the steps.
     pub(crate) part: Option<String>,
 }
 
-/// What AWS and the runner said, as far as the pages tell it.
+/// The facts from AWS and the runner, as far as the pages show them.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedFacts {
     pub(crate) guard: RecordedLookup<RecordedIdentity>,
@@ -319,15 +319,15 @@ pub(crate) struct RecordedFacts {
     pub(crate) service_role: Option<RecordedLookup<RecordedRole>>,
 }
 
-/// What asking for a fact came to.
+/// The result of looking up a fact.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedLookup<T> {
     Found(T),
     Absent,
-    /// With what stood in the way, which the findings tell.
+    /// With the reason, which the findings contain.
     Denied(IgnoredAny),
-    /// In the same way.
+    /// Likewise.
     Unreachable(IgnoredAny),
 }
 
@@ -340,14 +340,14 @@ impl<T> RecordedLookup<T> {
     }
 }
 
-/// Who somebody is to AWS.
+/// An AWS identity.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedIdentity {
     pub(crate) account: String,
     pub(crate) arn: String,
 }
 
-/// An endpoint that stood in for AWS's own.
+/// An endpoint that replaced AWS's own.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedEndpoint {
     pub(crate) service: String,
@@ -397,7 +397,7 @@ pub(crate) enum RecordedEncryption {
     Other(String),
 }
 
-/// Objects that could not be looked at.
+/// Objects that could not be looked up.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedUnseen {
     pub(crate) objects: u64,
@@ -432,7 +432,7 @@ pub(crate) enum RecordedOutcome {
     Undelivered,
 }
 
-/// Whether a check can refuse.
+/// Whether a check can refuse a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedLevel {
@@ -456,7 +456,7 @@ pub(crate) enum RecordedStatus {
 }
 
 impl RecordedStatus {
-    /// Its word in reports.
+    /// The word for it in reports.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -468,7 +468,7 @@ impl RecordedStatus {
     }
 }
 
-/// What one check found on one subject.
+/// The result of one check on one subject.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedFinding {
     pub(crate) check: String,
@@ -490,26 +490,26 @@ pub(crate) struct RecordedFinding {
 }
 
 impl RecordedFinding {
-    /// What tells it from the other findings of a run, and is the same in the next: the SHA-256 of
-    /// its check and of a subject, its own or one that stands for several.
+    /// Identifies the finding among those of a run, and stays the same in the next run: the SHA-256
+    /// of its check and of a subject, its own or one that represents several.
     pub(crate) fn fingerprint(&self, subject: &str) -> String {
         sha256(format!("{}\0{subject}", self.check))
     }
 
-    /// A name for it among all findings of an account. What makes a subject unlike others may be
-    /// longer than an id can be.
+    /// An id that is unique in an account. It contains a hash, because the distinguishing part of a
+    /// subject may be longer than an id may be.
     pub(crate) fn id_in(&self, region: &str, account: &str) -> String {
         let subject = &self.fingerprint(&self.subject)[..32];
         format!("{region}/{account}/emr-etl-guard/{}/{subject}", self.check)
     }
 
-    /// Failed or Unknown: something is left to do.
+    /// Whether it failed or is unknown: there is something to do.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, RecordedStatus::Failed | RecordedStatus::Unknown)
     }
 }
 
-/// Something that stays open whatever the checks prove.
+/// A risk that remains whatever the checks show.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedResidualRisk {
     pub(crate) name: String,
@@ -517,7 +517,7 @@ pub(crate) struct RecordedResidualRisk {
     pub(crate) source: String,
 }
 
-/// What the watch learnt.
+/// The result of the watch.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedWatch {
     pub(crate) clusters: Vec<RecordedCluster>,
@@ -537,29 +537,29 @@ pub(crate) struct RecordedCluster {
     pub(crate) is_unsafe: bool,
     #[serde(default)]
     pub(crate) ended_by_stop: bool,
-    /// `left` or `ended`, of one that went on although nobody waited for it.
+    /// `left` or `ended`, for one that continued although nobody waited for it.
     #[serde(default)]
     pub(crate) orphan: Option<String>,
     pub(crate) end: Option<RecordedTermination>,
-    /// The commands that end it; an older guard did not tell them.
+    /// Commands that terminate it; reports of older guards lack them.
     #[serde(default)]
     pub(crate) remediation: Option<String>,
 }
 
-/// A cluster that must end, and whose end nobody saw.
+/// A cluster that must end, and whose end was not observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallToAct<'a> {
     pub(crate) cluster: &'a str,
-    /// What everybody must know first.
+    /// The first thing to know.
     pub(crate) what: String,
-    /// What stood in the way of its end.
+    /// What prevented its end.
     pub(crate) obstacle: &'a str,
-    /// What ends it, for a shell.
+    /// Shell commands that terminate it.
     pub(crate) commands: String,
 }
 
 impl CallToAct<'_> {
-    /// The same for the forms that tell findings alone.
+    /// The same as a finding, for formats that contain only findings.
     pub(crate) fn finding(&self) -> RecordedFinding {
         RecordedFinding {
             check: CALL_TO_ACT.to_owned(),
@@ -577,14 +577,14 @@ impl CallToAct<'_> {
     }
 }
 
-/// What a call to act goes by among findings.
+/// The check name of such a finding.
 pub(crate) const CALL_TO_ACT: &str = "cluster-may-be-running";
 
-/// What guards up to now wrote before what is to do about an unsafe cluster, also where it was not
+/// Earlier guards wrote this before the fix for an unsafe cluster, also where it was not
 /// terminated.
 const CLAIM: &str = "the cluster is terminated; ";
 
-/// What EMR said of it last.
+/// The last facts from EMR.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedClusterFacts {
     pub(crate) status: RecordedClusterStatus,
@@ -604,7 +604,7 @@ pub(crate) struct RecordedStep {
     pub(crate) state: String,
 }
 
-/// How a termination went.
+/// The result of a termination.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RecordedTermination {
@@ -612,7 +612,7 @@ pub(crate) enum RecordedTermination {
     Unconfirmed(String),
 }
 
-/// What was found of the objects that the run wrote, in one location.
+/// The check of the objects that the run wrote in one location.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedOutput {
     pub(crate) role: String,
@@ -634,7 +634,7 @@ impl std::fmt::Display for RecordedFolder {
     }
 }
 
-/// A cluster was seen in another state than before.
+/// A change of a cluster's state.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedStateChange {
     pub(crate) cluster: String,
@@ -644,7 +644,7 @@ pub(crate) struct RecordedStateChange {
     pub(crate) seen: OffsetDateTime,
 }
 
-/// Something the guard did.
+/// An action of the guard.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedAction {
     #[serde(with = "time::serde::rfc3339")]
@@ -673,7 +673,7 @@ pub(crate) struct RecordedRequest {
     pub(crate) status: Option<u16>,
 }
 
-/// What happened when.
+/// One entry of the timeline.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RecordedTimelineEntry {
     #[serde(with = "time::serde::rfc3339")]
@@ -681,7 +681,7 @@ pub(crate) struct RecordedTimelineEntry {
     pub(crate) what: String,
 }
 
-/// A document of any kind.
+/// A report of any kind.
 #[derive(Clone, Debug)]
 pub(crate) enum AnyReport {
     Run(Box<RunReport>),
@@ -693,7 +693,8 @@ impl AnyReport {
     /// Reads a file; `-` is standard input.
     ///
     /// # Errors
-    /// [`ReadReportError`] when it cannot be read, is no document, or is of a version that this program does not know.
+    /// [`ReadReportError`] when it cannot be read, is not a report, or has a version that this
+    /// program does not know.
     pub(crate) fn read(file: &Path) -> Result<Self, ReadReportError> {
         let mut text = Vec::new();
         let read = if is_stdin(file) {
@@ -711,7 +712,7 @@ impl AnyReport {
             serde_json::from_slice(text).map_err(|error| not_one(format!("not JSON: {error}")))?;
         let kind = ReportKind::of(value["command"].as_str().unwrap_or_default());
         let wanted = readable(kind);
-        // The version decides what the rest means, so it comes first.
+        // The version determines the format of the rest, so it is read first.
         match value.get("version") {
             Some(version)
                 if version.as_u64().is_some_and(|version| {
@@ -726,7 +727,7 @@ impl AnyReport {
             }
             None => return Err(not_one("it has no `version`".to_owned())),
         }
-        // Whoever has written the file, what is made of it is shown to people.
+        // The output is shown to people, and anybody may have written the file.
         neutralise(&mut value);
         let read = match kind {
             ReportKind::Run => serde_json::from_value(value)
@@ -737,10 +738,10 @@ impl AnyReport {
         read.map_err(|error| not_one(error.to_string()))
     }
 
-    /// The report of a run, which the forms for Security Hub and OCSF are made of alone.
+    /// The report of a run, the only kind that the formats of Security Hub and OCSF support.
     ///
     /// # Errors
-    /// [`ReadReportError::RunOnly`] where it is another's.
+    /// [`ReadReportError::RunOnly`] for another kind.
     pub(crate) fn of_run(self, file: &Path) -> Result<RunReport, ReadReportError> {
         let run_only = |kind| Err(ReadReportError::RunOnly { file: file.to_owned(), kind });
         match self {
@@ -751,8 +752,8 @@ impl AnyReport {
     }
 }
 
-/// Has each text in `value` be one line without invisible characters. What was escaped when it was
-/// recorded stays as it is.
+/// Makes each text in `value` one line without invisible characters. Text that was escaped when it
+/// was recorded stays as it is.
 fn neutralise(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -773,18 +774,18 @@ fn neutralise(value: &mut Value) {
 }
 
 impl RunReport {
-    /// The document that `record` would be written as.
+    /// The report that `record` is written as.
     ///
     /// # Errors
-    /// When the record cannot be read again, which is a bug.
+    /// When the record cannot be read back, which is a bug.
     pub(super) fn of(record: &Record<'_>) -> anyhow::Result<Self> {
         let mut value = serde_json::to_value(record)?;
         neutralise(&mut value);
         Ok(serde_json::from_value(value)?)
     }
 
-    /// The same, in which what is to do about a cluster says nothing of its end: that its own entry
-    /// tells.
+    /// The same, without claims about a cluster's end in the fixes: the cluster's own entry states
+    /// that.
     fn without_claims(mut self) -> Self {
         let clusters = self.watched.iter_mut().flat_map(|watched| &mut watched.clusters);
         let findings = clusters.flat_map(|cluster| &mut cluster.findings);
@@ -796,7 +797,7 @@ impl RunReport {
         self
     }
 
-    /// The clusters that a person must end.
+    /// The clusters that a person must terminate.
     pub(crate) fn calls_to_act(&self) -> Vec<CallToAct<'_>> {
         let is_unsafe_run = self.outcome == RecordedOutcome::UnsafeClusterAlive;
         let must_end = |cluster: &&RecordedCluster| {
@@ -840,12 +841,12 @@ impl RunReport {
             .collect()
     }
 
-    /// Whether a cluster is one that a person must end.
+    /// Whether a person must terminate a cluster.
     pub(crate) fn must_act_on(&self, cluster: &str) -> bool {
         self.calls_to_act().iter().any(|call| call.cluster == cluster)
     }
 
-    /// The region that the run's clusters are launched in, by the finding that is about it.
+    /// The region of the run's clusters, from the finding about it.
     pub(crate) fn region(&self) -> Option<&str> {
         let asked = self
             .of_check("ebs-encryption-by-default")
@@ -856,8 +857,8 @@ impl RunReport {
         })
     }
 
-    /// Whether the guard asked for a cluster's end, and EMR accepted that; none where it did not
-    /// ask, or where the document does not tell what the guard did.
+    /// Whether the guard requested a cluster's termination and EMR accepted; `None` if it did not
+    /// request it, or if the report does not list actions.
     pub(crate) fn asked_for_its_end(&self, cluster: &str) -> Option<bool> {
         let mut asked = self
             .actions
@@ -868,7 +869,7 @@ impl RunReport {
         Some(asked.any(|action| action.error.is_none()))
     }
 
-    /// What the run would touch.
+    /// The accesses of the run's plan.
     pub(crate) fn touches(&self) -> &[RecordedTouch] {
         self.inputs.as_ref().map_or(&[], |inputs| &inputs.plan.touches)
     }
@@ -913,8 +914,8 @@ impl RunReport {
         self.findings.iter().chain(self.clusters().iter().flat_map(|cluster| &cluster.findings))
     }
 
-    /// The required checks on what the run did that its policy lowers to advice. The document of an
-    /// older guard tells them by its policy alone.
+    /// The required checks on the run that its policy lowers to advisory. Reports of older guards
+    /// show them only by their policy.
     pub(crate) fn not_enforced(&self) -> Vec<&str> {
         if !self.not_enforced.is_empty() {
             return self.not_enforced.iter().map(String::as_str).collect();
@@ -929,7 +930,7 @@ impl RunReport {
         required_of_runs().map(|check| check.name).filter(|check| is_lowered(check)).collect()
     }
 
-    /// Checks before the launch that the policy lowers to advice, and whose findings are open.
+    /// The number of open findings from pre-launch checks that the policy lowers to advisory.
     pub(crate) fn open_advice(&self) -> usize {
         let Some(policy) = self.inputs.as_ref().map(|inputs| &inputs.policy) else { return 0 };
         let not_enforced = self.not_enforced();
@@ -957,8 +958,8 @@ impl RunReport {
         self.all_findings().filter(move |finding| finding.check == check)
     }
 
-    /// All findings by their check, in the order of the catalogue; checks that it does not know
-    /// come last, in the order of the document.
+    /// All findings by check, in the order of the catalogue; unknown checks come last, in the order
+    /// of the report.
     pub(crate) fn by_check(&self) -> Vec<(&str, Vec<&RecordedFinding>)> {
         let mut groups: Vec<(&str, Vec<&RecordedFinding>)> =
             CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
@@ -972,7 +973,7 @@ impl RunReport {
         groups
     }
 
-    /// Whether something of that name stays open.
+    /// The residual risk with this name, if there is one.
     pub(crate) fn residual_risk(&self, name: &str) -> Option<&RecordedResidualRisk> {
         self.residual_risks.iter().find(|residual_risk| residual_risk.name == name)
     }
@@ -986,7 +987,7 @@ pub(super) mod tests {
         checks::{finding, verdict},
     };
 
-    /// Documents that the guard wrote, of both versions.
+    /// Reports that the guard wrote, of both versions.
     pub(in crate::report) const RECORDED: [(&str, &str); 3] = [
         ("unencrypted-v1", include_str!("../../tests/recordings/documents/unencrypted-v1.json")),
         ("unsafe-v2", include_str!("../../tests/recordings/documents/unsafe-v2.json")),
@@ -1106,7 +1107,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Every form of a document.
+    /// Every format of a report.
     fn forms(document: &RunReport) -> Vec<(&'static str, String)> {
         use crate::report::{
             asff, html, junit, markdown, ocsf, sarif, signature::ReportSignature,

@@ -1,4 +1,4 @@
-//! The fixes of a check's findings as one shell script, to be read and then run.
+//! The fixes of a check's findings as one shell script, to be reviewed and then run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,24 +16,23 @@ use crate::{
     system::output::{draft, open_regular},
 };
 
-/// The second line of every script that the guard has written: it may be written again.
+/// The second line of every script that the guard writes; a file with it may be overwritten.
 const MARK: &str = "# Written by `emr-etl-guard check --fix-script`.";
 
-/// Commands that are written as comments: what they end or make is not brought back by a correction
-/// of the script.
+/// Commands that are written as comments, because their effects cannot be undone.
 const BY_HAND: [&str; 3] =
     ["aws emr terminate-clusters ", "aws kms create-key ", "aws ec2 associate-dhcp-options "];
 
-/// Makes sure that a script can be written to `file`.
+/// Checks that a script can be written to `file`.
 ///
 /// # Errors
-/// When it cannot be made there, and when something is there that the guard has not written.
+/// When it cannot be created, or when a file exists that the guard has not written.
 pub(crate) fn probe(file: &Path) -> io::Result<()> {
     draft(file, 0o600)?;
     existing(file).map(drop)
 }
 
-/// Writes the script, for its owner alone to read, change and run.
+/// Writes the script, with permissions for its owner alone.
 ///
 /// # Errors
 /// As [`probe`].
@@ -48,7 +47,7 @@ pub(crate) fn write(file: &Path, findings: &[Finding]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `file` is there, as a script of the guard's own.
+/// Whether `file` exists as a script of the guard.
 fn existing(file: &Path) -> io::Result<bool> {
     let others = || {
         io::Error::new(
@@ -69,8 +68,8 @@ fn existing(file: &Path) -> io::Result<bool> {
     if start.lines().nth(1) == Some(MARK) { Ok(true) } else { Err(others()) }
 }
 
-/// The whole script. Every text of others is printable, which holds no end of line: so a comment
-/// ends where its line ends. Commands hold such text only as quoted words.
+/// The whole script. All foreign text is printable, so it contains no newline and cannot end a
+/// comment. Commands contain such text only as quoted words.
 fn script(findings: &[Finding]) -> String {
     let mut text = format!(
         "#!/bin/sh\n{MARK}\n# Version {}. Read it before you run it: each block is about one \
@@ -134,7 +133,7 @@ fn block<'a>(text: &mut String, finding: &'a Finding, written: &mut BTreeSet<&'a
     }
 }
 
-/// What will be judged only once other checks have passed: one line for each of these.
+/// The checks that can only run after others have passed: one line for each of those.
 pub(crate) fn asked_next(findings: &[Finding]) -> Vec<String> {
     let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.is_open() && !finding.counted) {
@@ -195,7 +194,8 @@ mod tests {
         write(&file, &findings).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(Command::new("sh").arg("-n").arg(&file).status().unwrap().success());
-        // Another process writes it: a file that is open to write in this one cannot be run.
+        // Another process writes it: a file that is open for writing in this process cannot be
+        // executed.
         let stub = r#"printf '#!/bin/sh\nprintf "<%%s>" "$@" >> called\necho >> called\n' > aws; chmod 700 aws"#;
         let made = Command::new("sh").args(["-c", stub]).current_dir(folder.path()).status();
         assert!(made.unwrap().success());

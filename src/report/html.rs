@@ -1,6 +1,6 @@
-//! The page: one document for those who must judge and file it. One file of HTML with its style and
-//! pictures in it, no script, nothing fetched from anywhere. The policy in its head keeps it so in
-//! every browser, whatever the document says.
+//! The HTML page: one document for auditors to read and file. It is a single file with its style
+//! and pictures, without scripts or external resources. The content security policy in its head
+//! enforces this in every browser, whatever the report contains.
 
 pub(crate) mod audit;
 mod findings;
@@ -37,16 +37,16 @@ use crate::{
 
 const STYLE: &str = include_str!("html/page.css");
 
-/// What every page has around its content.
+/// The common parts of every page.
 struct Frame<'a> {
     title: &'a str,
-    /// What it is about, where that has a name.
+    /// The subject of the page, if it has a name.
     subject: Option<&'a str>,
-    /// What kind of report it is.
+    /// The kind of report.
     kind: &'a str,
     command: &'a str,
     started: OffsetDateTime,
-    /// The section that most readers come for, and the words of the link that leads there.
+    /// The section that most readers want, and the text of the skip link to it.
     skip: (&'a str, &'a str),
     footer: &'a Markup,
 }
@@ -54,7 +54,7 @@ struct Frame<'a> {
 impl Frame<'_> {
     /// The whole page.
     fn page(&self, content: &Markup) -> String {
-        // Nothing but the one style of this page: no script, no picture, no font, no form, no
+        // Nothing but the one style of this page is allowed: no script, picture, font, form or
         // frame.
         let policy = format!(
             "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
@@ -89,7 +89,7 @@ impl Frame<'_> {
     }
 }
 
-/// What a page of an audit or a repair begins with.
+/// The beginning of the page of an audit or a repair.
 fn headline(mark: Mark, title: &str, sentence: &str, exit_code: u8, counts: &Markup) -> Markup {
     html! {
         section class={ "verdict " (mark.class()) } aria-labelledby="verdict" {
@@ -103,16 +103,16 @@ fn headline(mark: Mark, title: &str, sentence: &str, exit_code: u8, counts: &Mar
     }
 }
 
-/// The sections of a page, under their ids and titles.
+/// The sections of a page, with their ids and titles.
 struct Sections<'a>(Vec<(&'a str, &'a str, Markup)>);
 
 impl<'a> Sections<'a> {
-    /// Those of them that have a content.
+    /// The sections that have content.
     fn new(all: impl IntoIterator<Item = (&'a str, &'a str, Option<Markup>)>) -> Self {
         Self(all.into_iter().filter_map(|(id, title, markup)| Some((id, title, markup?))).collect())
     }
 
-    /// The list of them, then each of them.
+    /// The table of contents, then each section.
     fn shown(&self) -> Markup {
         html! {
             nav.contents aria-label="On this page" {
@@ -128,7 +128,7 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// The whole page of a run; `signature` is what stands beside its report.
+/// The whole page of a run; `signature` says whether a signature is beside its report.
 pub(crate) fn page(document: &RunReport, signature: &ReportSignature) -> String {
     let conclusion = Conclusion::of(document);
     let footer = html! {
@@ -181,14 +181,19 @@ fn verdict(document: &RunReport, conclusion: &Conclusion) -> Markup {
             div {
                 h1 id="verdict" { (conclusion.title) }
                 p.lead { (conclusion.sentence) " Exit code " strong { (document.exit_code) } "." }
-                @for call in document.calls_to_act() { p { strong { (call.what) } ": " (call.obstacle) ". End it now: " code { (call.commands) } } }
+                @for call in document.calls_to_act() {
+                    p {
+                        strong { (call.what) }
+                        ": " (call.obstacle) ". End it now: " code { (call.commands) }
+                    }
+                }
                 (findings::counts(document))
             }
         }
     }
 }
 
-/// A row of a list of facts: a name, and what it is.
+/// A row of a list of facts: name and value.
 fn fact(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
@@ -197,7 +202,7 @@ fn optional(name: &str, value: Option<&str>) -> Markup {
     html! { @if let Some(value) = value { (fact(name, &html! { code { (value) } })) } }
 }
 
-/// A SHA-256, in groups that the eye can follow.
+/// A SHA-256, in groups for readability.
 fn digest(digest: &str) -> Markup {
     html! {
         code.digest {
@@ -213,7 +218,10 @@ fn who(document: &RunReport, signature: &ReportSignature) -> Option<Markup> {
         dl.facts {
             (fact("Run", &html! { code { (document.run) } " " span.soft { "(" (document.command) ")" } }))
             (fact("Started", &html! { (time(document.started)) }))
-            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
+            (fact("Ended", &html! {
+                (time(document.ended)) " "
+                span.soft { "after " (lasted(document.started, document.ended)) }
+            }))
             (optional("Account", document.account()))
             (optional("Guard", document.principal()))
             (optional("Runner", document.runner_principal()))
@@ -236,7 +244,7 @@ fn who(document: &RunReport, signature: &ReportSignature) -> Option<Markup> {
     })
 }
 
-/// Whether the report is signed, and what verifies that.
+/// Whether the report is signed, and how to verify that.
 fn signed(signature: &ReportSignature) -> Markup {
     let verify = |report: &Path| {
         let report = report.display().to_string();
@@ -257,7 +265,7 @@ fn signed(signature: &ReportSignature) -> Markup {
     }
 }
 
-/// What went in, by digest.
+/// The inputs, with their digests.
 fn inputs(document: &RunReport) -> Markup {
     let Some(inputs) = &document.inputs else { return html! {} };
     let facts = document.facts.as_ref();
@@ -289,7 +297,9 @@ fn inputs(document: &RunReport) -> Markup {
             @if let Some(settings) = &inputs.settings {
                 (fact("Settings", &html! {
                     @if let Some(file) = &settings.file { code { (file) } " " }
-                    @if let Some(sha256) = &settings.file_sha256 { "SHA-256 " (digest(sha256)) "; " }
+                    @if let Some(sha256) = &settings.file_sha256 {
+                        "SHA-256 " (digest(sha256)) "; "
+                    }
                     "all in force " (digest(&settings.sha256))
                 }))
                 @if let Some(base) = &settings.base_file { (fact("In place \
@@ -324,9 +334,20 @@ fn inputs(document: &RunReport) -> Markup {
             h3 { "What the seal set" }
             div.table {
                 table.cards {
-                    thead { tr { th scope="col" { "Key" } th scope="col" { "Was" } th scope="col" { "Is" } } }
+                    thead {
+                        tr {
+                            th scope="col" { "Key" } th scope="col" { "Was" }
+                            th scope="col" { "Is" }
+                        }
+                    }
                     tbody { @for change in &inputs.sealed {
-                        tr { th scope="row" { code { (change.key) } } td data-label="Was" { code { (change.before.as_deref().unwrap_or("(missing)")) } } td data-label="Is" { code { (change.after) } } }
+                        tr {
+                            th scope="row" { code { (change.key) } }
+                            td data-label="Was" {
+                                code { (change.before.as_deref().unwrap_or("(missing)")) }
+                            }
+                            td data-label="Is" { code { (change.after) } }
+                        }
                     } }
                 }
             }
@@ -341,12 +362,20 @@ fn inputs(document: &RunReport) -> Markup {
 }
 
 fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
-    // Without a plan there is no path.
+    // Without a plan there is no data path.
     document.inputs.as_ref()?;
     let told = |proof: Proof, what: &str, by: &BTreeSet<String>| {
         html! {
             td { (Mark::from(proof).with(proof.word())) }
-            td { (findings::words(what)) @if !by.is_empty() { " " span.soft { "by " @for (index, check) in by.iter().enumerate() { @if index > 0 { ", " } a href={ "#check-" (check) } { (check) } } } } }
+            td {
+                (findings::words(what)) @if !by.is_empty() {
+                    " " span.soft {
+                        "by " @for (index, check) in by.iter().enumerate() {
+                            @if index > 0 { ", " } a href={ "#check-" (check) } { (check) }
+                        }
+                    }
+                }
+            }
         }
     };
     Some(html! {
@@ -372,13 +401,28 @@ fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
         h3 { "At rest, and within the cluster" }
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Where" } th scope="col" { "Part" } th scope="col" { "Shown" } th scope="col" { "Encryption" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Where" } th scope="col" { "Part" }
+                        th scope="col" { "Shown" } th scope="col" { "Encryption" }
+                    }
+                }
                 @for station in &path.stations {
                     tbody {
                         @for (index, part) in station.parts.iter().enumerate() {
                             tr {
-                                @if index == 0 { th scope="rowgroup" rowspan=(station.parts.len()) { (station.kind.title()) } }
-                                td { @if station.kind == StationKind::Cluster { (part.name) } @else { code { (part.name) } } }
+                                @if index == 0 {
+                                    th scope="rowgroup" rowspan=(station.parts.len()) {
+                                        (station.kind.title())
+                                    }
+                                }
+                                td {
+                                    @if station.kind == StationKind::Cluster {
+                                        (part.name)
+                                    } @else {
+                                        code { (part.name) }
+                                    }
+                                }
                                 (told(part.protection.proof, &part.protection.what, &part.protection.by))
                             }
                         }
@@ -399,10 +443,16 @@ fn timeline(document: &RunReport) -> Option<Markup> {
             time" { (plot::plot(document, &events)) } }
         ol.events {
             @for event in &events {
-                li { (precise(event.at)) " " span.soft { (event.kind.word()) } " " (findings::words(&event.what)) }
+                li {
+                    (precise(event.at)) " " span.soft { (event.kind.word()) }
+                    " " (findings::words(&event.what))
+                }
             }
         }
-        @if !document.clusters().is_empty() { h3 { "Clusters" } ul.plain { @for cluster in document.clusters() { li { (told(document, cluster)) } } } }
+        @if !document.clusters().is_empty() {
+            h3 { "Clusters" }
+            ul.plain { @for cluster in document.clusters() { li { (told(document, cluster)) } } }
+        }
         @if let Some(watched) = &document.watched {
             @if let Some(trouble) = &watched.search_trouble { p.note { (Mark::Open.with("unknown")) " the run's clusters could not be searched for at the end: " (trouble) } }
             @for id in &watched.undecided { p.note { (Mark::Open.with("unknown")) " \
@@ -436,9 +486,9 @@ fn told(document: &RunReport, cluster: &RecordedCluster) -> Markup {
     }
 }
 
-/// How the end of a cluster went that must end, by what the guard did and what was seen of it.
+/// The termination of a cluster, from the guard's actions and the observations.
 fn told_end(document: &RunReport, cluster: &RecordedCluster, end: &RecordedTermination) -> Markup {
-    // What the guard did, documents tell since version 2.
+    // Reports contain the guard's actions since version 2.
     let asked = (!document.actions.is_empty()).then(|| document.asked_for_its_end(&cluster.id));
     html! {
         @match (asked, end) {
@@ -486,7 +536,13 @@ fn objects(document: &RunReport) -> Option<Markup> {
                 h3 { (title) }
                 div.table {
                     table.cards {
-                        thead { tr { th scope="col" { "Location" } th scope="col" { "Encryption" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" } th scope="col" { "Share" } } }
+                        thead {
+                            tr {
+                                th scope="col" { "Location" } th scope="col" { "Encryption" }
+                                th.number scope="col" { "Objects" }
+                                th.number scope="col" { "Bytes" } th scope="col" { "Share" }
+                            }
+                        }
                         @for (role, survey, cut) in rows { (location(role, survey, cut)) }
                     }
                 }
@@ -495,7 +551,8 @@ fn objects(document: &RunReport) -> Option<Markup> {
     })
 }
 
-/// The rows of one location: one for each way of encryption, and one for what was not looked at.
+/// The rows of one location: one for each kind of encryption, and one for objects that were not
+/// looked up.
 fn location(role: &str, survey: &RecordedSurvey, cut_short: Option<&str>) -> Markup {
     let unseen = survey.unseen.as_ref().map_or(0, |unseen| unseen.objects);
     let left = survey.objects - survey.objects.min(survey.looked_at + unseen);
@@ -523,7 +580,9 @@ fn location(role: &str, survey: &RecordedSurvey, cut_short: Option<&str>) -> Mar
                     @if index == 0 { th scope="rowgroup" rowspan=(span) { code { (role) } } }
                     td { (mark.with(what)) }
                     td.number data-label="Objects" { (grouped(*objects)) }
-                    td.number data-label="Bytes" { @if let Some(bytes) = bytes { (grouped(*bytes)) } @else { "–" } }
+                    td.number data-label="Bytes" {
+                        @if let Some(bytes) = bytes { (grouped(*bytes)) } @else { "–" }
+                    }
                     td.share { (bar(*objects, survey.objects, *mark)) }
                 }
             }
@@ -543,7 +602,7 @@ fn stored(stored: &RecordedEncryption) -> (Mark, String) {
     }
 }
 
-/// A share as a bar; the number stands beside it.
+/// A share as a bar; the number is shown beside it.
 fn bar(part: u64, whole: u64, mark: Mark) -> Markup {
     let hundredths = part.saturating_mul(100).checked_div(whole).unwrap_or_default();
     html! {
@@ -556,7 +615,7 @@ fn bar(part: u64, whole: u64, mark: Mark) -> Markup {
     }
 }
 
-/// 1234567 as 1 234 567, with narrow spaces that do not break.
+/// 1234567 as 1 234 567, with narrow no-break spaces.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
@@ -573,7 +632,10 @@ fn residual_risks(document: &RunReport) -> Option<Markup> {
     Some(html! {
         p { "These are shown with every verdict, because silence is not proof." }
         ul.risks { @for residual_risk in &document.residual_risks {
-            li { (Mark::Open.with(&residual_risk.name)) p { (findings::words(&residual_risk.what)) } p.soft { "Source: " (residual_risk.source) } }
+            li {
+                (Mark::Open.with(&residual_risk.name)) p { (findings::words(&residual_risk.what)) }
+                p.soft { "Source: " (residual_risk.source) }
+            }
         } }
     })
 }
@@ -589,15 +651,25 @@ fn requests(document: &RunReport) -> Option<Markup> {
             them than this page shows." }
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Operation" } th.number scope="col" { "Requests" } th.number scope="col" { "Failed" } th.number scope="col" { "Attempts" } th scope="col" { "First request" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Operation" } th.number scope="col" { "Requests" }
+                        th.number scope="col" { "Failed" } th.number scope="col" { "Attempts" }
+                        th scope="col" { "First request" }
+                    }
+                }
                 tbody { @for calls in &document.calls {
                     tr {
                         th scope="row" { (calls.service) " " code { (calls.operation) } }
-                        td.number data-label="Requests" { (grouped(calls.count)) } td.number data-label="Failed" { (grouped(calls.failed)) } td.number data-label="Attempts" { (grouped(calls.attempts)) }
+                        td.number data-label="Requests" { (grouped(calls.count)) }
+                        td.number data-label="Failed" { (grouped(calls.failed)) }
+                        td.number data-label="Attempts" { (grouped(calls.attempts)) }
                         td { @if let Some(first) = calls.kept.first() {
                             @if let Some(subject) = &first.subject { code { (subject) } " " }
                             @if let Some(id) = &first.request_id { code.soft { (id) } }
-                            @if let Some(status) = first.status { " " span.soft { "HTTP " (status) } }
+                            @if let Some(status) = first.status {
+                                " " span.soft { "HTTP " (status) }
+                            }
                         } }
                     }
                 } }
@@ -610,7 +682,7 @@ fn listed(hosts: &BTreeSet<String>) -> String {
     hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Who vouched for the servers of AWS.
+/// The certificate authorities that verified the AWS servers.
 fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Markup> {
     if roots.is_empty() && proxies.is_empty() {
         return None;
@@ -620,7 +692,12 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
             asked without TLS." }
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "By" } th scope="col" { "Standing" } th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" } } }
+                thead {
+                    tr {
+                        th scope="col" { "By" } th scope="col" { "Standing" }
+                        th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" }
+                    }
+                }
                 tbody {
                     @for root in roots {
                         tr {
@@ -653,7 +730,7 @@ pub(super) mod tests {
     use super::*;
     use crate::report::document::tests::{RECORDED, recorded};
 
-    /// The page, a tag a line, without the style and its digest.
+    /// The page, one tag a line, without the style and its digest.
     pub(in crate::report) fn lines(page: &str) -> String {
         let style = page.find("<style>").unwrap() + 7..page.find("</style>").unwrap();
         let bare = format!("{}{}", &page[..style.start], &page[style.end..]).replace("><", ">\n<");
@@ -663,7 +740,7 @@ pub(super) mod tests {
     #[test]
     fn the_page_of_a_document_is_the_same_every_time() {
         let mut document = recorded("refused-v2");
-        // A few findings of each kind are enough to read.
+        // A few findings of each kind are enough for the snapshot.
         let mut seen = std::collections::BTreeMap::new();
         document.findings.retain(|finding| {
             let count = seen.entry((finding.status, finding.level)).or_insert(0);
@@ -696,18 +773,17 @@ pub(super) mod tests {
         assert!(made(&ReportSignature::NotLooked).contains("not known"));
     }
 
-    /// Words of a document without which it is none.
+    /// Values without which the JSON is not a valid report.
     const FIXED: [&str; 9] =
         ["started", "ended", "created", "seen", "status", "level", "verdict", "outcome", "end"];
-    /// Words by which the page is laid out: what else they could be is shown as it stands.
+    /// Values that determine the page's layout; unknown ones are shown as they are.
     const MEANT: [&str; 9] =
         ["command", "check", "access", "actor", "part", "role", "action", "purpose", "state"];
 
-    /// Puts `more` behind every text of a document, but for those under the keys in `kept`.
+    /// Appends `more` to every text of a report, except those under the keys in `kept`.
     pub(in crate::report) fn with_texts(value: &mut Value, key: &str, kept: &[&str], more: &str) {
         match value {
-            // A time is one word, and so is how an object is stored where there is no more to say
-            // of it.
+            // Times, and the storage form of an object, are single words and stay.
             Value::String(text)
                 if kept.contains(&key)
                     || (key == "at" && text.ends_with('Z'))
@@ -723,8 +799,8 @@ pub(super) mod tests {
         }
     }
 
-    /// What a document says becomes no markup on the page that `made` makes of it, with more behind
-    /// its texts.
+    /// Text from a report never becomes markup on the page that `made` renders, checked with markup
+    /// appended to all texts.
     pub(in crate::report) fn texts_stay_texts(made: impl Fn(&str) -> String) {
         let hostile = "</code></title></svg></style><script>alert(1)</script>\"'><img/src=x/onerror=alert(2)>&lt;b&gt;<!--]]>";
         let tags = |page: &str| {
@@ -784,8 +860,8 @@ pub(super) mod tests {
         }
     }
 
-    /// A page names no other file, its policy lets nothing but its style in, its ids are there
-    /// once, and its headings leave out no level.
+    /// A page refers to no other file, its policy allows only its own style, its ids are unique,
+    /// and its headings skip no level.
     pub(in crate::report) fn is_one_page(page: &str) {
         let references = Regex::new(r#"(?:href|src|srcset|action|data|poster)="([^"]*)""#).unwrap();
         for reference in references.captures_iter(page) {

@@ -1,5 +1,5 @@
-//! The document: the report for machines, and the evidence of one run. One JSON object, with a
-//! version of its own form; `schema.json` beside this file says what is in it.
+//! The JSON report: the evidence of one run for programs. It is one JSON object with a format
+//! version; `schema.json` beside this file describes it.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ use crate::{
     watch::records::WatchResult,
 };
 
-/// The schema of the version.
+/// The schema of the field `version`.
 fn version_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"const": RUN_REPORT_VERSION})
 }
@@ -42,16 +42,16 @@ fn version_schema(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "The document of one run of emr-etl-guard")]
 pub struct Record<'a> {
-    /// The version of this form.
+    /// The version of this format.
     #[schemars(schema_with = "version_schema")]
     pub version: u32,
     /// This program's version.
     pub guard: &'static str,
     /// The run's id, which is also the value of its tag.
     pub run: &'a str,
-    /// What was asked for.
+    /// The command that was run.
     pub command: ReportedCommand,
-    /// Whether the verdict is by some checks only, at the user's wish.
+    /// Whether the verdict covers only some checks, at the user's request.
     pub only: bool,
     /// When the guard started.
     #[serde(with = "time::serde::rfc3339")]
@@ -61,52 +61,50 @@ pub struct Record<'a> {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub ended: OffsetDateTime,
-    /// Who ran it, and where.
+    /// Who ran it, and on which machine.
     pub who: RunCaller<'a>,
-    /// Its place among the runs of one state directory; a check has none.
+    /// Its position among the runs of one state directory; a check has none.
     pub chain: Option<ChainLink>,
-    /// What went in; none where a run is closed that an earlier guard left open.
+    /// The inputs; none for a run that an earlier guard left open and that is closed now.
     pub inputs: Option<RunInputs<'a>>,
-    /// What AWS and the runner said before the launch.
+    /// The facts from AWS and the runner before the launch.
     pub facts: Option<&'a Facts>,
-    /// What the checks found: pre-flight first, then on the run.
+    /// The findings of the checks: pre-flight first, then on the run.
     pub findings: Vec<&'a Finding>,
-    /// The exceptions that excuse some of them.
+    /// The exceptions that cover some of them.
     pub exceptions: Vec<UsedException<'a>>,
-    /// What stays open whatever the checks prove.
+    /// Risks that remain whatever the checks show.
     pub residual_risks: &'a [ResidualRisk],
     /// Launch or refuse.
     pub verdict: Option<Verdict>,
-    /// The required checks on the run's clusters, and on what it wrote, that the policy lowers to
-    /// advice: where there are any, the run is not enforced, and nothing that they judge is verified.
+    /// The required checks on the run's clusters and output that the policy lowers to advisory. If
+    /// there are any, the run is not enforced, and nothing that they check is verified.
     pub not_enforced: Vec<&'static str>,
-    /// The run's clusters, when it was launched.
+    /// The run's clusters, if it was launched.
     pub watched: Option<&'a WatchResult>,
-    /// The states that clusters were seen in, in the order of time.
+    /// The observed state changes of clusters, in the order of time.
     pub states: Vec<StateChange>,
-    /// What was found of the objects that it wrote.
+    /// The check of the objects that it wrote.
     pub written: &'a [OutputSurvey],
-    /// The same objects, counted by how they are encrypted.
+    /// The same objects, counted by encryption.
     pub objects: ObjectSummary,
-    /// What the guard did to others, and how that ended.
+    /// The guard's actions on clusters and processes, and their results.
     pub actions: Vec<ActionRecord>,
-    /// What happened when.
+    /// The timeline of events.
     pub timeline: Vec<TimelineEntry>,
-    /// What was asked of AWS. A fact and its request are joined by the operation and what it is
-    /// about.
+    /// The AWS requests. A fact and its request are linked by the operation and its subject.
     pub calls: Vec<OperationCalls>,
-    /// Who vouched for the servers of AWS, and through which proxies they were asked.
+    /// The certificate authorities that verified the AWS servers, and the proxies that were used.
     pub connections: AwsConnections,
     /// How it ended.
     pub outcome: Outcome,
-    /// The exit code, after remapping; 74 cannot stand here, since a document does not know whether
-    /// it will arrive.
+    /// The exit code, after remapping; never 74, since a report cannot contain the failure of its
+    /// own delivery.
     pub exit_code: u8,
 }
 
 impl<'a> Record<'a> {
-    /// A record of a run's beginning, its end, and what happened between them; of all else it says
-    /// that there is none.
+    /// A record of a run with its start, end and events; all other fields are empty.
     pub(crate) fn of_run(
         run: &'a str,
         command: ReportedCommand,
@@ -146,23 +144,23 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What was asked of the guard.
+/// The command that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Command")]
 pub enum ReportedCommand {
-    /// `run`: the whole line.
+    /// `run`: all stages.
     Run,
     /// `check`: up to the verdict.
     Check,
-    /// `watch ID…`: clusters that ran already were watched.
+    /// `watch ID…`: clusters that were already running were watched.
     Watch,
     /// A run was closed that an earlier guard had left open, by `watch --resume` or before the next
     /// `run`.
     Resume,
 }
 
-/// Who ran it, and where.
+/// Who ran it, and on which machine.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Who")]
 pub struct RunCaller<'a> {
@@ -172,14 +170,14 @@ pub struct RunCaller<'a> {
     pub principal: Option<&'a str>,
     /// The ARN that the runner's credentials belong to.
     pub runner_principal: Option<&'a str>,
-    /// The operating system's name of the user that ran it; none where that has no name.
+    /// The operating system's name of the user who ran it; none if that user has no name.
     pub user: Option<String>,
     /// The machine's name.
     pub host: String,
 }
 
 impl<'a> RunCaller<'a> {
-    /// By what STS said, if it was asked.
+    /// From the response of STS, if it was called.
     pub(crate) fn of(
         guard: Option<&'a Lookup<CallerIdentity>>,
         runner: Option<&'a Lookup<CallerIdentity>>,
@@ -205,9 +203,9 @@ pub struct RunInputs<'a> {
     pub config_sha256: &'a str,
     /// SHA-256 of the sealed config, when it was sealed.
     pub sealed_sha256: Option<&'a str>,
-    /// What the seal set.
+    /// The values that the seal set.
     pub sealed: &'a [SealChange],
-    /// The runner; none where there is none, as for a check on another machine.
+    /// The runner; none if there is none, for example in a check on another machine.
     pub runner: Option<&'a RunnerProgram>,
     /// The guard's own options.
     pub settings: SettingsUsed,
@@ -217,7 +215,7 @@ pub struct RunInputs<'a> {
     pub policy_sha256: String,
     /// Its storage targets and enrichments.
     pub documents: &'a RunnerDocuments,
-    /// What the run would touch, by its arguments and config.
+    /// The planned accesses of the run, by its arguments and config.
     pub plan: &'a LaunchPlan,
 }
 
@@ -229,32 +227,33 @@ pub struct RunnerProgram {
     pub path: String,
     /// SHA-256 of that file.
     pub sha256: Lookup<String>,
-    /// What it says its version is.
+    /// The version that it reports.
     pub version: Lookup<RunnerVersion>,
 }
 
-/// The settings, by digest: some values are not for everybody's eyes.
+/// The settings, by digest: some values are confidential.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SettingsUsed {
     /// The settings file, if there is one.
     pub file: Option<String>,
     /// SHA-256 of that file.
     pub file_sha256: Option<String>,
-    /// SHA-256 over every setting in force, secrets and the file's name left out; equal for equal
-    /// settings, wherever they come from.
+    /// SHA-256 over all effective settings, without secrets and the file's name. It is equal for
+    /// equal settings, whatever their source.
     pub sha256: String,
-    /// The operator's file, /etc/emr-etl-guard/guard.yml, where another one stood in its place; what
-    /// it locks held all the same.
+    /// The operator's file, /etc/emr-etl-guard/guard.yml, if another file replaced it; its locks
+    /// were effective all the same.
     pub base_file: Option<String>,
     /// SHA-256 of that file.
     pub base_file_sha256: Option<String>,
-    /// What the files lock: no flag, no variable and no other file could set it.
+    /// The settings that the files lock: no flag, variable or other file could change them.
     pub locks: Vec<UsedLock>,
-    /// The settings that flags and the environment gave, without their values, and what those beat.
+    /// The settings from flags and the environment, without their values, and which sources they
+    /// overrode.
     pub overrides: Vec<UsedOverride>,
 }
 
-/// A lock, with its place.
+/// A lock, with its position.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Lock")]
 pub struct UsedLock {
@@ -262,20 +261,20 @@ pub struct UsedLock {
     pub setting: String,
     /// The file that locks it.
     pub file: String,
-    /// The line it stands in, from 1.
+    /// Its line, from 1.
     pub line: u64,
 }
 
-/// A setting that a flag or the environment gave.
+/// A setting from a flag or the environment.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Override")]
 pub struct UsedOverride {
     /// The setting.
     pub setting: String,
-    /// What gave the value in force: a flag or an environment variable.
+    /// The source of the effective value: a flag or an environment variable.
     pub by: String,
-    /// What else set it, what counts more first: a variable, a file; none where only its default was
-    /// beaten.
+    /// The overridden sources, in order of precedence: a variable, a file; none if only its default
+    /// was overridden.
     pub over: Vec<String>,
 }
 
@@ -317,11 +316,11 @@ time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 pub struct UsedException<'a> {
     /// The check's name.
     pub check: &'a str,
-    /// What it is about, as the settings say; a trailing `*` fits any ending.
+    /// Its subject, as in the settings; a trailing `*` matches any ending.
     pub subject: &'a str,
-    /// Why it may be so.
+    /// The reason for the exception.
     pub reason: &'a str,
-    /// The last day it holds, by UTC.
+    /// Its last day, in UTC.
     #[serde(with = "day")]
     #[schemars(with = "String")]
     pub expires: Date,
@@ -329,7 +328,7 @@ pub struct UsedException<'a> {
     pub covers: Vec<&'a str>,
 }
 
-/// The exceptions of `policy` that excuse some of `findings`.
+/// The exceptions of `policy` that cover some of `findings`.
 pub(crate) fn used_exceptions<'a>(
     policy: &'a Policy,
     findings: &[&'a Finding],
@@ -351,19 +350,19 @@ pub(crate) fn used_exceptions<'a>(
     used.filter(|exception| !exception.covers.is_empty()).collect()
 }
 
-/// Objects by how they are encrypted.
+/// Objects by encryption.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Objects")]
 pub struct ObjectSummary {
-    /// How many objects the run wrote, in the locations that were looked at.
+    /// The number of objects that the run wrote, in the checked locations.
     pub objects: u64,
-    /// How many of them were looked at.
+    /// The number of objects that were looked up.
     pub looked_at: u64,
-    /// Those, by how they are encrypted.
+    /// Those objects, by encryption.
     pub kinds: Vec<EncryptionCount>,
 }
 
-/// Objects that are encrypted in one way.
+/// Objects with the same encryption.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Kind")]
 pub struct EncryptionCount {

@@ -1,4 +1,4 @@
-//! All that a verdict rests on, and the verdict.
+//! All inputs of a verdict, and the verdict.
 
 use crate::{
     aws::clients::Aws,
@@ -8,21 +8,21 @@ use crate::{
     report::json,
 };
 
-/// All that the verdict rests on, and the verdict.
+/// All inputs of the verdict, and the verdict.
 #[derive(Clone, Copy)]
 pub(crate) struct Judged<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) findings: &'a [Finding],
     pub(crate) residual_risks: &'a [ResidualRisk],
     pub(crate) verdict: Verdict,
-    /// What was found of the objects that the run wrote; nothing before it has ended.
+    /// The check of the objects that the run wrote; empty before it has ended.
     pub(crate) written: &'a [OutputSurvey],
-    /// How AWS was asked, and what.
+    /// The AWS clients, with the requests so far.
     pub(crate) aws: &'a Aws,
     /// The runner, where there is one.
     pub(crate) runner: Option<&'a json::RunnerProgram>,
-    /// What becomes of the document.
+    /// Where the report is delivered.
     pub(crate) evidence: &'a ReportDelivery<'a>,
-    /// The place of the run's document among the others; a check's has none.
+    /// The position of the run's report in the chain; a check has none.
     pub(crate) chain: Option<(&'a StateDir, &'a ChainLink)>,
 }

@@ -1,5 +1,5 @@
-//! The findings as JUnit XML, which pipelines show as tests: a suite for each check, a case for
-//! each subject. One cause is one failure: what shares it is skipped, and names it.
+//! The findings as JUnit XML, which CI systems show as tests: a suite for each check, a case for
+//! each subject. One cause is one failure: findings that share it are skipped, and refer to it.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -8,7 +8,7 @@ use crate::report::{
     summary::ReportSummary,
 };
 
-/// The whole document.
+/// The whole output.
 ///
 /// # Errors
 /// When the XML cannot be written, which is a bug.
@@ -37,11 +37,11 @@ fn case(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> TestCase {
             let why = finding.excepted.as_deref().unwrap_or_default();
             skipped(format!("excepted: {why}; {seen}"))
         }
-        // What only advises must not fail a pipeline, nor pass for proved.
+        // An advisory finding must neither fail a pipeline nor be shown as passed.
         (RecordedStatus::Failed | RecordedStatus::Unknown, RecordedLevel::Advisory) => {
             skipped(format!("advisory: {seen}"))
         }
-        // There is nothing to look at yet, or no longer; nothing speaks against it.
+        // Its subject does not exist yet, or no longer, so it is no failure.
         (RecordedStatus::Unknown, RecordedLevel::Required) if finding.not_there => {
             skipped(format!("nothing to look at: {seen}"))
         }
@@ -69,7 +69,7 @@ fn skipped(message: String) -> TestCaseStatus {
     status
 }
 
-/// A failure where facts show it, an error where they could not be established.
+/// A failure if facts show it, an error if they could not be read.
 fn failed(seen: String, finding: &RecordedFinding) -> TestCaseStatus {
     let (kind, word) = match finding.status {
         RecordedStatus::Failed => (NonSuccessKind::Failure, "failed"),
@@ -97,7 +97,7 @@ mod tests {
         summary::tests::other,
     };
 
-    /// The numbers of failures, errors and skipped cases.
+    /// The counts of failures, errors and skipped cases.
     fn numbers(xml: &str) -> [usize; 3] {
         ["<failure", "<error", "<skipped"].map(|element| xml.matches(element).count())
     }

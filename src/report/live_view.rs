@@ -1,5 +1,5 @@
-//! The live view: on a terminal, the run's clusters while they are watched, and the objects that it
-//! wrote while they are looked at. Shows; decides nothing.
+//! The live view on a terminal: the run's clusters while they are watched, and the objects that it
+//! wrote while they are looked up. It only displays.
 
 use std::{
     sync::{
@@ -16,16 +16,16 @@ use crate::{
     settings::report_options::ReportOptions, system::screen, watch::records::ClusterSummary,
 };
 
-/// How often what is shown is brought up to date.
+/// The refresh interval.
 const PACE: Duration = Duration::from_millis(250);
-/// So many clusters have a row of their own.
+/// The number of clusters with a row of their own.
 const ROWS: usize = 8;
 
-/// How far a look at objects is.
+/// The progress of looking up objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SurveyedObjects {
     pub(crate) looked_at: u64,
-    /// So many are to be looked at, of those that are listed so far.
+    /// The number of objects to look up, of those listed so far.
     pub(crate) listed: u64,
     /// How long that took.
     pub(crate) took: Duration,
@@ -43,7 +43,7 @@ impl SurveyedObjects {
     }
 }
 
-/// What is shown.
+/// The content that is shown.
 #[derive(Debug)]
 enum Phase {
     Waiting,
@@ -51,7 +51,7 @@ enum Phase {
     Objects(watch::Receiver<SurveyedObjects>),
 }
 
-/// A live view, for as long as it is kept.
+/// A live view; it is shown as long as this value exists.
 #[derive(Debug)]
 pub(crate) struct Live {
     phase: Arc<Mutex<Phase>>,
@@ -61,8 +61,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Takes the terminal for a view of `what`, where there is one and the settings have nothing
-    /// against it.
+    /// Takes the terminal for a view of `what`, if there is one and the settings allow it.
     pub(crate) fn open(options: &ReportOptions, what: String) -> Option<Self> {
         if !options.progress || options.quiet || !screen::take() {
             return None;
@@ -77,12 +76,12 @@ impl Live {
         Some(Self { phase, stop: Some(stop), thread })
     }
 
-    /// Shows clusters, as they are seen.
+    /// Shows the observed clusters.
     pub(crate) fn clusters(&self, seen: watch::Receiver<Vec<ClusterSummary>>) {
         self.turn(Phase::Clusters(seen));
     }
 
-    /// Shows how many objects were looked at.
+    /// Shows how many objects were looked up.
     pub(crate) fn objects(&self, looked: watch::Receiver<SurveyedObjects>) {
         self.turn(Phase::Objects(looked));
     }
@@ -128,7 +127,7 @@ fn rows(what: &str, since: Duration, phase: &Phase) -> Vec<String> {
                 1 => head("watching 1 cluster"),
                 several => head(&format!("watching {several} clusters")),
             }];
-            // The latest ones matter most; those that are unsafe always.
+            // The latest clusters matter most, and unsafe ones always.
             let (worst, rest): (Vec<&ClusterSummary>, Vec<&ClusterSummary>) =
                 seen.iter().partition(|glance| glance.is_unsafe);
             let all: Vec<&ClusterSummary> =

@@ -1,5 +1,5 @@
-//! The findings as a summary in Markdown, for a pipeline's summary page or a ticket: run, account,
-//! region and verdict in a line each, what to do, then what was seen, counts of the rest, and the
+//! The findings as a Markdown summary, for a pipeline's summary page or a ticket: run, account,
+//! region and verdict on a line each, what to do, then the details, counts of the rest, and the
 //! residual risks.
 
 use std::fmt::Write as _;
@@ -59,7 +59,7 @@ fn head(summary: &ReportSummary<'_>) -> String {
 fn to_do(text: &mut String, summary: &ReportSummary<'_>) {
     text.push_str("\n## What to do\n\n");
     for call in &summary.calls {
-        // A fence that no text can close.
+        // Backticks are replaced, so that no text can close the fence.
         let commands = call.commands.replace('`', "'");
         let _ = writeln!(
             text,
@@ -93,7 +93,7 @@ fn to_do(text: &mut String, summary: &ReportSummary<'_>) {
     }
 }
 
-/// What to do about a finding, and which it is.
+/// The fix of a finding, with the finding's name.
 fn fix(finding: &RecordedFinding) -> String {
     format!(
         "{} ({}, {})",
@@ -103,7 +103,7 @@ fn fix(finding: &RecordedFinding) -> String {
     )
 }
 
-/// What was seen and wanted, for each cause, and what an exception covers.
+/// What was seen and expected, for each cause, and what an exception covers.
 fn seen(text: &mut String, summary: &ReportSummary<'_>) {
     let causes = summary.causes();
     let excepted =

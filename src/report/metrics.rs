@@ -1,4 +1,4 @@
-//! Metrics: what one run of the guard came to, in numbers, for Prometheus and for OpenTelemetry.
+//! Metrics: the result of one run of the guard in numbers, for Prometheus and for OpenTelemetry.
 
 mod otlp;
 mod prometheus;
@@ -16,10 +16,10 @@ use crate::{
     watch::records::{ClusterRecord, WatchResult},
 };
 
-/// How long telling them may take, at most.
+/// The time limit for sending them.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// One run, as it ended.
+/// The result of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) command: &'static str,
@@ -27,11 +27,11 @@ pub(crate) struct Measured {
     pub(crate) succeeded: bool,
     pub(crate) took: Duration,
     pub(crate) ended: OffsetDateTime,
-    /// None where it ended before there was anything to count.
+    /// None if it ended before there was anything to count.
     pub(crate) counts: Option<MetricCounts>,
 }
 
-/// What was found, counted.
+/// The counts of the results.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricCounts {
     findings: BTreeMap<(&'static str, &'static str), u64>,
@@ -72,7 +72,7 @@ fn judgement(record: &ClusterRecord, is_enforced: bool) -> &'static str {
     }
 }
 
-/// S3's own words for it, as they stand in inventories.
+/// S3's own names, as used in inventories.
 fn encryption(stored: &StoredEncryption) -> &'static str {
     match stored {
         StoredEncryption::Unencrypted => "NOT-SSE",
@@ -85,8 +85,8 @@ fn encryption(stored: &StoredEncryption) -> &'static str {
 }
 
 impl MetricCounts {
-    /// Counts what was judged, and of `watched` the clusters. Whatever could be there and is not
-    /// counts as none, so that a series never goes away.
+    /// Counts the results, and the clusters of `watched`. Absent values count as zero, so that a
+    /// series never disappears.
     pub(crate) fn of(judged: &Judged<'_>, watched: Option<&WatchResult>) -> Self {
         let mut counts = Self {
             findings: STATUSES
@@ -124,12 +124,12 @@ impl MetricCounts {
 /// Labels of a sample, by name.
 type SampleLabels = BTreeMap<String, String>;
 
-/// A gauge, under the names that each world gives it.
+/// A gauge, with its name in each system.
 #[derive(Clone, Debug, PartialEq)]
 struct Gauge {
-    /// By Prometheus' conventions: the base unit ends the name.
+    /// By the conventions of Prometheus: the base unit ends the name.
     prometheus: &'static str,
-    /// By OpenTelemetry's: dots, and the unit apart.
+    /// By the conventions of OpenTelemetry: dots, and a separate unit.
     otel: &'static str,
     /// In UCUM.
     unit: &'static str,
@@ -137,7 +137,7 @@ struct Gauge {
     samples: Vec<(SampleLabels, f64)>,
 }
 
-/// Name in each world, unit, and meaning.
+/// Name in each system, unit, and meaning.
 type Description = (&'static str, &'static str, &'static str, &'static str);
 
 const DURATION: Description = (
@@ -191,7 +191,7 @@ fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// All gauges of a run; those without samples included.
+/// All gauges of a run, including those without samples.
 fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
     let own = |pairs: &[(&str, &str)]| -> SampleLabels {
         let all = labels.iter().chain([("command", measured.command)]).chain(pairs.iter().copied());

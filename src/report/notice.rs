@@ -1,5 +1,5 @@
-//! A paragraph of standard error as data: alerts tell the same lines, and know which of them are
-//! actions and which clusters they are about.
+//! A paragraph of standard error as data: alerts contain the same lines, and know which of them are
+//! actions and which clusters they concern.
 
 use crate::{
     base::{
@@ -14,51 +14,51 @@ use crate::{
 pub(crate) struct NoticeLine {
     /// As it is shown.
     pub(crate) text: Printable,
-    /// What to do, where the line says that.
+    /// What to do, if the line says that.
     pub(crate) fix: Option<Printable>,
 }
 
 impl NoticeLine {
-    /// A line that only tells.
+    /// A line without an action.
     pub(crate) fn telling(text: impl Into<Printable>) -> Self {
         Self { text: text.into(), fix: None }
     }
 
-    /// A line that says what to do: `label` and `fix`.
+    /// A line with an action: `label` and `fix`.
     pub(crate) fn fixing(label: &'static str, fix: impl Into<Printable>) -> Self {
         let fix = fix.into();
         Self { text: printable!("{label}{fix}"), fix: Some(fix) }
     }
 }
 
-/// `text` in at most `limit` characters. Where it is longer, it ends at a word, and `...` says so.
+/// `text` in at most `limit` characters. Longer text is cut at a word, and ends with `...`.
 pub(crate) fn shortened(text: &Printable, limit: usize) -> Printable {
     const CUT: &str = " ...";
     if text.chars().count() <= limit {
         return text.clone();
     }
     let kept: String = text.chars().take(limit.saturating_sub(CUT.len())).collect();
-    // A word that is longer than half of the line is cut itself.
+    // A word longer than half of the line is cut itself.
     let end = kept.rfind(' ').filter(|end| *end > kept.len() / 2).unwrap_or(kept.len());
     let kept = kept[..end].trim_end_matches([' ', ':', ';', ',', '(']);
     printable!("{kept}{CUT}")
 }
 
-/// What is said at once: its first line says it all.
+/// A message; its first line is the summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) lines: Vec<NoticeLine>,
-    /// The clusters that it is about.
+    /// The clusters that it concerns.
     pub(crate) clusters: Vec<ClusterId>,
 }
 
 impl Notice {
-    /// One that is a single line.
+    /// A message of a single line.
     pub(crate) fn new(headline: impl Into<Printable>) -> Self {
         Self { lines: vec![NoticeLine::telling(headline)], clusters: Vec::new() }
     }
 
-    /// One of `lines`, none of which is an action; the first one says it all.
+    /// A message of `lines`, none of which is an action; the first one is the summary.
     pub(crate) fn of_lines(lines: &[Printable]) -> Self {
         let told = lines.iter().enumerate().map(|(index, line)| {
             NoticeLine::telling(if index == 0 {
@@ -70,15 +70,15 @@ impl Notice {
         Self { lines: told.collect(), clusters: Vec::new() }
     }
 
-    /// The same about a cluster.
+    /// Adds a cluster that it concerns.
     pub(crate) fn about(mut self, cluster: &ClusterId) -> Self {
         self.clusters.push(cluster.clone());
         self
     }
 
-    /// The same with a first line that is not too long: where it was, it goes on in the second one,
-    /// from the end of a part of the sentence, or of a word. A command that ends an unsafe cluster
-    /// stays whole, because nothing else may be read.
+    /// The same with a short first line: a long one continues on the second line, split after a
+    /// clause or a word. A command that terminates an unsafe cluster stays complete, because
+    /// readers may see only the first line.
     pub(crate) fn bounded(mut self) -> Self {
         let Some(first) = self.lines.first_mut().filter(|first| first.fix.is_none()) else {
             return self;
@@ -90,14 +90,14 @@ impl Notice {
         self
     }
 
-    /// Prints it on standard error. A first line that is too long goes on in the next one; a command
-    /// that ends an unsafe cluster stays in it.
+    /// Prints it on standard error. A first line that is too long continues on the next line; a
+    /// command that ends an unsafe cluster stays in the first.
     pub(crate) fn print(&self) {
         let has_fix = self.lines.first().is_some_and(|first| first.fix.is_some());
         if has_fix { output::err_unbroken(&self.text()) } else { output::err(&self.text()) }
     }
 
-    /// As it stands on standard error.
+    /// As it is printed on standard error.
     pub(crate) fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect()
     }

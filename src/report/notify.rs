@@ -1,5 +1,5 @@
-//! Who hears of a run besides its terminal or log: alerts where it failed, metrics in any case.
-//! Collects what they tell while the run goes on.
+//! Notifies others of a run, besides its terminal or log: alerts if it failed, and metrics in any
+//! case. Collects their content while the run goes on.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,14 +25,14 @@ use crate::{
     system::{output, signals},
 };
 
-/// One run's news. Clones share it.
+/// The notifications of one run. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Notify {
     options: Arc<NotifyOptions>,
     pub(crate) timeline: Timeline,
     alerts: Alerts,
     command: &'static str,
-    /// Whether the guard's own lines may stand on standard output.
+    /// Whether the guard's own lines may be printed on standard output.
     may_say: bool,
     began: Instant,
     news: Arc<Mutex<News>>,
@@ -41,19 +41,19 @@ pub(crate) struct Notify {
 #[derive(Debug, Default)]
 struct News {
     known: AlertContext,
-    /// Why the run will end as it will: paragraphs of standard error.
+    /// The paragraphs of standard error that explain the outcome.
     said: Vec<(Outcome, Notice)>,
-    /// What fixes what was found of unsafe clusters.
+    /// The fixes for findings on unsafe clusters.
     unsafe_fixes: Vec<Printable>,
-    /// The outcome that an alert has told of.
+    /// The outcome that was already sent as an alert.
     told: Option<Outcome>,
     counts: Option<MetricCounts>,
 }
 
-/// How much of the time that a stop has is kept for alerts.
+/// The fraction of a stop's time that is reserved for alerts.
 const OF_A_STOP: u32 = 4;
 
-/// How much of `stop_timeout` is left for all but alerts.
+/// The part of `stop_timeout` that is left besides alerts.
 pub(crate) fn time_to_stop(stop_timeout: Duration, alerts: &Channels) -> Duration {
     if alerts.is_empty() { stop_timeout } else { stop_timeout / OF_A_STOP * (OF_A_STOP - 1) }
 }
@@ -85,15 +85,15 @@ impl Notify {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to what is known of the run.
+    /// Adds to the context of the run.
     pub(crate) fn know(&self, tell: impl FnOnce(&mut AlertContext)) {
         tell(&mut self.news().known);
     }
 
-    /// Remembers a paragraph of standard error that says why the run ends as it does.
+    /// Stores a paragraph of standard error that explains the outcome.
     pub(crate) fn said(&self, outcome: Outcome, notice: Notice) {
         let said = &mut self.news().said;
-        // What was said of a cluster while its end was waited for is out of date by then.
+        // Messages about a cluster from before its end are out of date now.
         if outcome == Outcome::UnsafeClusterAlive {
             said.retain(|(of, earlier)| {
                 let is_told_anew = earlier.clusters.iter().all(|id| notice.clusters.contains(id));
@@ -103,24 +103,24 @@ impl Notify {
         said.push((outcome, notice));
     }
 
-    /// The region that the run's clusters are in, once that is known.
+    /// The region of the run's clusters, once it is known.
     pub(crate) fn region(&self) -> Option<String> {
         self.news().known.region.clone().map(String::from)
     }
 
-    /// An unsafe cluster was found: that is told at once.
+    /// An unsafe cluster was found: sends an alert at once.
     pub(crate) fn unsafe_cluster(&self, notice: &Notice, findings: &[Finding]) {
         let fixes = fixes(findings);
         self.tell(AlertKind::Unsafe, std::slice::from_ref(notice), &fixes, None);
         self.news().unsafe_fixes.extend(fixes);
     }
 
-    /// Something must be looked at while the run goes on: that is told at once.
+    /// Something must be checked while the run goes on: sends an alert at once.
     pub(crate) fn alarm(&self, notice: &Notice) {
         self.tell(AlertKind::Unconfirmed, std::slice::from_ref(notice), &[], None);
     }
 
-    /// Remembers what there is to count.
+    /// Stores the counts for the metrics.
     pub(crate) fn counted(&self, counts: MetricCounts) {
         self.news().counts = Some(counts);
     }
@@ -132,7 +132,7 @@ impl Notify {
         fixes: &[Printable],
         exit_code: Option<u8>,
     ) {
-        // The other commands stop nothing: whoever calls them reads their answer.
+        // The other commands stop nothing, and their callers read the result.
         if !matches!(self.command, "run" | "watch") {
             return;
         }
@@ -140,20 +140,20 @@ impl Notify {
         self.alerts.send(Message::new(kind, notices, fixes, exit_code, known));
     }
 
-    /// Tells how the run will end, if that is worth an alert and was not told yet, and waits until
-    /// alerts are through; a stop leaves them what is left of its time.
+    /// Sends an alert about the final outcome, if it needs one and none was sent yet, and waits
+    /// until alerts are sent; after a stop they get the remaining time.
     pub(crate) async fn alert(&self, outcome: Outcome) {
         self.alert_of(outcome, outcome).await;
     }
 
-    /// The same about `outcome`, where the run ends with `end`.
+    /// The same about `outcome`, for a run that ends with `end`.
     pub(crate) async fn alert_of(&self, outcome: Outcome, end: Outcome) {
         if let Some(kind) = AlertKind::of(outcome) {
             let news = {
                 let mut news = self.news();
                 let is_new = news.told.replace(outcome) != Some(outcome);
-                // What led to this outcome comes first; what else went wrong stays in sight.
-                // Nobody is called to act on a cluster whose end is confirmed by now.
+                // The reasons of this outcome come first; other problems stay included. Clusters
+                // whose end is confirmed by now need no action.
                 let holds = |of: Outcome| of == outcome || of != Outcome::UnsafeClusterAlive;
                 let (first, rest): (Vec<_>, Vec<_>) = news
                     .said
@@ -179,16 +179,16 @@ impl Notify {
         self.alerts.settle(signals::wait_for_stop_deadline(self.options.stop_timeout)).await;
     }
 
-    /// The end: whoever must hear of it does, before the process is gone.
+    /// The end of the run: sends all notifications before the process exits.
     pub(crate) async fn conclude(&self, outcome: Outcome) {
-        // What lies in S3 already is no run, and must not stand where a run's metrics are.
+        // Commands on existing objects are not runs, and must not overwrite a run's metrics.
         if matches!(self.command, "audit" | "reencrypt") {
             return;
         }
         tokio::join!(self.alert(outcome), self.measure(outcome));
     }
 
-    /// Writes and sends the metrics. Whatever goes wrong with that changes nothing about the run.
+    /// Writes and sends the metrics. Errors do not affect the run.
     async fn measure(&self, outcome: Outcome) {
         let measured = Measured {
             command: self.command,
@@ -215,7 +215,7 @@ impl Notify {
         let troubles = told.into_iter().filter_map(Result::err);
         for trouble in troubles {
             tracing::warn!(trouble, "metrics are not sent");
-            // On a good run nothing stands on standard error.
+            // A good run prints nothing on standard error.
             if outcome != Outcome::Ended(0) {
                 output::complain(&format!("metrics: {trouble}").into());
             } else if self.may_say {
@@ -225,7 +225,7 @@ impl Notify {
     }
 }
 
-/// What fixes the open ones of `findings`; where some failed, these alone.
+/// The fixes for the open ones of `findings`; if some failed, only theirs.
 fn fixes(findings: &[Finding]) -> Vec<Printable> {
     let open = || {
         findings.iter().filter(|finding| {

@@ -1,8 +1,8 @@
 //! The findings as OCSF Compliance Findings (class 2003), one JSON object a line, for data lakes
-//! and for products that take the Open Cybersecurity Schema Framework.
+//! and for products that accept the Open Cybersecurity Schema Framework.
 //!
-//! A finding's uid is made of its check and its subject, so that each run updates what an earlier
-//! one reported. Source: OCSF 1.5.0, class Compliance Finding.
+//! A finding's uid is built from its check and its subject, so that each run updates what an
+//! earlier one reported. Source: OCSF 1.5.0, class Compliance Finding.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -19,15 +19,14 @@ use crate::{
 
 /// The version of the schema that the findings follow.
 const SCHEMA: &str = "1.5.0";
-/// The class, its category (Findings), and the type of a finding that is created.
+/// The class, its category (Findings), and the type of a new finding.
 const CLASS: u32 = 2003;
 const CATEGORY: u32 = 2;
 const CREATE: u32 = 1;
-/// An AWS account, as OCSF numbers the types of accounts.
+/// OCSF's account type for an AWS account.
 const AWS_ACCOUNT: u32 = 10;
 
-/// The whole document. What is not applicable is left out, and so is what only waits for another
-/// finding.
+/// The whole output. Findings that are not applicable, or that only wait for another, are left out.
 ///
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
@@ -112,7 +111,7 @@ fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
     event
 }
 
-/// Which standards and controls the finding is evidence for, and what it does not prove of them.
+/// The standards and controls that the finding is evidence for, and what it does not show of them.
 fn compliance(finding: &RecordedFinding) -> Value {
     let (status_id, status) = match finding.status {
         RecordedStatus::Passed | RecordedStatus::NotApplicable => (1, "Pass"),

@@ -1,10 +1,10 @@
-//! The options of `check` that decide about its output.
+//! The options of `check` for its output.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// What `check` looks at, and in which forms it tells.
+/// The checks that `check` runs, and the formats of its output.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CheckOptions {
     /// Judge only these checks (their names: `explain`); exit code 0 says nothing of the others
@@ -19,8 +19,8 @@ pub struct CheckOptions {
     /// Write a summary in Markdown
     #[arg(long, hide_short_help = true, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Whether the config was named without a resolver, in a short form: then no launch is judged,
-    /// and the resolver that one needs may be missing.
+    /// Whether the config was given without a resolver, in a short form: then no launch is
+    /// evaluated, and a resolver may be missing.
     #[arg(skip)]
     pub config_alone: bool,
     /// Write the fixes of all findings as a commented shell script, in their order

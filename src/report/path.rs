@@ -1,6 +1,6 @@
-//! What protects what: the data's path through a run, store by store and hop by hop, each with its
-//! encryption and how far that is shown. All of it follows from the document's plan, findings and
-//! gaps.
+//! The protection of the data on its path through a run, store by store and hop by hop, each with
+//! its encryption and how far that is shown. It is derived from the report's plan, findings and
+//! residual risks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,18 @@ use crate::report::document::{
     RecordedSurvey, RecordedTarget, RecordedTouch, RunReport,
 };
 
-/// How far a protection is shown; the later, the worse.
+/// How far a protection is shown; later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Proof {
-    /// Seen on the thing itself, or enforced by AWS.
+    /// Observed on the resource itself, or enforced by AWS.
     Passed,
-    /// It follows from settings that were verified; the thing itself was not looked at, or shows
-    /// itself to nobody.
+    /// It follows from verified settings; the resource itself was not looked up, or cannot be.
     Inferred,
     /// It is not as required, and an exception in the settings covers that.
     Excepted,
-    /// Nobody looked, or nobody could tell.
+    /// It was not looked up, or is unknown.
     Gap,
-    /// Facts show that it is not there.
+    /// Facts show that it is missing.
     Failed,
 }
 
@@ -50,7 +49,7 @@ impl Proof {
     }
 }
 
-/// A protection: how far it is shown, in which words, and by which checks.
+/// A protection: how far it is shown, in words, and by which checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StationProtection {
     pub(super) proof: Proof,
@@ -69,11 +68,11 @@ impl StationProtection {
     }
 }
 
-/// A station of the data's path. There is at most one of each kind, so that each has its own place
+/// A station on the data's path. There is at most one of each kind, so that each has its own place
 /// in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum StationKind {
-    /// What the run reads: collectors' files, or Stream Enrich's.
+    /// The run's input: collectors' files, or those of Stream Enrich.
     Input,
     /// `raw.processing`.
     Processing,
@@ -93,16 +92,16 @@ pub(super) enum StationKind {
     ShreddedArchive,
     /// `log`.
     Logs,
-    /// Where events are loaded.
+    /// The database that events are loaded into.
     Warehouse,
-    /// Where bad rows are indexed.
+    /// The index for bad rows.
     Index,
-    /// Where the shredder notes which events it has seen.
+    /// The shredder's records of events seen before.
     Tracking,
 }
 
 impl StationKind {
-    /// What a location is in the path; none for code and schemas.
+    /// The station of a location; none for code and schemas.
     fn of_role(role: &str) -> Option<Self> {
         Some(match role {
             "raw.processing" => Self::Processing,
@@ -154,7 +153,7 @@ pub(super) struct StationPart {
     pub(super) protection: StationProtection,
 }
 
-/// A station, with what protects the data while it lies there.
+/// A station, with the protection of its data at rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Station {
     pub(super) kind: StationKind,
@@ -168,7 +167,7 @@ impl Station {
     }
 }
 
-/// A way that data takes, with what protects it on the way.
+/// A hop of the data, with its protection in transit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
     pub(super) from: StationKind,
@@ -230,7 +229,7 @@ fn moves(touch: &RecordedTouch) -> bool {
     matches!(touch.access.as_str(), "read" | "write")
 }
 
-/// Who is meant by a touch's actor.
+/// The display name of an actor.
 fn actor(name: &str) -> &str {
     match name {
         "runner" => "the runner",
@@ -242,7 +241,7 @@ fn actor(name: &str) -> &str {
     }
 }
 
-/// One way between two stations, as it is put together.
+/// One hop between two stations, while it is built.
 #[derive(Default)]
 struct DataFlow {
     by: BTreeSet<String>,
@@ -256,7 +255,7 @@ impl DataFlow {
     }
 }
 
-/// The ways between stations, in the order of the pipeline.
+/// The hops between stations, in the order of the pipeline.
 fn ways(document: &RunReport) -> Vec<((StationKind, StationKind), DataFlow)> {
     let mut ways: Vec<((StationKind, StationKind), DataFlow)> = Vec::new();
     let mut way = |from: StationKind, to: StationKind, touch: &RecordedTouch| {
@@ -279,8 +278,7 @@ fn ways(document: &RunReport) -> Vec<((StationKind, StationKind), DataFlow)> {
                 .filter(|(other, _)| other.part == touch.part && other.access != touch.access)
         };
         match (touch.part.as_deref(), touch.access.as_str(), kind) {
-            // Logs come from the cluster, whoever brings them; what the runner does with them there
-            // goes no further.
+            // Logs come from the cluster, whoever copies them; the runner's use of them ends there.
             (_, "write", StationKind::Logs) if touch.actor != "runner" => {
                 way(StationKind::Cluster, StationKind::Logs, touch);
             }
@@ -317,13 +315,13 @@ fn ways(document: &RunReport) -> Vec<((StationKind, StationKind), DataFlow)> {
             }
         }
     }
-    // Everything else is on its way to somebody who uses it.
+    // Logs come last: all other data goes to a consumer.
     ways.sort_by_key(|((_, to), _)| *to == StationKind::Logs);
     ways
 }
 
-/// What a finding says of a protection, where it says anything: `proved` is how far its being
-/// Proved shows it.
+/// What a finding says about a protection, if anything: `proved` is how far a passed status shows
+/// it.
 fn said_by(finding: &RecordedFinding, proved: Proof) -> Option<StationProtection> {
     let proof = match finding.status {
         RecordedStatus::Passed => proved,
@@ -348,14 +346,14 @@ fn said_by(finding: &RecordedFinding, proved: Proof) -> Option<StationProtection
     Some(StationProtection::new(proof, what).by(&finding.check))
 }
 
-/// The worst of several; of equally bad ones the first.
+/// The worst of several; of equals the first.
 fn worst(protections: impl IntoIterator<Item = StationProtection>) -> Option<StationProtection> {
     protections
         .into_iter()
         .reduce(|worst, next| if next.proof > worst.proof { next } else { worst })
 }
 
-/// Whatever speaks against it, and else the strongest proof for it.
+/// The objections if there are any, and otherwise the strongest evidence.
 fn weighed(protections: Vec<StationProtection>) -> Option<StationProtection> {
     let (against, shown): (Vec<_>, Vec<_>) =
         protections.into_iter().partition(|protection| protection.proof > Proof::Inferred);
@@ -364,12 +362,12 @@ fn weighed(protections: Vec<StationProtection>) -> Option<StationProtection> {
     })
 }
 
-/// Whether all objects were looked at, so that what was found holds for all.
+/// Whether all objects were looked up, so that the result holds for all.
 fn complete(survey: &RecordedSurvey) -> Proof {
     if survey.looked_at < survey.objects { Proof::Inferred } else { Proof::Passed }
 }
 
-/// At rest in one location.
+/// Protection at rest in one location.
 fn in_s3(document: &RunReport, role: &str) -> StationProtection {
     let mut shown = Vec::new();
     let by = format!("{role} by ");
@@ -386,7 +384,7 @@ fn in_s3(document: &RunReport, role: &str) -> StationProtection {
             .as_ref()
             .and_then(|facts| facts.data.get(role))
             .and_then(RecordedLookup::found);
-        // Where nothing is yet, what will be written counts; and where nothing will be, there is
+        // If nothing exists yet, future writes count; and if nothing will be written, there is
         // nothing to protect.
         let is_empty = survey.is_some_and(|survey| survey.objects == 0);
         if !is_empty
@@ -417,7 +415,7 @@ fn in_s3(document: &RunReport, role: &str) -> StationProtection {
         );
     }
     let writers = worst(writers);
-    // What will be written is news only where nothing that is there was looked at.
+    // The protection of future writes matters only if no existing object was looked up.
     let seen = shown.iter().any(|protection| protection.proof == Proof::Passed);
     match writers {
         Some(writers) if !seen || writers.proof > Proof::Inferred => shown.insert(0, writers),
@@ -426,7 +424,7 @@ fn in_s3(document: &RunReport, role: &str) -> StationProtection {
     weighed(shown).unwrap_or_else(|| StationProtection::new(Proof::Gap, "no check looked at it"))
 }
 
-/// At rest in a storage target.
+/// Protection at rest in a storage target.
 fn beyond_s3(document: &RunReport) -> StationProtection {
     match document.residual_risk("beyond-s3") {
         Some(_) => StationProtection::new(Proof::Gap, "at rest: not looked at"),
@@ -438,7 +436,7 @@ fn named(target: &RecordedTarget) -> String {
     target.name.clone().unwrap_or_else(|| target.file.clone())
 }
 
-/// The buckets of some locations, as far as the document tells.
+/// The buckets of some locations, as far as the report contains them.
 fn buckets<'a>(document: &'a RunReport, roles: &BTreeSet<String>) -> Option<BTreeSet<&'a str>> {
     let bucket = |role: &String| {
         let written = document.written.iter().find(|written| written.role == *role);
@@ -447,7 +445,7 @@ fn buckets<'a>(document: &'a RunReport, roles: &BTreeSet<String>) -> Option<BTre
     roles.iter().map(bucket).collect()
 }
 
-/// In transit, between S3 and whoever reads or writes there.
+/// Protection in transit, between S3 and the reader or writer.
 fn on_the_way(document: &RunReport, to: StationKind, way: &DataFlow) -> StationProtection {
     match to {
         StationKind::Warehouse | StationKind::Index | StationKind::Tracking => {
@@ -455,8 +453,7 @@ fn on_the_way(document: &RunReport, to: StationKind, way: &DataFlow) -> StationP
         }
         _ => {}
     }
-    // Where the document does not tell which bucket a location is in, all of the run's buckets must
-    // hold.
+    // If the report does not contain a location's bucket, all of the run's buckets must pass.
     let among = buckets(document, &way.roles);
     let findings: Vec<&RecordedFinding> = document
         .of_check("bucket-tls-only")
@@ -493,14 +490,14 @@ fn on_the_way(document: &RunReport, to: StationKind, way: &DataFlow) -> StationP
     }
 }
 
-/// In transit, to the storage targets of one kind.
+/// Protection in transit, to the storage targets of one kind.
 fn to_target(document: &RunReport, kind: StationKind) -> StationProtection {
     let targets: Vec<&RecordedTarget> = document
         .targets()
         .iter()
         .filter(|target| StationKind::of_purpose(&target.purpose) == Some(kind))
         .collect();
-    // DynamoDB is reached by the AWS SDK alone.
+    // Only the AWS SDK connects to DynamoDB.
     if !targets.is_empty() && targets.iter().all(|target| target.store.contains_key("dynamo-db")) {
         return StationProtection::new(Proof::Inferred, "TLS, by the AWS clients' own default");
     }
@@ -511,8 +508,8 @@ fn to_target(document: &RunReport, kind: StationKind) -> StationProtection {
         .unwrap_or_else(|| StationProtection::new(Proof::Gap, "no check looked at it"))
 }
 
-/// What stands against a cluster's being what was verified, or that nobody could tell; none where
-/// that is proved, or no cluster was there.
+/// What contradicts a cluster's verification, or that it is unknown; `None` if it is verified, or
+/// there was no cluster.
 fn cluster_trouble(document: &RunReport) -> Option<StationProtection> {
     let decisive = [
         "cluster-security-configuration",
@@ -533,7 +530,7 @@ fn cluster_trouble(document: &RunReport) -> Option<StationProtection> {
     worst(said).filter(|said| said.proof > Proof::Inferred)
 }
 
-/// What the security configuration says of one protection, held against the clusters that ran.
+/// One protection according to the security configuration, compared with the clusters that ran.
 fn by_configuration(document: &RunReport, checks: &[&str], seen: bool) -> StationProtection {
     let before = checks
         .iter()
@@ -552,7 +549,7 @@ fn by_configuration(document: &RunReport, checks: &[&str], seen: bool) -> Statio
     }
 }
 
-/// The layers of the cluster in which data lies or moves.
+/// The layers of the cluster that store or transmit data.
 fn layers(document: &RunReport) -> Vec<StationPart> {
     let seen = !document.clusters().is_empty();
     let in_transit = [
@@ -581,7 +578,7 @@ fn layers(document: &RunReport) -> Vec<StationPart> {
     layers
 }
 
-/// EBS volumes, which EC2 shows, once there are any.
+/// EBS volumes, which EC2 shows once they exist.
 fn volumes(document: &RunReport, seen: bool) -> StationProtection {
     let looked_at = |cluster: &RecordedCluster| {
         cluster.findings.iter().any(|finding| finding.check == "cluster-volumes")
@@ -653,7 +650,7 @@ mod tests {
                 {
                     let mut value = value.clone();
                     let finding = value.pointer_mut(&format!("{list}/{index}")).unwrap();
-                    // What failed gets no better by being unknown; it is another story.
+                    // A failed finding stays failed when it becomes unknown; that is another case.
                     if finding["status"] == "failed" || finding["status"] == "refuted" {
                         continue;
                     }
@@ -680,7 +677,11 @@ mod tests {
     #[test]
     fn a_run_in_stream_mode_goes_past_processing() {
         let mut value: serde_json::Value = serde_json::from_str(RECORDED[2].1).unwrap();
-        let touch = |role: &str, access: &str, actor: &str, part: &str| serde_json::json!({"role": role, "access": access, "actor": actor, "part": part});
+        let touch = |role: &str, access: &str, actor: &str, part: &str| {
+            serde_json::json!({
+                "role": role, "access": access, "actor": actor, "part": part
+            })
+        };
         value["inputs"]["plan"]["touches"] = serde_json::json!([
             touch("enriched.stream", "read", "s3-dist-cp", "staging_stream_enrich"),
             touch("enriched.good", "write", "s3-dist-cp", "staging_stream_enrich"),

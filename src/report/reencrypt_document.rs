@@ -1,6 +1,6 @@
-//! The document of a `reencrypt`: what was found, what was done about it, what is left, and what it
-//! costs. The command writes it, and its page is made of it. `schema-reencrypt.json` beside this
-//! file says what is in it.
+//! The report of a `reencrypt`: what was found, what was changed, what is left, and the cost. The
+//! command writes it, and its HTML page is rendered from it. `schema-reencrypt.json` beside this
+//! file describes it.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -13,74 +13,74 @@ use crate::{
     settings::policy::Policy,
 };
 
-/// The version of the form below; it grows when a field changes its meaning or goes away.
+/// The version of this format; it increases when a field changes its meaning or is removed.
 pub(crate) const VERSION: u32 = 1;
 
-/// The schema of the version.
+/// The schema of the field `version`.
 fn version_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"const": VERSION})
 }
 
-/// What one `reencrypt` by emr-etl-guard found and did.
+/// The result of one `reencrypt` by emr-etl-guard.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "The document of one reencrypt by emr-etl-guard")]
 #[schemars(rename = "ReencryptDocument")]
 pub(crate) struct ReencryptReport {
-    /// The version of this form.
+    /// The version of this format.
     #[schemars(schema_with = "version_schema")]
     pub(crate) version: u32,
     /// The version of the program that wrote it.
     pub(crate) guard: String,
     /// `reencrypt`.
     pub(crate) command: String,
-    /// How far it was to go.
+    /// The mode of the command.
     pub(crate) mode: Mode,
-    /// What else was asked for.
+    /// Its other options.
     pub(crate) asked: ReencryptOptions,
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) started: OffsetDateTime,
-    /// When this was written.
+    /// When this report was written.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
-    /// The account whose credentials did it.
+    /// The account of the credentials.
     pub(crate) account: String,
     /// The buckets' region.
     pub(crate) region: String,
-    /// The policy that objects were held against.
+    /// The policy that the objects were checked against.
     pub(crate) policy: Policy,
-    /// What the objects of each bucket get.
+    /// The target encryption of the objects in each bucket.
     pub(crate) buckets: Vec<BucketTarget>,
-    /// Why the safety switch would refuse to change anything.
+    /// The reasons for which the safety switch refuses changes.
     pub(crate) refusals: Vec<String>,
-    /// What the changes set off besides: notifications, replication, lifecycle rules.
+    /// The side effects of the changes: notifications, replication, lifecycle rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) side_effects: Vec<String>,
-    /// What was found and done, location by location; empty where nothing was looked at.
+    /// What was found and changed, location by location; empty if nothing was looked up.
     pub(crate) locations: Vec<ReencryptedLocation>,
     /// Old versions that were removed.
     pub(crate) old_versions_removed: u64,
-    /// Restores that were asked for.
+    /// Restores that were requested.
     pub(crate) restores_started: u64,
-    /// Jobs of S3 Batch Operations, made or followed.
+    /// Jobs of S3 Batch Operations, created or followed.
     pub(crate) jobs: Vec<Job>,
-    /// What is not done, by why.
+    /// Work that was not done, by reason.
     pub(crate) left: Vec<SkippedObjects>,
-    /// Uploads in parts that are open in the locations, and that were not looked at: they are no
-    /// objects yet. Only locations that have some, or where that could not be seen.
+    /// Open multipart uploads in the locations. They were not checked, because they are no objects
+    /// yet. Only locations that have some, or that could not be searched.
     #[serde(default)]
     pub(crate) open_uploads: Vec<OpenUploads>,
-    /// What it would cost, looking included.
+    /// The estimated cost, including the scan.
     pub(crate) estimate: CostEstimate,
-    /// What it came to; none where nothing was done.
+    /// The actual cost; none if nothing was done.
     pub(crate) spent: Option<CostEstimate>,
-    /// Who vouched for the servers of AWS, and through which proxies they were asked; not of what a
-    /// resumed run had asked before.
+    /// The certificate authorities that verified the AWS servers, and the proxies that were used.
+    /// Requests of earlier parts of a resumed run are not included.
     #[serde(default)]
     pub(crate) connections: AwsConnections,
-    /// Whether every object that was looked at is as it should be, and all could be looked at.
+    /// Whether all objects could be looked up, and every one is encrypted as required.
     pub(crate) complete: bool,
     /// How it ended.
     pub(crate) outcome: Outcome,
@@ -88,21 +88,21 @@ pub(crate) struct ReencryptReport {
     pub(crate) exit_code: u8,
 }
 
-/// How far it was to go.
+/// The mode of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
-    /// Nothing was to be changed.
+    /// No changes were allowed.
     DryRun,
     /// Objects were changed.
     Apply,
-    /// Jobs of S3 Batch Operations were made.
+    /// Jobs of S3 Batch Operations were created.
     Batch,
-    /// They were followed, and everything was looked at again.
+    /// They were followed, and everything was looked up again.
     BatchStatus,
 }
 
-/// What else was asked for.
+/// The other options of the command.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Asked")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
@@ -118,48 +118,48 @@ pub(crate) struct ReencryptOptions {
     pub(crate) generate_manifest: bool,
 }
 
-/// What the objects of a bucket get.
+/// The target encryption of a bucket's objects.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BucketTarget {
     /// The bucket.
     pub(crate) bucket: String,
     /// `SSE-S3`, `SSE-KMS` or `DSSE-KMS`.
     pub(crate) encryption: String,
-    /// The KMS key's ARN; none for SSE-S3, and for a key that AWS is yet to make.
+    /// The KMS key's ARN; none for SSE-S3, and for a key that AWS has not created yet.
     pub(crate) kms_key: Option<String>,
-    /// Who says so.
+    /// Where the target comes from.
     pub(crate) by: String,
     /// Whether it keeps versions.
     pub(crate) versioned: bool,
 }
 
-/// What was found and done in one location.
+/// What was found and changed in one location.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Location")]
 pub(crate) struct ReencryptedLocation {
-    /// The key below `aws.s3.buckets`; none for one that was named on the command line.
+    /// The key below `aws.s3.buckets`; none for one from the command line.
     pub(crate) role: Option<String>,
     /// `s3://…`.
     pub(crate) location: String,
-    /// Objects that were looked at.
+    /// Objects that were looked up.
     pub(crate) looked_at: u64,
-    /// Those that are not as they should be, by what is to be done about them.
+    /// Objects that are not encrypted as required, by planned action.
     pub(crate) found: Vec<PlannedObjects>,
-    /// Those that were changed, and proved to be as they should, by how.
+    /// Objects that were changed and verified, by method.
     pub(crate) done: Vec<Done>,
-    /// Objects, or the whole place, that could not be looked at.
+    /// Objects that could not be looked up, or the whole location.
     pub(crate) unseen: u64,
-    /// What stood in the way of the first of them.
+    /// The reason for the first of them.
     pub(crate) obstacle: Option<LookupError>,
 }
 
-/// Objects of which the same is to be done.
+/// Objects with the same planned action.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Found")]
 pub(crate) struct PlannedObjects {
-    /// What.
+    /// The method.
     pub(crate) method: ReportedMethod,
-    /// Why they stay as they are, for `leave`; with what to do about it.
+    /// Why they remain unchanged, for `leave`; with what to do about it.
     pub(crate) why: Option<String>,
     /// How many.
     pub(crate) objects: u64,
@@ -169,7 +169,7 @@ pub(crate) struct PlannedObjects {
     pub(crate) first: Vec<String>,
 }
 
-/// What is done about an object.
+/// The action for an object.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -180,13 +180,13 @@ pub(crate) enum ReportedMethod {
     UpdateObjectEncryption,
     /// `CopyObject` onto itself.
     Copy,
-    /// A copy in parts onto itself.
+    /// A multipart copy onto itself.
     CopyInParts,
-    /// Its restore is asked for; a later run goes on.
+    /// Its restore is requested; a later run continues.
     Restore,
     /// An old version, which is removed.
     PurgeOldVersion,
-    /// It stays as it is.
+    /// It remains unchanged.
     Leave,
 }
 

@@ -1,5 +1,4 @@
-//! The commands that make something else of a document: read it, render it, and write that out
-//! whole or not at all.
+//! The commands that convert a report: they read it, render it, and write the output atomically.
 
 use std::{
     io::{self, Write as _},
@@ -14,7 +13,7 @@ use crate::{
     system::output::{complain, write_whole},
 };
 
-/// What is rendered, and where to.
+/// What is rendered, and where it is written.
 #[derive(Args, Debug)]
 pub struct RenderArguments {
     /// The report, as `--report` writes it or `--json` prints it; `-`: standard input
@@ -25,12 +24,12 @@ pub struct RenderArguments {
     pub out: Option<PathBuf>,
 }
 
-/// Why there is nothing rendered.
+/// Why nothing was rendered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RenderError {
     #[error(transparent)]
     NoDocument(#[from] ReadReportError),
-    /// The document does not tell what this form needs.
+    /// The report lacks data that this format needs.
     #[error("{0}")]
     Lacking(String),
     #[error("{}: cannot be written: {error}", .to.as_deref().unwrap_or(Path::new("standard \
@@ -56,7 +55,7 @@ impl RenderError {
     }
 }
 
-/// Renders the document that `arguments` name, which must be that of a run, by `form`.
+/// Renders the report of `arguments`, which must be that of a run, with `form`.
 pub(crate) fn render(
     arguments: &RenderArguments,
     form: impl Fn(&RunReport) -> Result<String, RenderError>,
@@ -64,7 +63,7 @@ pub(crate) fn render(
     render_any(arguments, |document| form(&document.of_run(&arguments.file)?))
 }
 
-/// Renders the document that `arguments` name by `form`.
+/// Renders the report of `arguments` with `form`.
 pub(crate) fn render_any(
     arguments: &RenderArguments,
     form: impl Fn(AnyReport) -> Result<String, RenderError>,

@@ -1,5 +1,5 @@
-//! The report: what is said to people while it happens, and the record for machines at the end. No
-//! secret is in either.
+//! The reporter: messages for people while the run goes on, and the record for programs at the end.
+//! Neither contains a secret.
 
 use std::{
     io::IsTerminal as _,
@@ -44,23 +44,23 @@ use crate::{
     },
 };
 
-/// How much is said on standard output.
+/// How much is printed on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verbosity {
     /// None of the guard's own messages.
     Quiet,
-    /// The table of findings where it is asked for, and on a terminal.
+    /// The table of findings if requested, and on a terminal.
     Normal,
     /// The table in any case.
     Verbose,
 }
 
-/// Where the guard says things, and what it records.
+/// Where the guard prints messages, and what it records.
 #[derive(Debug)]
 pub struct Report {
-    /// What happened when.
+    /// The timeline of events.
     pub timeline: Timeline,
-    /// Who else hears of the run.
+    /// The other recipients of the run's result.
     notify: Option<Notify>,
     verbosity: Verbosity,
     colour: bool,
@@ -68,15 +68,15 @@ pub struct Report {
     files: Vec<(PathBuf, Form)>,
 }
 
-/// The document that a record is.
+/// The report of a record.
 ///
 /// # Errors
-/// When it cannot be made, which is a bug.
+/// When it cannot be built, which is a bug.
 pub fn document(record: &Record<'_>) -> anyhow::Result<String> {
     Form::Json.text(record)
 }
 
-/// The forms that a record is written in.
+/// The formats of a record.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Json,
@@ -95,10 +95,10 @@ impl Form {
 }
 
 impl Report {
-    /// A report as the settings, and the options of `check`, ask.
+    /// A report according to the settings, and the options of `check`.
     ///
-    /// The places it is written to are tried now: one that cannot be written to must refuse a
-    /// launch, not lose the evidence of one.
+    /// The output files are tried now: one that cannot be written must refuse a launch, not lose
+    /// the evidence of one.
     ///
     /// # Errors
     /// When a report file could not be created: its name, and why.
@@ -118,7 +118,7 @@ impl Report {
         }
         let colour = std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        // What reads the record from standard output reads nothing else there.
+        // A program that reads the record from standard output must find nothing else there.
         let verbosity = match (settings.quiet || options.json, settings.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
@@ -134,48 +134,48 @@ impl Report {
         })
     }
 
-    /// The same, of which others hear too.
+    /// Adds the other recipients.
     pub(crate) fn with(self, notify: &Notify) -> Self {
         Self { timeline: notify.timeline.clone(), notify: Some(notify.clone()), ..self }
     }
 
-    /// Adds to what others hear of the run.
+    /// Adds to the context for the other recipients.
     pub(crate) fn know(&self, tell: impl FnOnce(&mut AlertContext)) {
         if let Some(notify) = &self.notify {
             notify.know(tell);
         }
     }
 
-    /// Tells others how the run ends, where that is bad news, before its record is closed.
+    /// Sends an alert about a bad outcome, before the record is closed.
     pub(crate) async fn alert(&self, outcome: Outcome) {
         if let Some(notify) = &self.notify {
             notify.alert(outcome).await;
         }
     }
 
-    /// The same of a document that is not where it must be, where the run ends with `end`.
+    /// The same about a report that could not be delivered, for a run that ends with `end`.
     pub(crate) async fn alert_undelivered(&self, end: Outcome) {
         if let Some(notify) = &self.notify {
             notify.alert_of(Outcome::Undelivered, end).await;
         }
     }
 
-    /// Has what was found counted.
+    /// Counts the results for the metrics.
     pub(crate) fn count(&self, judged: &Judged<'_>, watched: Option<&WatchResult>) {
         if let Some(notify) = &self.notify {
             notify.counted(MetricCounts::of(judged, watched));
         }
     }
 
-    /// One line on standard output, in the form all of the guard's own have.
+    /// One line on standard output, in the format of all the guard's own lines.
     pub fn say(&self, line: impl Into<Printable>) {
         if self.verbosity != Verbosity::Quiet {
             say(&line.into());
         }
     }
 
-    /// The findings and gaps: a table where `table` is asked for and on a terminal, one line
-    /// elsewhere. Gives whether the details were shown.
+    /// The findings and residual risks: a table if `table` is requested and on a terminal,
+    /// otherwise one line. Returns whether the details were shown.
     pub(crate) fn findings(
         &self,
         findings: &[Finding],
@@ -220,7 +220,7 @@ impl Report {
         table
     }
 
-    /// The paragraph that a refusal is: its first line says it all; the details follow unless they
+    /// The paragraph about a refusal: its first line is the summary; the details follow unless they
     /// have just been shown.
     pub fn refusal(&self, outcome: Outcome, findings: &[Finding], shown: bool) {
         err(&terminal::refusal(findings, !shown).text());
@@ -234,9 +234,9 @@ impl Report {
         self.notify.as_ref().and_then(Notify::region)
     }
 
-    /// An unsafe cluster, told at once: to the log and by alerts. On standard error, whose first
-    /// line is what somebody is called by, stands only what is known to be so: that it is over, or
-    /// that a person must end it.
+    /// Reports an unsafe cluster at once: to the log and by alerts. The first line of standard
+    /// error is what an operator is paged with, so standard error contains only facts that are
+    /// certain: that the cluster is over, or that a person must terminate it.
     pub(crate) fn unsafe_cluster(&self, cluster: &ClusterId, findings: &[Finding], ends: bool) {
         let headline = terminal::unsafe_cluster(cluster, findings, ends);
         self.say(&headline);
@@ -252,7 +252,7 @@ impl Report {
         self.timeline.note(printable!("stopping the runner: {headline}"));
     }
 
-    /// Only a person can end a cluster that must end: that is told at once.
+    /// Only a person can terminate a cluster that must end: reports that at once.
     pub(crate) fn help_needed(&self, cluster: &ClusterId, is_unsafe: bool, obstacle: &str) {
         let outcome = if is_unsafe { Outcome::UnsafeClusterAlive } else { Outcome::Unconfirmed };
         let region = self.region();
@@ -261,8 +261,8 @@ impl Report {
         self.trouble(outcome, &[reason]);
     }
 
-    /// What it all came to: what is confirmed, or why it is not. `what_goes_on` is told on standard
-    /// error, where it is asked for: the clusters that go on.
+    /// The final result: what is confirmed, or why it is not. With `what_goes_on`, standard error
+    /// also lists the clusters that continue.
     pub(crate) fn confirmation(
         &self,
         confirmation: &Confirmation,
@@ -293,12 +293,12 @@ impl Report {
         self.warn_of_advice(&watched.failed_advice(&confirmation.findings));
     }
 
-    /// What checks refute that the settings lower to advice.
+    /// Warns of failed checks that the settings lower to advisory.
     pub(crate) fn warn_of_advice(&self, failed: &[Printable]) {
         failed.iter().for_each(|what| self.warning(printable!("NOT ENFORCED: {what}")));
     }
 
-    /// What a run's clusters were and came to, where all is confirmed.
+    /// The result of a run's clusters, if all is confirmed.
     fn confirmed(&self, watched: &WatchResult) {
         for record in &watched.clusters {
             let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
@@ -323,8 +323,8 @@ impl Report {
         }
     }
 
-    /// How much of what a run wrote was looked at, where nothing of it is known to be otherwise than
-    /// required; or, where that is not enforced, whatever they are.
+    /// How many of the objects that a run wrote were looked up, if none is known to differ from the
+    /// requirement; or, where that is not enforced, in any case.
     pub(crate) fn confirmed_objects(&self, written: &[OutputSurvey], is_enforced: bool) {
         self.say(terminal::written(written, is_enforced));
     }
@@ -336,7 +336,7 @@ impl Report {
         }
     }
 
-    /// Writes a document of another form than a run's to where the JSON report goes.
+    /// Writes a report of another kind than a run's to the JSON report's files.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -350,12 +350,12 @@ impl Report {
         Ok(())
     }
 
-    /// Why a run's outcome is not the runner's own.
+    /// Why the outcome differs from the runner's own.
     pub fn trouble(&self, outcome: Outcome, reasons: &[Reason]) {
         self.paragraph(outcome, terminal::trouble(outcome, reasons));
     }
 
-    /// One line on standard error, in the form that all of the guard's own have.
+    /// One line on standard error, in the format of all the guard's own lines.
     pub(crate) fn tell(&self, line: impl Into<Printable>) {
         let line = line.into();
         complain(&line);
@@ -369,8 +369,8 @@ impl Report {
         }
     }
 
-    /// What somebody must look at while the run goes on: at once, on standard error and by every
-    /// channel for alerts.
+    /// Reports a problem that a person must check while the run goes on: at once, on standard error
+    /// and by all alert channels.
     pub(crate) fn alarm(&self, reasons: &[Reason]) {
         let notice = terminal::trouble(Outcome::Unconfirmed, reasons);
         notice.print();
@@ -379,14 +379,14 @@ impl Report {
         }
     }
 
-    /// What a person should know of a run that counts as good: a line on standard error.
+    /// A warning about a run that counts as good: a line on standard error.
     pub(crate) fn warning(&self, line: impl Into<Printable>) {
         let line = line.into();
         complain(&printable!("warning: {line}"));
         self.timeline.note(line);
     }
 
-    /// What a repair leaves undone, and why; keys in `lines` are printable already.
+    /// Work that a repair leaves undone, and why; keys in `lines` are printable already.
     pub(crate) fn left(&self, outcome: Outcome, lines: &[String]) {
         let headline = if outcome == Outcome::FactsUnknown {
             "not everything could be looked at"
@@ -398,11 +398,11 @@ impl Report {
         err(&format!("emr-etl-guard: {headline}\n  {}\n", lines.join("\n  ")));
     }
 
-    /// Writes the record in every form that was asked for; `parcel` is the document that it is,
-    /// with its signature. What stands in the way is added to `troubles`.
+    /// Writes the record in every requested format; `parcel` is its report, with its signature.
+    /// Errors are added to `troubles`.
     ///
     /// # Errors
-    /// When a form cannot be made, which is a bug.
+    /// When a format cannot be built, which is a bug.
     pub(crate) fn write(
         &self,
         record: &Record<'_>,
@@ -420,7 +420,7 @@ impl Report {
                     let signature = verify::signature_of(file);
                     match &parcel.envelope {
                         Some(envelope) => put(&signature, envelope),
-                        // That of an earlier run would not be this document's.
+                        // The signature of an earlier run would not match this report.
                         None => drop(std::fs::remove_file(&signature)),
                     }
                     put(file, &parcel.document);

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The whole document.
+/// The whole output.
 ///
 /// # Errors
 /// When the JSON cannot be written, which is a bug.
@@ -45,8 +45,7 @@ pub(crate) fn sarif(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
         }},
         "automationDetails": {"id": format!("emr-etl-guard/{}/{run_id}", summary.command)},
         "invocations": [{
-            // The guard did what it is for, whatever it found; only a bug in it is a failure of the
-            // tool.
+            // The guard worked, whatever it found; only a bug in it is a failure of the tool.
             "executionSuccessful": !summary.is_bug,
             "exitCode": summary.exit_code,
             "exitCodeDescription": conclusion.title,
@@ -61,7 +60,7 @@ pub(crate) fn sarif(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
         run["artifacts"] =
             json!([{"location": {"uri": uri(config)}, "hashes": {"sha-256": sha256}}]);
     }
-    // A run's id is a UUID of version 7, which is younger than SARIF's pattern for a `guid`.
+    // A run's id is a UUID of version 7, which is newer than SARIF's pattern for a `guid`.
     if let Some(guid) = summary.run.filter(|run| is_guid(run)) {
         run["automationDetails"]["guid"] = guid.into();
     }
@@ -69,18 +68,18 @@ pub(crate) fn sarif(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
     Ok(format!("{}\n", pretty(&log)?))
 }
 
-/// The versions of UUID that SARIF 2.1.0 knows.
+/// Whether it is a UUID of a version that SARIF 2.1.0 knows.
 fn is_guid(run: &str) -> bool {
     run.len() == 36 && matches!(run.as_bytes()[14], b'1'..=b'5')
 }
 
-/// Open findings are results, and so are excepted ones, which are marked as suppressed. What only
-/// waits for another finding is no result of its own.
+/// Open and excepted findings are results; excepted ones are marked as suppressed. A finding that
+/// only waits for another is no result.
 fn is_reported(finding: &RecordedFinding) -> bool {
     (finding.is_open() && finding.waits_for.is_none()) || finding.status == RecordedStatus::Excepted
 }
 
-/// The names of the rules: the catalogue's, and those of the document that it does not know.
+/// The names of the rules: the catalogue's, and those of the report that it does not contain.
 fn rules(summary: &ReportSummary<'_>, calls: &[RecordedFinding]) -> Vec<String> {
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|check| check.name).collect();
     let others: BTreeSet<&str> = calls
@@ -115,7 +114,7 @@ fn rule(name: &str) -> Value {
     })
 }
 
-/// A rule that is no check of the catalogue.
+/// A rule that is not a check of the catalogue.
 fn other_rule(name: &str) -> Value {
     let text = match name {
         OBJECTS_ENCRYPTED => "Objects in S3 are encrypted as the policy requires.",
@@ -149,8 +148,8 @@ fn pascal(name: &str) -> String {
         .collect()
 }
 
-/// The same for the same check and subject in every run; a cluster has another id in each, so that
-/// any cluster stands for all.
+/// The same for the same check and subject in every run; a cluster's id differs in each run, so one
+/// value represents any cluster.
 fn stable_fingerprint(finding: &RecordedFinding) -> String {
     let subject =
         if finding.subject.parse::<ClusterId>().is_ok() { "cluster" } else { &finding.subject };
@@ -177,8 +176,8 @@ fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[Strin
     json!({
         "ruleId": finding.check,
         "ruleIndex": rules.iter().position(|name| *name == finding.check),
-        // What is unknown is an error too, where it is required: it refuses. SARIF's kind `open`
-        // would have no level, and few tools show it.
+        // A required unknown result is an error too, because it refuses the launch. SARIF's kind
+        // `open` has no level, and few tools show it.
         "kind": "fail",
         "level": level,
         "message": {"text": format!("{}: saw {}, wanted \
@@ -191,7 +190,7 @@ fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[Strin
     })
 }
 
-/// A place in a file, as the guard writes it: `config.yml:16:18`.
+/// A position in a file, in the guard's format: `config.yml:16:18`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct FilePosition<'a> {
     file: &'a str,
@@ -200,7 +199,7 @@ struct FilePosition<'a> {
 }
 
 impl<'a> FilePosition<'a> {
-    /// A file without a line is meant as a whole, which code scanning knows as its first line.
+    /// Without a line, the whole file is meant, which code scanning shows at its first line.
     fn parse(at: &'a str) -> Self {
         let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
         let parts = || {
@@ -212,8 +211,8 @@ impl<'a> FilePosition<'a> {
     }
 }
 
-/// Where a finding is: in the runner config, or the file it came from, and which resource it is
-/// about.
+/// The location of a finding: in the runner config, or in its own file, and the resource it
+/// concerns.
 fn location(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
     let resource = json!([{"name": finding.subject, "kind": "resource"}]);
     let at = finding.at.as_deref().or_else(|| summary.config.map(|(config, _)| config));
@@ -224,10 +223,13 @@ fn location(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
     if let Some(column) = place.column {
         region["startColumn"] = column.into();
     }
-    json!({"physicalLocation": {"artifactLocation": {"uri": uri(place.file)}, "region": region}, "logicalLocations": resource})
+    json!({
+        "physicalLocation": {"artifactLocation": {"uri": uri(place.file)}, "region": region},
+        "logicalLocations": resource
+    })
 }
 
-/// A file's name as a reference that is valid whatever characters it has.
+/// A file's name as a valid URI reference, whatever characters it contains.
 fn uri(file: &str) -> String {
     let mut uri = if file.starts_with('/') { "file://".to_owned() } else { String::new() };
     for byte in file.bytes() {
@@ -235,8 +237,8 @@ fn uri(file: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
                 uri.push(char::from(byte));
             }
-            // A colon among them: before the first slash it would make a scheme of what stands
-            // before it.
+            // Including the colon: before the first slash, the part before it would be read as a
+            // scheme.
             byte => {
                 let _ = write!(uri, "%{byte:02X}");
             }
@@ -294,11 +296,15 @@ mod tests {
         assert_eq!(first_sentence("One, by 1.2"), "One, by 1.2");
     }
 
-    /// The part of SARIF 2.1.0 that is used here, by its specification (OASIS), with nothing
-    /// allowed besides.
+    /// The subset of SARIF 2.1.0 (OASIS) that is used here, with no additional members allowed.
     fn subset() -> Value {
         let text = json!({"type": "string", "minLength": 1});
-        let object = |required: &[&str], properties: Value| json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties});
+        let object = |required: &[&str], properties: Value| {
+            json!({
+                "type": "object", "additionalProperties": false, "required": required,
+                "properties": properties
+            })
+        };
         let list = |items: Value| json!({"type": "array", "items": items});
         let message = object(&["text"], json!({"text": text, "markdown": text}));
         let bag = json!({"type": "object"});
@@ -312,15 +318,25 @@ mod tests {
         let place = object(
             &["artifactLocation"],
             json!({"artifactLocation": object(&["uri"], json!({"uri": uri})),
-            "region": object(&["startLine"], json!({"startLine": {"type": "integer", "minimum": 1}, "startColumn": {"type": "integer", "minimum": 1}}))}),
+            "region": object(&["startLine"], json!({
+                "startLine": {"type": "integer", "minimum": 1},
+                "startColumn": {"type": "integer", "minimum": 1}
+            }))}),
         );
         let location = object(
             &[],
-            json!({"physicalLocation": place, "logicalLocations": list(object(&[], json!({"name": text, "kind": text})))}),
+            json!({
+                "physicalLocation": place,
+                "logicalLocations": list(object(&[], json!({"name": text, "kind": text})))
+            }),
         );
         let suppression = object(
             &["kind"],
-            json!({"kind": {"enum": ["inSource", "external"]}, "status": {"enum": ["accepted", "underReview", "rejected"]}, "justification": text}),
+            json!({
+                "kind": {"enum": ["inSource", "external"]},
+                "status": {"enum": ["accepted", "underReview", "rejected"]},
+                "justification": text
+            }),
         );
         let result = object(
             &[
@@ -333,14 +349,24 @@ mod tests {
                 "suppressions",
             ],
             json!({
-            "ruleId": text, "ruleIndex": {"type": "integer", "minimum": 0}, "kind": {"enum": ["fail"]}, "level": {"enum": ["note", "warning", "error"]}, "message": message,
-            "locations": {"type": "array", "items": location, "minItems": 1}, "fingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
-            "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+            "ruleId": text, "ruleIndex": {"type": "integer", "minimum": 0},
+            "kind": {"enum": ["fail"]}, "level": {"enum": ["note", "warning", "error"]},
+            "message": message,
+            "locations": {"type": "array", "items": location, "minItems": 1},
+            "fingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+            "partialFingerprints": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "minProperties": 1
+            },
             "suppressions": list(suppression), "properties": bag}),
         );
         let driver = object(
             &["name", "rules"],
-            json!({"name": text, "version": text, "semanticVersion": text, "rules": {"type": "array", "items": rule, "uniqueItems": true}}),
+            json!({
+                "name": text, "version": text, "semanticVersion": text,
+                "rules": {"type": "array", "items": rule, "uniqueItems": true}
+            }),
         );
         let invocation = object(
             &["executionSuccessful"],
@@ -349,17 +375,25 @@ mod tests {
         );
         let artifact = object(
             &["location"],
-            json!({"location": object(&["uri"], json!({"uri": uri})), "hashes": {"type": "object", "additionalProperties": {"type": "string"}}}),
+            json!({
+                "location": object(&["uri"], json!({"uri": uri})),
+                "hashes": {"type": "object", "additionalProperties": {"type": "string"}}
+            }),
         );
         let guid = json!({"type": "string", "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$"});
         let run = object(
             &["tool", "results"],
             json!({"tool": object(&["driver"], json!({"driver": driver})), "automationDetails": object(&[], json!({"id": text, "guid": guid})),
-            "invocations": list(invocation), "columnKind": {"enum": ["unicodeCodePoints"]}, "artifacts": list(artifact), "results": list(result), "properties": bag}),
+            "invocations": list(invocation), "columnKind": {"enum": ["unicodeCodePoints"]},
+            "artifacts": list(artifact), "results": list(result), "properties": bag}),
         );
         object(
             &["version", "runs"],
-            json!({"$schema": {"type": "string"}, "version": {"const": "2.1.0"}, "runs": list(run)}),
+            json!({
+                "$schema": {"type": "string"},
+                "version": {"const": "2.1.0"},
+                "runs": list(run)
+            }),
         )
     }
 
@@ -387,7 +421,7 @@ mod tests {
         }
         let log = made(&recorded("refused-v2"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&log["runs"][0]["results"]).unwrap());
-        // The subset is one that a log can fail.
+        // The subset must be able to reject a log.
         let mut wrong = log.clone();
         wrong["runs"][0]["results"][0]["locations"] = json!([]);
         assert!(!validator.is_valid(&wrong));

@@ -1,5 +1,5 @@
-//! The JSON Schemas of the documents, made from the types that they are written by. `schema.json`
-//! and its siblings beside this file are what they come to; a test fails when one is stale.
+//! The JSON Schemas of the reports, generated from the Rust types. `schema.json` and its siblings
+//! beside this file are the output; a test fails when one is stale.
 
 use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The schema of a kind of document, as JSON text.
+/// The schema of a kind of report, as JSON text.
 pub(crate) fn text(kind: ReportKind) -> anyhow::Result<String> {
     let generator = SchemaSettings::draft2020_12()
         .for_serialize()
@@ -41,8 +41,8 @@ pub(crate) fn text(kind: ReportKind) -> anyhow::Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 
-/// Lets no object have members that its type does not name: a document with one is of another
-/// version, or was tampered with.
+/// Allows no members that an object's type does not name: a report with one has another version, or
+/// was tampered with.
 fn close(schema: &mut Schema) {
     transform_subschemas(&mut (close as fn(&mut Schema)), schema);
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
@@ -50,8 +50,8 @@ fn close(schema: &mut Schema) {
     }
 }
 
-/// Makes one line of each paragraph of a description: where the comment that it comes from is
-/// wrapped is of no interest to a reader of the schema.
+/// Joins each paragraph of a description into one line: the line breaks of the source comment do
+/// not matter to readers of the schema.
 fn unwrap_lines(schema: &mut Schema) {
     transform_subschemas(&mut (unwrap_lines as fn(&mut Schema)), schema);
     if let Some(Value::String(description)) = schema.get_mut("description") {

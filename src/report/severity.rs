@@ -1,8 +1,8 @@
-//! How much a finding matters, for the forms that rank findings.
+//! The severity of a finding, for the formats that rank findings.
 
 use crate::report::document::{RecordedFinding, RecordedLevel, RecordedStatus};
 
-/// From what only informs to what a person must act on at once; the numbers are OCSF's.
+/// From informational to critical (a person must act at once); the numbers are OCSF's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FindingSeverity {
     Informational = 1,
@@ -13,7 +13,7 @@ pub(super) enum FindingSeverity {
 }
 
 impl FindingSeverity {
-    /// That of a finding by itself: what is critical, only the whole report shows.
+    /// The severity of a finding by itself; only the whole report shows what is critical.
     pub(super) const fn of(finding: &RecordedFinding) -> Self {
         match (finding.status, finding.level) {
             (RecordedStatus::Failed, RecordedLevel::Required) => Self::High,
@@ -26,7 +26,7 @@ impl FindingSeverity {
         }
     }
 
-    /// OCSF's name for it; Security Hub has the same in capitals.
+    /// OCSF's name for it; Security Hub uses the same in capitals.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Informational => "Informational",

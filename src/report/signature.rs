@@ -1,5 +1,5 @@
-//! Whether a report has a signature beside it. It is looked for, and not verified: that takes the
-//! public key, and is what `report verify` does.
+//! Whether a report has a signature beside it. It is only searched for; verifying it needs the
+//! public key, and is done by `report verify`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,15 @@ use crate::{
     evidence::{dsse, verify::signature_of},
 };
 
-/// What stands beside a report.
+/// The signature beside a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReportSignature {
-    /// A signature that names the report's digest.
+    /// A signature with the report's digest.
     Beside {
         /// The report.
         report: PathBuf,
     },
-    /// A signature of something else, or no signature.
+    /// A signature of other content, or an invalid one.
     OfOtherContent {
         /// The report.
         report: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) enum ReportSignature {
 }
 
 impl ReportSignature {
-    /// Looks beside the report `file`; `-` is standard input.
+    /// Looks for a signature beside the report `file`; `-` is standard input.
     pub(crate) fn beside(file: &Path) -> Self {
         if file == Path::new("-") {
             return Self::NotLooked;

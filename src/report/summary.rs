@@ -1,6 +1,6 @@
-//! What Markdown, JUnit and SARIF are made of: one form for the report of a run, of an audit and of
-//! a reencrypt. It also tells which open findings have a cause of their own, so that one cause is
-//! one failure.
+//! The common input of Markdown, JUnit and SARIF: one form for the report of a run, of an audit and
+//! of a reencrypt. It also decides which open findings have a cause of their own, so that one cause
+//! is one failure.
 
 use time::OffsetDateTime;
 
@@ -24,14 +24,14 @@ use crate::{
     settings::policy::{Policy, accepted},
 };
 
-/// The name of the finding on how a location's objects are encrypted.
+/// The name of the finding on the encryption of a location's objects.
 pub(super) const OBJECTS_ENCRYPTED: &str = "objects-encrypted";
-/// The name of the finding on whether all of a location's objects could be looked at.
+/// The name of the finding on whether all objects of a location could be looked up.
 pub(super) const OBJECTS_SEEN: &str = "objects-seen";
-/// The name of the finding on what stands against a change of objects.
+/// The name of the finding on the objections to a change of objects.
 pub(super) const CHANGE_ALLOWED: &str = "reencrypt-allowed";
 
-/// What the forms need of a report of any kind.
+/// The data that the formats need, from a report of any kind.
 #[derive(Clone, Debug)]
 pub(crate) struct ReportSummary<'a> {
     /// The version of the program that wrote the report.
@@ -54,17 +54,17 @@ pub(crate) struct ReportSummary<'a> {
     pub(super) residual_risks: &'a [RecordedResidualRisk],
 }
 
-/// Why an open finding is no failure of its own.
+/// Why an open finding is not a failure of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SharedWith<'a> {
-    /// It waits for what that finding's check judges.
+    /// It waits for the check of that finding.
     WaitsFor(&'a RecordedFinding),
-    /// The same thing is to be done about that finding.
+    /// It has the same fix as that finding.
     SameFix(&'a RecordedFinding),
 }
 
 impl SharedWith<'_> {
-    /// In words: which finding is to be looked at first.
+    /// In words: which finding to look at first.
     pub(super) fn in_words(self) -> String {
         match self {
             Self::WaitsFor(cause) => {
@@ -149,8 +149,8 @@ impl<'a> ReportSummary<'a> {
         }
     }
 
-    /// All findings by their check, in the order of the catalogue; others come last, in the order
-    /// of the report.
+    /// All findings by check, in the order of the catalogue; others come last, in the order of the
+    /// report.
     pub(super) fn by_check(&self) -> Vec<(&str, Vec<&RecordedFinding>)> {
         let mut groups: Vec<(&str, Vec<&RecordedFinding>)> =
             CATALOGUE.iter().map(|check| (check.name, Vec::new())).collect();
@@ -164,10 +164,10 @@ impl<'a> ReportSummary<'a> {
         groups
     }
 
-    /// The finding that an open one shares its cause with; none where it is a failure of its own.
+    /// The finding that an open one shares its cause with; `None` if it is a failure of its own.
     ///
-    /// A finding is never left out for one that is not open itself at the same level or above:
-    /// whatever refuses a launch stays visible.
+    /// A finding is left out only for one that is open itself at the same level or above: whatever
+    /// refuses a launch stays visible.
     pub(super) fn shared_with(&self, finding: &RecordedFinding) -> Option<SharedWith<'_>> {
         if !finding.is_open() {
             return None;
@@ -187,17 +187,16 @@ impl<'a> ReportSummary<'a> {
         (!is_itself).then_some(SharedWith::SameFix(first))
     }
 
-    /// What a finding waits for, where that is open itself. It is not, where an exception covers
-    /// it: then nothing else says what this finding says.
+    /// The finding that a finding waits for, if that is open itself. It is not if an exception
+    /// covers it: then the waiting one must be reported.
     fn root_of(&self, finding: &RecordedFinding) -> Option<&RecordedFinding> {
         self.root(finding.waits_for.as_deref()?, finding.level)
     }
 
-    /// The open finding of `check` that waits for no other, or the one that those wait for.
+    /// The open finding of `check` that waits for no other, or the one at the root of its chain.
     fn root(&self, check: &str, level: RecordedLevel) -> Option<&RecordedFinding> {
         let mut check = check;
-        // Longer than any chain of checks that wait for each other; a report of someone else's may
-        // have a circle.
+        // Longer than any chain of waiting checks; a forged report may contain a cycle.
         for _ in 0..8 {
             let open: Vec<&RecordedFinding> = self
                 .findings
@@ -212,7 +211,7 @@ impl<'a> ReportSummary<'a> {
         None
     }
 
-    /// The open findings with a cause of their own, those that refuse first.
+    /// The open findings with a cause of their own, refusing ones first.
     pub(super) fn causes(&self) -> Vec<&RecordedFinding> {
         let mut causes: Vec<&RecordedFinding> = self
             .findings
@@ -250,7 +249,7 @@ fn finding(check: &str, subject: &str, status: RecordedStatus, saw: String) -> R
     }
 }
 
-/// Which encryption a policy accepts.
+/// The encryption that a policy accepts.
 fn wanted(policy: &Policy) -> String {
     let kinds = accepted(&policy.accept_encryption);
     if policy.expected_keys.is_empty() {
@@ -264,7 +263,7 @@ fn objects(number: u64) -> String {
     format!("{} object{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// How the objects of a location are encrypted, then whether all of them were seen.
+/// The finding on the encryption of a location's objects, then on whether all of them were seen.
 fn audited(location: &AuditedLocation, wanted: &str) -> Vec<RecordedFinding> {
     let of = |judgement: ObjectJudgement| {
         location.kinds.iter().filter(move |kind| kind.judgement == judgement)
@@ -345,8 +344,8 @@ fn fix_of_obstacle(hidden: &UncheckedObjects) -> String {
     }
 }
 
-/// What would refuse a change, the `number`th of them: a finding is known by check and subject. In a
-/// dry run it refuses nothing yet.
+/// The `number`th objection to a change; the number makes check and subject unique. In a dry run it
+/// refuses nothing yet.
 fn refusal(mode: Mode, number: usize, why: &str) -> RecordedFinding {
     let subject = match number {
         1 => "the change".to_owned(),
@@ -361,7 +360,8 @@ fn refusal(mode: Mode, number: usize, why: &str) -> RecordedFinding {
     }
 }
 
-/// How the objects of a location are encrypted now, then whether all of them were seen.
+/// The finding on the current encryption of a location's objects, then on whether all of them were
+/// seen.
 fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<RecordedFinding> {
     let mut findings = Vec::new();
     let left = left(report, location);
@@ -394,8 +394,8 @@ fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<Reco
     findings
 }
 
-/// How many objects of the location are not as required after what was done. Which old versions
-/// were removed is known of all locations together alone.
+/// The number of objects of the location that are not encrypted as required after the changes.
+/// Removed old versions are counted only over all locations together.
 fn left(report: &ReencryptReport, location: &ReencryptedLocation) -> u64 {
     let planned = |location: &ReencryptedLocation, purged: bool| {
         let found = location.found.iter();
@@ -410,7 +410,7 @@ fn left(report: &ReencryptReport, location: &ReencryptedLocation) -> u64 {
     planned(location, false).saturating_sub(done) + still_old
 }
 
-/// What to do about what is left in a location.
+/// The fix for what is left in a location.
 fn what_to_do(report: &ReencryptReport, location: &ReencryptedLocation) -> String {
     let mut steps: Vec<String> = Vec::new();
     if location.found.iter().any(|found| found.method != ReportedMethod::Leave) {
@@ -507,7 +507,8 @@ pub(super) mod tests {
         let after = open(&report);
         assert_eq!(after.len(), before.len() + 1);
         assert!(after.contains(&"first".to_owned()));
-        // What is waited for is covered by an exception: nothing else says that this one is open.
+        // The awaited finding is covered by an exception: nothing else reports that this one is
+        // open.
         for finding in &mut report.findings {
             if finding.subject == "first" || finding.subject == "second" {
                 finding.status = RecordedStatus::Excepted;
@@ -516,7 +517,7 @@ pub(super) mod tests {
         report.findings.push(like("fourth", Some("of-tomorrow"), "fix of-tomorrow first"));
         let covered = open(&report);
         assert!(covered.contains(&"third".to_owned()) && !covered.contains(&"fourth".to_owned()));
-        // Advice cannot stand for what is required.
+        // An advisory finding cannot replace a required one.
         report.findings.push(RecordedFinding {
             level: RecordedLevel::Advisory,
             ..like("advice", None, "log in")

@@ -1,5 +1,5 @@
-//! The report for people: green rows folded, each red row with what was seen, what was wanted, and
-//! what to do.
+//! The report for people: passed rows folded, each failed row with what was seen, what was
+//! expected, and the fix.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// A word and a colour for a row. The word alone tells; the colour only helps.
+/// A word and a colour for a row. The word is sufficient; the colour only helps.
 fn badge(status: Status, level: Level, colour: bool) -> String {
     let (word, code) = match (status, level) {
         (Status::Passed, _) => ("passed", "32"),
@@ -39,8 +39,8 @@ fn badge(status: Status, level: Level, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{word:<8}\x1b[0m") } else { format!("{word:<8}") }
 }
 
-/// All findings: one row for each check whose findings are all well, one paragraph for each that is
-/// not.
+/// All findings: one row for each check whose findings all passed, one paragraph for each other
+/// finding.
 pub(super) fn table(findings: &[Finding], colour: bool) -> String {
     let mut text = String::new();
     for check in CATALOGUE {
@@ -80,7 +80,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
             let _ = writeln!(text, "           seen      {}", finding.saw);
         }
         for finding in open.into_iter().filter(|finding| !finding.counted) {
-            // What cannot be judged yet is said after the table.
+            // Checks that cannot run yet are listed after the table.
             if finding.waits_for.is_some() {
                 continue;
             }
@@ -110,7 +110,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
     text
 }
 
-/// What stays open whatever the checks prove.
+/// The risks that remain whatever the checks show.
 pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
     let mut text = "What stays open whatever the checks prove:\n".to_owned();
     for residual_risk in residual_risks {
@@ -161,7 +161,7 @@ fn refusal_headline(first: Option<&Finding>, others: usize) -> Printable {
     printable!("{CONSEQUENCE}: {what}{more}")
 }
 
-/// The refusal: a first line that says it all (it will be an e-mail's first line), then each
+/// The refusal: the summary as the first line (it will be the first line of an e-mail), then each
 /// reason.
 pub(super) fn refusal(findings: &[Finding], with_details: bool) -> Notice {
     let mut open: Vec<&Finding> = findings
@@ -169,16 +169,16 @@ pub(super) fn refusal(findings: &[Finding], with_details: bool) -> Notice {
         .filter(|finding| finding.level == Level::Required && finding.is_open())
         .filter(|finding| !finding.counted)
         .collect();
-    // What has failed stands before what is only unknown, and what many wait for before what is
-    // alone; the order of the line stays otherwise.
+    // Failed findings come before unknown ones, and those that many wait for before single ones;
+    // otherwise the order is kept.
     open.sort_by_key(|finding| {
         (finding.waits_for.is_some(), finding.status != Status::Failed, finding.cause.is_none())
     });
-    // What only waits for something else is no news of its own.
+    // A finding that only waits for another is not listed separately.
     let own = open.iter().filter(|finding| finding.waits_for.is_none()).count();
     let mut notice = Notice::new(refusal_headline(open.first().copied(), own.saturating_sub(1)));
     for finding in open.into_iter().filter(|finding| finding.waits_for.is_none()) {
-        // A cause is named with its fix wherever it is read.
+        // A finding with a cause is always shown with its fix.
         if !with_details && finding.cause.is_none() {
             continue;
         }
@@ -198,7 +198,7 @@ pub(super) fn refusal(findings: &[Finding], with_details: bool) -> Notice {
     notice
 }
 
-/// Why a run's outcome is not the runner's own.
+/// Why the outcome differs from the runner's own.
 pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
     let what = match outcome {
         Outcome::UnsafeClusterAlive => "ACT NOW",
@@ -226,10 +226,10 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
     notice.bounded()
 }
 
-/// What a look at the objects of a run came to, where nothing of it is known to be otherwise than
-/// required: that they are encrypted, that there are none, or that nobody could see.
+/// The result of the check of a run's objects, if none is known to differ from the requirement:
+/// that they are encrypted, that there are none, or that they could not be seen.
 ///
-/// Where the check that says so `is_enforced` no longer, nothing is said of their encryption.
+/// If the check is not enforced (`is_enforced`), nothing is said about their encryption.
 pub(super) fn written(written: &[OutputSurvey], is_enforced: bool) -> String {
     const LOGS: &str = "(logs that EMR still brings are not among them)";
     let sum = |of: fn(&OutputSurvey) -> u64| written.iter().map(of).sum::<u64>();
@@ -272,7 +272,7 @@ pub(super) fn written(written: &[OutputSurvey], is_enforced: bool) -> String {
     format!("confirmed: {seen} in {locations}{sample} {be} encrypted as required {LOGS}{rest}")
 }
 
-/// What of a location could not be looked at, and why.
+/// The objects of a location that could not be looked up, and why.
 fn unseen(written: &OutputSurvey) -> Option<String> {
     let role = &written.role;
     match (&written.look, written.cut_short, &written.survey.unseen) {
@@ -293,7 +293,7 @@ fn unseen(written: &OutputSurvey) -> Option<String> {
     }
 }
 
-/// What an unsafe cluster means, in one line.
+/// The meaning of an unsafe cluster, on one line.
 pub(super) fn unsafe_cluster(cluster: &ClusterId, findings: &[Finding], ends: bool) -> Printable {
     let required = findings.iter().filter(|finding| finding.level == Level::Required);
     let what = if ends { "is unsafe and is being terminated" } else { "is unsafe" };

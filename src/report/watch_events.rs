@@ -1,4 +1,4 @@
-//! Tells people what the watch found.
+//! Reports the events of the watch to people.
 
 use crate::{
     base::{names::ClusterId, reason::Reason},
@@ -8,12 +8,12 @@ use crate::{
 };
 
 impl WatchEvent {
-    /// Says what a person must know.
+    /// Reports what a person must know.
     pub(crate) fn tell(&self, report: &Report) {
         match self {
             Self::Unsafe(id, findings, ends) => report.unsafe_cluster(id, findings, *ends),
             Self::Help(id, is_unsafe, obstacle) => report.help_needed(id, *is_unsafe, obstacle),
-            // The runner is stopped by whoever supervises it.
+            // The supervisor stops the runner.
             Self::Done | Self::StopRunner(_) => {}
             Self::Blind(why) => report.alarm(&[Reason::new(format!(
                 "the run's clusters could not be searched for within the time limit (setting \

@@ -1,4 +1,5 @@
-//! Snowplow's EmrEtlRunner: its arguments, its config as it loads it, the seal, its plan.
+//! Snowplow's EmrEtlRunner: its arguments, its config as it loads it, the seal, and the plan of a
+//! run.
 
 pub mod config;
 pub mod config_error;

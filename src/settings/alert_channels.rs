@@ -1,4 +1,4 @@
-//! The channels that alerts go out by.
+//! The channels for alerts.
 
 use std::{
     fmt,
@@ -24,11 +24,11 @@ pub(crate) struct AlertChannelSettings {
 #[derive(Clone, Debug)]
 pub(crate) struct Channels {
     pub(crate) channels: Vec<Channel>,
-    /// How long one alert may take on its way, its retries included.
+    /// The time limit for sending one alert, retries included.
     pub(crate) limit: Duration,
 }
 
-/// One way to somebody.
+/// One channel.
 #[derive(Clone, Debug)]
 pub(crate) enum Channel {
     Sns(Topic),
@@ -37,11 +37,11 @@ pub(crate) enum Channel {
 }
 
 impl Channels {
-    /// Understands what the settings name. What is blank names nothing.
+    /// Parses the settings. A blank value counts as not set.
     ///
     /// # Errors
-    /// What is wrong with one, without any secret: an alert that could never arrive must be heard
-    /// of before it is needed.
+    /// What is wrong with one, without any secret: an alert channel that cannot work must be
+    /// reported before it is needed.
     pub(crate) fn of(named: AlertChannelSettings) -> Result<Self, String> {
         let named_text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         if named.limit.is_zero() {
@@ -59,7 +59,7 @@ impl Channels {
         })
     }
 
-    /// The topic's ARN, if one is named.
+    /// The topic's ARN, if there is one.
     pub(crate) fn topic(&self) -> Option<&str> {
         self.channels.iter().find_map(|channel| match channel {
             Channel::Sns(topic) => Some(topic.arn()),
@@ -67,14 +67,14 @@ impl Channels {
         })
     }
 
-    /// Whether nobody is to be told anything.
+    /// Whether there is no channel.
     pub(crate) fn is_empty(&self) -> bool {
         self.channels.is_empty()
     }
 }
 
 impl Channel {
-    /// What the operator calls it; never where exactly it leads, which may be a secret.
+    /// The name for operators; never the exact address, which may be a secret.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Sns(topic) => format!("the SNS topic {topic}"),
@@ -125,12 +125,12 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Where it is. Who knows the URL can write there, so it is a secret.
+/// Its address. Whoever knows the URL can post there, so it is a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Webhook(pub(crate) Secret<Url>);
 
 impl Webhook {
-    /// A URL, or `file:PATH` of a file that holds one. No error shows it.
+    /// Parses a URL, or `file:PATH` of a file that contains one. No error shows it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let url = match text.strip_prefix("file:") {

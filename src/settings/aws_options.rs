@@ -1,4 +1,4 @@
-//! How AWS is asked: whose credentials, which endpoints, how long.
+//! How AWS is called: credentials, endpoints, time limits.
 
 use std::time::Duration;
 
@@ -57,20 +57,20 @@ impl<'de> Deserialize<'de> for RootDigest {
     }
 }
 
-/// What the clients for AWS need of the settings.
+/// The settings for the AWS clients.
 #[derive(Clone, Debug)]
 pub struct AwsOptions {
-    /// Origins that may stand in for AWS.
+    /// Endpoints that may replace AWS's own.
     pub allow_endpoints: Vec<String>,
-    /// Certificate authorities outside the public set that may vouch for AWS.
+    /// Certificate authorities outside the public set that are trusted for AWS.
     pub allow_roots: Vec<RootDigest>,
     /// Whose credentials the guard looks with.
     pub credentials: CredentialSource,
     /// Limit for one AWS call with its retries.
     pub timeout: Duration,
-    /// Limit for looking at what the run wrote.
+    /// Limit for checking the objects that the run wrote.
     pub confirm_timeout: Duration,
-    /// A queue of EMR's events, by its URL.
+    /// The URL of a queue with EMR's events.
     pub event_queue: Option<String>,
 }
 

@@ -10,9 +10,9 @@ use crate::base::names::S3Location;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Destination {
-    /// A folder of this machine.
+    /// A folder on this machine.
     Folder(PathBuf),
-    /// A bucket and what keys start with.
+    /// A bucket and a key prefix.
     S3(S3Location),
     /// Standard output.
     Stdout,
@@ -52,7 +52,7 @@ impl std::fmt::Display for Destination {
 }
 
 impl Destination {
-    /// The place in S3 that it is, if it is one.
+    /// The S3 location, if it is one.
     pub(crate) fn in_s3(&self) -> Option<&S3Location> {
         match self {
             Self::S3(location) => Some(location),
@@ -61,11 +61,11 @@ impl Destination {
     }
 }
 
-/// How long documents stay in a folder.
+/// How long reports are kept in a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// So many runs' documents stay.
+    /// The number of runs whose reports are kept.
     pub keep: Option<u32>,
-    /// They stay for so many days.
+    /// The number of days that reports are kept.
     pub days: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! The digest of the settings in force, by which a report says whether two runs had the same.
+//! The digest of the effective settings, which shows whether two runs had the same.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,17 +18,18 @@ use crate::{
     },
 };
 
-/// SHA-256 over the settings in force as compact JSON, its keys sorted. It is the same whether they
-/// came from flags, the environment or a file.
+/// SHA-256 over the effective settings as compact JSON with sorted keys. It does not depend on
+/// whether they came from flags, the environment or a file.
 pub(crate) fn settings_digest(settings: &Settings) -> String {
     sha256(json!(in_force(settings)).to_string())
 }
 
-/// Every setting by its name in `guard.yml`, but for the policy's, which stand together. Each
-/// struct is taken apart field by field, so that no new setting can be forgotten here.
+/// Every setting by its name in `guard.yml`, except that the policy's are grouped. Each struct is
+/// destructured field by field, so that no new setting can be forgotten here.
 fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
     let Settings {
-        // Where settings come from is no setting; the report names the file beside this digest.
+        // The source of settings is not a setting; the report contains the file's name beside this
+        // digest.
         file: _,
         provenance: _,
         runner,
@@ -106,7 +107,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         (
             "alert_webhook",
             channel(|channel| match channel {
-                // The URL is a secret, and a digest of a guessable secret gives it away.
+                // The URL is a secret, and the digest of a guessable secret reveals it.
                 Channel::Webhook(_) => Some(json!("(secret)")),
                 Channel::Sns(_) | Channel::Command(_) => None,
             }),
@@ -142,8 +143,8 @@ mod tests {
         resolve::{GivenOptions, Options},
     };
 
-    /// Every option: its key, a value that is not the default as a flag has it, and the same as
-    /// `guard.yml` has it.
+    /// Every option: its key, a value other than the default in the form of a flag, and the same in
+    /// the form of `guard.yml`.
     const OTHERS: [(&str, &str, &str); 51] = [
         ("runner", "/opt/runner", "/opt/runner"),
         ("erb", "ruby", "ruby"),
@@ -208,7 +209,7 @@ mod tests {
     const WEBHOOK: &str = "https://hooks.example.com/services/T0/B0/a-secret";
 
     fn options() -> clap::Command {
-        // The variables of whoever runs the tests do not count.
+        // The variables of the tests' own environment must not count.
         Options::augment_args(clap::Command::new("emr-etl-guard"))
             .mut_args(|arg| arg.env(clap::builder::Resettable::Reset))
     }
@@ -253,7 +254,7 @@ mod tests {
              [{check: bucket-owner, subject: '*', reason: ours, expires: 2999-12-31}]\n",
         );
         assert!(digests.insert(settings_digest(&with_exception)));
-        // None is left out above, but for exceptions, which no flag gives.
+        // No option is missing above, except for the exceptions, which have no flag.
         let command = options();
         let all: BTreeSet<&str> =
             command.get_arguments().map(|arg| arg.get_id().as_str()).collect();

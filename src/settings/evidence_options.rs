@@ -5,13 +5,13 @@ use crate::settings::{
     sign_key::KeyName,
 };
 
-/// What the delivery of reports needs of the settings.
+/// The settings for the delivery of reports.
 #[derive(Clone, Debug)]
 pub struct EvidenceOptions {
     /// Where documents go.
     pub destinations: Vec<Destination>,
-    /// How long they stay in folders.
+    /// How long they are kept in folders.
     pub retention: Retention,
-    /// What signs them.
+    /// The signing key.
     pub sign_key: Option<KeyName>,
 }

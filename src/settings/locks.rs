@@ -1,4 +1,4 @@
-//! What a settings file locks: settings that neither a flag, the environment nor another settings
+//! The locks of a settings file: settings that neither a flag, the environment nor another settings
 //! file may set.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use libyaml_safer::{Event, EventData, Parser};
 
-/// The settings that the group `policy` stands for: what is required, accepted and excepted.
+/// The settings in the group `policy`: what is required, accepted and excepted.
 pub(crate) const POLICY: [&str; 11] = [
     "require",
     "accept_encryption",
@@ -27,14 +27,14 @@ pub(crate) const POLICY: [&str; 11] = [
 /// Permission to write for the group or for others. Source: inode(7).
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// A lock, with its place.
+/// A lock, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingLock {
     /// The name of a setting, or of a group: `policy` or `all`.
     pub setting: String,
     /// The file that locks it.
     pub file: PathBuf,
-    /// The line it stands in, from 1.
+    /// Its line, from 1.
     pub line: u64,
 }
 
@@ -55,7 +55,7 @@ impl std::fmt::Display for SettingLock {
     }
 }
 
-/// The lock that holds the setting `key`, if one does.
+/// The lock of the setting `key`, if there is one.
 pub(crate) fn lock_of<'a>(locks: &'a [SettingLock], key: &str) -> Option<&'a SettingLock> {
     locks.iter().find(|lock| lock.covers(key))
 }
@@ -63,7 +63,7 @@ pub(crate) fn lock_of<'a>(locks: &'a [SettingLock], key: &str) -> Option<&'a Set
 /// The locks `names` of `file`, whose content is `text`; `keys` are all settings.
 ///
 /// # Errors
-/// A name that is none of a setting or a group, with its line.
+/// A name that is neither a setting nor a group, with its line.
 pub(crate) fn locks(
     names: &[String],
     file: &Path,
@@ -86,7 +86,7 @@ pub(crate) fn locks(
     Ok(locks)
 }
 
-/// Where things stand in a settings file; lines count from 1.
+/// The positions in a settings file; lines count from 1.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     /// The settings, each with its line.
@@ -95,13 +95,13 @@ pub(crate) struct Places {
     locks: Vec<u64>,
 }
 
-/// Where things stand in `text`, which is known to be YAML with a mapping of settings at its top.
+/// The positions in `text`, which is known to be YAML with a mapping of settings at its top.
 pub(crate) fn places(text: &str) -> Places {
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
     let mut places = Places::default();
-    // How many mappings and lists are open, and whether the next node at the top is a key.
+    // The number of open mappings and lists, and whether the next top-level node is a key.
     let (mut depth, mut is_key, mut in_list) = (0_u32, true, false);
     while let Ok(Event { data, start_mark, .. }) = parser.parse() {
         let line = start_mark.line + 1;
@@ -131,11 +131,11 @@ pub(crate) fn places(text: &str) -> Places {
     places
 }
 
-/// Sees that nobody but its owner may write the `file` that locks something: who may, could take
-/// the lock away. Nothing is said of its owner, who is root or whoever runs the guard.
+/// Checks that nobody except its owner may write the `file` that locks something: anyone who may
+/// write could remove the lock. The owner is not checked: it is root or whoever runs the guard.
 ///
 /// # Errors
-/// Why it does not protect what it locks.
+/// Why the file does not protect its locks.
 pub(crate) fn check_protected(
     file: &Path,
     opened: &std::fs::File,
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(lines("locked: [policy, exit_codes]\n"), [1, 1]);
         assert_eq!(lines("# one\nquiet: true\nlocked:\n  - policy\n\n  - exit_codes\n"), [4, 6]);
         assert_eq!(lines("\"locked\": [\n  a,\n  'b']\n"), [2, 3]);
-        // Elsewhere the word means nothing.
+        // Elsewhere the key has no meaning.
         assert_eq!(
             lines("metrics_labels: {locked: x}\nexceptions:\n  - {check: locked, subject: [a]}\n"),
             [] as [u64; 0]

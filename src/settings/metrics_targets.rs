@@ -1,4 +1,4 @@
-//! Where metrics go, and their labels.
+//! The destinations of metrics, and their labels.
 
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::base::printable::{Printable, is_invisible};
 
-/// Labels that all metrics bear, written as `pipeline=acme,stage=prod` or as a map.
+/// Labels of all metrics, written as `pipeline=acme,stage=prod` or as a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
 pub struct Labels(BTreeMap<String, String>);
@@ -18,7 +18,7 @@ impl Labels {
     }
 }
 
-/// Labels that the metrics themselves bear.
+/// Labels that the metrics have by themselves.
 const OWN_LABELS: [&str; 5] = ["command", "status", "level", "judgement", "encryption"];
 
 impl TryFrom<BTreeMap<String, String>> for Labels {

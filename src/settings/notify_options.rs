@@ -1,4 +1,4 @@
-//! Who is told about a run besides its terminal or log.
+//! Who is notified of a run, besides its terminal or log.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     },
 };
 
-/// What alerts and metrics need of the settings.
+/// The settings for alerts and metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct NotifyOptions {
     pub(crate) alerts: Channels,
-    /// How SNS is asked.
+    /// The options of the SNS client.
     pub(crate) aws: AwsOptions,
     pub(crate) metrics: Targets,
     pub(crate) exit_codes: ExitCodes,
-    /// How long a stop may take, alerts included.
+    /// The time limit of a stop, alerts included.
     pub(crate) stop_timeout: Duration,
 }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-/// One of the three protections that a security configuration can give.
+/// One of the three protections that a security configuration can enable.
 #[derive(
     Clone,
     Copy,
@@ -30,7 +30,7 @@ pub enum Protection {
 }
 
 impl Protection {
-    /// Its name, as settings write it.
+    /// Its name in the settings.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Protection {
     }
 }
 
-/// A kind of server-side encryption, as a bucket's default names it.
+/// A kind of server-side encryption, as in a bucket's default.
 #[derive(
     Clone,
     Copy,
@@ -70,7 +70,7 @@ pub enum EncryptionKind {
     DsseKms,
 }
 
-/// What it means that a run wrote something that is not encrypted as required.
+/// The consequence if a run wrote an object that is not encrypted as required.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, JsonSchema,
 )]
@@ -86,81 +86,82 @@ pub enum OnUnencrypted {
 
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
-/// An exception: one check does not hold for one subject, for a reason, until a day.
+/// An exception: one check is not enforced for one subject, for a reason, until a date.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[serde(rename = "Exception")]
 pub struct PolicyException {
     /// The check's name.
     pub check: String,
-    /// What it is about, as the report names it; a trailing `*` fits any ending.
+    /// Its subject, as the report names it; a trailing `*` matches any ending.
     pub subject: String,
-    /// Why it may be so.
+    /// The reason for the exception.
     pub reason: String,
-    /// The last day it holds, by UTC: `2027-01-31`.
+    /// Its last day, in UTC: `2027-01-31`.
     #[serde(with = "day")]
     #[schemars(with = "String")]
     pub expires: Date,
 }
 
 impl PolicyException {
-    /// Whether it speaks of this check and subject.
+    /// Whether it covers this check and subject.
     #[must_use]
     pub fn covers(&self, check: &str, subject: &str) -> bool {
         self.check == check && fits(&self.subject, subject)
     }
 }
 
-/// Whether `pattern`, which may end in `*`, fits `text`.
+/// Whether `pattern`, which may end in `*`, matches `text`.
 pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
 }
 
-/// What the policy requires.
+/// The requirements of the policy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
-    /// Protections that must be proved.
+    /// Protections that must be verified.
     pub require: Vec<Protection>,
     /// Accepted default encryption of buckets.
     pub accept_encryption: Vec<EncryptionKind>,
-    /// Keys that must encrypt what is written; none: any may.
+    /// Keys that must encrypt what is written; none: any key is accepted.
     pub expected_keys: Vec<String>,
-    /// Buckets of others, as patterns.
+    /// Buckets of other owners, as patterns.
     pub external_buckets: Vec<String>,
-    /// Checks lowered to advice.
+    /// Checks lowered to advisory.
     pub advise: Vec<String>,
-    /// Checks raised to a requirement.
+    /// Checks raised to required.
     pub enforce: Vec<String>,
-    /// For how many days more certificates must be valid.
+    /// The number of days for which certificates must still be valid.
     pub certificate_days: u16,
-    /// So many objects are looked at in each location that the run reads data from.
+    /// The number of objects that are looked up in each location that the run reads data from.
     pub data_objects: usize,
-    /// So many of the objects that the run wrote are looked at in each location; none: all of them.
+    /// The number of objects that are looked up in each location that the run wrote to; none: all
+    /// of them.
     #[serde(default)]
     pub confirm_objects: Option<usize>,
-    /// What it means that one is not encrypted as required.
+    /// The consequence if one is not encrypted as required.
     #[serde(default)]
     pub on_unencrypted: OnUnencrypted,
-    /// What is excepted.
+    /// The exceptions.
     pub exceptions: Vec<PolicyException>,
 }
 
 impl Policy {
-    /// Whether `bucket` belongs to others and is only read.
+    /// Whether `bucket` has another owner and is only read.
     #[must_use]
     pub fn is_external(&self, bucket: &str) -> bool {
         self.external_buckets.iter().any(|pattern| fits(pattern, bucket))
     }
 
-    /// Whether `protection` must be proved.
+    /// Whether `protection` must be verified.
     #[must_use]
     pub fn requires(&self, protection: Protection) -> bool {
         self.require.contains(&protection)
     }
 }
 
-/// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1, with the region behind it
-/// elsewhere.
+/// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1; elsewhere the region is
+/// appended.
 pub(super) const HOSTED_ASSETS: [&str; 2] = ["snowplow-hosted-assets", "snowplow-hosted-assets-*"];
 
 pub(crate) fn kind_name(kind: EncryptionKind) -> &'static str {

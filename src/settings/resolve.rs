@@ -1,6 +1,6 @@
-//! Settings: the guard's own options. One list of options serves the flags, the environment and
-//! `guard.yml`; flags beat environment beats file beats default. The part of them that says what is
-//! required is the policy.
+//! Settings: the guard's own options. One list of options defines the flags, the environment
+//! variables and `guard.yml`. Precedence: flag, environment, file, default. The part with
+//! requirements is the policy.
 
 use std::{
     io::{self, Read as _},
@@ -31,15 +31,13 @@ use crate::{
     },
 };
 
-/// A settings file larger than this is refused, in bytes: its reader takes time in proportion to
-/// the square of some of what can stand in it.
+/// The size limit of a settings file in bytes: some content takes its parser quadratic time.
 const LARGEST_FILE: u64 = 128 << 10;
 
-/// Where settings are looked for when nobody names a file. What it locks holds even where somebody
-/// does.
+/// The default settings file. Its locks are effective even if another file is given.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
 
-/// A length of time, written as `90s`, `10m` or `250ms`.
+/// A duration, written as `90s`, `10m` or `250ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
@@ -74,7 +72,7 @@ pub enum ErbEngine {
     RunnerJar,
 }
 
-/// Headings of the options in the help. What stands under none is common.
+/// Headings of the options in the help. Options without one are common.
 const RUNNER: &str = "Runner";
 const POLICY: &str = "Policy";
 const AWS: &str = "AWS";
@@ -277,8 +275,8 @@ pub struct Options {
     )]
     pub allow_endpoints: Option<Vec<String>>,
 
-    /// Certificate authorities outside the public set that are trusted for AWS, such as the one of a
-    /// proxy that inspects TLS: the SHA-256 digests of their certificates
+    /// Certificate authorities outside the public set that are trusted for AWS, such as the one of
+    /// a proxy that inspects TLS: the SHA-256 digests of their certificates
     #[arg(
         long,
         env = "EMR_ETL_GUARD_ALLOW_ROOTS",
@@ -664,21 +662,21 @@ pub struct Options {
     pub locked: Option<Vec<String>>,
 }
 
-/// The options that flags and the environment give, and which of them gave each.
+/// The options from flags and the environment, with their sources.
 #[derive(Clone, Debug, Default)]
 pub struct GivenOptions {
     /// The options.
     pub options: Options,
-    /// The settings among them, each with what gave it: what counts stands first.
+    /// The settings among them, each with its sources, in order of precedence.
     origins: Vec<(String, Vec<Origin>)>,
 }
 
-/// What gave an option.
+/// The source of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     /// A flag, such as `--advise`.
     Flag(String),
-    /// A variable of the environment.
+    /// An environment variable.
     Variable(String),
 }
 
@@ -696,27 +694,27 @@ impl Origin {
     }
 }
 
-/// Options that the program itself has made: no flag and no variable gave them.
+/// Options that the program itself built: they come from no flag or variable.
 impl From<Options> for GivenOptions {
     fn from(options: Options) -> Self {
         Self { options, origins: Vec::new() }
     }
 }
 
-/// All options, as clap knows them.
+/// All options, as a clap command.
 fn arguments() -> clap::Command {
     Options::augment_args(clap::Command::new("options"))
 }
 
-/// The names of all settings: those of flags, and those that only the file has.
+/// The names of all settings: those with flags, and those that only the file has.
 fn setting_names() -> Vec<String> {
     let command = arguments();
     let flags = command.get_arguments().map(|arg| arg.get_id().to_string());
     flags.chain(["exceptions".to_owned()]).collect()
 }
 
-/// Which of the options in `matches` were given, and by what. A variable that a flag beats is
-/// named as well.
+/// The options in `matches` that were given, with their sources. A variable that a flag overrides
+/// is included.
 fn origins(matches: &ArgMatches) -> Vec<(String, Vec<Origin>)> {
     let command = arguments();
     let given = command.get_arguments().filter_map(|arg| {
@@ -766,19 +764,19 @@ impl Args for GivenOptions {
     }
 }
 
-/// A setting that a flag or the environment gave, and what it beat.
+/// A setting from a flag or the environment, and what it overrode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingOverride {
     /// The setting.
     pub setting: String,
-    /// What is in force: a flag, or a variable of the environment.
+    /// The effective source: a flag or an environment variable.
     pub by: String,
-    /// What else set it, what counts more first: a variable, the settings file. None: only its
-    /// default was beaten.
+    /// The overridden sources, in order of precedence: a variable, the settings file. None: only
+    /// its default was overridden.
     pub over: Vec<String>,
 }
 
-/// Where a settings file sets something.
+/// The position of a setting in a settings file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingPlace {
     /// The setting.
@@ -789,22 +787,22 @@ pub struct SettingPlace {
     pub line: u64,
 }
 
-/// Where the settings came from.
+/// The sources of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsProvenance {
-    /// The file at [`DEFAULT_FILE`], where another one was named in its place.
+    /// The file at [`DEFAULT_FILE`], if another one was given instead.
     pub base: Option<SettingsFile>,
-    /// What is locked.
+    /// The locks.
     pub locks: Vec<SettingLock>,
-    /// What flags and the environment gave.
+    /// The settings from flags and the environment.
     pub overrides: Vec<SettingOverride>,
-    /// What settings files say, whether or not it is in force.
+    /// The settings in settings files, effective or not.
     pub places: Vec<SettingPlace>,
 }
 
 impl SettingsProvenance {
-    /// What the value of `setting` comes from: a flag, a variable of the environment, or a place in
-    /// a file, as `FILE:LINE: SETTING`.
+    /// The source of the value of `setting`: a flag, an environment variable, or a position in a
+    /// file, as `FILE:LINE: SETTING`.
     pub(crate) fn source(&self, setting: &str) -> String {
         let given = self.overrides.iter().find(|one| one.setting == setting);
         let place = self.places.iter().find(|place| place.setting == setting);
@@ -818,12 +816,12 @@ impl SettingsProvenance {
     }
 }
 
-/// A locked setting that something else than the file which locks it sets.
+/// A locked setting that is set outside of the file that locks it.
 #[derive(Clone, Debug)]
 pub struct LockedOverride {
     setting: String,
     lock: SettingLock,
-    /// What sets it, in words.
+    /// The sources that set it, in words.
     by: Vec<String>,
 }
 
@@ -841,43 +839,43 @@ pub struct SettingsFile {
 pub struct Settings {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
-    /// What is locked, and what overrode what.
+    /// The locks, and the overrides.
     pub provenance: SettingsProvenance,
-    /// The real runner, when named.
+    /// The real runner, if given.
     pub runner: Option<PathBuf>,
     /// Who renders ERB.
     pub erb: ErbEngine,
     /// Whether the runner gets a clean environment.
     pub clean_environment: bool,
-    /// The security configuration to seal, when named.
+    /// The security configuration to seal, if given.
     pub security_configuration: Option<String>,
-    /// What is required.
+    /// The requirements.
     pub policy: Policy,
     /// Whether clusters are tagged.
     pub run_tag: bool,
-    /// How AWS is asked.
+    /// How AWS is called.
     pub aws: AwsOptions,
     /// Limit for all AWS calls before the launch together.
     pub pre_flight_timeout: Duration,
     /// Limit for `--version`.
     pub version_timeout: Duration,
-    /// How long a stop may take.
+    /// The time limit of a stop.
     pub stop_timeout: Duration,
     /// Time limits of the watch.
     pub watch: WatchLimits,
     /// Which clusters may be terminated.
     pub termination: TerminationRules,
-    /// Where the journal is kept, when named.
+    /// The folder of the journal, if given.
     pub state_dir: Option<PathBuf>,
-    /// What is written and shown on this machine.
+    /// The output on this machine.
     pub report: ReportOptions,
-    /// Where documents go, and what signs them.
+    /// Where reports are delivered, and the signing key.
     pub evidence: EvidenceOptions,
-    /// Who hears of what went wrong.
+    /// The channels for alerts.
     pub(crate) alerts: Channels,
     /// Where metrics go.
     pub(crate) metrics: Targets,
-    /// Prices that are not those of us-east-1.
+    /// Prices that differ from those of us-east-1.
     pub prices: PriceChanges,
     /// Whether the guard may dump core.
     pub core_dumps: bool,
@@ -896,15 +894,15 @@ pub enum SettingsError {
         /// Why.
         source: io::Error,
     },
-    /// The settings file is not what was expected.
+    /// The settings file is invalid.
     #[error("{file}: {message}")]
     Invalid {
         /// The file.
         file: String,
-        /// What is wrong, with line and column.
+        /// The error, with line and column.
         message: String,
     },
-    /// The operator's file cannot be read, and another one was named.
+    /// The operator's file cannot be read, and another one was given.
     #[error(
         "{file}: cannot be read: {source}; what it locks holds although {named} was named, so it \
          must be known; fix: let this user read it"
@@ -912,20 +910,20 @@ pub enum SettingsError {
     BaseUnreadable {
         /// The operator's file.
         file: String,
-        /// The file that was named.
+        /// The file that was given.
         named: String,
         /// Why.
         source: io::Error,
     },
-    /// Something sets what is locked.
+    /// A locked setting is set elsewhere.
     #[error("{}; fix: remove that, or have {} changed", in_words(.0), files(.0))]
     Locked(Vec<LockedOverride>),
-    /// An option has a value that cannot be used.
+    /// An option has an invalid value.
     #[error("{0}")]
     Value(String),
 }
 
-/// Which locked settings are set, where they are locked, and by what they are set.
+/// The locked settings that are set, where they are locked, and by which sources they are set.
 fn in_words(overrides: &[LockedOverride]) -> String {
     let one = |LockedOverride { setting, lock, by }: &LockedOverride| {
         format!("`{setting}` is locked ({lock}), but set by {}", by.join(" and "))
@@ -933,7 +931,7 @@ fn in_words(overrides: &[LockedOverride]) -> String {
     overrides.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// The files that lock what is set.
+/// The files that lock these settings.
 fn files(overrides: &[LockedOverride]) -> String {
     let mut files: Vec<String> =
         overrides.iter().map(|one| one.lock.file.display().to_string()).collect();
@@ -942,11 +940,11 @@ fn files(overrides: &[LockedOverride]) -> String {
 }
 
 impl Settings {
-    /// Decides every option: `given` (flags and environment) first, then the settings file, then
+    /// Resolves every option: `given` (flags and environment) first, then the settings file, then
     /// the default.
     ///
-    /// `file` is a file that must exist; without it [`DEFAULT_FILE`] is used if it is there. What
-    /// [`DEFAULT_FILE`] locks, no other file sets.
+    /// `file` must exist; without it [`DEFAULT_FILE`] is used if it exists. No other file can set
+    /// what [`DEFAULT_FILE`] locks.
     ///
     /// # Errors
     /// [`SettingsError`] that names the file and key, or the option.
@@ -957,7 +955,7 @@ impl Settings {
         Self::resolve_over(Path::new(DEFAULT_FILE), given.into(), file)
     }
 
-    /// The same, where the operator's file is `base`.
+    /// The same, with `base` as the operator's file.
     fn resolve_over(
         base: &Path,
         given: GivenOptions,
@@ -986,8 +984,9 @@ impl Settings {
         Ok(Self { provenance, ..Self::decide(options, stored, file)? })
     }
 
-    /// As much of the settings as it takes to tell somebody that they cannot be used, where there
-    /// is that much. What a file locks, nothing else gives, whatever else is wrong with it.
+    /// The alert channels, for an alert that the settings are invalid, as far as they can be read.
+    /// A locked setting is used only from the file that locks it, whatever else is wrong with that
+    /// file.
     pub(crate) fn for_alerts(given: Options, file: Option<&Path>) -> Option<Self> {
         Self::for_alerts_over(Path::new(DEFAULT_FILE), given, file)
     }
@@ -1002,7 +1001,7 @@ impl Settings {
         }
         let base = RawFile::read(base);
         let named = named.map(RawFile::read);
-        // The value that counts, and whether it counts more than what was given.
+        // The effective value, and whether it has precedence over the given one.
         let find = |key: &str| match &named {
             Some(named) if !base.locks(key) => (named.value(key), named.locks(key)),
             _ => (base.value(key), base.locks(key)),
@@ -1035,7 +1034,7 @@ impl Settings {
         stored: Options,
         file: Option<SettingsFile>,
     ) -> Result<Self, SettingsError> {
-        // A variable that is set to nothing names nothing.
+        // A variable that is set to an empty value counts as not set.
         let list = |given: Option<Vec<String>>, stored: Option<Vec<String>>| {
             let names = given.or(stored).unwrap_or_default();
             names.into_iter().filter(|name| !name.trim().is_empty()).collect::<Vec<_>>()
@@ -1158,11 +1157,11 @@ impl Settings {
     }
 }
 
-/// What settings files say together.
+/// The merged content of the settings files.
 #[derive(Debug, Default)]
 struct Stored {
     options: Options,
-    /// The file that counts.
+    /// The effective file.
     file: Option<SettingsFile>,
     /// The settings that they set.
     keys: Vec<String>,
@@ -1179,7 +1178,7 @@ impl Stored {
     }
 }
 
-/// The places of settings, each with its line, in `file`.
+/// The positions of settings, each with its line, in `file`.
 fn places_of(file: &Path, keys: &[(String, u64)]) -> impl Iterator<Item = SettingPlace> {
     keys.iter().map(|(setting, line)| SettingPlace {
         setting: setting.clone(),
@@ -1188,7 +1187,7 @@ fn places_of(file: &Path, keys: &[(String, u64)]) -> impl Iterator<Item = Settin
     })
 }
 
-/// What the file `named` says, else what `base` does, if it is there. What `base` locks counts in
+/// The content of the file `named`, or else of `base`, if it exists. The locks of `base` apply in
 /// both cases.
 fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
     let Some(path) = named else {
@@ -1201,7 +1200,7 @@ fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
     };
     let named = read(path)?;
     let base = match read(base) {
-        // Byte for byte the same is the same, such as the copy that a service manager makes.
+        // An identical copy counts as the same file, such as the copy that a service manager makes.
         Ok(base) if base.file.sha256 == named.file.sha256 => return Ok(Stored::of(named)),
         Ok(base) => base,
         Err(SettingsError::Unreadable { source, .. }) if is_absent(&source) => {
@@ -1251,19 +1250,19 @@ fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
     Ok(Stored { options, file: Some(named.file), keys, provenance })
 }
 
-/// Whether there is no such file.
+/// Whether the error means that the file does not exist.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether `path` is a credential that systemd has given to a service: only root puts files there,
-/// and so it stands for root's own file, where that is closed to the service's user. Source:
-/// systemd, System and Service Credentials.
+/// Whether `path` is a systemd credential of a service. Only root puts files there, so it counts as
+/// root's own file where that is not readable for the service's user. Source: systemd, System and
+/// Service Credentials.
 fn is_credential(path: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| path.starts_with("/run/credentials"))
 }
 
-/// A settings file, as far as it can be read, for when there is something wrong with it.
+/// A settings file with errors, as far as it can be read.
 #[derive(Debug, Default)]
 struct RawFile(serde_yaml::Value);
 
@@ -1287,8 +1286,8 @@ impl RawFile {
     }
 }
 
-/// The exceptions, none of which may have expired: one that has must be renewed or removed by
-/// somebody, not forgotten.
+/// The exceptions, none of which may have expired: an expired one must be renewed or removed, not
+/// ignored.
 fn in_force(
     exceptions: Vec<PolicyException>,
     today: Date,
@@ -1308,7 +1307,7 @@ fn in_force(
     Ok(exceptions)
 }
 
-/// The text of a settings file, which has an end.
+/// The text of a settings file, up to a size limit.
 fn whole(file: &std::fs::File) -> io::Result<String> {
     let mut text = String::new();
     file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
@@ -1320,11 +1319,11 @@ fn whole(file: &std::fs::File) -> io::Result<String> {
     Ok(text)
 }
 
-/// A settings file that was understood.
+/// A valid settings file.
 #[derive(Debug)]
 struct ReadFile {
     options: Options,
-    /// The same as it stands there.
+    /// The same as a raw mapping.
     mapping: serde_yaml::Mapping,
     file: SettingsFile,
     /// The settings in it, each with its line.
@@ -1332,7 +1331,7 @@ struct ReadFile {
     locks: Vec<SettingLock>,
 }
 
-/// What is wrong with a settings file, as `FILE:LINE:COLUMN: MESSAGE` where the place is known.
+/// The error in a settings file, as `FILE:LINE:COLUMN: MESSAGE` where the position is known.
 fn invalid(file: &str, error: &serde_yaml::Error) -> SettingsError {
     let message = error.to_string();
     let (file, message) = match error.location() {
@@ -1348,7 +1347,7 @@ fn invalid(file: &str, error: &serde_yaml::Error) -> SettingsError {
     SettingsError::Invalid { file, message }
 }
 
-/// Whether `file` has `keys` that are settings, and no others.
+/// Checks that all `keys` of `file` are settings.
 fn known_settings(
     file: &str,
     keys: &[(String, u64)],
@@ -1377,7 +1376,7 @@ fn read(path: &Path) -> Result<ReadFile, SettingsError> {
         let (options, mapping) = (Options::default(), serde_yaml::Mapping::new());
         return Ok(ReadFile { options, mapping, file, keys: Vec::new(), locks: Vec::new() });
     }
-    // Comments alone are no mapping.
+    // A file with only comments has no mapping.
     let mapping: Option<serde_yaml::Mapping> = serde_yaml::from_str(&text).map_err(invalid)?;
     let keys = locks::places(&text).settings;
     let known = setting_names();
@@ -1425,7 +1424,7 @@ mod tests {
         assert_eq!(settings.policy.accept_encryption.len(), 3);
     }
 
-    /// What flags give.
+    /// The options from these flags.
     fn flags(flags: &[&str]) -> GivenOptions {
         let command = GivenOptions::augment_args(clap::Command::new("emr-etl-guard"))
             .mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
@@ -1433,7 +1432,8 @@ mod tests {
         GivenOptions::from_arg_matches(&matches).unwrap()
     }
 
-    /// The settings where the operator's file says `base` and another one, which is named, `other`.
+    /// The settings with `base` as the content of the operator's file, and `other` of the given
+    /// one.
     fn over_base(base: &str, given: GivenOptions, other: &str) -> Result<Settings, String> {
         let (base, other) = (file(base), file(other));
         Settings::resolve_over(base.path(), given, Some(other.path())).map_err(|error| {
@@ -1461,7 +1461,7 @@ mod tests {
             over_base(base, flags(&["--advise=bucket-tls-only"]), "progress: false\n"),
             over_base(base, flags(&["--erb=ruby"]), "locked: [erb]\n"),
             over_base("locked: [all]\n", flags(&[]), "locked: [erb]\nquiet: true\n"),
-            // What is wrong with the operator's file is wrong whichever is named.
+            // An error in the operator's file is reported even if another file is given.
             over_base("lokced: [policy]\n", flags(&[]), "quiet: true\n"),
         ]
         .map(|settings| settings.map(drop).unwrap_err());
@@ -1478,14 +1478,14 @@ mod tests {
 
     #[test]
     fn an_operators_file_that_cannot_be_read_lets_no_other_take_its_place() {
-        // A folder cannot be read by anybody, root included.
+        // Nobody can read a folder as a file, not even root.
         let (base, other) = (tempfile::tempdir().unwrap(), file("quiet: true\n"));
         let resolve = |named| Settings::resolve_over(base.path(), flags(&[]), named);
         for named in [Some(other.path()), None] {
             let error = resolve(named).map(drop).unwrap_err().to_string();
             assert!(error.contains("cannot be read: Is a directory"), "{error}");
         }
-        // One that is not there locks nothing.
+        // A file that does not exist locks nothing.
         let absent = base.path().join("guard.yml");
         assert!(Settings::resolve_over(&absent, flags(&[]), Some(other.path())).is_ok());
         assert!(Settings::resolve_over(&absent, flags(&[]), None).is_ok());
@@ -1500,7 +1500,7 @@ mod tests {
         std::fs::create_dir_all(feigned.parent().unwrap()).unwrap();
         std::fs::write(&feigned, "").unwrap();
         assert!(!is_credential(&feigned));
-        // Nor does a way back out of there.
+        // Nor is a path that leads out of there.
         assert!(!is_credential(Path::new("/run/credentials/../../etc/passwd")));
     }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-/// The key that signs, as the setting `sign_key` names it.
+/// The signing key, as the setting `sign_key` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyName {
     /// A file: PKCS#8 PEM, Ed25519.
     File(PathBuf),
-    /// A key of KMS: its ARN, or an alias (`alias/…`, or an alias' ARN).
+    /// A KMS key: its ARN, or an alias (`alias/…`, or an alias' ARN).
     Kms(String),
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What a stop means for clusters that are what was verified; one that is not, or that nobody could
-/// judge, always ends.
+/// The effect of a stop on verified clusters; an unsafe one, or one that could not be evaluated, is
+/// always terminated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStop {
@@ -17,8 +17,7 @@ pub enum OnStop {
     Terminate,
 }
 
-/// What is done about a cluster that is what was verified, and goes on although nobody waits for
-/// it.
+/// The action for a verified cluster that continues although nobody waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnOrphan {
@@ -29,7 +28,7 @@ pub enum OnOrphan {
     Terminate,
 }
 
-/// What is done about a cluster of the run's own that could not be judged within `judge_within`.
+/// The action for the run's own cluster that could not be evaluated within `judge_within`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUnjudged {
@@ -45,22 +44,23 @@ pub enum OnUnjudged {
 pub struct WatchLimits {
     /// First interval of the watch.
     pub interval: Duration,
-    /// Every cluster is judged, and a search for clusters has succeeded, within this time.
+    /// The time limit in which every cluster must be evaluated and a search for clusters must
+    /// succeed.
     pub judge_within: Duration,
-    /// How long to wait for an unsafe cluster's end.
+    /// How long the end of an unsafe cluster is awaited.
     pub termination: Duration,
 }
 
 /// Which clusters may be terminated.
 #[derive(Clone, Copy, Debug)]
 pub struct TerminationRules {
-    /// What a stop means for clusters that are what was verified.
+    /// The effect of a stop on verified clusters.
     pub on_stop: OnStop,
-    /// What is done about verified clusters that nobody waits for.
+    /// The action for verified clusters that nobody waits for.
     pub on_orphan: OnOrphan,
-    /// What is done about clusters of the run's own that could not be judged in time.
+    /// The action for the run's own clusters that could not be evaluated in time.
     pub on_unjudged: OnUnjudged,
-    /// Whether unsafe clusters that were there before the run may be terminated.
+    /// Whether unsafe clusters that existed before the run may be terminated.
     pub adopted: bool,
     /// Whether unsafe clusters without any run's tag, which are only presumed to be the run's, may
     /// be terminated.

@@ -1,17 +1,17 @@
-//! What a cluster is started with, or was started with, as far as a check reads it.
+//! The description of a cluster, planned or running, with the fields that the checks read.
 
 use crate::{
     base::names::ReleaseLabel,
     spec::{located::Located, s3_connector::S3Connector},
 };
 
-/// The tag by which a run's clusters are known: its key; the value is the run's id.
+/// The tag key that identifies the clusters of a run; the value is the run's id.
 pub(crate) const RUN_TAG: &str = "emr-etl-guard-run";
 
-/// A cluster as its launcher's config describes it, or as EMR describes one that is running.
+/// A cluster as the launcher's config describes it, or as EMR describes a running one.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
-    /// Where this description is from: the name of the launcher's config, or the cluster itself.
+    /// The source of this description: the name of the launcher's config, or the cluster itself.
     pub origin: String,
     /// SHA-256 of that description, in hexadecimal.
     pub digest: String,
@@ -44,7 +44,7 @@ pub struct ClusterSpec {
 }
 
 impl ClusterSpec {
-    /// What its programs reach S3 by.
+    /// The connector that the cluster's programs use to reach S3.
     pub(crate) fn s3_connector(&self) -> S3Connector {
         let properties = self.properties.iter().map(|property| {
             (property.classification.as_str(), property.name.as_str(), property.value.as_str())
@@ -66,12 +66,12 @@ pub struct Property {
     pub at: String,
 }
 
-/// What a launcher may add to a request without being asked: its presence proves nothing, and its
-/// absence neither.
+/// What a launcher may add to a request without being asked. Neither its presence nor its absence
+/// is evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LauncherAdditions {
     /// Properties: classification, name and value.
     pub properties: Vec<(&'static str, &'static str, &'static str)>,
-    /// Bootstrap scripts; `*` stands for their versions.
+    /// Bootstrap scripts; `*` matches any version.
     pub bootstrap_actions: Vec<String>,
 }

@@ -10,7 +10,7 @@ use crate::{
     spec::{located::Located, part::PipelinePart},
 };
 
-/// One S3 location of the config, by the role it plays for the runner.
+/// One S3 location of the config, with its role for the runner.
 #[derive(Clone, Debug)]
 pub struct DataLocation {
     /// The key below `aws.s3.buckets`, such as `raw.in[0]` or `enriched.good`.
@@ -22,14 +22,14 @@ pub struct DataLocation {
 }
 
 impl DataLocation {
-    /// The bucket this location lies in.
+    /// The bucket of this location.
     #[must_use]
     pub fn bucket(&self) -> &BucketName {
         &self.location.bucket
     }
 }
 
-/// Every S3 location of a launch, and what is done to each.
+/// Every S3 location of a launch, and how each one is accessed.
 #[derive(Clone, Debug)]
 pub struct DataPaths {
     /// The region of the buckets.
@@ -46,16 +46,16 @@ pub struct DataPaths {
 pub struct LaunchPlan {
     /// The parts that run.
     pub parts: BTreeSet<PipelinePart>,
-    /// How enriched files get into their archive.
+    /// How the archive step for enriched files finds its folder.
     pub archive_enriched: ArchiveFolder,
-    /// How shredded files get into their archive.
+    /// How the archive step for shredded files finds its folder.
     pub archive_shredded: ArchiveFolder,
-    /// Each S3 location that is touched, by whom and how, in the order of the pipeline.
+    /// Each access to an S3 location, with its actor, in the order of the pipeline.
     pub touches: Vec<DataAccess>,
     /// Which cluster the steps run on.
     pub cluster: ClusterUse,
-    /// Whether what staging reads are the Clojure Collector's logs: Elastic Beanstalk put them
-    /// there, so only the bucket's own default protected them.
+    /// Whether staging reads the logs of the Clojure Collector. Elastic Beanstalk writes those
+    /// logs, so only the bucket's default encryption protected them.
     pub clojure_collector: bool,
 }
 
@@ -68,18 +68,18 @@ pub enum ArchiveFolder {
     Skip,
     /// The folder that this run writes.
     Pipeline,
-    /// The last folder that an earlier run left behind; the runner looks it up in S3.
+    /// The last folder that an earlier run left; the runner looks it up in S3.
     Recover,
 }
 
-/// Which cluster a run uses. A new one can be followed by more: one for each bootstrap failure, and
-/// for each `RunJobFlow` whose answer was lost.
+/// Which cluster a run uses. A run with a new cluster can start more: one for each bootstrap
+/// failure, and one for each `RunJobFlow` whose response was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Cluster")]
 pub enum ClusterUse {
-    /// A new one of this name, always: even when no step is left (measured), and whatever other
-    /// clusters there are.
+    /// Always a new cluster with this name. This is so even when no step is left (measured), and
+    /// whatever other clusters exist.
     New(String),
     /// Persistent mode: the one cluster of this name in state WAITING; a new one only when none is
     /// in WAITING or RUNNING.
@@ -87,7 +87,7 @@ pub enum ClusterUse {
 }
 
 impl ClusterUse {
-    /// The name it has, or will have.
+    /// The name of the cluster, existing or planned.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -96,21 +96,21 @@ impl ClusterUse {
     }
 }
 
-/// One way in which a run touches a location.
+/// One access of a run to a location.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "Touch")]
 pub struct DataAccess {
     /// The key below `aws.s3.buckets`.
     pub role: String,
-    /// What is done there.
+    /// The kind of access.
     pub access: Access,
-    /// Who does it.
+    /// The actor.
     pub actor: Actor,
-    /// For which part of the pipeline; none for what the cluster does as such.
+    /// The part of the pipeline; none for what the cluster does apart from the steps.
     pub part: Option<PipelinePart>,
 }
 
-/// What is done to a location.
+/// The kind of access to a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
@@ -124,7 +124,7 @@ pub enum Access {
     Delete,
 }
 
-/// Who touches a location.
+/// The program that accesses a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Actor {
@@ -136,23 +136,22 @@ pub enum Actor {
     Spark,
     /// A Scalding (Hadoop) job on the cluster.
     Scalding,
-    /// RDB Loader on the cluster, and the database it tells to load.
+    /// RDB Loader on the cluster, and the database that loads on its command.
     RdbLoader,
     /// The EMR service.
     Emr,
 }
 
-/// What protects the objects that an actor writes, given that the runner config says `encrypted:
-/// true`.
+/// What encrypts the objects that an actor writes, if the runner config has `encrypted: true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Protection")]
 pub enum WriteProtection {
     /// `--s3ServerSideEncryption`: the request asks for encryption.
     Flag,
-    /// EMRFS: the security configuration's S3 part, or else the bucket's default.
+    /// EMRFS: the S3 part of the security configuration, or else the bucket's default.
     SecurityConfiguration,
-    /// Nothing but the bucket's default.
+    /// Only the bucket's default.
     BucketDefault,
 }
 
@@ -170,7 +169,7 @@ impl std::fmt::Display for Actor {
 }
 
 impl Actor {
-    /// What protects the objects it writes.
+    /// What encrypts the objects that this actor writes.
     #[must_use]
     pub const fn protection(self) -> WriteProtection {
         match self {
@@ -182,7 +181,7 @@ impl Actor {
 }
 
 impl LaunchPlan {
-    /// The plan of nothing: of a cluster that exists already, and of which nobody says what for.
+    /// A plan without steps, for a cluster that exists already and whose purpose is unknown.
     pub(crate) fn of_nothing(cluster: &str) -> Self {
         Self {
             parts: BTreeSet::new(),
@@ -194,7 +193,7 @@ impl LaunchPlan {
         }
     }
 
-    /// The locations touched in that way, each once, in the order of the pipeline.
+    /// The locations with this kind of access, each once, in the order of the pipeline.
     #[must_use]
     pub fn roles(&self, access: Access) -> Vec<&str> {
         let mut roles = Vec::new();
@@ -206,14 +205,14 @@ impl LaunchPlan {
         roles
     }
 
-    /// The locations that events are read from: not jars, scripts and schemas, and not logs.
+    /// The locations that events are read from. Jars, scripts, schemas and logs are left out.
     #[must_use]
     pub fn reads_data_from(&self) -> Vec<&str> {
         let others = ["assets", "jsonpath_assets", "log"];
         self.roles(Access::Read).into_iter().filter(|role| !others.contains(role)).collect()
     }
 
-    /// Whether the run does anything to a location.
+    /// Whether the run accesses a location at all.
     #[must_use]
     pub fn touches(&self, role: &str) -> bool {
         self.touches.iter().any(|touch| touch.role == role)
@@ -225,13 +224,13 @@ impl LaunchPlan {
         self.parts.contains(&PipelinePart::Enrich)
     }
 
-    /// Whether any step is given to the cluster.
+    /// Whether the cluster gets any step.
     #[must_use]
     pub fn has_steps(&self) -> bool {
         self.touches.iter().any(|touch| touch.part.is_some())
     }
 
-    /// Who writes to a location.
+    /// The actors that write to a location.
     #[must_use]
     pub fn writers(&self, role: &str) -> BTreeSet<Actor> {
         self.touches

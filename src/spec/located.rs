@@ -1,6 +1,6 @@
 //! A value with its place in a file.
 
-/// A value, with the place it stands at.
+/// A value, with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.

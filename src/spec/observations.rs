@@ -1,4 +1,4 @@
-//! What was seen of a launcher: its version, its environment, its storage targets and enrichments.
+//! What was observed about a launcher: its version, environment, storage targets and enrichments.
 
 use std::collections::BTreeSet;
 
@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{base::printable::Printable, spec::located::Located};
 
-/// What was seen of a launch besides its cluster and its data paths.
+/// What was observed about a launch, apart from its cluster and its data paths.
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
-    /// Where the launcher's reading of its config is definite, but not what a person sees.
+    /// Places of the config that a person is likely to read differently than the launcher does.
     pub ambiguities: Vec<ConfigAmbiguity>,
     /// Where the launcher reports its jobs to.
     pub tracking: Option<Tracking>,
-    /// The storage targets and enrichments that the run is given.
+    /// The storage targets and enrichments that the run gets.
     pub documents: RunnerDocuments,
 }
 
-/// A place that misleads people: Ruby's reading is definite, but not what stands there at first
-/// sight.
+/// A misleading place in the config: Ruby's parser has one definite result, but it differs from
+/// what a reader would expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigAmbiguity {
     /// The key's path, or `the document`.
     pub key: String,
-    /// What happens there.
+    /// What the parser does there.
     pub what: &'static str,
-    /// `file:line:column` of what Ruby takes.
+    /// `file:line:column` of the value that Ruby uses.
     pub wins: String,
-    /// `file:line:column` of what it drops.
+    /// `file:line:column` of the value that Ruby drops.
     pub loses: String,
 }
 
@@ -81,7 +81,7 @@ impl std::fmt::Display for RunnerVersion {
 }
 
 impl RunnerVersion {
-    /// The first that knows both encryption settings (R108).
+    /// The first version that knows both encryption settings (R108).
     pub const FIRST_ENCRYPTING: Self = Self(0, 33, 0);
 
     /// Parses `1.0.4`.
@@ -100,19 +100,19 @@ impl RunnerVersion {
 pub struct Enrichment {
     /// The file's path.
     pub file: String,
-    /// What it is.
+    /// Its schema.
     pub schema: SchemaKey,
     /// `data.name`.
     pub name: Option<String>,
     /// `data.vendor`.
     pub vendor: Option<String>,
-    /// `data.enabled`; what is disabled reaches out to nothing.
+    /// `data.enabled`; a disabled enrichment contacts nothing.
     pub enabled: Option<bool>,
-    /// Everything called `uri` in its parameters.
+    /// Every value of a key `uri` in its parameters.
     pub sources: BTreeSet<EnrichmentSource>,
 }
 
-/// Where an enrichment gets data from while it runs.
+/// Where an enrichment gets its data from while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Source")]
@@ -131,7 +131,7 @@ pub enum EnrichmentSource {
 pub struct StorageTarget {
     /// The file's path.
     pub file: String,
-    /// What it is.
+    /// Its schema.
     pub schema: SchemaKey,
     /// `data.name`: for people.
     pub name: Option<String>,
@@ -143,7 +143,7 @@ pub struct StorageTarget {
     pub store: Store,
 }
 
-/// What a target takes.
+/// What a target receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Purpose {
     /// Shredded events, by RDB Loader.
@@ -152,11 +152,11 @@ pub enum Purpose {
     /// Bad rows, by the Elasticsearch step.
     #[serde(rename = "FAILED_EVENTS")]
     FailedEvents,
-    /// The shredder's notes on events seen before. Of several such targets the runner uses the one
-    /// its folder lists first.
+    /// The shredder's records of events seen before. If there are several such targets, the runner
+    /// uses the first one that the directory listing returns.
     #[serde(rename = "DUPLICATE_TRACKING")]
     DuplicateTracking,
-    /// The same, in newer schemas; this runner does not use it.
+    /// The same, in newer schemas. This runner does not use it.
     #[serde(rename = "EVENTS_MANIFEST")]
     EventsManifest,
 }
@@ -175,10 +175,10 @@ pub enum Store {
         host: String,
         /// Its port.
         port: u16,
-        /// Whether only the named host is spoken to.
+        /// Whether the client connects only to the named host.
         nodes_wan_only: bool,
     },
-    /// `amazon_dynamodb_config`; DynamoDB is spoken to with TLS.
+    /// `amazon_dynamodb_config`; connections to DynamoDB always use TLS.
     DynamoDb {
         /// The table's region.
         region: String,
@@ -256,61 +256,61 @@ impl std::fmt::Display for SchemaKey {
     }
 }
 
-/// One value that the seal set, and what stood there.
+/// One value that the seal set, and the value before.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[schemars(rename = "Change")]
 pub struct SealChange {
     /// The key's path, with dots.
     pub key: String,
-    /// What stood there, as YAML shows it; `None` where the key was missing.
+    /// The value before, as YAML shows it; `None` where the key was missing.
     pub before: Option<String>,
-    /// What stands there now.
+    /// The value now.
     pub after: String,
 }
 
 impl SealChange {
-    /// Whether something else than the sealed value stood there.
+    /// Whether the key had a value that differs from the sealed one.
     #[must_use]
     pub fn replaced(&self) -> bool {
         self.before.as_deref() != Some(&self.after)
     }
 }
 
-/// A variable by which code or options can get into a Ruby or a Java program, and that is set. Its
-/// value is not kept.
+/// An environment variable that is set and can load code or options into a Ruby or Java program.
+/// Its value is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// Whether its value makes the runner load code; heap sizes and proxies, for which these are
-    /// common, do not.
+    /// Whether its value makes the runner load code. Heap sizes and proxies, the common uses of
+    /// these variables, do not.
     pub loads_code: bool,
-    /// Whether its value has another program run in the runner's place, or lets everybody put one
-    /// there.
+    /// Whether its value makes another program run instead of the runner, or lets every user put
+    /// one there.
     pub replaces_runner: bool,
-    /// Where it is written what it does.
+    /// The documentation of its effect.
     pub source: &'static str,
 }
 
-/// A way to AWS that the launcher takes and the guard does not.
+/// A connection setting towards AWS that the launcher uses and the guard does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LauncherRoute {
-    /// The variable that it is from.
+    /// The variable that sets it.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: RouteKind,
-    /// What the launcher does by it; credentials are not kept.
+    /// Its effect on the launcher; credentials are not kept.
     pub what: Printable,
-    /// Where it is written what it does.
+    /// The documentation of its effect.
     pub source: &'static str,
 }
 
-/// Of what kind it is.
+/// The kind of a connection setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteKind {
-    /// A proxy, or none where the guard goes through one.
+    /// A proxy that the guard does not use; or no proxy where the guard uses one.
     Proxy,
-    /// Other certificate authorities to believe.
+    /// Other certificate authorities to trust.
     Authorities,
 }

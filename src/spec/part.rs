@@ -3,39 +3,39 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A part of the pipeline, by the name that the runner's options give it.
+/// A part of the pipeline, with the name that the runner's options use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Part")]
 pub enum PipelinePart {
-    /// Raw files into the processing folder.
+    /// Moves raw files into the processing folder.
     Staging,
     /// Batch enrichment.
     Enrich,
     /// Shredding.
     Shred,
-    /// Bad rows into Elasticsearch.
+    /// Loads bad rows into Elasticsearch.
     Elasticsearch,
-    /// Raw files into their archive.
+    /// Moves raw files into their archive.
     ArchiveRaw,
     /// RDB Loader.
     RdbLoad,
-    /// RDB Loader's own look whether S3 shows all files.
+    /// RDB Loader's own check that S3 lists all files.
     ConsistencyCheck,
     /// RDB Loader's own `ANALYZE`.
     Analyze,
-    /// RDB Loader's own look whether a folder was loaded before.
+    /// RDB Loader's own check whether a folder was loaded before.
     LoadManifestCheck,
-    /// Enriched files into their archive.
+    /// Moves enriched files into their archive.
     ArchiveEnriched,
-    /// Shredded files into their archive.
+    /// Moves shredded files into their archive.
     ArchiveShredded,
-    /// Stream Enrich's files into the enriched folder.
+    /// Moves the files of Stream Enrich into the enriched folder.
     StagingStreamEnrich,
 }
 
 impl PipelinePart {
-    /// What `--skip` takes, in the order of the runner's usage text.
+    /// The values that `--skip` accepts, in the order of the runner's usage text.
     pub const SKIPPABLE: [Self; 12] = [
         Self::Staging,
         Self::Enrich,
@@ -51,7 +51,7 @@ impl PipelinePart {
         Self::StagingStreamEnrich,
     ];
 
-    /// What `--resume-from` takes, in the order of the runner's usage text.
+    /// The values that `--resume-from` accepts, in the order of the runner's usage text.
     pub const RESUMABLE: [Self; 9] = [
         Self::Enrich,
         Self::Shred,
@@ -83,8 +83,8 @@ impl PipelinePart {
         }
     }
 
-    /// The one of `among` that is called `name`; the runner knows no abbreviations here, and no
-    /// other case.
+    /// The part of `among` with the name `name`. The runner accepts no abbreviation here and
+    /// compares case.
     pub(crate) fn named(name: &str, among: &[Self]) -> Option<Self> {
         among.iter().copied().find(|part| part.name() == name)
     }

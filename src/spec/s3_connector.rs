@@ -1,42 +1,44 @@
-//! The connector by which programs on a cluster reach S3: whose settings say how objects are
+//! The connector that the cluster's programs use to reach S3. Its settings decide how objects are
 //! encrypted.
 //!
-//! Source: Amazon EMR release guide, "Migration Guide: EMRFS to S3A Filesystem" and the release notes
-//! of emr-spark-8.0.0.
+//! Source: Amazon EMR release guide, "Migration Guide: EMRFS to S3A Filesystem" and the release
+//! notes of emr-spark-8.0.0.
 
 use crate::base::names::ReleaseLabel;
 
-/// S3A is the connector from this release on, for s3://, s3n:// and s3a:// alike.
+/// From this release on, S3A is the connector for s3://, s3n:// and s3a:// alike.
 const FIRST_WITH_S3A: ReleaseLabel = ReleaseLabel::new(7, 10, 0);
 
 const EMRFS_CLASS: &str = "com.amazon.ws.emr.hadoop.fs.EmrFileSystem";
 const S3A_CLASS: &str = "org.apache.hadoop.fs.s3a.S3AFileSystem";
 
-/// Whether S3A takes the settings of EMRFS where it has none of its own; on unless switched off.
+/// Whether S3A reads the settings of EMRFS where it has none of its own; on by default.
 const COMPATIBILITY: &str = "fs.s3a.emrfs.compatibility.enable";
 
-/// What reads and writes `s3://` and `s3n://`.
+/// The connector behind `s3://` and `s3n://`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum S3Connector {
-    /// EMR's own, which encrypts as the security configuration says, or `emrfs-site`.
+    /// EMR's own connector, which encrypts as the security configuration or `emrfs-site` says.
     Emrfs,
-    /// Hadoop's, as EMR ships it; for one scheme or program at least.
+    /// Hadoop's connector, as EMR ships it, for at least one scheme or program.
     S3a {
-        /// Whether settings of EMRFS count for it.
+        /// Whether settings of EMRFS also apply to it.
         maps_emrfs: bool,
     },
-    /// Another class, for one scheme or program at least.
+    /// Another class, for at least one scheme or program.
     Other,
 }
 
 impl S3Connector {
-    /// The one of a cluster of `release` with these properties: classification, name and value.
+    /// The connector of a cluster of `release` with these properties: classification, name and
+    /// value.
     pub(crate) fn of<'a>(
         release: &ReleaseLabel,
         properties: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
     ) -> Self {
         let mut maps_emrfs = true;
-        // By core-site, and, where Spark is told another, by Spark: for s3:// and for s3n://.
+        // The classes for s3:// and s3n://: from core-site, and from Spark's own settings where
+        // they differ.
         let mut classes: [[Option<&str>; 2]; 2] = [[None; 2]; 2];
         for (classification, name, value) in properties {
             let (by, name) = match (classification, name.strip_prefix("spark.hadoop.")) {
@@ -54,7 +56,7 @@ impl S3Connector {
         let has_s3a = release.is_spark() || *release >= FIRST_WITH_S3A;
         let s3a = Self::S3a { maps_emrfs };
         let of_class = |class: &str| match class.trim() {
-            // Releases of Spark alone do not have it any more.
+            // The Spark-only releases no longer ship EMRFS.
             EMRFS_CLASS if !release.is_spark() => Self::Emrfs,
             S3A_CLASS => s3a,
             _ => Self::Other,
@@ -63,7 +65,7 @@ impl S3Connector {
         let of_scheme = |by: usize, scheme: usize| {
             classes[by][scheme].or(classes[0][scheme]).map_or(by_default, of_class)
         };
-        // The one of them of which least can be told.
+        // Take the connector of the four that is known least about.
         let all = [of_scheme(0, 0), of_scheme(0, 1), of_scheme(1, 0), of_scheme(1, 1)];
         if all.contains(&Self::Other) {
             Self::Other
@@ -74,8 +76,8 @@ impl S3Connector {
         }
     }
 
-    /// Why nobody can tell what a request of it says of encryption by the security configuration
-    /// alone, if so.
+    /// Why the security configuration alone does not show how this connector's requests encrypt;
+    /// `None` if it does.
     pub(crate) fn untold(self) -> Option<&'static str> {
         match self {
             Self::Emrfs | Self::S3a { maps_emrfs: true } => None,
@@ -90,7 +92,7 @@ impl S3Connector {
         }
     }
 
-    /// Whether settings of S3A decide what is written.
+    /// Whether the settings of S3A decide how objects are encrypted.
     pub(crate) fn is_s3a(self) -> bool {
         matches!(self, Self::S3a { .. } | Self::Other)
     }
@@ -117,7 +119,7 @@ mod tests {
             ("emr-spark-8.0.0", vec![], on),
             // Back to EMRFS, for both schemes.
             ("emr-7.10.0", vec![emrfs("fs.s3.impl"), emrfs("fs.s3n.impl")], Emrfs),
-            // As older pages of AWS have it: S3A stays for s3n://.
+            // As older AWS pages describe it: S3A remains for s3n://.
             ("emr-7.10.0", vec![emrfs("fs.s3.impl")], on),
             ("emr-spark-8.0.0", vec![emrfs("fs.s3.impl"), emrfs("fs.s3n.impl")], Other),
             ("emr-7.9.0", vec![emrfs("fs.s3.impl")], Emrfs),
@@ -131,7 +133,7 @@ mod tests {
             ),
             ("emr-7.12.0", vec![("core-site", "fs.s3.impl", "com.acme.Fs")], Other),
             ("emr-7.12.0", vec![("core-site", "EMR.secret@fs.s3.impl", "arn:x")], Other),
-            // Spark alone is told otherwise.
+            // Only Spark has another setting.
             ("emr-7.12.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", EMRFS_CLASS)], on),
             (
                 "emr-7.12.0",
@@ -139,7 +141,7 @@ mod tests {
                 Other,
             ),
             ("emr-7.9.0", vec![("spark-defaults", "spark.hadoop.fs.s3.impl", S3A_CLASS)], on),
-            // Of another classification, or by another name, it is nothing.
+            // In another classification, or with another name, the property has no effect.
             ("emr-7.12.0", vec![("hdfs-site", "fs.s3.impl", EMRFS_CLASS)], on),
             ("emr-7.12.0", vec![("spark-defaults", "fs.s3.impl", EMRFS_CLASS)], on),
             ("emr-7.12.0", vec![compatibility("true")], on),

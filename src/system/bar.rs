@@ -1,18 +1,18 @@
-//! Progress bars of the commands that look at very many objects: on a terminal, on standard error,
-//! so that neither mails nor pipes ever see one.
+//! Progress bars of the commands that look at very many objects. They are drawn on standard error,
+//! and only if it is a terminal, so that they never get into mails or pipes.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How many there are, when the whole is known.
+/// Progress when the total is known.
 pub(crate) const OF_A_WHOLE: &str = "{bar:40} {pos}/{len} objects, {per_sec}, {eta} left";
-/// How many there were so far.
+/// Progress when the total is unknown.
 pub(crate) const SO_FAR: &str = "{spinner} {pos} objects looked at, {per_sec}";
 /// Parts that are done, and a message.
 pub(crate) const OF_PARTS: &str = "{spinner} [{bar:30}] {msg}";
 
-/// A bar, which nobody sees where standard error is no terminal, or with `quiet`.
+/// A progress bar. It is hidden where standard error is not a terminal, and with `quiet`.
 pub(crate) fn bar(template: &str, length: Option<u64>, quiet: bool) -> ProgressBar {
     if quiet {
         return ProgressBar::hidden();

@@ -35,10 +35,7 @@ pub(crate) fn switch_off() -> nix::Result<()> {
     set_dumpable(false)
 }
 
-/// Takes [`switch_off`] back, for those who debug the guard itself.
-///
-/// # Errors
-/// When the kernel refuses.
+/// Reverts [`switch_off`], for developers who debug the guard itself.
 pub(crate) fn allow() -> nix::Result<()> {
     restore_limit(inherited_limit())?;
     match INHERITED.get() {
@@ -52,7 +49,7 @@ pub(crate) fn inherited_limit() -> Option<(rlim_t, rlim_t)> {
     INHERITED.get().map(|inherited| inherited.limit)
 }
 
-/// Sets the limit of core dumps, where there is one to set. Async-signal-safe: one system call.
+/// Sets the limit of core dumps, if there is a limit to set. Async-signal-safe: one system call.
 pub(crate) fn restore_limit(limit: Option<(rlim_t, rlim_t)>) -> Result<(), Errno> {
     limit.map_or(Ok(()), |(soft, hard)| setrlimit(Resource::RLIMIT_CORE, soft, hard))
 }

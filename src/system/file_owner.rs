@@ -1,8 +1,8 @@
-//! Whose a file or directory is, and who may write to it: the rule by which what this process keeps
-//! counts as its own.
+//! Checks who owns a file or directory and who may write to it: the rule that decides whether
+//! stored files count as this process's own.
 //!
-//! An access control list is seen only as far as the mode shows it. A POSIX list that lets others
-//! write shows as a group that may write; a list of NFSv4 does not show at all.
+//! Access control lists are seen only as far as the mode shows them. A POSIX ACL that lets others
+//! write shows as group write permission; an NFSv4 ACL does not show at all.
 
 use std::{fmt, path::Path};
 
@@ -11,7 +11,7 @@ use nix::{
     unistd::{Group, Uid, User, getegid, geteuid, getgroups},
 };
 
-/// Why a file or directory is not this process's alone.
+/// Why a file or directory does not belong to this process alone.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} {seen}; expected {expected}. fix: {fix}")]
 pub(crate) struct NotOwnError {
@@ -21,30 +21,30 @@ pub(crate) struct NotOwnError {
     fix: String,
 }
 
-/// What a path stands for.
+/// The role of a path in the check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnedPath {
-    /// A directory on the way to the one that is meant: nobody else may replace what is in it.
+    /// A directory on the way to the target: nobody else may be able to replace its entries.
     Ancestor,
-    /// A link on the way: nobody else may have made it.
+    /// A symbolic link on the way: nobody else may have created it.
     Link,
-    /// A directory that this process keeps files in: nobody else may make one there.
+    /// A directory where this process stores files: nobody else may be able to create files in it.
     Directory,
     /// A file that this process wrote.
     File,
 }
 
-/// The user that this process is, as far as files are concerned.
+/// The user of this process, as far as files are concerned.
 #[derive(Clone, Debug)]
 pub(crate) struct FileUser {
     user: u32,
     groups: Vec<u32>,
-    /// The user whom every user outside of this user namespace looks like, where there is one.
+    /// The user id that all users outside of this user namespace map to, if there is a namespace.
     unmapped: Option<u32>,
 }
 
 impl FileUser {
-    /// This process's.
+    /// The user of this process.
     pub(crate) fn this() -> Self {
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().iter().map(|it| it.as_raw()).collect();
@@ -52,11 +52,11 @@ impl FileUser {
         Self { user: geteuid().as_raw(), groups, unmapped: unmapped() }
     }
 
-    /// Whether `status` is that of something that only this process's user, or root, can have made
-    /// or changed.
+    /// Checks that only this process's user, or root, can have created or changed the file with
+    /// `status`.
     ///
     /// # Errors
-    /// [`NotOwnError`] with what is wrong, of `path`.
+    /// [`NotOwnError`] with the reason, for `path`.
     pub(crate) fn check(
         &self,
         kind: OwnedPath,
@@ -83,11 +83,11 @@ impl FileUser {
         let is_regular =
             SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
         match kind {
-            // A link's own mode means nothing.
+            // The mode of a symbolic link has no meaning.
             OwnedPath::Link => return None,
             OwnedPath::File if !is_regular => return Some(Objection::NoFile),
             OwnedPath::File if status.st_nlink > 1 => return Some(Objection::Names),
-            // The names in a sticky directory belong to their files' owners.
+            // In a sticky directory only the owner of a file may rename or remove it.
             OwnedPath::Ancestor if status.st_mode & 0o1000 != 0 => return None,
             OwnedPath::File | OwnedPath::Ancestor | OwnedPath::Directory => {}
         }
@@ -98,9 +98,9 @@ impl FileUser {
             .then_some(Objection::Group(status.st_gid))
     }
 
-    /// Whether the group is one of this process's, and nobody else is known to be in it. So it is
-    /// with a user's private group, and with the `fsGroup` of a Kubernetes pod, which may write to
-    /// all of a volume.
+    /// Whether the group is one of this process's groups and no other user is known to be in it.
+    /// This holds for a user's private group, and for the `fsGroup` of a Kubernetes pod, which may
+    /// write to the whole volume.
     fn has_alone(&self, group: u32) -> bool {
         let Ok(found) = Group::from_gid(group.into()) else { return false };
         let own = User::from_uid(Uid::from_raw(self.user)).ok().flatten().map(|user| user.name);
@@ -112,7 +112,7 @@ impl FileUser {
     }
 }
 
-/// The users whose primary group this is, by a file such as `/etc/passwd`. Source: passwd(5).
+/// The users with this primary group, from a file such as `/etc/passwd`. Source: passwd(5).
 fn primary_members(passwd: &str, group: u32) -> impl Iterator<Item = u32> {
     passwd.lines().filter_map(move |line| {
         let mut fields = line.split(':').skip(2);
@@ -121,7 +121,8 @@ fn primary_members(passwd: &str, group: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// In a user namespace, the user that all look like who are not in it. Source: user_namespaces(7).
+/// In a user namespace, the user id that all users outside of it map to. Source:
+/// user_namespaces(7).
 fn unmapped() -> Option<u32> {
     let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
     if map.split_whitespace().eq(["0", "0", "4294967295"]) {
@@ -130,14 +131,14 @@ fn unmapped() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()
 }
 
-/// What speaks against something being this process's own.
+/// Why something does not count as this process's own.
 #[derive(Debug, PartialEq, Eq)]
 enum Objection {
     Owner(u32),
     EveryUser,
     Group(u32),
     NoFile,
-    /// It has more than one.
+    /// It has more than one hard link.
     Names,
 }
 
@@ -181,7 +182,7 @@ impl Objection {
 }
 
 impl NotOwnError {
-    /// What should be of this process's own is a symbolic link.
+    /// A symbolic link in a place where this process's own file or directory is expected.
     pub(crate) fn link(path: &Path, expected: &str) -> Self {
         let path = path.display().to_string();
         Self {
@@ -219,7 +220,7 @@ mod tests {
     const REGULAR: u32 = 0o100_000;
     const FIFO: u32 = 0o010_000;
 
-    /// A status of this owner, group and mode, with one name.
+    /// A file status with this owner, group and mode, and one hard link.
     fn status(user: u32, group: u32, mode: u32) -> FileStat {
         let folder = tempfile::tempdir().unwrap();
         let mut status = nix::sys::stat::stat(folder.path()).unwrap();
@@ -227,7 +228,8 @@ mod tests {
         status
     }
 
-    /// User and group 10001, which is in 10001 and 2000, and alone in 10001.
+    /// Checks as user and group 10001, who is in the groups 10001 and 2000, and is the only member
+    /// of 10001.
     fn objection(kind: OwnedPath, user: u32, group: u32, mode: u32) -> Option<Objection> {
         let process = FileUser { user: 10_001, groups: vec![10_001, 2000], unmapped: None };
         process.objection(kind, &status(user, group, mode), |group| group == 10_001)
@@ -241,12 +243,12 @@ mod tests {
             (10_001, 10_001, 0o700),
             (10_001, 10_001, 0o750),
             (10_001, 10_001, 0o755),
-            // Under `fsGroup` a volume is root's, its group the pod's.
+            // With `fsGroup` a volume belongs to root, and to the group of the pod.
             (0, 10_001, 0o2775),
             (0, 10_001, 0o2770),
-            // The group of which it is not known that it is nobody else's may read.
+            // A group that may have other members may read.
             (10_001, 2000, 0o750),
-            // It cannot be written to, which the first write says.
+            // The directory is not writable; the first write reports that.
             (0, 0, 0o755),
         ] {
             assert_eq!(directory(user, group, mode), None, "{user}:{group} {mode:o}");
@@ -286,7 +288,7 @@ mod tests {
         assert_eq!(above(0, 0, 0o777), Some(Objection::EveryUser));
         assert_eq!(above(0, 50, 0o2775), Some(Objection::Group(50)));
         assert_eq!(above(1000, 1000, 0o755), Some(Objection::Owner(1000)));
-        // The owner of a sticky directory may remove what is in it.
+        // The owner of a sticky directory may remove its entries.
         assert_eq!(above(1000, 1000, 0o1777), Some(Objection::Owner(1000)));
         let link = |user| objection(OwnedPath::Link, user, 0, 0o120_777);
         assert_eq!((link(0), link(10_001), link(1000)), (None, None, Some(Objection::Owner(1000))));

@@ -1,11 +1,11 @@
 //! One heap for all threads.
 //!
-//! Left to itself, glibc gives a second thread a heap of its own, which grows by a page and a
-//! system call at a time, and what one thread frees the other cannot use. The guard's threads take
-//! turns more than they meet: one heap costs a start less, and memory stays flat over millions of
-//! objects.
+//! By default glibc gives each thread a heap of its own. Such a heap grows one page and one system
+//! call at a time, and memory that one thread frees is not available to the others. The guard's
+//! threads rarely work at the same time, so one heap makes a start cheaper and keeps memory use
+//! flat over millions of objects.
 
-/// Has all threads share the heap of the first. Does nothing where the C library is not glibc.
+/// Makes all threads share the heap of the first. Does nothing where the C library is not glibc.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(
     unsafe_code,
@@ -14,8 +14,8 @@
 pub(crate) fn share() {
     use nix::libc::{M_ARENA_MAX, mallopt};
 
-    // SAFETY: mallopt takes two numbers and sets one of the allocator's, under the allocator's own
-    // lock. Where it refuses, nothing has changed.
+    // SAFETY: mallopt takes two numbers and sets one parameter of the allocator, under the
+    // allocator's own lock. If it refuses, nothing has changed.
     unsafe {
         mallopt(M_ARENA_MAX, 1);
     }

@@ -1,5 +1,5 @@
-//! A file that is held open from the first look at it: what is read of it later is the same file,
-//! and its path can be compared with it.
+//! A file that is held open from the first check on. Later reads return the same file, and its path
+//! can be compared with it.
 
 use std::{
     ffi::CString,
@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest;
 
-/// What makes a file the same file as before: where it is, and that nobody wrote to it since.
+/// Identifies a file and its state: where it is, and that nobody has written to it since.
 ///
 /// The kernel sets `changed` at every write, and no program can set it. A write within the same
-/// tick of the kernel's clock (a few milliseconds) can leave it as it was.
+/// tick of the kernel's clock (a few milliseconds) can leave it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileIdentity {
     device: u64,
@@ -49,15 +49,15 @@ impl From<&Metadata> for FileIdentity {
 }
 
 impl FileIdentity {
-    /// The file that `path` leads to now, through links.
+    /// The file that `path` leads to now, symbolic links followed.
     ///
     /// # Errors
-    /// When there is none, or it cannot be asked for.
+    /// When there is none, or it cannot be accessed.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&std::fs::metadata(path)?))
     }
 
-    /// Whether both are one file, whatever was written to it.
+    /// Whether both are the same file, regardless of writes.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
@@ -74,7 +74,7 @@ impl FileIdentity {
 /// A file, held open where it can be read.
 #[derive(Debug)]
 pub(crate) struct HeldFile {
-    /// None for a program that may be executed and not read.
+    /// An error for a program that may be executed but not read.
     content: io::Result<File>,
     identity: FileIdentity,
 }
@@ -85,7 +85,7 @@ impl HeldFile {
     /// # Errors
     /// When there is no such file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        // Not to wait for the other end of a pipe, should there be one by now.
+        // If the path is a pipe by now, the open must not block until a writer comes.
         let mut options = File::options();
         options.read(true).custom_flags(libc::O_NONBLOCK);
         let content = options.open(path);
@@ -96,7 +96,7 @@ impl HeldFile {
         Ok(Self { content, identity })
     }
 
-    /// What it was when it was opened.
+    /// Its identity when it was opened.
     pub(crate) fn identity(&self) -> FileIdentity {
         self.identity
     }
@@ -121,7 +121,7 @@ impl HeldFile {
     }
 }
 
-/// Reads a held file by positions of its own.
+/// Reads a held file with a position of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldReader<'a> {
     file: &'a File,
@@ -148,7 +148,7 @@ impl Seek for HeldReader<'_> {
     }
 }
 
-/// Compares a path with a file between fork and exec, where nothing may be allocated.
+/// Compares a path with a file between fork and exec, where no memory may be allocated.
 #[derive(Debug)]
 pub(crate) struct PathCheck {
     path: CString,
@@ -156,10 +156,10 @@ pub(crate) struct PathCheck {
 }
 
 impl PathCheck {
-    /// That `path` still leads to what `identity` tells.
+    /// A check that `path` still leads to the file of `identity`.
     ///
     /// # Errors
-    /// When the path holds a zero byte, and so names nothing.
+    /// When the path contains a zero byte, which no valid path does.
     pub(crate) fn new(path: &Path, identity: FileIdentity) -> io::Result<Self> {
         Ok(Self { path: CString::new(path.as_os_str().as_bytes())?, identity })
     }
@@ -167,7 +167,7 @@ impl PathCheck {
     /// Async-signal-safe: one system call, and comparisons.
     ///
     /// # Errors
-    /// [`PathCheck::CHANGED`] when the path leads to another file, or it was written to.
+    /// [`PathCheck::CHANGED`] when the path leads to another file, or the file was written to.
     pub(crate) fn check(&self) -> Result<(), Errno> {
         match stat(self.path.as_c_str()) {
             Ok(data) if self.identity.is(&data) => Ok(()),
@@ -175,8 +175,8 @@ impl PathCheck {
         }
     }
 
-    /// Only a number gets from there to the parent. The kernel has this one for the same thing on
-    /// network file systems.
+    /// The child can pass only a number to its parent. The kernel uses this one for the same
+    /// situation on network file systems.
     pub(crate) const CHANGED: Errno = Errno::ESTALE;
 }
 

@@ -1,28 +1,27 @@
-//! What all clients of HTTP have in common: whom they trust, and for what is no service of AWS, TLS
-//! and errors.
+//! The parts that all HTTP clients share: trusted authorities, and, for requests outside of AWS,
+//! TLS and errors.
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
 
-/// The authorities that this machine trusts, or those of the bundle in SSL_CERT_FILE and of the
-/// folders in SSL_CERT_DIR.
+/// The certificate authorities that this machine trusts, or those of the bundle in SSL_CERT_FILE
+/// and of the directories in SSL_CERT_DIR.
 ///
-/// There are about 150 of them, in as many files. They are read when the first client needs them,
-/// and once for all.
+/// There are about 150, in as many files. They are read once, when the first client needs them.
 pub(crate) fn authorities() -> &'static [CertificateDer<'static>] {
     static AUTHORITIES: LazyLock<Vec<CertificateDer<'static>>> =
         LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
     &AUTHORITIES
 }
 
-/// TLS as AWS is spoken to: the same cryptography, and the same authorities.
+/// The same TLS as for AWS: the same cryptography, and the same authorities.
 ///
 /// # Errors
-/// When the cryptography offers no version of TLS, which is a bug.
+/// When the cryptography supports no version of TLS, which is a bug.
 pub(crate) fn tls() -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    // One certificate that cannot be read is no reason to do without the others.
+    // If one certificate cannot be parsed, the others are still used.
     roots.add_parsable_certificates(authorities().iter().cloned());
     let versions = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?;
@@ -36,15 +35,14 @@ pub(crate) fn proxy_address(proxy: &::http::Uri) -> Option<String> {
     Some(format!("{}://{address}", proxy.scheme_str().unwrap_or("http")))
 }
 
-/// Whether a URL's host is this machine itself.
+/// Whether a URL's host is this machine.
 pub(crate) fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// What went wrong, in the words of whoever was asked last, and without the URL, which may be a
-/// secret.
+/// The innermost error message, without the URL, which may be a secret.
 pub(crate) fn describe(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer within the time limit".to_owned();

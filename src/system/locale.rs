@@ -5,10 +5,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The variables that name the locale of characters, in the order that counts.
+/// The variables that set the locale's character type, in order of precedence.
 const VARIABLES: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 
-/// The variable that names the locale of characters, and the locale's name as it stands there.
+/// The variable that sets the locale's character type, and its value.
 pub(crate) fn named(env: &dyn Fn(&str) -> Option<OsString>) -> Option<(&'static str, String)> {
     VARIABLES.iter().find_map(|variable| {
         let value = env(variable).filter(|value| !value.is_empty())?;
@@ -16,14 +16,14 @@ pub(crate) fn named(env: &dyn Fn(&str) -> Option<OsString>) -> Option<(&'static 
     })
 }
 
-/// The character set of the locale that the C library gives a program with this environment, such as
-/// `UTF-8` or `ANSI_X3.4-1968`. A locale that a variable names, but that is not installed, is the
-/// one of C.
+/// The character set of the locale that the C library gives a program with this environment, such
+/// as `UTF-8` or `ANSI_X3.4-1968`. If a variable names a locale that is not installed, the C locale
+/// applies.
 ///
-/// The C library's own program `locale` is asked.
+/// Runs the C library's own program `locale`.
 ///
 /// # Errors
-/// Why that cannot be asked, on one line.
+/// Why the program failed, on one line.
 pub(crate) fn charset(env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, String> {
     let inherited = ["PATH"].map(|name| (name, std::env::var_os(name)));
     let asked = VARIABLES.into_iter().chain(["LOCPATH"]).map(|name| (name, env(name)));

@@ -1,6 +1,6 @@
-//! Survivors: processes of a run whose guard died. The kernel kills the runner with its guard, but
-//! not what the runner itself has started, such as the JVM behind a wrapper script. They are known
-//! by a variable in their environment.
+//! Orphaned processes of a run whose guard died. The kernel kills the runner together with its
+//! guard, but not the processes that the runner started, such as the JVM behind a wrapper script.
+//! They are identified by a variable in their environment.
 
 use std::{
     collections::BTreeSet,
@@ -14,24 +14,24 @@ use nix::{
     unistd::{Pid, getpid},
 };
 
-/// Set for the runner of a run, to the run's id; whatever it starts inherits it.
+/// Set for the runner of a run to the run's id. All its child processes inherit it.
 pub(crate) const VARIABLE: &str = "EMR_ETL_GUARD_RUN";
 
-/// How long processes may take to die of SIGKILL, which is nothing but for one in the middle of a
-/// system call that cannot be broken off.
+/// How long a process may take to die after SIGKILL. It dies at once, unless it is in a system call
+/// that cannot be interrupted.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a process may be starting a program before it counts as undecided. The kernel shows no
-/// environment between giving it the new program's memory and filling that: microseconds, but for
-/// a disk that does not answer.
+/// How long a process may be in execve before it counts as undecided. Between creating the new
+/// program's memory and filling it, the kernel shows no environment. That takes microseconds,
+/// unless a disk does not answer.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Kills what is left of `run` on this machine, and waits until it is gone; gives how many
-/// processes that were.
+/// Kills the processes of `run` that are left on this machine, and waits until they are gone.
+/// Returns how many there were.
 ///
 /// # Errors
-/// When /proc cannot be read, or something does not die or cannot be told from a process of the
-/// run.
+/// When /proc cannot be read, when a process does not die, or when it is unknown whether a process
+/// belongs to the run.
 pub(crate) fn end(run: &str) -> io::Result<usize> {
     let (mut killed, deadline) = (BTreeSet::new(), Instant::now() + PATIENCE);
     loop {
@@ -43,7 +43,8 @@ pub(crate) fn end(run: &str) -> io::Result<usize> {
             return Err(io::Error::new(io::ErrorKind::TimedOut, left.complaint(run)));
         }
         for pid in left.found {
-            // Gone meanwhile, or another user's, which the deadline tells.
+            // The process is gone, or it belongs to another user; the deadline covers the second
+            // case.
             let _ = kill(pid, Signal::SIGKILL);
             killed.insert(pid);
         }
@@ -51,7 +52,7 @@ pub(crate) fn end(run: &str) -> io::Result<usize> {
     }
 }
 
-/// Whether anything is left of `run` on this machine, or may be.
+/// Whether any process of `run` is left on this machine, or may be.
 ///
 /// # Errors
 /// When /proc cannot be read.
@@ -59,17 +60,17 @@ pub(crate) fn are_left(run: &str) -> io::Result<bool> {
     Ok(!RunProcesses::find(run)?.is_empty())
 }
 
-/// The processes that bear a run's mark.
+/// The processes with a run's variable in their environment.
 #[derive(Debug, Default)]
 struct RunProcesses {
     found: Vec<Pid>,
-    /// They were starting a program for so long that nobody knows whether they bear it. They are
-    /// waited for, and never killed.
+    /// They were in execve until the deadline, so their environment is unknown. They are waited
+    /// for, and never killed.
     undecided: Vec<Pid>,
 }
 
 impl RunProcesses {
-    /// Looks through /proc. Another user's processes cannot be read, and are left out.
+    /// Searches /proc. Processes of other users cannot be read and are left out.
     fn find(run: &str) -> io::Result<Self> {
         let wanted = format!("{VARIABLE}={run}");
         let deadline = Instant::now() + START_PATIENCE;
@@ -111,19 +112,19 @@ impl RunProcesses {
     }
 }
 
-/// The variables that a process was started with.
+/// The environment that a process was started with.
 #[derive(Debug)]
 enum Environment {
-    /// Each ends with a zero byte.
+    /// The variables; each ends with a zero byte.
     Known(Vec<u8>),
-    /// It has none, has ended, is a thread of the kernel or another user's.
+    /// It has none, has ended, is a kernel thread, or belongs to another user.
     None,
-    /// It was starting a program until the deadline.
+    /// It was in execve until the deadline.
     Undecided,
 }
 
 impl Environment {
-    /// Reads it; waits, until `deadline` at the most, while the process starts a program.
+    /// Reads the environment. While the process is in execve, waits until `deadline` at most.
     fn of(pid: Pid, deadline: Instant) -> Self {
         let mut was_empty = false;
         loop {
@@ -136,7 +137,8 @@ impl Environment {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             match MemoryState::parse(&stat) {
                 MemoryState::None => return Self::None,
-                // While the kernel fills it, it looks empty, too: it has to be so twice.
+                // The environment also looks empty while the kernel fills it, so it must be empty
+                // twice.
                 MemoryState::NoVariables if was_empty => return Self::None,
                 MemoryState::NoVariables => was_empty = true,
                 MemoryState::Filling | MemoryState::Filled => was_empty = false,
@@ -149,8 +151,8 @@ impl Environment {
     }
 }
 
-/// Reads a file by a single call: a process that starts another program between two calls gives an
-/// end of the file for the second.
+/// Reads a file with one call. If the process starts another program between two calls, the second
+/// call returns end of file.
 fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -163,15 +165,15 @@ fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What `/proc/PID/stat` tells of the memory that holds the variables.
+/// The state of the memory that holds the environment, from `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MemoryState {
-    /// The process has ended, or is a thread of the kernel.
+    /// The process has ended, or is a kernel thread.
     None,
-    /// It is starting a program: the memory is there, and nothing in it yet.
+    /// The process is in execve: the memory exists and is still empty.
     Filling,
     NoVariables,
-    /// The start of a program has ended since the variables were read.
+    /// An execve has ended since the environment was read.
     Filled,
 }
 
@@ -181,7 +183,7 @@ impl MemoryState {
     /// which sets the last two.
     fn parse(stat: &str) -> Self {
         const KERNEL_THREAD: u64 = 0x0020_0000;
-        // The second field is the program's name in parentheses, which may hold any character.
+        // The second field is the program's name in parentheses, which may contain any character.
         let Some((_, fields)) = stat.rsplit_once(") ") else { return Self::None };
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         let number = |field: usize| fields.get(field - 3).and_then(|it| it.parse::<u64>().ok());
@@ -220,7 +222,7 @@ mod tests {
         let found = |run: &str| RunProcesses::find(run).unwrap().found.len();
         let (run, other) = (uuid::Uuid::now_v7().to_string(), uuid::Uuid::now_v7().to_string());
         let (mut ours, mut others) = (sleeper(&run), sleeper(&other));
-        // Once its own child is there, both are to be found.
+        // Once its own child has started, both are found.
         while found(&run) < 2 || found(&other) < 2 {
             std::thread::yield_now();
         }
@@ -231,7 +233,7 @@ mod tests {
         end(&other).unwrap();
         others.wait().unwrap();
     }
-    /// Each program of the chain starts the next in its own place, as a wrapper script does, and
+    /// Each program of the chain replaces itself with the next one, as a wrapper script does. It
     /// shows no environment while the kernel does that.
     #[test]
     fn a_process_that_starts_programs_all_the_time_is_never_missed() {
@@ -249,7 +251,7 @@ mod tests {
             std::fs::read_to_string(format!("/proc/{}/comm", child.id()))
                 .is_ok_and(|name| name.trim() == "sleep")
         };
-        // A child has its parent's variables until its first program is there.
+        // A child has the environment of its parent until its first execve.
         while RunProcesses::find(&run).unwrap().found.is_empty() {
             std::thread::yield_now();
         }
@@ -277,7 +279,7 @@ mod tests {
         let pid = Pid::from_raw(child.id().cast_signed());
         let environment = Environment::of(pid, Instant::now() + START_PATIENCE);
         child.kill().unwrap();
-        // Ended, and not waited for: a zombie.
+        // The process has ended and was not waited for: a zombie.
         while std::fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| !maps.is_empty()) {
             std::thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! Standard output and standard error, and files that are written whole or not at all.
+//! Standard output, standard error, and files that are written completely or not at all.
 
 use std::{
     ffi::OsString,
@@ -21,7 +21,7 @@ use crate::{
 /// What each message of the guard's own begins with.
 const PREFIX: &str = "emr-etl-guard: ";
 
-/// A line on standard output, in the form that all of the guard's own have.
+/// Prints a line on standard output, in the format of all the guard's own lines.
 pub(crate) fn say(line: &Printable) {
     out(&format!("{PREFIX}{line}\n"));
 }
@@ -31,18 +31,18 @@ pub(crate) fn complain(line: &Printable) {
     err(&format!("{PREFIX}{line}\n"));
 }
 
-/// Lines on standard output. No character in them steers a terminal; whoever makes several of them
-/// keeps text of others to one each (`Printable`).
+/// Prints lines on standard output. Control characters are neutralised. A caller that prints
+/// several lines must keep text from other sources to one line each (`Printable`).
 pub(crate) fn out(text: &str) {
     out_bytes(neutralised_lines(text).as_bytes());
 }
 
-/// The same with the colours that `terminal::table` gives: its text is made of printable parts.
+/// The same with the colours that `terminal::table` adds; its text consists of printable parts.
 pub(crate) fn out_coloured(text: &str) {
     out_bytes(text.as_bytes());
 }
 
-/// Output must not be able to stop a run: a reader that has gone is no reason to fail.
+/// A failed write must not stop a run: a closed pipe is not a reason to fail.
 fn out_bytes(bytes: &[u8]) {
     let _ = screen::above(Stream::Out, bytes, || {
         let mut out = io::stdout().lock();
@@ -50,8 +50,8 @@ fn out_bytes(bytes: &[u8]) {
     });
 }
 
-/// Lines on standard error, as `out` has them. A line that begins a message goes on in the next one
-/// where it would be longer than [`FIRST_LINE`](crate::base::printable::FIRST_LINE).
+/// Prints lines on standard error, as `out` does. A line that begins a message and would be longer
+/// than [`FIRST_LINE`](crate::base::printable::FIRST_LINE) continues on the next line.
 pub(crate) fn err(text: &str) {
     err_unbroken(&with_bounded_lines(text, PREFIX));
 }
@@ -65,7 +65,7 @@ pub(crate) fn err_unbroken(text: &str) {
     });
 }
 
-/// What another program printed for these two streams, byte for byte.
+/// Copies the output of another program to the two streams, byte for byte.
 pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) {
     if !stdout.is_empty() {
         out_bytes(stdout);
@@ -75,8 +75,8 @@ pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) {
     }
 }
 
-/// Writes a file so that whoever looks finds the old content or the new one, and never half of it.
-/// A link in its place is replaced, not followed.
+/// Writes a file atomically: a reader finds the old content or the new one, never a part. A
+/// symbolic link at this path is replaced, not followed.
 pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     let mut draft = draft(file, OTHERS_MAY_READ)?;
     draft.as_file_mut().write_all(text.as_bytes())?;
@@ -84,11 +84,11 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that is not there yet, for its owner alone, on the disk and whole, and never in
-/// place of another.
+/// Creates a file for its owner alone, complete and synced to disk. Never replaces another file.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] when something has its name; and when it cannot be written.
+/// [`io::ErrorKind::AlreadyExists`] when the name is taken; any other error when the file cannot be
+/// written.
 pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = draft(file, 0o600)?;
     draft.as_file_mut().write_all(bytes)?;
@@ -97,16 +97,16 @@ pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder(file))?.sync_all()
 }
 
-/// Makes sure that a file can be made beside `file`.
+/// Checks that a file can be created beside `file`.
 pub(crate) fn probe(file: &Path) -> io::Result<()> {
     draft(file, 0o600).map(drop)
 }
 
-/// The mode of a file that others may read, before the umask.
+/// The mode of a file that other users may read, before the umask.
 const OTHERS_MAY_READ: u32 = 0o666;
 
-/// A new file beside `file`, by a name that nobody can foresee, which is removed when it is dropped.
-/// Its name ends in `.part`.
+/// Creates a temporary file beside `file`, with an unpredictable name that ends in `.part`. It is
+/// removed when dropped.
 pub(crate) fn draft(file: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
     let name = file.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut prefix = OsString::from(".");
@@ -114,7 +114,8 @@ pub(crate) fn draft(file: &Path, mode: u32) -> io::Result<tempfile::NamedTempFil
     prefix.push(format!(".{}", uuid::Uuid::now_v7().simple()));
     let mut make = File::options();
     make.read(true).write(true).create_new(true).mode(mode).custom_flags(OFlag::O_NOFOLLOW.bits());
-    // Its own way of making files tells the path, which nobody has chosen, with each error.
+    // tempfile's own file creation adds its generated path to each error, which would confuse the
+    // reader.
     tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(".part")
@@ -125,7 +126,7 @@ fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Opens a file to read it. A link is not followed, and a pipe is not waited for.
+/// Opens a file for reading. Does not follow a symbolic link, and does not block on a pipe.
 pub(crate) fn open_regular(file: &Path) -> io::Result<File> {
     open_with(file, File::options().read(true))
 }
@@ -173,7 +174,7 @@ mod tests {
         assert!(write_whole(&folder.path().join("none/x"), "x").is_err());
         let error = probe(&folder.path().join("none/x")).unwrap_err().to_string();
         assert_eq!(error, "No such file or directory (os error 2)");
-        // Nothing is left of what was tried.
+        // The failed attempts left no file.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
     }
 
@@ -209,7 +210,8 @@ mod tests {
         assert!(error.contains("file may be written by every user"), "{error}");
     }
 
-    /// Files below `folder`, as they are named below `src`, and what they hold up to their tests.
+    /// Collects the files below `folder`: their paths below `src`, and their code without the
+    /// tests.
     fn sources(folder: &Path, all: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -238,9 +240,8 @@ mod tests {
             files.sort_unstable();
             files
         };
-        // Each with its reason: the runner's own output is passed on as it is (`supervise`), a form
-        // of a report is made of neutralised text (`render`), and whether it is a terminal is asked
-        // (`reporter`).
+        // The allowed places: `supervise` passes on the runner's own output, `render` builds a
+        // report from neutralised text, and `reporter` asks whether the stream is a terminal.
         assert_eq!(
             users(&["io::stdout()", "io::stderr()", "println!", "print!("], ""),
             [
@@ -252,7 +253,7 @@ mod tests {
                 "system/screen.rs"
             ]
         );
-        // The schema is this program's own text.
+        // The schema is text of this program.
         assert_eq!(
             users(
                 &["serde_json::to_string", "serde_json::to_vec", "serde_json::to_writer"],

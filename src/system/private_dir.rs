@@ -1,9 +1,10 @@
-//! A directory that is this process's alone, with the files in it. It is reached step by step from
-//! the root, each step by the descriptor of the one before, and every name in it is resolved below
-//! its own descriptor: nothing that is renamed or linked meanwhile leads a read or a write elsewhere.
+//! A private directory of this process, with its files. It is opened component by component from
+//! the root, each relative to the descriptor of its parent, and every name in it is resolved
+//! relative to its own descriptor. A rename or a link made meanwhile cannot redirect a read or a
+//! write.
 //!
-//! What another user owns or may write to is an error (see [`FileUser`]), never read and never
-//! written.
+//! A component that another user owns or may write to is an error (see [`FileUser`]); it is neither
+//! read nor written.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -25,13 +26,14 @@ use time::OffsetDateTime;
 
 use crate::system::file_owner::{FileUser, NotOwnError, OwnedPath};
 
-/// So many links are followed on the way, as by the kernel. Source: path_resolution(7).
+/// The number of symbolic links that are followed, the same as in the kernel. Source:
+/// path_resolution(7).
 const LINKS: usize = 40;
 
 /// Why a private directory, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrivateDirError {
-    /// Somebody else could have written it.
+    /// Another user could have written it.
     #[error("{0}")]
     NotOwn(#[from] NotOwnError),
     /// It cannot be read or written.
@@ -44,10 +46,10 @@ pub(crate) enum PrivateDirError {
     },
 }
 
-/// Why a lock is not to be had.
+/// Why a lock could not be taken.
 #[derive(Debug)]
 pub(crate) enum LockError {
-    /// Another process has it, which says this of itself.
+    /// Another process holds it; the text is that process's description of itself.
     Held(String),
     Dir(PrivateDirError),
 }
@@ -56,30 +58,31 @@ pub(crate) enum LockError {
 #[derive(Debug)]
 pub(crate) struct PrivateDir {
     handle: OwnedFd,
-    /// As it was named, for messages.
+    /// The path as the caller gave it, for messages.
     path: PathBuf,
     user: FileUser,
 }
 
 impl PrivateDir {
-    /// The directory at `path`, which is made if it is not there.
+    /// The directory at `path`; creates it if it does not exist.
     ///
     /// # Errors
-    /// [`PrivateDirError`] when it cannot be opened or made, or is not this process's alone.
+    /// [`PrivateDirError`] when it cannot be opened or created, or does not belong to this process
+    /// alone.
     pub(crate) fn create(path: &Path) -> Result<Self, PrivateDirError> {
         let missing = || io_error(path, Errno::ENOENT);
         walk(path, true)?.ok_or_else(missing)
     }
 
-    /// The directory at `path`, if there is one.
+    /// The directory at `path`, if it exists.
     ///
     /// # Errors
-    /// [`PrivateDirError`] when it cannot be opened, or is not this process's alone.
+    /// [`PrivateDirError`] when it cannot be opened, or does not belong to this process alone.
     pub(crate) fn existing(path: &Path) -> Result<Option<Self>, PrivateDirError> {
         walk(path, false)
     }
 
-    /// The directory `name` in this one, which is made if it is not there.
+    /// The directory `name` in this one; creates it if it does not exist.
     ///
     /// # Errors
     /// [`PrivateDirError`], as [`Self::create`].
@@ -92,7 +95,7 @@ impl PrivateDir {
         self.existing_below(name)?.ok_or_else(|| self.error(name, Errno::ENOENT))
     }
 
-    /// The directory `name` in this one, if there is one.
+    /// The directory `name` in this one, if it exists.
     ///
     /// # Errors
     /// [`PrivateDirError`], as [`Self::existing`].
@@ -110,17 +113,17 @@ impl PrivateDir {
         }
     }
 
-    /// Where it is, as it was named.
+    /// Its path, as the caller gave it.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where `name` in it is, for messages.
+    /// The path of `name` in it, for messages.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The names in it, sorted; those that are no UTF-8 are nothing that this process has made.
+    /// The names in it, sorted. Names that are not UTF-8 are left out: this process creates none.
     ///
     /// # Errors
     /// [`PrivateDirError`] when it cannot be read.
@@ -137,7 +140,7 @@ impl PrivateDir {
         read().map_err(|error: Errno| io_error(&self.path, error))
     }
 
-    /// What the file `name` holds, if there is one.
+    /// The content of the file `name`, if it exists.
     ///
     /// # Errors
     /// [`PrivateDirError`] when it cannot be read, or others could have written it.
@@ -148,10 +151,10 @@ impl PrivateDir {
         Ok(Some(bytes))
     }
 
-    /// The value that the file `name` holds as JSON, if there is one.
+    /// The value in the JSON file `name`, if it exists.
     ///
     /// # Errors
-    /// As [`Self::read`]; and when it holds something else.
+    /// As [`Self::read`]; and when the content is not such a value.
     pub(crate) fn read_json<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -160,7 +163,7 @@ impl PrivateDir {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| self.error(name, error))
     }
 
-    /// The file `name`, to be read and written, if there is one.
+    /// Opens the file `name` for reading and writing, if it exists.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -168,17 +171,17 @@ impl PrivateDir {
         self.open_with(name, OFlag::O_RDWR)
     }
 
-    /// Makes the file `name`, which is not there yet, to be read and written.
+    /// Creates the file `name` for reading and writing.
     ///
     /// # Errors
-    /// [`PrivateDirError`] when it cannot be made, or is there.
+    /// [`PrivateDirError`] when it cannot be created, or exists already.
     pub(crate) fn create_new(&self, name: &str) -> Result<File, PrivateDirError> {
         let made = self.open_with(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)?;
         made.ok_or_else(|| self.error(name, Errno::ENOENT))
     }
 
-    /// Writes the file `name` so that whoever looks, also after a crash, finds the old content or
-    /// the new one whole.
+    /// Writes the file `name` atomically: a reader finds the complete old content or the complete
+    /// new one, also after a crash.
     ///
     /// # Errors
     /// [`PrivateDirError`] when it cannot be written.
@@ -207,10 +210,10 @@ impl PrivateDir {
         self.replace(name, &bytes)
     }
 
-    /// Makes sure that nobody else has written a file `name`, if there is one.
+    /// Checks that no other user can have written the file `name`, if it exists.
     ///
     /// # Errors
-    /// [`PrivateDirError`] when somebody else could have, or it cannot be told.
+    /// [`PrivateDirError`] when another user could have, or when that is unknown.
     pub(crate) fn check(&self, name: &str) -> Result<(), PrivateDirError> {
         self.is_name(name)?;
         match fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -220,10 +223,10 @@ impl PrivateDir {
         }
     }
 
-    /// Gives the file `from` the name `to`, on the disk, in place of what has it.
+    /// Renames the file `from` to `to`, synced to disk. Replaces an existing `to`.
     ///
     /// # Errors
-    /// [`PrivateDirError`] when that cannot be done.
+    /// [`PrivateDirError`] when that fails.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), PrivateDirError> {
         self.is_name(from).and_then(|()| self.is_name(to))?;
         renameat(&self.handle, from, &self.handle, to).map_err(|error| self.error(to, error))?;
@@ -242,7 +245,7 @@ impl PrivateDir {
         }
     }
 
-    /// Has the names in it on the disk.
+    /// Syncs the directory's entries to disk.
     ///
     /// # Errors
     /// [`PrivateDirError`] when that fails.
@@ -250,11 +253,11 @@ impl PrivateDir {
         nix::unistd::fsync(&self.handle).map_err(|error| io_error(&self.path, error))
     }
 
-    /// Takes the lock `name`, which the kernel lets go of when its holder dies, however that is. It
-    /// says who holds it, for eyes only.
+    /// Takes the lock `name`. The kernel releases it when its holder dies, for whatever reason. The
+    /// file's content names the holder, for people only.
     ///
     /// # Errors
-    /// [`LockError`] when another process has it, or the file cannot be used.
+    /// [`LockError`] when another process holds it, or the file cannot be used.
     pub(crate) fn lock(&self, name: &str) -> Result<File, LockError> {
         let mut lock = self.lock_file(name).map_err(LockError::Dir)?;
         match lock.try_lock() {
@@ -269,12 +272,12 @@ impl PrivateDir {
         let now = crate::base::text::shown(OffsetDateTime::now_utc());
         let host = nix::unistd::gethostname().unwrap_or_default();
         let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
-        // A disk that is full must keep nobody from what needs no room.
+        // A full disk must not prevent a lock, which needs no space. So errors are ignored here.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
         Ok(lock)
     }
 
-    /// Takes the lock `name` for a moment, and waits for whoever has it for a moment.
+    /// Takes the lock `name` for a short time; waits for another short-time holder.
     ///
     /// # Errors
     /// [`PrivateDirError`] when the file cannot be used.
@@ -291,7 +294,7 @@ impl PrivateDir {
 
     fn open_with(&self, name: &str, how: OFlag) -> Result<Option<File>, PrivateDirError> {
         self.is_name(name)?;
-        // One that is no file must not keep whoever opens it waiting.
+        // If the path is not a regular file (a pipe), the open must not block.
         let how = how | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let handle = match openat(&self.handle, name, how, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(handle) => handle,
@@ -303,7 +306,7 @@ impl PrivateDir {
         Ok(Some(File::from(handle)))
     }
 
-    /// A name leads nowhere but into this directory.
+    /// Checks that a name stays within this directory.
     fn is_name(&self, name: &str) -> Result<(), PrivateDirError> {
         let is_one = Path::new(name).file_name() == Some(OsStr::new(name));
         if is_one { Ok(()) } else { Err(self.error(name, Errno::EINVAL)) }
@@ -316,7 +319,7 @@ impl PrivateDir {
     /// Why something could not be opened without following links.
     fn open_error(&self, name: &str, error: Errno, expected: &str) -> PrivateDirError {
         let path = self.path_of(name);
-        // What a link is, the kernel says in two ways.
+        // The kernel reports a symbolic link with either of two errors.
         let is_link = matches!(error, Errno::ELOOP | Errno::ENOTDIR)
             && path.symlink_metadata().is_ok_and(|data| data.is_symlink());
         if is_link {
@@ -332,13 +335,13 @@ fn io_error(path: &Path, error: impl Into<io::Error>) -> PrivateDirError {
     PrivateDirError::Io { path: path.display().to_string(), source: error.into() }
 }
 
-/// A name for what will be `name` that nobody can foresee.
+/// An unpredictable temporary name for the later file `name`.
 fn draft_name(name: &str) -> String {
     format!(".{name}.{}.part", uuid::Uuid::now_v7().simple())
 }
 
-/// Goes from the root to `path`, looks at each directory and link on the way, and makes what is not
-/// there if it is to `create`.
+/// Walks from the root to `path` and checks each directory and link on the way. Creates missing
+/// directories if `create`.
 fn walk(path: &Path, create: bool) -> Result<Option<PrivateDir>, PrivateDirError> {
     let user = FileUser::this();
     let absolute = std::path::absolute(path).map_err(|error| io_error(path, error))?;
@@ -381,7 +384,7 @@ fn walk(path: &Path, create: bool) -> Result<Option<PrivateDir>, PrivateDirError
     Ok(Some(PrivateDir { handle, path: path.to_owned(), user }))
 }
 
-/// The steps of a path, the last one first.
+/// The components of a path, the last one first.
 fn components(path: &Path) -> Vec<OsString> {
     let steps = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -393,7 +396,7 @@ fn components(path: &Path) -> Vec<OsString> {
     steps
 }
 
-/// What has this name in a directory; what has none is made, if it is to `create`.
+/// Opens the entry `name` of a directory; creates a missing one if `create`.
 fn step(here: &OwnedFd, name: &OsStr, create: bool) -> Result<Option<OwnedFd>, Errno> {
     let open =
         || openat(here, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
@@ -521,7 +524,7 @@ mod tests {
         }
         assert!(matches!(inner.lock("x"), Err(LockError::Dir(PrivateDirError::NotOwn(_)))));
         assert_eq!(fs::read(path.join("x")).unwrap(), b"1");
-        // A pipe without a writer is not waited for.
+        // A pipe without a writer must not block.
         nix::unistd::mkfifo(&path.join("pipe"), Mode::S_IRWXU).unwrap();
         let error = inner.read("pipe").unwrap_err().to_string();
         assert!(error.contains("pipe is no regular file; expected"), "{error}");

@@ -1,4 +1,4 @@
-//! Launch: finding the real runner, and starting it with the sealed config on its standard input.
+//! Finds the real runner, and starts it with the sealed config on its standard input.
 
 use std::{
     ffi::OsString,
@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// The runner's name; called by it, the guard behaves as the runner.
+/// The name of the runner. When the guard is called by this name, it behaves as the runner.
 pub const RUNNER_NAME: &str = "snowplow-emr-etl-runner";
 
 /// The real runner: a program, or a jar for `java -jar`. Its file is held open.
@@ -46,7 +46,7 @@ pub struct Program {
     file: Arc<HeldFile>,
     /// What `path` must lead to when the runner is started.
     identity: FileIdentity,
-    /// Whether it gets an environment of an allow-list alone.
+    /// Whether its environment contains only the variables of the allow-list.
     clean_environment: bool,
 }
 
@@ -64,7 +64,7 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
-    /// It is not what was looked at.
+    /// It is not the file that was checked.
     #[error(
         "EmrEtlRunner was not started: {path} is not the file that was looked at: {seen}; \
          expected: the same file with the same content; fix: see who replaces it, and start again \
@@ -99,23 +99,23 @@ impl Program {
         Ok(Self { path, file: Arc::new(file), identity, clean_environment: false })
     }
 
-    /// The same, to be started in an environment that an allow-list makes, if `clean`.
+    /// The same, started with the clean environment of the allow-list if `clean`.
     #[must_use]
     pub fn with_clean_environment(self, clean: bool) -> Self {
         Self { clean_environment: clean, ..self }
     }
 
-    /// Its file, as it was when it was found.
+    /// Its file, in the state in which it was found.
     pub(crate) fn file(&self) -> &Arc<HeldFile> {
         &self.file
     }
 
-    /// The same, if its path still leads to the file that was found, and the content of that is
-    /// still what `sha256` was taken of (none where it could not be read).
+    /// The same program, if its path still leads to the file that was found, and if the content
+    /// still has the hash `sha256` (none where the file could not be read).
     ///
-    /// What starts it looks once more at what its path leads to, just before the start. What
-    /// remains: an interpreter (a shell, java) opens the file again by its path after that, and
-    /// reads of it while it runs. Whoever may write to the file or its folder can use that.
+    /// The path is checked once more just before the start. One risk remains: an interpreter (a
+    /// shell, java) opens the file again by its path after that, and reads from it while it runs. A
+    /// user who may write to the file or its directory can use that.
     ///
     /// # Errors
     /// [`LaunchError::Changed`] if not.
@@ -136,7 +136,7 @@ impl Program {
             None if now != before => return Err(changed("it was written to".to_owned())),
             None => {}
         }
-        // From before its content was read: who writes to it from here on is found out.
+        // This identity is from before the content was read, so that every later write is detected.
         Ok(Self { identity: now, ..self.clone() })
     }
 
@@ -144,7 +144,7 @@ impl Program {
         LaunchError::Changed { path: self.path.display().to_string(), seen }
     }
 
-    /// Why a start came to nothing.
+    /// Why the start failed.
     fn refusal(&self, error: &io::Error) -> LaunchError {
         let path = self.path.display().to_string();
         match error.kind() {
@@ -160,11 +160,11 @@ impl Program {
         is_jar(&self.path)
     }
 
-    /// A command that starts it, without arguments of its own yet. It starts nothing where the
-    /// program's path leads elsewhere by then.
+    /// A command that starts it, without arguments yet. It starts nothing if the program's path
+    /// leads to another file by then.
     ///
     /// # Errors
-    /// When its path names nothing.
+    /// When its path is not valid.
     pub(crate) fn command(&self) -> io::Result<Command> {
         let mut command = if self.is_jar() {
             let mut java = Command::new("java");
@@ -224,12 +224,11 @@ fn is_jar(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jar"))
 }
 
-/// Set for everything that a guard starts as the runner, to the guard's own program.
+/// Set for everything that a guard starts as the runner, to the guard's own program file.
 const MARK: &str = "EMR_ETL_GUARD_INSIDE";
 
-/// Refuses to be the runner of another guard. Device, inode and content tell a copy of this
-/// program; they do not tell another build of it, and two of those on PATH would start each other
-/// for ever.
+/// Refuses to run as the runner of another guard. Device, inode and content identify a copy of this
+/// program, but not another build of it; two such builds on PATH would start each other forever.
 ///
 /// # Errors
 /// [`LaunchError::NotExecutable`] when another guard has started this one.
@@ -261,8 +260,8 @@ fn on_path(name: &Path) -> Result<PathBuf, LaunchError> {
         })
 }
 
-/// Whether `file` is the program that runs now, under whatever name: by device and inode, or as a
-/// copy, byte for byte.
+/// Whether `file` is the program that runs now, under whatever name: the same device and inode, or
+/// an identical copy.
 fn is_this_program(file: &Path) -> bool {
     let Ok(this) = std::env::current_exe() else { return false };
     let (Ok(own), Ok(other)) = (std::fs::metadata(&this), std::fs::metadata(file)) else {
@@ -295,14 +294,15 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stdout: ChildStdout,
-    /// Where it goes through the guard too.
+    /// Its standard error, where it goes through the guard.
     pub(crate) stderr: Option<ChildStderr>,
 }
 
-/// Starts `program` with `argv`, its standard input the sealed config, its standard error ours;
-/// where we draw on the terminal, both of its streams come through us.
+/// Starts `program` with `argv`. Its standard input is the sealed config; its standard error is
+/// that of the guard. While the guard draws on the terminal, both output streams of the runner go
+/// through the guard.
 ///
-/// The config travels through a pipe only: it is never on disk, in argv or in the environment.
+/// The config is passed through a pipe only: it is never on disk, in argv or in the environment.
 ///
 /// # Errors
 /// [`LaunchError`] when the program cannot be executed.
@@ -320,12 +320,12 @@ pub(crate) fn start(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(if screen::is_taken() { Stdio::piped() } else { Stdio::inherit() })
-        // A group of its own: a stop must reach what the runner itself started, and a terminal's
-        // Ctrl-C must reach it only once.
+        // The runner gets its own process group: a stop must reach the processes that it started,
+        // and Ctrl-C must reach it only once.
         .process_group(0)
         .kill_on_drop(true);
     kill_with_parent(&mut command);
-    // From before the runner is there, so that nothing it does is missed.
+    // These start before the runner, so that no event of it is missed.
     let (reaper, job_control) =
         (Reaper::new().map_err(refuse)?, JobControl::new().map_err(refuse)?);
     let mut child = command.spawn().map_err(refuse)?;
@@ -338,8 +338,8 @@ pub(crate) fn start(
     };
     let text = sealed.clone();
     tokio::spawn(async move {
-        // A runner that ends without reading its config says so by its own exit; the broken pipe
-        // here adds nothing.
+        // A runner that ends without reading its config reports that by its own exit status. The
+        // broken pipe here adds nothing.
         if let Err(error) = stdin.write_all(text.reveal().as_bytes()).await {
             tracing::debug!(%error, "the runner did not read its config to the end");
         }
@@ -348,8 +348,8 @@ pub(crate) fn start(
     Ok(Running { child, stdout, stderr })
 }
 
-/// Becomes a command of the runner that launches no cluster: the same process, so that streams,
-/// terminal and signals are as they would be without us.
+/// Replaces this process with a runner command that launches no cluster. It stays the same process,
+/// so streams, terminal and signals behave as without the guard.
 ///
 /// Returns only when the program cannot be executed.
 pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError {
@@ -367,14 +367,14 @@ pub(crate) fn become_runner(program: &Program, argv: &[OsString]) -> LaunchError
     }
 }
 
-/// Has `command` start nothing unless `path` passes, and gives what it starts the limit of core
-/// dumps that the guard was given.
+/// Makes `command` start only if `path` passes its check, and with the core dump limit that the
+/// guard was given.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
 fn check_before_exec(command: &mut Command, path: PathCheck) {
     let limit = core_dumps::inherited_limit();
-    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be
-    // allocated: these are two plain system calls (setrlimit, stat), comparisons, and errors made
-    // of a number, on values that were moved into the closure before.
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and no memory
+    // may be allocated. The closure makes two plain system calls (setrlimit, stat), compares, and
+    // builds errors from a number, on values that were moved into it before.
     unsafe {
         command.pre_exec(move || {
             core_dumps::restore_limit(limit)?;
@@ -383,23 +383,23 @@ fn check_before_exec(command: &mut Command, path: PathCheck) {
     }
 }
 
-/// Has the kernel kill what `command` starts when this process dies, even by SIGKILL.
+/// Makes the kernel kill the child of `command` when this process dies, even by SIGKILL.
 ///
-/// The kernel ties that to the *thread* that starts the child, and would kill the runner when the
-/// thread ends. So only the main thread may start it: it is the one that polls the guard's line
-/// (`Runtime::block_on`), and with it ends the process. A program that changes its user
+/// The kernel ties this to the *thread* that starts the child, and would kill the runner when that
+/// thread ends. So only the main thread may start it: it drives the guard's main task
+/// (`Runtime::block_on`), and the process ends with it. A program that changes its user
 /// (set-user-ID) is not killed.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
 fn kill_with_parent(command: &mut Command) {
     let guard = getpid();
     debug_assert_eq!(guard, gettid(), "the runner's life is tied to the main thread's");
-    // SAFETY: between fork and exec only async-signal-safe functions may be called, and nothing be
-    // allocated: these are two plain system calls (prctl, getppid) and errors made of a number, on
-    // a value that was copied into the closure before.
+    // SAFETY: between fork and exec only async-signal-safe functions may be called, and no memory
+    // may be allocated. The closure makes two plain system calls (prctl, getppid) and builds errors
+    // from a number, on a value that was copied into it before.
     unsafe {
         command.pre_exec(move || {
             set_pdeathsig(Signal::SIGKILL)?;
-            // Whoever died before that was not noticed.
+            // If the guard died before the prctl call, the kernel sends no signal.
             if getppid() == guard { Ok(()) } else { Err(Errno::ESRCH.into()) }
         });
     }

@@ -1,4 +1,4 @@
-//! Panics of other people's code that are answers: caught, and nothing printed about them.
+//! Catches the panics of third-party code that are expected results, and prints nothing about them.
 
 use std::{
     cell::Cell,
@@ -10,7 +10,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`; `None` when it panicked, about which nothing is printed.
+/// Runs `work`; `None` when it panicked. Prints nothing about the panic.
 pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,5 +1,5 @@
-//! Reaping: orphans that the runner leaves behind become the guard's children, as PID 1 and
-//! elsewhere, and are collected as an init does.
+//! Reaps orphans: processes that the runner leaves behind become children of the guard (as PID 1 or
+//! as subreaper), and it collects their exit status as an init does.
 
 use std::{
     collections::BTreeSet,
@@ -21,14 +21,15 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// Children, besides the runner, whose status belongs to somebody who waits for them.
+/// Children, apart from the runner, whose exit status another part of the guard waits for.
 static OWN: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 
 fn own() -> MutexGuard<'static, BTreeSet<Pid>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps a child's status for whoever holds this; afterwards the child is anybody's.
+/// Reserves a child's exit status for the holder of this value. Once dropped, the reaper may
+/// collect the child.
 #[derive(Debug)]
 pub(crate) struct OwnedChild(Option<Pid>);
 
@@ -40,12 +41,12 @@ impl Drop for OwnedChild {
     }
 }
 
-/// Starts a child of the guard's own, whose status is not lost to the reaper.
+/// Starts a child of the guard's own whose exit status the reaper does not collect.
 ///
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn start(command: &mut Command) -> io::Result<(Child, OwnedChild)> {
-    // Nothing is reaped while it is not yet known whose it is.
+    // Nothing may be reaped until the new child is registered.
     let mut own = own();
     let child = command.spawn()?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
@@ -53,37 +54,38 @@ pub(crate) fn start(command: &mut Command) -> io::Result<(Child, OwnedChild)> {
     Ok((child, OwnedChild(pid)))
 }
 
-/// Ready to reap, from before the runner is started.
+/// The reaper, set up before the runner is started.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     ended: Signal,
 }
 
 impl Reaper {
-    /// Has orphans come to this process from now on, and listens for their ends.
+    /// Makes orphans children of this process from now on, and listens for SIGCHLD.
     ///
     /// # Errors
     /// When the operating system refuses the handler.
     pub(crate) fn new() -> io::Result<Self> {
-        // Without it they go to the next init, as they do when the runner is run bare: nothing is
-        // lost.
+        // Without it orphans go to the next init, as they do without the guard: nothing is lost.
         if let Err(error) = set_child_subreaper(true) {
             tracing::debug!(%error, "orphans go to another process");
         }
         Ok(Self { ended: signal(SignalKind::child())? })
     }
 
-    /// Reaps in the background every child but `runner` and those from [`start`], whose status
-    /// belongs to the one who waits for it.
+    /// Reaps every child in the background, except `runner` and the children from [`start`]: their
+    /// callers wait for them.
     ///
-    /// The guard must start no child in another way from here on: it would lose its status.
+    /// The guard must not start a child in any other way from here on: its exit status would be
+    /// lost.
     pub(crate) fn reap_all_but(mut self, runner: Pid) {
         tokio::spawn(async move {
             loop {
                 while let Some(is_reaped) = reap_one(runner) {
                     if !is_reaped {
-                        // The kernel shows one at a time, and those behind it only once it is
-                        // collected. That is under way, and raises no signal.
+                        // The kernel reports one child at a time, and the ones behind it only once
+                        // that child is collected. The owner is about to collect it, which raises
+                        // no signal: so poll.
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 }
@@ -95,8 +97,8 @@ impl Reaper {
     }
 }
 
-/// Reaps the first child that has ended; none: there is none. Gives whether it did: a child that
-/// somebody waits for is left as it is.
+/// Reaps the first child that has ended; `None` if there is none. Returns whether it was reaped: a
+/// child with an owner is left alone.
 fn reap_one(runner: Pid) -> Option<bool> {
     let own = own();
     let pid = first_that_ended()?;
@@ -107,13 +109,13 @@ fn reap_one(runner: Pid) -> Option<bool> {
     Some(is_orphan)
 }
 
-/// The first child that has ended, which is left as it is.
+/// The first child that has ended. Does not collect it.
 fn first_that_ended() -> Option<Pid> {
     loop {
         match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
             Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => return Some(pid),
             Err(Errno::EINTR) => {}
-            // None has ended, or there is none.
+            // No child has ended, or there is no child.
             Ok(_) | Err(_) => return None,
         }
     }

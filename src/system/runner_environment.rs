@@ -1,12 +1,13 @@
-//! The environment that the runner gets: the guard's own, without the guard's secrets; or, where
-//! the settings ask for a clean one, what an allow-list names.
+//! The runner's environment: the guard's own without the guard's secrets; or, with the setting for
+//! a clean environment, only the variables of an allow-list.
 
 use std::ffi::{OsStr, OsString};
 
-/// The guard's own secrets, which nothing that the guard starts has any use for: where alerts and
-/// metrics go, and what authorises that.
+/// The guard's own secrets: destinations and credentials for alerts and metrics. No child process
+/// needs them.
 ///
-/// Source: OpenTelemetry specification, OTLP exporter configuration, for what begins with `OTEL_`.
+/// Source: OpenTelemetry specification, OTLP exporter configuration, for the names that begin with
+/// `OTEL_`.
 pub(crate) const GUARD_SECRETS: [&str; 4] = [
     "EMR_ETL_GUARD_ALERT_WEBHOOK",
     "EMR_ETL_GUARD_OTLP_ENDPOINT",
@@ -14,9 +15,9 @@ pub(crate) const GUARD_SECRETS: [&str; 4] = [
     "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
 ];
 
-/// What a clean environment keeps: who and where the runner is, its language and time zone, the
-/// Java and the commands that its start script looks up, and how it gets through a proxy to AWS.
-/// What begins with `LC_` is kept too.
+/// The variables that a clean environment keeps: the runner's user and home, its language and time
+/// zone, the Java and the commands that its start script looks up, and its proxy towards AWS. Names
+/// that begin with `LC_` are kept too.
 pub(crate) const KEPT: [&str; 23] = [
     "COLUMNS",
     "HOME",
@@ -43,7 +44,7 @@ pub(crate) const KEPT: [&str; 23] = [
     "no_proxy",
 ];
 
-/// Whether the runner gets the variable `name`; `clean`: of the allow-list alone.
+/// Whether the runner gets the variable `name`. With `clean`, only the allow-list passes.
 pub(crate) fn reaches_runner(name: &OsStr, clean: bool) -> bool {
     if clean {
         KEPT.iter().any(|kept| name == *kept) || name.as_encoded_bytes().starts_with(b"LC_")
@@ -52,7 +53,7 @@ pub(crate) fn reaches_runner(name: &OsStr, clean: bool) -> bool {
     }
 }
 
-/// What the runner gets of this process's environment.
+/// The part of this process's environment that the runner gets.
 pub(crate) fn inherited(clean: bool) -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| reaches_runner(name, clean)).collect()
 }

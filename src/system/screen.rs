@@ -1,9 +1,9 @@
-//! The terminal while something stands on it that changes: whatever else is written there goes
-//! above that, whole and in order.
+//! The terminal while the live view is on it. All other output is written above the live view,
+//! complete and in order.
 //!
-//! All writing to the terminal takes one lock for as long as what changes is away. Where a line is
-//! still open (a runner prints dots, or half a line arrives), it stays away until the line has
-//! ended, or clearing it would clear the runner's own words.
+//! Every write takes one lock while the live view is cleared. While a line is incomplete (a runner
+//! prints dots, or half a line arrives), the live view stays hidden until the line ends: clearing
+//! it would also clear the runner's own output.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -18,33 +18,34 @@ use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::base::printable::neutralised;
 
-/// Whether a stop by the terminal is heard of, so that whatever stands on it can go first.
+/// Whether SIGTSTP (a stop by the terminal) is handled, so that the live view can be cleared before
+/// the stop.
 pub(super) static HEARS_STOPS: AtomicBool = AtomicBool::new(false);
 
-/// As above.
+/// Whether SIGTSTP is handled.
 pub(crate) fn hears_stops() -> bool {
     HEARS_STOPS.load(Ordering::Acquire)
 }
 
-/// Which of our streams is written to.
+/// Which of this process's streams is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     Out,
     Err,
 }
 
-/// What stands on the terminal.
+/// The state of the terminal.
 #[derive(Debug)]
 struct Screen {
     rows: Vec<String>,
-    /// Those that are shown now, by their lengths. The cursor rests below them, at the beginning of
-    /// a line: what the terminal echoes there, such as ^Z, changes none.
+    /// The lengths of the rows that are shown now. The cursor is below them, at the beginning of a
+    /// line, so echoed characters such as ^Z do not change them.
     shown: Vec<usize>,
-    /// The streams that lead to it.
+    /// The streams that are connected to this terminal.
     here: &'static [Stream],
-    /// The last line that was written above has not ended.
+    /// The last line that was written above is incomplete.
     line_is_open: bool,
-    /// The process is being stopped, or was.
+    /// The process is about to be stopped, or was stopped.
     is_paused: bool,
 }
 
@@ -54,14 +55,14 @@ fn screen() -> MutexGuard<'static, Option<Screen>> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether standard error is a terminal that can show what changes.
+/// Whether standard error is a terminal that supports a live view.
 fn can_show() -> bool {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     io::stderr().is_terminal() && !is_dumb
 }
 
-/// In the background the terminal is somebody else's to draw on. One that is not the process' own
-/// has no such ground.
+/// A background process must not draw on the terminal. A terminal that does not control this
+/// process has no foreground group.
 fn is_in_front() -> bool {
     tcgetpgrp(io::stderr()).map_or(true, |group| group == getpgrp())
 }
@@ -73,8 +74,8 @@ fn size() -> (usize, usize) {
     })
 }
 
-/// Takes the terminal, if there is one that can show what changes and nobody has it already; gives
-/// whether it did.
+/// Takes the terminal for the live view, if it supports one and is not taken yet. Returns whether
+/// it did.
 pub(crate) fn take() -> bool {
     let mut screen = screen();
     if screen.is_some() || !can_show() {
@@ -92,28 +93,28 @@ pub(crate) fn take() -> bool {
     true
 }
 
-/// Gives the terminal back as it was.
+/// Releases the terminal in its original state.
 pub(crate) fn release() {
     if let Some(mut screen) = screen().take() {
         screen.hide();
     }
 }
 
-/// Whether somebody has the terminal, so that whatever writes to it must do so through here.
+/// Whether the live view has the terminal, so that all output must go through this module.
 pub(crate) fn is_taken() -> bool {
     screen().is_some()
 }
 
-/// Shows `rows`, in the place of those before.
+/// Shows `rows` instead of the previous ones.
 pub(crate) fn show(rows: &[String]) {
     if let Some(screen) = screen().as_mut() {
-        // A row is one line, and nothing in it moves the cursor.
+        // A row is one line without characters that move the cursor.
         screen.rows = rows.iter().map(|row| neutralised(row).into_owned()).collect();
         screen.draw();
     }
 }
 
-/// The process is about to be stopped: whoever has the terminal next finds it as it was.
+/// Called before the process is stopped: clears the live view for the next foreground program.
 pub(crate) fn pause() {
     if let Some(screen) = screen().as_mut() {
         screen.hide();
@@ -121,7 +122,7 @@ pub(crate) fn pause() {
     }
 }
 
-/// The process goes on.
+/// Called after the process was continued.
 pub(crate) fn resume() {
     if let Some(screen) = screen().as_mut() {
         screen.is_paused = false;
@@ -129,12 +130,12 @@ pub(crate) fn resume() {
     }
 }
 
-/// Writes `bytes` to `to` by `write`, above what stands on the terminal, if anything does.
+/// Writes `bytes` to the stream `to` with `write`, above the live view if there is one.
 pub(crate) fn above<T>(to: Stream, bytes: &[u8], write: impl FnOnce() -> T) -> T {
     let mut guard = screen();
     let Some(screen) = guard.as_mut().filter(|screen| screen.here.contains(&to)) else {
-        // Where the terminal is nobody's, or what is written does not go there, nobody need wait
-        // for anybody.
+        // Without a live view, or when the stream is not the terminal, no write needs to wait for
+        // another.
         drop(guard);
         return write();
     };
@@ -157,8 +158,8 @@ impl Screen {
         self.shown.clear();
     }
 
-    /// What takes away the rows that are shown. A terminal that has become narrower since has
-    /// broken them into more.
+    /// The escape sequence that clears the shown rows. A terminal that has become narrower has
+    /// wrapped them over more lines.
     fn away(&self) -> String {
         let (columns, _) = size();
         match self.shown.iter().map(|length| length.div_ceil(columns).max(1)).sum::<usize>() {
@@ -167,7 +168,7 @@ impl Screen {
         }
     }
 
-    /// Draws the rows as they are now, where they may be shown.
+    /// Draws the current rows, if they may be shown.
     fn draw(&mut self) {
         if !self.may_show() {
             return self.hide();
@@ -175,8 +176,8 @@ impl Screen {
         let (columns, rows) = size();
         let mut text = self.away();
         self.shown.clear();
-        // A row that is as wide as the terminal is two, to some; and what does not fit on it could
-        // not be taken away.
+        // Some terminals wrap a row that is exactly as wide as they are; and rows beyond the screen
+        // could not be cleared.
         for row in self.rows.iter().take(rows - 1) {
             let row: String = row.chars().take(columns - 1).collect();
             text.push_str(&row);
@@ -187,15 +188,15 @@ impl Screen {
     }
 }
 
-/// A terminal that is gone shows nothing anyway.
+/// Errors are ignored: a terminal that is gone shows nothing.
 fn put(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 }
 
-/// Standard error, above what stands on the terminal, for lines of the log: each is written at once,
-/// and is one line whatever its fields hold.
+/// Standard error for log lines, above the live view. Each record is written at once, as one line
+/// whatever its fields contain.
 #[derive(Debug)]
 pub(crate) struct AboveLiveView;
 

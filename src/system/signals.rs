@@ -1,4 +1,5 @@
-//! Signals: all streams become one, so that the supervisor handles them in one place.
+//! Signals: all signal streams are merged into one, so that the supervisor handles them in one
+//! place.
 
 use std::{
     io,
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::system::screen::{self, HEARS_STOPS};
 
-/// The signals that the runner gets when the guard does.
+/// The signals that the guard forwards to the runner.
 const FORWARDED: [Signal; 7] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -32,11 +33,11 @@ const FORWARDED: [Signal; 7] = [
 /// The signals caught so far, in order.
 pub(crate) type Caught = mpsc::UnboundedReceiver<Signal>;
 
-/// When this process was first asked to stop.
+/// The time of the first request to stop this process.
 static ASKED: LazyLock<watch::Sender<Option<Instant>>> = LazyLock::new(|| watch::channel(None).0);
 
-/// Waits for a request to stop, past or to come, and then until `time` has gone by since the first
-/// one.
+/// Waits for a request to stop (earlier or later), and then until `time` has passed since the first
+/// request.
 pub(crate) async fn wait_for_stop_deadline(time: Duration) {
     let mut asked = ASKED.subscribe();
     let at = asked.wait_for(Option::is_some).await.ok().and_then(|at| *at);
@@ -46,17 +47,16 @@ pub(crate) async fn wait_for_stop_deadline(time: Duration) {
     }
 }
 
-/// Whether a signal asks for an end. SIGQUIT does not: a JVM answers it with a thread dump and goes
-/// on.
+/// Whether a signal requests termination. SIGQUIT does not: a JVM answers it with a thread dump and
+/// continues.
 pub(crate) fn asks_to_stop(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP)
 }
 
-/// Has the kernel keep how this process's children end, and tell of it. A parent may have left
-/// SIGCHLD ignored, so that no exit status could be read, or blocked, so that orphans would never
-/// be reaped.
+/// Resets SIGCHLD: default disposition, not blocked. A parent process may have left it ignored, so
+/// that no exit status could be read, or blocked, so that orphans would never be reaped.
 ///
-/// Call it first: before the process has a second thread, whose mask would stay as it is, and
+/// Call it first: before the process has a second thread, whose signal mask would not change, and
 /// before its first child.
 ///
 /// # Errors
@@ -64,7 +64,8 @@ pub(crate) fn asks_to_stop(signal: Signal) -> bool {
 #[expect(unsafe_code, reason = "a signal's disposition is the whole process's")]
 pub(crate) fn keep_child_status() -> Result<(), Errno> {
     if is_ignored(Signal::SIGCHLD) {
-        // SAFETY: SIG_DFL is no function of ours, and takes the place of none.
+        // SAFETY: SIG_DFL runs no code of this program, and no handler was set before that it could
+        // replace.
         unsafe { set_disposition(Signal::SIGCHLD, SigHandler::SigDfl)? };
     }
     SigSet::from_iter([Signal::SIGCHLD]).thread_unblock()
@@ -77,7 +78,7 @@ pub(crate) fn keep_child_status() -> Result<(), Errno> {
 pub(crate) fn catch() -> io::Result<Caught> {
     let (sender, receiver) = mpsc::unbounded_channel();
     for caught in FORWARDED {
-        // A signal that our parent made us ignore (nohup) stays ignored, for us and, by
+        // A signal that the parent process ignored (nohup) stays ignored, for the guard and, by
         // inheritance, for the runner.
         if is_ignored(caught) {
             continue;
@@ -96,8 +97,8 @@ pub(crate) fn catch() -> io::Result<Caught> {
                         first.is_none().then(|| *first = Some(now)).is_some()
                     });
                 }
-                // At its very end the guard handles no signal any more, but still heeds how long a
-                // stop may take.
+                // During shutdown nobody receives signals any more, but the time limit for a stop
+                // still counts from ASKED.
                 let _ = sender.send(caught);
             }
         });
@@ -105,15 +106,15 @@ pub(crate) fn catch() -> io::Result<Caught> {
     Ok(receiver)
 }
 
-/// One request to stop that comes twice: `timeout` sends its signal to its child and then to the
-/// whole group, and others do alike.
+/// Recognises one request to stop that arrives twice: `timeout` sends its signal to its child and
+/// then to the whole process group, and so do other tools.
 #[derive(Debug, Default)]
 struct DuplicateSignals {
     first: Option<Instant>,
 }
 
 impl DuplicateSignals {
-    /// Less than anyone waits before the second request, which kills.
+    /// Shorter than any intended delay before a second request, which kills.
     const WITHIN: Duration = Duration::from_millis(500);
 
     fn has(&mut self, signal: Signal, now: Instant) -> bool {
@@ -126,11 +127,11 @@ impl DuplicateSignals {
     }
 }
 
-/// Job control: the runner, whose process group the terminal and the shell do not know, stops and
-/// goes on with the guard.
+/// Job control: the runner is stopped and continued together with the guard. Its process group is
+/// unknown to the terminal and the shell.
 ///
-/// Apart from the other signals, because it decides nothing. Before there is a runner, stopping is
-/// left to the kernel.
+/// This is separate from the other signals, because it decides nothing. Before the runner exists,
+/// the kernel's default action applies.
 #[derive(Debug)]
 pub(crate) struct JobControl {
     stop: Option<unix::Signal>,
@@ -144,8 +145,8 @@ impl JobControl {
     /// When the operating system refuses a handler.
     pub(crate) fn new() -> io::Result<Self> {
         HEARS_STOPS.store(true, Ordering::Release);
-        // Nothing inside a container can stop its PID 1, so that nothing would tell the runner to
-        // go on either.
+        // Nothing inside a container can stop its PID 1, so nothing would continue the runner
+        // either.
         let may_stop = getpid().as_raw() != 1 && !is_ignored(Signal::SIGTSTP);
         let catch = |caught: Signal| signal(SignalKind::from_raw(caught as i32));
         Ok(Self {
@@ -154,8 +155,8 @@ impl JobControl {
         })
     }
 
-    /// From now on the runner's `group`, if there is a runner, stops before the guard does, and
-    /// goes on after it.
+    /// From now on the runner's process `group`, if there is a runner, is stopped before the guard
+    /// and continued after it.
     pub(crate) fn share_with(mut self, group: Option<Pid>) {
         tokio::spawn(async move {
             loop {
@@ -168,12 +169,11 @@ impl JobControl {
                     screen::pause();
                 }
                 if let Some(group) = group {
-                    // One that is gone needs no telling.
+                    // If the group is gone, there is nothing to signal.
                     let _ = killpg(group, if stops { Signal::SIGTSTP } else { Signal::SIGCONT });
                 }
                 if stops {
-                    // SIGTSTP itself is caught; the kernel accepts no handler for this one. Here
-                    // the whole process rests.
+                    // SIGTSTP itself is caught; SIGSTOP cannot be. The whole process stops here.
                     let _ = raise(Signal::SIGSTOP);
                 } else {
                     screen::resume();
@@ -190,7 +190,7 @@ async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
     }
 }
 
-/// Whether this process ignores `signal`, by the kernel's own word.
+/// Whether this process ignores `signal`, as the kernel reports it.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
@@ -200,12 +200,12 @@ fn is_ignored(signal: Signal) -> bool {
     mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 
-/// The same, where it does not matter which.
+/// Waits for a signal that requests termination, whichever it is.
 pub(crate) async fn wait_for_shutdown(caught: &mut Caught) {
     stop_signal(caught).await;
 }
 
-/// The next signal that asks for an end.
+/// The next signal that requests termination.
 pub(crate) async fn stop_signal(caught: &mut Caught) -> Signal {
     loop {
         match caught.recv().await {

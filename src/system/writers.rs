@@ -1,4 +1,4 @@
-//! Who, besides this user and root, may put another program where a path leads.
+//! Which users, apart from this user and root, can replace the program at a path.
 
 use std::{
     fs::Metadata,
@@ -8,37 +8,37 @@ use std::{
 
 use nix::unistd::geteuid;
 
-/// Who may change what a path leads to. Ordered: the later, the worse.
+/// Who can change what a path leads to. Ordered: later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Writers {
-    /// Root, this user, and groups that they have chosen to share it with.
+    /// Root, this user, and groups that they chose to share it with.
     Own,
     /// One other user, who owns it.
     Another,
-    /// Every user of this machine; or nobody can tell, since it depends on where the program
-    /// starts.
+    /// Every user of this machine; or it is unknown, because it depends on the working directory.
     Everybody,
 }
 
 const WORLD_WRITABLE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Who may put another file at or below `path`: as it is written, and as its links lead.
+/// Who can put another file at or below `path`, along the path as written and along its symbolic
+/// links.
 ///
-/// Not looked at: access control lists, and groups. What does not exist counts for whoever may make
-/// it.
+/// Access control lists and groups are not checked. A path that does not exist counts for whoever
+/// can create it.
 pub(crate) fn writers(path: &Path) -> Writers {
     if !path.is_absolute() {
         return Writers::Everybody;
     }
     let real = std::fs::canonicalize(path).ok();
     [Some(path.to_owned()), real].into_iter().flatten().map(|path| along(&path)).max().unwrap_or(
-        // Never empty.
+        // Not reached: `path` itself is always in the list.
         Writers::Everybody,
     )
 }
 
-/// The worst along the way from the root.
+/// The worst case along the way from the root.
 fn along(path: &Path) -> Writers {
     let mut worst = Writers::Own;
     let mut folder = PathBuf::new();
@@ -52,13 +52,14 @@ fn along(path: &Path) -> Writers {
     worst
 }
 
-/// Who may replace `next` in the folder of which `data` tells; without a `next`, put anything there.
+/// Who can replace `next` in the directory with metadata `data`; without `next`, who can create any
+/// file in it.
 fn of(data: &Metadata, next: Option<&Path>) -> Writers {
     let owner = if is_own(data) { Writers::Own } else { Writers::Another };
     if data.mode() & WORLD_WRITABLE == 0 {
         return owner;
     }
-    // In a sticky folder everybody may make files, and only their owners replace them.
+    // In a sticky directory everybody can create files, but only their owners can replace them.
     let is_kept = data.mode() & STICKY != 0
         && next.is_some_and(|next| std::fs::symlink_metadata(next).is_ok_and(|it| is_own(&it)));
     if is_kept { owner } else { Writers::Everybody }

@@ -1,5 +1,5 @@
-//! Confirmation: from how the runner ended, what the watch saw of its clusters and what was found
-//! of the objects they wrote, to the outcome of the run. Plain functions.
+//! Confirmation: computes the outcome of a run from the runner's exit, the watch of its clusters,
+//! and the check of the objects they wrote. Pure functions.
 
 use crate::{
     base::{names::ClusterId, outcome::Outcome, printable::printable, reason::Reason},
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// The codes with which the runner says that it started nothing: no data, earlier run unfinished,
-/// lock held, cluster busy.
+/// The exit codes with which the runner reports that it started nothing: no data, earlier run
+/// unfinished, lock held, cluster busy.
 const STARTED_NOTHING: [u8; 4] = [3, 4, 17, 18];
 
-/// What the clusters' end should look like after the runner ended with `outcome`.
+/// The expected final state of the clusters after the runner ended with `outcome`.
 pub(crate) fn expected_end(outcome: Outcome, persistent: bool) -> ExpectedEnd {
     match outcome {
         Outcome::Ended(0) if persistent => ExpectedEnd::Persistent,
@@ -42,18 +42,18 @@ pub(crate) fn runner_end(outcome: Outcome) -> RunnerEnd {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Confirmation {
     pub(crate) outcome: Outcome,
-    /// Why the outcome is not the runner's own.
+    /// Why the outcome differs from the runner's own.
     pub(crate) reasons: Vec<Reason>,
     /// Findings about the run as a whole.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Decides. An unsafe cluster that may live beats one that is over, which beats what is
-/// unconfirmed, which beats the runner's code.
+/// Computes the result. Precedence: an unsafe cluster that may be alive; an unsafe cluster that is
+/// over; anything unconfirmed; the runner's exit code.
 pub(crate) fn confirm(
     runner: Outcome,
     expected: ExpectedEnd,
@@ -69,9 +69,9 @@ pub(crate) fn confirm(
     Confirmation { outcome, reasons, findings }
 }
 
-/// What the unsafe clusters of a run make of it, if there are any: those that may live beat those
-/// that are over. `after_stop`: what was ended for another reason must be over, too. `of_run`
-/// stands behind each id, and `over` behind each confirmed end.
+/// The outcome for the unsafe clusters of a run, if there are any; those that may be alive take
+/// precedence over those that are over. `after_stop`: clusters that were terminated for another
+/// reason must be over, too. `of_run` is put after each id, and `over` after each confirmed end.
 pub(crate) fn of_unsafe(
     watched: &WatchResult,
     after_stop: bool,
@@ -98,21 +98,21 @@ pub(crate) fn of_unsafe(
     };
     let ended: Vec<Reason> = watched.clusters.iter().filter(is_over).map(ended).collect();
     if !alive.is_empty() {
-        // Those that are over come last: they ask for nothing.
+        // Clusters that are over come last: they need no action.
         alive.extend(ended);
         return Some((Outcome::UnsafeClusterAlive, alive));
     }
     (!ended.is_empty()).then_some((Outcome::UnsafeClusterTerminated, ended))
 }
 
-/// Why a look is not begun, or not brought to its end, once a stop was asked for.
+/// The reason why a check was skipped or broken off after a request to stop.
 pub(crate) const STOPPED: &str = "the guard was stopped";
 
-/// Decides whether to look at what was written.
+/// Decides whether to check the objects that were written.
 ///
-/// Also after a run that failed, because what it wrote stays. Not where a cluster was unsafe: that
-/// is said first, and what it wrote is suspect as a whole. And not once the guard was stopped,
-/// because then the time is short and the clusters may still write.
+/// They are also checked after a failed run, because they remain. They are not checked if a cluster
+/// was unsafe: that is reported first, and everything it wrote is suspect. They are not checked
+/// once the guard was stopped: time is short, and the clusters may still write.
 pub(crate) fn objects(
     runner: Outcome,
     confirmation: &Confirmation,
@@ -135,7 +135,7 @@ pub(crate) fn objects(
     }
 }
 
-/// Whether the policy requires an object to be encrypted in another way than it is.
+/// Whether an object is encrypted otherwise than the policy requires.
 pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
     findings
         .iter()
@@ -143,9 +143,9 @@ pub(crate) fn wrote_unencrypted(findings: &[Finding]) -> bool {
 }
 
 impl Confirmation {
-    /// Adds what was found of the objects. What is wrong with them counts however the runner ended;
-    /// that nobody could tell counts where the runner says that it has done its work, because that
-    /// would be taken for a success.
+    /// Adds the findings on the objects. A failed check counts however the runner ended. An
+    /// undecided check counts only if the runner reports success, because the run would be taken
+    /// for verified.
     pub(crate) fn with_objects(mut self, runner: Outcome, findings: Vec<Finding>) -> Self {
         let is_unsafe =
             matches!(self.outcome, Outcome::UnsafeClusterAlive | Outcome::UnsafeClusterTerminated);
@@ -159,7 +159,8 @@ impl Confirmation {
             .filter(|finding| finding.level == Level::Required)
             .filter(counts)
             .collect();
-        // Unencrypted objects in several locations have one cause and one fix: they are one reason.
+        // Unencrypted objects in several locations have one cause and one fix, so they are one
+        // reason.
         let (objects, others): (Vec<&Finding>, Vec<&Finding>) =
             against.into_iter().partition(|finding| {
                 finding.check.name == OBJECTS.name && finding.status == Status::Failed
@@ -191,8 +192,8 @@ impl Confirmation {
         self
     }
 
-    /// Makes a run that wrote what is not encrypted as required an unsafe one, as the policy can
-    /// ask. `ends` are the clusters that still lived, and how they ended.
+    /// Treats a run that wrote unencrypted objects as unsafe, if the policy says so. `ends` lists
+    /// the clusters that were still alive, and how they ended.
     pub(crate) fn by_policy_unsafe(
         mut self,
         ends: &[(ClusterId, TerminationResult)],
@@ -227,7 +228,7 @@ impl Confirmation {
     }
 }
 
-/// What to do about a cluster that should be over, unless it is.
+/// What to do about a cluster that should be over and is not.
 fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     let obstacle = match &record.end {
         Some(TerminationResult::Confirmed) => return None,
@@ -244,16 +245,17 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
     Some(if why.is_empty() { reason } else { reason.detail(why) })
 }
 
-/// Whether it is told which clusters go on: after a stop, whichever signal it came by and whether
-/// it went to the guard or to the runner alone, where the run stays open, and where nobody can
-/// confirm the end. Of a run that was unsafe the reasons tell, but for clusters of it that were not.
+/// Whether the clusters that continue are listed. They are listed after a stop (by any signal, to
+/// the guard or to the runner alone), when the run stays open, and when the end cannot be
+/// confirmed. For an unsafe run the reasons already list the unsafe clusters, so only other
+/// clusters count.
 pub(crate) fn tells_what_goes_on(
     runner: Outcome,
     outcome: Outcome,
     stopped: bool,
     watched: &WatchResult,
 ) -> bool {
-    // A shell, and the JVM, turn the signal that ends them into a code.
+    // A shell and the JVM convert the signal that ends them into an exit code.
     let by_signal = matches!(runner, Outcome::Signalled(_) | Outcome::Ended(129..=192));
     match outcome {
         _ if stopped => true,
@@ -264,7 +266,7 @@ pub(crate) fn tells_what_goes_on(
     }
 }
 
-/// A doubt, in words; none for that no work was done, of which there is a finding.
+/// A doubt in words; `None` for [`Doubt::NoWork`], which has its own finding.
 fn reason(doubt: &Doubt<ClusterId>, watched: &WatchResult) -> Option<Reason> {
     let of_cluster = |id: &ClusterId| {
         let required = watched
@@ -289,12 +291,12 @@ fn reason(doubt: &Doubt<ClusterId>, watched: &WatchResult) -> Option<Reason> {
     })
 }
 
-/// What the watch doubts, in words.
+/// The doubts of the watch, in words.
 pub(crate) fn doubts(watched: &WatchResult) -> Vec<Reason> {
     watched.conclusion.doubts.iter().filter_map(|doubt| reason(doubt, watched)).collect()
 }
 
-/// What keeps the run from being confirmed.
+/// The reasons why the run cannot be confirmed.
 fn unconfirmed(
     runner: Outcome,
     expected: ExpectedEnd,
@@ -493,7 +495,7 @@ mod tests {
                 assert!(tells_what_goes_on(stopped, stopped, false, &none), "{stopped:?}");
             }
         }
-        // The guard itself stops the runner for an unsafe cluster.
+        // The guard itself stops the runner because of an unsafe cluster.
         let (runner, ended) = (Outcome::Signalled(15), Outcome::UnsafeClusterTerminated);
         let over = || unsafe_cluster(Some(TerminationResult::Confirmed));
         assert!(!tells_what_goes_on(runner, ended, false, &of(vec![over()])));

@@ -1,4 +1,4 @@
-//! Sends one call of this module, as the tests of contracts name it: by AWS's name.
+//! Makes one AWS call of this module, by AWS's name of the operation, for the contract tests.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     watch::{queue, terminate},
 };
 
-/// What came of the call; none where this module does not make it.
+/// The result of the call; `None` if this module does not make it.
 pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
     let id = || about.text("cluster").parse::<ClusterId>().unwrap();
     let timeline = Timeline::default();

@@ -1,6 +1,6 @@
-//! Drives the watcher: performs what the machine asks for (questions to AWS, terminations, notes in
-//! the journal, what people must know), and tells it what came of that. What is known of each
-//! cluster is kept here, and judged here by the checks; what follows from it, the machine says.
+//! Drives the watcher: performs the state machine's actions (AWS requests, terminations, journal
+//! entries, alerts) and passes their results back to it. The facts on each cluster are stored and
+//! evaluated here; the state machine decides what follows from them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,49 +63,50 @@ use crate::{
     },
 };
 
-/// EMR's clock and that of whoever told the time of the launch differ by less.
+/// The largest accepted difference between EMR's clock and the clock that gave the launch time.
 const CLOCKS: time::Duration = time::Duration::minutes(5);
-/// So long STS may take to say which account the guard's credentials are of.
+/// How long STS may take to return the account of the guard's credentials.
 const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
-/// The journal is told that the guard lives so often.
+/// How often the journal gets an entry that the guard is alive.
 const HEARTBEAT: Duration = Duration::from_mins(10);
 
-/// What the watch needs to know of the run.
+/// The inputs of the watch from the run.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchPlan {
     pub(crate) selector: ClusterSelector,
-    /// The account that the run was launched in, where that is known.
+    /// The account in which the run was launched, if known.
     pub(crate) account: Option<String>,
-    /// The run's id, by which the processes that it left are known; none where there is no run.
+    /// The run's id, which identifies its orphaned processes; none if there is no run.
     pub(crate) run: Option<String>,
-    /// What is watched.
+    /// The clusters to watch.
     pub(crate) mode: WatchMode,
-    /// Clusters of this run that an earlier guard knew.
+    /// Clusters of this run that an earlier guard recorded.
     pub(crate) known: BTreeSet<ClusterId>,
-    /// In a resumed run: the latest time of AWS's at which it can have brought anything about.
+    /// In a resumed run: the latest time, by AWS's clock, at which the run can have started
+    /// anything.
     pub(crate) until: Option<OffsetDateTime>,
-    /// In a resumed run: for so long a request of its runner may still take effect.
+    /// In a resumed run: how long a request of its runner may still take effect.
     pub(crate) open_for: Duration,
-    /// In a resumed run: it was told to stop, and its clusters to end with it.
+    /// In a resumed run: it was asked to stop, and its clusters are to be terminated with it.
     pub(crate) stopped_to_end: bool,
-    /// Whether the run gives its cluster steps.
+    /// Whether the run adds steps to its cluster.
     pub(crate) has_steps: bool,
     pub(crate) limits: WatchLimits,
     /// How long a stop may take.
     pub(crate) stop_limit: Duration,
-    /// What may be ended.
+    /// Which clusters may be terminated.
     pub(crate) rules: TerminationRules,
-    /// The clusters that somebody named to `watch`, with what each must be; where there are any, no
-    /// others are searched for.
+    /// The clusters that were named to `watch`, with the expected configuration of each. If there
+    /// are any, no others are searched for.
     pub(crate) attached: BTreeMap<ClusterId, VerifiedConfiguration>,
-    /// A queue that brings what EMR tells EventBridge, by its URL.
+    /// The URL of an SQS queue that delivers EMR's EventBridge events.
     pub(crate) queue: Option<String>,
-    /// Whether a watch on these is over once they are idle.
+    /// Whether a watch on named clusters ends once they are idle.
     pub(crate) until_idle: bool,
 }
 
 impl WatchPlan {
-    /// The plan of a run that an earlier guard left open; `now` is what AWS says the time is.
+    /// The plan for a run that an earlier guard left open; `now` is the time by AWS's clock.
     pub(crate) fn resumed(
         run: &UnfinishedRun,
         now: Option<OffsetDateTime>,
@@ -114,8 +115,8 @@ impl WatchPlan {
         rules: TerminationRules,
     ) -> Self {
         let prepared = run.prepared.clone();
-        // The guard lived no longer than until it would have said so again; what its runner had
-        // asked for by then takes effect within the time that the runner itself would have waited.
+        // The guard died before its next heartbeat was due. A request that its runner had sent by
+        // then takes effect within the time for which the runner itself would have waited.
         let in_flight = machine_limits(limits, stop_limit).in_flight();
         let until = run.alive.or(prepared.selector.launched).map(|at| at + HEARTBEAT + in_flight);
         let open_for = until.zip(now).map_or(in_flight, |(until, now)| {
@@ -127,7 +128,8 @@ impl WatchPlan {
             run: Some(prepared.run),
             mode: WatchMode::Resume,
             known: run.clusters.clone(),
-            // The journal of an older guard does not say when: then nothing is presumed.
+            // The journal of an older guard does not contain the time: then no cluster is presumed
+            // to be the run's.
             until: until.or(Some(OffsetDateTime::UNIX_EPOCH)),
             open_for,
             stopped_to_end: run.terminate,
@@ -136,13 +138,13 @@ impl WatchPlan {
             stop_limit,
             rules,
             attached: BTreeMap::new(),
-            // Nobody waits for what an open run's clusters do next.
+            // Nobody waits for what the clusters of an open run do next, so polling is enough.
             queue: None,
             until_idle: false,
         }
     }
 
-    /// The same, for the machine.
+    /// The same plan, for the state machine.
     fn machine(&self) -> Plan<ClusterId> {
         Plan {
             mode: self.mode,
@@ -175,13 +177,13 @@ fn machine_limits(limits: WatchLimits, stop: Duration) -> Limits {
     }
 }
 
-/// A watch under way.
+/// A running watch.
 pub(crate) struct ActiveWatch {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
     pub(crate) events: mpsc::UnboundedReceiver<WatchEvent>,
-    /// The clusters as they were last seen, for whoever shows them.
+    /// The latest summaries of the clusters, for the live view.
     pub(crate) seen: watch::Receiver<Vec<ClusterSummary>>,
-    /// Ends with all that was learnt.
+    /// Returns the whole result when it ends.
     pub(crate) task: JoinHandle<WatchResult>,
 }
 
@@ -233,10 +235,10 @@ pub(crate) fn start(
     ActiveWatch { inputs, events, seen, task: tokio::spawn(driver.run(inputs_received)) }
 }
 
-/// What came of something that the machine asked for.
+/// The result of an action that the state machine requested.
 enum Answered {
     Listed(Lookup<Vec<ClusterListing>>),
-    /// DescribeCluster was answered, while the rest of a look is still asked for.
+    /// DescribeCluster was answered; the other requests of this poll are still running.
     DescribedFirst(ClusterId, Box<Lookup<ClusterFacts>>),
     Looked(ClusterId, Box<RawLook>),
     Detailed(ClusterId, Box<ClusterDetails>),
@@ -245,7 +247,7 @@ enum Answered {
     Survivors(bool),
 }
 
-/// What one look at a cluster was answered; none: it was not asked.
+/// The responses of one poll of a cluster; `None`: not requested.
 struct RawLook {
     cluster: Option<Lookup<ClusterFacts>>,
     steps: Option<Lookup<Vec<ClusterStep>>>,
@@ -257,29 +259,30 @@ struct Driver {
     plan: WatchPlan,
     machine: Watcher<ClusterId>,
     began: Instant,
-    /// None where the clusters are no run's of this guard.
+    /// None if the clusters belong to no run of this guard.
     journal: Option<Journal>,
-    /// When the journal was told last that the guard lives.
+    /// When the last heartbeat was written to the journal.
     heartbeat: Option<Instant>,
-    /// How often EMR had asked to slow down by the last look.
+    /// The number of throttled EMR requests at the last poll.
     throttled: u64,
     timeline: Timeline,
-    /// Who listens to the queue.
+    /// The task that listens to the queue.
     listening: Option<AbortHandle>,
     events: mpsc::UnboundedSender<WatchEvent>,
     summaries: watch::Sender<Vec<ClusterSummary>>,
     records: BTreeMap<ClusterId, ClusterRecord>,
-    /// Those that the machine watches; of others a record is only made to see whose they are.
+    /// The clusters that the state machine watches. Others get a record only to find out who owns
+    /// them.
     watched: BTreeSet<ClusterId>,
-    /// Who named a cluster first, besides the list.
+    /// The source that named a cluster first, other than ListClusters.
     hinted: BTreeMap<ClusterId, &'static str>,
-    /// Their states, as the list told them last.
+    /// Their states in the last ListClusters response.
     listed: BTreeMap<ClusterId, ClusterStatus>,
     asked: JoinSet<Answered>,
-    /// What comes before the rest of an answer.
+    /// Channel for results that arrive before the rest of a poll.
     first: (mpsc::UnboundedSender<Answered>, mpsc::UnboundedReceiver<Answered>),
     wake: Option<Instant>,
-    /// What the clusters' end should look like.
+    /// The expected final state of the clusters.
     expected: ExpectedEnd,
     concluded: Option<WatchConclusion<ClusterId>>,
 }
@@ -296,7 +299,7 @@ impl Driver {
                 Some(answered) = self.asked.join_next() => match answered {
                     Ok(answered) => self.of_answer(answered),
                     Err(error) => {
-                        // Without an answer, its cluster counts as what it was.
+                        // Without a response, the cluster keeps its last known state.
                         tracing::error!(%error, "a question to AWS died");
                         None
                     }
@@ -320,7 +323,7 @@ impl Driver {
         Moment(self.began.elapsed())
     }
 
-    /// Tells the machine what has happened, and does what it asks for.
+    /// Passes an event to the state machine, and performs the actions that it returns.
     fn tell(&mut self, event: Event<ClusterId>) {
         let about = match &event {
             Event::Looked(id, _) => Some(id.clone()),
@@ -366,7 +369,7 @@ impl Driver {
         }
     }
 
-    /// What an answer is to the machine; none: it decides nothing.
+    /// The event for a result; `None` if the result decides nothing.
     fn of_answer(&mut self, answered: Answered) -> Option<Event<ClusterId>> {
         Some(match answered {
             Answered::Listed(listed) => {
@@ -388,7 +391,7 @@ impl Driver {
                 let raw =
                     RawLook { cluster: Some(*cluster), steps: None, security_configuration: None };
                 let look = self.take_look(&id, raw);
-                // What is good so far, or undecided, waits for the rest.
+                // A passed or undecided result waits for the rest of the poll.
                 if !look.judgement.failed {
                     return None;
                 }
@@ -415,9 +418,9 @@ impl Driver {
         })
     }
 
-    /// Tells the journal now and then that the guard lives.
+    /// Writes a heartbeat to the journal when it is due.
     fn heartbeat(&mut self) {
-        // What a resumed run notes would move the end of its own time with each start.
+        // In a resumed run a heartbeat would extend the run's own time window with each start.
         if self.plan.mode != WatchMode::Run {
             return;
         }
@@ -429,7 +432,7 @@ impl Driver {
         }
     }
 
-    /// Keeps what a look told, and judges the cluster.
+    /// Stores the responses of a poll, and evaluates the cluster.
     fn take_look(&mut self, id: &ClusterId, raw: RawLook) -> Look {
         let found_by = self.found_by(id);
         let record = self
@@ -440,7 +443,7 @@ impl Driver {
             if let Some(facts) = cluster.found().filter(|_| self.watched.contains(id)) {
                 self.timeline.saw(id, &facts.status);
             }
-            // What was seen of an ended cluster stays: it cannot change any more.
+            // The facts on an ended cluster are kept: they cannot change any more.
             let is_over = record.cluster.found().is_some_and(|facts| facts.status.state.is_over());
             if cluster.found().is_some() || !is_over {
                 record.cluster = cluster;
@@ -456,7 +459,7 @@ impl Driver {
         }
         let steps_told = raw.steps.as_ref().is_some_and(|steps| steps.found().is_some());
         if let Some(steps) = raw.steps {
-            // Steps that an adopted cluster had before are not this run's.
+            // Steps that an adopted cluster had before the launch do not belong to this run.
             let earlier = self.plan.selector.adopted.get(id);
             record.steps = steps.map(|steps| {
                 steps
@@ -482,7 +485,7 @@ impl Driver {
         }
     }
 
-    /// What AWS says of a cluster, as far as the machine needs it.
+    /// The part of DescribeCluster's response that the state machine needs.
     fn described(&self, record: &ClusterRecord, facts: &ClusterFacts) -> Described {
         Described {
             state: terminate::state(facts.status.state),
@@ -492,12 +495,12 @@ impl Driver {
         }
     }
 
-    /// What a cluster must be.
+    /// The configuration that a cluster must have.
     fn verified(&self, id: &ClusterId) -> &VerifiedConfiguration {
         self.plan.attached.get(id).unwrap_or(&self.plan.selector.verified)
     }
 
-    /// Judges a cluster by all that is known of it.
+    /// Evaluates a cluster by all facts that are known.
     fn judge(&mut self, id: &ClusterId) -> Option<Judgement> {
         let origin = match (
             self.plan.attached.contains_key(id),
@@ -510,7 +513,7 @@ impl Driver {
         let verified = self.plan.attached.get(id).unwrap_or(&self.plan.selector.verified);
         let record = self.records.get_mut(id)?;
         let persistent = self.plan.selector.persistent || self.plan.until_idle;
-        // Why it was ended stays: of what is over, other things cannot be seen any more.
+        // The reason of its termination is kept: once it is over, not all facts can be read again.
         let ends = record
             .state()
             .is_some_and(|state| state.is_over() || state == emr::ClusterState::Terminating);
@@ -525,7 +528,7 @@ impl Driver {
         Some(record.judgement(persistent))
     }
 
-    /// Where nobody shows the clusters, no summaries are made.
+    /// Summaries are built only if the live view reads them.
     fn publish(&self) {
         if self.summaries.is_closed() {
             return;
@@ -588,8 +591,8 @@ impl Driver {
                 });
             }
             Question::Look { id, cluster, steps } => {
-                // A configuration in use cannot be deleted, so one answer about a living cluster is
-                // enough.
+                // A security configuration in use cannot be deleted, so one response about a live
+                // cluster is enough.
                 let configuration = self
                     .records
                     .get(&id)
@@ -598,7 +601,7 @@ impl Driver {
                 let first = self.first.0.clone();
                 self.asked.spawn(async move {
                     let described = |cluster: &Lookup<ClusterFacts>| {
-                        // Nobody reads it where the watch is over.
+                        // Fails only if nobody receives any more: the watch is over.
                         let cluster = Box::new(cluster.clone());
                         let _ = first.send(Answered::DescribedFirst(id.clone(), cluster));
                     };
@@ -630,7 +633,7 @@ impl Driver {
         }
     }
 
-    /// Notes what the machine tells, and passes on what people must know.
+    /// Logs a notice of the state machine, and passes on what people must know.
     fn tell_people(&mut self, notice: WatchNotice<ClusterId>) {
         let event = match notice {
             WatchNotice::Found(id, whose) => {
@@ -731,7 +734,7 @@ impl Driver {
         }
     }
 
-    /// Everything that was learnt, with how each cluster ended.
+    /// The whole result, including how each cluster ended.
     fn result(self) -> WatchResult {
         let Self { mut records, watched, plan, expected, concluded, .. } = self;
         records.retain(|id, _| watched.contains(id));
@@ -764,7 +767,7 @@ impl Driver {
     }
 }
 
-/// Adds the findings on a cluster's end.
+/// Adds the findings on how a cluster ended.
 fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: WatchMode, policy: &Policy) {
     if record.is_unsafe {
         return;
@@ -776,7 +779,8 @@ fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: WatchMode,
         record.findings.extend(orphaned);
     }
     record.findings.push(clusters::judge_end(record.id.as_str(), &record.look(), expected));
-    // A run that came to nothing can leave nothing behind to look at; one that succeeded cannot.
+    // A run that did not start anything has no cluster to check; a run that succeeded must have
+    // one.
     if mode == WatchMode::Run && expected == ExpectedEnd::Failed {
         for finding in record.findings.iter_mut().filter(|finding| finding.not_there) {
             if finding.level == Level::Required && finding.status == Status::Unknown {
@@ -787,7 +791,7 @@ fn judge_end(record: &mut ClusterRecord, expected: ExpectedEnd, mode: WatchMode,
     }
 }
 
-/// What AWS says of a cluster, as far as it tells whose it is.
+/// What AWS's data say about who owns a cluster.
 fn evidence(selector: &ClusterSelector, record: &ClusterRecord, facts: &ClusterFacts) -> Evidence {
     let tag = match &selector.tag {
         Some((key, value)) => match facts.tags.get(key) {
@@ -795,7 +799,7 @@ fn evidence(selector: &ClusterSelector, record: &ClusterRecord, facts: &ClusterF
             Some(_) => RunTag::Other,
             None => RunTag::None,
         },
-        // No tag was sealed, so that none is this run's; any other guard's is.
+        // No tag was sealed, so no cluster has this run's tag; any run tag is another guard's.
         None if facts.tags.contains_key(RUN_TAG) => RunTag::Other,
         None => RunTag::None,
     };
@@ -814,8 +818,8 @@ fn evidence(selector: &ClusterSelector, record: &ClusterRecord, facts: &ClusterF
     }
 }
 
-/// Whether processes of the run are left. Where nobody can tell, there are none: the kernel has
-/// killed the runner itself.
+/// Whether orphaned processes of the run are left. If that is unknown, the answer is no: the kernel
+/// has killed the runner itself.
 fn has_survivors(run: Option<&str>) -> bool {
     let Some(run) = run else { return false };
     orphaned_processes::are_left(run).unwrap_or_else(|error| {
@@ -840,9 +844,9 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Lists the clusters since then. In another account than the run's an empty list would tell that
-/// there is nothing; so where it holds none that is `watched`, it only counts while the credentials
-/// are the account's still.
+/// Lists the clusters since then. With credentials of another account, an empty list would look as
+/// if the run had no cluster. So a list without a `watched` cluster counts only if the credentials
+/// still belong to the run's account.
 async fn search(
     aws: &Aws,
     since: OffsetDateTime,
@@ -855,8 +859,8 @@ async fn search(
     if !listed.found().is_some_and(in_doubt) {
         return listed;
     }
-    // STS says which account it is, or it says nothing; clusters that EMR has listed do not wait long
-    // for another service.
+    // If STS does not answer in time, the account is unknown. Clusters that EMR has listed must not
+    // wait long for another service.
     match tokio::time::timeout(IDENTITY_PATIENCE, sts::identity(&aws.sts)).await {
         Ok(Lookup::Found(identity)) if identity.account.as_str() != account => {
             Lookup::Denied(LookupError::new(
@@ -873,8 +877,8 @@ async fn search(
     }
 }
 
-/// One look at one cluster: everything that is wanted at once. What DescribeCluster answers is
-/// passed to `described` without waiting for the steps.
+/// One poll of one cluster: all requested calls run concurrently. The response of DescribeCluster
+/// goes to `described` without waiting for the steps.
 async fn look_at(
     aws: &Aws,
     id: &ClusterId,
@@ -882,7 +886,7 @@ async fn look_at(
     configuration: Option<String>,
     described: impl Fn(&Lookup<ClusterFacts>),
 ) -> RawLook {
-    // What is only judged anew asks nothing.
+    // A poll that only evaluates known facts again sends no request.
     if !wants_cluster && !wants_steps {
         return RawLook { cluster: None, steps: None, security_configuration: None };
     }
@@ -904,7 +908,7 @@ async fn look_at(
     };
     let steps = async { if wants_steps { Some(emr::steps(&aws.emr, id).await) } else { None } };
     let (cluster, mut steps, security_configuration) = tokio::join!(cluster, steps, configuration);
-    // How its steps ended counts, too, and nobody asks again after this.
+    // The steps' final states count, too, and this is the last request for them.
     let is_over =
         cluster.as_ref().and_then(Lookup::found).is_some_and(|facts| facts.status.state.is_over());
     if steps.is_none() && is_over {
@@ -913,8 +917,8 @@ async fn look_at(
     RawLook { cluster, steps, security_configuration }
 }
 
-/// One closer look at a cluster of which `known` is known already; with a look at its groups, and
-/// whether these are fleets, and at its volumes, if so wanted.
+/// One detailed poll of a cluster whose facts so far are `known`; if requested, with its groups
+/// (and whether they are fleets) and its volumes.
 async fn poll_details(
     aws: &Aws,
     id: &ClusterId,
@@ -924,7 +928,7 @@ async fn poll_details(
 ) -> ClusterDetails {
     let bootstrap_actions = async {
         match known.bootstrap_actions {
-            // They belong to the request, which nobody can change.
+            // They are part of the launch request, which cannot change.
             found @ Lookup::Found(_) => found,
             _ => emr::bootstrap_actions(&aws.emr, id).await,
         }
@@ -955,7 +959,7 @@ async fn poll_details(
     closer
 }
 
-/// The instances that a cluster has now, and their volumes.
+/// The cluster's current instances, and their volumes.
 async fn fetch_volumes(
     aws: &Aws,
     id: &ClusterId,
@@ -963,7 +967,7 @@ async fn fetch_volumes(
     let nodes = emr::nodes(&aws.emr, id).await;
     let instances: Vec<String> =
         nodes.found().into_iter().flatten().filter_map(|node| node.instance.clone()).collect();
-    // A filter without values is refused.
+    // EC2 rejects a filter without values.
     let volumes = if instances.is_empty() {
         Lookup::Found(Vec::new())
     } else {
@@ -972,7 +976,7 @@ async fn fetch_volumes(
     (nodes, volumes)
 }
 
-/// A plan of a resumed run, launched at AWS's millisecond 1000, and over by 2000.
+/// A plan of a resumed run that was launched at millisecond 1000 by AWS's clock, and over by 2000.
 #[cfg(test)]
 pub(super) fn plan_for_tests() -> Plan<ClusterId> {
     use crate::watch::machine::{plan::Rules, time::AwsTime};

@@ -1,4 +1,4 @@
-//! What the watch tells, and what hastens it.
+//! Events of the watch for other parts of the guard, and hints that make it poll sooner.
 
 use crate::{
     base::names::ClusterId,
@@ -6,50 +6,53 @@ use crate::{
     watch::machine::event::{Force, RunnerEnd},
 };
 
-/// What the runner's log suggests.
+/// What a hint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
     /// A line named this cluster.
     Cluster(ClusterId),
     /// Steps are being added.
     Activity,
-    /// An event of EMR's told of this cluster.
+    /// An EMR event concerned this cluster.
     Event(ClusterId),
 }
 
-/// What others tell the watch.
+/// Inputs of the watch from other parts of the guard.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    /// Something that hastens a look.
+    /// A reason to poll sooner.
     Hint(Hint),
     /// The runner has ended.
     RunnerEnded(RunnerEnd),
-    /// Its output is through.
+    /// Its output has ended.
     OutputEnded,
-    /// The guard was told to stop.
+    /// The guard was asked to stop.
     StopAsked,
 }
 
-/// What must be known at once.
+/// Events that must be reported at once.
 #[derive(Clone, Debug)]
 pub(crate) enum WatchEvent {
-    /// A cluster is unsafe; its termination is under way, if the guard may end it (the last word).
+    /// A cluster is unsafe. The flag says whether the guard may terminate it; the termination is
+    /// then under way.
     Unsafe(ClusterId, Vec<Finding>, bool),
-    /// Only a person can end a cluster that must end; whether it is unsafe, and what stands in the
-    /// way.
+    /// Only a person can terminate a cluster that must end; whether it is unsafe, and what prevents
+    /// the guard.
     Help(ClusterId, bool, String),
     /// The runner must stop.
     StopRunner(Force),
-    /// No cluster of the run was judged, and for the time limit no search for them has succeeded; why.
+    /// No cluster of the run was evaluated, and no search for clusters has succeeded within the
+    /// time limit; why.
     Blind(String),
-    /// A cluster could not be judged within the time limit, and goes on.
+    /// A cluster could not be evaluated within the time limit, and continues.
     Unjudged(ClusterId, Vec<Finding>),
-    /// Nobody can see any more whether this cluster stays what it was, or whether there are others.
+    /// It is unknown from now on whether this cluster keeps its configuration, or (none) whether
+    /// there are other clusters.
     SightLost(Option<ClusterId>),
     /// These clusters of the run ran the same steps.
     Twice(Vec<ClusterId>),
     /// The clusters that were named to `watch` are over, or idle where that is enough.
     Done,
-    /// Something that hastens the watch does not; it goes on all the same.
+    /// A source of hints has failed; the watch continues by polling.
     Warning(String),
 }

@@ -1,5 +1,5 @@
-//! The watcher as a pure state machine: events in, actions out. Nothing here reads a clock, asks
-//! AWS or depends on chance, and nothing outside this folder is used but the standard library: the
+//! The watcher as a pure state machine: events in, actions out. It reads no clock, calls no AWS API
+//! and uses no randomness. It uses nothing outside this folder except the standard library: the
 //! simulation in `integration/simulation` compiles the very same files.
 
 mod budget;

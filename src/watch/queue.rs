@@ -1,9 +1,9 @@
-//! The queue: what EMR tells EventBridge, and a rule puts into an SQS queue, hastens a look.
-//! Polling goes on as ever, so that nothing rests on it: an event is never believed, only looked
-//! after, and whatever is wrong with the queue is a warning.
+//! The queue: EMR's EventBridge events, which a rule sends to an SQS queue, make the watch poll
+//! sooner. Polling continues as usual, so nothing depends on the queue: an event is never trusted,
+//! only a reason to poll, and any problem with the queue is a warning.
 //!
-//! Several guards can share one queue: a message is left visible to the others while it is read,
-//! and only those about the run's own clusters are deleted.
+//! Several guards can share one queue: a message stays visible to the others while it is read, and
+//! only messages about the run's own clusters are deleted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     watch::events::{Hint, Input, WatchEvent},
 };
 
-/// The longest rest where messages of others lie in the queue.
+/// The longest pause while the queue contains messages of others.
 const LONGEST_REST: Duration = Duration::from_secs(5);
-/// So many messages at once, which is the most that SQS gives.
+/// The number of messages per request, the maximum of SQS.
 const AT_ONCE: i32 = 10;
 
-/// What EventBridge sends on behalf of EMR, as far as it matters. Source: Amazon EMR management
-/// guide, Monitoring Amazon EMR events with CloudWatch.
+/// The part of an EventBridge event from EMR that is used. Source: Amazon EMR management guide,
+/// Monitoring Amazon EMR events with CloudWatch.
 #[derive(Debug, Deserialize)]
 struct EmrNotification {
     source: String,
@@ -38,21 +38,21 @@ struct EmrNotification {
 struct Detail {
     #[serde(rename = "clusterId")]
     cluster: String,
-    /// The cluster's, or the step's.
+    /// The name of the cluster, or of the step.
     name: Option<String>,
 }
 
-/// Whose events matter.
+/// The clusters whose events matter.
 #[derive(Debug)]
 pub(super) struct EventFilter {
-    /// The clusters' name; none where they are named one by one.
+    /// The name of the run's clusters; none if the clusters are named individually.
     pub(super) job_name: Option<String>,
     pub(super) clusters: BTreeSet<ClusterId>,
 }
 
 impl EventFilter {
-    /// The cluster that a message is about, if it is one of these. What it is called in an event of
-    /// its own tells which it is; steps only bear their own names.
+    /// The cluster of a message, if it is one of the watched ones. Events of clusters contain the
+    /// cluster's name; events of steps contain only the step's name.
     fn of(&mut self, message: &str) -> Option<ClusterId> {
         let told: EmrNotification = serde_json::from_str(message).ok()?;
         let id: ClusterId =
@@ -67,7 +67,7 @@ impl EventFilter {
     }
 }
 
-/// Listens until it is aborted: hints go to `inputs`, and the first thing that is wrong to `events`.
+/// Listens until it is aborted: sends hints to `inputs`, and the first error to `events`.
 pub(super) async fn listen(
     aws: Aws,
     queue: String,
@@ -82,8 +82,8 @@ pub(super) async fn listen(
         let mut rest = Duration::ZERO;
         match receive(&aws, &queue).await {
             Lookup::Found(messages) => {
-                // What others have not fetched yet is there at once again: without a rest this
-                // would turn as fast as it can.
+                // Messages that others have not deleted are returned again at once: without a pause
+                // this loop would spin.
                 let (mut own, mut quick) = (false, asked.elapsed() < Duration::from_secs(1));
                 for (body, receipt) in messages {
                     let Some(id) = interest.of(&body) else { continue };
@@ -105,7 +105,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Says once what is wrong, and gives the time until the next try.
+/// Reports the first error, and returns the time until the next try.
 fn warn(
     warned: &mut bool,
     what: &str,
@@ -121,8 +121,8 @@ fn warn(
     (pause * 12).min(LONGEST_REST * 12)
 }
 
-/// The messages that are there, or that come within the longest wait, each as its body and its
-/// receipt.
+/// The messages that are available, or that arrive within the longest wait, each as body and
+/// receipt handle.
 pub(super) async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
     let request = aws
         .sqs
@@ -142,8 +142,7 @@ pub(super) async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, Strin
     })
 }
 
-/// A message that stays is read again, and does no harm: so it does not matter whether this
-/// succeeds.
+/// A message that remains is read again and does no harm, so a failure is ignored.
 pub(super) async fn delete(aws: &Aws, queue: &str, receipt: &str) {
     let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
     if let Err(error) = result {
@@ -159,10 +158,11 @@ pub(super) async fn delete(aws: &Aws, queue: &str, receipt: &str) {
 mod tests {
     use super::*;
 
-    /// As in AWS's own example of a state change.
+    /// As in AWS's own example of a state change event.
     fn message(kind: &str, cluster: &str, name: &str) -> String {
         serde_json::json!({"version": "0", "id": "999cccaa-eaaa-0000-1111-123456789012", "detail-type": kind, "source": "aws.emr",
-            "account": "123456789012", "time": "2016-12-16T20:43:05Z", "region": "us-east-1", "resources": [],
+            "account": "123456789012", "time": "2016-12-16T20:43:05Z", "region": "us-east-1",
+            "resources": [],
             "detail": {"severity": "INFO", "stateChangeReason": "{\"code\":\"\"}", "name": name, "clusterId": cluster, "state": "STARTING",
                 "message": "Amazon EMR cluster was requested"}})
         .to_string()

@@ -1,4 +1,4 @@
-//! What is known of the clusters that are watched.
+//! The facts on the watched clusters.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// A cluster, at a glance.
+/// A short summary of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClusterSummary {
     pub(crate) id: String,
-    /// As EMR names it; none before its first answer.
+    /// Its state, as EMR names it; none before the first response.
     pub(crate) state: Option<String>,
-    /// How many are over, of how many.
+    /// The number of ended steps, and of all steps.
     pub(crate) steps: Option<(usize, usize)>,
     pub(crate) passed: usize,
     pub(crate) required: usize,
@@ -42,7 +42,7 @@ pub(crate) struct ClusterSummary {
     /// Checks that failed.
     pub(crate) failed: Vec<&'static str>,
     pub(crate) is_unsafe: bool,
-    /// How its end went, where the guard asked for it.
+    /// The progress of its termination, if the guard requested it.
     pub(crate) end: Option<&'static str>,
 }
 
@@ -78,7 +78,7 @@ impl ClusterSummary {
         }
     }
 
-    /// In one line, what matters most first: the terminal may cut it.
+    /// On one line, the most important first: the terminal may cut it.
     pub(crate) fn line(&self) -> String {
         let state = self.state.as_deref().unwrap_or("not described yet");
         let steps =
@@ -101,28 +101,28 @@ impl ClusterSummary {
     }
 }
 
-/// What is known of one cluster of the run.
+/// The facts on one cluster of the run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ClusterRecord {
     /// Its id.
     pub id: ClusterId,
     /// How it was found: `log`, `event`, `list`, `adopted` or `attached`.
     pub found_by: &'static str,
-    /// The last answer of DescribeCluster.
+    /// The last response of DescribeCluster.
     pub cluster: Lookup<ClusterFacts>,
-    /// This run's steps in the last answer of ListSteps.
+    /// This run's steps in the last response of ListSteps.
     pub steps: Lookup<Vec<ClusterStep>>,
-    /// The findings of the last look.
+    /// The findings of the last poll.
     pub findings: Vec<Finding>,
     /// Whether it was found unsafe.
     pub is_unsafe: bool,
-    /// Whether it was ended although it is what was verified, because the run was stopped.
+    /// Whether it was terminated although it was as verified, because the run was stopped.
     pub ended_by_stop: bool,
-    /// Whether it went on although nobody waited for it, as what was verified.
+    /// Whether it was as verified and continued although nobody waited for it.
     pub orphan: Option<Orphan>,
-    /// How its termination went, when the guard asked for it.
+    /// The result of its termination, if the guard requested it.
     pub end: Option<TerminationResult>,
-    /// The commands that end it, for a shell, where its end was not seen: it must end, or it goes on
+    /// Shell commands that terminate it, if its end was not observed and it must end, or continues
     /// although nobody waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remediation: Option<String>,
@@ -134,7 +134,7 @@ pub struct ClusterRecord {
     pub(crate) closer: ClusterDetails,
 }
 
-/// What was done about a cluster that went on although nobody waited for it.
+/// What was done about a cluster that continued although nobody waited for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Orphan {
@@ -144,7 +144,7 @@ pub enum Orphan {
     Ended,
 }
 
-/// Everything the watch learnt.
+/// The whole result of the watch.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Watched")]
 pub struct WatchResult {
@@ -152,22 +152,22 @@ pub struct WatchResult {
     pub clusters: Vec<ClusterRecord>,
     /// Why the last search for clusters failed, when it did.
     pub search_trouble: Option<String>,
-    /// Clusters of the run's name that could not be told to be the run's or not.
+    /// Clusters with the run's name whose ownership is unknown.
     pub undecided: Vec<ClusterId>,
-    /// What the watch came to.
+    /// The conclusion of the watch.
     #[serde(skip)]
     pub(crate) conclusion: WatchConclusion<ClusterId>,
-    /// The required checks on what the run does that its policy lowers to advice.
+    /// The required checks on the run that its policy lowers to advisory.
     #[serde(skip)]
     pub(crate) not_enforced: Vec<&'static Check>,
 }
 
-/// What can be said of a cluster that nothing required speaks against.
+/// The verdict on a cluster without a failed required check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClusterVerdict {
-    /// It is what was verified, as far as these words say.
+    /// It is as verified, as far as this text says.
     Verified(String),
-    /// Required checks on it are lowered to advice.
+    /// Required checks on it are lowered to advisory.
     NotEnforced(String),
 }
 
@@ -177,7 +177,7 @@ impl WatchResult {
         self.conclusion.open.is_empty()
     }
 
-    /// The same with what a person is to do: commands name the region that the clusters run in.
+    /// Adds the remediation for a person; the commands contain the region of the clusters.
     pub(crate) fn with_remediation(mut self, commands: &CommandContext) -> Self {
         for record in &mut self.clusters {
             record.findings.iter_mut().for_each(|finding| finding.complete_fix(commands));
@@ -190,7 +190,7 @@ impl WatchResult {
         self
     }
 
-    /// The same after clusters were ended for what they wrote: `ends` says how that went.
+    /// Adds the terminations of clusters because of what they wrote: `ends` holds their results.
     pub(crate) fn with_ends(
         mut self,
         ends: &[(ClusterId, TerminationResult)],
@@ -205,8 +205,8 @@ impl WatchResult {
         self
     }
 
-    /// Which clusters go on, and whose they are, in one line: what whoever stopped the run, or has
-    /// to look after it, asks first.
+    /// Lists the clusters that continue, with their ownership, on one line: the first question
+    /// after a stop.
     pub(crate) fn what_goes_on(&self) -> String {
         let (alive, over): (Vec<&ClusterRecord>, Vec<&ClusterRecord>) =
             self.clusters.iter().partition(|record| record.goes_on());
@@ -236,7 +236,7 @@ impl WatchResult {
                     "processes that the runner has left running may still start a cluster"
                         .to_owned(),
                 ),
-                // These are told already.
+                // These are reported already.
                 Open::Search | Open::Unjudged(_) | Open::Living(_) => {}
             }
         }
@@ -250,8 +250,8 @@ impl WatchResult {
         parts.join("; ")
     }
 
-    /// That a cluster is what was verified, in words: no more is said than was seen, and nothing
-    /// of the kind where a check that says so is not enforced.
+    /// States that a cluster is as verified. It states no more than was observed, and nothing that
+    /// a check decides which is not enforced.
     pub(crate) fn verified_in_words(&self, id: &ClusterId) -> ClusterVerdict {
         let lowered = self.lowered_on_clusters();
         if !lowered.is_empty() {
@@ -292,8 +292,8 @@ impl WatchResult {
         self.not_enforced.iter().all(|check| check.name != OBJECTS.name)
     }
 
-    /// What checks that are not enforced refute, about the clusters and in `findings`: who hears
-    /// of the run must hear of it, although it changes no outcome.
+    /// Failed checks that are not enforced, on the clusters and in `findings`. They change no
+    /// outcome, but every report of the run must mention them.
     pub(crate) fn failed_advice(&self, findings: &[Finding]) -> Vec<Printable> {
         let is_told = |finding: &&Finding| {
             finding.status == Status::Failed
@@ -313,14 +313,14 @@ impl WatchResult {
         of_clusters.chain(of_run).collect()
     }
 
-    /// What is known of a cluster.
+    /// The record of a cluster.
     pub(crate) fn record(&self, id: &ClusterId) -> Option<&ClusterRecord> {
         self.clusters.iter().find(|record| record.id == *id)
     }
 }
 
 impl ClusterRecord {
-    /// A cluster that nothing is known of yet.
+    /// A cluster without any facts yet.
     pub(crate) fn new(id: ClusterId, found_by: &'static str, whose: Ownership) -> Self {
         const NOT_YET: &str = "not asked yet";
         Self {
@@ -347,7 +347,7 @@ impl ClusterRecord {
         self.cluster.found().map(|facts| facts.status.state)
     }
 
-    /// What is to be said of it, if it is an orphan.
+    /// The line to report about it, if it is an orphan.
     pub(crate) fn orphan_line(&self) -> Option<String> {
         self.orphan_line_of(self.id.as_str())
     }
@@ -376,14 +376,14 @@ impl ClusterRecord {
         })
     }
 
-    /// Whether it may be alive, and nobody has confirmed an end that the guard waited for.
+    /// Whether it may be alive, and the guard's termination of it was not confirmed.
     pub(super) fn goes_on(&self) -> bool {
         self.end != Some(TerminationResult::Confirmed)
             && self.may_be_alive()
             && (self.must_end() || self.state() != Some(ClusterState::Terminating))
     }
 
-    /// Why it must end, for whoever reads that it may still be running.
+    /// Why it must end, for the text that it may still be running.
     pub(crate) fn why_it_must_end(&self) -> &'static str {
         if self.is_unsafe {
             UNSAFE
@@ -396,10 +396,10 @@ impl ClusterRecord {
         }
     }
 
-    /// That it goes on, and whose it is.
+    /// That it continues, and who owns it.
     fn how_it_goes_on(&self) -> String {
         let (id, whose) = (&self.id, self.whose.in_words());
-        // A stop has ended it since.
+        // It was terminated by a stop since.
         let orphan = (!self.ended_by_stop).then(|| self.orphan_line_of(&format!("{id}, {whose},")));
         if let Some(line) = orphan.flatten() {
             return line;
@@ -409,7 +409,7 @@ impl ClusterRecord {
             None => ("may go on", "it could not be described".to_owned()),
         };
         match &self.remediation {
-            // The call to end it has told the commands.
+            // The request to terminate it already printed the commands.
             Some(_) if self.is_unsafe => {
                 format!("cluster {id}, {whose}, is unsafe and may go on ({seen})")
             }
@@ -428,12 +428,12 @@ impl ClusterRecord {
         format!("{}, {}, {end}", self.id, self.whose.in_words())
     }
 
-    /// Whether it may be alive, for all that is known.
+    /// Whether it may be alive, as far as is known.
     pub(crate) fn may_be_alive(&self) -> bool {
         !self.cluster.found().is_some_and(|facts| facts.status.state.is_over())
     }
 
-    /// Its id, whether it is protected against termination, and whose it is, unless it is over.
+    /// Its id, whether it has termination protection, and its ownership; `None` if it is over.
     pub(crate) fn living(&self) -> Option<(ClusterId, bool, Ownership)> {
         self.may_be_alive().then(|| {
             (
@@ -444,7 +444,7 @@ impl ClusterRecord {
         })
     }
 
-    /// Whether the guard has asked for its end.
+    /// Whether the guard has requested its termination.
     pub(crate) fn must_end(&self) -> bool {
         self.is_unsafe || self.ended_by_stop || self.orphan == Some(Orphan::Ended)
     }
@@ -458,7 +458,7 @@ impl ClusterRecord {
         }
     }
 
-    /// Whether every required finding is proved.
+    /// Whether every required finding has passed.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         let mut required =
@@ -468,7 +468,7 @@ impl ClusterRecord {
                 .all(|finding| matches!(finding.status, Status::Passed | Status::NotApplicable))
     }
 
-    /// What the findings say, for the watcher. `persistent`: the cluster is one that stays.
+    /// The findings, summarised for the watcher. `persistent`: the cluster is a persistent one.
     pub(crate) fn judgement(&self, persistent: bool) -> Judgement {
         let required = || {
             self.findings.iter().filter(|finding| {
@@ -495,7 +495,7 @@ impl ClusterRecord {
     }
 }
 
-/// What became of a cluster's steps.
+/// The state of a cluster's steps.
 fn work(steps: &[ClusterStep], persistent: bool) -> Work {
     let completed = steps.iter().filter(|step| step.state == "COMPLETED").count();
     let open = steps.iter().any(ClusterStep::is_open);

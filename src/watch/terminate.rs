@@ -1,5 +1,5 @@
-//! Ending clusters in AWS: the requests, their answers, and what people are told. Who may be ended
-//! and what follows what, the machine says.
+//! Terminates clusters in AWS: the requests, their responses, and the texts for people. The state
+//! machine decides which cluster may be terminated, and the order of the requests.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// The settings, as the machine knows them.
+/// The settings, in the state machine's types.
 pub(crate) fn rules(settings: TerminationRules) -> Rules {
     Rules {
         on_stop: settings.on_stop == OnStop::Terminate,
@@ -43,19 +43,19 @@ pub(crate) fn rules(settings: TerminationRules) -> Rules {
     }
 }
 
-/// How a termination went.
+/// The result of a termination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "End")]
 pub enum TerminationResult {
-    /// EMR says that the cluster is over.
+    /// EMR reports that the cluster is over.
     Confirmed,
-    /// It may still run; the text says what stood in the way.
+    /// It may still run; the text says what prevented its end.
     Unconfirmed(String),
 }
 
 impl TerminationResult {
-    /// In words; `limit` is how long the end was waited for.
+    /// In words; `limit` is how long the end was awaited.
     pub(crate) fn of(end: &EndResult, limit: Duration) -> Self {
         let waited = humantime::format_duration(limit);
         match end {
@@ -87,7 +87,7 @@ pub(crate) fn said(obstacle: &Obstacle) -> String {
     }
 }
 
-/// Why the guard does not end a cluster by itself.
+/// Why the guard does not terminate a cluster itself.
 pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
     match whose {
         Ownership::Ours | Ownership::NotOurs => "it is not this guard's to end",
@@ -103,7 +103,7 @@ pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
     }
 }
 
-/// A state, as EMR names it.
+/// A state, with EMR's name.
 fn name(state: State) -> &'static str {
     match state {
         State::Starting => "STARTING",
@@ -116,7 +116,7 @@ fn name(state: State) -> &'static str {
     }
 }
 
-/// A state, as the machine knows it.
+/// A state, in the state machine's type.
 pub(super) fn state(state: ClusterState) -> State {
     match state {
         ClusterState::Starting => State::Starting,
@@ -129,7 +129,7 @@ pub(super) fn state(state: ClusterState) -> State {
     }
 }
 
-/// A lookup, as the machine knows it.
+/// A lookup, in the state machine's type.
 pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsAnswer<U> {
     match lookup {
         Lookup::Found(found) => AwsAnswer::Found(of(found)),
@@ -138,12 +138,12 @@ pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsA
     }
 }
 
-/// A time of AWS's, as the machine knows it.
+/// An AWS time, in the state machine's type.
 pub(super) fn aws_time(time: time::OffsetDateTime) -> AwsTime {
     AwsTime(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
 }
 
-/// What EMR said to a request, as the machine knows it.
+/// EMR's response to a request, in the state machine's type.
 pub(super) fn refusal(answer: &Lookup<()>) -> Result<(), Refusal> {
     let (kind, error) = match answer {
         Lookup::Found(()) | Lookup::Absent => return Ok(()),
@@ -186,7 +186,7 @@ fn accepted(answer: &Lookup<()>) -> Result<(), String> {
     refusal(answer).map_err(|refusal| refusal.text)
 }
 
-/// The end of one cluster outside a watch.
+/// The termination of one cluster outside a watch.
 pub(crate) struct ClusterTermination<'a> {
     pub(crate) aws: &'a Aws,
     pub(crate) cluster: &'a ClusterId,
@@ -194,13 +194,13 @@ pub(crate) struct ClusterTermination<'a> {
     /// It is known to have termination protection.
     pub(crate) protected: bool,
     pub(crate) limits: WatchLimits,
-    /// Gets what is done.
+    /// Records the actions.
     pub(crate) timeline: &'a Timeline,
 }
 
 impl ClusterTermination<'_> {
-    /// Does what was decided, and waits for the end. `help` is called when only a person can bring
-    /// it about.
+    /// Performs the decision, and waits for the end. `help` is called when only a person can
+    /// terminate it.
     pub(crate) async fn follow(
         &self,
         decision: Decision,
@@ -237,7 +237,7 @@ impl ClusterTermination<'_> {
                     moves.extend(ending.looked(now(), &answer(&seen, described_state)));
                 }
                 Move::Help(obstacle) => help(&said(&obstacle)),
-                // The reason for it does not go away here.
+                // The reason for it does not change here.
                 Move::LetLive => {}
                 Move::Over(end) => {
                     let end = TerminationResult::of(&end, limit);
@@ -252,7 +252,7 @@ impl ClusterTermination<'_> {
     }
 }
 
-/// Notes how an end went that the guard asked for.
+/// Records the result of a termination that the guard requested.
 pub(super) fn note_end(timeline: &Timeline, cluster: &ClusterId, end: &TerminationResult) {
     let result = match end {
         TerminationResult::Confirmed => Ok(()),
@@ -276,7 +276,7 @@ fn described_state(facts: &ClusterFacts) -> Described {
     }
 }
 
-/// What a person is asked to do about a cluster, while the guard still tries or waits.
+/// What a person is asked to do about a cluster while the guard still tries or waits.
 pub(crate) fn operator_instructions(
     id: &ClusterId,
     is_unsafe: bool,
@@ -290,21 +290,21 @@ pub(crate) fn operator_instructions(
         .about(id)
 }
 
-/// What an unsafe cluster is, for [`may_be_running`].
+/// The description of an unsafe cluster for [`may_be_running`].
 pub(crate) const UNSAFE: &str = "is UNSAFE";
 
-/// What a cluster is whose run wrote unencrypted objects, where the policy counts that as unsafe.
+/// The description of a cluster whose run wrote unencrypted objects, if the policy counts that as
+/// unsafe.
 pub(crate) const WROTE: &str =
     "is UNSAFE, because the run wrote objects that are not encrypted as required,";
 
-/// What everybody must know first about a cluster of which nobody has seen the end.
+/// The first line about a cluster whose end was not observed.
 pub(crate) fn may_be_running(cluster: &str, what: &str) -> String {
     format!("cluster {cluster} {what} and MAY STILL BE RUNNING")
 }
 
-/// The commands that end a cluster, as a person can paste them into a shell. Termination protection
-/// is lifted first: that changes nothing where there is none, and where it is refused the second
-/// command is sent all the same.
+/// Shell commands that terminate a cluster. They lift termination protection first: this changes
+/// nothing where there is none, and if it is refused the second command is sent anyway.
 pub(crate) fn manual_termination_commands(id: &ClusterId, region: Option<&str>) -> String {
     let region =
         region.map_or_else(String::new, |region| format!(" --region {}", shell_word(region)));
@@ -370,8 +370,8 @@ mod tests {
 
     type Setting = (&'static str, fn(&mut Rules));
 
-    /// A cell of the table in docs/ownership.md: what is decided by default, and which settings turn it
-    /// into what.
+    /// A cell of the table in docs/ownership.md: the default decision, and the settings that change
+    /// it.
     fn cell(whose: Ownership, why: Why) -> String {
         let name = |decision| match decision {
             Decision::End => "ends",
@@ -401,7 +401,7 @@ mod tests {
             let mut changed = default;
             set(&mut changed);
             let decision = decide(whose, why, true, changed);
-            // Two settings are told only where one alone changes nothing.
+            // Two settings are listed only where one alone changes nothing.
             let alone = told.contains("terminate_untagged: true`:") || told.contains("`on_");
             if decision != by_default && !(text.contains("with") && alone) {
                 told.extend(["; ", text, ": ", name(decision)]);
@@ -437,7 +437,7 @@ mod tests {
             let standing = Standing { named, earlier, adoptable };
             ownership(&evidence, standing, plan.until, &plan)
         };
-        // In the run's time: from 1000 to 2000.
+        // Cases within the run's time, which is from 1000 to 2000.
         let (fresh, used, left) =
             ((false, false, false), (false, true, true), (false, true, false));
         let tags = [RunTag::This, RunTag::Other, RunTag::None];
@@ -461,7 +461,7 @@ mod tests {
         let rows: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix("/// | ")).collect();
         assert_eq!(rows.len(), 8);
         let docs: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| ")).collect();
-        // The heads differ in a name.
+        // The header rows differ in one name.
         assert_eq!(rows[1..], docs[1..rows.len()]);
     }
 
@@ -504,7 +504,7 @@ mod tests {
         let kind = |answer: &Lookup<()>| refusal(answer).err().map(|refusal| refusal.kind);
         let unreachable =
             |kind, message: &str| Lookup::Unreachable(LookupError::new("x", kind, message));
-        // What EMR answers for a cluster under termination protection.
+        // EMR's response for a cluster with termination protection.
         let protected = "ValidationException: Could not shut down one or more job flows since \
             they are termination protected.";
         let other = Some(RefusalKind::Other);

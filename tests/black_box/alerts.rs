@@ -1,5 +1,5 @@
-//! Alerts: each channel, what it says and when, and that no channel, however broken, changes a run
-//! or its exit code.
+//! Alerts: what each channel sends and when, and that no channel, however broken, changes a run or
+//! its exit code.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -17,7 +17,7 @@ use crate::{
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:etl-alerts";
 const OK: Answer = Answer::Status(200, "");
-/// What stands in the webhook's path, and must stand nowhere else.
+/// A part of the webhook's path that must be shown nowhere.
 const SECRET_PATH: &str = "/services/T0/B0/WEBHOOKSECRET";
 
 fn to_sns(stage: Stage) -> Stage {
@@ -29,7 +29,7 @@ fn to_webhook(stage: Stage, receiver: &Receiver) -> Stage {
     stage.env("EMR_ETL_GUARD_ALERT_WEBHOOK", &url)
 }
 
-/// A command that keeps what it is told, and then does what `script` says.
+/// A command that stores its input, and then runs `script`.
 pub(crate) fn to_command(stage: Stage, script: &str) -> Stage {
     let keep = "n=$(ls -d alert-* 2>/dev/null | wc -l); cat > tmp-$n; env | grep ^GUARD_ALERT_ > \
         env-$n; mv tmp-$n alert-$n";
@@ -49,7 +49,7 @@ fn unsafe_cluster() -> Stage {
     Stage::acme().misbehave("drop-security-configuration")
 }
 
-/// The alerts that reached the topic, as programs get them, and as people do.
+/// The alerts that reached the topic, in the form for programs and for people.
 fn published(stage: &Stage) -> Vec<(Value, String, String)> {
     let publications = stage.sim.with_world(|world| world.topics[TOPIC].clone());
     let told = publications.into_iter().map(|publication| {
@@ -222,7 +222,7 @@ fn a_good_run_a_runners_own_failure_and_a_check_are_no_news() {
 fn an_unsafe_cluster_is_told_of_at_once_and_again_when_it_is_over() {
     let receiver = Receiver::start(vec![OK]);
     let stage = to_webhook(to_sns(unsafe_cluster()), &receiver);
-    // Its end takes long enough for the alert to be seen before it.
+    // It takes long enough to end for the alert to be seen before.
     stage.set(Set::SetTimings(emr_simulator::Timings {
         terminating: 240.0,
         ..emr_simulator::Timings::all(6.0)
@@ -249,7 +249,7 @@ fn an_unsafe_cluster_is_told_of_at_once_and_again_when_it_is_over() {
 
 #[test]
 fn no_alert_delays_the_termination_of_an_unsafe_cluster_or_the_stop_of_the_runner() {
-    // Three channels, none of which ever comes to an end.
+    // Three channels, none of which ever completes.
     let receiver = Receiver::start(vec![Answer::Silence]);
     let stage = to_command(to_webhook(to_sns(unsafe_cluster()), &receiver), "sleep 600")
         .option("--alert-timeout=20s");
@@ -301,7 +301,7 @@ fn a_cluster_that_may_still_run_is_told_of_with_the_command_that_ends_it() {
     let receiver = Receiver::start(vec![OK]);
     let stage =
         to_webhook(to_sns(unsafe_cluster()), &receiver).option("--termination-timeout=500ms");
-    // It would end by itself before long.
+    // It would end by itself soon.
     stage.set(Set::SetTimings(emr_simulator::Timings::all(600.0)));
     for operation in ["TerminateJobFlows", "SetTerminationProtection"] {
         stage.set(Set::AddFault(Fault::every(operation, FaultKind::AccessDenied)));
@@ -474,8 +474,8 @@ fn a_command_that_asks_for_it_is_run_again_and_one_that_hangs_is_killed_with_all
 
 #[test]
 fn a_commands_status_is_not_lost_to_the_reaper_of_orphans() {
-    // While a runner runs, every child that ends is reaped but those that somebody waits for; a
-    // command that ends at once is the hardest.
+    // While a runner runs, every child that ends is reaped, except those with an owner; a command
+    // that ends at once is the hardest case.
     for _ in 0..5 {
         let stage = to_command(unsafe_cluster(), "exit 9");
         let played = stage.run();
@@ -514,7 +514,7 @@ fn an_unsafe_cluster_at_a_stop_is_still_told_of_within_the_stops_time() {
     for operation in ["TerminateJobFlows", "SetTerminationProtection"] {
         stage.set(Set::AddFault(Fault::every(operation, FaultKind::AccessDenied)));
     }
-    // Nobody can judge it, so that it counts as unsafe once nobody is left to watch it.
+    // It cannot be evaluated, so it counts as unsafe at the end of the watch.
     stage.set(Set::AddFault(Fault::every("DescribeCluster", FaultKind::AccessDenied)));
     let child = stage.command("run").spawn().unwrap();
     wait_until("the runner has launched", || stage.sim.requests_for("RunJobFlow").len() == 1);
@@ -555,7 +555,7 @@ fn a_webhook_beyond_this_machine_goes_through_the_proxy_and_one_on_it_does_not()
         (Receiver::start(vec![Answer::Status(502, "")]), Receiver::start(vec![OK]));
     let proxied = |stage: Stage| {
         let url = proxy.url("");
-        // What is asked of AWS stays on this machine.
+        // All requests to AWS stay on this machine.
         stage
             .env("HTTPS_PROXY", &url)
             .env("HTTP_PROXY", &url)
@@ -591,8 +591,8 @@ fn the_webhook_is_shown_nowhere() {
         .env("EMR_ETL_GUARD_LOG", "trace");
     let played = stage.run();
     played.expect_code(76);
-    // What the guard's HTTP client logs of itself is what a developer asked for; the guard's own
-    // words never show it.
+    // The log of the guard's HTTP client may show it, because a developer enabled that; the guard's
+    // own messages never do.
     let ours = |text: &str| {
         text.lines()
             .filter(|line| line.contains("emr_etl_guard") || line.starts_with("emr-etl-guard"))
@@ -631,7 +631,7 @@ fn the_webhook_is_shown_nowhere() {
 
 #[test]
 fn a_run_that_was_left_open_is_told_of_under_its_own_id() {
-    // The guard of an unsafe cluster's run is killed before it can judge anything.
+    // The guard of a run with an unsafe cluster is killed before it can evaluate anything.
     let receiver = Receiver::start(vec![OK]);
     let stage = to_webhook(Stage::acme().misbehave("drop-security-configuration"), &receiver);
     let slow = |kind: FaultKind| Set::AddFault(Fault::every("DescribeCluster", kind));

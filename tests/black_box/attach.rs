@@ -1,5 +1,5 @@
-//! Clusters that run already, started with or without the runner: named to `watch`, they are judged
-//! as a run's are, followed to their end, and ended only where that is allowed.
+//! Clusters that are already running, started with or without the runner: named to `watch`, they
+//! are evaluated like a run's, followed to their end, and terminated only where that is allowed.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Played, Stage};
 
-/// Something that a cluster is started with instead of what the runner asks for.
+/// A change of the runner's request for a cluster.
 type Change = fn(&mut Value);
 
 const ID: &str = "j-BYHAND";
 
-/// What the recorded runner asks for, with the security configuration that the scene has: a cluster
-/// like that, started by hand.
+/// The recorded runner's request, with the security configuration of the scene: for a similar
+/// cluster, started by hand.
 fn like_the_runners() -> Value {
     let request =
         include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
@@ -30,7 +30,7 @@ fn like_the_runners() -> Value {
     request
 }
 
-/// A stage on which `request` was sent by hand, an hour of nothing before it; the guard knows the
+/// A stage on which `request` was sent by hand, after an hour without events; the guard knows the
 /// region from its environment alone.
 fn started_by_hand(change: impl FnOnce(&mut Value)) -> Stage {
     let stage = Stage::acme().env("AWS_REGION", "eu-west-1");
@@ -153,12 +153,17 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
         ),
         (
             "cluster-configurations",
-            |request| request["Configurations"] = json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]),
+            |request| {
+                request["Configurations"] = json!([{
+                    "Classification": "hdfs-site",
+                    "Properties": {"dfs.encrypt.data.transfer": "false"}
+                }]);
+            },
             true,
         ),
         ("cluster-ami", |request| request["CustomAmiId"] = "ami-0123456789abcdef0".into(), true),
         ("step-encryption-flag", |request| drop_flag(request), true),
-        // Only a config says which roles and which subnet were meant.
+        // Only a config contains the intended roles and subnet.
         ("cluster-roles", |request| request["JobFlowRole"] = "Other".into(), false),
         ("cluster-release", |request| request["ReleaseLabel"] = "emr-5.30.0".into(), false),
     ];
@@ -170,7 +175,7 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
                 continue;
             }
             let stage = started_by_hand(change).option("--terminate-attached");
-            // It is not over by itself before it is looked at, however busy the machine is.
+            // It does not end by itself before it is polled, however busy the machine is.
             stage.set(Set::SetTimings(Timings { terminating: 6.0, ..Timings::all(3600.0) }));
             let played = judged(&stage);
             played.expect_code(76);
@@ -249,7 +254,7 @@ fn an_unsafe_cluster_is_told_at_once_but_not_ended_unless_that_is_allowed() {
     played.expect_code(71);
     assert_eq!(terminations(&stage), 0);
     insta::assert_snapshot!(played.redact(&played.stderr));
-    // One that ends by itself meanwhile needs nobody any more.
+    // A cluster that ends by itself meanwhile needs no person any more.
     let played = by_settings(&stage.env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "50s"));
     played.expect_code(76);
 }

@@ -1,5 +1,5 @@
-//! What lies in S3 already is looked at, object by object or by an inventory: what is wrong is
-//! named, what cannot be seen is no pass, and a look that was broken off goes on.
+//! Audits of existing objects, one by one or by an inventory: problems are named, unseen objects
+//! are no pass, and an interrupted audit can be resumed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,7 @@ fn put(stage: &Stage, key: &str, sse: Sse) {
     }));
 }
 
-/// A bucket of its own with nothing in it.
+/// An empty bucket of its own.
 fn old_bucket(versioning: Option<&str>) -> Stage {
     let stage = Stage::acme();
     let versioning = versioning.map(str::to_owned);
@@ -139,7 +139,7 @@ fn all_locations_of_a_config_are_looked_at_each_in_its_role() {
 
 #[test]
 fn what_is_not_encrypted_as_required_is_named_and_counted_by_kind_and_key() {
-    // The bucket is in another region than the one that is asked first.
+    // The bucket is in another region than the one that is called first.
     let stage = one_of_each();
     let played = audited(&stage, &["s3://acme-old/archive", "--accept-encryption=SSE-S3,SSE-KMS"]);
     played.expect_code(77);
@@ -199,7 +199,7 @@ fn offenders_are_listed_for_programs_for_tables_and_for_batch_operations() {
         .map(|row| row.unwrap())
         .map(|row| (row[1].to_owned(), row[8].to_owned()))
         .collect();
-    // A table is for people: what shows nothing is escaped in it.
+    // The table escapes invisible characters.
     let shown: Vec<String> = keys.iter().map(|key| key.replace('\u{1}', r"\u{1}")).collect();
     assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), shown);
     assert_eq!(rows[0].1, "SSE-C");
@@ -381,7 +381,7 @@ fn the_policy_that_is_printed_for_audits_allows_what_an_audit_asks_and_no_more()
     assert_eq!(allowed, needed);
 }
 
-/// A bucket with folders that make more than one split, offenders among them.
+/// A bucket with folders that make more than one split, with unencrypted objects among them.
 fn with_folders() -> Stage {
     let stage = old_bucket(None);
     for folder in 0..4 {
@@ -421,7 +421,7 @@ fn a_location_without_folders_is_cut_where_its_keys_differ_and_every_object_is_s
     assert!(starts.contains("log/part-01"), "{starts:?}");
 }
 
-/// Where the only scan stands, by its file.
+/// The state file of the only scan.
 fn kept(stage: &Stage) -> Option<Value> {
     let files = fs::read_dir(stage.path("state/audits")).ok()?.filter_map(Result::ok);
     let file = files
@@ -640,7 +640,7 @@ fn an_inventory_in_s3_is_brought_from_there() {
             &stage.path(&format!("Parquet/data/part-{number}")),
         );
     }
-    // The first answer breaks off in the middle.
+    // The first response breaks off in the middle.
     let broken = Fault {
         matching: Some("acme-inventory/inventory/data/part-1".to_owned()),
         ..Fault::nth("GetObject", 1, FaultKind::TruncatedBody)

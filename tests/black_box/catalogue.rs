@@ -1,7 +1,7 @@
-//! Every pre-flight check in each of its states, made from the catalogue: one that is not proved
-//! when all is well, that nothing refutes, or that a denied or missing answer does not make
-//! Unknown, fails here. A new check needs an entry in `refuting`, and in `good` when the ordinary
-//! scene does not ask it.
+//! Every pre-flight check in each of its states, generated from the catalogue. A check fails here
+//! if it does not pass on a good stage, if nothing makes it fail, or if a denied or missing
+//! response does not make it Unknown. A new check needs an entry in `refuting`, and in `good` when
+//! the ordinary scene does not run it.
 
 use std::{
     collections::BTreeMap,
@@ -30,14 +30,14 @@ use crate::{
 
 const KEY_ID: &str = "11111111-1111-1111-1111-111111111111";
 
-/// The stage on which `check` is asked and everything is as it should be.
+/// The stage on which `check` runs and everything is as required.
 fn good(check: &str) -> Stage {
     match check {
         "persistent-cluster" | "persistent-cluster-configuration" | "persistent-cluster-is-one" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
             stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
             if check == "persistent-cluster-configuration" {
-                // It is STARTING for as long as anybody looks.
+                // It stays STARTING during the whole test.
                 stage.set(Set::SetTimings(emr_simulator::Timings::all(36_000.0)));
                 stage.set(starting_cluster_of_fleets());
                 stage.set(Set::SetTimings(emr_simulator::Timings::all(6.0)));
@@ -107,7 +107,10 @@ pub(crate) fn refuting(check: &str) -> Stage {
         }
         "persistent-cluster-configuration" => {
             let stage = Stage::acme().argument("--use-persistent-jobflow");
-            let weak = json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]);
+            let weak = json!([{
+                "Classification": "hdfs-site",
+                "Properties": {"dfs.encrypt.data.transfer": "false"}
+            }]);
             stage.set(waiting_cluster(
                 &json!({"SecurityConfiguration": "acme-sc", "Configurations": weak}),
             ));
@@ -230,8 +233,9 @@ pub(crate) fn refuting(check: &str) -> Stage {
             stage
         }
         "s3-at-rest" | "local-disk-at-rest" | "in-transit" => {
-            stage
-                .set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
+            stage.set(security_configuration(json!({"EncryptionConfiguration": {
+                "EnableAtRestEncryption": true, "EnableInTransitEncryption": true
+            }})));
             stage
         }
         "kms-key-exists" => with_s3_key(
@@ -253,7 +257,10 @@ pub(crate) fn refuting(check: &str) -> Stage {
             with_custom_provider(Stage::acme(), "s3://acme-etl/nowhere.jar")
         }
         "jobflow-role-may-read-object" => {
-            let keys_only = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]});
+            let keys_only = json!({
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]
+            });
             stage.set(Set::PutRole(PutRole {
                 name: "EMR_EC2_DefaultRole".to_owned(),
                 policies: vec![keys_only],
@@ -280,7 +287,13 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "service-role-may-use-key" => {
             stage.set(Set::PutRole(PutRole {
                 name: "EMR_DefaultRole".to_owned(),
-                policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["ec2:*", "kms:Encrypt", "kms:Decrypt"], "Resource": "*"}]})],
+                policies: vec![json!({
+                    "Version": "2012-10-17",
+                    "Statement": [{
+                        "Effect": "Allow", "Action": ["ec2:*", "kms:Encrypt", "kms:Decrypt"],
+                        "Resource": "*"
+                    }]
+                })],
                 ..Default::default()
             }));
             stage
@@ -288,14 +301,17 @@ pub(crate) fn refuting(check: &str) -> Stage {
         "jobflow-role-may-use-key" => {
             stage.set(Set::PutRole(PutRole {
                 name: "EMR_EC2_DefaultRole".to_owned(),
-                policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})],
+                policies: vec![json!({
+                    "Version": "2012-10-17",
+                    "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
+                })],
                 instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
                 ..Default::default()
             }));
             stage
         }
         "release-supports-encryption" => stage.replace("5.29.0", "5.9.0"),
-        // Whatever the day is: its support is over.
+        // Its support is over, whatever the day is.
         "release-supported" => stage,
         "subnet-set" => stage.replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:"),
         "kerberos-not-configured" => with_s3_part(
@@ -370,14 +386,17 @@ pub(crate) fn refuting(check: &str) -> Stage {
     }
 }
 
-/// Why nothing can refute a check: it is proved by any answer, and Unknown without one.
+/// Why a check cannot fail: any response makes it pass, and without one it is Unknown.
 pub(crate) fn cannot_be_failed(check: &str) -> bool {
     matches!(check, "clusters-can-be-listed" | "organization-allows")
 }
 
-/// A second cluster of the name, of instance fleets, which the runner cannot adopt yet.
+/// A second cluster with the name, of instance fleets, which the runner cannot adopt yet.
 fn starting_cluster_of_fleets() -> Set {
-    let fleets = json!([{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]}]);
+    let fleets = json!([{
+        "InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1,
+        "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]
+    }]);
     let request = json!({
         "Name": "Snowplow ETL",
         "SecurityConfiguration": "acme-sc",
@@ -391,7 +410,7 @@ fn starting_cluster_of_fleets() -> Set {
     })
 }
 
-/// Has the runner's keys be those of a session of a role that is allowed this.
+/// Makes the runner's credentials those of a session of a role with this permission.
 fn runner_as_role(stage: &Stage, action: &str) {
     stage.set(Set::PutAccessKey(emr_simulator::PutAccessKey {
         id: "AKIAFAKE".to_owned(),
@@ -433,7 +452,7 @@ fn with_override(stage: Stage, other: &Value) -> Stage {
     stage.option("--require=s3-at-rest")
 }
 
-/// A security configuration with its S3 part alone, and more beside it.
+/// A security configuration with only its S3 part, and `more` added.
 pub(crate) fn with_s3_part(stage: Stage, more: &Value) -> Stage {
     let mut content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
         "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}}}});
@@ -444,27 +463,41 @@ pub(crate) fn with_s3_part(stage: Stage, more: &Value) -> Stage {
     stage.option("--require=s3-at-rest")
 }
 
-/// A key provider of one's own for the local disks, whose jar lies at `uri`.
+/// A custom key provider for the local disks, with its jar at `uri`.
 fn with_custom_provider(stage: Stage, uri: &str) -> Stage {
     stage.set(security_configuration(json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
         "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
-        "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "Custom", "S3Object": uri, "EncryptionKeyProviderClass": "com.acme.Keys"}}}})));
+        "LocalDiskEncryptionConfiguration": {
+            "EncryptionKeyProviderType": "Custom", "S3Object": uri,
+            "EncryptionKeyProviderClass": "com.acme.Keys"
+        }}}})));
     stage.option("--require=s3-at-rest,local-disk")
 }
 
-/// Users whose requests to S3, under a KMS key, EMRFS makes as another role, which is allowed
+/// Users whose requests to S3, with a KMS key, EMRFS makes with another role, which is allowed
 /// `actions`.
 fn with_mapped_role(stage: Stage, actions: &Value) -> Stage {
     let key = format!("arn:aws:kms:eu-west-1:123456789012:key/{KEY_ID}");
     stage.set(Set::PutRole(PutRole {
         name: "emrfs-analysts".to_owned(),
-        policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": key}]})],
+        policies: vec![json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": actions, "Resource": key}]
+        })],
         ..Default::default()
     }));
     stage.set(security_configuration(json!({
-        "EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}}},
-        "AuthorizationConfiguration": {"EmrFsConfiguration": {"RoleMappings": [
-            {"Role": "arn:aws:iam::123456789012:role/emrfs-analysts", "IdentifierType": "User", "Identifiers": ["analyst"]}]}}})));
+    "EncryptionConfiguration": {
+        "EnableAtRestEncryption": true,
+        "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {
+            "EncryptionMode": "SSE-KMS", "AwsKmsKey": key
+        }}
+    },
+    "AuthorizationConfiguration": {"EmrFsConfiguration": {"RoleMappings": [
+        {
+            "Role": "arn:aws:iam::123456789012:role/emrfs-analysts", "IdentifierType": "User",
+            "Identifiers": ["analyst"]
+        }]}}})));
     stage.option("--require=s3-at-rest")
 }
 
@@ -476,7 +509,8 @@ fn with_key(stage: Stage, key: PutKey) -> Stage {
 fn with_target(stage: Stage, ssl_mode: &str) -> Stage {
     std::fs::create_dir(stage.path("targets")).unwrap();
     let target = json!({"schema": "iglu:com.snowplowanalytics.snowplow.storage/postgresql_config/jsonschema/1-0-0", "data": {
-        "name": "warehouse", "host": "db.acme.com", "port": 5432, "database": "snowplow", "sslMode": ssl_mode, "schema": "atomic", "username": "loader",
+        "name": "warehouse", "host": "db.acme.com", "port": 5432, "database": "snowplow",
+        "sslMode": ssl_mode, "schema": "atomic", "username": "loader",
         "password": "hunter2", "purpose": "ENRICHED_EVENTS"}});
     stage.write("targets/warehouse.json", &target.to_string());
     stage.argument("-t").argument("targets")
@@ -485,7 +519,8 @@ fn with_target(stage: Stage, ssl_mode: &str) -> Stage {
 fn with_enrichment(stage: Stage, uri: &str) -> Stage {
     std::fs::create_dir(stage.path("enrichments")).unwrap();
     let enrichment = json!({"schema": "iglu:com.snowplowanalytics.snowplow/ip_lookups/jsonschema/2-0-0", "data": {
-        "name": "ip_lookups", "vendor": "com.snowplowanalytics.snowplow", "enabled": true, "parameters": {"geo": {"database": "x.mmdb", "uri": uri}}}});
+        "name": "ip_lookups", "vendor": "com.snowplowanalytics.snowplow", "enabled": true,
+        "parameters": {"geo": {"database": "x.mmdb", "uri": uri}}}});
     stage.write("enrichments/ip_lookups.json", &enrichment.to_string());
     stage.argument("-n").argument("enrichments")
 }
@@ -540,8 +575,8 @@ pub(crate) fn pre_flight() -> Vec<&'static Check> {
     CATALOGUE.iter().copied().filter(|check| check.stage == When::PreFlight).collect()
 }
 
-/// Judges every case, a few at a time (most of their time is waiting), and panics with all that
-/// went wrong.
+/// Evaluates every case, a few concurrently (most of their time is waiting), and panics with all
+/// failures.
 pub(crate) fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -573,8 +608,8 @@ fn said(check: &Check, what: &str, played: &Played) -> String {
     )
 }
 
-/// Whether no stage can be well for ever: what a release is worth changes with the day. That it can
-/// be well is shown with days of their own, in src/checks/release_lifecycle.rs.
+/// Whether no stage passes at all times, because the result for a release changes with the date.
+/// That it can pass is tested with fixed dates, in src/checks/release_lifecycle.rs.
 fn depends_on_the_day(check: &str) -> bool {
     check == "release-supported"
 }
@@ -623,8 +658,8 @@ fn every_check_can_fail_and_refuses_if_it_is_required() {
     });
 }
 
-/// Makes every call that decides a check go wrong in turn; the check must then be Unknown, and must
-/// not let a launch through if it is required.
+/// Makes every call that decides a check fail in turn; the check must then be Unknown, and must
+/// refuse the launch if it is required.
 fn unknown_by(what: &str, kind: &FaultKind) {
     let cases: Vec<(&Check, &str)> = pre_flight()
         .into_iter()

@@ -1,4 +1,4 @@
-//! The command `check`: what it looks at, and the forms in which it tells.
+//! The command `check`: what it checks, and its output formats.
 
 use emr_simulator::{
     AccountBlock, BucketEncryption, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse,
@@ -17,8 +17,7 @@ fn without_public_access_block(stage: &Stage) {
     stage.set(Set::PutBucket(bucket));
 }
 
-/// What the check of public access blocks found of the bucket, and how often the account was asked
-/// for its own.
+/// The finding on the bucket's public access block, and how often the account's own was requested.
 fn public_access(stage: &Stage) -> (String, usize) {
     let played = stage.check();
     let found = played.findings("bucket-public-access-block")["acme-out"].clone();
@@ -44,7 +43,7 @@ fn the_accounts_public_access_block_counts_where_the_buckets_own_is_not_whole_an
     assert_eq!(public_access(&stage).0, "failed");
     stage.set(block(true));
     assert_eq!(public_access(&stage), ("passed".to_owned(), 3));
-    // What cannot be seen of the account proves nothing, and refutes nothing.
+    // An unknown account setting is neither a pass nor a failure.
     stage.set(Set::AddFault(Fault {
         matching: Some("123456789012".to_owned()),
         ..Fault::every("GetPublicAccessBlock", FaultKind::AccessDenied)
@@ -62,11 +61,11 @@ fn check_needs_no_runner_but_run_does() {
         ["not-applicable"]
     );
     stage.run().expect_code(127);
-    // A runner that somebody names must be there.
+    // An explicitly named runner must exist.
     Stage::acme().env("EMR_ETL_GUARD_RUNNER", "/nowhere/runner").check().expect_code(127);
 }
 
-/// EmrEtlRunner loads its config, then asks for the resolver, and stops with exit code 1.
+/// EmrEtlRunner loads its config, then reads the resolver, and stops with exit code 1.
 #[test]
 fn check_judges_the_runners_arguments_as_run_does() {
     let played = |arguments: &[&str], said: &str| {
@@ -146,7 +145,7 @@ fn with_json_standard_output_is_the_report_and_nothing_else() {
         .map(|gap| gap["name"].as_str().unwrap())
         .collect();
     assert_eq!(gaps, ["hdfs-rpc-privacy", "log-key", "luks-unseen"]);
-    // A refusal is told the same way, and on standard error as always.
+    // A refusal is reported in the same way, and on standard error as always.
     let refused = Stage::acme()
         .replace("ec2_subnet_id: subnet-0123456789abcdef0", "ec2_subnet_id:")
         .option("--json")
@@ -182,7 +181,7 @@ fn junit_and_markdown_tell_what_is_failed_what_is_unknown_and_what_is_only_advic
         junit.contains("advisory: saw not all four settings on, nor are they with the account"),
         "{junit}"
     );
-    // Where a file cannot be written nothing is looked at.
+    // If a file cannot be written, nothing is checked.
     let stage = Stage::acme().option("--junit=/nowhere/junit.xml");
     let played = stage.check();
     played.expect_code(64);
@@ -192,12 +191,12 @@ fn junit_and_markdown_tell_what_is_failed_what_is_unknown_and_what_is_only_advic
 #[test]
 fn the_whole_look_has_one_deadline_whatever_each_call_is_allowed() {
     let stage = Stage::acme()
-        // Enough for all that is answered, on a machine that has other things to do.
+        // Enough for all calls that are answered, on a busy machine.
         .env("EMR_ETL_GUARD_PRE_FLIGHT_TIMEOUT", "5s")
         .env("EMR_ETL_GUARD_AWS_TIMEOUT", "50s");
     stage.set(Set::AddFault(Fault::every("DescribeKey", FaultKind::Hang)));
     stage.set(Set::AddFault(Fault::every("ListObjectsV2", FaultKind::Hang)));
-    // The stage gives up after a minute; each call alone would be allowed as much.
+    // The stage gives up after a minute; the limit of each single call is as long.
     let played = stage.run();
     played.expect_code(69);
     assert!(
@@ -208,7 +207,7 @@ fn the_whole_look_has_one_deadline_whatever_each_call_is_allowed() {
         played.stderr
     );
     assert!(!played.runner_started());
-    // What was answered in time still counts.
+    // Calls that were answered in time still count.
     assert_eq!(
         played.findings("bucket-exists").into_values().filter(|status| status == "passed").count(),
         6
@@ -255,8 +254,7 @@ fn more_objects_than_the_limit_are_sampled_evenly_and_reported_as_sampled() {
 #[test]
 fn a_head_that_is_refused_without_a_word_is_not_taken_for_sse_c() {
     let stage = Stage::acme();
-    // What S3 says to a HEAD and a GET under credentials that have expired; the HEAD's answer has
-    // no body.
+    // S3's responses to a HEAD and a GET with expired credentials; the HEAD's response has no body.
     for operation in ["HeadObject", "GetObject"] {
         let (code, message) =
             ("ExpiredToken".to_owned(), "The provided token has expired.".to_owned());
@@ -308,7 +306,7 @@ fn objects_that_are_not_as_they_should_be_are_counted_and_named() {
         "{}",
         played.stderr
     );
-    // Whoever knows and accepts it says so, by policy.
+    // An operator who accepts it can say so in the policy.
     let stage = stage.option("--advise=data-encrypted");
     stage.play(stage.command("check")).expect_code(0);
     let stage = stage.option("--data-objects=0");

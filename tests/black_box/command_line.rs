@@ -1,4 +1,4 @@
-//! What the command line says: help, explain, seal, check, and errors a user can make.
+//! The output of the command line: help, explain, seal, check, and errors of users.
 
 use emr_simulator::{Command as Set, Named};
 
@@ -36,7 +36,7 @@ fn the_short_help_of_each_command_begins_with_examples_and_fits_a_screen() {
         let (_, behind) = played.stdout.split_once("Examples:\n").unwrap();
         let examples = behind.lines().take_while(|line| line.starts_with("  ")).count();
         assert_eq!(examples, 3, "{command}");
-        // What the examples leave of a screen.
+        // The lines of a screen that the examples leave.
         let lines = behind.lines().skip(examples + 1).count();
         assert!(lines <= 24, "{command}: {lines} lines");
     }
@@ -62,7 +62,7 @@ fn no_line_of_the_long_help_is_wider_than_100_and_its_options_are_grouped() {
     }
 }
 
-/// The page of a terminal, as `man` shows it, is made by troff: here its source is looked at.
+/// The terminal page of `man` is made by troff: here its source is checked.
 #[test]
 fn completions_and_manual_pages_need_no_package() {
     for shell in ["bash", "zsh", "fish"] {
@@ -85,7 +85,7 @@ fn completions_and_manual_pages_need_no_package() {
     play(&["completions", "tcsh"]).expect_code(64);
 }
 
-/// What a run shows on a terminal, `--verbose` shows in a log file of cron, too.
+/// What a run shows on a terminal is in cron's log file with `--verbose`.
 #[test]
 fn verbose_shows_all_findings_and_each_step() {
     let quiet = Stage::acme().run();
@@ -144,7 +144,7 @@ fn check_shows_the_whole_table_and_launches_nothing() {
     insta::assert_snapshot!("check_refused", played.transcript());
 }
 
-/// The guard with these words, in a folder with `config.yml` and `resolver.json`.
+/// The guard with these arguments, in a folder with `config.yml` and `resolver.json`.
 fn typed(stage: &Stage, words: &[&str]) -> Played {
     drop(stage.command("check"));
     let mut command = hermetic_command(&programs().guard);
@@ -171,7 +171,7 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
             played.stdout
         );
     }
-    // Without a resolver there is no launch to judge; everything else is judged, and that is said.
+    // Without a resolver no launch is evaluated; everything else is, and the output says so.
     let alone = typed(&stage, &["check", "config.yml"]);
     alone.expect_code(0);
     let last = alone.stdout.lines().last().unwrap();
@@ -197,7 +197,8 @@ fn a_config_that_is_named_by_itself_means_what_it_seems_to() {
     }
 }
 
-/// What could be a file or a location is decided by its spelling alone, whatever files there are.
+/// Whether an argument is a file or a location is decided by its spelling alone, whatever files
+/// exist.
 #[test]
 fn an_s3_location_stays_a_location_though_a_file_has_its_name() {
     let stage = Stage::acme();
@@ -354,8 +355,8 @@ fn mistakes_get_one_clear_line_each_and_nothing_is_started() {
 
 #[test]
 fn seal_shows_only_what_it_changes_however_the_config_is_written() {
-    // Comments, ENV expressions with defaults, an anchor and a merge: what Ruby would make of them
-    // stays, and only the two keys and the tag differ.
+    // Comments, ENV expressions with defaults, an anchor and a merge: Ruby's values are kept, and
+    // only the two keys and the tag differ.
     let stage = Stage::acme()
         .replace(
             "aws:\n",
@@ -406,10 +407,9 @@ fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
     stage().option("--enforce=config-ambiguous").check().expect_code(77);
 }
 
-/// A stage whose config needs a Ruby, and a program that passes for one. It renders the tags of
-/// `config`, prints `answer` behind that, and in it `LENGTH` is that of the rendered config. Any
-/// program of that name will do here; with a real Ruby the same is played under
-/// integration/runner/oracle.
+/// A stage whose config needs a Ruby, and a program that stands in for it. It renders the tags of
+/// `config` and prints `answer` after that, in which `LENGTH` is replaced by the length of the
+/// rendered config. Tests with a real Ruby are under integration/runner/oracle.
 fn with_ruby(answer: &str) -> Stage {
     use std::os::unix::fs::PermissionsExt as _;
     let stage = Stage::acme()
@@ -467,8 +467,8 @@ fn a_ruby_that_the_settings_name_renders_what_the_guard_would_refuse() {
     }
 }
 
-/// Row 4 of the corners of Ruby: `config_file` and `$0`; with real Rubies, and with all that a config
-/// sees of the runner, integration/runner/oracle/renderers plays it.
+/// Row 4 of the Ruby edge cases: `config_file` and `$0`. integration/runner/oracle/renderers tests
+/// it with real Rubies, and with all other variables of the runner.
 #[test]
 fn a_ruby_that_renders_is_given_the_binding_of_the_runner() {
     let stage = with_ruby(r"\0rendered LENGTH 0 0");
@@ -488,7 +488,7 @@ fn what_the_config_prints_while_it_is_rendered_is_printed_before_the_runners_out
     assert_eq!(played.stderr, "a warning\n");
 }
 
-/// The runner would refuse each of these; the guard hands over what it takes, and says so.
+/// The runner would reject each of these; the guard passes on valid values, and reports it.
 #[test]
 fn what_the_seal_repairs_is_said_like_every_other_sealed_value() {
     for (from, to, said) in [
@@ -512,7 +512,7 @@ fn what_the_seal_repairs_is_said_like_every_other_sealed_value() {
     );
 }
 
-/// The contract of 0.33.0 does not know the key that those from 0.34.1 on ask for.
+/// The contract of 0.33.0 does not contain the key that those from 0.34.1 on require.
 #[test]
 fn a_config_of_an_older_runner_is_held_to_that_runners_contract() {
     use std::os::unix::fs::PermissionsExt as _;

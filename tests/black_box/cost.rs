@@ -1,5 +1,4 @@
-//! What the pre-flight costs: the longest chain of calls that wait for each other, counted without
-//! a clock.
+//! The cost of the pre-flight: the longest chain of dependent calls, counted without a clock.
 
 use emr_simulator::{Command as Set, Rounds};
 
@@ -8,7 +7,7 @@ use crate::support::Stage;
 #[test]
 fn the_pre_flight_of_twelve_buckets_takes_fewer_than_six_round_trips() {
     let stage = Stage::with_twelve_buckets().argument("--use-persistent-jobflow");
-    // In rounds mode every reply waits until nobody asks anything more: the number of rounds is the
+    // In rounds mode every reply waits until no more requests come: the number of rounds is the
     // longest chain.
     stage.set(Set::Rounds(Rounds { on: true, quiet_ms: 300 }));
     let played = stage.check();

@@ -1,4 +1,4 @@
-//! The guard in the runner's place: under its name, with its arguments, its streams and its
+//! The guard as the runner's replacement: under its name, with its arguments, its streams and its
 //! commands that launch nothing.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{Stage, hermetic_command, programs};
 
-/// The guard under the runner's name, with the runner's arguments and no others.
+/// The guard under the runner's name, with only the runner's arguments.
 fn drop_in(stage: &Stage, arguments: &[&str]) -> Command {
     stage.command("run");
     let link = stage.path("snowplow-emr-etl-runner");
@@ -87,7 +87,7 @@ fn settings_come_from_a_file_that_the_environment_names() {
 #[test]
 fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
     let stage = Stage::acme();
-    // Before it on PATH stands the guard itself, under the same name.
+    // Before it on PATH is the guard itself, under the same name.
     let real = stage.path("real");
     std::fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&programs().runner, real.join("snowplow-emr-etl-runner")).unwrap();
@@ -110,8 +110,8 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
     );
 }
 
-/// A copy of the guard under the runner's name in a folder of its own. `another_build`: with a byte
-/// more, as an older version would differ.
+/// A copy of the guard under the runner's name in a folder of its own. `another_build`: with one
+/// more byte, as in another version.
 fn copy_of_the_guard(stage: &Stage, folder: &str, another_build: bool) -> std::path::PathBuf {
     let folder = stage.path(folder);
     std::fs::create_dir(&folder).unwrap();
@@ -176,8 +176,8 @@ fn two_builds_of_the_guard_on_the_path_do_not_start_each_other_for_ever() {
     played.expect_code(126);
     assert_eq!((played.stdout.as_str(), played.unbroken()), ("", refusal.clone()));
 
-    // A run, and commands that launch nothing, ask for the version first; what the other guard said
-    // is told.
+    // A run, and commands that launch nothing, call `--version` first; the other guard's message is
+    // shown.
     let played = play(&["run", "-c", "config.yml", "-r", "resolver.json"]);
     played.expect_code(69);
     assert!(played.unbroken().contains(refusal.trim_end()), "{}", played.stderr);

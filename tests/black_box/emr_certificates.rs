@@ -1,5 +1,5 @@
-//! Certificates that EMR makes: they end by the age of the security configuration, and their key is
-//! judged like others.
+//! Certificates that EMR generates: they expire by the age of the security configuration, and their
+//! key is checked like others.
 
 use emr_simulator::{Command as Set, PutKey, PutSecurityConfiguration};
 use serde_json::{Value, json};
@@ -9,7 +9,8 @@ use crate::support::{Played, Stage};
 const SECRETS_KEY: &str = "33333333-3333-3333-3333-333333333333";
 const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:emr-ca-AbCdEf";
 
-/// A stage whose security configuration is so many days old, and has EMR make the certificates.
+/// A stage whose security configuration is this many days old, with certificates that EMR
+/// generates.
 fn stage(age: i64, more: &Value) -> Stage {
     let stage = Stage::acme().replace("5.29.0", "7.11.0");
     let mut tls = json!({"CertificateProviderType": "EMR", "CACertificateSecretARN": SECRET});
@@ -23,7 +24,7 @@ fn stage(age: i64, more: &Value) -> Stage {
     stage
 }
 
-/// The finding of a check on what contains this.
+/// The finding of a check whose subject contains this.
 #[track_caller]
 fn finding(played: &Played, check: &str, subject: &str) -> Value {
     let findings = played.report["findings"].as_array().unwrap();
@@ -45,7 +46,7 @@ fn emr_certificates_that_have_expired_or_soon_will_are_refused() {
         let fix = found["remediation"].as_str().unwrap();
         assert!(fix.contains("describe-security-configuration --region eu-west-1"), "{fix}");
     }
-    // Who wants fewer days more gets them.
+    // A smaller requirement in the settings is used.
     let fewer =
         stage(350, &json!({"ValidityInDays": 365})).env("EMR_ETL_GUARD_CERTIFICATE_DAYS", "7");
     fewer.run().expect_code(0);

@@ -1,6 +1,6 @@
-//! Permissions as AWS evaluates them: what a good launch is allowed is not refused because IAM's
-//! simulation lacks what a real request tells, because an organisation's policies stand in its way
-//! there, or because a key is another account's.
+//! Permissions as AWS evaluates them: a good launch is not refused because IAM's simulation lacks
+//! the context of a real request, because an organisation's policies prevent the simulation, or
+//! because a key is in another account.
 
 use emr_simulator::{
     Command as Set, Grant, PutAccessKey, PutKey, PutObject, PutRole, PutSecurityConfiguration,
@@ -23,7 +23,7 @@ fn statement(effect: &str, action: &Value, resource: &str, condition: &Value) ->
     json!({"Version": "2012-10-17", "Statement": [statement]})
 }
 
-/// Gives a role these policies besides what it needs of S3 and EC2.
+/// Adds policies to a role that it needs in addition to S3 and EC2.
 fn with_policies(stage: &Stage, role: &str, mut policies: Vec<Value>, boundary: Option<Value>) {
     policies.push(statement("Allow", &json!(["s3:*", "ec2:*"]), "*", &Value::Null));
     stage.set(Set::PutRole(PutRole {
@@ -66,7 +66,10 @@ fn conditions_on_what_every_real_call_tells_are_met_in_the_simulation_too() {
     let stage = Stage::acme();
     let kms = json!("kms:*");
     let always = json!({
-        "StringEquals": {"aws:RequestedRegion": "eu-west-1", "kms:CallerAccount": "123456789012", "aws:PrincipalAccount": "123456789012"},
+        "StringEquals": {
+            "aws:RequestedRegion": "eu-west-1", "kms:CallerAccount": "123456789012",
+            "aws:PrincipalAccount": "123456789012"
+        },
         "Bool": {"aws:SecureTransport": "true"},
         "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/EMR_*"}});
     let mut through_ec2 = always.clone();
@@ -81,12 +84,14 @@ fn conditions_on_what_every_real_call_tells_are_met_in_the_simulation_too() {
 
 #[test]
 fn each_use_of_a_key_is_simulated_through_the_service_that_asks_for_it() {
-    // S3 and LUKS both use the key; the role may use it through S3 alone.
+    // S3 and LUKS both use the key; the role may use it only through S3.
     let stage = Stage::acme();
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": false,
-        "AtRestEncryptionConfiguration": {
-            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": KEY},
-            "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY}}}});
+    "AtRestEncryptionConfiguration": {
+        "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": KEY},
+        "LocalDiskEncryptionConfiguration": {
+            "EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY
+        }}}});
     stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
         content,
@@ -111,9 +116,13 @@ fn a_denial_that_rests_on_what_the_simulation_lacks_is_unknown() {
     assert_eq!(status(&played, "jobflow-role-may-use-key"), "unknown");
     let saw = finding(&played, "jobflow-role-may-use-key")["seen"].to_string();
     assert!(saw.contains("which lacks aws:SourceVpce"), "{saw}");
-    // Where the key's policy names the role, that is enough.
+    // A key policy that names the role is sufficient.
     let policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"},
-        {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::123456789012:role/{NODES}")}, "Action": "kms:*", "Resource": "*"}]});
+    {
+        "Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::123456789012:role/{NODES}")},
+        "Action": "kms:*", "Resource": "*"
+    }]});
     stage.set(Set::PutKey(PutKey {
         id: KEY_ID.to_owned(),
         policy: Some(policy),
@@ -155,7 +164,7 @@ fn a_good_launch_under_an_organisations_region_policy_is_not_refused() {
     }
     assert!(played.findings("organization-allows").values().any(|status| status == "unknown"));
     assert!(has_risk(&played, "organization-policies"));
-    // Where the key's policy allows the roles, only the organisation's part is left.
+    // If the key's policy allows the roles, only the organisation's policies matter.
     let policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": [
         format!("arn:aws:iam::123456789012:role/{NODES}"), format!("arn:aws:iam::123456789012:role/{SERVICE}")]}, "Action": "kms:*", "Resource": "*"}]});
     stage.set(Set::PutKey(PutKey {
@@ -187,7 +196,7 @@ fn in_an_organisation_that_is_not_in_the_way_the_roles_policies_decide() {
 const CENTRAL: &str = "arn:aws:kms:eu-west-1:999999999999:key/22222222-2222-2222-2222-222222222222";
 
 /// A security configuration whose key is in a central account, which allows it to the launching
-/// account; the roles are allowed it if `allowed`.
+/// account; the roles have the permission if `allowed`.
 fn central(grants: Vec<Grant>, allowed: bool) -> Stage {
     let stage = Stage::acme();
     let policy = json!({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
@@ -323,10 +332,16 @@ fn simulations_of_several_keys_are_one_call() {
         })
         .collect();
     let overrides: Vec<Value> = [("acme-out", 1), ("acme-archive", 2)]
-        .map(|(bucket, key)| json!({"BucketName": bucket, "EncryptionMode": "SSE-KMS", "AwsKmsKey": keys[key]}))
+        .map(|(bucket, key)| {
+            json!({
+                "BucketName": bucket, "EncryptionMode": "SSE-KMS", "AwsKmsKey": keys[key]
+            })
+        })
         .into();
     let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": false,
-        "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": keys[0], "Overrides": overrides}}}});
+    "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {
+        "EncryptionMode": "SSE-KMS", "AwsKmsKey": keys[0], "Overrides": overrides
+    }}}});
     stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
         content,
@@ -362,7 +377,10 @@ fn a_runner_that_may_not_tag_clusters_is_told_before_emr_refuses_its_request() {
     let stage = Stage::acme();
     runner_may(
         &stage,
-        &json!([{"Effect": "Allow", "Action": ["elasticmapreduce:RunJobFlow", "iam:PassRole"], "Resource": "*"}]),
+        &json!([{
+            "Effect": "Allow", "Action": ["elasticmapreduce:RunJobFlow", "iam:PassRole"],
+            "Resource": "*"
+        }]),
     );
     let played = stage.run();
     played.expect_code(77);
@@ -376,7 +394,7 @@ fn a_runner_that_may_not_tag_clusters_is_told_before_emr_refuses_its_request() {
         "{found}"
     );
     assert!(found["remediation"].to_string().contains("`run_tag: false`"), "{found}");
-    // Without a tag there is nothing to allow.
+    // Without a tag no permission is needed.
     let stage = stage.option("--run-tag=false");
     let played = stage.run();
     launched(&played);
@@ -391,7 +409,10 @@ fn a_condition_on_the_tags_keys_can_refuse_the_runs_tag() {
         runner_may(
             &stage,
             &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
-            {"Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*", "Condition": condition}]),
+            {
+                "Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*",
+                "Condition": condition
+            }]),
         );
         status(&stage.check(), "runner-may-tag-clusters")
     };
@@ -448,7 +469,7 @@ fn the_jobflow_role_needs_to_decrypt_under_the_key_of_the_archive_of_certificate
     assert_eq!((status.as_str(), code), ("failed", Some(77)), "{finding}");
     assert!(finding["seen"].as_str().unwrap().starts_with("kms:Decrypt: "), "{finding}");
     assert!(finding["expected"].as_str().unwrap().starts_with("kms:Decrypt allowed"), "{finding}");
-    // To read it is enough: nothing is written under it.
+    // Permission to decrypt is sufficient: nothing is written with it.
     let decrypts = statement("Allow", &json!("kms:Decrypt"), ARCHIVES, &Value::Null);
     let (status, finding, code) = with_archive(vec![decrypts]);
     assert_eq!((status.as_str(), code), ("passed", Some(0)), "{finding}");
@@ -467,12 +488,17 @@ fn the_tags_of_the_runner_config_are_part_of_the_request_that_is_simulated() {
         let stage = Stage::acme().replace("tags: {}", "tags: {team: etl}");
         let condition = json!({
             "ForAllValues:StringEquals": {"aws:TagKeys": keys},
-            "StringEquals": {"aws:RequestTag/team": "etl", "elasticmapreduce:RequestTag/team": "etl"},
+            "StringEquals": {
+                "aws:RequestTag/team": "etl", "elasticmapreduce:RequestTag/team": "etl"
+            },
         });
         runner_may(
             &stage,
             &json!([{"Effect": "Allow", "Action": "elasticmapreduce:RunJobFlow", "Resource": "*"},
-            {"Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*", "Condition": condition}]),
+            {
+                "Effect": "Allow", "Action": "elasticmapreduce:AddTags", "Resource": "*",
+                "Condition": condition
+            }]),
         );
         let played = stage.check();
         let found = finding(&played, "runner-may-tag-clusters");

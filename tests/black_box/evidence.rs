@@ -1,4 +1,4 @@
-//! What the document of a run is evidence of, and what becomes of it.
+//! The report of a run as evidence, and its delivery.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -51,7 +51,7 @@ fn a_document_says_who_ran_what_and_what_came_of_it() {
         .sum();
     assert!(counted > 0 && report["objects"]["looked_at"] == counted, "{}", report["objects"]);
 
-    // The settings are others, so their digest is.
+    // The settings differ, so their digest does.
     let other = stage.option("--advise=bucket-owner").check();
     assert_ne!(other.report["inputs"]["settings"]["sha256"], inputs["settings"]["sha256"]);
     assert_ne!(other.report["inputs"]["policy_sha256"], inputs["policy_sha256"]);
@@ -99,7 +99,7 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
     let mut seen: Vec<String> = by_guard.clone().map(|request| request_id(request.seq)).collect();
     let calls = list(&played.report, "calls");
     let kept = || calls.iter().flat_map(|calls| list(calls, "kept"));
-    // The runner's own keys are asked whose they are, too.
+    // The identity of the runner's own credentials is requested, too.
     let whose = requests.iter().filter(|request| {
         request.operation() == "GetCallerIdentity"
             && request.access_key.as_deref() == Some("AKIAFAKE")
@@ -120,7 +120,7 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
     let count: u64 = calls.iter().map(|calls| calls["count"].as_u64().unwrap()).sum();
     assert_eq!(count, told.len() as u64);
 
-    // A fact and its request are joined by the operation and its subject.
+    // A fact and its request are linked by the operation and its subject.
     let of = |operation: &str| {
         calls
             .iter()
@@ -131,7 +131,7 @@ fn each_request_to_aws_is_in_the_document_under_the_id_that_aws_gave_it() {
         let asked = list(of("GetBucketEncryption"), "kept")
             .iter()
             .filter(|request| request["subject"] == format!("s3://{bucket}/"));
-        // Once before the launch; where the run wrote, once more at its end.
+        // Once before the launch; for the run's output, once more at its end.
         assert!((1..=2).contains(&asked.count()), "{bucket}");
     }
     let cluster = played.clusters().remove(0);
@@ -167,7 +167,7 @@ fn a_request_that_was_answered_late_or_not_at_all_is_in_the_document_as_well() {
 #[test]
 fn what_was_done_to_an_unsafe_cluster_is_told_step_by_step() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
-    // It leaves its first state by its termination alone, so that it is always seen in it.
+    // It leaves its first state only by its termination, so it is always seen in it.
     stage.set(Set::SetTimings(emr_simulator::Timings {
         starting: 3600.0,
         ..emr_simulator::Timings::all(6.0)
@@ -216,7 +216,10 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
     assert!(spoilt("/version", json!(1)));
     assert!(spoilt(
         "/who",
-        json!({"account": null, "principal": null, "runner_principal": null, "user": null, "host": "x", "more": 1})
+        json!({
+            "account": null, "principal": null, "runner_principal": null, "user": null, "host": "x",
+            "more": 1
+        })
     ));
     assert!(spoilt("/started", json!("yesterday")));
     assert!(spoilt("/outcome", json!("splendid")));
@@ -225,7 +228,7 @@ fn a_document_with_a_member_too_many_or_of_another_kind_is_not_what_the_schema_s
     assert!(!spoilt("/exit_code", json!(3)));
 }
 
-/// The names of the documents in a folder of the stage, without their endings.
+/// The names of the reports in a folder of the stage, without their extensions.
 fn documents(stage: &Stage, folder: &str) -> Vec<String> {
     let files = std::fs::read_dir(stage.path(folder)).into_iter().flatten().flatten();
     let names = files.filter_map(|entry| entry.file_name().into_string().ok());
@@ -235,7 +238,7 @@ fn documents(stage: &Stage, folder: &str) -> Vec<String> {
     names
 }
 
-/// What `report verify` says of files of the stage.
+/// Runs `report verify` on files of the stage.
 fn verify(stage: &Stage, files: &[&str]) -> Played {
     let mut command = hermetic_command(&programs().guard);
     command.args(["report", "verify", "--key", "public.pem"]).args(files);
@@ -243,7 +246,7 @@ fn verify(stage: &Stage, files: &[&str]) -> Played {
     stage.play(command)
 }
 
-/// A program of OpenSSL's, which shares nothing with the guard, in the stage's folder.
+/// OpenSSL's command, which shares no code with the guard, in the stage's folder.
 fn openssl(stage: &Stage, arguments: &[&str]) {
     let output = hermetic_command("openssl")
         .args(arguments)
@@ -253,7 +256,7 @@ fn openssl(stage: &Stage, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A stage whose documents are signed by a key that OpenSSL has made.
+/// A stage whose reports are signed with a key from OpenSSL.
 fn signing() -> Stage {
     let stage = Stage::acme();
     openssl(&stage, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
@@ -270,7 +273,7 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     assert!(held.stdout.starts_with("report.json: holds: run "), "{}", held.stdout);
     assert_eq!(held.stderr, "");
 
-    // OpenSSL says the same of the signature, by itself.
+    // OpenSSL independently verifies the signature.
     let envelope: Value =
         serde_json::from_slice(&std::fs::read(stage.path("report.json.dsse")).unwrap()).unwrap();
     let payload = text(&envelope["payload"]);
@@ -306,7 +309,7 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
     );
 
     let document = std::fs::read(stage.path("report.json")).unwrap();
-    // From the first byte to the last, in steps that meet every kind of place.
+    // From the first byte to the last, in steps that hit every kind of content.
     let places = (0..document.len()).step_by(997).chain([document.len() - 1]);
     let changed: Vec<String> = places
         .map(|at| {
@@ -326,7 +329,7 @@ fn a_signed_document_holds_and_one_with_a_changed_byte_does_not() {
         assert!(played.unbroken().contains(&said), "{}", played.stderr);
     }
 
-    // Somebody else's key, no key, no document, no signature.
+    // Another key, no key, no report, no signature.
     openssl(&stage, &["genpkey", "-algorithm", "ed25519", "-out", "other.pem"]);
     openssl(&stage, &["pkey", "-in", "other.pem", "-pubout", "-out", "public.pem"]);
     let other = verify(&stage, &["report.json"]);
@@ -390,7 +393,7 @@ fn public_key_of(stage: &Stage) {
 
 #[test]
 fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
-    // In a file: no key at all.
+    // In a file: not a key.
     let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "key.pem");
     let played = stage.run();
     played.expect_code(64);
@@ -401,7 +404,7 @@ fn a_key_that_cannot_be_used_refuses_before_anything_is_launched() {
     );
     assert!(!played.runner_started() && stage.sim.requests().is_empty());
 
-    // In KMS: not there, disabled, not for signatures, not allowed.
+    // In KMS: missing, disabled, not for signatures, access denied.
     let refused = |prepare: &dyn Fn(&Stage), told: &str| {
         let stage = Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence");
         prepare(&stage);
@@ -452,7 +455,7 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
     for _ in 0..3 {
         stage.run();
     }
-    // A check is of no chain, and delivered all the same.
+    // A check is not in the chain, and is delivered all the same.
     stage.check();
     let names = documents(&stage, "kept");
     assert_eq!(names.len(), 4);
@@ -482,9 +485,9 @@ fn the_documents_of_one_state_directory_are_a_chain_in_which_a_missing_one_shows
 fn a_chain_that_was_begun_anew_shows_and_holds_only_where_it_is_expected() {
     let stage = signing().option("--evidence=kept");
     stage.run().expect_code(0);
-    // There is nothing more to process, which is a run all the same.
+    // Nothing is left to process, but it is still a run.
     stage.run().expect_code(3);
-    // Somebody takes what the state directory knows away, and a run with it.
+    // Somebody deletes the state directory's records, and one run.
     std::fs::remove_dir_all(stage.path("state")).unwrap();
     stage.run().expect_code(3);
     let files: Vec<String> =
@@ -517,7 +520,7 @@ fn a_chain_that_was_begun_anew_shows_and_holds_only_where_it_is_expected() {
     );
     assert!(!reset.stdout.contains("verified, signed by"), "{}", reset.stdout);
 
-    // Told which ones there are, it accepts these and no others, and misses one that is not there.
+    // With the expected runs given, it accepts only these, and reports a missing one.
     with(&["--chain", first, "--chain", second], &all).expect_code(0);
     with(&["--any-chain"], &all).expect_code(0);
     with(&[], &all[..2]).expect_code(0);
@@ -596,7 +599,7 @@ fn bucket(more: impl FnOnce(&mut PutBucket)) -> Set {
     Set::PutBucket(bucket)
 }
 
-/// A bucket that takes the note that a run begins, and nothing after it.
+/// A bucket that accepts the note that a run starts, and nothing after it.
 fn undeliverable(stage: &Stage, kind: FaultKind) {
     stage.set(bucket(|_| {}));
     stage.set(Set::AddFault(Fault {
@@ -643,7 +646,7 @@ fn a_document_is_delivered_to_s3_with_its_signature_and_never_over_another() {
         "{told:?}"
     );
 
-    // The documents of a refusal and of a check arrive, too.
+    // The reports of a refusal and of a check are delivered, too.
     stage.set(Set::DeleteBucket(emr_simulator::Named {
         name: "acme-archive".to_owned(),
         ..Default::default()
@@ -662,14 +665,14 @@ fn documents_in_s3_are_encrypted_as_the_policy_requires_or_nothing_is_launched()
         .option("--evidence=s3://acme-evidence/")
         .option("--accept-encryption=SSE-KMS,DSSE-KMS");
     stage.set(bucket(|_| {}));
-    // The buckets of the scene are what they are; here only the document's own protection counts.
+    // The scene's buckets do not change; only the report's own encryption matters here.
     let played = stage.check();
     let sse = stage.sim.with_world(|world| {
         world.buckets["acme-evidence"].objects.values().next().map(|object| object.sse.clone())
     });
     assert!(matches!(sse, Some(emr_simulator::Sse::Kms { .. })), "{sse:?} {}", played.stderr);
 
-    // A bucket that stores it otherwise than the policy accepts: this one's default is DSSE.
+    // A bucket that encrypts it in a way that the policy does not accept: its default is DSSE.
     let stage = Stage::acme()
         .option("--evidence=s3://acme-evidence/")
         .option("--accept-encryption=SSE-S3,SSE-KMS");
@@ -695,7 +698,7 @@ fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
         .option("--evidence=s3://acme-evidence/,kept")
         .env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
     stage.set(bucket(|_| {}));
-    // The first PUT is that the run begins; after it S3 is out of order.
+    // The first PUT is the note that the run starts; after it S3 fails.
     let puts = |calls| Fault {
         matching: Some("acme-evidence".to_owned()),
         calls,
@@ -753,7 +756,7 @@ fn what_cannot_be_delivered_is_code_74_and_arrives_at_the_next_start() {
 fn a_put_whose_answer_was_lost_has_arrived() {
     let stage = Stage::acme().option("--evidence=s3://acme-evidence/");
     stage.set(bucket(|_| {}));
-    // S3 does it and says nothing; the second try meets what the first has left.
+    // S3 stores it and the response is lost; the second try finds the first one's object.
     stage.set(Set::AddFault(Fault {
         matching: Some("acme-evidence".to_owned()),
         ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset)
@@ -851,7 +854,7 @@ fn a_document_on_standard_output_is_the_whole_document_and_its_signature() {
     );
     assert!(played.stdout.ends_with(&format!("{document}{envelope}")), "{}", played.stdout);
 
-    // Where the report stands there anyway, it stands there once.
+    // If the report is printed there anyway, it is printed once.
     let stage = stage.option("--json");
     let played = stage.check();
     let document = std::fs::read_to_string(stage.path("report.json")).unwrap();
@@ -905,7 +908,7 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
     assert!(policy.to_string().contains("arn:aws:s3:::acme-evidence/runs/*"));
     assert!(of(&print(&Stage::acme())).is_empty());
 
-    // A lost answer makes the guard look at what is there.
+    // After a lost response the guard checks what is there.
     stage.set(Set::AddFault(Fault {
         matching: Some("acme-evidence".to_owned()),
         ..Fault::nth("PutObject", 1, FaultKind::AppliedThenReset)

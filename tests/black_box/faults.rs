@@ -1,5 +1,5 @@
-//! No fault of AWS leads to a launch: whatever goes wrong with whatever call, the answer is a
-//! refusal, and it never hangs.
+//! No AWS fault leads to a launch: whatever goes wrong with any call, the guard refuses, and never
+//! hangs.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use crate::{
     support::Stage,
 };
 
-/// Throttling is waited out as long as this.
+/// The time for which throttled calls are repeated.
 const WAITED: &str = "5s";
 
-/// Every call that decides whether to launch, by the catalogue.
+/// Every call that decides a launch, from the catalogue.
 fn operations() -> BTreeSet<&'static str> {
     let required = CATALOGUE
         .iter()
@@ -48,7 +48,7 @@ fn whatever_goes_wrong_with_whatever_call_refuses() {
         .into_iter()
         .flat_map(|operation| kinds().into_iter().map(move |kind| (operation, kind)))
         .collect();
-    // A HEAD's answer has no body to spoil.
+    // A HEAD's response has no body that could be broken.
     cases.retain(|(operation, kind)| {
         !(operation.starts_with("Head")
             && matches!(
@@ -171,7 +171,7 @@ fn an_answer_that_is_empty_is_told_as_such_and_not_as_a_want_of_network_or_right
     });
 }
 
-/// A stage whose AWS answers one operation in this way, and what of the refusal is about that.
+/// A stage on which one operation fails in this way, and the lines of the refusal about it.
 fn told_of(operation: &str, kind: FaultKind) -> Vec<String> {
     let stage = Stage::acme().argument("--use-persistent-jobflow");
     stage.set(crate::good_runs::waiting_cluster(
@@ -184,7 +184,7 @@ fn told_of(operation: &str, kind: FaultKind) -> Vec<String> {
     played.stderr.split("UNKNOWN  ").skip(1).map(str::to_owned).collect()
 }
 
-/// How each protocol answers: JSON, the XML of queries, that of S3 and of EC2, and heads.
+/// One operation per response format: JSON, the XML of query APIs, of S3 and of EC2, and HEAD.
 const PROTOCOLS: [(&str, &str); 8] = [
     ("DescribeKey", "AWS answers DescribeKey in JSON"),
     ("DescribeSecurityConfiguration", "AWS answers DescribeSecurityConfiguration in JSON"),

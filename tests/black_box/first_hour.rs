@@ -1,5 +1,5 @@
-//! The first hour of a new user: from no credentials to a check that passes. Each message names
-//! what the next step does.
+//! The first hour of a new user: from no credentials to a passing check. Each message names the
+//! next step.
 
 use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket};
 
@@ -8,8 +8,8 @@ use crate::{
     support::{Played, Stage},
 };
 
-/// The JSON between `<<END_OF_JSON` and the line that ends it, with the two variables filled in as
-/// a shell does.
+/// The JSON between `<<END_OF_JSON` and the line that ends it, with the two variables expanded as
+/// in a shell.
 fn sample_configuration(stdout: &str) -> serde_json::Value {
     let (_, after) = stdout.split_once("<<END_OF_JSON").expect("a sample is printed");
     let (_, json) = after.split_once('\n').expect("it begins in the next line");
@@ -23,7 +23,7 @@ fn sample_configuration(stdout: &str) -> serde_json::Value {
     serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{error}: {filled}"))
 }
 
-/// What a step says, for the snapshot, and that it says `next`.
+/// Adds a step's output to the snapshot, and checks that it contains `next`.
 #[track_caller]
 fn step(said: &mut String, what: &str, played: &Played, code: i32, next: &[&str]) {
     played.expect_code(code);
@@ -73,7 +73,7 @@ fn from_no_credentials_to_a_passing_check_each_message_names_the_next_step() {
         name: "acme-sc".to_owned(),
         ..Default::default()
     }));
-    // A bucket whose only rule on encryption is what it blocks.
+    // A bucket whose only rule on encryption is the one it blocks.
     stage.set(Set::PutBucket(PutBucket {
         name: "acme-out".to_owned(),
         default_encryption: Some(BucketEncryption {
@@ -96,7 +96,7 @@ fn from_no_credentials_to_a_passing_check_each_message_names_the_next_step() {
     ];
     step(said, "nothing prepared", &played, 77, &next);
 
-    // What the printed commands make.
+    // The configuration that the printed commands create.
     let content = sample_configuration(&played.stdout);
     fixes::prepare(&stage, content);
     let played = stage.check();

@@ -1,4 +1,4 @@
-//! What to do about findings: the commands that are printed and written work as they stand.
+//! Fixes of findings: the printed and written commands work unchanged.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -11,7 +11,7 @@ pub(crate) const KEY: &str =
     "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 pub(crate) const ARCHIVE: &str = "s3://acme-etl/certs/emr.zip";
 
-/// A run without security configuration, with a bucket that has no block of public access.
+/// A run without security configuration, with a bucket without public access block.
 fn unprepared() -> Stage {
     let stage = Stage::acme();
     stage.set(Set::DeleteSecurityConfiguration(Named {
@@ -27,7 +27,7 @@ fn unprepared() -> Stage {
     stage
 }
 
-/// What the commands of the fixes make.
+/// Performs the effect of the fixes' commands.
 pub(crate) fn prepare(stage: &Stage, content: Value) {
     stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
@@ -41,9 +41,10 @@ pub(crate) fn prepare(stage: &Stage, content: Value) {
     }));
 }
 
-/// Runs the script as an operator does; gives each call of `aws`, word by word.
+/// Runs the script as an operator does; returns each call of `aws`, word by word.
 fn run_script(stage: &Stage, set: &[(&str, &str)]) -> (bool, Vec<String>) {
-    // Another process writes the stub: a file that is open to write in this one cannot be run.
+    // Another process writes the stub: a file that is open for writing in this process cannot be
+    // executed.
     let stub = r#"rm -f called; mkdir -p bin; printf '#!/bin/sh\nprintf "%%s|" "$@" >> called\necho >> called\n' > bin/aws; chmod 700 bin/aws"#;
     let folder = stage.path("");
     let made = hermetic_command("sh").args(["-c", stub]).current_dir(&folder).status().unwrap();
@@ -74,7 +75,7 @@ fn the_fix_script_of_a_check_makes_what_the_check_asked_for() {
     assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(hermetic_command("sh").arg("-n").arg(&script).status().unwrap().success());
     insta::assert_snapshot!(played.redact(&fs::read_to_string(&script).unwrap()));
-    // What the script cannot know stops it before it makes anything of that.
+    // A value that the script cannot know stops it before it uses that value.
     let (done, called) = run_script(&stage, &[]);
     assert!(!done && !called.iter().any(|call| call.contains("security-configuration")));
     let given = [("EMR_KMS_KEY_ARN", KEY), ("EMR_CERTIFICATES_S3_URI", ARCHIVE)];
@@ -88,7 +89,7 @@ fn the_fix_script_of_a_check_makes_what_the_check_asked_for() {
             "ec2|enable-ebs-encryption-by-default|--region|eu-west-1|",
         ]
     );
-    // What these commands make is what the next check wants.
+    // The configuration that these commands create passes the next check.
     let json = fs::read_to_string(stage.path("emr-security-configuration.json")).unwrap();
     let content: Value = serde_json::from_str(&json).unwrap();
     prepare(&stage, content);

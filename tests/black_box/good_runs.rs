@@ -1,4 +1,4 @@
-//! Runs that should succeed, the runner's own endings, and its output, byte for byte.
+//! Runs that should succeed, the runner's own exit codes, and its output, byte for byte.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ fn a_good_run_at_debug_ends_0_with_nothing_on_stderr() {
 #[test]
 fn the_report_holds_everything_a_reader_needs_in_a_stable_form() {
     let mut report = terminating().run().report;
-    // Times and states that depend on the moment are told by the other tests.
+    // Fields that depend on timing are covered by other tests.
     for varies in ["timeline", "states", "actions", "calls", "objects", "who"] {
         report[varies] = serde_json::Value::Null;
     }
@@ -44,8 +44,8 @@ fn the_report_holds_everything_a_reader_needs_in_a_stable_form() {
     insta::assert_snapshot!(crate::support::redact_times(&text));
 }
 
-/// A stage whose cluster still ends when the runner has ended, however slow the machine is: its
-/// state is always the same, and so is the number of logs that EMR has brought.
+/// A stage whose cluster is still terminating when the runner has ended, however slow the machine
+/// is: its state and the number of EMR's logs are always the same.
 fn terminating() -> Stage {
     let stage = Stage::acme();
     stage.set(Set::SetTimings(Timings {
@@ -66,7 +66,7 @@ fn the_runner_is_asked_for_its_version_once_and_then_remembered() {
     assert_eq!(asked, 1, "two checks, one question");
 }
 
-/// The start script that EmrEtlRunner is published with.
+/// The start script of the published EmrEtlRunner.
 const START_SCRIPT: &str = r#"#!/bin/sh
 
 MYSELF=`which "$0" 2>/dev/null`
@@ -79,7 +79,7 @@ exec "$java" $java_args -jar $MYSELF "$@"
 exit 1
 "#;
 
-/// A stage whose runner is a jar behind this start script, as it is published; its Java notes each
+/// A stage whose runner is a jar after this start script, as published; its Java records each
 /// start.
 fn packaged(start_script: &str) -> Stage {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
@@ -114,7 +114,7 @@ fn packaged(start_script: &str) -> Stage {
     stage.env("EMR_ETL_GUARD_RUNNER", &runner).env("PATH", &path)
 }
 
-/// The runner's version in the report, and what the runner was started for.
+/// The runner's version in the report, and the starts of the runner.
 fn version_and_starts(stage: &Stage, played: &Played) -> (String, String) {
     let version = played.report["inputs"]["runner"]["version"]["found"].as_str();
     let starts = std::fs::read_to_string(stage.path("starts")).unwrap_or_default();
@@ -140,7 +140,7 @@ fn a_runner_that_only_looks_as_if_it_were_published_is_asked() {
     assert_eq!(version_and_starts(&stage, &played), ("1.0.3".to_owned(), "--version\n".to_owned()));
 }
 
-/// Runs to the end; the instances stay until the guard has seen their volumes, however slow the
+/// Runs to the end; the instances exist until the guard has seen their volumes, however slow the
 /// machine is.
 fn with_lasting_instances(stage: &Stage) -> Played {
     stage.set(Set::SetTimings(Timings { step: 3600.0, ..Timings::all(6.0) }));
@@ -202,7 +202,7 @@ fn without_the_tag_clusters_are_told_apart_by_name_and_time() {
 fn a_runner_that_lost_the_tag_is_still_watched_by_what_it_prints() {
     let stage = Stage::acme().misbehave("drop-tags").held();
     let child = stage.start_held();
-    // No search finds it before its id is read.
+    // No search finds it before its id is read from the log.
     let outage = FaultKind::ServerError { status: 503 };
     stage.set(Set::AddFault(Fault::every("ListClusters", outage)));
     stage.release();
@@ -244,8 +244,8 @@ fn a_bootstrap_failure_and_its_retry_are_both_accounted_for() {
     let stage = Stage::acme();
     stage.set(Set::SetNextCluster(NextCluster { bootstrap_failure: true, ..Default::default() }));
     let played = stage.run();
-    // The first cluster ended with an error, which is not what a finished run looks like; but it
-    // was safe, and its retry did the work.
+    // The first cluster ended with an error, which is unusual for a finished run; but it was safe,
+    // and its retry did the work.
     assert_eq!(played.clusters().len(), 2);
     played.expect_code(0);
 }
@@ -263,11 +263,11 @@ fn a_good_run_of_which_three_clusters_ran_the_same_steps_ends_0_and_says_so() {
     insta::assert_snapshot!(played.redact(&played.stderr));
 }
 
-/// Runs to the end; the instances of the last of `clusters` are there for ten of the guard's
-/// intervals, from the `looks`th look on that follows its launch.
+/// Runs to the end; the instances of the last of `clusters` exist for ten of the guard's intervals,
+/// from the `looks`th poll on that follows its launch.
 ///
-/// The guard needs less than six, which at the default pace are 30 s; the other four are for
-/// whatever else the machine does.
+/// The guard needs less than six, which at the default pace are 30 s; the other four are for other
+/// load of the machine.
 fn with_brief_instances(stage: &Stage, clusters: usize, looks: usize) -> Played {
     const INTERVAL: Duration = Duration::from_millis(300);
     stage.set(Set::SetTimings(Timings::all(3600.0)));
@@ -295,7 +295,7 @@ fn with_brief_instances(stage: &Stage, clusters: usize, looks: usize) -> Played 
 fn a_good_run_whose_instances_live_briefly_keeps_its_code_at_every_level() {
     for_each(&["DEBUG", "INFO", "WARN"], |level| {
         let stage = Stage::acme().replace("level: DEBUG", &format!("level: {level}"));
-        // As late as the guard is ever to look again while a cluster starts.
+        // The latest time at which the guard polls again while a cluster starts.
         let played = with_brief_instances(&stage, 1, 5);
         played.expect_code(0);
         assert_eq!(played.stderr, "", "{level}");
@@ -373,9 +373,13 @@ fn the_runners_own_codes_pass_through() {
 
     // 18: the persistent cluster is busy.
     let stage = Stage::acme().argument("--use-persistent-jobflow");
-    let Set::StartCluster(cluster) = waiting_cluster(
-        &json!({"SecurityConfiguration": "acme-sc", "Steps": [{"Name": "long", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar"}}]}),
-    ) else {
+    let Set::StartCluster(cluster) = waiting_cluster(&json!({
+        "SecurityConfiguration": "acme-sc",
+        "Steps": [{
+            "Name": "long", "ActionOnFailure": "CONTINUE",
+            "HadoopJarStep": {"Jar": "command-runner.jar"}
+        }]
+    })) else {
         unreachable!()
     };
     stage.set(Set::SetTimings(Timings::all(36_000.0)));
@@ -402,7 +406,7 @@ fn a_success_that_ran_nothing_is_not_confirmed() {
 #[test]
 fn a_cluster_that_nobody_waits_for_is_not_confirmed() {
     let stage = Stage::acme().misbehave("leave-running");
-    // Its instances are waited for, to see what they are.
+    // The watch waits for its instances, to check them.
     stage.set(Set::SetTimings(Timings { starting: 6.0, ..Timings::all(3600.0) }));
     let played = stage.run();
     played.expect_code(75);
@@ -420,7 +424,7 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
     assert!(played.raw_stdout.len() > 30_000_000);
     assert!(std::str::from_utf8(&played.raw_stdout).is_err());
 
-    // The same run without the guard prints the same bytes, but for times and pids.
+    // The same run without the guard prints the same bytes, except for times and pids.
     let stage = Stage::acme()
         .misbehave("invalid-utf8,flood=30000000")
         .replace("level: DEBUG", "level: INFO");
@@ -451,8 +455,8 @@ fn every_byte_of_the_runners_output_passes_even_what_is_no_text() {
     }
 }
 
-/// A line of the runner's log without its time and its process: what comes behind the first `#`
-/// and its `]`. Other lines are left as they are.
+/// A line of the runner's log without its time and its process: the part after the first `#` and
+/// its `]`. Other lines are unchanged.
 fn without_time_and_pid(line: &[u8]) -> &[u8] {
     let is_log_line = matches!(line, [b'D' | b'I' | b'W' | b'E' | b'F', b',', b' ', b'[', ..]);
     match line.iter().position(|byte| *byte == b']') {
@@ -463,8 +467,8 @@ fn without_time_and_pid(line: &[u8]) -> &[u8] {
 
 #[test]
 fn a_run_is_judged_on_what_its_arguments_leave_to_do() {
-    // Nothing but the archiving of what an earlier run left: the raw buckets are not touched, so
-    // what they are like does not matter.
+    // Only the archiving of an earlier run's output: the raw buckets are not accessed, so their
+    // settings do not matter.
     let stage = Stage::acme().argument("--resume-from").argument("archive_enriched");
     for name in ["acme-raw-in", "acme-raw-in2"] {
         stage.set(Set::DeleteBucket(emr_simulator::Named {

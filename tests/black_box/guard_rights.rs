@@ -1,5 +1,5 @@
-//! The guard's own rights: a launch whose clusters it could not watch or end is refused, and what
-//! IAM cannot tell refuses nothing.
+//! The guard's own permissions: a launch whose clusters it could not watch or terminate is refused,
+//! and an unknown result of IAM refuses nothing.
 
 use emr_simulator::{Command as Set, Fault, FaultKind, PutRole};
 use serde_json::{Value, json};
@@ -36,9 +36,10 @@ fn with_policies(stage: &Stage, policies: Vec<Value>) {
 pub(crate) fn allow(stage: &Stage, actions: &Value) {
     with_policies(
         stage,
-        vec![
-            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}),
-        ],
+        vec![json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]
+        })],
     );
 }
 
@@ -108,10 +109,13 @@ fn a_policy_for_clusters_of_the_runs_tag_is_enough_and_a_denied_look_at_another_
     let stage = Stage::acme();
     with_policies(
         &stage,
-        vec![
-            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": WATCH, "Resource": "arn:aws:elasticmapreduce:*:*:cluster/*",
-            "Condition": {"StringLike": {"elasticmapreduce:ResourceTag/emr-etl-guard-run": "*"}}}]}),
-        ],
+        vec![json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": WATCH,
+            "Resource": "arn:aws:elasticmapreduce:*:*:cluster/*",
+            "Condition": {
+                "StringLike": {"elasticmapreduce:ResourceTag/emr-etl-guard-run": "*"}
+            }
+        }]})],
     );
     stage.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     stage.set(Set::AddFault(Fault::every("DescribeCluster", FaultKind::AccessDenied)));
@@ -125,25 +129,25 @@ fn a_policy_for_clusters_of_the_runs_tag_is_enough_and_a_denied_look_at_another_
 
 #[test]
 fn what_iam_cannot_tell_is_reported_and_refuses_nothing() {
-    // No other check asks the simulator here.
+    // No other check calls the policy simulator here.
     let stage = with_s3_part(Stage::acme(), &json!({}));
     stage.set(Set::AddFault(Fault::every("SimulatePrincipalPolicy", FaultKind::AccessDenied)));
     let played = stage.check();
     played.expect_code(0);
     assert_eq!(statuses(&played), ["unknown"]);
-    // A condition on what the simulation does not know.
+    // A condition on a key that the simulation does not know.
     let stage = Stage::acme();
     with_policies(
         &stage,
-        vec![
-            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": WATCH, "Resource": "*",
-            "Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}]}),
-        ],
+        vec![json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": WATCH, "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}
+        }]})],
     );
     let played = stage.check();
     played.expect_code(0);
     assert_eq!(statuses(&played), ["unknown"]);
-    // A role that IAM does not know.
+    // A role that does not exist in IAM.
     let stage = Stage::acme();
     stage.set(Set::PutAccessKey(emr_simulator::PutAccessKey {
         id: "AKIAGUARD".to_owned(),

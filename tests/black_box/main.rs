@@ -1,5 +1,5 @@
-//! Black-box tests: the built binary between a simulated AWS and a stand-in runner, judged by its
-//! exit code, its streams, its report, and what AWS saw.
+//! Black-box tests: the built binary between a simulated AWS and a stand-in runner, checked by its
+//! exit code, its streams, its report, and the requests that AWS received.
 
 #![expect(
     clippy::unwrap_used,

@@ -28,7 +28,7 @@ fn refused() -> Stage {
     Stage::acme().option("--accept-encryption=SSE-KMS,DSSE-KMS")
 }
 
-/// The samples of the file: what stands before the value, and the value.
+/// The samples of the file: the text before the value, and the value.
 fn samples(stage: &Stage) -> BTreeMap<String, f64> {
     let text = std::fs::read_to_string(stage.path("guard.prom")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -151,7 +151,7 @@ fn what_goes_wrong_with_metrics_is_said_and_changes_nothing() {
     serde_json::from_str::<serde_json::Value>(&json.stdout).expect("nothing but JSON");
 }
 
-/// What an export says: the resource's attributes, and each gauge's unit and points.
+/// The content of an export: the resource's attributes, and each gauge's unit and points.
 type Exported =
     (BTreeMap<String, String>, BTreeMap<String, (String, Vec<(BTreeMap<String, String>, f64)>)>);
 

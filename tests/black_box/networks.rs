@@ -1,5 +1,5 @@
-//! Networks as accounts have them: a VPC with a domain of its own is right where the certificates
-//! are for it, and its resolver is known by address, too.
+//! Networks as real accounts have them: a VPC with a domain of its own is accepted where the
+//! certificates are for it, and its resolver is also known by address.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::support::Stage;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
-/// A stage whose VPC gives its instances this domain and these resolvers, by a set of options that
-/// has an id of its own, as EC2's default set has.
+/// A stage whose VPC gives its instances this domain and these resolvers, with a DHCP option set
+/// that has an id, as EC2's default set has.
 fn with_network(domain: &str, servers: &[&str]) -> Stage {
     let stage = Stage::acme();
     let servers = servers.iter().map(|server| (*server).to_owned()).collect();
@@ -32,7 +32,7 @@ fn with_network(domain: &str, servers: &[&str]) -> Stage {
     stage
 }
 
-/// The same with certificates of PEM for `name`.
+/// The same with PEM certificates for `name`.
 fn with_certificate(stage: Stage, name: &str) -> Stage {
     stage.set(Set::PutObject(PutObject {
         bucket: "acme-etl".to_owned(),
@@ -43,7 +43,7 @@ fn with_certificate(stage: Stage, name: &str) -> Stage {
     stage
 }
 
-/// A security configuration with all protections, whose certificates are by this provider.
+/// A security configuration with all protections, with certificates from this provider.
 pub(crate) fn content(tls: &Value) -> Value {
     json!({"EncryptionConfiguration": {
         "EnableAtRestEncryption": true, "EnableInTransitEncryption": true,
@@ -137,7 +137,10 @@ fn networks_certificates_that_emr_makes_are_compared_by_their_suffix_and_no_arch
 
 #[test]
 fn networks_names_that_a_custom_provider_makes_are_unknown() {
-    let custom = json!({"CertificateProviderType": "Custom", "S3Object": "s3://acme-etl/certs/emr.zip", "CertificateProviderClass": "com.acme.Certificates"});
+    let custom = json!({
+        "CertificateProviderType": "Custom", "S3Object": "s3://acme-etl/certs/emr.zip",
+        "CertificateProviderClass": "com.acme.Certificates"
+    });
     let stage = with_network("acme.internal", &["AmazonProvidedDNS"]);
     let played = with_provider(stage, &custom).run();
     played.expect_code(69);

@@ -23,7 +23,7 @@ fn newer_releases_one_past_its_support_is_named_and_refuses_nothing() {
     let played = stage.run();
     played.expect_code(0);
     assert!(played.runner_started());
-    // Who wants it to refuse says so.
+    // An operator can make it a required check.
     let played = Stage::acme().option("--enforce=release-supported").run();
     played.expect_code(77);
     assert!(!played.runner_started());
@@ -49,7 +49,7 @@ fn newer_releases_one_of_spark_alone_is_read_launched_and_known_again() {
     assert!(of_cluster.values().all(|status| status == "passed"), "{of_cluster:?}");
 }
 
-/// A stage with this release and a classification more.
+/// A stage with this release and an additional classification.
 fn with(release: &str, classification: &str) -> Stage {
     Stage::acme()
         .replace("5.29.0", release)
@@ -88,7 +88,7 @@ fn newer_releases_the_connector_decides_whether_it_can_be_told_what_is_written()
     for (release, classification) in [
         ("7.12.0", "core-site: {fs.s3a.emrfs.compatibility.enable: \"false\"}".to_owned()),
         ("7.12.0", "core-site: {fs.s3.impl: com.acme.FileSystem}".to_owned()),
-        // EMRFS is gone there.
+        // EMRFS does not exist in it.
         ("spark-8.0.0", back),
     ] {
         let played = with(release, &classification).run();

@@ -1,5 +1,5 @@
-//! One cause, one message: where AWS, or a part of it, cannot be asked at all, that is said once,
-//! with its own fix; what it keeps from being judged is counted.
+//! One cause, one message: where AWS, or a part of it, cannot be called at all, that is reported
+//! once, with its own fix, and with the number of checks that it blocks.
 
 use emr_simulator::{ClockMode, Command as Set, Fault, FaultKind, SetClock};
 use serde_json::Value;
@@ -25,8 +25,8 @@ fn causes(played: &Played) -> Vec<&Value> {
     findings.iter().filter(|finding| finding["cause"].is_object()).collect()
 }
 
-/// Proves that a run names one cause, once, on standard error and in its report, and launches
-/// nothing; gives what standard error says.
+/// Checks that a run reports one cause, once, on standard error and in its report, and launches
+/// nothing; returns standard error.
 #[track_caller]
 fn named_once(stage: &Stage, name: &str) -> String {
     named_once_by(stage, name, 69)
@@ -48,12 +48,12 @@ fn named_once_by(stage: &Stage, name: &str, code: i32) -> String {
     assert_eq!(causes[0]["cause"]["blocks"], waiting);
     let open = |text: &str| text.matches("UNKNOWN ").count() + text.matches("FAILED ").count();
     assert_eq!(open(&played.stderr), 1, "{}", played.stderr);
-    // `check` says the same, in its table too.
+    // `check` reports the same, in its table too.
     let checked = stage.check();
     checked.expect_code(code);
     assert_eq!(open(&checked.stdout), 1, "{}", checked.stdout);
     assert_eq!(checked.stderr.lines().next(), played.stderr.lines().next());
-    // How many there are is in the report, and compared with it above.
+    // The number is in the report, and compared with it above.
     let blocks = regex::Regex::new(r"blocks    \d+").unwrap();
     blocks.replace(&played.redact(&played.stderr), "blocks    N").into_owned()
 }
@@ -62,7 +62,7 @@ fn named_once_by(stage: &Stage, name: &str, code: i32) -> String {
 fn without_credentials_one_line_says_so_and_nothing_is_asked() {
     let stage = without_keys(Stage::acme());
     insta::assert_snapshot!(named_once(&stage, "no-credentials"));
-    // The runner's own keys are in its config; whose they are was asked.
+    // The runner's own credentials are in its config; their identity was requested.
     assert_eq!(stage.sim.requests_for("GetCallerIdentity").len(), stage.sim.requests().len());
 }
 
@@ -113,12 +113,12 @@ fn a_clock_that_is_off_is_told_from_a_wrong_secret_by_the_answers_date() {
     let refused_at = |at| {
         let stage = Stage::acme();
         stage.set(Set::SetClock(SetClock { mode: ClockMode::Stepped, at: Some(at) }));
-        // As STS and IAM word both.
+        // The wording of STS and IAM.
         stage.set(error(None, 403, "SignatureDoesNotMatch"));
         stage
     };
     let hours = named_once(&refused_at(now - time::Duration::hours(2)), "clock-skew");
-    // The test itself takes a while.
+    // The test itself takes some time.
     let hours = hours.replace("121 minutes", "120 minutes");
     insta::assert_snapshot!(hours);
     insta::assert_snapshot!(named_once(&refused_at(now), "wrong-secret"));
@@ -126,7 +126,7 @@ fn a_clock_that_is_off_is_told_from_a_wrong_secret_by_the_answers_date() {
 
 #[test]
 fn a_host_that_cannot_be_reached_is_one_cause() {
-    // A port that was free a moment ago: nobody listens there.
+    // A port that was free a moment ago: nothing listens on it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = format!("http://127.0.0.1:{port}");
     let stage = Stage::acme()
@@ -139,7 +139,7 @@ fn a_host_that_cannot_be_reached_is_one_cause() {
 fn a_proxy_that_does_not_answer_is_named() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let proxy = format!("http://127.0.0.1:{port}");
-    // Without the proxy this would leave the machine; with it nothing does.
+    // Without the proxy this request would leave the machine; with it none does.
     let stage = Stage::acme().without_env("AWS_ENDPOINT_URL").env("HTTPS_PROXY", &proxy);
     let said = named_once(&stage, "proxy").replace(&port.to_string(), "PORT");
     insta::assert_snapshot!(said);

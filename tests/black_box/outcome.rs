@@ -1,6 +1,6 @@
-//! What is said at the end follows from the outcome and from what is known of each cluster: a live
-//! unsafe cluster is a call to act, with a command that works as pasted; after a stop or an end
-//! that is not confirmed, one line tells which clusters go on and whose they are.
+//! The messages at the end follow from the outcome and from the facts on each cluster: a live
+//! unsafe cluster needs action, with a command that works unchanged; after a stop or an unconfirmed
+//! end, one line lists the clusters that continue and who owns them.
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -21,7 +21,7 @@ const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --clu
     --no-termination-protected; aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID";
 const FORMS: [&str; 6] = ["html", "markdown", "junit", "asff", "sarif", "ocsf"];
 
-/// Each form of the run's report, with the ids of clusters redacted.
+/// Each format of the run's report, with the ids of clusters redacted.
 fn forms(stage: &Stage, played: &Played) -> Vec<(&'static str, String)> {
     let made = FORMS.map(|form| {
         let output = hermetic_command(&programs().guard)
@@ -43,7 +43,7 @@ fn said(played: &Played) -> Vec<String> {
     own.map(|line| played.redact(line).replace(IN_FLIGHT, "")).collect()
 }
 
-/// A run whose cluster has no security configuration, and does at its termination what is asked.
+/// A run whose cluster has no security configuration, with this reaction to its termination.
 fn unsafe_cluster(termination: Termination) -> Stage {
     let stage =
         Stage::acme().misbehave("drop-security-configuration").option("--termination-timeout=1s");
@@ -175,8 +175,8 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
     assert!(page.contains("EMR accepted its termination, but "), "{page}");
 }
 
-/// What a runner that was stopped leaves open. That it may have asked for a cluster just before
-/// stands there, too, unless the time for that is over.
+/// The reasons for which a stopped run stays open. They include that the runner may have requested
+/// a cluster just before, unless the time for that is over.
 const STAYS_OPEN: &str =
     "; the run stays open: the next start, or `emr-etl-guard watch --resume`, continues from here";
 const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
@@ -187,7 +187,7 @@ fn send(child: &std::process::Child, signal: Signal) {
 
 #[test]
 fn after_a_stop_by_any_signal_one_line_tells_that_the_runs_cluster_goes_on() {
-    // A JVM answers SIGQUIT with a thread dump and goes on, and so does the stand-in.
+    // A JVM answers SIGQUIT with a thread dump and continues, and so does the stand-in.
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         for quiet in [false, true] {
             let mut stage = Stage::acme().misbehave("hang");
@@ -231,8 +231,8 @@ fn after_a_stop_a_cluster_that_was_there_before_is_told_as_such() {
 #[test]
 fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirmed() {
     let told = |terminating: f64| {
-        // A request that was sent just before the stop may take effect for 24 intervals, which a busy
-        // machine must not outlast.
+        // A request that was sent just before the stop may take effect for 24 intervals; even a
+        // busy machine must finish within them.
         let stage = Stage::acme()
             .misbehave("hang")
             .option("--on-stop=terminate")
@@ -258,8 +258,9 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
 
 #[test]
 fn after_a_stop_before_there_is_a_cluster_one_line_tells_that_none_is_known() {
-    // A runner that ends by itself is waited for until nothing of it can take effect any more: six
-    // intervals. After a stop that are 24, which a busy machine must not outlast.
+    // After a runner that ends by itself, the watch waits until none of its requests can take
+    // effect any more: six intervals. After a stop it is 24; even a busy machine must finish within
+    // them.
     for (signal, interval, open) in
         [(Signal::SIGTERM, "1s", STAYS_OPEN), (Signal::SIGQUIT, "30ms", "")]
     {
@@ -320,7 +321,7 @@ fn what_a_refusal_says_of_ending_a_cluster_names_the_region_too() {
 
 #[test]
 fn a_runner_that_a_signal_ends_is_a_stop_too() {
-    // The cluster's instances are waited for as long as a judgement may take.
+    // The cluster's instances are awaited for the time limit of an evaluation.
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
     let child = under_way(&stage);
     kill(runner_pid(&stage), Signal::SIGKILL).unwrap();
@@ -364,7 +365,7 @@ fn an_end_that_is_not_confirmed_tells_what_is_known_of_clusters() {
     );
 }
 
-/// A run whose runner is killed while the first step is at work, which has written nothing yet.
+/// A run whose runner is killed during the first step, which has written nothing yet.
 fn nothing_written(stage: &Stage) -> Played {
     let long = Timings { starting: 0.0, bootstrapping: 0.0, ..Timings::all(3600.0) };
     stage.set(Set::SetTimings(long));
@@ -386,7 +387,7 @@ fn where_nothing_was_written_that_is_said_and_not_that_nothing_is_encrypted() {
         assert!(last.starts_with(&format!("emr-etl-guard: {begin}: ")), "{}", played.transcript());
     };
     told(&Stage::acme().misbehave("hang"), "nothing was written");
-    // Where nobody may look, that is another sentence.
+    // If access is denied, the sentence is different.
     let stage = Stage::acme().misbehave("hang");
     stage.set(Set::AddHook(Hook::after_first(
         "RunJobFlow",

@@ -1,4 +1,5 @@
-//! Whose a cluster is: what the guard may end, and what it must not forget.
+//! The ownership of clusters: which ones the guard may terminate, and which ones it must not
+//! forget.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ fn state(stage: &Stage, id: &str) -> ClusterState {
     stage.sim.with_world(|world| world.cluster(id).unwrap().state)
 }
 
-/// A cluster of the run's name and without any encryption.
+/// A cluster with the run's name and without any encryption.
 fn theirs(more: &serde_json::Value, age_seconds: f64) -> StartCluster {
     let mut request = json!({"Name": "Snowplow \
         ETL", "ReleaseLabel": "emr-5.29.0", "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "TerminationProtected": true}});
@@ -84,7 +85,7 @@ fn a_run_that_was_stopped_in_the_middle_of_its_launch_stays_open_until_that_can_
     assert!(last.contains("a request of the runner may still start a cluster"), "{last}");
     assert!(last.contains("the run stays open"), "{last}");
 
-    // It does start one, after the guard has gone, and without encryption.
+    // It does start one after the guard has ended, and without encryption.
     stage.set(Set::ClearFaults);
     let journals = std::fs::read_dir(stage.path("state/runs")).unwrap().flatten();
     let run = journals.map(|journal| journal.path()).next().expect("the run is open");
@@ -103,7 +104,7 @@ fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen
     let mut child = under_way(&stage);
     child.kill().unwrap();
     child.wait().unwrap();
-    // It is over before anybody looks again, and so are its instances.
+    // It ends before the next poll, and so do its instances.
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 500_000.0 }));
     let played = stage.play(stage.watch_resume());
     played.expect_code(75);
@@ -113,8 +114,8 @@ fn a_run_that_is_closed_later_is_not_confirmed_where_its_volumes_were_never_seen
     stage.play(stage.watch_resume()).expect_code(0);
 }
 
-/// A runner that ends as `end` says, and leaves a detached child behind: told to, it launches a
-/// cluster without encryption, as a wrapper's forgotten job would.
+/// A runner that ends as `end` says, and leaves a detached child process: on a signal that launches
+/// a cluster without encryption, as a wrapper's forgotten job would.
 fn leaving_a_launcher(end: &str) -> Stage {
     let runner = programs().runner.display().to_string();
     let launch = "i=0; while [ ! -e go ] && [ $i -lt 1500 ]; do i=$((i + 1)); sleep 0.02; done; [ \
@@ -127,7 +128,7 @@ fn leaving_a_launcher(end: &str) -> Stage {
     stage
 }
 
-/// Whether the process whose number is in this file is there.
+/// Whether the process with the pid in this file exists.
 fn lives(stage: &Stage, file: &str) -> bool {
     let pid =
         std::fs::read_to_string(stage.path(file)).ok().and_then(|pid| pid.trim().parse().ok());
@@ -141,7 +142,7 @@ fn what_a_detached_child_launches_after_the_runners_end_is_this_runs_however_tha
         let mut child = stage.command("run").spawn().unwrap();
         wait_until("the runner's end", || !lives(&stage, "left"));
         let before = stage.by_guard("ListClusters");
-        // A guard that does not wait for the child is gone after some looks.
+        // A guard that does not wait for the child would be gone after some polls.
         wait_until("more looks than the last ones", || {
             stage.by_guard("ListClusters") > before + 12 || child.try_wait().unwrap().is_some()
         });

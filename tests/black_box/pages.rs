@@ -1,5 +1,5 @@
-//! What `report` makes of the documents that the guard really writes: pages, summaries, findings
-//! for other tools.
+//! The output of `report` for reports that the guard really writes: pages, summaries, findings for
+//! other tools.
 
 use std::{
     io::Write as _,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, hermetic_command, programs};
 
-/// Runs `report` with these words in the stage's folder, with nothing in its environment.
+/// Runs `report` with these arguments in the stage's folder, with an empty environment.
 fn report(stage: &Stage, words: &[&str]) -> Output {
     hermetic_command(&programs().guard)
         .arg("report")
@@ -38,7 +38,7 @@ fn made(stage: &Stage, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Everything between tags, as a reader sees it.
+/// All text between tags, as a reader sees it.
 fn text_of(page: &str) -> String {
     let body = &page[page.find("<body>").unwrap()..];
     let text = regex::Regex::new("<[^>]*>").unwrap().replace_all(body, " ").into_owned();
@@ -104,7 +104,9 @@ fn the_pages_of_runs_that_went_wrong_say_what_went_wrong_and_what_to_do() {
     assert!(text.contains("Fix allow iam:GetRole to the guard's credentials"), "{text}");
 
     let swapped = Stage::acme();
-    let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
+    let content = json!({"EncryptionConfiguration": {
+        "EnableAtRestEncryption": false, "EnableInTransitEncryption": false
+    }});
     let put =
         PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
     swapped.set(Set::AddHook(Hook::after_first(
@@ -151,7 +153,7 @@ fn a_document_may_come_through_a_pipe_and_what_is_made_of_it_may_go_to_a_file() 
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
     let page = std::fs::read_to_string(stage.path("page.html")).unwrap();
-    // Beside what comes through a pipe no signature can stand.
+    // A report from a pipe cannot have a signature beside it.
     let page = page.replace(
         "not known: the report came from standard input",
         "not signed: no signature stands beside the report",
@@ -213,7 +215,9 @@ fn the_summaries_of_check_are_those_of_its_document() {
 #[test]
 fn code_scanning_and_security_hub_get_the_findings_of_clusters_too() {
     let stage = Stage::acme();
-    let content = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}});
+    let content = json!({"EncryptionConfiguration": {
+        "EnableAtRestEncryption": false, "EnableInTransitEncryption": false
+    }});
     let put =
         PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
     stage.set(Set::AddHook(Hook::after_first(
@@ -229,7 +233,7 @@ fn code_scanning_and_security_hub_get_the_findings_of_clusters_too() {
         results.iter().find(|result| result["ruleId"] == "cluster-security-configuration").unwrap();
     assert_eq!(of_cluster["locations"][0]["logicalLocations"][0]["name"], *cluster);
     assert_eq!(of_cluster["level"], "error");
-    // A finding about the config stands where the config says it.
+    // A finding about the config has the config's position.
     let of_config = results.iter().find(|result| result["ruleId"] == "instance-types").unwrap();
     let line =
         stage.config.lines().position(|line| line.contains("master_instance_type")).unwrap() + 1;

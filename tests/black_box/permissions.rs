@@ -1,5 +1,5 @@
-//! The IAM policy that `explain --permissions` prints: it allows the calls that the guard really
-//! makes, and no others.
+//! The IAM policy that `explain --permissions` prints: it allows exactly the calls that the guard
+//! really makes.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub(crate) fn printed(stage: &Stage) -> Value {
     serde_json::from_str(&played.stdout).unwrap()
 }
 
-/// The permissions for the calls that the guard has made on a stage.
+/// The permissions for the calls that the guard made on a stage.
 fn needed(stage: &Stage) -> BTreeSet<String> {
     let calls = || CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
     let of_guard = stage
@@ -50,7 +50,7 @@ fn needed(stage: &Stage) -> BTreeSet<String> {
     of_guard
         .map(|request| {
             let (service, operation) = (&request.subject.service, &request.subject.operation);
-            // Buckets and accounts have calls of one name.
+            // Buckets and accounts have calls with the same name.
             let is_of_bucket =
                 |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
             let mut known = calls().filter(|call| {
@@ -73,9 +73,10 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     adopting.set(waiting_cluster(&json!({"SecurityConfiguration": "acme-sc"})));
     adopting.run().expect_code(0);
     let of_fleets = Stage::acme().argument("--use-persistent-jobflow");
-    of_fleets.set(waiting_cluster(
-        &json!({"SecurityConfiguration": "acme-sc", "Instances": crate::shown_by_aws::fleets(|_| {})}),
-    ));
+    of_fleets.set(waiting_cluster(&json!({
+        "SecurityConfiguration": "acme-sc",
+        "Instances": crate::shown_by_aws::fleets(|_| {})
+    })));
     of_fleets.run().expect_code(0);
     let unsafe_one = with_alerts().misbehave("drop-security-configuration");
     unsafe_one.set(Set::SetNextCluster(emr_simulator::NextCluster {
@@ -92,11 +93,11 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
     unsafe_one.run().expect_code(76);
     let mut needed: BTreeSet<String> =
         [&adopting, &of_fleets, &unsafe_one].into_iter().flat_map(needed).collect();
-    // S3 asks KMS for it in the guard's name where the archive of certificates is under SSE-KMS.
+    // S3 calls KMS on the guard's behalf if the archive of certificates is encrypted with SSE-KMS.
     needed.insert("kms:Decrypt".to_owned());
     let allowed_then = allowed(&with_alerts());
     assert_eq!(allowed_then, needed);
-    // Where nobody is told by SNS, nothing of it is asked for.
+    // Without an SNS topic, no permission for it is printed.
     assert_eq!(
         allowed(&Stage::acme()),
         allowed_then.into_iter().filter(|action| action != "sns:Publish").collect()

@@ -1,5 +1,5 @@
-//! EMR's events from a queue hasten the watch, and nothing rests on them: they are looked after and
-//! never believed, those of others stay, and a queue that fails is a warning.
+//! EMR's events from a queue make the watch poll sooner, and nothing depends on them: they are only
+//! reasons to poll and never trusted, those of others stay, and a failing queue is a warning.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::Stage;
 
 const QUEUE: &str = "acme-events";
 
-/// A stage with a queue of EMR's events, where the watch by itself would look but every ten
+/// A stage with a queue of EMR's events, where the watch by itself would poll only every ten
 /// minutes.
 fn with_queue() -> Stage {
     let stage = Stage::acme();
@@ -31,7 +31,7 @@ fn send(stage: &Stage, body: &str) {
     stage.set(Set::SendMessage(SendMessage { queue: QUEUE.to_owned(), body: body.to_owned() }));
 }
 
-/// What is left in the queue.
+/// The remaining content of the queue.
 fn left(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| {
         world.queues[QUEUE].iter().map(|message| message.body.clone()).collect()
@@ -67,7 +67,7 @@ fn an_unsafe_cluster_whose_id_is_never_printed_is_terminated_at_the_event_of_its
 
 #[test]
 fn an_event_is_looked_after_and_never_believed() {
-    // It has the run's name, but EMR says that it has not; and it is none of the run's clusters.
+    // The event has the run's name, but EMR's data do not; it is not a cluster of the run.
     let stage = with_queue();
     stage.set(Set::StartCluster(StartCluster {
         id: Some("j-THEIRS".to_owned()),
@@ -77,7 +77,7 @@ fn an_event_is_looked_after_and_never_believed() {
     }));
     send(&stage, &message("j-THEIRS", "Snowplow ETL"));
     send(&stage, &message("j-NOBODYS", "Snowplow ETL"));
-    // The search finds it at the end, at the latest.
+    // The search finds it at the end at the latest.
     let played = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms").run();
     played.expect_code(0);
     assert_eq!(played.clusters().len(), 1);
@@ -112,8 +112,7 @@ fn guards_that_share_a_queue_leave_each_other_what_is_theirs() {
     let guards: Vec<_> =
         ids.iter().map(|id| (id, stage.watch(&[id], false).spawn().unwrap())).collect();
     for (id, guard) in guards {
-        // It comes to an end only because events tell of each one's: the next look would be hours
-        // away.
+        // It ends only because of the events about each cluster: the next poll would be hours away.
         let played = stage.finish(guard);
         assert!(matches!(played.code, Some(0 | 75)), "{id}: {}", played.transcript());
         assert!(played.stdout.contains(id), "{}", played.stdout);

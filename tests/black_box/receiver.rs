@@ -1,5 +1,4 @@
-//! A receiver on loopback: takes whatever HTTP is posted to it, keeps it, and answers as it is
-//! told.
+//! A receiver on loopback: accepts any HTTP POST, stores it, and answers as configured.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -10,23 +9,23 @@ use std::{
 
 use crate::support::wait_until;
 
-/// How one request is answered.
+/// The answer to one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// With this status, and these headers.
     Status(u16, &'static str),
     /// Never.
     Silence,
-    /// By the end of the connection.
+    /// By closing the connection.
     Reset,
 }
 
-/// What came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// The first line: method, path, version.
     pub(crate) request: String,
-    /// Names in lower case.
+    /// Header names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) at: Instant,
@@ -48,14 +47,14 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Answers the first requests so, and all later ones like the last of these.
+    /// Answers the first requests with these, and all later ones with the last.
     pub(crate) fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
         let port = listener.local_addr().expect("it is bound").port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&received);
         std::thread::spawn(move || {
-            // It lives as long as the test's process; nobody waits for it.
+            // It lives as long as the test's process; nothing joins it.
             for connection in listener.incoming().flatten() {
                 let (kept, answers) = (Arc::clone(&kept), answers.clone());
                 std::thread::spawn(move || serve(connection, &kept, &answers));

@@ -1,5 +1,5 @@
-//! The command `reencrypt`: what it says without `--apply`, what it does with it, what it refuses,
-//! and that nothing is lost or done twice.
+//! The command `reencrypt`: its output without `--apply`, its actions with it, its refusals, and
+//! that nothing is lost or done twice.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(crate) fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
     stage.play(command(stage, words))
 }
 
-/// The whole bucket, acting.
+/// The whole bucket, with `--apply`.
 pub(crate) fn apply(stage: &Stage, words: &[&str]) -> Played {
     reencrypt(stage, &[&["s3://old", "--bucket", "old", "--apply"], words].concat())
 }
@@ -57,8 +57,8 @@ pub(crate) fn object(stage: &Stage, key: &str) -> Object {
     stage.sim.with_world(|world| world.object("old", key).unwrap().clone())
 }
 
-/// An object without what a repair changes: what must stay as it was, content and all that is
-/// carried.
+/// An object without the properties that a repair changes: what must be preserved, content and all
+/// other properties.
 pub(crate) fn lasting(object: &Object) -> String {
     let attributes =
         Attributes { checksum: None, grants: object.acl(), ..object.attributes.clone() };
@@ -76,7 +76,7 @@ pub(crate) fn lasting(object: &Object) -> String {
     )
 }
 
-/// How often an operation was asked of the bucket.
+/// How often an operation on the bucket was called.
 pub(crate) fn asked(stage: &Stage, operation: &str) -> usize {
     stage
         .sim
@@ -286,7 +286,7 @@ fn nothing_is_lost_whether_it_is_copied_whole_or_in_parts() {
     put(&stage, "large", PutObject { size: Some(6 * GIB + 5), ..laden(&stage) });
     let before = ["small", "large"].map(|key| object(&stage, key));
     let played = apply(&stage, &["--kms-key", KEY]);
-    // Their old versions are unencrypted, and are said to be.
+    // Their old versions are unencrypted, and reported as such.
     played.expect_code(75);
     assert!(
         played.stdout.contains("done: 2 objects are encrypted as they should be"),
@@ -343,11 +343,11 @@ fn old_versions_are_named_and_removed_only_when_asked_and_only_behind_a_proved_o
     assert_eq!((versions("a"), versions("gone")), (3, 2));
     let second = apply(&stage, &["--purge-old-versions"]);
     second.expect_code(75);
-    // What `one` was overwritten by is no copy of it.
+    // The version that overwrote `one` is not a copy of it.
     assert_eq!((versions("a"), versions("gone")), (2, 2));
     let third = apply(&stage, &["--purge-old-versions", "--purge-overwritten-versions"]);
     third.expect_code(75);
-    // Its key is deleted: no newer version proves anything.
+    // Its key is deleted: no newer version is evidence.
     let gone = |line: &str| line.contains("gone (version ") && line.contains(": an old version: ");
     assert!(third.stderr.lines().any(gone), "{}", third.stderr);
     assert_eq!((versions("a"), versions("gone")), (1, 2));
@@ -359,7 +359,7 @@ fn a_dry_run_knows_what_earlier_runs_have_replaced_and_leaves_the_ledger_as_it_i
     let stage = stage(PutBucket { versioning: Some("Enabled".to_owned()), ..PutBucket::default() });
     put(&stage, "a", unencrypted("one"));
     let ledger = stage.path("state/reencrypt/ledger.redb");
-    // Without an earlier run nothing is known, and no ledger is made to find that out.
+    // Without an earlier run nothing is known, and no ledger is created for that.
     let before = reencrypt(&stage, &["s3://old", "--bucket", "old", "--purge-old-versions"]);
     before.expect_code(75);
     assert!(before.stdout.contains("to copy in place: 1"), "{}", before.stdout);
@@ -369,7 +369,7 @@ fn a_dry_run_knows_what_earlier_runs_have_replaced_and_leaves_the_ledger_as_it_i
     let without = reencrypt(&stage, &["s3://old", "--bucket", "old"]);
     without.expect_code(75);
     assert!(without.stdout.contains(is_left), "{}", without.stdout);
-    // Twice: the first does not change what the second sees.
+    // Twice: the first must not change the result of the second.
     for _ in 0..2 {
         let dry = reencrypt(&stage, &["s3://old", "--bucket", "old", "--purge-old-versions"]);
         dry.expect_code(75);
@@ -432,7 +432,7 @@ fn an_error_in_a_200_is_no_success() {
 fn a_copy_whose_answer_is_lost_is_not_made_again() {
     for fault in [
         FaultKind::AppliedThen5xx { status: 500 },
-        // S3's word for slowing down is no word that nothing was done.
+        // S3's throttling response does not mean that nothing was done.
         FaultKind::AppliedThen5xx { status: 503 },
         FaultKind::AppliedThenReset,
         FaultKind::TruncatedBody,
@@ -477,7 +477,7 @@ fn a_bucket_that_nobody_named_is_refused() {
     assert_eq!(object(&stage, "a").sse, Sse::None);
 }
 
-/// The places of the stage's runner config.
+/// The locations of the stage's runner config.
 pub(crate) fn of_config(stage: &Stage, words: &[&str]) -> Played {
     stage.write("config.yml", &stage.config);
     reencrypt(stage, &[words, &["--", "run", "-c", "config.yml", "-r", "resolver.json"]].concat())
@@ -568,7 +568,7 @@ fn what_may_not_be_looked_at_is_counted_and_is_69() {
 #[test]
 fn a_copy_that_comes_out_different_does_not_count_as_done_until_somebody_fixed_it() {
     let stage = stage(PutBucket::default());
-    // What stands there in the copy's place has its date: S3 tells seconds alone.
+    // The object in the copy's place has the same date: S3 returns only seconds.
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Stepped, at: None }));
     let attributes =
         Attributes { tags: [("a".to_owned(), "b".to_owned())].into(), ..Attributes::default() };
@@ -612,14 +612,14 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
         PutObject { size: Some(6 * GIB), sse: Some(Sse::None), ..PutObject::default() },
     );
     let mut killed = 0;
-    // Killed three times, each time a little further on.
+    // Killed three times, each time a little later.
     for wanted in [10, 60, 120] {
         let mut child =
             command(&stage, &["s3://old", "--bucket", "old", "--apply", "--max-rate", "200"])
                 .spawn()
                 .unwrap();
-        // Once parts are copied the upload's id is in the ledger. One whose beginning was not
-        // answered is nobody's to go on with, which another test shows.
+        // Once parts are copied, the upload's id is in the ledger. Another test covers uploads
+        // whose creation was not answered: no run continues those.
         wait_until("some copies were made, and parts", || {
             asked(&stage, "CopyObject") >= wanted && asked(&stage, "UploadPartCopy") > 0
         });
@@ -642,8 +642,8 @@ fn killed_in_the_middle_the_next_run_finishes_and_nothing_is_done_twice() {
     );
 }
 
-/// Starts a repair of one object of 6 GiB, and kills it when some of its parts are copied; gives
-/// how many calls for parts there were.
+/// Starts a repair of one object of 6 GiB, and kills it when some of its parts are copied; returns
+/// the number of calls for parts.
 pub(crate) fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
     put(
         stage,
@@ -658,7 +658,7 @@ pub(crate) fn killed_among_parts(stage: &Stage, words: &[&str]) -> usize {
     let mut child = command(stage, &[&["s3://old", "--bucket", "old", "--apply"], words].concat())
         .spawn()
         .unwrap();
-    // The others are under way by then, so that none is counted only after the kill.
+    // The others are in progress by then, so that none is counted only after the kill.
     wait_until("eight of twelve parts were copied", || {
         asked(stage, "UploadPartCopy") == 12
             && stage.sim.with_world(|world| world.uploads.iter().any(|it| it.parts.len() == 8))
@@ -725,7 +725,7 @@ fn two_repairs_cannot_share_a_ledger() {
     apply(&stage, &[]).expect_code(0);
 }
 
-/// Makes the role of the documents that the guard itself prints.
+/// Creates the role from the documents that the guard itself prints.
 fn make_role(stage: &Stage, words: &[&str], without: &str) {
     let played = reencrypt(
         stage,
@@ -752,7 +752,8 @@ const BATCH: [&str; 5] = [
 
 fn with_jobs() -> Stage {
     let stage = stage(PutBucket::default());
-    // The default of the place is no reason for a manifest that S3 Batch Operations cannot read.
+    // The location's default encryption must not produce a manifest that S3 Batch Operations cannot
+    // read.
     let default_encryption = Some(emr_simulator::BucketEncryption::kms(KEY));
     stage.set(Set::PutBucket(PutBucket {
         name: "place".to_owned(),
@@ -794,7 +795,7 @@ fn batch_jobs_do_what_loses_nothing_once_they_are_confirmed_and_the_rest_is_name
         3,
         "copies in two storage classes, and updates"
     );
-    // The same again is the same jobs.
+    // The same command again gives the same jobs.
     apply(&stage, &[&BATCH[..], &["--kms-key", KEY]].concat()).expect_code(75);
     assert_eq!(stage.sim.with_world(|world| world.jobs.len()), 3);
     let status = |words: &[&str]| {

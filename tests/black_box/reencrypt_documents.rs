@@ -1,5 +1,5 @@
-//! The document of a `reencrypt`, whatever it was asked for: it says what was found, done and left,
-//! what it costs by what S3 was really asked, and a page is made of it.
+//! The report of a `reencrypt`, with any options: it contains what was found, done and left, and
+//! the cost of S3's real requests, and a page can be rendered from it.
 
 use std::collections::BTreeMap;
 
@@ -33,12 +33,12 @@ fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
     stage.play(command(stage, words))
 }
 
-/// What `--json` prints, which is one document and nothing else.
+/// The output of `--json`, which is exactly one report.
 fn printed(played: &Played) -> Value {
     valid_document(played.stdout.as_bytes())
 }
 
-/// Of a location, by a field's word: how many objects.
+/// The number of objects in a list of a location, by one of its fields.
 fn numbers(document: &Value, list: &str) -> BTreeMap<String, u64> {
     let all = document["locations"]
         .as_array()
@@ -51,7 +51,7 @@ fn numbers(document: &Value, list: &str) -> BTreeMap<String, u64> {
     .collect()
 }
 
-/// A bill's numbers by what is paid for, in all storage classes.
+/// The quantities of a bill by billed item, over all storage classes.
 fn bill(bill: &Value) -> BTreeMap<String, u64> {
     let mut numbers = BTreeMap::new();
     for item in bill["items"].as_array().unwrap() {
@@ -164,8 +164,8 @@ fn what_it_came_to_is_what_s3_was_asked() {
     assert_eq!(spent["bytes-read"], 2 * GIB);
     assert_eq!(spent["bytes-deleted-early"], 2 * GIB, "of 30 days in STANDARD_IA 10 are over");
     assert_eq!(document["spent"]["bytes_copied"], 8 * GIB + 5);
-    // Estimate and tally are of one form, and differ by what could not be known: whether there are
-    // tags.
+    // Estimate and actual cost have one form, and differ by what was unknown before: whether there
+    // are tags.
     let estimate = bill(&document["estimate"]);
     assert_eq!(estimate.keys().collect::<Vec<_>>(), spent.keys().collect::<Vec<_>>());
     assert_eq!(
@@ -197,7 +197,7 @@ fn prices_of_the_settings_change_the_sums_and_are_named() {
     };
     let (plain, none) = usd(&[]);
     let (dear, changed) = usd(&["--prices", "write-STANDARD=1000"]);
-    // 1 copy, 12 parts with 2 requests around them, and an update, at a dollar each.
+    // 1 copy, 12 parts with 2 requests for their upload, and an update, at a dollar each.
     assert!((dear - plain - 16.0).abs() < 0.01, "{plain} {dear}");
     assert_eq!((none, changed), (json!([]), json!(["write-STANDARD"])));
     let wrong = reencrypt(&stage, &["s3://old", "--prices", "write-GOLD=1"]);
@@ -236,7 +236,7 @@ fn old_versions_and_what_is_left_are_in_the_document() {
     assert!(page(&stage, &document).contains("Encrypted as it should be"));
 }
 
-/// A stage with a role for jobs of the printed policy, and a place for what they write.
+/// A stage with a role for jobs from the printed policy, and a location for their output.
 fn with_role(bucket: PutBucket, words: &[&str]) -> Stage {
     let stage = stage(bucket);
     stage.set(Set::PutBucket(PutBucket { name: "place".to_owned(), ..PutBucket::default() }));
@@ -311,7 +311,7 @@ fn jobs_are_in_the_documents_of_those_who_make_and_follow_them() {
     assert!(page(&stage, &document).contains("Jobs of S3 Batch Operations"));
 }
 
-/// What of the bucket is under the target's key.
+/// The objects of the bucket that are encrypted with the target's key.
 fn under_the_key(stage: &Stage) -> Vec<String> {
     let wanted = Sse::Kms { key: Some(KEY.to_owned()) };
     let is = |object: &Object| object.sse == wanted;
@@ -365,7 +365,7 @@ fn s3_can_make_the_list_of_what_is_unencrypted_and_nothing_is_looked_at_beforeha
         "{document:#}"
     );
     assert_eq!((asked(&stage, "HeadObject"), asked(&stage, "ListObjectsV2")), (0, 0));
-    // The same again is the same jobs.
+    // The same command again gives the same jobs.
     jobs_of(&["--apply"]).expect_code(75);
     assert_eq!(stage.sim.with_world(|world| world.jobs.len()), 3);
     let done = status(&stage, &["--confirm"]);
@@ -384,7 +384,7 @@ fn s3_can_make_the_list_of_what_is_unencrypted_and_nothing_is_looked_at_beforeha
         "neither what is too large, archived, empty or SSE-C, nor what lies elsewhere"
     );
     assert_eq!(object(&stage, "in/rare").storage_class, "STANDARD_IA");
-    // The list that S3 made lies where it was to, encrypted so that S3 can read it.
+    // The list that S3 generated is in the requested location, encrypted so that S3 can read it.
     let place = document["jobs"][0]["generated_manifest"]
         .as_str()
         .unwrap()
@@ -396,7 +396,7 @@ fn s3_can_make_the_list_of_what_is_unencrypted_and_nothing_is_looked_at_beforeha
         stage.sim.with_world(|world| world.object("place", &place).unwrap().sse.clone()),
         Sse::Aes256
     );
-    // What came later is another job, although it is described the same.
+    // Later objects make another job, although it has the same description.
     put(&stage, "in/later", unencrypted(5, "STANDARD"));
     jobs_of(&["--apply"]).expect_code(75);
     status(&stage, &["--confirm"]).expect_code(75);
@@ -443,7 +443,7 @@ fn a_list_of_s3s_own_is_not_asked_for_where_a_job_could_lose_something() {
 
 #[test]
 fn a_role_without_the_right_to_make_lists_says_so() {
-    // The policy for written manifests lacks what lists need.
+    // The policy for written manifests lacks the permissions for lists.
     let stage = with_role(PutBucket::default(), &["--kms-key", KEY]);
     put(&stage, "a", unencrypted(5, "STANDARD"));
     reencrypt(

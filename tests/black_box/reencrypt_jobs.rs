@@ -1,5 +1,5 @@
-//! What `reencrypt` leaves to S3 Batch Operations, and which of its jobs it confirms: only what a
-//! job without preconditions cannot undo, and only within the places that are named.
+//! The work that `reencrypt` leaves to S3 Batch Operations, and which of its jobs it confirms: only
+//! what a job without preconditions cannot overwrite, and only within the named locations.
 
 use emr_simulator::{
     BucketEncryption, Command as Set, Hook, ObjectName, PutBucket, PutObject, PutRole, Sse,
@@ -24,7 +24,7 @@ fn reencrypt(stage: &Stage, words: &[&str]) -> Played {
     stage.play(command(stage, words))
 }
 
-/// Buckets of the kind `bucket`, and a role for jobs that may do all.
+/// Buckets with these settings, and a role for jobs with all permissions.
 pub(crate) fn stage(buckets: &[&str], bucket: &PutBucket) -> Stage {
     let stage = Stage::acme();
     for name in buckets {
@@ -32,9 +32,13 @@ pub(crate) fn stage(buckets: &[&str], bucket: &PutBucket) -> Stage {
     }
     stage.set(Set::PutBucket(PutBucket { name: "place".to_owned(), ..PutBucket::default() }));
     let trust = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"Service": "batchoperations.s3.amazonaws.com"}, "Action": "sts:AssumeRole",
+        "Effect": "Allow", "Principal": {"Service": "batchoperations.s3.amazonaws.com"},
+        "Action": "sts:AssumeRole",
     }]});
-    let may = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}]});
+    let may = json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}]
+    });
     stage.set(Set::PutRole(PutRole {
         name: "batch".to_owned(),
         trust: Some(trust),
@@ -58,7 +62,7 @@ fn sse(stage: &Stage, bucket: &str, key: &str) -> Sse {
     stage.sim.with_world(|world| world.object(bucket, key).unwrap().sse.clone())
 }
 
-/// Makes jobs for a place; gives the ids of all jobs there are.
+/// Creates jobs for a location; returns the ids of all existing jobs.
 fn jobs_for(stage: &Stage, place: &str, words: &[&str]) -> Vec<String> {
     let bucket = bucket_of(place);
     let words = [&[place, "--bucket", bucket, "--apply"], &BATCH[..], words].concat();
@@ -116,7 +120,7 @@ fn what_a_job_would_copy_in_a_bucket_with_versions_is_left_and_what_it_updates_i
         confirm(&stage, "s3://old", &["--kms-key", KEY]).expect_code(75);
         assert_eq!(sse(&stage, "old", "s3"), Sse::Kms { key: Some(KEY.to_owned()) });
         assert_eq!(sse(&stage, "old", "bare"), Sse::None);
-        // The way that does work.
+        // The alternative that does work.
         reencrypt(&stage, &words);
         assert_eq!(sse(&stage, "old", "bare"), Sse::Kms { key: Some(KEY.to_owned()) });
     }
@@ -165,7 +169,7 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
     put(&stage, "other", "a/1", ("x", Sse::None));
     let whole = jobs_for(&stage, "s3://old", &[])[0].clone();
     let foreign = jobs_for(&stage, "s3://other", &[])[1].clone();
-    // Neither a part of the bucket nor another bucket holds all that the job is about.
+    // Neither a part of the bucket nor another bucket contains all objects of the job.
     let part = confirm(&stage, "s3://old/a/", &[]);
     part.expect_code(64);
     assert_eq!(
@@ -183,7 +187,7 @@ fn only_jobs_whose_objects_lie_within_the_named_places_are_confirmed() {
         )
     );
     assert_eq!(confirmations(&stage), 0);
-    // To look at it is free.
+    // Its status can be shown without a confirmation.
     let status = reencrypt(&stage, &["s3://old", "--batch-status", "--job", &foreign]);
     status.expect_code(75);
     let confirmed = confirm(&stage, "s3://old", &[]);
@@ -243,7 +247,7 @@ fn a_job_whose_list_is_not_the_one_that_was_made_is_not_confirmed() {
     assert!(played.stderr.contains(&key), "{}", played.stderr);
     let all = confirm(&stage, "s3://old", &[]);
     all.expect_code(69);
-    // To look at it is free: S3 itself says how it ends.
+    // Its status can be shown without a confirmation: S3 itself reports how it ends.
     let status = reencrypt(&stage, &["s3://old", "--bucket", "old", "--batch-status"]);
     status.expect_code(75);
     assert_eq!(confirmations(&stage), 0);

@@ -1,5 +1,5 @@
-//! What a repair must not lose and must not claim: bucket keys, what Object Lock forbids an update,
-//! the keys that objects are under now, and whose write it is that stands there.
+//! What a repair must not lose and must not claim: bucket keys, objects that Object Lock excludes
+//! from an update, the current keys of objects, and who wrote the current object.
 
 use emr_simulator::{
     Attributes, BucketEncryption, ClockMode, Command as Set, Hook, PutBucket, PutKey, PutObject,
@@ -45,7 +45,7 @@ fn locked(stage: &Stage) -> Attributes {
 
 #[test]
 fn bucket_keys_are_kept_and_the_buckets_rule_gives_them() {
-    // The rule gives none; one object has one.
+    // The rule enables none; one object has one.
     let stage = with_other_key(PutBucket {
         versioning: Some("Enabled".to_owned()),
         object_lock: true,
@@ -67,7 +67,7 @@ fn bucket_keys_are_kept_and_the_buckets_rule_gives_them() {
         assert_eq!(object.attributes.bucket_key, kept, "{key}");
     }
     assert_eq!((asked(&stage, "UpdateObjectEncryption"), asked(&stage, "CopyObject")), (2, 1));
-    // The rule gives them to all.
+    // The rule enables it for all.
     let rule = BucketEncryption { bucket_key: Some(true), ..BucketEncryption::kms(KEY) };
     let stage =
         with_other_key(PutBucket { default_encryption: Some(rule), ..PutBucket::default() });
@@ -108,7 +108,7 @@ fn a_dry_run_knows_what_an_update_refuses_and_says_why_each_is_copied() {
     assert_eq!(whys[0], ("free".to_owned(), Value::Null));
     assert_eq!(whys[1], ("kept".to_owned(), json!("not updated in place: under Object Lock")));
     assert_eq!((asked(&stage, "CopyObject"), asked(&stage, "UpdateObjectEncryption")), (0, 0));
-    // What it says is what is done.
+    // The plan that it prints is carried out.
     apply(&stage, &["--kms-key", KEY]);
     assert_eq!((asked(&stage, "CopyObject"), asked(&stage, "UpdateObjectEncryption")), (3, 1));
 }
@@ -125,14 +125,17 @@ fn the_role_of_the_jobs_may_read_what_is_under_other_keys_now() {
     let of = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).cloned();
     assert_eq!(
         of("SourceKeys").unwrap(),
-        json!({"Sid": "SourceKeys", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:ReEncryptFrom"], "Resource": [OTHER]})
+        json!({
+            "Sid": "SourceKeys", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:ReEncryptFrom"],
+            "Resource": [OTHER]
+        })
     );
     assert_eq!(of("Keys").unwrap()["Resource"], json!([KEY]));
     assert_eq!(printed.get("Unseen"), None);
 }
 
-/// A stage whose clock stands, with an object `a`, in whose place somebody else writes `theirs` when
-/// the copy of it has just been answered: all in one second.
+/// A stage whose clock stands still, with an object `a`, which somebody else overwrites with
+/// `theirs` when the copy of it has just been answered: all in one second.
 fn in_one_second(before: PutObject, theirs: PutObject) -> Stage {
     let stage = stage(PutBucket::default());
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Stepped, at: None }));
@@ -152,22 +155,22 @@ fn a_write_of_somebody_else_in_the_second_of_the_copy_is_not_counted_as_proved()
         attributes,
         ..PutObject::default()
     };
-    // The same bytes, without the tags: S3 shows no difference but these.
+    // The same bytes without the tags: S3 shows no other difference.
     let before = PutObject { attributes: tagged.clone(), ..unencrypted("x") };
     let stage = in_one_second(before.clone(), encrypted("x", Attributes::default()));
     let played = apply(&stage, &[]);
     played.expect_code(75);
     assert!(played.stderr.contains("no longer the same: tags;"), "{}", played.transcript());
     assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
-    // Other bytes, with the same tags, and encrypted as asked: nothing is wrong, and nothing of the
-    // copy is left that could be proved.
+    // Other bytes, with the same tags, and encrypted as requested: nothing is wrong, and nothing is
+    // left of the copy that could be verified.
     let theirs = encrypted("y", tagged);
     let stage = in_one_second(before, theirs);
     let played = apply(&stage, &[]);
     played.expect_code(0);
     assert!(played.stdout.contains("done: 0 objects"), "{}", played.transcript());
     assert_eq!(object(&stage, "a").body.as_deref(), Some("y".as_bytes()));
-    // Under KMS an ETag says nothing of the bytes, but S3's answer says which one the copy has.
+    // Under KMS an ETag says nothing about the bytes, but S3's response contains that of the copy.
     let kms = Sse::Kms { key: Some(KEY.to_owned()) };
     let theirs = PutObject { sse: Some(kms), ..encrypted("y", Attributes::default()) };
     let stage = in_one_second(unencrypted("x"), theirs);

@@ -1,5 +1,5 @@
-//! The laws of `reencrypt`: whatever an object carries, nothing of it is lost; and whatever goes
-//! wrong in one run, the next one finishes it.
+//! The laws of `reencrypt`: no property of an object is lost, and whatever goes wrong in one run,
+//! the next one finishes it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::reencrypt::{GIB, KEY, apply, command, lasting, stage};
 use crate::support::{Played, Stage, wait_until};
 
-/// What lies behind one key: versions, the last one current, and perhaps a delete marker.
+/// The content of one key: versions, the last one current, and possibly a delete marker.
 #[derive(Clone, Debug)]
 struct Behind {
     key: String,
@@ -21,7 +21,7 @@ struct Behind {
     deleted: bool,
 }
 
-/// A bucket, what lies in it, and what its objects shall become.
+/// A bucket, its objects, and their target.
 #[derive(Clone, Debug)]
 struct World {
     versioned: bool,
@@ -37,8 +37,8 @@ fn some_text() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[!-~]([ -~]{0,12}[!-~])?")
 }
 
-/// Keys as people and programs make them: with spaces, signs that URLs and XML know, other
-/// alphabets, and what no XML can hold.
+/// Keys as people and programs create them: with spaces, characters that are special in URLs and
+/// XML, other alphabets, and characters that XML does not allow.
 fn key() -> impl Strategy<Value = String> {
     let odd = vec![
         "plain",
@@ -78,7 +78,7 @@ fn checksum() -> impl Strategy<Value = Option<Checksum>> {
     prop::option::of(prop::sample::select(kinds.map(of).to_vec()))
 }
 
-/// Retention until long from now, or until long ago.
+/// Retention until a date far in the future, or in the past.
 fn retention() -> impl Strategy<Value = Option<Retention>> {
     let until = [
         time::macros::datetime!(2099-01-02 03:04:05 UTC),
@@ -107,7 +107,10 @@ fn grants() -> impl Strategy<Value = Vec<AclGrant>> {
         grantee: grantee.to_owned(),
         permission: permission.to_owned(),
     };
-    prop_oneof![1 => Just(Vec::new()), 2 => prop::sample::subsequence(all.map(grant).to_vec(), 1..=6)]
+    prop_oneof![
+        1 => Just(Vec::new()),
+        2 => prop::sample::subsequence(all.map(grant).to_vec(), 1..=6),
+    ]
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {
@@ -173,14 +176,22 @@ fn an_object() -> impl Strategy<Value = PutObject> {
         prop::collection::btree_map("[a-z][a-z0-9-]{0,6}", "[!-~]([ -~]{0,12}[!-~])?", 0..4);
     let class = prop_oneof![
         3 => Just(("STANDARD", None)),
-        4 => prop::sample::select(vec!["STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY"]).prop_map(|class| (class, None)),
+        4 => prop::sample::select(vec![
+            "STANDARD_IA",
+            "ONEZONE_IA",
+            "GLACIER_IR",
+            "INTELLIGENT_TIERING",
+            "REDUCED_REDUNDANCY",
+        ])
+        .prop_map(|class| (class, None)),
         2 => prop::sample::select(vec!["GLACIER", "DEEP_ARCHIVE"]).prop_map(|class| (class, None)),
-        1 => prop::sample::select(vec!["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]).prop_map(|status| ("INTELLIGENT_TIERING", Some(status))),
+        1 => prop::sample::select(vec!["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])
+            .prop_map(|status| ("INTELLIGENT_TIERING", Some(status))),
     ];
     (content, sse(), class, metadata, attributes(), prop::option::of(2_u32..5)).prop_map(
         |((bytes, size), sse, (class, archive), metadata, mut attributes, parts)| {
             attributes.archive_status = archive.map(str::to_owned);
-            // A checksum of the whole by SHA cannot be made of parts.
+            // A SHA checksum of the whole cannot be computed from parts.
             let parts = parts.filter(|_| {
                 attributes
                     .checksum
@@ -203,7 +214,11 @@ fn an_object() -> impl Strategy<Value = PutObject> {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let target = prop_oneof![1 => Just(Sse::Aes256), 2 => Just(Sse::Kms { key: Some(KEY.to_owned()) }), 1 => Just(Sse::Dsse { key: Some(KEY.to_owned()) })];
+    let target = prop_oneof![
+        1 => Just(Sse::Aes256),
+        2 => Just(Sse::Kms { key: Some(KEY.to_owned()) }),
+        1 => Just(Sse::Dsse { key: Some(KEY.to_owned()) }),
+    ];
     let behind = (key(), prop::collection::vec(an_object(), 1..3), prop::bool::weighted(0.1))
         .prop_map(|(key, versions, deleted)| Behind { key, versions, deleted });
     let ownership =
@@ -239,11 +254,11 @@ fn world() -> impl Strategy<Value = World> {
         })
 }
 
-/// What goes wrong in the first run.
+/// A fault in the first run.
 #[derive(Clone, Debug)]
 enum Trouble {
     Fault(Fault),
-    /// It is killed when it has made so many requests.
+    /// It is killed after this many requests.
     Killed(usize),
 }
 
@@ -288,16 +303,18 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         prop::sample::select(operations),
         prop_oneof![2 => Just(Calls::Every), 3 => (1_u64..4).prop_map(Calls::Nth)],
     );
-    // Any call at all, whichever it is.
+    // Any call, whichever it is.
     let of_any = (1_u64..90).prop_map(|number| ("*", Calls::Nth(number)));
     let fault = (prop_oneof![1 => of_one, 1 => of_any], prop::sample::select(kinds));
     prop_oneof![
-        4 => fault.prop_map(|((operation, calls), kind)| Trouble::Fault(Fault { calls, ..Fault::every(operation, kind) })),
+        4 => fault.prop_map(|((operation, calls), kind)| {
+            Trouble::Fault(Fault { calls, ..Fault::every(operation, kind) })
+        }),
         1 => (8_usize..90).prop_map(Trouble::Killed),
     ]
 }
 
-/// A stage with that world, and the words that ask for its target.
+/// A stage with that world, and the arguments for its target.
 fn staged(world: &World) -> (Stage, Vec<&'static str>) {
     let stage = stage(PutBucket {
         versioning: world.versioned.then(|| "Enabled".to_owned()),
@@ -331,7 +348,7 @@ fn staged(world: &World) -> (Stage, Vec<&'static str>) {
     (stage, words)
 }
 
-/// Everything behind each key, newest first.
+/// All versions of each key, newest first.
 fn everything(stage: &Stage) -> BTreeMap<String, Vec<Older>> {
     stage.sim.with_world(|world| {
         let bucket = &world.buckets["old"];
@@ -348,21 +365,21 @@ fn is_locked(object: &Object, stage: &Stage) -> bool {
     object.is_locked(stage.sim.with_world(|world| world.now), false)
 }
 
-/// Whether S3 gives it another key without a copy.
+/// Whether S3 can change its key without a copy.
 fn can_be_updated(object: &Object, world: &World, stage: &Stage) -> bool {
     matches!(object.sse, Sse::Aes256 | Sse::Kms { .. })
         && matches!(world.target, Sse::Kms { .. })
         && !is_locked(object, stage)
 }
 
-/// Whether the current object of a key can become what was asked for.
+/// Whether the current object of a key can reach the target.
 fn can_be_done(key: &str, object: &Object, world: &World, stage: &Stage) -> bool {
     let large = object.size > 5 * GIB;
     let archived = matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
         || object.attributes.archive_status.is_some();
     let no_date = object.attributes.expires.as_deref() == Some("0");
-    // S3's answers are XML, which holds no control characters; of a copy in parts they hold the
-    // key.
+    // S3's responses are XML, which does not allow control characters; for a multipart copy they
+    // contain the key.
     let unnameable = key.chars().any(|letter| letter < ' ' && !"\t\n\r".contains(letter));
     let loses = large && (no_date || unnameable || !object.attributes.annotations.is_empty());
     object.size > 0
@@ -372,8 +389,8 @@ fn can_be_done(key: &str, object: &Object, world: &World, stage: &Stage) -> bool
             || (!loses && (!archived || world.restore)))
 }
 
-/// What must stay: all but a retention that was over, and where Intelligent-Tiering keeps it, which
-/// a restore changes for good.
+/// What must be preserved: everything except an expired retention, and Intelligent-Tiering's tier,
+/// which a restore changes permanently.
 fn kept(object: &Object, stage: &Stage) -> String {
     let mut object = object.clone();
     let now = stage.sim.with_world(|world| world.now);
@@ -383,7 +400,8 @@ fn kept(object: &Object, stage: &Stage) -> String {
     lasting(&object)
 }
 
-/// Every object is what it was; those that can be are under the target, and none was copied twice.
+/// Every object is preserved; those that can be are encrypted with the target, and none was copied
+/// twice.
 fn check(
     stage: &Stage,
     world: &World,
@@ -399,7 +417,7 @@ fn check(
             after.len(),
             before.len()
         );
-        // A copy of the current object is in front of it, where versions are kept.
+        // If versions are kept, a copy of the current object is in front of it.
         let copied = after.len() > before.len();
         for (index, was) in before.iter().enumerate() {
             let Older::Object(was) = was else { continue };
@@ -426,8 +444,8 @@ fn check(
         };
         prop_assert_eq!(kept(is, stage), kept(was, stage), "{:?}", key);
         let wanted = if can_be_done(key, was, world, stage) { &world.target } else { &was.sse };
-        // An upload whose id never arrived cannot be told from another writer's, and a key that was
-        // not done before that was known waits.
+        // An upload whose id never arrived cannot be distinguished from another writer's, and a key
+        // that was not done before that waits.
         let waits = stage.sim.with_world(|world| world.uploads.iter().any(|it| it.key == *key));
         prop_assert!(
             is.sse == *wanted || waits && is.sse == was.sse,
@@ -437,8 +455,8 @@ fn check(
         if let (Some(sum), true) = (&was.attributes.checksum, was.size > 0) {
             let now = is.attributes.checksum.as_ref().unwrap();
             prop_assert_eq!(&now.algorithm, &sum.algorithm, "{:?}", key);
-            // One that is made of parts' checksums depends on how the content was cut, of which their
-            // number tells.
+            // A checksum of parts' checksums depends on the sizes of the parts, of which it shows
+            // only the number.
             let parts = |sum: &Checksum| sum.value.split_once('-').map(|(_, it)| it.to_owned());
             prop_assert!(
                 sum.kind != now.kind || parts(sum) != parts(now) || now.value == sum.value,
@@ -449,7 +467,7 @@ fn check(
             );
         }
     }
-    // Without parts an upload costs nothing.
+    // An upload without parts costs nothing.
     prop_assert!(
         stage.sim.with_world(|world| world.uploads.iter().all(|upload| upload.parts.is_empty())),
         "no parts are left behind"
@@ -457,7 +475,7 @@ fn check(
     Ok(())
 }
 
-/// A run that ends, and says of nothing that it came out different.
+/// A run that ends, and reports no object as different.
 fn ran(played: &Played, codes: &[i32]) -> Result<(), TestCaseError> {
     prop_assert!(
         played.code.is_some_and(|code| codes.contains(&code)),
@@ -470,7 +488,7 @@ fn ran(played: &Played, codes: &[i32]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Runs until there is nothing more to wait for: restores take up to half a day.
+/// Runs until nothing is pending any more: restores take up to half a day.
 fn finish(stage: &Stage, world: &World, words: &[&str]) -> Result<(), TestCaseError> {
     ran(&apply(stage, words), &[0, 75])?;
     if world.restore {
@@ -480,7 +498,7 @@ fn finish(stage: &Stage, world: &World, words: &[&str]) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// So many cases; PROPTEST_CASES asks for others.
+/// The number of cases; PROPTEST_CASES overrides it.
 fn cases(usual: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
@@ -509,7 +527,7 @@ proptest! {
     fn whatever_goes_wrong_in_one_run_the_next_one_finishes_it(world in world(), trouble in trouble()) {
         let (stage, words) = staged(&world);
         let before = everything(&stage);
-        // Less patience than users have: what fails here fails for good.
+        // Shorter timeouts than the default: a fault here is permanent.
         let mut first = command(&stage, &[&["s3://old", "--bucket", "old", "--apply", "--aws-timeout", "6s", "--confirm-timeout", "6s"], words.as_slice()].concat());
         first.env("EMR_ETL_GUARD_LOG", "off");
         match &trouble {

@@ -1,8 +1,9 @@
-//! What others do between two requests of a `reencrypt`: writers, deleters and owners lose nothing,
-//! nothing that was deleted or made private comes back, and what is left is named.
+//! What others do between two requests of a `reencrypt`: changes of writers, deleters and owners
+//! are not lost, nothing that was deleted or made private reappears, and the remaining objects are
+//! named.
 //!
-//! Each test acts exactly before or after a certain request. Where it is said what S3 must do, the
-//! simulator's own tests name the page of AWS that says so.
+//! Each test acts exactly before or after a certain request. For each rule of S3 that is used here,
+//! the simulator's own tests cite the AWS page.
 
 use emr_simulator::{
     AclGrant, Attributes, ChangeObject, Checksum, Command as Set, Fault, FaultKind, Hook, Object,
@@ -15,7 +16,7 @@ use crate::{
     support::{Played, Stage, wait_until},
 };
 
-/// The key that all of these are about: its name is in everything that is said of it.
+/// The key of these tests, whose name must be in all messages about it.
 const KEY: &str = "in/the-key";
 
 fn bucket(versioning: Option<&str>) -> PutBucket {
@@ -59,7 +60,7 @@ fn public() -> Attributes {
     Attributes { grants, ..Attributes::default() }
 }
 
-/// The owner takes everybody else's rights away.
+/// The owner removes the permissions of all others.
 fn makes_private() -> Set {
     Set::ChangeObject(ChangeObject {
         bucket: "old".to_owned(),
@@ -78,7 +79,7 @@ fn hook(stage: &Stage, hook: Hook) {
 }
 
 /// Every version and delete marker of the key, newest first: `null` or `v`, the content, the writer
-/// by its metadata, and whether it is encrypted.
+/// from its metadata, and whether it is encrypted.
 fn stack(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| {
         world.buckets["old"]
@@ -100,15 +101,15 @@ fn stack(stage: &Stage) -> Vec<String> {
     })
 }
 
-/// Left, and said so by name.
+/// It is left, and named in the output.
 #[track_caller]
 fn is_named(played: &Played) {
     played.expect_code(75);
     assert!(played.stderr.contains(KEY), "{}{}", played.stdout, played.stderr);
 }
 
-/// Starts a run, waits until `operation` has come that is never answered, and kills it at once; gives
-/// the fault up.
+/// Starts a run, waits until an `operation` has come that is never answered, and kills the run at
+/// once; removes the fault.
 fn killed_at(stage: &Stage, operation: &str, kind: FaultKind) {
     stage.set(Set::AddFault(Fault::every(operation, kind)));
     let mut child = command(stage, &["s3://old", "--bucket", "old", "--apply"]).spawn().unwrap();
@@ -165,7 +166,7 @@ fn what_another_wrote_as_the_null_version_is_not_purged() {
     switch(&stage, Some("Enabled"));
     put(&stage, KEY, encrypted("newer"));
     switch(&stage, Some("Suspended"));
-    // The id `null` then means what this writer wrote.
+    // The id `null` then refers to this writer's object.
     hook(&stage, Hook::before_nth("DeleteObject", 1, vec![writes(encrypted("newest"))]));
     is_named(&apply(&stage, &["--purge-old-versions"]));
     assert_eq!(stack(&stage), ["v newer encrypted", "null old plain"]);
@@ -192,7 +193,7 @@ fn a_null_version_is_never_purged_and_named_instead() {
     }
 }
 
-// Rights that their owner takes away.
+// Permissions that their owner removes.
 
 #[test]
 fn what_its_owner_made_private_after_a_kill_is_not_made_public_again() {
@@ -204,7 +205,7 @@ fn what_its_owner_made_private_after_a_kill_is_not_made_public_again() {
             stage.set(makes_private());
             let said = format!("{versioning:?} {kind:?}");
             let played = apply(&stage, &[]);
-            // Where versions are kept, the old one stays, unencrypted, and is named.
+            // If versions are kept, the old one stays, unencrypted, and is named.
             played.expect_code(if versioning.is_none() { 0 } else { 75 });
             let after = object(&stage, KEY);
             assert_eq!((is_public(&after), after.sse), (false, Sse::Aes256), "{said}");
@@ -220,7 +221,8 @@ fn what_its_owner_made_private_after_a_kill_is_not_made_public_again() {
 #[test]
 fn what_its_owner_made_private_since_the_first_look_is_not_made_public_again() {
     for versioning in [None, Some("Enabled")] {
-        // The second: with a limit of bytes, whose wait must lie before the look that counts.
+        // The second case has a limit of bytes: the wait for it must come before the decisive
+        // look-up.
         for words in [&[][..], &["--max-bytes", "1000000"]] {
             let stage = stage(bucket(versioning));
             let body = "x".repeat(2000);
@@ -254,7 +256,7 @@ fn equal_bytes_with_new_metadata_before_the_second_look_are_what_is_copied() {
     for versioning in [None, Some("Enabled")] {
         let stage = stage(bucket(versioning));
         put(&stage, KEY, by("first", unencrypted("x")));
-        // The scan's look is the first; this is the one that the copy is planned from.
+        // The scan's look-up is the first; this is the one that the copy is planned from.
         let again = writes(by("second", unencrypted("x")));
         hook(&stage, Hook::after_nth("HeadObject", 2, vec![again]));
         let played = apply(&stage, &[]);
@@ -263,7 +265,7 @@ fn equal_bytes_with_new_metadata_before_the_second_look_are_what_is_copied() {
             played.expect_code(0);
             assert_eq!(after, ["null xsecond encrypted"]);
         } else {
-            // What the first wrote is an old version now, and so is what the second wrote.
+            // The first writer's object is an old version now, and so is the second's.
             is_named(&played);
             assert_eq!(after[after.len() - 2..], ["v xsecond plain", "v xfirst plain"]);
             is_named(&apply(&stage, &[]));
@@ -278,7 +280,7 @@ fn equal_bytes_with_new_metadata_just_before_the_copy_keep_their_metadata_withou
     put(&stage, KEY, by("first", unencrypted("x")));
     let again = writes(by("second", unencrypted("x")));
     hook(&stage, Hook::before_nth("CopyObject", 1, vec![again]));
-    // What was planned is not what stands there: that is said, and nothing is put back.
+    // The current object is not the planned one: that is reported, and nothing is restored.
     is_named(&apply(&stage, &[]));
     assert_eq!(stack(&stage), ["null xsecond encrypted"]);
 }
@@ -293,7 +295,7 @@ fn equal_bytes_with_new_metadata_just_before_the_copy_stay_current_and_nothing_i
     let after = stack(&stage);
     assert_eq!(after[after.len() - 2..], ["v xsecond plain", "v xfirst plain"]);
     assert_eq!(object(&stage, KEY).metadata["by"], "second");
-    // The copy was planned of the first's version, and is one of the second's: it proves nothing.
+    // The copy was planned from the first's version, and is one of the second's: it is no evidence.
     is_named(&apply(&stage, &["--purge-old-versions"]));
     assert_eq!(stack(&stage), ["v xsecond encrypted", "v xsecond plain", "v xfirst plain"]);
     assert_eq!(asked(&stage, "CopyObject"), 1);
@@ -313,7 +315,7 @@ fn an_old_version_with_another_content_is_not_purged_as_one_that_was_copied() {
     assert_eq!(stack(&stage), ["v second encrypted"]);
 }
 
-// Writers and deleters who come first.
+// Writers and deleters who act first.
 
 #[test]
 fn what_another_wrote_encrypted_just_before_the_copy_is_done_and_not_stuck() {
@@ -590,7 +592,7 @@ fn an_upload_whose_beginning_was_not_answered_is_named() {
     put(&stage, KEY, large("SHA256", "COMPOSITE"));
     let lost = Fault::nth("CreateMultipartUpload", 1, FaultKind::AppliedThenReset);
     stage.set(Set::AddFault(lost));
-    // Nothing tells whose it is: it is not aborted, and the key waits.
+    // Its owner is unknown: it is not aborted, and the key waits.
     for _ in 0..2 {
         let played = apply(&stage, &[]);
         is_named(&played);

@@ -1,5 +1,6 @@
 //! What buckets do by themselves when objects are changed (notifications, replication, lifecycle),
-//! and kinds of buckets that `reencrypt` refuses: all of it is said before anything is changed.
+//! and the kinds of buckets that `reencrypt` refuses: all of it is reported before anything is
+//! changed.
 
 use emr_simulator::{BucketConfigurations, Command as Set, PutBucket, PutObject, Sse};
 use serde_json::json;
@@ -30,7 +31,7 @@ fn notifying(document: &str) -> PutBucket {
     })
 }
 
-/// A rule as S3 answers it.
+/// A rule in the form of S3's response.
 fn rule(kind: &str, events: &[&str], prefix: &str) -> String {
     let (configuration, element, arn) = match kind {
         "lambda" => ("CloudFunctionConfiguration", "CloudFunction", LAMBDA),
@@ -100,7 +101,7 @@ fn copies_that_would_set_off_a_function_a_queue_or_a_topic_are_named_and_wait_fo
             format!("emr-etl-guard: refused, nothing was changed: {open}\n")
         );
         assert_eq!((copies(&stage), object(&stage, "in/a.gz").sse), (0, Sse::None));
-        // Where the rule does not reach, there is nothing to say.
+        // Where the rule does not apply, nothing is reported.
         put(&stage, "out/a.gz", bare());
         let elsewhere = reencrypt(&stage, &["s3://old/out/", "--bucket", "old", "--apply"]);
         elsewhere.expect_code(0);
@@ -117,12 +118,12 @@ fn only_events_that_the_changes_set_off_count() {
     let large = PutObject { size: Some(6 * GIB), sse: Some(Sse::None), ..PutObject::default() };
     let cold = PutObject { storage_class: Some("GLACIER".to_owned()), ..bare() };
     let sealed = PutObject { sse: Some(Sse::Aes256), ..bare() };
-    // What is there, what is asked for, and the event that is set off.
+    // The existing object, the request, and the event that it causes.
     let cases: [(&PutObject, &[&str], Option<&str>); 4] = [
         (&bare(), &[], Some("s3:ObjectCreated:Copy")),
         (&large, &[], Some("s3:ObjectCreated:CompleteMultipartUpload")),
         (&cold, &["--restore"], Some("s3:ObjectRestore:Post")),
-        // It is updated in place: that is no event.
+        // It is updated in place: that causes no event.
         (&sealed, &["--kms-key", KEY], None),
     ];
     let events = [
@@ -221,14 +222,21 @@ fn eventbridge_replication_lifecycle_and_classes_are_said_by_name_and_refuse_not
         serde_json::from_str(&std::fs::read_to_string(stage.path("report.json")).unwrap()).unwrap();
     assert_eq!(document["side_effects"].as_array().unwrap().len(), 6, "{document:#}");
     assert_eq!(document["refusals"], json!([]));
-    // An old version is left: that is all.
+    // Only an old version is left.
     reencrypt(&stage, &["s3://old/in/", "--bucket", "old", "--apply"]).expect_code(75);
     assert_eq!(copies(&stage), 3);
 }
 
 #[test]
 fn what_may_not_be_looked_at_is_never_taken_for_none() {
-    let deny = |actions: &[&str]| json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": actions, "Resource": "arn:aws:s3:::old"}]});
+    let deny = |actions: &[&str]| {
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Deny", "Principal": "*", "Action": actions, "Resource": "arn:aws:s3:::old"
+            }]
+        })
+    };
     let hidden = stage(&PutBucket {
         policy: Some(deny(&["s3:GetBucketNotification"])),
         ..PutBucket::default()
@@ -244,7 +252,7 @@ fn what_may_not_be_looked_at_is_never_taken_for_none() {
     );
     assert_eq!(copies(&hidden), 0);
     apply(&hidden, &["--despite", "notifications"]).expect_code(0);
-    // Updates need no acknowledgement: they set off nothing.
+    // Updates need no acknowledgement: they have no side effects.
     apply(&hidden, &["--kms-key", KEY]).expect_code(0);
     let others = ["s3:GetReplicationConfiguration", "s3:GetLifecycleConfiguration"];
     let said = stage(&PutBucket { policy: Some(deny(&others)), ..PutBucket::default() });
@@ -305,14 +313,20 @@ fn where_mfa_delete_is_on_a_purge_is_refused_before_anything_is_changed() {
          --purge-overwritten-versions, or have the owner switch MFA delete off meanwhile\n"
     );
     assert_eq!((copies(&stage), asked(&stage, "DeleteObject")), (0, 0));
-    // What needs no removal is done.
+    // Changes that need no removal are made.
     apply(&stage, &[]).expect_code(75);
     assert_eq!(object(&stage, "a").sse, Sse::Aes256);
 }
 
-/// A bucket of another account, in which this one may do everything.
+/// A bucket of another account, in which this one has all permissions.
 fn of_another_account(bucket: PutBucket) -> PutBucket {
-    let may = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::old", "arn:aws:s3:::old/*"]}]});
+    let may = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow", "Principal": "*", "Action": "s3:*",
+            "Resource": ["arn:aws:s3:::old", "arn:aws:s3:::old/*"]
+        }]
+    });
     PutBucket { account: Some(OTHERS.to_owned()), policy: Some(may), ..bucket }
 }
 

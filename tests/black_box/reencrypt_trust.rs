@@ -1,5 +1,5 @@
-//! What `reencrypt` believes: its own ledger only while it is whole, S3's clock rather than this
-//! machine's, and that no cluster of the pipeline works there only for as long as that was looked at.
+//! What `reencrypt` trusts: its own ledger only while it is intact, S3's clock instead of this
+//! machine's, and a look-up that no cluster of the pipeline works there only for a limited time.
 
 use std::{fs, time::Duration};
 
@@ -25,7 +25,7 @@ pub(crate) fn put(stage: &Stage, bucket: &str, key: &str) {
     }));
 }
 
-/// A stage whose ledger an earlier run has made, and that ledger.
+/// A stage with the ledger of an earlier run, and that ledger.
 fn with_ledger() -> (Stage, std::path::PathBuf) {
     let stage = old_bucket(PutBucket::default());
     for number in 0..20 {
@@ -43,7 +43,7 @@ fn a_ledger_that_is_damaged_empty_or_none_is_69_by_its_name_and_nothing_is_chang
     let (stage, ledger) = with_ledger();
     let whole = fs::read(&ledger).unwrap();
     let mut random = whole.clone();
-    // Every page but the first, in which the file says what it is.
+    // Every page except the first, which contains the file's identification.
     random[4096..].iter_mut().enumerate().for_each(|(place, byte)| {
         *byte = u8::try_from((place * 31 + place / 256 * 7) % 256).unwrap();
     });
@@ -65,7 +65,7 @@ fn a_ledger_that_is_damaged_empty_or_none_is_69_by_its_name_and_nothing_is_chang
     }
     fs::write(&ledger, &whole).unwrap();
     apply(&stage, &[]).expect_code(0);
-    // What is moved away, as the message says, is made anew.
+    // If the file is moved away, as the message says, a new one is created.
     fs::remove_file(&ledger).unwrap();
     apply(&stage, &[]).expect_code(0);
     assert_eq!(asked(&stage, "CopyObject"), 21, "what is done is not done again");
@@ -92,7 +92,7 @@ fn where_this_machines_clock_is_a_year_ahead_a_copy_keeps_its_lock() {
         ..PutObject::default()
     }));
     let before = object(&stage, "kept");
-    // The old version is not encrypted, and its lock keeps it.
+    // The old version is unencrypted, and its lock keeps it.
     let played = apply(&stage, &["--purge-old-versions"]);
     played.expect_code(75);
     let after = object(&stage, "kept");
@@ -102,7 +102,7 @@ fn where_this_machines_clock_is_a_year_ahead_a_copy_keeps_its_lock() {
     assert_eq!(asked(&stage, "DeleteObject"), 0, "a version under a lock is not asked to go");
 }
 
-/// Two places of the pipeline that a run uses, each with something to do, and an archive.
+/// Two locations of the pipeline that a run uses, each with something to do, and an archive.
 fn with_two_places() -> Stage {
     let stage = Stage::acme();
     put(&stage, "acme-archive", "raw/run=1/a");
@@ -130,7 +130,7 @@ fn when_a_cluster_of_the_pipeline_comes_up_nothing_more_is_begun_where_it_works(
     let played = of_config(&stage, &[&PLACES[..], &["--apply"]].concat());
     played.expect_code(77);
     assert_ne!(encryption(&stage, "acme-archive", "raw/run=1/a"), Sse::None);
-    // It was under way.
+    // It was in progress.
     assert_ne!(encryption(&stage, "acme-out", "enriched/good/a"), Sse::None);
     assert_eq!(encryption(&stage, "acme-out", "shredded/good/a"), Sse::None);
     let said = &played.stderr;

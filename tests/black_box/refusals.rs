@@ -1,5 +1,5 @@
-//! Launches that must be refused: the exit code, the words, and the proof that no runner was
-//! started and AWS was asked to launch nothing.
+//! Launches that must be refused: the exit code, the messages, and that no runner was started and
+//! no launch was requested of AWS.
 
 use emr_simulator::{
     BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey, PutRole,
@@ -14,7 +14,7 @@ use crate::{
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
-/// Runs, and proves that it was refused with `code` before anything existed.
+/// Runs, and checks that it was refused with `code` before anything existed.
 #[track_caller]
 fn refused(stage: &Stage, code: i32) -> Played {
     let played = stage.run();
@@ -153,7 +153,12 @@ fn a_security_configuration_that_does_not_exist() {
 #[test]
 fn at_rest_switched_on_but_empty() {
     let stage = Stage::acme();
-    stage.set(put_configuration("acme-sc", json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "EnableInTransitEncryption": true}})));
+    stage.set(put_configuration(
+        "acme-sc",
+        json!({"EncryptionConfiguration": {
+            "EnableAtRestEncryption": true, "EnableInTransitEncryption": true
+        }}),
+    ));
     let played = refused(&stage, 77);
     for check in ["s3-at-rest", "local-disk-at-rest", "in-transit"] {
         assert_eq!(played.findings(check)["acme-sc"], "failed", "{check}");
@@ -188,7 +193,12 @@ fn an_asymmetric_key_and_one_of_another_region() {
     let far = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111";
     stage.set(put_configuration(
         "acme-sc",
-        json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": far}}}}),
+        json!({"EncryptionConfiguration": {
+            "EnableAtRestEncryption": true,
+            "AtRestEncryptionConfiguration": {"S3EncryptionConfiguration": {
+                "EncryptionMode": "SSE-KMS", "AwsKmsKey": far
+            }}
+        }}),
     ));
     assert_eq!(refused(&stage, 77).findings("kms-key-region")[far], "failed");
 }
@@ -198,7 +208,10 @@ fn a_role_without_generate_data_key() {
     let stage = Stage::acme();
     stage.set(Set::PutRole(PutRole {
         name: "EMR_EC2_DefaultRole".to_owned(),
-        policies: vec![json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:Decrypt"], "Resource": "*"}]})],
+        policies: vec![json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:Decrypt"], "Resource": "*"}]
+        })],
         instance_profile: Some("EMR_EC2_DefaultRole".to_owned()),
         ..Default::default()
     }));
@@ -268,7 +281,7 @@ fn a_persistent_cluster_that_is_still_starting_without_the_security_configuratio
 
 #[test]
 fn s3_that_cannot_be_reached() {
-    // A port that was free a moment ago: nobody listens there.
+    // A port that was free a moment ago: nothing listens on it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = format!("http://127.0.0.1:{port}");
     let stage = Stage::acme();

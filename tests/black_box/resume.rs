@@ -1,4 +1,4 @@
-//! The journal: a guard that dies at any moment leaves no unsafe cluster running, ends none
+//! The journal: a guard that dies at any moment leaves no unsafe cluster running, terminates none
 //! wrongly, forgets none; and one guard at a time works on a state directory.
 
 use std::{
@@ -31,8 +31,8 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Kills a guard, and waits for the end of the runner that it started, if it had: the kernel sees
-/// to that.
+/// Kills a guard, and waits for the end of its runner, if it had started one: the kernel kills
+/// that.
 fn murder(stage: &Stage, child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -46,7 +46,7 @@ fn murder(stage: &Stage, child: &mut Child) {
     }
 }
 
-/// The ids of clusters without the security configuration that live.
+/// The ids of live clusters without the security configuration.
 fn unsafe_and_alive(stage: &Stage) -> Vec<String> {
     stage.sim.with_world(|world| {
         let alive = |state| {
@@ -78,7 +78,7 @@ fn a_run_that_ends_leaves_no_journal_behind() {
 #[test]
 fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_nothing_is_forgotten()
  {
-    // Three points before the launch, twelve from it on.
+    // Three points before the launch, twelve after it.
     let points_of = |is_safe: bool| {
         let stage = scene(is_safe);
         stage.run();
@@ -146,11 +146,11 @@ fn killed_at_any_of_thirty_points_nothing_unsafe_goes_on_nothing_safe_is_ended_n
     );
 }
 
-/// A run whose cluster is what was verified, or one whose cluster lacks the security configuration
-/// and is protected from termination.
+/// A run whose cluster is as verified, or one whose cluster lacks the security configuration and
+/// has termination protection.
 fn scene(is_safe: bool) -> Stage {
     let stage = Stage::acme();
-    // Long enough for its volumes to be looked at on a machine that is busy.
+    // Long enough for its volumes to be checked on a busy machine.
     stage.set(Set::SetTimings(Timings { bootstrapping: 90.0, ..Timings::all(6.0) }));
     if is_safe {
         return stage;
@@ -169,7 +169,7 @@ fn states(stage: &Stage) -> Vec<ClusterState> {
 #[test]
 fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
     let stage = Stage::acme().misbehave("hang");
-    // Its instances are waited for, to see what they are.
+    // The watch waits for its instances, to check them.
     let mut child = under_way_for(&stage, Timings { starting: 60.0, ..Timings::all(3600.0) });
     murder(&stage, &mut child);
     assert_eq!(open_runs(&stage), 1);
@@ -182,14 +182,14 @@ fn watch_resume_closes_what_was_left_open_and_launches_nothing() {
     assert_eq!(states(&stage), [ClusterState::Bootstrapping], "verified, so it goes on");
 }
 
-/// A run whose guard was killed, and whose cluster has ended since; its steps write objects so
-/// protected, whatever they are told.
+/// A run whose guard was killed, and whose cluster has ended since; its steps write objects with
+/// this encryption, whatever their options.
 fn ended_while_nobody_watched(objects: Option<Sse>) -> Stage {
     let stage = Stage::acme().misbehave("hang");
     stage.set(Set::SetNextCluster(NextCluster { objects, ..Default::default() }));
     let mut child = under_way(&stage);
     murder(&stage, &mut child);
-    // Its thirteen steps, and what lies before and behind them: an hour each. Its instances are
+    // Its thirteen steps, and the states before and after them: an hour each. Its instances are
     // seen while it still starts.
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 5400.0 }));
     stage
@@ -197,7 +197,7 @@ fn ended_while_nobody_watched(objects: Option<Sse>) -> Stage {
 
 #[test]
 fn what_a_run_wrote_while_nobody_watched_is_looked_at_by_the_next_guard() {
-    // Nobody saw its volumes, so that it is not confirmed; what it wrote is looked at all the same.
+    // Its volumes were not seen, so it is not confirmed; its output is checked all the same.
     for (objects, is_encrypted) in [(None, true), (Some(Sse::None), false)] {
         let stage = ended_while_nobody_watched(objects)
             .env("EMR_ETL_GUARD_REQUIRE", "s3-at-rest,local-disk,in-transit");
@@ -254,7 +254,10 @@ fn what_a_cluster_still_writes_is_not_looked_at_too_early() {
 
 #[test]
 fn what_was_asked_for_is_in_the_journal_so_that_a_later_guard_judges_the_same_way() {
-    let other = serde_json::json!([{"Classification": "hive-site", "Properties": {"hive.exec.parallel": "true"}}]);
+    let other = serde_json::json!([{
+        "Classification": "hive-site",
+        "Properties": {"hive.exec.parallel": "true"}
+    }]);
     let swapped = serde_json::json!({"JobFlowRole": "Other"});
     for (check, update) in [
         (
@@ -330,7 +333,7 @@ fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
         "{}",
         played.stdout
     );
-    // Its parent is gone, so that nobody but the system's first process can collect it.
+    // Its parent is gone, so only the system's first process can reap it.
     let is_over = || {
         std::fs::read_to_string(format!("/proc/{jvm}/stat"))
             .map_or(true, |stat| stat.contains(") Z "))
@@ -391,10 +394,10 @@ fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_ho
         !played.runner_started()
             || played.journal.iter().filter(|entry| entry["event"] == "started").count() == 1
     );
-    // Looking is not launching: it needs no state directory.
+    // `check` does not launch: it needs no state directory.
     stage.check().expect_code(0);
     murder(&stage, &mut child);
-    // The dead holder's word is still in the file, and harms nobody.
+    // The dead holder's description is still in the file, and does no harm.
     assert!(
         std::fs::read_to_string(stage.path("state/lock"))
             .unwrap()
@@ -407,8 +410,8 @@ fn two_guards_at_once_on_one_state_directory_one_works_and_the_other_says_who_ho
 fn a_disk_without_room_refuses_before_the_launch() {
     let stage = Stage::acme();
     let guard = stage.bare_command("run");
-    // Files of at most a few KiB, and no signal for those that would grow beyond: a disk that is
-    // nearly full.
+    // A file size limit of a few KiB, without a signal for larger files: like a disk that is nearly
+    // full.
     let mut command = hermetic_command("/bin/sh");
     command
         .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""])
@@ -436,12 +439,12 @@ fn a_disk_without_room_refuses_before_the_launch() {
 fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
     let stage = Stage::acme().misbehave("hang").option("--on-stop=terminate");
     let child = under_way(&stage);
-    // What EMR does quickly enough is confirmed in the time that a stop has.
+    // An end that EMR reaches quickly enough is confirmed within the time of a stop.
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(143);
     assert_eq!(stage.by_guard("TerminateJobFlows"), 1);
-    // With an hour for each state it is not over yet: the next start makes sure of that.
+    // With an hour for each state it is not over yet: the next start ensures that.
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Terminating], 1));
     assert!(played.stderr.contains("the run stays open"), "{}", played.stderr);
     stage.set(Set::Advance(emr_simulator::Advance { seconds: 7200.0 }));
@@ -466,7 +469,8 @@ fn on_stop_terminate_ends_a_verified_cluster_and_leaves_an_adopted_one() {
 fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_it() {
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_STOP_TIMEOUT", "6s");
     stage.set(Set::SetTimings(Timings { starting: 3600.0, ..Timings::all(0.1) }));
-    // The first answer is pre-flight's; whether the configuration is still the same is never told.
+    // The first response is pre-flight's; later it is unknown whether the configuration is still
+    // the same.
     let mut silent = emr_simulator::Fault::every(
         "DescribeSecurityConfiguration",
         emr_simulator::FaultKind::AccessDenied,
@@ -486,7 +490,7 @@ fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_
     );
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
-    // That it could not be read is no proof that it is unsafe.
+    // An unreadable configuration is no evidence that it is unsafe.
     played.expect_code(75);
     assert_eq!(
         (stage.by_guard("TerminateJobFlows"), states(&stage), open_runs(&stage)),
@@ -494,7 +498,7 @@ fn a_stop_leaves_a_cluster_that_nobody_could_judge_to_the_next_start_which_ends_
     );
     let last = played.stderr.lines().last().unwrap();
     assert!(last.contains("the run stays open"), "{}", played.stderr);
-    // The next one has the whole time again, and then it counts as unsafe.
+    // The next guard has the whole time again, and then it counts as unsafe.
     let stage = stage.env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s");
     stage.play(stage.watch_resume()).expect_code(76);
     assert!(stage.by_guard("TerminateJobFlows") > 0);
@@ -524,8 +528,8 @@ fn a_stop_is_over_in_its_time_and_the_rest_is_the_next_starts() {
     let asked = Instant::now();
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
-    // The stage allows two seconds; a machine that is busy may take longer, but never as long as a
-    // termination may.
+    // The stage allows two seconds; a busy machine may take longer, but never as long as a
+    // termination.
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     played.expect_code(71);
     assert_eq!(open_runs(&stage), 1);

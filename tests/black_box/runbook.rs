@@ -1,5 +1,5 @@
-//! The runbook `integration/runbook/README.md`, followed to the letter: its commands are read from
-//! the document itself and run on the simulator.
+//! The runbook `integration/runbook/README.md`, followed literally: its commands are read from the
+//! document itself and run on the simulator.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{Stage, hermetic_command, programs};
 
 const RUNBOOK: &str = include_str!("../../integration/runbook/README.md");
 
-/// What the document tells the reader to do.
+/// An instruction of the document.
 #[derive(Debug, PartialEq, Eq)]
 enum Doing {
     /// A command, and the exit code that the document promises.
@@ -126,7 +126,7 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
             }
         };
         if command.contains("--apply --batch") {
-            // What is for the engine came later.
+            // The objects for S3 Batch Operations were added later.
             assert_eq!(
                 unencrypted(&stage),
                 Vec::<String>::new(),
@@ -182,7 +182,7 @@ fn the_runbook_leads_from_an_unencrypted_archive_to_a_proven_encrypted_one() {
         }
     }
     assert_eq!(unencrypted(&stage), Vec::<String>::new());
-    // What waited for its restore was copied after it, into the class that it had.
+    // An object that waited for its restore was copied after it, with its storage class.
     let cold = stage.sim.with_world(|world| {
         world.object("acme-archive", "enriched/run=2018/cold").unwrap().clone()
     });

@@ -1,5 +1,4 @@
-//! The process that the runner becomes: which file it is of, what it finds in its environment, and
-//! what is left of the guard's secrets.
+//! The runner's process: its file, its environment, and that none of the guard's secrets are in it.
 
 use std::os::unix::{
     fs::PermissionsExt as _,
@@ -16,12 +15,13 @@ use nix::{
 
 use crate::support::{Played, SECRET, Stage, wait_until};
 
-/// Tells that it ran and what it read, as a program that took the runner's place would.
+/// Records that it ran and what it read, as a program in the runner's place could.
 const EVIL: &str = "#!/bin/sh\ncat > stolen\nexit 0\n";
 const TELL_VERSION: &str = "echo snowplow-emr-etl-runner 1.0.4";
 
 fn write_program(stage: &Stage, name: &str, text: &str) {
-    // Renamed into place: what another test forks meanwhile must not hold it open to write.
+    // Renamed into place: a child that another test forks meanwhile must not hold it open for
+    // writing.
     let draft = format!("{name}.draft");
     stage.write(&draft, text);
     let program = std::fs::Permissions::from_mode(0o755);
@@ -29,7 +29,7 @@ fn write_program(stage: &Stage, name: &str, text: &str) {
     std::fs::rename(stage.path(&draft), stage.path(name)).unwrap();
 }
 
-/// A stage whose runner is a script that does `on_version` once it has told its version.
+/// A stage whose runner is a script that runs `on_version` after it printed its version.
 fn with_runner(on_version: &str) -> Stage {
     let stage = Stage::acme();
     write_program(
@@ -45,7 +45,7 @@ fn with_runner(on_version: &str) -> Stage {
     stage.env("EMR_ETL_GUARD_RUNNER", &runner)
 }
 
-/// That nothing ran, and what is said.
+/// Checks that nothing ran, and the message.
 #[track_caller]
 fn assert_not_started(stage: &Stage, played: &Played, saying: &str) {
     played.expect_code(69);
@@ -71,7 +71,7 @@ fn a_program_that_was_put_in_the_runners_place_after_the_look_at_it_does_not_get
          replaces it, and \
          start again when that is done",
     );
-    // What was looked at is what was there at first.
+    // The checked file is the original one.
     assert_ne!(played.report["inputs"]["runner"]["sha256"], serde_json::Value::Null);
 }
 
@@ -117,7 +117,7 @@ fn a_runner_that_only_got_another_link_is_still_the_same() {
 fn a_command_that_launches_nothing_is_not_given_to_a_program_that_took_the_runners_place() {
     let stage = with_runner("mv -f evil runner");
     let run = stage.bare_command("run");
-    // The same command line, with what launches nothing behind the `--`.
+    // The same command line, with a command that launches nothing after the `--`.
     let options = run.get_args().take_while(|argument| *argument != "--");
     let mut lint = crate::support::hermetic_command(run.get_program());
     lint.args(options).args(["--", "lint", "resolver", "-r", "resolver.json"]);
@@ -127,7 +127,7 @@ fn a_command_that_launches_nothing_is_not_given_to_a_program_that_took_the_runne
     assert!(!stage.path("stolen").exists(), "another program ran");
 }
 
-/// Lines of `env`, as the runner finds them, by name.
+/// The runner's environment, from the output of `env`, by name.
 fn environment(stage: &Stage) -> std::collections::BTreeMap<String, String> {
     let text = std::fs::read_to_string(stage.path("environment")).unwrap();
     text.lines()
@@ -136,7 +136,7 @@ fn environment(stage: &Stage) -> std::collections::BTreeMap<String, String> {
         .collect()
 }
 
-/// A stage whose runner tells its environment and its limit of core dumps.
+/// A stage whose runner prints its environment and its limit of core dumps.
 fn telling() -> Stage {
     Stage::acme().scripted(
         "env > environment; ulimit -c > limit; ulimit -H -c >> limit\ncat > /dev/null\nexit 3",
@@ -164,12 +164,12 @@ fn nothing_that_the_guard_starts_inherits_the_secrets_that_are_the_guards_own() 
     for (name, _) in secrets {
         assert!(!found.contains_key(name), "{name}");
     }
-    // What is no secret of the guard's stays.
+    // Variables that are not the guard's secrets stay.
     assert_eq!(found["OTEL_SERVICE_NAME"], "etl");
     assert_eq!(found["AWS_SNOWPLOW_SECRET_KEY"], SECRET);
     std::fs::remove_file(stage.path("environment")).unwrap();
 
-    // An alert: the security configuration is not there.
+    // An alert: the security configuration does not exist.
     let stage = stage.replace("acme-sc", "missing-sc");
     stage.run().expect_code(77);
     let found = environment(&stage);
@@ -191,7 +191,7 @@ fn a_clean_environment_holds_what_an_allow_list_names_and_nothing_else() {
     let played = stage.run();
     played.expect_code(3);
     let mut names: Vec<String> = environment(&stage).into_keys().collect();
-    // What the shell adds by itself.
+    // Variables that the shell adds by itself.
     names.retain(|name| !matches!(name.as_str(), "PWD" | "OLDPWD" | "SHLVL" | "_"));
     assert_eq!(
         names,
@@ -207,21 +207,21 @@ fn a_clean_environment_holds_what_an_allow_list_names_and_nothing_else() {
             "https_proxy",
         ]
     );
-    // What does not get there is not judged.
+    // Variables that do not reach the runner are not checked.
     assert_eq!(
         played.findings("environment-loads-code").into_values().collect::<Vec<_>>(),
         ["passed"]
     );
 }
 
-/// The soft limit of core dumps, in bytes, as /proc tells it.
+/// The soft limit of core dumps, in bytes, from /proc.
 fn soft_limit(pid: u32) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
     line.split_whitespace().next().unwrap().to_owned()
 }
 
-/// A command that may dump core, as far as this machine lets it.
+/// A command that may dump core, as far as this machine allows it.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
 fn may_dump(mut command: std::process::Command) -> std::process::Command {
     // SAFETY: one system call, which is async-signal-safe.
@@ -234,8 +234,8 @@ fn may_dump(mut command: std::process::Command) -> std::process::Command {
     command
 }
 
-/// Whether a guard with the setting leaves a core dump, ended while its runner waits; its limit
-/// then.
+/// Whether a guard with the setting, ended while its runner waits, leaves a core dump; and its
+/// limit at that time.
 fn dumps(core_dumps: &str) -> (bool, String) {
     let stage = Stage::acme().held().env("EMR_ETL_GUARD_CORE_DUMPS", core_dumps);
     let mut child = may_dump(stage.command("run")).spawn().unwrap();
@@ -251,7 +251,7 @@ fn dumps(core_dumps: &str) -> (bool, String) {
 #[test]
 fn the_guard_dumps_no_core_unless_the_setting_for_that_is_on() {
     assert_eq!(dumps("false"), (false, "0".to_owned()));
-    // Where this machine would not have let it anyway, the limit still tells the two apart.
+    // Where this machine would not dump core anyway, the limit still shows the difference.
     let mut sleeper = crate::support::hermetic_command("sleep");
     let folder = tempfile::tempdir().unwrap();
     sleeper.arg("600").current_dir(folder.path());

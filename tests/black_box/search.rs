@@ -1,5 +1,5 @@
 //! How clusters are found: soon enough, whatever the log says, whatever hangs, and whatever this
-//! machine's clock says.
+//! machine's clock shows.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,7 +10,7 @@ use emr_simulator::{
 
 use crate::support::{Stage, programs, under_way, wait_until};
 
-/// What the guard, and not the runner, asked by this operation.
+/// The requests of the guard, without the runner's, for this operation.
 fn by_guard(stage: &Stage, operation: &str) -> Vec<Recorded> {
     let mut requests = stage.sim.requests_for(operation);
     requests.retain(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
@@ -39,7 +39,7 @@ fn the_search_goes_back_to_the_launch_however_long_a_run_goes_on() {
     let since: f64 = since.first().unwrap().parse().unwrap();
     let seconds =
         |at: time::OffsetDateTime| (at - time::OffsetDateTime::UNIX_EPOCH).as_seconds_f64();
-    // The launch comes after what was asked before it; EMR's clocks may differ by five minutes.
+    // The launch comes after earlier requests; EMR's clocks may differ by five minutes.
     let window = seconds(first) - 301.0..seconds(launch.at);
     assert!(window.contains(&since), "{since} is not in {window:?}");
 }
@@ -66,8 +66,7 @@ fn after_a_failed_bootstrap_the_next_cluster_is_found_at_the_pace_of_the_search(
     assert_eq!(played.clusters().len(), 2);
     let launched = stage.sim.requests_for("RunJobFlow")[1].arrived_ms;
     let ended = by_guard(&stage, "TerminateJobFlows")[0].arrived_ms;
-    // A search takes at most two intervals; while nothing is expected, the pause is of thirty and
-    // more.
+    // A search takes at most two intervals; while nothing is expected, the pause is thirty or more.
     let took = ended - launched;
     assert!(took < 15 * interval, "it lived for {took} ms, and the interval is {interval} ms");
 }
@@ -153,15 +152,15 @@ fn ids_that_were_never_started_cost_few_calls_and_keep_no_unsafe_cluster_alive()
     let looks = by_guard(&stage, "DescribeCluster");
     let forged =
         looks.iter().filter(|look| look.cluster_id().unwrap_or_default().contains("FORGED"));
-    // Sixteen are remembered at a time, and of all of them one is asked for in each interval.
+    // Sixteen are remembered at a time, and one of all of them is requested in each interval.
     assert!(forged.clone().count() < 150, "{} looks at what is not there", forged.count());
-    // One look at the real one was enough, and those at its end.
+    // One poll of the real one was enough, and those at its end.
     let terminated = by_guard(&stage, "TerminateJobFlows")[0].clone();
     let real = looks.iter().filter(|look| look.cluster_id() == terminated.cluster_id());
     assert_eq!(real.filter(|look| look.seq < terminated.seq).count(), 1);
 }
 
-/// A stage on which this machine's clock is so many hours ahead of AWS's.
+/// A stage on which this machine's clock is this many hours ahead of AWS's.
 fn ahead(hours: i64) -> Stage {
     let stage = Stage::acme()
         .replace("level: DEBUG", "level: INFO")
@@ -187,7 +186,7 @@ fn a_restart_finds_what_was_launched_whatever_this_machines_clock_says() {
     for hours in [2, -2] {
         let stage = ahead(hours).held();
         let mut child = stage.start_held();
-        // Killed as soon as the cluster is there, before anybody has seen it.
+        // Killed as soon as the cluster exists, before any guard has seen it.
         stage.set(Set::AddFault(Fault::every("ListClusters", FaultKind::Hang)));
         stage.release();
         wait_until("the launch", || !stage.sim.requests_for("RunJobFlow").is_empty());

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use crate::support::{SECRET, Stage};
 
-/// Every regular file below `folder` whose bytes hold one of `needles`.
+/// Every regular file below `folder` that contains one of `needles`.
 fn files_holding(folder: &Path, needles: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -41,9 +41,9 @@ fn tree(root: u32) -> Vec<u32> {
 
 #[test]
 fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
-    // The config itself takes its keys from the environment, as Snowplow's own sample does; so no
-    // file holds one to begin with.
-    // The guard keeps others of its user from its descriptors, which are to be seen here.
+    // The config itself takes its keys from the environment, as Snowplow's own sample does, so no
+    // file contains one at first. The guard prevents other processes of its user from reading its
+    // descriptors, which must be readable here.
     let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_CORE_DUMPS", "true");
     let child = stage.command("run").spawn().unwrap();
     assert!(
@@ -64,7 +64,7 @@ fn no_file_no_argv_no_report_and_no_output_holds_a_secret() {
         assert!(!cmdline.contains(SECRET) && !cmdline.contains("GUARDSECRET"), "{cmdline}");
         for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
             let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
-            // A file that was opened and unlinked would show here too.
+            // A file that was opened and unlinked would be visible here too.
             assert!(!target.display().to_string().contains("deleted"), "{}", target.display());
         }
     }

@@ -1,6 +1,6 @@
-//! Settings that must not deceive: exit codes that keep their meaning, keys that only the
-//! operator's file may set, required checks on clusters that were lowered to advice, and what
-//! overrode what in the report.
+//! Settings that must not mislead: exit codes keep their meaning, some keys only the operator's
+//! file may set, required checks on clusters that were lowered to advisory are reported, and the
+//! report shows all overrides.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -13,7 +13,7 @@ pub(crate) fn guard_yml(stage: &Stage, text: &str) {
         .unwrap();
 }
 
-/// What a run says that must not start, on one line.
+/// The message of a run that must not start, on one line.
 #[track_caller]
 fn mistake(stage: &Stage) -> String {
     let played = stage.run();
@@ -29,8 +29,8 @@ fn no_code_of_the_guards_becomes_success_or_a_code_that_means_something_else() {
         ["76=0", "71=0", "77=1", "69=3", "75=4", "65=17", "64=18", "77=75", "70=126", "77=143"]
             .map(by_flag)
             .to_vec();
-    // What is no code of the guard's own would have no effect, and twice the same one would have
-    // that of the last.
+    // A code that the guard never uses would have no effect, and with a duplicate only the last one
+    // would count.
     said.extend(["3=90", "77=90,77=91", "77=256", "77"].map(by_flag));
     said.push(mistake(&Stage::acme().env("EMR_ETL_GUARD_EXIT_CODES", "76=0")));
     let stage = Stage::acme().env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
@@ -54,7 +54,7 @@ fn that_evidence_was_not_delivered_may_be_0_but_hides_no_failure_of_the_runner()
         let stage = Stage::acme()
             .option("--evidence=kept")
             .option("--exit-codes=74=0")
-            // It takes the folder away while the runner works.
+            // It removes the folder while the runner works.
             .scripted(&format!("rm -r kept; : > kept\n{runner}"));
         stage.run()
     };
@@ -74,7 +74,7 @@ fn a_locked_setting_is_set_by_the_file_alone() {
         guard_yml(&stage, locks);
         stage
     };
-    // What nobody overrides is in force, and what is not locked can be overridden.
+    // Settings without an override are effective, and unlocked ones can be overridden.
     let played = stage().option("--confirm-timeout=5m").run();
     played.expect_code(0);
     assert_eq!(
@@ -85,7 +85,7 @@ fn a_locked_setting_is_set_by_the_file_alone() {
     let mut said = vec![
         mistake(&stage().env("EMR_ETL_GUARD_ADVISE", "cluster-security-configuration")),
         mistake(&stage().option("--advise=cluster-security-configuration")),
-        // Nothing is something: it would take away what the file says.
+        // An empty value also counts: it would remove the file's value.
         mistake(&stage().env("EMR_ETL_GUARD_EXPECTED_KEYS", "")),
         mistake(&stage().option("--exit-codes=77=90").env("EMR_ETL_GUARD_EXIT_CODES", "77=91")),
         mistake(
@@ -93,10 +93,10 @@ fn a_locked_setting_is_set_by_the_file_alone() {
                 .env("EMR_ETL_GUARD_REQUIRE", "in-transit")
                 .option("--alert-sns=arn:aws:sns:eu-west-1:123456789012:etl"),
         ),
-        // The same value is no reason to let it pass: next time it is another.
+        // An equal value is rejected, too: the next time it could differ.
         mistake(&stage().env("EMR_ETL_GUARD_ACCEPT_ENCRYPTION", "SSE-S3")),
     ];
-    // No variable and no flag touches the lock itself.
+    // No variable and no flag affects the lock itself.
     for name in ["EMR_ETL_GUARD_LOCKED", "EMR_ETL_GUARD_UNLOCKED"] {
         let stage = stage().env(name, "").env("EMR_ETL_GUARD_ADVISE", "bucket-owner");
         said.push(mistake(&stage));
@@ -104,7 +104,7 @@ fn a_locked_setting_is_set_by_the_file_alone() {
     said.push(mistake(&stage().option("--locked=")));
     let all = stage();
     guard_yml(&all, "locked: [all]\n");
-    // The stage's own variables are named in the order of the settings.
+    // The stage's own variables are listed in the order of the settings.
     said.push(mistake(&all.env("EMR_ETL_GUARD_EXIT_CODES", "77=90")));
     insta::assert_snapshot!(said.join("\n"));
 }
@@ -153,7 +153,7 @@ fn a_lock_that_locks_nothing_is_an_error() {
         guard_yml(&stage, text);
         said.push(mistake(&stage));
     }
-    // Who may write the file could take the lock away.
+    // Anyone who may write the file could remove the lock.
     guard_yml(&stage, "quiet: true\nlocked: [policy]\n");
     std::fs::set_permissions(stage.path("guard.yml"), std::fs::Permissions::from_mode(0o666))
         .unwrap();
@@ -207,12 +207,12 @@ fn the_report_says_what_overrode_what() {
         settings["locks"],
         serde_json::json!([{"setting": "exit_codes", "file": "guard.yml", "line": 3}])
     );
-    // No value stands there: some are secrets.
+    // It contains no values: some are secrets.
     let overrides = settings["overrides"].to_string();
     assert!(!overrides.contains("5m") && !overrides.contains("127.0.0.1"), "{overrides}");
 }
 
-/// All checks on clusters, and on what was written, that are required by themselves.
+/// All checks on clusters and output that are required by default.
 const ON_CLUSTERS: &str = "cluster-security-configuration,cluster-release,cluster-subnet,step-encryption-flag,cluster-configurations,cluster-roles,cluster-ami,cluster-bootstrap-actions,cluster-groups,cluster-volumes,step-arguments";
 
 fn never_called_verified(played: &Played) {
@@ -251,7 +251,7 @@ fn a_run_whose_watch_checks_are_lowered_is_not_enforced_and_never_called_verifie
         metrics.contains("emr_etl_guard_clusters{command=\"run\",judgement=\"verified\"} 0"),
         "{metrics}"
     );
-    // That the cluster has no encryption goes unnoticed by nobody.
+    // The missing encryption of the cluster is reported.
     let said = played.unbroken();
     let warning = said.lines().next().unwrap_or_default();
     assert!(
@@ -286,7 +286,7 @@ fn a_good_run_with_one_lowered_watch_check_is_not_enforced_either() {
     );
     let metrics = std::fs::read_to_string(stage.path("guard.prom")).unwrap();
     assert!(metrics.contains("judgement=\"not-enforced\"} 1"), "{metrics}");
-    // A check that is enforced by name as well is not lowered.
+    // A check that is also enforced by name is not lowered.
     let stage = Stage::acme()
         .option("--advise=cluster-security-configuration")
         .option("--enforce=cluster-security-configuration");

@@ -1,6 +1,5 @@
-//! Good clusters and good launches as AWS shows them, which is not as they were asked for: they are
-//! neither ended nor refused. The rows are those of what real AWS does otherwise than one would
-//! believe.
+//! Good clusters and launches as AWS shows them, which differs from how they were requested: they
+//! are neither terminated nor refused. The cases are surprising behaviour of real AWS.
 
 use emr_simulator::{
     Command as Set, Hook, NextCluster, PutRole, StartCluster, StartState, Timings, UpdateCluster,
@@ -14,12 +13,12 @@ use crate::{
 
 const PASSWORD: &str = "javax.jdo.option.ConnectionPassword";
 
-/// A stage whose runner config has this classification, too.
+/// A stage whose runner config also has this classification.
 fn with_classification(stage: Stage, classification: &str) -> Stage {
     stage.replace("    configuration:\n", &format!("    configuration:\n      {classification}\n"))
 }
 
-/// Nothing was ended, nothing was refused.
+/// Nothing was terminated, nothing was refused.
 #[track_caller]
 fn left_alone(stage: &Stage, played: &Played) {
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0, "{}", played.transcript());
@@ -42,7 +41,7 @@ fn saw(played: &Played, check: &str) -> String {
     finding["seen"].as_str().unwrap().to_owned()
 }
 
-/// A cluster that cannot be judged in a second would be ended.
+/// A cluster that cannot be evaluated in a second would be terminated.
 fn impatient(stage: Stage) -> Stage {
     stage.env("EMR_ETL_GUARD_JUDGE_WITHIN", "1s")
 }
@@ -70,7 +69,10 @@ fn another_secret_than_the_config_names_is_a_difference() {
         ),
     );
     let other = json!([
-        {"Classification": "yarn-site", "Properties": {"yarn.resourcemanager.am.max-attempts": "1"}},
+        {
+            "Classification": "yarn-site",
+            "Properties": {"yarn.resourcemanager.am.max-attempts": "1"}
+        },
         {"Classification": "spark", "Properties": {"maximizeResourceAllocation": "true"}},
         {"Classification": "hive-site", "Properties": {format!("EMR.secret@{PASSWORD}"): "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b"}}]);
     stage.set(Set::AddHook(Hook::after_first(
@@ -89,14 +91,14 @@ fn another_secret_than_the_config_names_is_a_difference() {
     );
 }
 
-/// A run whose cluster's properties of this name are shown as asterisks.
+/// A run whose cluster's properties with this name are shown as asterisks.
 fn masked(classification: &str, property: &str) -> Stage {
     let stage = with_classification(impatient(Stage::acme()), classification);
     stage.set(Set::SetNextCluster(NextCluster {
         masked: vec![property.to_owned()],
         ..Default::default()
     }));
-    // Its life takes longer than the time in which a cluster must be judged.
+    // Its life takes longer than the time limit for an evaluation.
     stage.set(Set::SetTimings(Timings { bootstrapping: 150.0, ..Timings::all(6.0) }));
     stage
 }
@@ -120,7 +122,8 @@ fn a_value_that_is_shown_as_asterisks_is_neither_equal_nor_different() {
         "{}",
         played.stdout
     );
-    // Who wants it proved is told that it is not; but a cluster is not ended for it, either.
+    // An operator who requires the check learns that it did not pass; but the cluster is not
+    // terminated for it, either.
     let stage = masked(&hive, PASSWORD).option("--enforce=cluster-configurations");
     let played = stage.run();
     played.expect_code(75);
@@ -178,7 +181,7 @@ fn a_subnet_that_does_not_show_while_the_cluster_starts_is_no_difference() {
     assert_eq!(status(&played, "cluster-subnet"), "passed");
 }
 
-/// What hook changes the request of the next cluster to.
+/// A hook that changes the request of the next cluster.
 fn requested_in(subnets: &[&str]) -> Set {
     Set::AddHook(Hook::after_first(
         "RunJobFlow",
@@ -227,7 +230,7 @@ fn a_cluster_to_adopt_whose_subnet_does_not_show_yet_is_unknown_and_not_another_
     assert_eq!(status(&played, "persistent-cluster"), "unknown");
 }
 
-/// The roles of the scene under paths, with an instance profile of another path.
+/// The roles of the scene with paths, and an instance profile with another path.
 fn with_paths(stage: &Stage) {
     let roles = stage.sim.with_world(|world| world.roles.clone());
     for (name, path) in [("EMR_EC2_DefaultRole", "/team/"), ("EMR_DefaultRole", "/service-role/")] {
@@ -273,15 +276,22 @@ fn an_arn_of_another_accounts_profile_or_of_another_path_names_no_profile() {
     }
 }
 
-/// Fleets in the place of a request's groups; `change` is made to the second type of the cores.
+/// Instance fleets instead of the request's groups; `change` is applied to the second type of the
+/// core fleet.
 pub(crate) fn fleets(change: impl FnOnce(&mut Value)) -> Value {
     let mut instances = json!({
         "KeepJobFlowAliveWhenNoSteps": true,
         "Ec2SubnetIds": ["subnet-0123456789abcdef0", "subnet-2"],
         "InstanceFleets": [
-            {"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]},
+            {
+                "InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1,
+                "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]
+            },
             {"InstanceFleetType": "CORE", "TargetSpotCapacity": 4, "InstanceTypeConfigs": [
-                {"InstanceType": "r5.xlarge", "WeightedCapacity": 2, "Configurations": [{"Classification": "yarn-site", "Properties": {"x": "y"}}]},
+                {
+                    "InstanceType": "r5.xlarge", "WeightedCapacity": 2,
+                    "Configurations": [{"Classification": "yarn-site", "Properties": {"x": "y"}}]
+                },
                 {"InstanceType": "r5.2xlarge", "WeightedCapacity": 4}]}]});
     change(&mut instances["InstanceFleets"][1]["InstanceTypeConfigs"][1]);
     instances
@@ -318,7 +328,10 @@ fn a_good_cluster_of_instance_fleets_is_judged_by_its_fleets() {
 
 #[test]
 fn every_type_of_a_fleet_is_looked_at() {
-    let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
+    let weak = json!([{
+        "Classification": "core-site",
+        "Properties": {"hadoop.rpc.protection": "authentication"}
+    }]);
     let (_, played) = watched(|kind| kind["Configurations"] = weak);
     played.expect_code(76);
     assert_eq!(played.findings("cluster-groups")[FLEETS], "failed");
@@ -333,7 +346,10 @@ fn a_machine_image_of_one_instance_group_is_seen() {
     stage.set(Set::AddHook(Hook::after_first(
         "RunJobFlow",
         vec![Set::UpdateCluster(UpdateCluster {
-            add_groups: json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "CustomAmiId": "ami-2"}]),
+            add_groups: json!([{
+                "InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1,
+                "CustomAmiId": "ami-2"
+            }]),
             ..Default::default()
         })],
     )));
@@ -357,7 +373,10 @@ fn a_persistent_run_adopts_a_cluster_of_instance_fleets_that_is_what_was_verifie
     for (name, value) in [
         (
             "Configurations",
-            json!([{"Classification": "hdfs-site", "Properties": {"dfs.encrypt.data.transfer": "false"}}]),
+            json!([{
+                "Classification": "hdfs-site",
+                "Properties": {"dfs.encrypt.data.transfer": "false"}
+            }]),
         ),
         ("CustomAmiId", json!("ami-3")),
     ] {

@@ -1,4 +1,4 @@
-//! Signals to the guard reach the runner, and a stop is a stop at every moment of the line.
+//! Signals to the guard reach the runner, and a stop works at every moment of a run.
 
 use std::{os::unix::process::ExitStatusExt as _, time::Duration};
 
@@ -68,10 +68,10 @@ fn a_stop_while_the_config_is_awaited_on_standard_input() {
     let mut command = stage.command("run");
     command.stdin(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Kept open: the config never comes.
+    // Kept open: the config never arrives.
     let stdin = child.stdin.take();
     let status = format!("/proc/{}/status", child.id());
-    // Once the handler is in place the kernel shows SIGTERM (15) as caught.
+    // Once the handler is installed, the kernel shows SIGTERM (15) as caught.
     let catches = || {
         let text = std::fs::read_to_string(&status).unwrap();
         let mask =
@@ -89,9 +89,9 @@ fn a_stop_while_the_config_is_awaited_on_standard_input() {
 #[test]
 fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
-    // The cluster exists, but the runner never hears of it.
+    // The cluster exists, but the runner never gets the response.
     stage.set(Set::AddFault(Fault::every("RunJobFlow", FaultKind::AppliedThenHang)));
-    // A search so rare that only the look after the stop can find it.
+    // A search so rare that only the one after the stop can find it.
     let stage =
         stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "3s").env("EMR_ETL_GUARD_STOP_TIMEOUT", "15s");
     let child = stage.command("run").spawn().unwrap();
@@ -130,13 +130,13 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
             .is_some()
     );
     send(&child, Signal::SIGTERM);
-    // The second may only go out once the runner has seen the first: its journal says when.
+    // The second may only be sent once the runner has received the first: its journal shows when.
     let journal = stage.path("journal.jsonl");
     while !std::fs::read_to_string(&journal).unwrap_or_default().contains("\"signal\"") {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // 50 s of settling are not waited for in a test; the death of the runner is what counts. What
-    // comes close behind the first is an echo of it.
+    // The test does not wait for the 50 s search after the stop; the death of the runner is what
+    // counts. A signal directly after the first counts as its duplicate.
     let runner = runner_pid(&stage);
     wait_until("the runner is dead", || {
         send(&child, Signal::SIGTERM);
@@ -149,10 +149,10 @@ fn a_second_stop_kills_a_runner_that_ignores_the_first() {
 
 #[test]
 fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open() {
-    // A runner that does nothing but leave a sleeper behind, in its own process group.
+    // A runner that only leaves a sleeping process behind, in its own process group.
     let stage = Stage::acme().scripted("cat > /dev/null\nsleep 600 &\necho $$ > left\nexit 3");
     let child = stage.command("run").spawn().unwrap();
-    // The runner itself must have ended and been reaped, or the signal would be its end.
+    // The runner itself must have ended and been reaped, or the signal would end it.
     let runner = || std::fs::read_to_string(stage.path("left")).ok()?.trim().parse().ok();
     let alive = |pid: i32| kill(Pid::from_raw(pid), None).is_ok();
     while runner().is_none_or(alive) {
@@ -164,7 +164,7 @@ fn a_stop_is_heard_while_something_the_runner_left_behind_holds_its_output_open(
 
 #[test]
 fn a_second_stop_kills_grandchildren_too() {
-    // Runner, child and grandchild all ignore what asks them to stop.
+    // Runner, child and grandchild all ignore the requests to stop.
     let stage = Stage::acme().env("EMR_ETL_GUARD_STOP_TIMEOUT", "50s").scripted(
         "cat > /dev/null\ntrap '' TERM\nsh -c 'sleep 600 & echo $! > grandchild; : > \
             ready; wait' &\nwait\nwait\nexit 3",
@@ -188,18 +188,18 @@ fn timeout_which_signals_the_guard_twice_stops_it_once() {
     let stage = Stage::acme().scripted(script);
     let command = stage.bare_command("run");
     let mut timeout = hermetic_command("timeout");
-    // So long only where it is not told by a signal of its own.
+    // The limit applies only without a signal of its own.
     timeout.args(["--signal=TERM", "60"]).arg(command.get_program()).args(command.get_args());
     stage.prepare(&mut timeout);
     let child = timeout.spawn().unwrap();
     wait_until("the runner is ready", || stage.path("ready").exists());
-    // It does with this one as with the end of the time.
+    // It treats this signal like the end of its time limit.
     send(&child, Signal::SIGTERM);
     stage.finish(child).expect_code(143);
     assert_eq!(std::fs::read_to_string(stage.path("signals")).unwrap(), "got\n");
 }
 
-/// The same command under a parent that has done to SIGCHLD what `option` of env(1) says.
+/// The same command under a parent that changed SIGCHLD with `option` of env(1).
 fn with_sigchld(stage: &Stage, option: &str, command: &std::process::Command) -> Played {
     let mut wrapped = hermetic_command("env");
     wrapped.arg(option).arg(command.get_program()).args(command.get_args());
@@ -220,7 +220,7 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_costs_no_exit_code()
 
 #[test]
 fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_leaves_no_orphan_unreaped() {
-    // The runner ends with 3 once its orphan is gone from /proc, which takes the guard's reaping.
+    // The runner ends with 3 once its orphan is gone from /proc, which needs the guard's reaping.
     let script = "cat > /dev/null\n(sleep 0 & echo $! > orphan)\nread orphan < orphan\ni=0\n\
         while [ -e /proc/$orphan ]; do [ $i -lt 500 ] || exit 9; i=$((i + 1)); sleep 0.02; \
         done\nexit 3";
@@ -235,7 +235,7 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_f
     use std::os::unix::fs::PermissionsExt as _;
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme();
-        // A Ruby that finds no ERB to render.
+        // A Ruby without any ERB to render.
         stage.write(
             "ruby",
             "#!/bin/sh\ncat > text\ncat text\nprintf '\\000rendered %d 0 0' \"$(wc -c < text)\"\n",

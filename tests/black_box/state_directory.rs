@@ -1,5 +1,5 @@
-//! The state directory is the guard's alone: one that somebody else could have written to is
-//! refused, what lies in it grants no rights, and no link leads a write elsewhere.
+//! The state directory is the guard's alone: one that another user could have written to is
+//! refused, its content grants no permissions, and no link redirects a write.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Asserts a refusal that touched nothing, of which standard error says `what`.
+/// Asserts a refusal that changed nothing, with `what` in standard error.
 fn expect_refused(stage: &Stage, played: &Played, what: &str) {
     played.expect_code(69);
     assert!(played.stderr.contains(what), "`{what}` is missing:\n{}", played.stderr);
@@ -35,12 +35,12 @@ fn expect_refused(stage: &Stage, played: &Played, what: &str) {
     assert_eq!(stage.by_guard("TerminateJobFlows"), 0);
 }
 
-/// Asserts a good run: of a stage's events, or of none, where an earlier one has processed them.
+/// Asserts a good run: with a stage's events, or without, where an earlier one has processed them.
 fn expect_good(played: &Played, context: &str) {
     assert!(matches!(played.code, Some(0 | 3)), "{context}\n{}", played.transcript());
 }
 
-/// The places in a state directory in which the guard keeps files.
+/// The folders in a state directory in which the guard stores files.
 const PLACES: [&str; 3] = ["state", "state/runs", "state/outbox"];
 
 #[test]
@@ -61,7 +61,7 @@ fn a_state_directory_that_others_may_write_to_is_refused() {
 #[test]
 fn a_state_directory_of_another_user_is_refused_whatever_its_mode() {
     if !is_root() {
-        // Only root can make one; that others may write is refused all the same (above).
+        // Only root can create one; that a directory writable by others is refused is tested above.
         return;
     }
     for place in PLACES {
@@ -97,7 +97,7 @@ fn every_command_that_works_in_the_state_directory_refuses_one_that_is_not_its_o
         expect_refused(&stage, &played, "state may be written by every user");
     }
     assert_eq!(fs::read_dir(stage.path("state")).unwrap().count(), 0, "nothing was written");
-    // Looking is not launching: it needs no state directory.
+    // `check` does not launch: it needs no state directory.
     let stage = Stage::acme();
     fs::create_dir_all(stage.path("state")).unwrap();
     mode(&stage.path("state"), 0o777);
@@ -145,8 +145,8 @@ fn a_file_in_it_that_others_may_have_written_is_refused() {
     }
 }
 
-/// A run under way, and its journal in the folder `planted`, changed so that its cluster is not
-/// what it should be. The run's own guard goes on.
+/// A running run, and its journal in the folder `planted`, changed so that its cluster is not as
+/// verified. The run's own guard continues.
 fn planted_journal() -> (Stage, std::process::Child, std::path::PathBuf) {
     let stage = Stage::acme().misbehave("hang");
     let child = under_way(&stage);
@@ -198,7 +198,7 @@ fn a_journal_that_others_could_have_written_ends_no_cluster() {
     symlink(&elsewhere, &journal).unwrap();
     refuse(".journal is a symbolic link");
     fs::remove_file(&journal).unwrap();
-    // Of another name than the guard gives, or of another run than its name says.
+    // A name that the guard never uses, or one of another run than the content's.
     for name in ["planted.journal", "00000000-0000-7000-8000-000000000000.journal"] {
         let odd = stage.path("planted/runs").join(name);
         fs::copy(&elsewhere, &odd).unwrap();
@@ -217,7 +217,7 @@ fn a_journal_that_others_could_have_written_ends_no_cluster() {
     end(&mut child);
 }
 
-/// A victim's file, and that it is as it was.
+/// A file of another user, and the check that it is unchanged.
 struct Victim<'a>(&'a Stage, &'static str);
 
 const CONTENT: &str = "a victim's own\n";
@@ -271,7 +271,7 @@ fn no_link_in_the_state_directory_leads_a_write_elsewhere() {
         let is_draft = [".part", ".new"].iter().any(|end| link.ends_with(end));
         assert_eq!(played.code == Some(0), is_draft, "{link}\n{}", played.transcript());
     }
-    // A folder of it that is a link leads elsewhere altogether.
+    // A folder in it that is a link leads elsewhere.
     let stage = Stage::acme();
     fs::create_dir_all(stage.path("state")).unwrap();
     fs::create_dir_all(stage.path("elsewhere")).unwrap();
@@ -320,7 +320,7 @@ fn no_link_beside_a_report_a_list_or_evidence_leads_a_write_elsewhere() {
         victim.expect_untouched("audit");
         assert!(fs::read_to_string(stage.path("o.csv")).unwrap().contains("old,k,"));
     }
-    // What a link in place of the file itself leads to is not written, either: the link goes.
+    // A link in place of the file itself is not followed, either: it is replaced.
     for file in ["report.json", "metrics.prom", "o.csv"] {
         let _ = fs::remove_file(stage.path(file));
         symlink(victim.path(), stage.path(file)).unwrap();
@@ -331,7 +331,7 @@ fn no_link_beside_a_report_a_list_or_evidence_leads_a_write_elsewhere() {
     assert!(!fs::read_to_string(stage.path("metrics.prom")).unwrap().contains("victim"));
 }
 
-/// A stage that signs by a key in KMS, and a good run's report of it.
+/// A stage that signs with a KMS key, and the report of a good run.
 fn signing() -> Stage {
     let stage =
         Stage::acme().env("EMR_ETL_GUARD_SIGN_KEY", "alias/evidence").option("--evidence=kept");
@@ -357,7 +357,7 @@ fn files(stage: &Stage, folder: &str) -> Vec<String> {
 const RUN: &str = "019a0000-0000-7000-8000-000000000001";
 const NAME: &str = "emr-etl-guard-20261101T000000Z-019a0000-0000-7000-8000-000000000001";
 
-/// Puts a report into the outbox that nobody's run has written.
+/// Puts a report into the outbox that no run has written.
 fn plant(stage: &Stage, file: &str, name: &str, to: &str, chain: &Value) {
     let pending = json!({
         "parcel": {
@@ -406,7 +406,7 @@ fn nothing_is_signed_that_the_chain_does_not_know() {
 fn a_report_whose_key_could_not_be_asked_is_signed_at_the_next_start_of_any_command() {
     for check in [false, true] {
         let stage = signing().env("EMR_ETL_GUARD_AWS_TIMEOUT", "5s");
-        // The first signature is that the run begins; a check signs its report alone.
+        // The first signature is for the note that the run starts; a check signs only its report.
         let from = if check { 1 } else { 2 };
         stage.set(Set::AddFault(Fault {
             calls: emr_simulator::Calls::Range { from, to: 1000 },
@@ -455,7 +455,7 @@ fn a_name_in_the_outbox_that_is_not_of_the_guards_own_form_leads_nowhere() {
     // The name of one file, and the content of another.
     let other = NAME.replace("0001", "0002");
     untouched(&format!("{other}.json"), NAME);
-    // A form that the guard never gives.
+    // A name format that the guard never uses.
     untouched("anything.json", "anything");
 }
 
@@ -499,8 +499,8 @@ fn what_waits_in_the_outbox_goes_to_no_place_that_the_settings_do_not_name() {
     assert!(file.exists());
 }
 
-/// Copies of the programs under test in a folder that every user may enter: cargo's may lie below a
-/// home that is closed to others.
+/// Copies of the programs under test in a folder that every user may enter: cargo's may be below a
+/// home directory that is closed to others.
 fn programs_for_all(folder: &Path) -> Programs {
     mode(folder, 0o755);
     let copy = |from: &Path, name: &str| {
@@ -513,8 +513,8 @@ fn programs_for_all(folder: &Path) -> Programs {
     Programs { guard: copy(guard, "guard"), runner: copy(runner, "runner") }
 }
 
-/// A run as user and group 10001, as in the container, in a stage that this user may write to, whose
-/// state directory is mounted with this owner, group and mode. Only root can.
+/// A run as user and group 10001, as in the container, on a stage that this user may write to,
+/// whose state directory is mounted with this owner, group and mode. Needs root.
 fn played_on_volume(
     stage: &Stage,
     programs: &Programs,
@@ -536,7 +536,7 @@ fn played_on_volume(
 #[test]
 fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
     if !is_root() {
-        // What can be said without changing owners is in the unit tests of the rule.
+        // The cases without a change of owner are in the unit tests of the rule.
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -554,7 +554,7 @@ fn volumes_as_kubernetes_and_packages_make_them_are_accepted() {
         fs::create_dir(&folder).unwrap();
         let played = played_on_volume(&stage, &programs, (owner, group, bits));
         assert_eq!(played.code, Some(0), "{why}\n{}", played.transcript());
-        // A later mount gives the group every file, and lets it write.
+        // A later mount gives all files to the group, with write permission.
         for file in ["lock", "chain.json"] {
             mode(&folder.join(file), 0o660);
         }
@@ -584,7 +584,7 @@ fn a_version_that_others_could_have_remembered_is_not_believed() {
     let stage = Stage::acme();
     stage.run().expect_code(0);
     let cache = stage.path(".cache/emr-etl-guard/runner-versions.json");
-    // The stand-in's version is asked; what is asked is remembered.
+    // The stand-in's version is read by running it; such a version is cached.
     assert!(cache.exists(), "no version is remembered in {}", cache.display());
     let text = fs::read_to_string(&cache).unwrap();
     let forged = text.replace("1.0.4", "1.0.3");
@@ -596,7 +596,7 @@ fn a_version_that_others_could_have_remembered_is_not_believed() {
     fs::write(&cache, &forged).unwrap();
     mode(&cache, 0o666);
     assert_eq!(version(&stage).as_deref(), Some("1.0.4"), "asked anew");
-    // One that is the guard's alone is believed, forged or not: that is what it is for.
+    // A file that is the guard's alone is trusted, whatever it contains.
     fs::write(&cache, &forged).unwrap();
     mode(&cache, 0o644);
     assert_eq!(version(&stage).as_deref(), Some("1.0.3"));

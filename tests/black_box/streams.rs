@@ -1,5 +1,4 @@
-//! The runner's output on its way through the guard: every byte, at any length, whatever the reader
-//! does.
+//! The runner's output through the guard: every byte, at any length, whatever the reader does.
 
 use std::{
     io::Read as _,
@@ -11,11 +10,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::support::{Stage, hermetic_command, wait_until};
 
-/// What the pass-through may need at its most, whatever passes: the guard itself, unoptimised, is
-/// most of it.
+/// The maximum memory of the pass-through, whatever passes; most of it is the unoptimised guard
+/// itself.
 const MEMORY_KIB: u64 = 96 * 1024;
 
-/// Both streams of a guard around `script`, as they are when the guard is quiet.
+/// Both streams of a guard around `script`, with a quiet guard.
 fn both_streams(stage: &Stage, command: &mut Command) -> (Vec<u8>, Vec<u8>) {
     command.env("EMR_ETL_GUARD_QUIET", "true");
     let output = command.output().unwrap();
@@ -24,8 +23,8 @@ fn both_streams(stage: &Stage, command: &mut Command) -> (Vec<u8>, Vec<u8>) {
     (output.stdout, output.stderr)
 }
 
-/// Reads the guard's output to its end, without keeping it. Gives its length, how many bytes were
-/// not those of `pattern`, over and over again, and the most memory the guard ever had, in KiB.
+/// Reads the guard's output to its end without storing it. Returns its length, the number of bytes
+/// that differ from `pattern` repeated, and the guard's peak memory in KiB.
 fn drain(child: &mut Child, pattern: &[u8]) -> (u64, u64, u64) {
     const CHUNK: usize = 1 << 20;
     let (mut stdout, status) =
@@ -45,7 +44,7 @@ fn drain(child: &mut Child, pattern: &[u8]) -> (u64, u64, u64) {
             let pairs = chunk[..read].iter().zip(expected);
             others += pairs.filter(|(byte, expected)| byte != expected).count() as u64;
         }
-        // The high-water mark never falls, so that the last look tells for all.
+        // The high-water mark never falls, so the last value is the peak.
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let mark = text
             .lines()
@@ -56,8 +55,7 @@ fn drain(child: &mut Child, pattern: &[u8]) -> (u64, u64, u64) {
 
 #[test]
 fn both_streams_pass_byte_for_byte_although_they_are_no_text() {
-    // Every byte there is, NUL and half characters among them, with and without a newline at the
-    // end.
+    // Every byte value, with NUL and incomplete characters, with and without a newline at the end.
     let script = r#"cat > /dev/null
 i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; printf "\\$(printf %03o $((255 - i)))" >&2; i=$((i + 1)); done
 printf '\n\303\n'; printf 'EMR jobflow \377 started' >&2
@@ -101,8 +99,8 @@ fn a_gigabyte_of_lines_passes_in_constant_memory() {
 
 #[test]
 fn a_reader_that_stalls_holds_the_runner_back_and_loses_nothing() {
-    // It says how far it is. Two pipes and a buffer hold a few hundred kilobytes; a runner that was
-    // not held back would write all of it.
+    // It records its progress. Two pipes and a buffer hold a few hundred kilobytes; a runner
+    // without backpressure would write all of it.
     let script = "cat > /dev/null\ni=0\nwhile [ $i -lt 100 ]; do head -c 100000 /dev/zero | tr \
         '\\0' x; i=$((i + 1)); echo $i > written; done\nexit 3";
     let stage = Stage::acme().scripted(script).option("--quiet");

@@ -1,5 +1,5 @@
-//! The guard in a terminal: a real one, with the guard, or the shell that starts it, as the session
-//! it belongs to.
+//! The guard in a terminal: a real one, with the guard, or the shell that starts it, as session
+//! leader.
 
 use std::{
     fs::File,
@@ -28,30 +28,30 @@ use crate::support::{
     Stage, hermetic_command, programs, runner_pid, signals_in_the_journal, wait_until,
 };
 
-/// A terminal, and the program that owns it.
+/// A terminal, and the program that controls it.
 pub(crate) struct Terminal {
     keyboard: File,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// Where the program writes to.
+    /// The program's output.
     screen: File,
-    /// How many marks were read of it: what was written before them is in `shown`.
+    /// The number of marks that were read from it: everything before them is in `shown`.
     marks: Arc<AtomicUsize>,
     /// The terminal's device.
     pub(crate) device: std::path::PathBuf,
     pub(crate) child: Child,
 }
 
-/// Nothing shows it, and no program of the tests writes it.
+/// It is invisible, and no program of the tests writes it.
 const MARK: u8 = 0;
 
 impl Terminal {
-    /// Starts `command`, as it would run on `stage`, as the leader of a new session that this
-    /// terminal controls.
+    /// Starts `command`, prepared for `stage`, as the leader of a new session with this controlling
+    /// terminal.
     pub(crate) fn start(stage: &Stage, command: &Command) -> Self {
         Self::start_sized(stage, command, (24, 80))
     }
 
-    /// The same with so many rows and columns.
+    /// The same with this number of rows and columns.
     pub(crate) fn start_sized(
         stage: &Stage,
         command: &Command,
@@ -77,8 +77,8 @@ impl Terminal {
         let marks = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&marks);
         std::thread::spawn(move || {
-            // Open until the program has ended and all was read, or what was written last could be
-            // lost.
+            // Kept open until the program has ended and everything was read, because the last
+            // output could be lost.
             let _slave = slave;
             let mut chunk = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut chunk) {
@@ -128,8 +128,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Makes the terminal on the standard input of what `command`, which is hermetic, starts
-/// its controlling terminal.
+/// Makes the terminal on standard input the controlling terminal of the child of `command`, which
+/// is hermetic.
 #[expect(unsafe_code, reason = "what is set between fork and exec cannot be set any other way")]
 fn controlled_by_standard_input(command: &mut Command) {
     let take = || {
@@ -137,8 +137,8 @@ fn controlled_by_standard_input(command: &mut Command) {
         let taken = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) };
         Errno::result(taken).map(drop).map_err(Into::into)
     };
-    // SAFETY: the closure runs between fork and exec; it makes one system call, and an error of a
-    // number.
+    // SAFETY: the closure runs between fork and exec; it makes one system call, and builds an error
+    // from a number.
     unsafe { command.pre_exec(take) };
 }
 
@@ -204,7 +204,7 @@ fn ctrl_z_stops_both_and_fg_has_both_go_on_to_the_end() {
     assert_eq!(signals_in_the_journal(&stage), [18], "SIGCONT, once");
 }
 
-/// A run that cannot end before the clock is turned up a hundred times.
+/// A run that cannot end before the clock is accelerated a hundredfold.
 fn slow(stage: &Stage) {
     stage.set(Set::SetTimings(Timings::all(600.0)));
 }

@@ -1,5 +1,5 @@
-//! Throttling before a launch: it is waited out, and where the time for that is over, one line says
-//! what was throttled and what to do.
+//! Throttling before a launch: the guard waits for it to end, and if the time limit passes, one
+//! line says what was throttled and what to do.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Stage, hermetic_command, programs, wait_until};
 
-/// A stage whose runner only notes that it was launched.
+/// A stage whose runner only records that it was launched.
 fn noting() -> Stage {
     Stage::acme().scripted("echo launched >> launched; exit 3")
 }
@@ -20,10 +20,10 @@ fn launched(stage: &Stage) -> usize {
 #[test]
 fn twelve_guards_of_one_account_that_start_in_the_same_second_all_launch() {
     let stage = noting();
-    // Makes the files that all of them share, and has the runner's version remembered.
+    // Creates the files that all of them share, and caches the runner's version.
     stage.check().expect_code(0);
-    // Quotas refill at twice AWS's pace: the last of twelve looks at the security configuration is
-    // answered after three and a half seconds, which is more than three attempts take.
+    // Quotas refill at twice AWS's pace: the last of twelve requests for the security configuration
+    // is answered after three and a half seconds, which is more than three attempts take.
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(2.0), at: None }));
     let start = |number: usize| {
         let mut command = hermetic_command(&programs().guard);
@@ -81,7 +81,7 @@ fn a_call_that_is_throttled_until_the_time_is_over_refuses_with_one_line_that_sa
         "{}",
         played.stderr
     );
-    // It is asked for as long as there is time, but not more often than pauses allow.
+    // It is requested as long as there is time, but not more often than the pauses allow.
     let asked = stage.sim.requests_for("DescribeSecurityConfiguration").len();
     assert!((2..100).contains(&asked), "{asked}");
 }
@@ -123,7 +123,7 @@ fn a_stop_while_throttling_is_waited_out_ends_at_once() {
     let stopped = Instant::now();
     nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
-    // The time for everything is ten minutes; `finish` allows one.
+    // The total time limit is ten minutes; `finish` allows one.
     assert!(stopped.elapsed().as_secs() < 60);
     played.expect_code(143);
     assert_eq!(launched(&stage), 0);

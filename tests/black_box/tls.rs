@@ -1,5 +1,5 @@
-//! AWS is asked over TLS, and only where a public authority vouches for it, or one that the settings
-//! allow.
+//! AWS is called over TLS, and only with a certificate from a public authority, or from one that
+//! the settings allow.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -22,7 +22,7 @@ fn endpoints(report: &Value) -> Vec<&str> {
     endpoints.iter().map(|endpoint| endpoint["url"].as_str().unwrap()).collect()
 }
 
-/// Digest and standing of each authority in a report.
+/// Digest and trust of each authority in a report.
 fn roots(report: &Value) -> Vec<(&str, &str)> {
     let roots = report["connections"]["roots"].as_array().unwrap();
     roots
@@ -31,7 +31,7 @@ fn roots(report: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// A proxy that leads every tunnel to one port of this machine, whatever it is asked for.
+/// A proxy that connects every tunnel to one port of this machine, whatever the requested host.
 struct Proxy {
     url: String,
     state: Arc<Mutex<ProxyState>>,
@@ -62,7 +62,7 @@ impl Proxy {
         proxy
     }
 
-    /// Leads there from now on, and cuts every tunnel that stands.
+    /// Connects to this URL from now on, and closes every open tunnel.
     fn lead_to(&self, url: &str) {
         let mut state = self.state.lock().unwrap();
         state.port = url.rsplit(':').next().unwrap().parse().unwrap();
@@ -71,7 +71,7 @@ impl Proxy {
         }
     }
 
-    /// The first line of each request for a tunnel, and the credentials with it.
+    /// The first line of each tunnel request, and its credentials.
     fn asked(&self) -> Vec<String> {
         self.state.lock().unwrap().asked.clone()
     }
@@ -180,7 +180,7 @@ fn a_server_whose_authority_is_neither_public_nor_allowed_is_asked_nothing_and_t
         assert_eq!(roots(&played.report), [(digest.as_str(), "refused")]);
         assert!(!played.runner_started());
     }
-    // No policy makes up for it.
+    // No policy compensates for it.
     let advisory = Stage::acme()
         .over_tls()
         .without_env("EMR_ETL_GUARD_ALLOW_ROOTS")
@@ -261,7 +261,7 @@ fn whoever_answers_in_awss_place_during_the_watch_is_not_believed() {
     let mut roots = roots(&played.report);
     roots.sort_by_key(|(_, standing)| standing.to_owned());
     assert_eq!(roots, [(own.digest.as_str(), "allowed"), (other.digest.as_str(), "refused")]);
-    // The runner goes on asking the simulator in plain text; the guard gets no answer any more.
+    // The runner still calls the simulator in plain text; the guard gets no responses any more.
     let by_guard = stage.sim.requests()[before..]
         .iter()
         .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))

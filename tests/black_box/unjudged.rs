@@ -1,5 +1,5 @@
-//! Clusters that nobody can judge, or see: within `judge_within` that is told, and unless all was
-//! seen before, the runner stops and the run stays open.
+//! Clusters that cannot be evaluated or seen: that is reported within `judge_within`, and unless
+//! everything was seen before, the runner is stopped and the run stays open.
 
 use std::process::Child;
 
@@ -21,7 +21,7 @@ fn states(stage: &Stage) -> Vec<ClusterState> {
 }
 
 /// A run whose runner launches a cluster without encryption that takes an hour for everything, and
-/// waits for ever. The log does not tell its id.
+/// waits forever. The log does not contain its id.
 fn unencrypted() -> Stage {
     let stage = Stage::acme()
         .replace("level: DEBUG", "level: INFO")
@@ -32,13 +32,13 @@ fn unencrypted() -> Stage {
     stage
 }
 
-/// Runs, with `blind` from the launch on; proves that there was an alarm that says `why`, that the
-/// runner was stopped, the cluster left alone, and the run kept open; and that the next start, which
-/// can `see` again, ends the cluster.
+/// Runs, with `blind` from the launch on. Checks that an alarm contains `why`, that the runner was
+/// stopped, the cluster left running, and the run kept open; and that the next start, which can
+/// `see` again, terminates the cluster.
 #[track_caller]
 fn blind_from_the_launch_on(stage: &Stage, why: &str, blind: Set, see: Set) {
     let child = stage.start_held();
-    // What was seen before there was any cluster tells nothing of it.
+    // Observations from before any cluster existed say nothing about it.
     let before = stage.by_guard("ListClusters");
     wait_until("a search", || stage.by_guard("ListClusters") > before + 1);
     stage.set(blind);
@@ -109,8 +109,8 @@ fn where_the_settings_only_want_an_alert_a_cluster_that_cannot_be_judged_goes_on
     assert_eq!((states(&stage), open_runs(&stage)), (vec![ClusterState::Starting], 1));
 }
 
-/// A run whose cluster was judged completely, and of which then nobody may see the list any more:
-/// the alarm has come.
+/// A run whose cluster was evaluated completely, and whose listing then fails: the alarm was
+/// raised.
 fn out_of_sight() -> (Stage, Child) {
     let stage = to_command(Stage::acme().env("EMR_ETL_GUARD_JUDGE_WITHIN", "3s"), "");
     let timings = Timings { step: 3600.0, ..Timings::all(6.0) };
@@ -124,7 +124,7 @@ fn out_of_sight() -> (Stage, Child) {
     (stage, child)
 }
 
-/// The cluster works to its end, and so does the runner, which nobody has stopped.
+/// The cluster works to its end, and so does the runner, which was not stopped.
 fn finished(stage: &Stage, child: Child) -> Played {
     stage.set(Set::Advance(Advance { seconds: 20.0 * 3600.0 }));
     let played = stage.finish(child);

@@ -1,5 +1,5 @@
-//! Clusters that are not what was verified: found, terminated, the runner stopped, and the exit
-//! says how it ended.
+//! Clusters that are not as verified: found, terminated, the runner stopped, and the exit code
+//! shows how it ended.
 
 use emr_simulator::{
     Calls, ClusterState, Command as Set, Fault, FaultKind, Hook, Moment, NextCluster,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{Played, Stage};
 
-/// Runs, and proves that the run ended 76 with every unsafe cluster over.
+/// Runs, and checks that the run ended with 76 and every unsafe cluster is over.
 #[track_caller]
 fn unsafe_and_terminated(stage: &Stage) -> Played {
     let played = stage.run();
@@ -37,7 +37,9 @@ fn unsafe_and_terminated(stage: &Stage) -> Played {
 fn swapped_configuration() -> Set {
     Set::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
-        content: json!({"EncryptionConfiguration": {"EnableAtRestEncryption": false, "EnableInTransitEncryption": false}}),
+        content: json!({"EncryptionConfiguration": {
+            "EnableAtRestEncryption": false, "EnableInTransitEncryption": false
+        }}),
         ..Default::default()
     })
 }
@@ -80,18 +82,18 @@ fn a_security_configuration_made_anew_with_the_same_content() {
     unsafe_and_terminated(&stage);
 }
 
-/// Has somebody change what `RunJobFlow` asked for, before anybody can look at the cluster.
+/// Changes the cluster of `RunJobFlow` before it can be polled.
 fn changed_at_launch(stage: &Stage, update: UpdateCluster) {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::UpdateCluster(update)])));
 }
 
-/// A stage on which no second look begins while a busy machine is at the first.
+/// A stage on which no second poll begins while a busy machine handles the first.
 fn one_look() -> Stage {
     Stage::acme().env("EMR_ETL_GUARD_WATCH_INTERVAL", "1s")
 }
 
-/// Runs, and proves that `check` alone was failed, and that the cluster was being terminated
-/// before it was out of STARTING.
+/// Runs, and checks that only `check` failed, and that the cluster's termination started before it
+/// left STARTING.
 #[track_caller]
 fn failed_while_starting(stage: &Stage, check: &str) -> Played {
     stage.set(Set::SetTimings(emr_simulator::Timings {
@@ -143,7 +145,10 @@ fn a_cluster_with_a_property_that_weakens_encryption() {
 #[test]
 fn a_cluster_with_a_property_that_the_runner_config_does_not_hold() {
     let stage = one_look();
-    let other = json!([{"Classification": "hive-site", "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}}]);
+    let other = json!([{
+        "Classification": "hive-site",
+        "Properties": {"javax.jdo.option.ConnectionPassword": "hunter2"}
+    }]);
     changed_at_launch(&stage, UpdateCluster { configurations: Some(other), ..Default::default() });
     let played = failed_while_starting(&stage, "cluster-configurations");
     let said = "saw hive-site javax.jdo.option.ConnectionPassword: not asked for; spark \
@@ -177,10 +182,13 @@ fn a_cluster_on_a_machine_image_of_somebodys_own() {
     failed_while_starting(&stage, "cluster-ami");
 }
 
-/// A step that Spark is told something for.
+/// A step with arguments for Spark.
 fn spark_step(arguments: &[&str]) -> serde_json::Value {
     let arguments: Vec<&str> = ["spark-submit"].iter().chain(arguments).copied().collect();
-    json!([{"Name": "theirs", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": arguments}}])
+    json!([{
+        "Name": "theirs", "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": arguments}
+    }])
 }
 
 #[test]
@@ -204,7 +212,7 @@ fn a_step_that_switches_encryption_off_for_itself() {
     );
 }
 
-/// S3A's own settings decide what is written where S3A writes, and only there.
+/// S3A's own settings decide the encryption where S3A writes, and only there.
 #[test]
 fn newer_releases_a_step_that_has_s3a_encrypt_otherwise() {
     let told = |stage: &Stage| {
@@ -271,8 +279,8 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
         terminating: 6.0,
         ..emr_simulator::Timings::all(3600.0)
     }));
-    // Only the configuration's content tells that it was swapped, and for as long as the SDK tries,
-    // and longer, EMR does not tell it.
+    // Only the configuration's content shows that it was replaced, and EMR does not return it for
+    // longer than the SDK retries.
     stage.set(Set::AddHook(Hook::after_first(
         "DescribeSecurityConfiguration",
         vec![swapped_configuration()],
@@ -292,7 +300,10 @@ fn a_first_judgement_that_emr_throttles_is_made_all_the_same() {
 #[test]
 fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
     let stage = one_look();
-    let script = json!({"Name": "theirs", "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}});
+    let script = json!({
+        "Name": "theirs",
+        "ScriptBootstrapAction": {"Path": "s3://evil/x.sh", "Args": ["--password=hunter2"]}
+    });
     changed_at_launch(
         &stage,
         UpdateCluster { request: json!({"BootstrapActions": [script]}), ..Default::default() },
@@ -307,7 +318,10 @@ fn a_cluster_with_a_bootstrap_action_that_nobody_asked_for() {
 }
 
 fn weak_groups() -> UpdateCluster {
-    let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
+    let weak = json!([{
+        "Classification": "core-site",
+        "Properties": {"hadoop.rpc.protection": "authentication"}
+    }]);
     UpdateCluster { group_configurations: Some(weak), ..Default::default() }
 }
 
@@ -330,7 +344,7 @@ fn a_cluster_whose_groups_are_reconfigured_while_it_runs() {
     };
     let child = stage.command("run").spawn().unwrap();
     crate::support::wait_until("the cluster runs", || stage.sim.with_world(running));
-    // Once nothing changes any more, a look at the groups comes at a pace of its own.
+    // Once nothing changes any more, the groups are polled at a pace of their own.
     let looks = || stage.sim.requests_for("ListInstanceGroups").len();
     let before = looks();
     crate::support::wait_until("a look at its groups", || looks() > before);
@@ -364,8 +378,8 @@ fn an_answer_that_fails_once_in_the_middle_of_a_run_condemns_nobody() {
         step: 6.0,
         ..emr_simulator::Timings::all(60.0)
     }));
-    // STARTING, BOOTSTRAPPING, RUNNING: by now the cluster has been known for longer than it may
-    // stay unjudged.
+    // STARTING, BOOTSTRAPPING, RUNNING: by now the cluster exists for longer than it may stay
+    // unevaluated.
     stage.set(Set::AddFault(Fault::nth("ListInstanceGroups", 3, FaultKind::AccessDenied)));
     stage.run().expect_code(0);
 }
@@ -387,8 +401,8 @@ fn what_cannot_change_is_asked_once_and_the_rest_no_more_often_than_the_state() 
     let stage = Stage::acme();
     stage.run().expect_code(0);
     assert_eq!(stage.by_guard("ListBootstrapActions"), 1);
-    // One list tells the states of all clusters; of each one only its beginning and its end are
-    // asked for.
+    // One list contains the states of all clusters; each one is described only at its beginning and
+    // its end.
     let states = stage.by_guard("ListClusters");
     for operation in
         ["DescribeCluster", "ListSteps", "ListInstanceGroups", "ListInstances", "DescribeVolumes"]
@@ -460,7 +474,10 @@ fn instances_that_join_a_cluster_later_with_bare_volumes() {
         step: 3600.0,
         ..emr_simulator::Timings::all(6.0)
     }));
-    let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
+    let task = json!([{
+        "InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1,
+        "Market": "ON_DEMAND"
+    }]);
     let join = Set::UpdateCluster(UpdateCluster {
         ebs_encrypted: Some(false),
         add_groups: task,
@@ -521,7 +538,7 @@ fn volumes_that_ec2_does_not_tell_of_count_as_unsafe_in_the_end() {
 
 #[test]
 fn of_hundreds_of_instances_every_volume_is_looked_at() {
-    // More than one filter takes, and more than one page of either list.
+    // More than one filter accepts, and more than one page of either list.
     let large = |bare| {
         let stage = Stage::acme()
             .replace("core_instance_count: 2", "core_instance_count: 250")
@@ -531,8 +548,11 @@ fn of_hundreds_of_instances_every_volume_is_looked_at() {
             ..emr_simulator::Timings::all(6.0)
         }));
         if bare {
-            // Of the instances that come last: behind the first page, and behind the first filter.
-            let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1, "Market": "ON_DEMAND"}]);
+            // One of the last instances: after the first page, and after the first filter.
+            let task = json!([{
+                "InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 1,
+                "Market": "ON_DEMAND"
+            }]);
             let join = Set::UpdateCluster(UpdateCluster {
                 ebs_encrypted: Some(false),
                 add_groups: task,
@@ -616,7 +636,9 @@ fn disks_under_luks_alone_are_inferred_and_ec2_is_not_asked() {
         name: "acme-sc".to_owned(),
         content: json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true, "AtRestEncryptionConfiguration": {
             "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
-            "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": key}}}}),
+            "LocalDiskEncryptionConfiguration": {
+                "EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": key
+            }}}}),
         ..Default::default()
     }));
     let stage = stage.option("--require=s3-at-rest,local-disk");
@@ -679,9 +701,9 @@ fn a_persistent_cluster_that_gets_a_step_without_the_flag() {
 fn a_persistent_cluster_that_others_start_between_the_pre_flight_and_the_launch_is_not_touched() {
     let stage =
         Stage::acme().argument("--use-persistent-jobflow").replace("level: DEBUG", "level: INFO");
-    // The pre-flight lists clusters twice (those alive, those of the last hour); whoever lists
-    // next, runner or watch, finds it there. It is unsafe, and the runner puts its steps on it; but
-    // nothing that AWS tells says whose it is.
+    // The pre-flight lists clusters twice (the live ones, and those of the last hour); the next
+    // listing, of runner or watch, contains it. It is unsafe, and the runner adds its steps to it;
+    // but AWS's data do not show its owner.
     let appears = crate::good_runs::waiting_cluster(&json!({}));
     stage.set(Set::AddHook(Hook {
         calls: Calls::Nth(3),
@@ -737,7 +759,7 @@ fn a_termination_that_is_refused_for_ever_needs_a_person() {
     let stage = Stage::acme()
         .misbehave("drop-security-configuration")
         .env("EMR_ETL_GUARD_TERMINATION_TIMEOUT", "2s");
-    // So long a life that it cannot end by itself meanwhile.
+    // Its life is so long that it cannot end by itself meanwhile.
     stage.set(Set::SetTimings(emr_simulator::Timings::all(3600.0)));
     stage.set(Set::SetNextCluster(NextCluster {
         termination: Termination::Refused,
@@ -785,10 +807,10 @@ fn termination_goes_on_through_throttling_and_server_errors() {
     unsafe_and_terminated(&stage);
 }
 
-/// A run whose first RunJobFlow was answered 500, and sent again, although it had started a
+/// A run whose first RunJobFlow was answered with 500, and sent again, although it had started a
 /// cluster: one that takes an hour for everything.
 fn sent_twice() -> Stage {
-    // The second one's instances are waited for as long as a judgement may take.
+    // The second one's instances are awaited for the time limit of an evaluation.
     let stage = Stage::acme()
         .replace("level: DEBUG", "level: INFO")
         .env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
@@ -846,7 +868,7 @@ fn by_policy_a_cluster_that_goes_on_alone_ends_and_the_one_that_worked_is_confir
     );
 }
 
-/// A run whose runner is killed from outside, with its cluster at work.
+/// A run whose runner is killed from outside, with its cluster running.
 fn runner_killed(stage: &Stage) -> Played {
     stage.set(Set::SetTimings(emr_simulator::Timings {
         terminating: 6.0,
@@ -883,7 +905,7 @@ fn the_cluster_of_a_runner_that_was_killed_is_told_and_by_policy_ended() {
     assert_eq!(played.report["watched"]["clusters"][0]["orphan"], "ended");
     assert_eq!(stage.by_guard("TerminateJobFlows"), 1);
 
-    // One that somebody else uses, too, is nobody's orphan.
+    // A cluster that somebody else also uses is not an orphan.
     let stage = Stage::acme()
         .misbehave("hang")
         .env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s")
@@ -904,7 +926,7 @@ fn a_termination_that_is_not_allowed_is_told_at_once_and_asked_for_until_it_is()
         terminating: 6.0,
         ..emr_simulator::Timings::all(3600.0)
     }));
-    // Somebody gives the permission when they are asked for it.
+    // Somebody grants the permission when asked for it.
     let calls = Calls::Range { from: 1, to: 3 };
     stage.set(Set::AddFault(Fault {
         calls,
@@ -958,7 +980,7 @@ fn over_a_long_run_emr_is_asked_less_often_by_the_guard_than_by_the_runner() {
     }));
     stage.run().expect_code(0);
     let requests = stage.sim.requests();
-    // From the launch on: how long a busy machine takes to start the runner says nothing of a run.
+    // From the launch on: the time that a busy machine takes to start the runner does not matter.
     let launch = requests.iter().position(|request| request.operation() == "RunJobFlow").unwrap();
     let of = |key: &str| {
         let mut calls: std::collections::BTreeMap<String, usize> =
@@ -1005,7 +1027,7 @@ fn a_cluster_that_cannot_be_judged_in_time_counts_as_unsafe() {
 #[test]
 fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
     let stage = Stage::acme().misbehave("drop-security-configuration");
-    // So slow a search that only the id in the log can explain what follows.
+    // The search is so slow that only the id in the log can explain the result.
     let stage = stage.env("EMR_ETL_GUARD_WATCH_INTERVAL", "10m");
     let mut child = stage.command("run").spawn().unwrap();
     let terminate = stage.sim.wait_for_request(
@@ -1030,7 +1052,7 @@ fn an_unsafe_cluster_is_terminated_one_look_after_its_id_is_known() {
         matches!(seen, ClusterState::Starting | ClusterState::Terminating),
         "nothing of it had run"
     );
-    // What it would do next is wait; the runner it has stopped already.
+    // It would only wait; it has already stopped the runner.
     child.kill().unwrap();
     child.wait().unwrap();
 }

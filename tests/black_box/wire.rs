@@ -1,7 +1,6 @@
-//! The heads of an audit go over connections of the guard's own, where lists go over the SDK's:
-//! what the network and S3 do to those connections costs no object, and nobody but S3 is asked on
-//! them. S3 is played by a few lines, which know what a simulator of AWS need not know:
-//! connections.
+//! An audit's HEAD requests use connections of the guard's own, and listings those of the SDK:
+//! faults of these connections lose no object, and only S3 is called on them. A minimal server
+//! plays S3, because the faults are in the connections, which the AWS simulator does not model.
 
 use std::{
     collections::BTreeSet,
@@ -28,51 +27,51 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::form
 
 use crate::support::{Played, Stage, digest, hermetic_command, programs};
 
-/// More than are asked at once, so that connections are used again.
+/// More than the concurrent requests, so that connections are reused.
 const OBJECTS: usize = 200;
-/// So many are on a page of the list, but for the first one, which says that there is no more: that
-/// is the one by which a location is cut.
+/// The objects on a page of the listing. The first listing, which splits the location, is a single
+/// page.
 const PAGE: usize = 50;
 
 /// A HEAD as it came in.
 #[derive(Clone, Debug)]
 struct Head {
-    /// Which connection, and the how-manyth request on it.
+    /// The connection, and the number of the request on it.
     connection: usize,
     nth: usize,
     /// The number in the object's key.
     object: usize,
-    /// How often it was asked about before.
+    /// How often it was requested before.
     before: usize,
-    /// Not from the SDK.
+    /// Whether it is not from the SDK.
     is_ours: bool,
     date: String,
 }
 
-/// What is done about it.
+/// The answer to a request.
 enum Reply {
     Encrypted,
-    /// And the connection ends without a word, as one ends that was idle for too long.
+    /// An answer after which the connection is closed without notice, as after an idle timeout.
     EncryptedThenEnd,
     /// This status, and these headers.
     Status(u16, String),
     /// Never anything.
     Silence,
-    /// The connection ends instead.
+    /// The connection is closed instead.
     End,
     /// These bytes, in one piece.
     Bytes(String),
-    /// These bytes, and the second ones again and again with a pause between, without an end.
+    /// These bytes, and then the second ones repeatedly with a pause between, without end.
     Endless(&'static str, &'static str, Duration),
 }
 
-/// A bucket with objects of which each is encrypted.
+/// A bucket whose objects are all encrypted.
 struct Bucket {
     port: u16,
     heads: Arc<Mutex<Vec<Head>>>,
-    /// Of each list, whether it is not from the SDK.
+    /// For each listing, whether it is not from the SDK.
     lists: Arc<Mutex<Vec<bool>>>,
-    /// What came in that is no HTTP over the right transport.
+    /// Received data that are not HTTP over the right transport.
     strange: Arc<Mutex<Vec<String>>>,
 }
 
@@ -84,7 +83,7 @@ impl Bucket {
         Self::with_pages(tls, reply, str::to_owned)
     }
 
-    /// One whose pages that the guard asks for without the SDK are made into something else.
+    /// A bucket that changes the pages that the guard requests without the SDK.
     fn with_pages(
         tls: Option<ServerConfig>,
         reply: impl Fn(&Head) -> Reply + Send + Sync + 'static,
@@ -102,7 +101,7 @@ impl Bucket {
         let (tls, kept, serve): (_, Arc<Mutex<Vec<String>>>, _) =
             (tls.map(Arc::new), Arc::clone(&strange), Arc::new(serve));
         std::thread::spawn(move || {
-            // It lives as long as the test's process; nobody waits for it.
+            // It lives as long as the test's process; nothing joins it.
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let (tls, kept, serve) = (tls.clone(), Arc::clone(&kept), Arc::clone(&serve));
                 std::thread::spawn(move || match tls {
@@ -110,7 +109,7 @@ impl Bucket {
                         .connection(number, stream, |stream| drop(stream.shutdown(Shutdown::Both))),
                     Some(tls) => {
                         let mut first = [0];
-                        // A record of a handshake begins so; an HTTP request does not.
+                        // A TLS handshake record begins like this; an HTTP request does not.
                         if stream.peek(&mut first).is_ok_and(|read| read == 1) && first[0] != 0x16 {
                             kept.lock().unwrap().push(format!("plain text on connection {number}"));
                             return;
@@ -183,7 +182,7 @@ impl Serve {
                     .find(|(known, _)| known == name)
                     .map_or("", |(_, value)| value.as_str())
             };
-            // A proxy is told the whole address.
+            // A proxy gets the whole address.
             let target = request.split(' ').nth(1).unwrap().split("//").last().unwrap();
             let target = target.split_once('/').map_or("", |(_, path)| path);
             let object =
@@ -274,7 +273,7 @@ impl Serve {
     }
 }
 
-/// What every answer of S3 bears.
+/// A header of every S3 response.
 const ID: &str = "x-amz-request-id: 5E1EC7ED\r\n";
 
 fn encrypted() -> String {
@@ -289,7 +288,7 @@ fn date(time: OffsetDateTime) -> String {
     time.format(&Rfc2822).unwrap().replace("+0000", "GMT")
 }
 
-/// Some of the objects, and where the list goes on.
+/// Some of the objects, and the position of the next page.
 fn list(objects: Range<usize>, next: Option<usize>) -> String {
     let entry = |object| {
         format!(
@@ -377,7 +376,7 @@ fn what_follows_on_a_lists_first_page_is_asked_without_the_sdk_as_long_as_it_is_
             lists.iter().filter(|is_ours| !**is_ours).count(),
         )
     };
-    // The location is cut by one list, and its first page is the SDK's.
+    // One listing splits the location, and its first page is the SDK's.
     assert_eq!(ours_and_sdks(str::to_owned), (3, 2));
     assert_eq!(
         ours_and_sdks(|page| page.replace("</ListBucketResult>", "")),
@@ -420,7 +419,7 @@ fn an_answer_that_never_comes_is_waited_for_no_longer_than_the_time_limit() {
     assert_ne!(of(5)[0], of(5)[1], "a connection that owes an answer is not used again");
 }
 
-/// Half of the objects are not encrypted; what is said of each, in `bytes` or more.
+/// Half of the objects are unencrypted; the response for each, in `bytes` or more.
 fn half_encrypted(object: usize, bytes: usize) -> String {
     let kind =
         if object.is_multiple_of(2) { "x-amz-server-side-encryption: AES256\r\n" } else { "" };
@@ -431,11 +430,11 @@ fn half_encrypted(object: usize, bytes: usize) -> String {
     frame(&"y".repeat(filling))
 }
 
-/// As many bytes as the guard reads at once: what comes behind is left for the next look.
+/// The number of bytes that the guard reads at once: the rest is read next time.
 const READ_AT_ONCE: usize = 2048;
 
-/// An answer now and then has one behind it that nobody asked for, and says that something is
-/// encrypted: in the same piece, or in the next one.
+/// Some responses are followed by an unrequested one that claims encryption: in the same packet, or
+/// in the next one.
 fn unasked_now_and_then(head: &Head) -> Reply {
     Reply::Bytes(match (head.is_ours, head.nth, head.connection % 2) {
         (true, 2, 0) => half_encrypted(head.object, 0) + &encrypted(),
@@ -498,7 +497,7 @@ fn answers_that_have_no_end_are_given_up() {
 
 #[test]
 fn where_a_proxy_stands_between_heads_go_through_it_too() {
-    // Nobody but the proxy could find this host.
+    // Only the proxy can resolve this host.
     let bucket = Bucket::start(None, |_| Reply::Encrypted);
     let proxy = format!("http://127.0.0.1:{}", bucket.port);
     expect_all(&audit("http://s3.acme.invalid", &[("HTTP_PROXY", &proxy)]));
@@ -562,7 +561,7 @@ fn where_this_machines_clock_is_off_s3s_own_counts() {
 
 #[test]
 fn where_s3_asks_to_slow_down_fewer_are_asked_and_every_object_is_seen() {
-    // So few that even one after the other they cannot make it rest for long.
+    // So few that even in sequence they cannot make it pause for long.
     let bucket = Bucket::start(None, |head| match head.object {
         20..=23 if head.before == 0 => Reply::Status(503, "content-length: 0\r\n".to_owned()),
         _ => Reply::Encrypted,
@@ -573,7 +572,7 @@ fn where_s3_asks_to_slow_down_fewer_are_asked_and_every_object_is_seen() {
     assert!(document["source"]["slowed_down"].as_u64() > Some(0), "{document:#}");
 }
 
-/// An authority of this name, as PEM and by its digest, and a server's certificate of it.
+/// An authority with this name, as PEM and with its digest, and a server certificate from it.
 fn authority(name: &str) -> (Known, Arc<CertifiedKey>) {
     let key = KeyPair::generate().unwrap();
     let mut own = CertificateParams::new(Vec::new()).unwrap();
@@ -591,7 +590,7 @@ fn authority(name: &str) -> (Known, Arc<CertifiedKey>) {
     (known, Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)))
 }
 
-/// An authority that an audit is to believe.
+/// An authority that an audit is to trust.
 struct Known {
     bundle: tempfile::NamedTempFile,
     digest: String,
@@ -606,7 +605,8 @@ impl Known {
     }
 }
 
-/// Shows the first connection, which is the SDK's, one certificate, and all others another.
+/// Presents one certificate on the first connection, which is the SDK's, and another one on all
+/// others.
 #[derive(Debug)]
 struct Certificates {
     first: Arc<CertifiedKey>,
@@ -621,7 +621,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// TLS by two certificates, without sessions that could be resumed.
+/// TLS with two certificates, without session resumption.
 fn tls(first: Arc<CertifiedKey>, others: Arc<CertifiedKey>) -> ServerConfig {
     let certificates = Certificates { first, others, shown: AtomicUsize::new(0) };
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -633,7 +633,7 @@ fn tls(first: Arc<CertifiedKey>, others: Arc<CertifiedKey>) -> ServerConfig {
     config
 }
 
-/// A file with the authorities that are trusted.
+/// A file with the trusted authorities.
 fn bundle(pem: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(pem.as_bytes()).unwrap();

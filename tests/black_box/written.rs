@@ -1,5 +1,5 @@
-//! What a run wrote is looked at, object by object: what is wrong shows, what cannot be seen is no
-//! pass, and what is not the run's does not count.
+//! A run's output is checked, object by object: problems are reported, unseen objects are no pass,
+//! and objects of others do not count.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,12 +26,12 @@ fn put(bucket: &str, key: &str, sse: Sse) -> Set {
     })
 }
 
-/// The HEADs of objects in a bucket go wrong in this way.
+/// A fault for the HEAD requests of objects in a bucket.
 fn heads(bucket: &str, kind: FaultKind) -> Set {
     Set::AddFault(Fault { matching: Some(bucket.to_owned()), ..Fault::every("HeadObject", kind) })
 }
 
-/// A stage on which the cluster's steps write objects without encryption, whatever they are told.
+/// A stage on which the cluster's steps write objects without encryption, whatever their options.
 fn writing_unencrypted() -> Stage {
     let stage = Stage::acme();
     stage.set(Set::SetNextCluster(NextCluster { objects: Some(Sse::None), ..Default::default() }));
@@ -70,7 +70,7 @@ fn what_earlier_runs_left_is_not_this_runs_business() {
 
 #[test]
 fn in_a_folder_that_runs_share_only_what_is_not_from_before_the_launch_counts() {
-    // A persistent cluster's logs of earlier runs lie beside those of this one.
+    // A persistent cluster's logs of earlier runs are beside those of this one.
     let stage = Stage::acme().argument("--use-persistent-jobflow");
     stage.set(crate::good_runs::waiting_cluster(
         &serde_json::json!({"SecurityConfiguration": "acme-sc", "LogUri": "s3n://acme-log/emr/"}),
@@ -88,7 +88,7 @@ fn in_a_folder_that_runs_share_only_what_is_not_from_before_the_launch_counts() 
     assert!(log["survey"]["looked_at"].as_u64().unwrap() > 0);
 }
 
-/// Standard error; whether the cluster was seen to its very end is a matter of milliseconds.
+/// Standard error; whether the cluster's final state was seen depends on milliseconds.
 fn ended(played: &Played) -> String {
     played.redact(&played.stderr).replace("is TERMINATING", "is over")
 }
@@ -111,7 +111,7 @@ fn one_object_among_the_bad_rows_is_enough() {
         .sim
         .wait_for_request(|request| request.operation() == "RunJobFlow", Duration::from_secs(120))
         .unwrap();
-    // Somebody else writes into the run's folder, at the side of its steps.
+    // Another writer writes into the run's folder, in parallel to its steps.
     let folder = regex::Regex::new(r"s3://acme-out/(enriched/bad/run=[0-9-]+/)").unwrap();
     let body = serde_json::to_string(&launch.body).unwrap();
     let folder = folder.captures(&body).unwrap()[1].to_owned();
@@ -141,7 +141,7 @@ fn one_object_among_the_bad_rows_is_enough() {
 #[test]
 fn objects_under_another_key_than_the_expected_one() {
     let key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
-    // What is known before the launch would refuse it; here it is only advice.
+    // The existing problem would refuse the launch; here it is only advisory.
     let advisory = "--advise=data-encrypted,written-encryption,bucket-default-encryption,security-configuration-overrides";
     let played = Stage::acme().option(&format!("--expected-keys={key}")).option(advisory).run();
     played.expect_code(75);
@@ -225,8 +225,8 @@ fn s3_asking_to_slow_down_is_obeyed_and_every_object_is_seen_all_the_same() {
         objects + 2,
         "those refused were asked again, and no others"
     );
-    // 32 are under way when the first are refused. Unheard, the wish would let the others follow
-    // within milliseconds.
+    // 32 requests are in progress when the first are throttled. Without a pause, the others would
+    // follow within milliseconds.
     let mut times: Vec<u64> = stage
         .sim
         .requests_for("HeadObject")
@@ -332,7 +332,7 @@ fn by_policy_a_persistent_cluster_that_wrote_unencrypted_objects_ends() {
     let id = &played.clusters()[0];
     assert!(stage.sim.with_world(|world| world.cluster(id).unwrap().ended.is_some()));
 
-    // One that cannot be ended is what a person must act on, and stays open for the next guard.
+    // A cluster that cannot be terminated needs a person, and stays open for the next guard.
     let stage = Stage::acme()
         .argument("--use-persistent-jobflow")
         .option("--on-unencrypted=unsafe")
@@ -348,8 +348,8 @@ fn by_policy_a_persistent_cluster_that_wrote_unencrypted_objects_ends() {
     assert!(played.stdout.contains("the run stays open"), "{}", played.stdout);
 }
 
-/// The status of the check on the buckets that were written to, and a run on which `change` happens
-/// once the cluster was asked for.
+/// The status of the check on the buckets that were written to, in a run with `change` after the
+/// cluster was requested.
 fn changed_while_it_ran(stage: &Stage, change: PutBucket) -> Played {
     stage.set(Set::AddHook(Hook::after_first("RunJobFlow", vec![Set::PutBucket(change)])));
     stage.run()
@@ -358,7 +358,7 @@ fn changed_while_it_ran(stage: &Stage, change: PutBucket) -> Played {
 #[test]
 fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_although_every_object_is_well()
  {
-    // Nobody looks at objects, so that only the bucket can tell.
+    // No objects are looked up, so only the bucket's setting can show it.
     let stage = Stage::acme().option("--confirm-objects=0");
     let none = BucketEncryption { blocked: vec!["SSE-C".to_owned()], ..Default::default() };
     let played = changed_while_it_ran(

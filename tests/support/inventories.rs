@@ -1,5 +1,5 @@
-//! Inventories as S3 makes them, in each of its three forms: files, manifest, checksums. Shared by
-//! the black-box tests and the benchmark.
+//! Inventories as S3 writes them, in each of the three formats: files, manifest, checksums. Shared
+//! by the black-box tests and the benchmark.
 
 use std::{
     fs::File,
@@ -67,14 +67,14 @@ impl Line {
     }
 }
 
-/// Columns, without what `skip` names.
+/// Columns, without the one named by `skip`.
 fn columns(bucket: &str, lines: &[Line], form: Form, skip: &str) -> RecordBatch {
     let text = |of: fn(&Line) -> Option<&str>| {
         Arc::new(lines.iter().map(of).collect::<StringArray>()) as ArrayRef
     };
     let times = lines.iter().map(|line| line.modified);
     let (time, times): (DataType, ArrayRef) = match form {
-        // ORC's own timestamps are to the nanosecond.
+        // ORC's own timestamps have nanosecond precision.
         Form::Orc => (
             DataType::Timestamp(TimeUnit::Nanosecond, None),
             Arc::new(
@@ -220,8 +220,8 @@ pub(crate) fn file(
     }
 }
 
-/// Writes the manifest of `files`, which lie below `folder`, and gives its place. `prefix`: before
-/// each file's name in its key.
+/// Writes the manifest of `files`, which are below `folder`, and returns its location. `prefix` is
+/// put before each file's name in its key.
 pub(crate) fn manifest(
     folder: &Path,
     form: Form,
@@ -234,11 +234,20 @@ pub(crate) fn manifest(
         .iter()
         .map(|path| {
             let mut digest = Md5::new();
-            std::io::copy(&mut File::open(path).expect("a \
-                file"), &mut Hashing(&mut digest)).expect("it can be read");
+            std::io::copy(
+                &mut File::open(path).expect(
+                    "a \
+                file",
+                ),
+                &mut Hashing(&mut digest),
+            )
+            .expect("it can be read");
             let name = path.file_name().expect("a name").to_string_lossy();
             let size = path.metadata().expect("a file").len();
-            json!({"key": format!("{prefix}{name}"), "size": size, "MD5checksum": hex(&digest.finalize())})
+            json!({
+                "key": format!("{prefix}{name}"),
+                "size": size, "MD5checksum": hex(&digest.finalize())
+            })
         })
         .collect();
     let manifest = json!({

@@ -1,6 +1,6 @@
-//! A stage to play the guard on: the simulator as AWS, the stand-in as the runner, the real binary
-//! between them, all in a folder of its own. Shared by the black-box tests, the rehearsal and the
-//! benchmark.
+//! A stage to run the guard on: the simulator as AWS, the stand-in as the runner, and the real
+//! binary between them, all in a folder of its own. Shared by the black-box tests, the rehearsal
+//! and the benchmark.
 //!
 //! Time is scaled, so that quotas, polls and clusters keep their real proportions: a simulated
 //! minute takes a real second.
@@ -31,21 +31,21 @@ pub(crate) use children::hermetic_command;
 /// The config of the recordings.
 pub(crate) const CONFIG: &str = include_str!("../recordings/config.yml");
 const RESOLVER: &str = include_str!("../recordings/resolver.json");
-/// A value that must never be seen outside the runner's standard input.
+/// A value that must never be outside of the runner's standard input.
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYGUARDSECRET";
 /// Simulated seconds in a real one.
 const SPEED: f64 = 60.0;
 
-/// The programs under test, built by the cargo that builds this.
+/// The programs under test, built by the same cargo.
 pub(crate) struct Programs {
     pub(crate) guard: PathBuf,
     pub(crate) runner: PathBuf,
 }
 
-/// Builds the guard and the stand-in runner, if they are not fresh, and says where they are.
+/// Builds the guard and the stand-in runner, if they are not up to date, and returns their paths.
 ///
-/// Cargo gives a test only the path of its own package's binaries, and an example none at all; so
-/// it is asked.
+/// Cargo gives a test only the path of its own package's binaries, and an example none at all, so
+/// cargo is called.
 pub(crate) fn programs() -> &'static Programs {
     &built().0
 }
@@ -57,11 +57,11 @@ fn built() -> &'static (Programs, PathBuf) {
         let mut cargo = Command::new(env!("CARGO"));
         children::isolate(&mut cargo);
         let output = cargo
-            // Whoever asks the tests for their times (`--report-time`) has to set it; cargo would
-            // take it for another compiler and build everything anew.
+            // `--report-time` of the test harness needs this variable; cargo would treat it as
+            // another compiler and rebuild everything.
             .env_remove("RUSTC_BOOTSTRAP")
-            // With the examples, whose dependencies are those of the tests: the same choice of
-            // features, or cargo would build every AWS crate again.
+            // With the examples, whose dependencies are those of the tests: the same features, or
+            // cargo would rebuild every AWS crate.
             .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -96,7 +96,7 @@ fn isolated_guard() -> Command {
     command
 }
 
-/// A certificate authority, and a server on loopback that it vouches for; all of it as PEM.
+/// A certificate authority, and a loopback server with a certificate from it; all as PEM.
 pub(crate) struct Authority {
     pub(crate) pem: String,
     /// The SHA-256 digest of its certificate, as `allow_roots` names it.
@@ -106,12 +106,12 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// A new one that nothing trusts yet.
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let generate = || rcgen::KeyPair::generate().expect("a key");
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("no names");
-        // Two of one name would be told apart by their signatures alone.
+        // Two with the same name would differ only by their signatures.
         let name = format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed));
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -124,15 +124,15 @@ impl Authority {
         Self { pem: issuer.pem(), digest, certificate, key: key.serialize_pem() }
     }
 
-    /// The only one that the guard trusts on a stage. The machine's own are of no interest to a
-    /// test, and reading 150 of them takes a build that is not optimised longer than the rest of
-    /// its start.
+    /// The only authority that the guard trusts on a stage. The machine's own are not needed in a
+    /// test, and an unoptimised build takes longer to read 150 of them than for the rest of its
+    /// start.
     pub(crate) fn of_stages() -> &'static Self {
         static AUTHORITY: OnceLock<Authority> = OnceLock::new();
         AUTHORITY.get_or_init(Self::new)
     }
 
-    /// Has a simulator speak TLS at another address, by a certificate of this authority.
+    /// Makes a simulator also serve TLS at another address, with a certificate from this authority.
     pub(crate) fn serve(&self, sim: &Simulator) -> String {
         sim.serve_tls(&self.certificate, &self.key).expect("a port on loopback")
     }
@@ -144,7 +144,7 @@ pub(crate) fn digest(certificate: &[u8]) -> String {
     halves.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }
 
-/// One guarded run, about to happen.
+/// The setup of one guarded run.
 pub(crate) struct Stage {
     pub(crate) sim: Simulator,
     pub(crate) folder: tempfile::TempDir,
@@ -158,8 +158,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The simulator's scene `acme`: everything as it should be, the config naming the security
-    /// configuration `acme-sc`.
+    /// The simulator's scene `acme`: everything as required, with the security configuration
+    /// `acme-sc` in the config.
     pub(crate) fn acme() -> Self {
         let sim = Simulator::acme().expect("a port on loopback");
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -177,7 +177,7 @@ impl Stage {
             folder,
         };
         stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
-        // Long enough at the start for volumes to be looked at on a busy machine.
+        // Long enough at the start for volumes to be checked on a busy machine.
         stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
         stage.write("authority.pem", &Authority::of_stages().pem);
         let trusted = stage.path("authority.pem").display().to_string();
@@ -205,7 +205,7 @@ impl Stage {
             .env("STANDIN_BOOTSTRAP_RETRY_MS", "300")
     }
 
-    /// The same with twelve buckets of its own, all as they should be.
+    /// The same with twelve buckets of its own, all as required.
     pub(crate) fn with_twelve_buckets() -> Self {
         let stage = Self::acme();
         let names: Vec<String> = (1..=7).map(|n| format!("acme-input-{n}")).collect();
@@ -221,8 +221,8 @@ impl Stage {
         stage.replace("        in:\n", &format!("        in:\n{}", inputs.concat()))
     }
 
-    /// Has the guard ask the simulator over TLS, by a certificate of the authority that it trusts.
-    /// The stand-in runner stays with plain HTTP.
+    /// Makes the guard call the simulator over TLS, with a certificate from the authority that it
+    /// trusts. The stand-in runner still uses plain HTTP.
     pub(crate) fn over_tls(mut self) -> Self {
         let url = Authority::of_stages().serve(&self.sim);
         self.tls_url = Some(url.clone());
@@ -254,7 +254,7 @@ impl Stage {
         self.env("STANDIN_MISBEHAVE", how)
     }
 
-    /// Has a shell script be the runner: `script` is what it does once its version was asked.
+    /// Makes a shell script the runner: `script` runs after its version was requested.
     pub(crate) fn scripted(self, script: &str) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let version = "[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }";
@@ -265,8 +265,9 @@ impl Stage {
         self.env("EMR_ETL_GUARD_RUNNER", &runner)
     }
 
-    /// Has the stand-in runner wait, its config read, until it is [released](Self::release): what is
-    /// changed meanwhile holds from the launch on, whatever the pre-flight has asked.
+    /// Makes the stand-in runner wait, after it has read its config, until it is
+    /// [released](Self::release): a change meanwhile is effective at the launch, whatever the
+    /// pre-flight saw.
     pub(crate) fn held(self) -> Self {
         let runner = programs().runner.display().to_string();
         self.scripted(&format!(
@@ -282,7 +283,7 @@ impl Stage {
         child
     }
 
-    /// Lets a runner that is [held](Self::held) go on.
+    /// Lets a runner that is [held](Self::held) continue.
     pub(crate) fn release(&self) {
         self.write("go", "");
     }
@@ -293,7 +294,7 @@ impl Stage {
         self
     }
 
-    /// Has the report written elsewhere.
+    /// Writes the report to another file.
     pub(crate) fn report_to(mut self, file: &str) -> Self {
         self.report = file.to_owned();
         self
@@ -321,7 +322,8 @@ impl Stage {
         self.arranged(isolated_guard(), subcommand)
     }
 
-    /// The same for a program that starts the guard itself, or for what is set between fork and exec.
+    /// The same for a program that starts the guard itself, or for what is set between fork and
+    /// exec.
     pub(crate) fn bare_command(&self, subcommand: &str) -> Command {
         self.command_of(&programs().guard, subcommand)
     }
@@ -343,7 +345,7 @@ impl Stage {
         command
     }
 
-    /// The command that closes what was left open.
+    /// The command that closes open runs.
     pub(crate) fn watch_resume(&self) -> Command {
         let mut command = isolated_guard();
         command.args(["watch", "--resume"]);
@@ -351,8 +353,7 @@ impl Stage {
         command
     }
 
-    /// The command that watches clusters that run already: against the stage's runner config, or
-    /// without it.
+    /// The command that watches running clusters: with the stage's runner config, or without it.
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);
         self.write("resolver.json", RESOLVER);
@@ -395,8 +396,8 @@ impl Stage {
     pub(crate) fn play(&self, mut command: Command) -> Played {
         let child = loop {
             match command.spawn() {
-                // Another test's process, between its fork and its exec, still holds open what this
-                // one has just written.
+                // Another test's child process, between its fork and its exec, still holds the just
+                // written file open.
                 Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
                     std::thread::yield_now();
                 }
@@ -412,8 +413,8 @@ impl Stage {
         requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD")).count()
     }
 
-    /// Waits for a started guard. Five minutes are far more than any scene takes, on a machine with
-    /// much else to do, too: only what hangs is ended.
+    /// Waits for a started guard. Five minutes are far more than any scene takes, even on a busy
+    /// machine: only a hanging process is killed.
     pub(crate) fn finish(&self, mut child: Child) -> Played {
         fn reader(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
             let mut stream = stream.expect("the stream is piped");
@@ -438,7 +439,7 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        // What an orphan still holds open after a hang is not waited for.
+        // After a hang, output that an orphan still holds open is not waited for.
         let patience = Duration::from_secs(if status.is_some() { 60 } else { 1 });
         let text =
             |bytes: mpsc::Receiver<Vec<u8>>| bytes.recv_timeout(patience).unwrap_or_default();
@@ -478,7 +479,7 @@ impl Stage {
     }
 }
 
-/// A run under way whose cluster the guard has judged, with an hour for each state.
+/// A running run whose cluster the guard has evaluated, with an hour for each state.
 pub(crate) fn under_way(stage: &Stage) -> Child {
     under_way_for(stage, Timings::all(3600.0))
 }
@@ -513,7 +514,7 @@ pub(crate) fn runner_pid(stage: &Stage) -> nix::unistd::Pid {
     nix::unistd::Pid::from_raw(pid)
 }
 
-/// The signals that the stand-in runner noted, in order.
+/// The signals that the stand-in runner recorded, in order.
 pub(crate) fn signals_in_the_journal(stage: &Stage) -> Vec<i64> {
     let text = std::fs::read_to_string(stage.path("journal.jsonl")).unwrap_or_default();
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -534,7 +535,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A document, which must be what the schema says that is published for its kind.
+/// A report, validated against the published schema of its kind.
 pub(crate) fn valid_document(bytes: &[u8]) -> Value {
     static SCHEMAS: OnceLock<[jsonschema::Validator; 3]> = OnceLock::new();
     let [runs, audits, repairs] = SCHEMAS.get_or_init(|| {
@@ -585,7 +586,7 @@ fn lines(file: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Played {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -599,7 +600,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// Whether the runner was started to do its work (asking for its version does not count).
+    /// Whether the runner was started to do its work (`--version` does not count).
     pub(crate) fn runner_started(&self) -> bool {
         self.journal.iter().any(|entry| entry["event"] == "started")
     }
@@ -636,7 +637,7 @@ impl Played {
             .collect()
     }
 
-    /// Exit code and both streams, with everything that differs from run to run replaced.
+    /// Exit code and both streams, with everything that differs between runs replaced.
     pub(crate) fn transcript(&self) -> String {
         self.redact(&format!(
             "exit code: {}\n--- stdout\n{}--- stderr\n{}",
@@ -646,8 +647,8 @@ impl Played {
         ))
     }
 
-    /// Standard error with the first lines of its messages whole, where one was too long and goes on
-    /// in the next.
+    /// Standard error with complete first lines of its messages, where one was too long and
+    /// continues on the next line.
     pub(crate) fn unbroken(&self) -> String {
         let mut whole = String::new();
         let mut lines = self.stderr.lines().peekable();
@@ -675,7 +676,7 @@ impl Played {
         redact_times(&text)
     }
 
-    /// Panics with everything there is, unless the exit code is `code`.
+    /// Panics with all output, unless the exit code is `code`.
     #[track_caller]
     pub(crate) fn expect_code(&self, code: i32) -> &Self {
         assert_eq!(
@@ -696,7 +697,7 @@ fn text(value: &Value) -> String {
 
 /// Times, ids and pids replaced.
 pub(crate) fn redact_times(text: &str) -> String {
-    // Made once: in a build that is not optimised that takes longer than most tests' work.
+    // Built once: in an unoptimised build that takes longer than most tests' work.
     static VARYING: LazyLock<[(regex::Regex, &str); 5]> = LazyLock::new(|| {
         [
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),

@@ -13,13 +13,13 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-# "No data": a quiet night, and no failure.
+# "No data": a quiet night, not a failure.
 NO_DATA = 3
 
-# AWS could not be asked: the one code of the guard's own that time alone may fix.
+# AWS could not be reached: the only code of the guard's own that may go away with time.
 FACTS_UNKNOWN = 69
 
-# What a person reads first. A code that is not here is named by its number.
+# The first words for a person. A code that is not here is shown as its number.
 MEANINGS = {
     1: "EmrEtlRunner failed; its log says where",
     4: "an earlier run is unfinished: its files are in the way",
@@ -56,7 +56,9 @@ def is_worth_another_try(code: int | None) -> bool:
 
 
 class GuardBashOperator(BashOperator):
-    """A BashOperator that knows the guard's exit codes. Begin its command with `exec`: then the guard, and no shell, gets the signal when the task is killed."""
+    """A BashOperator with the guard's exit codes. Begin its command with `exec`: then the guard,
+    and not a shell, gets the signal when the task is killed.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(skip_on_exit_code=NO_DATA, **kwargs)
@@ -77,12 +79,12 @@ class GuardBashOperator(BashOperator):
 try:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 except ImportError:
-    # A site without Kubernetes has no use for the other operator.
+    # A site without Kubernetes does not need the other operator.
     pass
 else:
 
     class GuardPodOperator(KubernetesPodOperator):
-        """A KubernetesPodOperator that knows the guard's exit codes."""
+        """A KubernetesPodOperator with the guard's exit codes."""
 
         def __init__(self, **kwargs):
             super().__init__(skip_on_exit_code=NO_DATA, **kwargs)
@@ -99,7 +101,7 @@ else:
                 raise GuardFailure(code) from error
 
         def exit_code(self, remote_pod) -> int | None:
-            """The exit code of the guard's container; none where it never ended, or never ran."""
+            """The exit code of the guard's container; none if it did not end, or did not start."""
             for status in (remote_pod.status and remote_pod.status.container_statuses) or []:
                 if status.name == self.base_container_name and status.state and status.state.terminated:
                     return status.state.terminated.exit_code

@@ -17,15 +17,15 @@ with DAG(
     dag_id="snowplow_batch_bash",
     schedule="0 4 * * *",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
-    # Batch runs take whatever lies in raw.in: a run for a night long gone would find nothing of it.
+    # Batch runs process everything in raw.in: a run for an earlier night would find nothing.
     catchup=False,
-    # A second run beside the first would end with 4 or 17.
+    # A second concurrent run would end with 4 or 17.
     max_active_runs=1,
     tags=["snowplow"],
 ):
     GuardBashOperator(
         task_id="run",
-        # `exec`: no shell stands between Airflow's SIGTERM and the guard.
+        # `exec`: no shell is between Airflow's SIGTERM and the guard.
         bash_command="exec emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json",
         env={
             "AWS_SNOWPLOW_ACCESS_KEY": "{{ conn.snowplow_runner.login }}",
@@ -38,7 +38,8 @@ with DAG(
         retries=3,
         retry_delay=datetime.timedelta(minutes=10),
         retry_exponential_backoff=True,
-        # Less than a day, so that a run that hangs does not hold up the next for ever. The guard gets SIGTERM then.
+        # Less than a day, so that a run that hangs does not block the next one. The guard gets
+        # SIGTERM then.
         execution_timeout=datetime.timedelta(hours=23),
         on_failure_callback=TellAPerson(to="data-oncall@acme.example", from_email="airflow@acme.example"),
     )

@@ -26,11 +26,13 @@ with DAG(
         namespace="snowplow",
         pod_template_file=str(pathlib.Path(__file__).with_name("pod_template.yml")),
         base_container_name="emr-etl-guard",
-        # The operator's default, `File`, would beat the template's: the paragraph that says why would be lost.
+        # The operator's default, `File`, would override the template's value, and the paragraph
+        # with the reason would be lost.
         termination_message_policy="FallbackToLogsOnError",
-        # Given again when the pod is deleted because the task was killed: the operator would take the API's default otherwise.
+        # Set again for the deletion of the pod when the task is killed: otherwise the operator
+        # would use the API's default.
         termination_grace_period=60,
-        # The first start of a claim on a new node takes its time.
+        # The first start of a claim on a new node is slow.
         startup_timeout_seconds=600,
         do_xcom_push=False,
         retries=3,

@@ -4,20 +4,20 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, Meta, UseTree, Visibility};
 
-/// What one file says about modules.
+/// What one file contains about modules.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) mentions: Vec<Mention>,
     pub(crate) modules: Vec<DeclaredModule>,
     pub(crate) types: Vec<PublicType>,
-    /// Only `mod` and `use` lines: a façade, where the file has modules below it.
+    /// Only `mod` and `use` lines: a façade, if the file has modules below it.
     pub(crate) is_facade: bool,
 }
 
 /// A path in the source.
 #[derive(Debug)]
 pub(crate) struct Mention {
-    /// The module, in the file or below it, that has the path.
+    /// The module, in the file or below it, that contains the path.
     pub(crate) module: Vec<String>,
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Mention {
 }
 
 impl Mention {
-    /// Whether it says where it starts, instead of starting with a name in scope.
+    /// Whether it has an explicit start, instead of starting with a name in scope.
     pub(crate) fn is_anchored(&self) -> bool {
         self.segments.first().is_some_and(|it| matches!(it.as_str(), "crate" | "self" | "super"))
     }
@@ -113,7 +113,7 @@ impl Collector {
         }
     }
 
-    /// Paths in tokens that nobody parsed: arguments of macros and of attributes.
+    /// Paths in unparsed tokens: arguments of macros and of attributes.
     fn tokens(&mut self, tokens: TokenStream, in_attribute: bool) {
         let trees: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -141,7 +141,7 @@ impl Collector {
                         self.mention(segments, ident.span().start().line, None);
                     }
                 }
-                // What follows a separator is the rest of another path: `<T>::default`.
+                // Whatever follows a separator is the rest of another path: `<T>::default`.
                 TokenTree::Punct(_) if is_separator(&trees, at) => {
                     at +=
                         if matches!(trees.get(at + 2), Some(TokenTree::Ident(_))) { 2 } else { 1 };
@@ -152,7 +152,7 @@ impl Collector {
         }
     }
 
-    /// `with = "crate::time_format"`, as serde has it.
+    /// `with = "crate::time_format"`, as in serde attributes.
     fn path_in_text(&mut self, literal: &str, line: usize) {
         let Ok(text) = syn::parse_str::<syn::LitStr>(literal) else { return };
         let Ok(path) = text.parse::<syn::Path>() else { return };
@@ -170,7 +170,7 @@ impl Collector {
     }
 }
 
-/// `::` at this place.
+/// Whether `::` is at this position.
 fn is_separator(trees: &[TokenTree], at: usize) -> bool {
     let colon = |at: usize| match trees.get(at) {
         Some(TokenTree::Punct(punct)) if punct.as_char() == ':' => Some(punct.spacing()),
@@ -179,12 +179,12 @@ fn is_separator(trees: &[TokenTree], at: usize) -> bool {
     colon(at) == Some(Spacing::Joint) && colon(at + 1).is_some()
 }
 
-/// The tree of a `use` in a macro's argument, and how many tokens it has.
+/// The tree of a `use` in a macro's argument, and its number of tokens.
 fn use_in_tokens(trees: &[TokenTree]) -> Option<(UseTree, usize)> {
     let end = trees
         .iter()
         .position(|it| matches!(it, TokenTree::Punct(punct) if punct.as_char() == ';'))?;
-    // `$crate` is written `crate` to the parser.
+    // The parser needs `crate` for `$crate`.
     let plain = trees[..end]
         .iter()
         .filter(|it| !matches!(it, TokenTree::Punct(punct) if punct.as_char() == '$'))
@@ -256,13 +256,13 @@ impl<'ast> Visit<'ast> for Collector {
                 self.visit_path(&list.path);
                 self.tokens(list.tokens.clone(), true);
             }
-            // A doc comment names what a reader may look at, not what the code needs.
+            // A doc comment contains references for readers, not dependencies of the code.
             Meta::NameValue(pair) if pair.path.is_ident("doc") => {}
             Meta::NameValue(pair) => self.visit_expr(&pair.value),
         }
     }
 
-    // `pub(in crate::a)` says who may use it.
+    // `pub(in crate::a)` is a visibility, not a dependency.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_impl_item(&mut self, item: &'ast syn::ImplItem) {
@@ -309,7 +309,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 }
 
-/// Whether it is there for tests alone: `#[test]`, or a `#[cfg]` that never holds without `test`.
+/// Whether it exists for tests alone: `#[test]`, or a `#[cfg]` that never holds without `test`.
 fn is_test_only(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),

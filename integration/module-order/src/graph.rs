@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Who imports whom, by number.
+/// The imports between nodes, by number.
 pub(crate) type Edges = BTreeMap<usize, BTreeSet<usize>>;
 
 /// For each group of nodes that reach each other, a shortest cycle through its first node.
@@ -36,7 +36,7 @@ fn reachable(edges: &Edges, from: usize) -> BTreeSet<usize> {
     seen
 }
 
-/// The nodes of a cycle in order, from this node on; it ends before it is there again.
+/// The nodes of a cycle in order, starting at this node, which is not repeated at the end.
 fn shortest_cycle(edges: &Edges, start: usize) -> Option<Vec<usize>> {
     let mut came_from = BTreeMap::new();
     let mut open = VecDeque::from([start]);

@@ -56,7 +56,8 @@ impl Layout<'_> {
     /// Everything in the sources that breaks a rule, in the order of the files.
     ///
     /// # Errors
-    /// When a file cannot be read, is not Rust, or has a `#[path]` attribute, which is not followed.
+    /// When a file cannot be read, is not Rust, or has a `#[path]` attribute, which is not
+    /// supported.
     pub fn violations(&self) -> Result<Vec<Violation>, Error> {
         let files = sources::read(self.source)?;
         let tree = tree::Tree::new(self.crate_name, self.rows, &files)?;

@@ -1,4 +1,4 @@
-//! Judges the imports of a crate by its order of modules.
+//! Checks the imports of a crate against its order of modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,13 +14,13 @@ pub struct Violation {
     pub rule: Rule,
     /// The file, below the source folder.
     pub file: PathBuf,
-    /// The line; 0 where the whole file, or its absence, is meant.
+    /// The line; 0 for the whole file, or a missing one.
     pub line: usize,
-    /// What was seen.
+    /// A description.
     pub message: String,
 }
 
-/// What must hold.
+/// The rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// A module imports only from itself and from the rows before it.
@@ -117,7 +117,7 @@ fn unknown(tree: &Tree, rows: &[&str], row_of: &[Option<usize>]) -> Vec<Violatio
     violations
 }
 
-/// All imports of other files: the first line of each path, and no path that starts with a name
+/// All imports of other files: the first line of each path, without paths that start with a name
 /// whose `use` is listed already.
 fn imports(tree: &Tree) -> Vec<Import> {
     let mut imports = Vec::new();
@@ -147,7 +147,7 @@ fn imports(tree: &Tree) -> Vec<Import> {
 
 fn is_through_parent(tree: &Tree, import: &Import) -> bool {
     let (child, parent) = (&tree.files[import.from], &tree.files[import.to]);
-    // What comes through the root is judged by the root's row.
+    // Imports through the root are checked with the root's row.
     !parent.module.is_empty()
         && parent.collected.is_facade
         && child.module.starts_with(&parent.module)

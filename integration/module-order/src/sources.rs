@@ -22,7 +22,7 @@ pub enum Error {
         /// Why.
         source: syn::Error,
     },
-    /// A module is in a file that its name does not tell.
+    /// The file's name does not match the module.
     #[error("{}:{line}: a module with #[path] is not supported", path.display())]
     PathAttribute {
         /// The file with the `mod` line.
@@ -40,7 +40,7 @@ pub(crate) struct SourceFile {
 }
 
 impl SourceFile {
-    /// The parts of the module's path, as the file's name tells it; none for `lib.rs`.
+    /// The parts of the module's path, from the file's name; none for `lib.rs`.
     pub(crate) fn module(&self) -> Vec<String> {
         let mut parts: Vec<String> = self
             .path

@@ -1,4 +1,4 @@
-//! Knows the modules of a crate: which file has each, and which module a path leads to.
+//! The modules of a crate: the file of each, and the module that a path leads to.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use crate::sources::{Error, SourceFile};
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<ModuleFile>,
-    /// The file, by its number, that has each module: its own file, or the one it is a block in.
+    /// The number of the file of each module: its own file, or the one that contains it as a block.
     modules: HashMap<Vec<String>, usize>,
-    /// What each module's `use` lines bind: a name and the path it stands for.
+    /// The names that each module's `use` lines bind, with their paths.
     names: HashMap<Vec<String>, HashMap<String, Vec<String>>>,
     globs: HashMap<Vec<String>, Vec<Vec<String>>>,
     crate_name: String,
@@ -20,24 +20,24 @@ pub(crate) struct Tree {
     crates: HashSet<Vec<String>>,
 }
 
-/// A file, and what it mentions.
+/// A file, and the paths in it.
 #[derive(Debug)]
 pub(crate) struct ModuleFile {
     pub(crate) path: PathBuf,
     pub(crate) module: Vec<String>,
     pub(crate) collected: Collected,
-    /// A `mod` line has it, or it is a crate of its own.
+    /// It has a `mod` line, or it is a crate of its own.
     pub(crate) is_known: bool,
 }
 
 impl ModuleFile {
-    /// The module's path as rows have it.
+    /// The module's path in the notation of rows.
     pub(crate) fn name(&self) -> String {
         if self.module.is_empty() { "lib".to_owned() } else { self.module.join("/") }
     }
 }
 
-/// How far a name may lead to a name that leads to a name.
+/// The maximum length of a chain of names.
 const DEEPEST: u8 = 16;
 
 impl Tree {
@@ -136,7 +136,7 @@ impl Tree {
             return joined(module, segments);
         }
         if let Some(meant) = self.names.get(module).and_then(|names| names.get(first)) {
-            // `use name;` and `use name::name;` of another crate lead to themselves.
+            // `use name;` and `use name::name;` of another crate refer to themselves.
             let base = (meant.first() != Some(first))
                 .then(|| self.absolute(module, meant, depth + 1))
                 .flatten();

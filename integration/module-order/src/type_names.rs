@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::collect;
 use crate::sources::{self, Error};
 
-/// A name that more than one type declared with any `pub` has.
+/// A name that several types declared with any `pub` have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepeatedType {
     /// The name.
@@ -15,7 +15,7 @@ pub struct RepeatedType {
     pub places: Vec<(PathBuf, usize)>,
 }
 
-/// The names that types share within these source folders; what is for tests alone does not count.
+/// The names that types share within these source folders, without test code.
 ///
 /// # Errors
 /// When a file cannot be read or is not Rust.

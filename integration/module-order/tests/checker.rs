@@ -1,4 +1,4 @@
-//! The checker, on small crates made up for each test.
+//! Tests of the checker on small generated crates.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
@@ -24,7 +24,7 @@ fn try_check(rows: &[&str], files: &[(&str, &str)]) -> Result<Vec<Violation>, Er
     Layout { crate_name: "made_up", source: folder.path(), rows }.violations()
 }
 
-/// A crate of the modules `low` and `high`, and what is wrong with it.
+/// A crate with the modules `low` and `high`, and its violations.
 fn check(low: &str, high: &str) -> String {
     let files = [("lib.rs", "mod low; mod high;"), ("low.rs", low), ("high.rs", high)];
     list(&try_check(ROWS, &files).unwrap())
@@ -337,7 +337,7 @@ fn a_program_uses_the_library_by_its_name() {
         "main.rs:1: imports `made_up::high::it`, but `high` comes after `main`\n\
          main.rs:2: imports `made_up::run`, but `lib` comes after `main`\n"
     );
-    // A crate that is only a program has its modules below it.
+    // A crate without a library has its modules below the program.
     files.drain(..1);
     files[2].1 = "mod low; mod high; fn main() { high::it() }";
     files[0].1 = "use crate::high::Top;";

@@ -28,7 +28,7 @@ const VALUES: &str = "config.yml¦-¦a b¦¦-x¦--skip¦--¦resolver.json¦shred
         ¦a\nb¦./c¦/etc/c¦-c¦--config=other.yml¦rdb_load,¦SHRED¦\u{1f600}¦c.yml ¦'c.yml'¦staging_stream_enrich¦--no-skip¦-d\
         ¦archive_enriched¦analyze";
 
-/// Words that are no option of the runner, and what they are.
+/// Words that are not options of the runner, and what they are.
 const ODD: &[(&str, &str)] = &[
     ("stray word", "stray¦run¦config.yml¦é¦¦a=b¦c"),
     ("end of options", "--"),
@@ -61,7 +61,8 @@ pub(crate) fn generate(rng: &mut Rng) -> Generated {
     }
     draft.command();
     if draft.chance(3) {
-        // Most of the runner's users write just this, and the rest is put in, before or behind it.
+        // Most of the runner's users write just this; the rest is inserted into it, before or after
+        // it.
         draft.words.extend(["-c", "config.yml", "-r", "resolver.json"].map(str::to_owned));
     } else {
         draft.spell("config", Some("config.yml"));

@@ -1,5 +1,5 @@
 //! Generated configs: the recorded config of a real runner, changed in a few places the way people,
-//! templates and attackers change one.
+//! templates and attackers do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,21 +17,20 @@ use crate::{
     },
 };
 
-/// A question and the constructs it was made with.
+/// A question, and the constructs in it.
 pub(crate) struct Generated {
     pub(crate) question: Question,
     pub(crate) constructs: BTreeSet<&'static str>,
-    /// Whether it was changed in one place only, so that what becomes of it can be laid to its
-    /// constructs.
+    /// Whether only one place was changed, so that the result can be attributed to its constructs.
     pub(crate) single: bool,
 }
 
-/// Something done to the whole text.
+/// A change of the whole text.
 type Rewrite = fn(&mut Rng, String) -> String;
 /// One of the ways to change a draft.
 type Change<Draft> = fn(&mut Draft);
 
-/// The config as it grows: lines, and what is done to the text in the end.
+/// The config while it is generated: lines, and the changes of the text at the end.
 struct Draft<'r> {
     rng: &'r mut Rng,
     lines: Vec<String>,
@@ -40,7 +39,7 @@ struct Draft<'r> {
     last: Vec<Rewrite>,
 }
 
-/// One config from `rng`, upon `base`.
+/// One config from `rng`, based on `base`.
 pub(crate) fn generate(rng: &mut Rng, base: &str) -> Generated {
     let mut draft = Draft {
         rng,
@@ -49,7 +48,7 @@ pub(crate) fn generate(rng: &mut Rng, base: &str) -> Generated {
         last: Vec::new(),
     };
     // A whole config keeps the cases realistic; a part of one keeps them fast and makes changes
-    // meet.
+    // interact.
     if draft.rng.u8(0..10) < 7 {
         draft.trim();
     }
@@ -81,7 +80,7 @@ fn environment(rng: &mut Rng) -> BTreeMap<String, String> {
     if rng.u8(0..4) > 0 {
         env.insert("X".to_owned(), pick(rng, ENV_VALUES).to_owned());
     }
-    // Cron names no locale at all.
+    // Cron sets no locale at all.
     if rng.u8(0..3) > 0 {
         env.insert("LC_ALL".to_owned(), pick(rng, LOCALES).to_owned());
     }
@@ -98,7 +97,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Indentation, key and the rest of a line as the recorded config has them.
+/// Indentation, key and rest of a line of the recorded config.
 fn entry(line: &str) -> Option<(usize, &str, &str)> {
     let (key, value) = line.split_once(':')?;
     let plain = key.trim_start_matches(' ');
@@ -116,7 +115,7 @@ impl Draft<'_> {
         self.constructs.insert(construct);
     }
 
-    /// The lines below `at` that belong to it, and itself.
+    /// The line at `at`, and the lines below it that belong to it.
     fn subtree(&self, at: usize) -> Range<usize> {
         let own = indent(&self.lines[at]);
         let end = self.lines[at + 1..]
@@ -126,7 +125,8 @@ impl Draft<'_> {
         at..end
     }
 
-    /// Some line that is an entry of a map, judged ones preferred; `matching` narrows the choice.
+    /// A line that is an entry of a map, preferably one that is checked; `matching` narrows the
+    /// choice.
     fn pick_entry(&mut self, matching: impl Fn(&Self, usize) -> bool) -> Option<usize> {
         let all: Vec<usize> = (0..self.lines.len())
             .filter(|at| entry(&self.lines[*at]).is_some() && matching(self, *at))
@@ -213,7 +213,7 @@ impl Draft<'_> {
         self.used(construct);
         let scalar = pick(self.rng, pool).to_owned();
         if self.chance(12) && scalar.is_ascii() && !scalar.is_empty() {
-            // A neighbour of the pool: one character more, less or twice.
+            // A variation of the pool: one character more, less or twice.
             self.used("plain with one letter changed");
             let at = self.rng.usize(0..scalar.len());
             let mut changed = scalar.clone();
@@ -227,8 +227,8 @@ impl Draft<'_> {
         scalar
     }
 
-    /// A value to stand behind `key:` at `depth` spaces, with what YAML allows of shapes; may go
-    /// over several lines.
+    /// A value for after `key:` at `depth` spaces, in any shape that YAML allows; may be several
+    /// lines.
     fn value(&mut self, depth: usize) -> String {
         let inner = " ".repeat(depth + [2, 2, 2, 1, 4][self.rng.usize(0..5)]);
         let scalar = self.scalar();
@@ -347,7 +347,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The same key once more in the same map: as it is, as a symbol, quoted; with another value, a
+    /// The same key again in the same map: plain, as a symbol, or quoted; with another value, a
     /// part of a subtree, or the same.
     fn duplicate(&mut self) {
         let Some(at) = self.pick_entry(|_, _| true) else { return };
@@ -370,7 +370,7 @@ impl Draft<'_> {
         let place = match self.rng.u8(0..3) {
             0 => at,
             1 => range.end,
-            // Behind the siblings, at the end of the map.
+            // After the siblings, at the end of the map.
             _ => (range.end..self.lines.len())
                 .find(|next| indent(&self.lines[*next]) < depth)
                 .unwrap_or(self.lines.len()),
@@ -557,7 +557,7 @@ impl Draft<'_> {
         }
     }
 
-    /// What an editor or a transfer does to the whole text.
+    /// A change of the whole text by an editor or a transfer.
     fn text(&mut self) {
         const WHOLE: &[(&str, Rewrite)] = &[
             ("CRLF", |_, text| text.replace('\n', "\r\n")),
@@ -670,8 +670,7 @@ impl Draft<'_> {
         self.lines[at] = letters.into_iter().collect();
     }
 
-    /// A line or a value of tokens without a plan: where two YAML parsers differ, nobody has
-    /// thought of it.
+    /// A line or a value of random tokens: parsers differ where nobody expects it.
     fn soup(&mut self) {
         self.used("soup of tokens");
         let soup: String = (0..self.rng.usize(2..10)).map(|_| pick(self.rng, TOKENS)).collect();
@@ -686,7 +685,7 @@ impl Draft<'_> {
         }
     }
 
-    /// An anchor, a tag, or both before a value of any shape, and what stands between them.
+    /// An anchor, a tag, or both before a value of any shape, and the text between them.
     fn properties(&mut self) {
         self.used("anchor or tag before a value");
         let Some(at) = self.pick_entry(|_, _| true) else { return };
@@ -720,7 +719,7 @@ impl Draft<'_> {
         self.lines.insert(at, line);
     }
 
-    /// A key that no contract knows, at any depth: what stands there must only be carried.
+    /// An unknown key, at any depth: its value must be kept unchanged.
     fn unknown_key(&mut self) {
         self.used("unknown key");
         let Some(at) = self.pick_entry(|_, _| true) else { return };
@@ -742,7 +741,7 @@ impl Draft<'_> {
         self.lines.insert(at, line);
     }
 
-    /// A change of the text itself, wherever it falls.
+    /// A change of the text at a random place.
     fn mutation(&mut self) {
         const MUTATIONS: &[(&str, Rewrite)] = &[
             ("tab for a blank", |rng, text| at_one(rng, &text, " ", "\t")),
@@ -775,7 +774,7 @@ impl Draft<'_> {
         self.last.push(change);
     }
 
-    /// A list or map where a leaf was, in block style.
+    /// A list or map instead of a leaf, in block style.
     fn nest(&mut self) {
         self.used("block collection for a leaf");
         let Some(at) = self.pick_entry(Self::is_leaf) else { return };
@@ -809,7 +808,7 @@ impl Draft<'_> {
     }
 }
 
-/// `text` with one of the places that read `from` changed into `to`.
+/// `text` with one occurrence of `from` replaced by `to`.
 fn at_one(rng: &mut Rng, text: &str, from: &str, to: &str) -> String {
     let places: Vec<usize> = text.match_indices(from).map(|(place, _)| place).collect();
     if places.is_empty() {
@@ -819,7 +818,7 @@ fn at_one(rng: &mut Rng, text: &str, from: &str, to: &str) -> String {
     format!("{}{to}{}", &text[..place], &text[place + from.len()..])
 }
 
-/// Lines of block style as a flow collection; for lines that are no plain entries any text will do.
+/// Lines of block style as a flow collection; for lines that are not plain entries, any text.
 fn flowing(lines: &[String], compact: bool, json: bool) -> String {
     let Some(depth) = lines.first().map(|line| indent(line)) else { return "{}".to_owned() };
     let comma = if compact { "," } else { ", " };

@@ -1,5 +1,5 @@
-//! The differential test: the guard's reading of configs and command lines against Ruby's own, on
-//! recorded, remembered and generated cases. The guard has to agree with every Ruby asked, or
+//! The differential test: compares the guard's reading of configs and command lines with Ruby's
+//! own, on recorded, remembered and generated cases. The guard must agree with every Ruby asked, or
 //! refuse; the exit code is 1 where it does neither.
 
 mod argv_cases;
@@ -28,9 +28,9 @@ use config_cases::Generated;
 use judge::{Accepting, Answer, Disagreement, Judgement, Question, gist};
 use ruby::Oracle;
 
-/// As many questions go to the Rubies at once.
+/// The number of questions that go to the Rubies at once.
 const BATCH: usize = 500;
-/// Disagreements of one kind that are shrunk: more of them say little more.
+/// The number of disagreements of one kind that are shrunk: more of them add little.
 const OF_A_KIND: usize = 4;
 /// Reasons for refusing that are printed.
 const REASONS: usize = 15;
@@ -66,7 +66,7 @@ struct Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    // A panic of the guard is an answer here, and printed with its question.
+    // A panic of the guard is a result here, and printed with its question.
     std::panic::set_hook(Box::new(|_| {}));
     let mut configs = Panel::new(&options.ruby, "config.rb");
     let mut commands = Panel::new(&options.ruby, "argv.rb");
@@ -120,12 +120,12 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The Rubies that are asked the same questions.
+/// The Rubies that get the same questions.
 struct Panel {
     oracles: Vec<Oracle>,
 }
 
-/// Questions, what the guard answers, and what the Rubies are to be asked.
+/// Questions, the guard's answers, and the requests for the Rubies.
 struct Asked {
     questions: Vec<Question>,
     answers: Vec<Answer>,
@@ -164,7 +164,7 @@ impl Panel {
         Self { oracles: rubies.iter().map(|ruby| Oracle::new(ruby, script)).collect() }
     }
 
-    /// What every Ruby answers to the requests of `asked`.
+    /// The answers of every Ruby to the requests of `asked`.
     fn ask(&mut self, asked: &Asked) -> anyhow::Result<Vec<Vec<Value>>> {
         let requests: Vec<Value> = asked.requests.iter().flatten().cloned().collect();
         std::thread::scope(|scope| {
@@ -185,7 +185,7 @@ impl Panel {
         })
     }
 
-    /// The guard's answers against those of the Rubies.
+    /// Compares the guard's answers with those of the Rubies.
     fn compare(&self, asked: &Asked, mut replies: Vec<Vec<Value>>) -> Vec<Judgement> {
         // From the last to the first, so that each question's replies are the tails.
         let mut judgements: Vec<Judgement> = asked
@@ -216,7 +216,7 @@ impl Panel {
         Ok(self.compare(&asked, replies))
     }
 
-    /// Judges every case, prints the counts and the disagreements, and gives back the shrunk ones.
+    /// Judges every case, prints the counts and the disagreements, and returns the shrunk ones.
     fn hold(
         &mut self,
         what: &str,
@@ -228,7 +228,7 @@ impl Panel {
         let mut disagreeing = Vec::new();
         let mut next = Batch::of(&mut cases);
         while let Some(batch) = next {
-            // The guard answers the next batch while the Rubies are at this one.
+            // The guard answers the next batch while the Rubies process this one.
             let replies;
             (replies, next) = std::thread::scope(|scope| {
                 let asking = scope.spawn(|| self.ask(&batch.asked));
@@ -292,7 +292,7 @@ impl Panel {
             let again = self.judge(std::slice::from_ref(&smallest))?.pop();
             let (when, Disagreement { guard, rubies, .. }) = match &again {
                 Some(Judgement::Disagreed(again)) => ("", again),
-                // Then it depends on what a Ruby was asked before.
+                // Then the answer depends on what a Ruby was asked before.
                 _ => (", when it was asked first and not again", disagreement),
             };
             println!("\nDISAGREEMENT: {kind} ({:?}){when}", case.constructs);
@@ -315,7 +315,7 @@ impl Panel {
     }
 }
 
-/// How often each construct occurred, and was refused though every Ruby accepts it.
+/// How often each construct occurred, and was refused although every Ruby accepts it.
 #[derive(Default)]
 struct Construct {
     cases: usize,

@@ -10,23 +10,23 @@ use emr_etl_guard::runners::emr_etl_runner::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// As many characters of a Ruby's error tell one kind of disagreement from another.
+/// The number of characters of a Ruby's error that distinguish kinds of disagreement.
 const ERROR: usize = 80;
 
-/// One question to guard and Rubies; the form in which regressions are kept.
+/// One question to guard and Rubies, in the form in which regressions are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Question {
-    /// A whole config, and the environment its ERB sees.
+    /// A whole config, and the environment of its ERB.
     Config { config: String, env: BTreeMap<String, String> },
     /// The words after the runner's name.
     Command { argv: Vec<String> },
 }
 
-/// What the guard made of a question.
+/// The guard's answer to a question.
 pub(crate) enum Answer {
-    /// What it believes Ruby holds, and the text it would hand over, if the runner's contract lets
-    /// it come to that.
+    /// The value that it expects Ruby to hold, and the text it would pass on, unless the runner's
+    /// contract rejects it.
     Loaded {
         loaded: Value,
         sealed: Option<String>,
@@ -35,14 +35,14 @@ pub(crate) enum Answer {
     NoLaunch,
     /// With the reason.
     Refused(String),
-    /// It has no answer: a bug, whatever the Rubies say.
+    /// It panicked: a bug, whatever the Rubies answer.
     Panicked(String),
 }
 
-/// How the guard's answer stands to those of the Rubies.
+/// How the guard's answer compares with those of the Rubies.
 #[derive(Debug)]
 pub(crate) enum Judgement {
-    /// `handed_over`: Ruby also read what the guard would hand to the runner.
+    /// `handed_over`: Ruby also read the text that the guard would pass to the runner.
     Agreed {
         handed_over: bool,
     },
@@ -54,12 +54,12 @@ pub(crate) enum Judgement {
     Disagreed(Disagreement),
 }
 
-/// What the Rubies made of something the guard refuses.
+/// The Rubies' answers to a question that the guard refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepting {
-    /// All accept and hold the same.
+    /// All accept and hold the same value.
     All,
-    /// They differ, so that refusing is the only right answer.
+    /// They differ, so refusing is the only right answer.
     Divided,
     None,
 }
@@ -107,19 +107,25 @@ impl Question {
         }
     }
 
-    /// What the oracle is asked: the question itself and, where it comes to that, the command line
-    /// or the sealed config that the guard hands over.
+    /// The requests to the oracle: the question itself and, if accepted, the command line or the
+    /// sealed config that the guard passes on.
     pub(crate) fn requests(&self, answer: &Answer) -> Vec<Value> {
         let mut requests = vec![json!(self)];
         match answer {
-            Answer::Run(run) => requests.push(json!({"argv": run.sealed_argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>()})),
-            Answer::Loaded { sealed: Some(sealed), .. } => requests.push(json!({"config": sealed, "env": {}})),
+            Answer::Run(run) => requests.push(json!({"argv": run
+                .sealed_argv
+                .iter()
+                .map(|word| word.to_string_lossy())
+                .collect::<Vec<_>>()})),
+            Answer::Loaded { sealed: Some(sealed), .. } => {
+                requests.push(json!({"config": sealed, "env": {}}));
+            }
             _ => {}
         }
         requests
     }
 
-    /// Holds the guard's answer against what each Ruby answered to [`Question::requests`].
+    /// Compares the guard's answer with each Ruby's answers to [`Question::requests`].
     pub(crate) fn judge(&self, answer: &Answer, rubies: Vec<(&str, Vec<Value>)>) -> Judgement {
         let rubies: Vec<(&str, Vec<Value>)> = rubies
             .into_iter()
@@ -130,8 +136,9 @@ impl Question {
         }
         for (name, answers) in &rubies {
             let complaint = match (answer, answers.as_slice()) {
-                // MRI loads no more than the first key behind a byte order mark, on which the contract
-                // ends the runner; the guard reads on, as JRuby does, which the runner ships on.
+                // After a byte order mark MRI loads only the first key, and the contract then
+                // rejects the config. The guard reads on, as JRuby does, which the runner is
+                // shipped with.
                 (Answer::Loaded { loaded, .. }, [_, rest @ ..])
                     if self.begins_with_a_mark() && !name.contains("jruby") =>
                 {
@@ -204,7 +211,7 @@ impl fmt::Display for Answer {
 const SEALED_NAME: &str = "the-sealed-name";
 const TAG: (&str, &str) = ("emr-etl-guard-run", "the-run");
 
-/// What the guard would hand to the runner.
+/// The text that the guard would pass to the runner.
 fn sealed(config: &str, env: &BTreeMap<String, String>) -> Option<String> {
     let config = RunnerConfig::parse("config.yml", config.as_bytes(), &|name| {
         env.get(name).map(OsString::from)
@@ -217,7 +224,7 @@ fn sealed(config: &str, env: &BTreeMap<String, String>) -> Option<String> {
     config.seal(&seal).ok().map(|sealed| sealed.text.reveal().clone())
 }
 
-/// What Ruby holds of the sealed text is what it held of the original, with the sealed keys set.
+/// Ruby's value of the sealed text must be its value of the original, with the sealed keys set.
 fn handed_over(loaded: &Value, sealed: &Value) -> Option<String> {
     let mut wanted = loaded.clone();
     set(&mut wanted, &["aws", "emr", "security_configuration"], json!({"text": SEALED_NAME}));
@@ -227,8 +234,7 @@ fn handed_over(loaded: &Value, sealed: &Value) -> Option<String> {
         .map(|complaint| format!("{complaint} (of the sealed config)"))
 }
 
-/// Sets the value at `path` in a dump; a path that is not there stays away, and then the comparison
-/// says so.
+/// Sets the value at `path` in a dump. A missing path is not created; the comparison then fails.
 fn set(dump: &mut Value, path: &[&str], value: Value) {
     let Some((first, rest)) = path.split_first() else {
         *dump = value;
@@ -299,7 +305,7 @@ fn running(run: &RunInvocation, own: &Value) -> Option<String> {
         ("resolver_file", json!(run.resolver)),
         ("debug", json!(run.debug)),
         ("lock", json!(lock.map(|lock| &lock.path))),
-        // These two do nothing without a lock, and the guard then leaves them out.
+        // These two have no effect without a lock, and the guard then leaves them out.
         ("consul", lock.map_or_else(|| options["consul"].clone(), |lock| json!(lock.consul))),
         (
             "ignore_lock_on_start",
@@ -316,7 +322,7 @@ fn running(run: &RunInvocation, own: &Value) -> Option<String> {
     (included != run.vacuum).then(|| "sees another include".to_owned())
 }
 
-/// The sealed words mean the same, but for the config.
+/// The sealed arguments mean the same, except for the config.
 fn sealing(own: &Value, sealed: &Value) -> Option<String> {
     let mut meant = own["ok"]["options"].clone();
     meant["config_file"] = json!("-");
@@ -328,8 +334,7 @@ fn would_run(own: &Value) -> bool {
     own.get("ok").is_some_and(|ok| ok["command"] == "run" && ok["stops"].is_null())
 }
 
-/// The same dump with the entries of every map in one fixed order: Ruby's order is no part of what
-/// is compared.
+/// The same dump with the entries of every map in one fixed order: Ruby's order is not compared.
 fn in_order(dump: Value) -> Value {
     match dump {
         Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
@@ -351,7 +356,7 @@ fn in_order(dump: Value) -> Value {
     }
 }
 
-/// A reason without what differs from case to case: places and quoted parts.
+/// A reason without the parts that differ between cases: positions and quoted parts.
 pub(crate) fn gist(reason: &str) -> String {
     let mut gist = String::new();
     let mut quoted = false;

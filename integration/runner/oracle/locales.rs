@@ -1,5 +1,6 @@
-//! Configs in the locales that runners are really started in. The other cases play a locale within one
-//! process; here each is a process of its own, which decodes its environment by that locale.
+//! Configs in the locales that runners are really started in. The other cases simulate a locale
+//! within one process; here each is a process of its own, which decodes its environment with that
+//! locale.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,11 @@ use crate::{
     ruby::{Oracle, OwnEnvironment},
 };
 
-/// What `LC_ALL` is: as on a machine that is set up, as under cron, as the standard has it, as in a
-/// slim image whose locale was never installed.
+/// The values of `LC_ALL`: as on a configured machine, as under cron, the standard's default, and
+/// as in a slim image whose locale was never installed.
 const LOCALES: [Option<&str>; 4] = [Some("C.UTF-8"), None, Some("C"), Some("xx_YY.UTF-8")];
 
-/// What `X` is in all of them.
+/// The value of `X` in all of them.
 const LETTERS: &str = "Zo\u{eb}";
 
 /// Texts in which a locale could matter.
@@ -31,7 +32,7 @@ const CONFIGS: [&str; 12] = [
     "<%# Zo\u{eb} %>a: b\n",
 ];
 
-/// For each locale, the Rubies started in it, and what they are asked.
+/// For each locale, the Rubies started in it, and their requests.
 pub(crate) fn cases(rubies: &[String]) -> Vec<(Vec<Oracle>, Vec<Question>)> {
     let of_locale = |locale: Option<&'static str>| {
         let environment = OwnEnvironment { locale, x: LETTERS };

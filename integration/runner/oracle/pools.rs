@@ -1,5 +1,5 @@
-//! What generated cases are made of. Alternatives stand in one text with `¦` between them, because
-//! hundreds of them in arrays fill a thousand lines.
+//! The building blocks of generated cases. Alternatives are in one text with `¦` between them,
+//! because arrays of hundreds of them would fill a thousand lines.
 
 use fastrand::Rng;
 
@@ -9,11 +9,11 @@ pub(crate) fn pick<'a>(rng: &mut Rng, pool: &'a str) -> &'a str {
     alternatives[rng.usize(0..alternatives.len())]
 }
 
-/// Keys that a verdict looks at, and their parents: changed more often than the others.
+/// Keys that a verdict uses, and their parents: changed more often than the others.
 pub(crate) const JUDGED: &str = "aws¦s3¦emr¦buckets¦encrypted¦security_configuration¦region¦ami_version¦jobflow_role¦ec2_subnet_id¦jobflow\
     ¦job_name¦log¦raw¦in¦enriched¦good¦access_key_id¦monitoring¦tags";
 
-/// Plain scalars with a meaning, or nearly one, and what they are to a reader.
+/// Plain scalars with a special meaning, or almost one, and how a reader sees them.
 pub(crate) const SCALARS: &[(&str, &str)] = &[
     ("plain boolean", "true¦True¦TRUE¦tRue¦false¦FALSE¦yes¦Yes¦YES¦no¦No¦on¦On¦ON¦off¦OFF¦oFf"),
     ("almost a boolean", "y¦n¦Y¦N¦truee¦yess¦true.¦on off¦t¦enabled¦yes please¦no, thanks¦true#x"),
@@ -72,7 +72,7 @@ pub(crate) const SCALARS: &[(&str, &str)] = &[
     ),
 ];
 
-/// ERB tags as they stand in configs, good and bad. `X` is often set, `UNSET` never.
+/// ERB tags as in configs, good and bad. `X` is often set, `UNSET` never.
 pub(crate) const ERB: &[(&str, &str)] = &[
     (
         "ERB ENV[]",
@@ -144,12 +144,12 @@ pub(crate) const ERB: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the environment may hold.
+/// Values of environment variables.
 pub(crate) const ENV_VALUES: &str = "true¦yes¦no¦¦ ¦acme¦a b¦a: b¦a # b¦'¦\"¦x\nencrypted: true¦x\n      encrypted: true¦x\n    security_configuration: other\
         ¦12:30¦0755¦1_000¦:sym¦~¦&a b¦*a¦[a¦{a: b}¦- a¦|¦a\n¦\ta¦é¦<%= 1 %>¦<%%¦%>¦# c¦\u{feff}¦\\¦a\\nb¦\r¦a\rb¦\u{85}¦\u{2028}x\
         ¦!ruby/object:Object {}¦---¦...¦x'y¦AKIA/+abc==¦null¦s3://acme/x";
 
-/// What may go wrong between bytes.
+/// Characters that may be inserted anywhere.
 pub(crate) const NOISE: &str = ":¦#¦&¦*¦!¦|¦>¦'¦\"¦%¦@¦`¦,¦[¦]¦{¦}¦-¦?¦ ¦  ¦\t¦\n¦\r¦\r\n¦\u{85}¦\u{2028}¦\u{2029}¦\u{a0}¦\u{feff}¦\u{0}¦\u{7}¦\u{1b}¦\u{7f}\
         ¦\u{9f}¦\u{fffe}¦\u{1f600}¦\\¦<%¦%>¦<%=¦~¦=¦<<¦: ¦ #¦- ¦? ¦\n---\n¦\n...\n¦0¦_¦.¦\n\n¦\n#\n¦\n ¦!!¦é¦\u{1}¦\u{200b}¦\u{d7ff}\
         ¦\u{10ffff}¦\u{80}";
@@ -161,16 +161,16 @@ pub(crate) const TAGS: &str = "!!str¦!!int¦!!bool¦!!null¦!!float¦!!map¦!!s
         ¦!ruby/class¦!ruby/object:Set¦!ruby/struct:X¦!map:Hash¦!str:String¦!seq:Array¦!!str:x¦!!ruby/sym¦!!yaml¦!!¦!!STR¦!custom%21\
         ¦!ruby/object:OpenStruct¦!domain.tld,2002/x¦!a.b!c¦!a-b!c¦!a!b!c¦!a_1!b¦!é!b¦!<!a.b!c>¦!!a.b!c¦!a.b¦!a;b!c";
 
-/// What soup is made of.
+/// The tokens of random lines.
 pub(crate) const TOKENS: &str = "a¦b¦key¦yes¦1¦:¦: ¦:¦,¦, ¦[¦]¦{¦}¦- ¦? ¦'¦\"¦'x'¦\"y\"¦&a ¦*a¦*a ¦!t ¦!!str ¦|¦>¦#¦ #¦ ¦  ¦\n¦\n  ¦\n        ¦\\¦<<¦=¦%¦@¦-\
         ¦--¦...¦\u{85}¦\u{2028}¦\u{a0}¦\u{1f600}¦\u{feff}¦é¦~¦\t¦\r";
 
-/// Escapes in double quotes, and what looks like one.
+/// Escapes in double quotes, and texts that look like one.
 pub(crate) const ESCAPES: &str = "\\n¦\\t¦\\\"¦\\\\¦\\/¦\\x41¦\\u00e9¦\\U0001F600¦\\0¦\\_¦\\N¦\\L¦\\P¦\\e¦\\ ¦\\a¦\\q¦\\xZZ¦\\ud83d\\ude00¦\\ud800¦\\\n  \
     ¦\\U00110000¦\\\t¦\\\\\t¦\\'¦\\r\\n¦\\v";
 
-/// Lists in flow style. Here and below, `§` and `¤` stand for scalars, `›` for the indentation of
-/// what is inside.
+/// Lists in flow style. Here and below, `§` and `¤` are replaced by scalars, `›` by the indentation
+/// of the content.
 pub(crate) const FLOW_LISTS: &str = "[§, ¤]¦[ § ]¦[]¦[§,¤]¦[§, ¤, ]¦[\n›§,\n›¤\n›]¦['§', \"¤\"]¦[§: ¤]¦[[§], ¤]¦[§ ¤¦[, §]¦[{§: ¤}]¦[? § : ¤]\
     ¦[§ # c\n›]¦[ ]¦[§:¤]";
 
@@ -178,11 +178,11 @@ pub(crate) const FLOW_LISTS: &str = "[§, ¤]¦[ § ]¦[]¦[§,¤]¦[§, ¤, ]¦
 pub(crate) const FLOW_MAPS: &str = "{a: §, b: ¤}¦{ a: § }¦{}¦{a: §, a: ¤}¦{\"a\":§}¦{'a':\"¤\"}¦{a:§}¦{§: ¤}¦{§, ¤}¦{a: §, :a: ¤}¦{\n›a: §,\n›b: ¤\n›}\
     ¦{? § : ¤}¦{: §}¦{a: }¦{a: §,}¦{a: {b: §}}¦{ \"<<\": {a: §}}¦{<<: {a: §}, a: ¤}¦{}x";
 
-/// What stands below the header of a block scalar.
+/// The content below the header of a block scalar.
 pub(crate) const BLOCKS: &str = "§\n¦§¦§\n›§¦\n›§¦§\n\n›§¦§\n›  §\n›§¦  §\n›§¦§\n›# no comment¦§ \n›¦\n\n¦§\n›\n›¦\t§¦§\n\tx¦- §\n›- b¦a: §¦§\n # c\n¦'§'\
     ¦§\n\n\n";
 
-/// Merges of the anchors that stand before them.
+/// Merges of the anchors before them.
 pub(crate) const MERGES: &str = "<<: *one¦<<: *one¦<<: *one¦<<: *two¦\"<<\": *one¦'<<': *one¦<<: [*one, *two]¦<<: [*two, *one]¦<<: {b: 1, c: 2}¦<<:\n›  b: 1\
         ¦<<: [{b: 1}, *one]¦<<: *list¦<<: *word¦<<: text¦<<:¦<<: ~¦<<: []¦<<: [*one, text]¦<<: [*one, ~]¦!!str <<: *one\
         ¦!!merge <<: *one¦!!str \"<<\": *one¦! <<: *one¦? <<\n›: *one¦:<<: *one¦\"<\\x3c\": *one¦<<: *one\n›<<: *two\
@@ -190,11 +190,12 @@ pub(crate) const MERGES: &str = "<<: *one¦<<: *one¦<<: *one¦<<: *two¦\"<<\":
         ¦<<: *nothing¦<<: *unknown¦<<: !!set {b, c}¦<<: {<<: *one}¦<<: [*list]¦&k <<: *one¦<<: [{b: 1}, {b: 2}]¦<<: {}\
         ¦<<: [{<<: *one}]";
 
-/// What may stand between a key and its value: anchors and tags, with blanks and tabs behind them.
+/// The text between a key and its value: anchors and tags, followed by blanks and tabs.
 pub(crate) const PROPERTIES: &str = "&p\t¦!!str\t¦&p !!str\t¦!!str\t&p ¦&p\t!!str ¦&p \t¦!custom\t¦!a.b!c ¦!a.b!c\t¦&p\n›\t¦&p # c\n›¦!!str # c\n›\
     ¦&p\n›¦!a!b ¦!\t¦! ¦&p ! ¦&p:q ¦&p, ¦!!float\t¦&p   ¦!<x> ¦!<tag:yaml.org,2002:str>\t";
 
-/// Comments of ERB that may name an encoding, and what looks like one; they stand at the very start.
+/// ERB comments that may name an encoding, and texts that look like one, for the very start of the
+/// text.
 pub(crate) const ENCODINGS: &str = "<%# coding: latin1 %>¦<%# Encoding: none %>\n¦<%# coding: iso-8859-1 %>¦<%# coding: iso-8859-1 %>\n¦<%# coding: utf-8 %>¦<%# -*- coding: UTF-8 -*- %>\
     ¦<%# -*- coding: cp1252 -*- %>¦<%#coding=us-ascii%>¦<%# x %><%# coding: none %>¦<%# x %>\n<%# coding: none %>\n¦<%# fileencoding=utf-8-unix %>\
     ¦\n<%# coding: latin1 %>¦<%# vim: set fileencoding=utf-8 : %>¦# coding: latin1\n¦<%# -*- mode: yaml; coding: latin1 -*- %>\n¦<%# coding : x %>\
@@ -205,24 +206,24 @@ pub(crate) const ENCODINGS: &str = "<%# coding: latin1 %>¦<%# Encoding: none %>
 pub(crate) const LETTERS: &str = "name: Zoë¦name: \"Zoë\"¦name: <%= 'Zoë' %>¦name: <%= ENV['UNSET'] || 'Zoë' %>¦# Zoë¦# <%# Zoë %>¦Zoë: 1¦name: '日本 \u{1f600}'\
     ¦name: <%= ENV['LETTERS'] %>¦name: Zoë <%= ENV['LETTERS'] %>¦name: <%= 'Zoë' %> <%= ENV['LETTERS'] %>¦\"Zo\\u00eb\": 1";
 
-/// What `LC_ALL` may be: one that is named and installed nowhere among them.
+/// Values of `LC_ALL`, including one that is installed nowhere.
 pub(crate) const LOCALES: &str = "C.UTF-8¦C.UTF-8¦C.UTF-8¦C¦POSIX¦xx_YY.UTF-8¦";
 
-/// Collections in block style behind `key:`.
+/// Collections in block style after `key:`.
 pub(crate) const NESTS: &str = "\n›  - §\n›  - ¤¦\n›- §\n›- ¤¦\n›  a: §\n›  b: ¤¦\n›  - a: §\n›    b: ¤¦\n›  - - §\n›    - ¤¦\n›  -\n›    a: §\n›  - ¤\
         ¦\n›  a:\n›  - §\n›  b: ¤¦\n›  -\n›  - ¤¦\n›  ? §\n›  : ¤¦\n›  ? §\n›  ? b¦\n›  -§¦\n›  -\t§¦\n›  - §\n›  ¤\
         ¦\n›  a: §\n›    b: ¤¦\n›  - ? §\n›    : ¤¦\n›    - §\n›  - ¤";
 
-/// How the key `K` may be written.
+/// Notations of the key `K`.
 pub(crate) const SPELLINGS: &str = "K¦K¦K¦K¦:K¦:K¦\"K\"¦'K'¦\":K\"¦:\"K\"¦:'K'¦!!str K¦! K¦!ruby/sym K¦!ruby/symbol :K¦&k K¦? K\nI¦K ¦\"\\x4b¦!!str :K¦::K¦K\t\
         ¦!custom :K¦!custom K¦\"K\" ";
 
-/// What may stand before a document.
+/// Text before a document.
 pub(crate) const FRONTS: &str = "---¦--- ¦--- # c¦%YAML 1.1\n---¦%YAML 1.2\n---¦%YAML 2.0\n---¦%TAG ! tag:x,2000:\n---¦%TAG !y! tag:yaml.org,2002:\n---\
         ¦--- !!map¦--- &root¦# c\n---¦\n---¦...\n---¦---\n---¦%FOO bar\n---¦%YAML 1.1¦--- !ruby/hash:Hash¦...¦--- |¦---\t\
         ¦%YAML 1.1\n%YAML 1.1\n---¦--- !custom";
 
-/// What may stand behind one.
+/// Text after a document.
 pub(crate) const BACKS: &str = "---¦...¦---\nencrypted: true¦...\nencrypted: true¦---\n- [¦... # c¦--- text¦...\n---\na: b¦...\n%YAML 1.1\n---\na: b\
         ¦\n...\n\n¦---\n...¦...\n...¦...\n\ttab¦... x¦---\n*nope¦---\n@¦--- \u{7}";
 

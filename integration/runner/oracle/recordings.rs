@@ -1,5 +1,5 @@
-//! The oracles against the recordings of the real EmrEtlRunner: an oracle that disagrees with those
-//! proves nothing about the guard.
+//! Checks the oracles against the recordings of the real EmrEtlRunner: an oracle that disagrees
+//! with them is no evidence about the guard.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ struct Recorded {
 }
 
 /// The recorded cases on which MRI 3.1 (Psych 4 on libyaml) differs from JRuby 9.3 (Psych 3 on
-/// SnakeYAML), and in what. A guard has to refuse all of them.
+/// SnakeYAML), and how. A guard must refuse all of them.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("recursive alias", "both overflow the stack, each with an error of its own"),
     ("tab after colon", "SnakeYAML allows no tab between tokens"),
     ("BOM", "MRI takes the byte order mark for a part of the first key"),
 ];
 
-/// Compares every recorded config and command line with the oracles of one Ruby; gives back how
-/// many there were.
+/// Compares every recorded config and command line with the oracles of one Ruby; returns their
+/// number.
 ///
 /// # Errors
 /// Names every case that differs.
@@ -75,7 +75,7 @@ pub(crate) fn check(configs: &mut Oracle, commands: &mut Oracle) -> anyhow::Resu
             .get("exit")
             .and_then(Value::as_i64)
             .or_else(|| (!answer["ok"]["stops"].is_null() && is_run(&answer)).then_some(1));
-        // What the words alone do not decide may end in any way.
+        // Cases that the arguments alone do not decide may end with any code.
         if refused.is_some_and(|expected| expected != code) {
             wrong.push(format!("{}: recorded exit {code}, the oracle says {answer}", row[1]));
         }
@@ -95,9 +95,9 @@ fn is_run(answer: &Value) -> bool {
     answer["ok"]["command"] == "run"
 }
 
-/// What is wrong with `answer`, when `result` was recorded.
+/// How `answer` differs from the recorded `result`.
 fn differs(result: &str, answer: &Value) -> Option<String> {
-    // The runner's contract, and what comes after loading, are no part of the oracle.
+    // The oracle does not cover the runner's contract, and what comes after loading.
     let loads = result.starts_with("ACCEPTED")
         || result.contains("ContractError")
         || result.starts_with("NoMethodError");
@@ -133,7 +133,7 @@ fn find<'a>(dump: &'a Value, path: &[&str]) -> Option<&'a Value> {
     })
 }
 
-/// A dump as the recordings print it: Ruby's `inspect`, for the types that occur.
+/// A dump in the format of the recordings: Ruby's `inspect`, for the types that occur.
 fn inspected(dump: Option<&Value>) -> String {
     match dump {
         None => "nil (no key)".to_owned(),

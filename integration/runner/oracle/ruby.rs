@@ -9,16 +9,16 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-/// A Ruby that keeps dying without a word is broken, not provoked by a request.
+/// A Ruby that keeps dying without a message is broken, not provoked by a request.
 const DEATHS: usize = 3;
 
 /// One oracle script under one Ruby.
 pub(crate) struct Oracle {
-    /// The Ruby's name, for reports.
+    /// The Ruby's name, for messages.
     pub(crate) ruby: String,
     script: &'static str,
-    /// The locale and the variable `X` that it starts with, where the script is to leave its
-    /// environment as it is.
+    /// The locale and the variable `X` that it starts with, for scripts that must not change their
+    /// environment.
     own_environment: Option<OwnEnvironment>,
     running: Option<(Child, BufReader<ChildStdout>)>,
 }
@@ -30,8 +30,8 @@ impl Oracle {
         Self { ruby: ruby.to_owned(), script, own_environment: None, running: None }
     }
 
-    /// The same, in a process that really has this locale and this variable: a process of its own
-    /// decodes them when it starts.
+    /// The same, in a process that really has this locale and this variable, which it decodes at
+    /// its start.
     pub(crate) fn with_own_environment(mut self, environment: OwnEnvironment) -> Self {
         self.own_environment = Some(environment);
         self
@@ -41,7 +41,7 @@ impl Oracle {
     /// error, and a new oracle takes the next.
     ///
     /// # Errors
-    /// When the Ruby cannot be started, or does nothing but die.
+    /// When the Ruby cannot be started, or dies every time.
     pub(crate) fn ask(&mut self, requests: &[Value]) -> anyhow::Result<Vec<Value>> {
         let mut answers = Vec::with_capacity(requests.len());
         let mut deaths = 0;
@@ -75,13 +75,12 @@ impl Oracle {
             None => start(&self.ruby, self.script, self.own_environment)?,
         };
         let stdin = child.stdin.take().context("the oracle has no standard input")?;
-        // Written on a thread of its own, because either side would wait for the other once both
-        // pipes are full.
+        // Written on a thread of its own, because both sides would block once both pipes are full.
         let (stdin, expected) = std::thread::scope(|scope| -> anyhow::Result<_> {
             let writing = scope.spawn(move || {
                 let mut writer = BufWriter::new(stdin);
                 for request in requests {
-                    // An oracle that died is noticed by the reader.
+                    // The reader notices an oracle that died.
                     if writeln!(writer, "{request}").is_err() {
                         break;
                     }
@@ -118,7 +117,7 @@ impl Oracle {
 }
 
 impl Drop for Oracle {
-    /// The end of its input ends the oracle.
+    /// The oracle ends when its input ends.
     fn drop(&mut self) {
         if let Some((mut child, _)) = self.running.take() {
             drop(child.stdin.take());
@@ -127,17 +126,17 @@ impl Drop for Oracle {
     }
 }
 
-/// What a Ruby is really started with.
+/// The real environment of a Ruby process.
 #[derive(Clone, Copy)]
 pub(crate) struct OwnEnvironment {
-    /// `LC_ALL`, which is not set where this is none.
+    /// `LC_ALL`; not set if none.
     pub(crate) locale: Option<&'static str>,
     /// `X`.
     pub(crate) x: &'static str,
 }
 
-/// No case is like the one before, so what JRuby compiles is used once: without its compiler, and with
-/// the JVM's quick one, a case takes less than half the time.
+/// Every case is different, so JRuby's compiled code is used only once: without its compiler, and
+/// with the JVM's quick one, a case takes less than half the time.
 const JRUBY_OPTIONS: &str = "-Xcompile.mode=OFF -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC";
 
 fn start(
@@ -153,7 +152,7 @@ fn start(
         command.env("JRUBY_OPTS", JRUBY_OPTIONS);
     }
     match environment {
-        // The environment's texts are UTF-8 for Ruby whatever the machine's locale is.
+        // Makes Ruby read the environment as UTF-8 whatever the machine's locale is.
         None => command.env("LC_ALL", "C.UTF-8"),
         Some(OwnEnvironment { locale, x }) => {
             for variable in ["LC_ALL", "LC_CTYPE", "LANG"] {

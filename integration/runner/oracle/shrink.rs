@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::judge::Question;
 
-/// Drops parts of `question` as long as `persists` holds for what is left: words and lines first,
-/// in ever smaller runs, then single characters. `persists` is asked with many candidates at once
-/// and says which one to go on with.
+/// Drops parts of `question` as long as `persists` holds for the rest: words and lines first, in
+/// ever smaller runs, then single characters. `persists` gets many candidates at once and returns
+/// the one to continue with.
 ///
 /// # Errors
 /// Those of `persists`.
@@ -29,7 +29,7 @@ pub(crate) fn shrink(
     Ok(smallest)
 }
 
-/// What is dropped in one go.
+/// The unit that is dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grain {
     /// A line of a config, a variable of its environment, a word of a command line.

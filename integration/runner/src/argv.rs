@@ -1,5 +1,5 @@
-//! Owns the command line: what Ruby's `OptionParser`, in `order!` mode, makes of the runner's
-//! arguments.
+//! Owns the command line: the runner's arguments, as Ruby's `OptionParser` parses them in `order!`
+//! mode.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// The name the real program gives itself.
 pub const NAME: &str = "snowplow-emr-etl-runner";
 
-/// What the command line asks for.
+/// The command of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `--version`: print the version, exit 0.
@@ -22,7 +22,7 @@ pub enum Command {
     Generate(String, Options),
 }
 
-/// Everything the commands' options can say. Where an option is repeated the last one counts.
+/// The options of all commands. Where an option is repeated, the last one applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// `-c`: a path, or `-` for standard input.
@@ -35,13 +35,13 @@ pub struct Options {
     pub targets: Option<String>,
     /// `-d`: adds a debugging step.
     pub debug: bool,
-    /// `-f`: the step to begin with.
+    /// `-f`: the step to start with.
     pub resume_from: Option<String>,
     /// `-x`: steps to leave out.
     pub skip: Vec<String>,
     /// `-i`: extra steps of RDB Loader.
     pub include: Vec<String>,
-    /// `-l`: where the lock file goes.
+    /// `-l`: the path of the lock file.
     pub lock: Option<String>,
     /// `--ignore-lock-on-start`.
     pub ignore_lock_on_start: bool,
@@ -55,7 +55,7 @@ pub struct Options {
     pub usage: String,
 }
 
-/// Why a command line is refused: the exit code is 1 each time.
+/// Why a command line is rejected: the exit code is 1 each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// Printed on standard error.
@@ -64,7 +64,7 @@ pub enum Refusal {
     Stdout(String),
 }
 
-/// The steps `-f` takes.
+/// The steps that `-f` accepts.
 pub const RESUMABLES: [&str; 9] = [
     "enrich",
     "shred",
@@ -77,7 +77,7 @@ pub const RESUMABLES: [&str; 9] = [
     "staging_stream_enrich",
 ];
 
-/// The steps `-x` takes.
+/// The steps that `-x` accepts.
 pub const SKIPPABLES: [&str; 12] = [
     "staging",
     "enrich",
@@ -240,7 +240,7 @@ const GENERATE_PLAYBOOK: &[Switch] = &[
 ];
 const GENERATE_ALL: &[Switch] = &[CONFIG, ENRICHMENTS, RESOLVER, DEBUG, RESUME_FROM];
 const GLOBAL: &[Switch] = &[switch(Id::Version, Some('v'), "version", None, "Show version")];
-/// Every Ruby parser has these two besides its own; its own come first.
+/// Every Ruby parser has these two besides its own, which have precedence.
 const OFFICIOUS: &[Switch] =
     &[switch(Id::Help, None, "help", None, ""), switch(Id::Version, None, "version", None, "")];
 
@@ -280,7 +280,7 @@ const COMMANDS: &[(&str, &str, &[Switch])] = &[
     ),
 ];
 
-/// Understands a command line (without the program's own name).
+/// Parses a command line (without the program's own name).
 ///
 /// # Errors
 /// A [`Refusal`] with the text the real program prints; its exit code is 1.
@@ -329,7 +329,7 @@ where
             Id::Consul => options.consul = Some(value),
             Id::Persistent => options.use_persistent_jobflow = true,
             Id::Duration => options.persistent_jobflow_duration = Some(value),
-            // Files the stand-in never writes.
+            // The stand-in never writes these files.
             Id::Filename | Id::Schemaver => {}
         }
     }
@@ -403,7 +403,7 @@ fn summarize(text: &mut String, switch: &Switch) {
     }
 }
 
-/// What `OptionParser` raises.
+/// An error that `OptionParser` raises.
 #[derive(Debug)]
 enum Complaint {
     Invalid(String),
@@ -429,8 +429,8 @@ impl Complaint {
     }
 }
 
-/// Takes options off the front until the first word that is none (which stays) or `--` (which
-/// goes).
+/// Takes options off the front until the first word that is not an option (which stays) or `--`
+/// (which is removed).
 fn order(
     rest: &mut VecDeque<String>,
     switches: &'static [Switch],

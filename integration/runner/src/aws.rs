@@ -1,4 +1,4 @@
-//! Owns signed HTTP to the stand-in AWS: one request, one answer, nothing tried again.
+//! Owns signed HTTP to the stand-in AWS: one request, one response, no retries.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -18,29 +18,29 @@ pub struct Aws {
     agent: ureq::Agent,
     endpoint: String,
     credentials: Credentials,
-    /// Where requests are noted.
+    /// Where requests are recorded.
     pub journal: Journal,
 }
 
-/// What came back, whatever its status.
+/// A response, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// `x-amz-bucket-region`, where S3 says which region it would rather be asked in.
+    /// `x-amz-bucket-region`, where S3 returns the bucket's region.
     pub bucket_region: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// Why nothing came back.
+/// Why there was no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// No answer in time; the request may have been carried out.
+    /// No response in time; the request may have taken effect.
     TimedOut,
-    /// Nobody listens.
+    /// The connection was refused.
     ConnectionRefused(String),
-    /// The connection broke; the request may have been carried out.
+    /// The connection broke; the request may have taken effect.
     ConnectionReset(String),
     /// Anything else.
     Other(String),
@@ -93,7 +93,7 @@ impl Aws {
     /// Sends one request, signed for `service` in `region`. `target` is the path and query.
     ///
     /// # Errors
-    /// A [`Failure`] where there is no whole answer.
+    /// A [`Failure`] where there is no complete response.
     pub fn send(
         &self,
         service: &str,
@@ -111,7 +111,7 @@ impl Aws {
         }
         let mut request = builder.body(()).map_err(|error| other(&error))?;
         self.sign(service, region, &mut request, body).map_err(Failure::Other)?;
-        // Signed, but left for the client to write.
+        // It is signed, but the client itself writes it.
         request.headers_mut().remove(HOST);
         let sent = if body.is_empty() {
             self.agent.run(request)
@@ -137,7 +137,7 @@ impl Aws {
     ) -> Result<(), String> {
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        // Each of the real program's two libraries signs headers of its own choice.
+        // Each of the real program's two libraries signs its own selection of headers.
         settings.excluded_headers = Some(vec!["accept".into()]);
         if service == "s3" {
             settings.excluded_headers = Some(vec!["accept".into(), "user-agent".into()]);

@@ -1,5 +1,5 @@
-//! Owns the runner's configuration: text (YAML or JSON) through ERB and YAML into the types the
-//! contract demands.
+//! Owns the runner's configuration: from text (YAML or JSON) through ERB and YAML to the types of
+//! the contract.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use serde_json::{Number, Value};
 use crate::argv::{Options, RESUMABLES, SKIPPABLES};
 use crate::erb;
 
-/// The whole configuration. Keys it does not know are ignored, as the real program ignores them.
+/// The whole configuration. Unknown keys are ignored, as in the real program.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {
     /// Everything about Amazon.
@@ -24,7 +24,8 @@ pub struct Config {
     pub storage: Storage,
     /// Tags and logging.
     pub monitoring: Monitoring,
-    /// The configuration as a tree, which RDB Loader's step carries (without its credentials).
+    /// The configuration as a tree, which is an argument of RDB Loader's step (without its
+    /// credentials).
     #[serde(skip)]
     pub tree: Value,
 }
@@ -32,7 +33,7 @@ pub struct Config {
 /// `aws`.
 #[derive(Clone, Deserialize)]
 pub struct Aws {
-    /// Static credentials; the real program knows no others.
+    /// Static credentials; the real program supports no others.
     pub access_key_id: String,
     /// The secret that belongs to it.
     pub secret_access_key: String,
@@ -60,7 +61,7 @@ pub struct S3 {
     pub region: String,
     /// `aws.s3.buckets`.
     pub buckets: Buckets,
-    /// Whether the shredder's output files are put together.
+    /// Whether the shredder's output files are merged.
     pub consolidate_shredded_output: bool,
 }
 
@@ -91,7 +92,7 @@ pub struct Raw {
     pub inputs: Vec<String>,
     /// Staging.
     pub processing: String,
-    /// Where staged files end.
+    /// The destination of staged files.
     pub archive: String,
 }
 
@@ -104,9 +105,9 @@ pub struct Enriched {
     pub bad: Option<String>,
     /// Only for legacy jobs.
     pub errors: Option<String>,
-    /// Where good rows end.
+    /// The destination of good rows.
     pub archive: Option<String>,
-    /// Stream Enrich's output; its presence is stream-enrich mode.
+    /// Stream Enrich's output; if present, this is stream-enrich mode.
     pub stream: Option<String>,
 }
 
@@ -119,7 +120,7 @@ pub struct Shredded {
     pub bad: String,
     /// Only for legacy jobs.
     pub errors: Option<String>,
-    /// Where good rows end.
+    /// The destination of good rows.
     pub archive: Option<String>,
 }
 
@@ -148,9 +149,9 @@ pub struct Emr {
     pub software: Software,
     /// `aws.emr.jobflow`.
     pub jobflow: JobFlow,
-    /// Sent as it stands.
+    /// Sent unchanged.
     pub additional_info: Option<String>,
-    /// Clusters to start before a bootstrap failure is final.
+    /// The number of clusters to start before a bootstrap failure is final.
     pub bootstrap_failure_tries: Number,
     /// Classifications with their properties, in the order they are written.
     pub configuration: Option<Pairs<Pairs<String>>>,
@@ -176,7 +177,7 @@ pub struct JobFlow {
     pub core_instance_count: Number,
     /// EC2 instance type.
     pub core_instance_type: String,
-    /// US dollars an hour; present makes them spot instances.
+    /// US dollars an hour; if present, they are spot instances.
     pub core_instance_bid: Option<Number>,
     /// Disks of the core nodes.
     pub core_instance_ebs: Option<Ebs>,
@@ -184,7 +185,7 @@ pub struct JobFlow {
     pub task_instance_count: Number,
     /// EC2 instance type.
     pub task_instance_type: String,
-    /// US dollars an hour; present makes them spot instances.
+    /// US dollars an hour; if present, they are spot instances.
     pub task_instance_bid: Option<Number>,
 }
 
@@ -201,7 +202,7 @@ pub struct Ebs {
     pub ebs_optimized: Option<bool>,
 }
 
-/// The kinds of volume the contract takes.
+/// The kinds of volume that the contract accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VolumeType {
@@ -238,7 +239,7 @@ pub struct EnrichVersions {
     pub spark_enrich: String,
 }
 
-/// The compressions the contract takes.
+/// The compressions that the contract accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Compression {
@@ -269,7 +270,7 @@ pub struct StorageVersions {
 /// `monitoring`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Monitoring {
-    /// Arrive on the cluster as its tags.
+    /// The cluster's tags.
     pub tags: Pairs<String>,
     /// `monitoring.logging`.
     pub logging: Logging,
@@ -306,18 +307,18 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
     }
 }
 
-/// Why a configuration is refused. The text goes to standard error, the exit code is 1.
+/// Why a configuration is rejected. The text goes to standard error, the exit code is 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal(pub String);
 
 impl Config {
-    /// Loads a configuration: ERB, YAML (of which JSON is a part), then the contract on types.
+    /// Loads a configuration: ERB, YAML (which includes JSON), then the contract on types.
     ///
-    /// Of YAML 1.1 only what YAML 1.2 shares is understood: `yes` is a string here and a boolean to
-    /// the real program.
+    /// Of YAML 1.1 only the part that YAML 1.2 shares is supported: `yes` is a string here and a
+    /// boolean to the real program.
     ///
     /// # Errors
-    /// A [`Refusal`]; none of the configuration's values is repeated in it.
+    /// A [`Refusal`]; it repeats none of the configuration's values.
     pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Refusal> {
         let rendered = erb::render(text, env).map_err(|tag| {
             Refusal(format!("standin-runner: only <%= ENV['X'] %> is played, not {tag}\n"))
@@ -413,7 +414,7 @@ impl Config {
 }
 
 impl Buckets {
-    /// Every path there is.
+    /// All paths.
     fn paths(&mut self) -> impl Iterator<Item = &mut String> {
         let raw = self
             .raw
@@ -449,17 +450,17 @@ fn known_format(format: &str) -> bool {
 }
 
 fn unreadable(error: &serde_yaml::Error) -> Refusal {
-    // The parser's own words may quote the configuration, so only the place is passed on.
+    // The parser's message may quote the configuration, so only the position is used.
     let place = error.location().map_or_else(String::new, |location| {
         format!(" at line {} column {}", location.line(), location.column())
     });
     Refusal(format!("Psych::SyntaxError: (<unknown>): could not parse the configuration{place}\n"))
 }
 
-/// The beginning and the end of what the contracts library says, without the two long lines
+/// The beginning and the end of the contracts library's message, without the two long lines
 /// between.
 fn contract(path: &str, why: &str) -> Refusal {
-    // Only a missing key's name is taken from serde's words: they may quote a value, and the value
+    // Only a missing key's name is taken from serde's message: the rest may quote a value, which
     // may be a secret.
     let missing = why.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     let key = match missing {

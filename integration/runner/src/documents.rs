@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::argv::Options;
 use crate::stop::Stop;
 
-/// The files' contents, as the steps' arguments want them.
+/// The files' contents, in the form of the steps' arguments.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
     resolver: String,
@@ -50,10 +50,10 @@ impl Documents {
         Ok(Self { resolver, enrichments, targets })
     }
 
-    /// Checks what the real program checks before it looks for the lock.
+    /// The checks that the real program does before it looks for the lock.
     ///
     /// # Errors
-    /// A resolver that is no JSON, a target of a kind that does not exist.
+    /// A resolver that is not JSON, a target of an unknown kind.
     pub fn check(&self) -> Result<(), Stop> {
         const KNOWN: [&str; 4] =
             ["redshift_config", "postgresql_config", "elastic_config", "amazon_dynamodb_config"];
@@ -72,7 +72,7 @@ impl Documents {
         Ok(())
     }
 
-    /// The resolver, in base64, as it stands in its file.
+    /// The resolver, in base64, as it is in its file.
     #[must_use]
     pub fn resolver_base64(&self) -> String {
         STANDARD.encode(&self.resolver)
@@ -92,7 +92,7 @@ impl Documents {
         self.targets.iter().filter(move |target| target["data"]["purpose"] == purpose)
     }
 
-    /// The Redshift target that RDB Shredder 0.16 and later is told about.
+    /// The Redshift target that RDB Shredder 0.16 and later gets.
     #[must_use]
     pub fn redshift_target(&self) -> Option<&Value> {
         self.targets("ENRICHED_EVENTS")

@@ -1,4 +1,4 @@
-//! Owns the calls to EMR: one JSON request each, sent again when it failed in a way that may pass.
+//! Owns the calls to EMR: one JSON request each, repeated after transient failures.
 
 use std::cell::RefCell;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::stop::Stop;
 /// How often a failed call is sent again.
 pub const RESENDS: u32 = 3;
 
-/// EMR in one region, as Elasticity talks to it.
+/// EMR in one region, as Elasticity calls it.
 pub struct Emr<'a, 'out> {
     aws: &'a Aws,
     region: String,
@@ -22,7 +22,7 @@ pub struct Emr<'a, 'out> {
     logger: &'a RefCell<Logger<'out>>,
 }
 
-/// What `ListClusters` says about a cluster.
+/// A cluster in the response of `ListClusters`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// `j-…`
@@ -31,14 +31,14 @@ pub struct Listed {
     pub state: String,
 }
 
-/// What `DescribeCluster` says.
+/// A cluster in the response of `DescribeCluster`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
     /// Such as `TERMINATING`.
     pub state: String,
     /// The code of the last change of state.
     pub reason: Option<String>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Option<OffsetDateTime>,
     /// When it could take steps.
     pub ready_at: Option<OffsetDateTime>,
@@ -46,7 +46,7 @@ pub struct ClusterStatus {
     pub ended_at: Option<OffsetDateTime>,
 }
 
-/// What `ListSteps` says about a step.
+/// A step in the response of `ListSteps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepStatus {
     /// Its name; ids do not matter here.
@@ -61,9 +61,9 @@ pub struct StepStatus {
     pub ended_at: Option<OffsetDateTime>,
 }
 
-/// A failed attempt, as Ruby's exceptions tell them apart.
+/// A failed attempt, by Ruby's exceptions.
 struct Trouble {
-    /// What the log calls it.
+    /// Its name in the log.
     description: &'static str,
     class: &'static str,
     message: String,
@@ -85,7 +85,7 @@ impl<'a, 'out> Emr<'a, 'out> {
     /// The WAITING and RUNNING clusters of that name, all pages.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn clusters_named(&self, name: &str) -> Result<Vec<Listed>, Stop> {
         let mut found = Vec::new();
         let mut body = json!({"ClusterStates": ["WAITING", "RUNNING"]});
@@ -99,7 +99,7 @@ impl<'a, 'out> Emr<'a, 'out> {
                     });
                 }
             }
-            // The real program asks on for ever here, because it keeps the last marker it saw.
+            // The real program loops forever here, because it keeps the last marker it saw.
             match page.get("Marker") {
                 Some(marker) => body["Marker"] = marker.clone(),
                 None => return Ok(found),
@@ -107,27 +107,28 @@ impl<'a, 'out> Emr<'a, 'out> {
         }
     }
 
-    /// Starts a cluster and gives its id.
+    /// Starts a cluster and returns its id.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn run_job_flow(&self, body: &Value) -> Result<String, Stop> {
         Ok(text(&self.call("RunJobFlow", "", body)?["JobFlowId"]))
     }
 
-    /// Gives a running cluster one step.
+    /// Adds one step to a running cluster.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn add_step(&self, id: &str, step: &Value) -> Result<(), Stop> {
         self.call("AddJobFlowSteps", id, &json!({"JobFlowId": id, "Steps": [step]}))?;
         Ok(())
     }
 
-    /// The first page of a cluster's steps, newest first: the real program never turns the page.
+    /// The first page of a cluster's steps, newest first: the real program never requests another
+    /// page.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn list_steps(&self, id: &str) -> Result<Vec<StepStatus>, Stop> {
         let answer = self.call("ListSteps", id, &json!({"ClusterId": id}))?;
         let steps = answer["Steps"].as_array().into_iter().flatten();
@@ -148,7 +149,7 @@ impl<'a, 'out> Emr<'a, 'out> {
     /// A cluster's state.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn describe_cluster(&self, id: &str) -> Result<ClusterStatus, Stop> {
         let answer = self.call("DescribeCluster", id, &json!({"ClusterId": id}))?;
         let status = &answer["Cluster"]["Status"];
@@ -162,16 +163,16 @@ impl<'a, 'out> Emr<'a, 'out> {
         })
     }
 
-    /// Asks for a cluster's end.
+    /// Terminates a cluster.
     ///
     /// # Errors
-    /// A crash, where EMR does not answer well.
+    /// A crash, where EMR responds with an error.
     pub fn terminate(&self, id: &str) -> Result<(), Stop> {
         self.call("TerminateJobFlows", id, &json!({"JobFlowIds": [id]}))?;
         Ok(())
     }
 
-    /// One call, sent again up to [`RESENDS`] times; `subject` is for the journal.
+    /// One call, repeated up to [`RESENDS`] times; `subject` is for the journal.
     ///
     /// # Errors
     /// A crash with the exception of the last attempt.
@@ -241,7 +242,7 @@ fn understand(answer: &Answer) -> Result<Value, Trouble> {
     };
     let body = serde_json::from_slice::<Value>(&answer.body);
     match answer.status {
-        // Some operations answer nothing at all.
+        // Some operations have an empty response.
         200..300 if answer.body.is_empty() => Ok(Value::Null),
         200..300 => body.map_err(|_| {
             let message = "unexpected token in EMR's answer".to_owned();
@@ -301,7 +302,7 @@ fn lost(failure: Failure) -> Trouble {
     Trouble { description, class, message, passing: true }
 }
 
-/// A pause as a log line tells it: rounded up.
+/// A pause as in a log line: rounded up.
 #[must_use]
 pub fn whole_seconds(pause: Duration) -> u64 {
     pause.as_secs() + u64::from(pause.subsec_nanos() > 0)

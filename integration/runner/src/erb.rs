@@ -1,11 +1,11 @@
-//! Owns the one piece of ERB the stand-in plays: `<%= ENV['X'] %>`, which an unset variable makes
-//! empty.
+//! Owns the one piece of ERB that the stand-in supports: `<%= ENV['X'] %>`, which is empty for an
+//! unset variable.
 
 /// Replaces every `<%= ENV['X'] %>` or `<%= ENV["X"] %>` of the whole text, comments included, as
 /// ERB does.
 ///
 /// # Errors
-/// The text of the first tag that is anything else. The real program would run it as Ruby.
+/// The text of the first tag of another kind. The real program would run it as Ruby.
 pub fn render(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut rendered = String::with_capacity(text.len());
     let mut rest = text;

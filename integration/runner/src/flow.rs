@@ -1,5 +1,4 @@
-//! Owns a run from its first log line to its last: lock, cluster, steps, waiting, and what comes of
-//! it.
+//! Owns a run from its first log line to its last: lock, cluster, steps, waiting, and the result.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -31,7 +30,7 @@ pub struct Run<'a, 'out> {
     pub options: &'a Options,
     /// The other files.
     pub documents: &'a Documents,
-    /// The environment's wishes.
+    /// The settings from the environment.
     pub knobs: &'a Knobs,
     /// The stand-in AWS.
     pub aws: &'a Aws,
@@ -48,11 +47,11 @@ struct Job<'a, 'out> {
     run_at: OffsetDateTime,
     loader_log_base: String,
     found: Option<String>,
-    /// Not one that follows a bootstrap failure.
+    /// Not an attempt after a bootstrap failure.
     first: bool,
 }
 
-/// How a batch of steps ended.
+/// The result of a batch of steps.
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     successful: bool,
@@ -64,7 +63,7 @@ impl Run<'_, '_> {
     /// Runs the pipeline.
     ///
     /// # Errors
-    /// However it ends other than well.
+    /// Any end other than success.
     pub fn execute(&self) -> Result<(), Stop> {
         let level = &self.config.monitoring.logging.level;
         let level = Level::from_name(level).ok_or_else(|| {
@@ -111,7 +110,7 @@ impl Run<'_, '_> {
                     release()?;
                     return Err(stop);
                 }
-                // The lock stays where it is: a person should look first.
+                // The lock is kept: a person should look first.
                 Err(stop) => return Err(stop),
             }
         }
@@ -125,7 +124,7 @@ impl Run<'_, '_> {
         if self.options.use_persistent_jobflow { job.run_persistent() } else { job.run_transient() }
     }
 
-    /// By the runner's clock, to the millisecond, which is how exactly EMR tells times.
+    /// The runner's clock, to the millisecond, which is the precision of EMR's times.
     fn now(&self) -> OffsetDateTime {
         let now = OffsetDateTime::now_utc() + time::Duration::milliseconds(self.knobs.clock_offset);
         now - time::Duration::nanoseconds(i64::from(now.nanosecond() % 1_000_000))
@@ -143,14 +142,14 @@ impl Run<'_, '_> {
         self.logger.borrow_mut().warn(message);
     }
 
-    /// A DEBUG line that names a job flow, unless the test forbids all ids.
+    /// A DEBUG line with a job flow id, unless the test forbids all ids.
     fn debug_id(&self, message: &str) {
         if !self.knobs.misbehave.no_id {
             self.debug(message);
         }
     }
 
-    /// The floods and raw bytes a test may ask for.
+    /// The floods and raw bytes that a test may request.
     fn make_noise(&self) {
         let mut logger = self.logger.borrow_mut();
         if self.knobs.misbehave.invalid_utf8 {
@@ -160,7 +159,7 @@ impl Run<'_, '_> {
         let line = |process| {
             format_line(Level::Debug, OffsetDateTime::now_utc(), process, &"flood ".repeat(20))
         };
-        // As many lines whatever the number of this process is: with its digits counted, two runs
+        // The same number of lines whatever the process id is: if the id's digits counted, two runs
         // would print a different number of lines.
         let lines = bytes.div_ceil(line(0).len());
         let line = line(std::process::id());
@@ -171,7 +170,7 @@ impl Run<'_, '_> {
 }
 
 impl<'a, 'out> Job<'a, 'out> {
-    /// Finds the cluster, where it is a persistent one, and makes the steps.
+    /// Finds the cluster, if it is a persistent one, and creates the steps.
     fn prepare(
         run: &'a Run<'a, 'out>,
         selection: &'a Selection,
@@ -208,7 +207,7 @@ impl<'a, 'out> Job<'a, 'out> {
         })
     }
 
-    /// All steps go with the cluster; it is left to succeed or fail.
+    /// All steps are part of the cluster's request; the cluster ends by itself.
     fn run_transient(&self) -> Result<(), Stop> {
         let method = "run_transient_mode";
         for step in &self.steps {
@@ -232,7 +231,8 @@ impl<'a, 'out> Job<'a, 'out> {
         self.emr.terminate(&id)
     }
 
-    /// Steps go to a cluster that stays; it is terminated only when it outlived its allotted time.
+    /// Adds steps to a persistent cluster; it is terminated only when it outlived its allotted
+    /// time.
     fn run_persistent(&self) -> Result<(), Stop> {
         let id = match &self.found {
             Some(id) => id.clone(),
@@ -242,7 +242,7 @@ impl<'a, 'out> Job<'a, 'out> {
         match self.batches(&id) {
             Ok(()) => self.terminate_expired(&id),
             Err(stop @ (Stop::Fatal(_) | Stop::BootstrapFailure(_))) => {
-                // The first error is the one that counts.
+                // The first error is the one that is reported.
                 let _ = self.terminate_expired(&id);
                 Err(stop)
             }
@@ -250,7 +250,7 @@ impl<'a, 'out> Job<'a, 'out> {
         }
     }
 
-    /// Submits all steps, then again those from the first failed one on, while that may help.
+    /// Submits all steps, then again those from the first failed one on, as long as that may help.
     fn batches(&self, id: &str) -> Result<(), Stop> {
         let method = "run_persistent_mode";
         let mut batch = &self.steps[..];
@@ -317,7 +317,7 @@ impl<'a, 'out> Job<'a, 'out> {
             if let (Second::Unsafe, Some(keys)) = (second, body.as_object_mut()) {
                 keys.shift_remove("SecurityConfiguration");
             }
-            // Whether it works or not, nothing is said about it.
+            // The result is ignored and not reported.
             let _ = self.emr.run_job_flow(&body);
         }
         Ok(id)
@@ -342,8 +342,8 @@ impl<'a, 'out> Job<'a, 'out> {
         }
     }
 
-    /// For a misbehaving run: hangs for ever, or tells to leave the cluster behind as if all were
-    /// well.
+    /// For a misbehaving run: hangs forever, or returns that the cluster is to be left running as
+    /// after a success.
     fn abandon(&self) -> bool {
         if self.run.knobs.misbehave.hang {
             loop {
@@ -356,7 +356,8 @@ impl<'a, 'out> Job<'a, 'out> {
         self.run.knobs.misbehave.leave_running
     }
 
-    /// Asks for the steps until none is under way. Steps older than `since` belong to earlier runs.
+    /// Polls the steps until none is pending or running. Steps older than `since` belong to earlier
+    /// runs.
     fn wait_for(&self, id: &str, since: OffsetDateTime) -> Result<Outcome, Stop> {
         loop {
             let statuses = self.steps_since(id, since)?;
@@ -420,7 +421,8 @@ impl<'a, 'out> Job<'a, 'out> {
         Ok(())
     }
 
-    /// Prints what RDB Loader left in S3, and moves it out of the way of a second attempt.
+    /// Prints the logs that RDB Loader left in S3, and moves them so that they do not affect a
+    /// second attempt.
     fn loader_logs(&self, outcome: Outcome, batch: &[Step], attempt: u32) -> Result<(), Stop> {
         let Some(level) = outcome.loader else {
             return Ok(());
@@ -514,7 +516,7 @@ fn find_persistent(run: &Run<'_, '_>) -> Result<Option<String>, Stop> {
                 .to_owned(),
         ));
     }
-    // Elasticity looks for steps that install something; the answer changes nothing here.
+    // Elasticity searches for steps that install something; the response changes nothing here.
     emr.list_steps(&cluster.id)?;
     Ok(Some(cluster.id))
 }
@@ -548,7 +550,7 @@ fn span(start: Option<OffsetDateTime>, end: Option<OffsetDateTime>) -> String {
     format!("{elapsed} [{} - {}]", show(start), show(end))
 }
 
-/// The seconds in `1d12h`; pieces without a known unit count nothing.
+/// The seconds in `1d12h`; parts without a known unit count as zero.
 fn parse_duration(text: &str) -> i64 {
     let mut total = 0;
     let mut amount = 0;

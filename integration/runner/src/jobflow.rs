@@ -8,12 +8,12 @@ use crate::misbehave::Misbehaviour;
 use crate::selection::Selection;
 use crate::steps::{ENCRYPT, Step, standard_assets};
 
-/// What the body is made from.
+/// The inputs of the body.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The configuration.
     pub config: &'a Config,
-    /// The parts of the run, which decide on applications.
+    /// The parts of the run, which determine the applications.
     pub selection: &'a Selection,
     /// `--debug`: one more step.
     pub debug: bool,
@@ -23,7 +23,7 @@ pub struct Request<'a> {
     pub steps: &'a [Step],
 }
 
-/// The region a cluster is started in: a placement's own, else the configured one.
+/// The region a cluster is started in: a placement's own, or else the configured one.
 #[must_use]
 pub fn region(config: &Config) -> &str {
     let emr = &config.aws.emr;
@@ -106,7 +106,7 @@ impl Request<'_> {
         let snowplow = format!("{}common/emr/{script}", standard_assets(&emr.region));
         let mut actions: Vec<Value> =
             emr.bootstrap.iter().flatten().map(|path| bootstrap_action(path, None)).collect();
-        // commons-codec 1.10 goes with every Spark Enrich; older jobs are not played.
+        // commons-codec 1.10 is needed by every Spark Enrich; older jobs are not supported.
         actions.push(bootstrap_action(&snowplow, Some("1.10")));
         if emr.software.hbase.is_some() {
             let path =
@@ -122,7 +122,7 @@ impl Request<'_> {
         actions
     }
 
-    /// Each Spark job asks for Spark, so it may be there twice.
+    /// Each Spark job requests Spark, so it may be listed twice.
     fn applications(&self) -> Vec<Value> {
         let mut names = vec!["Hadoop"];
         names.extend(
@@ -135,7 +135,11 @@ impl Request<'_> {
     }
 
     fn configurations(&self) -> Vec<Value> {
-        let classification = |name: &str, properties: Value| json!({"Classification": name, "Properties": properties});
+        let classification = |name: &str, properties: Value| {
+            json!({
+                "Classification": name, "Properties": properties
+            })
+        };
         let mut all = Vec::new();
         if self.config.collector_format() == Some("thrift") {
             all.push(classification("core-site", json!({"io.file.buffer.size": "65536"})));
@@ -225,7 +229,7 @@ fn debugging_step(region: &str) -> Value {
     })
 }
 
-/// Spoils a body as the test wishes.
+/// Breaks a body as the test requests.
 pub fn spoil(body: &mut Value, misbehave: &Misbehaviour) {
     if let Value::Object(keys) = body {
         if misbehave.drop_security_configuration {
@@ -237,7 +241,7 @@ pub fn spoil(body: &mut Value, misbehave: &Misbehaviour) {
     }
 }
 
-/// Spoils the steps as the test wishes: the nth s3-dist-cp step, counted from 1, loses its
+/// Breaks the steps as the test requests: the nth s3-dist-cp step, counted from 1, loses its
 /// encryption.
 pub fn spoil_steps(steps: &mut [Step], misbehave: &Misbehaviour) {
     if let Some(nth) = misbehave.drop_flag

@@ -1,5 +1,5 @@
-//! Owns the private journal: one JSON line per event, by which a test sees what a run did, or that
-//! none took place.
+//! Owns the private journal: one JSON line per event, which shows a test what a run did, or that
+//! none started.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -20,14 +20,13 @@ impl Journal {
         Self(path)
     }
 
-    /// `spawned`: the process exists and signals end it as they should. Comes first, before
-    /// anything is waited for.
+    /// `spawned`: the process exists and handles signals. Comes first, before any wait.
     pub fn spawned(&self, arguments: &[String]) {
         self.write(&json!({"event": "spawned", "argv": arguments, "pid": std::process::id()}));
     }
 
-    /// `started`: the arguments are understood and the configuration was read, if it could be;
-    /// never its text.
+    /// `started`: the arguments are parsed and the configuration was read, if possible; never its
+    /// text.
     pub fn started(&self, arguments: &[String], from_stdin: bool, config: Option<&[u8]>) {
         let stdin_bytes = config.filter(|_| from_stdin).map_or(0, <[u8]>::len);
         self.write(&json!({
@@ -51,7 +50,7 @@ impl Journal {
         }));
     }
 
-    /// `answer`: what became of the request before it; `status` is null if no answer came.
+    /// `answer`: the result of the request before it; `status` is null if no response came.
     pub fn answer(&self, operation: &str, status: Option<u16>, job_flow_id: Option<&str>) {
         self.write(&json!({
             "event": "answer",
@@ -61,7 +60,7 @@ impl Journal {
         }));
     }
 
-    /// `signal`: this signal ends the run, or is ignored because the test wants so.
+    /// `signal`: this signal ends the run, or is ignored at the test's request.
     pub fn signal(&self, signal: i32, ignored: bool) {
         self.write(&json!({"event": "signal", "signal": signal, "ignored": ignored}));
     }

@@ -1,31 +1,31 @@
-//! Owns what the stand-in is told through environment variables, which the real program does not
-//! have.
+//! Owns the environment variables that configure the stand-in; the real program does not have them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::misbehave::Misbehaviour;
 
-/// The environment's wishes. All times are given in milliseconds.
+/// The variables. All times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Knobs {
-    /// `STANDIN_ENDPOINT`, else `AWS_ENDPOINT_URL`: the stand-in AWS, over plain HTTP.
+    /// `STANDIN_ENDPOINT`, or else `AWS_ENDPOINT_URL`: the stand-in AWS, over plain HTTP.
     pub endpoint: Option<String>,
-    /// `STANDIN_POLL_MS`: between two `ListSteps`; 60 s.
+    /// `STANDIN_POLL_MS`: between two `ListSteps`; default 60 s.
     pub poll: Duration,
     /// `STANDIN_BOOTSTRAP_RETRY_MS`: before the next cluster; a random 1 to 600 s when unset.
     pub bootstrap_retry: Option<Duration>,
-    /// `STANDIN_RETRY_MS`: before a failed EMR call is sent again; 34, 46 and 94 s when unset.
+    /// `STANDIN_RETRY_MS`: before a failed EMR call is repeated; 34, 46 and 94 s when unset.
     pub retry: Option<Duration>,
     /// `STANDIN_HTTP_TIMEOUT_MS`: for one HTTP exchange; 120 s.
     pub http_timeout: Duration,
-    /// `STANDIN_STARTUP_MS`: what a JVM takes before it looks at its arguments; none.
+    /// `STANDIN_STARTUP_MS`: the start-up time of a JVM before it reads its arguments; default
+    /// none.
     pub startup: Duration,
     /// `STANDIN_CLOCK_OFFSET_MS`: how far the runner's clock is ahead; negative when it is behind.
     ///
     /// Steps that are older than the run by this clock are not seen.
     pub clock_offset: i64,
-    /// `STANDIN_VERSION`: what `--version` prints behind the name.
+    /// `STANDIN_VERSION`: the version that `--version` prints after the name.
     pub version: String,
     /// `STANDIN_JOURNAL`: the file that events are appended to.
     pub journal: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl Knobs {
     /// Reads the environment through `env`.
     ///
     /// # Errors
-    /// A sentence that names the variable whose value is not understood.
+    /// A sentence that names the variable with an invalid value.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         let number = |name: &str| -> Result<Option<i64>, String> {

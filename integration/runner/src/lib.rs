@@ -5,11 +5,11 @@
 //! argv ─► config ─► documents ─► flow: lock ─► steps (S3) ─► job flow (EMR) ─► wait ─► exit code
 //! ```
 //!
-//! What it does beyond the real program is told by environment variables ([`knobs`],
-//! [`misbehave`]). What it does not play: Ruby in the configuration, legacy (pre-Spark) jobs,
-//! Elasticsearch targets, Consul locks, Snowplow tracking, and YAML as Psych reads it (`yes`,
-//! `0755`, `<<` merges, `:symbol` keys, tags): JSON and plain YAML are loaded alike, for the rest
-//! this is **no oracle** of what the real program makes of a configuration. Times are UTC.
+//! Environment variables enable behaviour that the real program does not have ([`knobs`],
+//! [`misbehave`]). Not supported: Ruby in the configuration, legacy (pre-Spark) jobs, Elasticsearch
+//! targets, Consul locks, Snowplow tracking, and YAML as Psych reads it (`yes`, `0755`, `<<`
+//! merges, `:symbol` keys, tags). JSON and plain YAML are loaded alike; for the rest this is **no
+//! oracle** for how the real program reads a configuration. Times are UTC.
 
 use std::cell::RefCell;
 use std::fs;
@@ -46,10 +46,10 @@ use knobs::Knobs;
 use log::Logger;
 use stop::Stop;
 
-/// The exit code where the stand-in itself is set up wrongly; the real program has no such code.
+/// The exit code for an invalid setup of the stand-in itself; the real program has no such code.
 pub const MISCONFIGURED: i32 = 78;
 
-/// The process as the program sees it.
+/// The process: its arguments and streams.
 pub struct Process<'a> {
     /// The arguments, without the program's name.
     pub arguments: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Process<'a> {
     pub stderr: &'a mut dyn Write,
 }
 
-/// How a session ends before a run began, or instead of one.
+/// How a session ends before a run started, or instead of one.
 enum End {
     Code(i32),
     Stop(Stop),
@@ -75,8 +75,7 @@ impl From<Stop> for End {
     }
 }
 
-/// Does what the arguments ask for and gives the exit code. This is the one place where codes are
-/// decided.
+/// Runs the command and returns the exit code. This is the one place where codes are decided.
 #[must_use]
 pub fn run(process: Process<'_>, knobs: &Knobs, journal: &Journal) -> i32 {
     let Process { arguments, env, stdin, stdout, stderr } = process;
@@ -144,7 +143,7 @@ impl Session<'_, '_> {
             return Err(End::Code(0));
         }
         let endpoint = aws::check_endpoint(self.knobs.endpoint.as_deref()).map_err(|why| {
-            // Nobody to tell if standard error is gone; the code says it too.
+            // An error is ignored if standard error is closed; the exit code reports it too.
             let _ = writeln!(self.stderr, "standin-runner: {why}");
             End::Code(MISCONFIGURED)
         })?;
@@ -169,8 +168,8 @@ impl Session<'_, '_> {
         Ok(run.execute()?)
     }
 
-    /// Reads the configuration from where the options say, and notes in the journal that a run has
-    /// started.
+    /// Reads the configuration from the source in the options, and records in the journal that a
+    /// run has started.
     fn load_config(&mut self, options: &Options) -> Result<Config, End> {
         let read = self.read_config(options);
         let from_stdin = options.config.as_deref() == Some("-");
@@ -193,7 +192,7 @@ impl Session<'_, '_> {
                 self.stdin.read_to_end(&mut text).map_err(failed)?;
                 Ok(text)
             }
-            // Anything but a regular file is refused: a FIFO, /dev/stdin on a pipe.
+            // Anything but a regular file is rejected: a FIFO, /dev/stdin on a pipe.
             Some(path) if Path::new(path).is_file() => fs::read(path).map_err(failed),
             Some(path) => Err(refuse(&format!(
                 "Configuration file '{path}' does not exist, or is not a file"

@@ -1,4 +1,4 @@
-//! Owns the lock file that keeps two runs apart.
+//! Owns the lock file that prevents concurrent runs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use crate::argv::Options;
 use crate::stop::Stop;
 
-/// A lock file's place.
+/// The path of a lock file.
 #[derive(Debug)]
 pub struct Lock(PathBuf);
 
 impl Lock {
-    /// The lock the options ask for, not yet taken.
+    /// The lock of the options, not yet taken.
     ///
     /// # Errors
-    /// A Consul lock, which the stand-in does not play; a path that cannot be made absolute.
+    /// A Consul lock, which the stand-in does not support; a path that cannot be made absolute.
     pub fn from_options(options: &Options) -> Result<Option<Self>, Stop> {
         let Some(path) = &options.lock else {
             return Ok(None);
@@ -38,8 +38,8 @@ impl Lock {
         fs::write(&self.0, format!("{}\n", std::process::id())).map_err(|error| self.crash(&error))
     }
 
-    /// Gives the lock back. A file that is gone makes the real program crash after all its work, so
-    /// it does here.
+    /// Releases the lock. If the file is gone, the real program crashes after all its work, and so
+    /// does this one.
     ///
     /// # Errors
     /// The file cannot be deleted.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use time::OffsetDateTime;
 
-/// How bad a line is; a logger drops what lies below its level.
+/// The severity of a line; a logger drops lines below its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// `D, … DEBUG`.
@@ -17,7 +17,7 @@ pub enum Level {
     Error,
     /// `F, … FATAL`.
     Fatal,
-    /// Only as a threshold: nothing the runner prints is this bad.
+    /// Only as a threshold: nothing the runner prints has this severity.
     Unknown,
 }
 
@@ -84,9 +84,9 @@ impl<'a> Logger<'a> {
         self.line(Level::Warn, message);
     }
 
-    /// Writes text as it stands, whatever the level.
+    /// Writes text unchanged, whatever the level.
     pub fn raw(&mut self, bytes: &[u8]) {
-        // A reader that went away is no reason to stop: Ruby's Logger swallows it too.
+        // A closed pipe is no reason to stop: Ruby's Logger ignores it too.
         let _ = self.out.write_all(bytes).and_then(|()| self.out.flush());
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the process: its arguments, environment and signals. What it does is in the library.
+//! Owns the process: its arguments, environment and signals. The logic is in the library.
 
 use std::io;
 use std::process::exit;

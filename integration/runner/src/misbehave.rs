@@ -1,6 +1,6 @@
-//! Owns the list of ways in which the stand-in can be told to misbehave.
+//! Owns the list of misbehaviours that a test can request.
 
-/// What `STANDIN_MISBEHAVE` asks for: a comma-separated list.
+/// The value of `STANDIN_MISBEHAVE`: a comma-separated list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -24,7 +24,7 @@ pub struct Misbehaviour {
     pub exit_idle: bool,
     /// `flood=BYTES`: at least that many bytes of log lines come first.
     pub flood: Option<usize>,
-    /// `invalid-utf8`: a line that is no UTF-8 comes first.
+    /// `invalid-utf8`: a line that is not UTF-8 comes first.
     pub invalid_utf8: bool,
     /// `exit=N`: exit N once the configuration was read.
     pub exit: Option<u8>,
@@ -36,7 +36,7 @@ pub struct Misbehaviour {
     pub leave_running: bool,
 }
 
-/// What the second cluster is like.
+/// The properties of the second cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Second {
     /// Just like the first.
@@ -46,11 +46,10 @@ pub enum Second {
 }
 
 impl Misbehaviour {
-    /// Understands the list.
+    /// Parses the list.
     ///
     /// # Errors
-    /// The first item that is not understood: a test with a typing error must not pass for a good
-    /// run.
+    /// The first unknown item: a test with a typing error must not pass for a good run.
     pub fn parse(list: &str) -> Result<Self, String> {
         let mut wanted = Self::default();
         for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {

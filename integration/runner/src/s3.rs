@@ -1,5 +1,5 @@
-//! Owns the look into buckets: which folder is empty, which key is the last, and RDB Loader's log
-//! files.
+//! Owns the reads of buckets: whether a folder is empty, which key is the last, and RDB Loader's
+//! log files.
 
 use crate::aws::{Answer, Aws, Failure};
 use crate::stop::Stop;
@@ -44,18 +44,18 @@ pub fn run_id(key: &str) -> Option<&str> {
     (!id.is_empty() && id.chars().all(fits)).then_some(id)
 }
 
-/// What the making of steps wants to know from S3.
+/// The S3 queries for creating the steps.
 pub trait Storage {
     /// Whether no key below `location` (an `s3://` path) counts.
     ///
     /// # Errors
-    /// A crash, where S3 does not answer well.
+    /// A crash, where S3 responds with an error.
     fn is_empty(&mut self, location: &str, keys: Keys) -> Result<bool, Stop>;
 
     /// The last of the keys below `location` that count, in alphabetical order.
     ///
     /// # Errors
-    /// A crash, where S3 does not answer well.
+    /// A crash, where S3 responds with an error.
     fn last_key(&mut self, location: &str, keys: Keys) -> Result<Option<String>, Stop>;
 }
 
@@ -80,17 +80,18 @@ impl<'a> S3<'a> {
     /// Reads an object.
     ///
     /// # Errors
-    /// A crash, where S3 does not answer well.
+    /// A crash, where S3 responds with an error.
     pub fn get(&self, location: &str) -> Result<Vec<u8>, Stop> {
         let (bucket, key) = split(location);
         let answer = self.send("GetObject", "GET", &path(bucket, key), bucket, key, &[])?;
         Ok(answer.body)
     }
 
-    /// Copies an object within its bucket, asking for no encryption: the bucket's default decides.
+    /// Copies an object within its bucket, without requesting encryption: the bucket's default
+    /// decides.
     ///
     /// # Errors
-    /// A crash, where S3 does not answer well.
+    /// A crash, where S3 responds with an error.
     pub fn copy(&self, location: &str, new_location: &str) -> Result<(), Stop> {
         let (bucket, key) = split(location);
         let (_, new_key) = split(new_location);
@@ -103,7 +104,7 @@ impl<'a> S3<'a> {
     /// Deletes an object.
     ///
     /// # Errors
-    /// A crash, where S3 does not answer well.
+    /// A crash, where S3 responds with an error.
     pub fn delete(&self, location: &str) -> Result<(), Stop> {
         let (bucket, key) = split(location);
         self.send("DeleteObject", "DELETE", &path(bucket, key), bucket, key, &[])?;
@@ -140,8 +141,8 @@ impl<'a> S3<'a> {
             let sent = self.aws.send("s3", &region, method, target, &headers, b"");
             let status = sent.as_ref().ok().map(|answer| answer.status);
             self.aws.journal.answer(operation, status, None);
-            // The SDK tries three more times, with short pauses, and follows a bucket to its
-            // region.
+            // The SDK tries three more times, with short pauses, and follows redirects to a
+            // bucket's region.
             let last = attempt > 3;
             match sent {
                 Ok(answer) if answer.status < 300 => return Ok(answer),
@@ -245,7 +246,7 @@ fn page(body: &[u8]) -> Option<Page> {
     })
 }
 
-/// S3's error as the Ruby SDK raises it: the class is made from the code.
+/// S3's error as the Ruby SDK raises it: the class name is derived from the code.
 fn refused(answer: &Answer) -> Stop {
     let text = String::from_utf8_lossy(&answer.body);
     let element = |name: &str| {

@@ -1,5 +1,5 @@
-//! Owns which parts of the pipeline a run consists of, from `--skip`, `--resume-from` and the kind
-//! of enrichment.
+//! Owns the selection of the parts of a run, from `--skip`, `--resume-from` and the kind of
+//! enrichment.
 
 use crate::argv::Options;
 
@@ -7,27 +7,27 @@ use crate::argv::Options;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each part that can be left out")]
 pub struct Selection {
-    /// Raw files into the processing folder.
+    /// Moves raw files into the processing folder.
     pub staging: bool,
     /// Spark Enrich.
     pub enrich: bool,
-    /// Stream Enrich's files into the enriched folder.
+    /// Moves Stream Enrich's files into the enriched folder.
     pub staging_stream_enrich: bool,
     /// RDB Shredder.
     pub shred: bool,
-    /// Raw files into their archive.
+    /// Moves raw files into their archive.
     pub archive_raw: bool,
     /// RDB Loader.
     pub rdb_load: bool,
     /// RDB Loader's own steps to leave out.
     pub loader_skips: Vec<&'static str>,
-    /// Enriched files into their archive.
+    /// Moves enriched files into their archive.
     pub archive_enriched: Archive,
-    /// Shredded files into their archive.
+    /// Moves shredded files into their archive.
     pub archive_shredded: Archive,
 }
 
-/// How an archive step knows its folder.
+/// How an archive step finds its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archive {
     /// There is no such step.
@@ -38,7 +38,7 @@ pub enum Archive {
     Recover,
 }
 
-/// What may be resumed from, in the order of the pipeline. Each part still runs when resuming from
+/// The parts to resume from, in the order of the pipeline. Each part still runs when resuming from
 /// a name up to its own.
 const ORDER: [&str; 8] = [
     "enrich",
@@ -52,12 +52,12 @@ const ORDER: [&str; 8] = [
 ];
 
 impl Selection {
-    /// Decides; `stream` is true in stream-enrich mode.
+    /// Selects the parts; `stream` is true in stream-enrich mode.
     #[must_use]
     pub fn new(options: &Options, stream: bool) -> Self {
         let resume = options.resume_from.as_deref();
         let kept = |part: &str| !options.skip.iter().any(|skipped| skipped == part);
-        // Beginning at the beginning, or at one of the parts up to and including the named one.
+        // Starting at the beginning, or at one of the parts up to and including the named one.
         let from = |last: &str| match resume {
             None => true,
             Some(resume) => ORDER

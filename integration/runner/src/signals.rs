@@ -1,4 +1,4 @@
-//! Owns how signals end the run: at once, without a look at the cluster, as the JVM does.
+//! Owns how signals end the run: at once, without checking the cluster, as the JVM does.
 
 use std::thread;
 
@@ -9,15 +9,15 @@ use crate::journal::Journal;
 
 /// From now on SIGTERM, SIGINT and SIGHUP end the process with 143, 130 and 129.
 ///
-/// SIGQUIT, which has a JVM print its threads and go on, and SIGWINCH and SIGCONT, which nobody
-/// feels, are only noted. All others do what the system does by default, SIGUSR1 and SIGUSR2 among
-/// them, which a JVM does not expect from outside.
+/// SIGQUIT, which makes a JVM print its threads and continue, and SIGWINCH and SIGCONT, which have
+/// no effect, are only recorded. All others have the system's default action, including SIGUSR1 and
+/// SIGUSR2, which a JVM does not expect from outside.
 ///
-/// One that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script do
-/// that.
+/// A signal that the parent had ignored stays ignored, as with the JVM: `nohup` and `&` in a script
+/// do that.
 ///
 /// # Errors
-/// Where the system does not let signals be caught.
+/// Where the system does not allow a signal handler.
 pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
     let inherited = inherited_ignores();
     let caught = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT]
@@ -31,8 +31,7 @@ pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
             journal.signal(signal, ignored);
             if !ignored {
                 journal.exit(128 + signal);
-                // Not std::process::exit: that could wait for the lock of a blocked standard
-                // output.
+                // Not std::process::exit: it could wait for the lock of a blocked standard output.
                 signal_hook::low_level::exit(128 + signal);
             }
         }
@@ -40,8 +39,8 @@ pub fn install(journal: Journal, ignore_sigterm: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The signals this process was born ignoring: bit n - 1 stands for signal n. None where /proc does
-/// not tell.
+/// The signals this process ignored at its start: bit n - 1 is signal n. None where /proc does not
+/// contain it.
 fn inherited_ignores() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()

@@ -1,4 +1,4 @@
-//! Owns the steps of a run: which ones, in which order, with which arguments, and the looks into S3
+//! Owns the steps of a run: which ones, in which order, with which arguments, and the S3 queries
 //! between them.
 
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::s3::{Keys, Storage, run_id};
 use crate::selection::{Archive, Selection};
 use crate::stop::Stop;
 
-/// The argument that has s3-dist-cp encrypt what it writes.
+/// The argument that makes s3-dist-cp encrypt its output.
 pub const ENCRYPT: &str = "--s3ServerSideEncryption";
 
 const RAW_HDFS: &str = "hdfs:///local/snowplow/raw-events/";
@@ -24,20 +24,20 @@ const DIST_CP: &str = "/usr/share/aws/emr/s3-dist-cp/lib/s3-dist-cp.jar";
 pub struct Step {
     /// As EMR shows it.
     pub name: String,
-    /// What runs it.
+    /// The jar of the step.
     pub jar: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Spark steps have their keys in another order on the wire.
+    /// Spark steps have another key order in the request.
     pub spark: bool,
-    /// Whether a persistent cluster is given the step again once it failed.
+    /// Whether the step is added to a persistent cluster again after it failed.
     pub retry_on_fail: bool,
     /// For RDB Loader: the target's name and the S3 path of its log.
     pub loader_log: Option<(String, String)>,
 }
 
 impl Step {
-    /// The step as a request carries it.
+    /// The step in the form of a request.
     #[must_use]
     pub fn to_request(&self, action_on_failure: &str) -> Value {
         let mut jar = Map::new();
@@ -70,7 +70,7 @@ impl Step {
     }
 }
 
-/// What the steps are made from.
+/// The inputs of the steps.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// The configuration.
@@ -81,9 +81,9 @@ pub struct Plan<'a> {
     pub selection: &'a Selection,
     /// RDB Loader's extra steps.
     pub include: &'a [String],
-    /// When this run began, by the runner's clock.
+    /// The start of this run, by the runner's clock.
     pub run_at: OffsetDateTime,
-    /// Whether the steps go to a persistent cluster that was there before.
+    /// Whether the steps go to an existing persistent cluster.
     pub found_persistent: bool,
 }
 
@@ -102,13 +102,13 @@ pub fn run_name(at: OffsetDateTime) -> String {
 }
 
 impl Plan<'_> {
-    /// Where this run's RDB Loader puts its logs.
+    /// The folder for the logs of this run's RDB Loader.
     #[must_use]
     pub fn loader_log_base(&self) -> String {
         format!("{}rdb-loader/{}/", self.config.aws.s3.buckets.log, run_name(self.run_at))
     }
 
-    /// Makes the steps, looking into S3 in the order in which the real program does.
+    /// Creates the steps, with S3 queries in the real program's order.
     ///
     /// # Errors
     /// No data, a folder that is not empty, a configuration that does not fit the steps, S3's own
@@ -218,7 +218,7 @@ impl Plan<'_> {
             format == "cloudfront" || format.starts_with("tsv/com.amazon.aws.cloudfront/");
         let mut args = vec!["--s3Endpoint", &endpoint];
         if airship || cloudfront {
-            // In the real program's Ruby source the first pattern's \w has lost its backslash.
+            // In the real program's Ruby source the first pattern's \w lacks its backslash.
             let group_by = if airship { ".*/(w+)/.*" } else { ".*([0-9]+-[0-9]+-[0-9]+)-[0-9]+.*" };
             args.extend(["--groupBy", group_by, "--targetSize", "128", "--outputCodec", "lzo"]);
         }
@@ -340,7 +340,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Makes room on HDFS after enriching, or else brings the enriched files there.
+    /// Frees space on HDFS after enriching, or else copies the enriched files there.
     fn before_shredding(&self) -> Step {
         let buckets = &self.config.aws.s3.buckets;
         if self.selection.enrich {
@@ -400,7 +400,7 @@ impl Plan<'_> {
         )
     }
 
-    /// The shredder's files, put together where the configuration wants so.
+    /// Copies the shredder's files, merged if the configuration says so.
     fn shredded_to_s3(&self, tabular: bool) -> Vec<Step> {
         let output = self.by_run(&self.config.aws.s3.buckets.shredded.good);
         let redshift = self.documents.redshift_target();
@@ -447,7 +447,7 @@ impl Plan<'_> {
         steps
     }
 
-    /// One step for each storage target, with everything it has to know in base64.
+    /// One step for each storage target, with all its inputs in base64.
     fn rdb_load(&self) -> Vec<Step> {
         let stream = self.config.aws.s3.buckets.enriched.stream.is_some();
         let loader = &self.config.storage.versions.rdb_loader;
@@ -552,7 +552,7 @@ impl Plan<'_> {
         Step::custom(name, DIST_CP, &args)
     }
 
-    /// An s3-dist-cp step that puts small files together.
+    /// An s3-dist-cp step that merges small files.
     fn gather(&self, name: &str, source: &str, destination: &str, group_by: &str) -> Step {
         let endpoint = self.s3_endpoint();
         let mut args = vec!["--groupBy", group_by, "--targetSize", "24", "--s3Endpoint", &endpoint];
@@ -627,7 +627,7 @@ fn spark(name: &str, class: &str, jar: &str, application: &[&str], retry: bool) 
     Step { spark: true, retry_on_fail: retry, ..Step::custom(name, "command-runner.jar", &args) }
 }
 
-/// Snowplow's own bucket has a copy in each region; anybody else's is taken as it is.
+/// Snowplow's own bucket has a copy in each region; any other is used unchanged.
 fn hosted_assets(bucket: &str, region: &str) -> String {
     let bucket = bucket.trim_end_matches('/');
     if bucket == HOSTED_ASSETS && region != "eu-west-1" {
@@ -637,7 +637,7 @@ fn hosted_assets(bucket: &str, region: &str) -> String {
     }
 }
 
-/// The folder with the scripts that start on every node.
+/// The folder with the scripts that run on every node.
 #[must_use]
 pub fn standard_assets(region: &str) -> String {
     hosted_assets(HOSTED_ASSETS, region)
@@ -659,7 +659,7 @@ fn latest_run(storage: &mut dyn Storage, good: &str, suffix: &str) -> Result<Str
     Ok(run.to_owned())
 }
 
-/// The three numbers of a version; what follows a hyphen does not count.
+/// The three numbers of a version; a suffix after a hyphen is ignored.
 fn version_of(version: &str, job: &str) -> Result<[u32; 3], Stop> {
     let parts: Vec<u32> = version
         .split('-')

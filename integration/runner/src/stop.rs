@@ -1,4 +1,4 @@
-//! Owns every way in which a run can end other than well, with its text and its exit code.
+//! Owns every unsuccessful end of a run, with its text and its exit code.
 
 use std::io::Write;
 
@@ -7,8 +7,7 @@ use crate::log::{Level, Logger};
 /// Why a run stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// The command line or the configuration is wrong: the text goes to standard error as it
-    /// stands.
+    /// The command line or the configuration is invalid: the text goes to standard error unchanged.
     Refused(String),
     /// Another run holds the lock.
     LockHeld(String),
@@ -22,7 +21,7 @@ pub enum Stop {
     BootstrapFailure(Fatal),
     /// A FATAL log line.
     Fatal(Fatal),
-    /// A Ruby exception nobody catches: its class and message, on standard error.
+    /// An uncaught Ruby exception: its class and message, on standard error.
     Crash(String, String),
 }
 
@@ -44,7 +43,7 @@ impl Stop {
         Self::Fatal(Fatal { class: "EmrExecutionError", message, raised_in: method })
     }
 
-    /// A Ruby exception nobody catches.
+    /// An uncaught Ruby exception.
     #[must_use]
     pub fn crash(class: &str, message: impl Into<String>) -> Self {
         Self::Crash(class.to_owned(), message.into())
@@ -56,7 +55,7 @@ impl Stop {
         Self::Refused(format!("{message}\n"))
     }
 
-    /// Prints what the real program prints and gives its exit code.
+    /// Prints what the real program prints and returns its exit code.
     pub fn report(&self, logger: &mut Logger<'_>, stderr: &mut dyn Write) -> i32 {
         match self {
             Self::Refused(text) => {
@@ -84,8 +83,8 @@ impl Stop {
 }
 
 impl Fatal {
-    /// The exception with its backtrace, as the real program's jar shows it: line numbers without
-    /// files.
+    /// The exception with its backtrace in the format of the real program's jar: line numbers
+    /// without files.
     fn text(&self) -> String {
         let frames = [
             &format!(":824:in `{}'", self.raised_in),
@@ -117,6 +116,6 @@ fn plain(logger: &mut Logger<'_>, message: &str, code: i32) -> i32 {
 }
 
 fn complain(stderr: &mut dyn Write, text: &str) {
-    // Where even standard error is gone, the exit code has to do.
+    // If even standard error is closed, only the exit code remains.
     let _ = stderr.write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Owns the comparison of command lines with what the real program made of them.
+//! Owns the comparison of command lines with the real program's results.
 
 use standin_runner::argv::{Command, Options, Refusal, parse};
 
@@ -13,7 +13,7 @@ fn options(line: &str) -> Options {
 
 #[test]
 fn a_recorded_command_line_is_refused_exactly_where_the_real_parser_refused_it() {
-    // These ended with 1 for their command line alone; others that ended so were refused later.
+    // The command line alone made these end with 1; others with that code were rejected later.
     let refused = [
         "unknown-option",
         "noargs",

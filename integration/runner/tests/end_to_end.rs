@@ -1,5 +1,5 @@
-//! Owns whole runs of the binary against the simulator: exit code, standard output, and what
-//! reached EMR.
+//! Owns whole runs of the binary against the simulator: exit code, standard output, and the
+//! requests to EMR.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod support;
@@ -29,7 +29,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The acme scene on a clock on which a whole run takes a fraction of a second.
+    /// The acme scene with an accelerated clock, on which a whole run takes a fraction of a second.
     fn new() -> Self {
         let stage = Self {
             simulator: Simulator::start().unwrap(),
@@ -47,7 +47,8 @@ impl Stage {
         self.apply(json!({"command": "set_quotas", "on": false}));
         self.apply(json!({
             "command": "set_timings",
-            "starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 0.02,
+            "starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01,
+            "terminating": 0.02,
         }));
     }
 
@@ -101,7 +102,7 @@ impl Stage {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs, asserts the exit code and an empty standard error, and gives the normalised standard
+    /// Runs, asserts the exit code and an empty standard error, and returns the normalised standard
     /// output.
     fn printed(&self, arguments: &str, code: i32) -> String {
         let output = self.run(arguments);
@@ -117,7 +118,7 @@ impl Stage {
         requests
     }
 
-    /// The operations in their order, each run of the same one told once.
+    /// The operations in their order, with consecutive repetitions merged.
     fn operations(&self) -> Vec<String> {
         let mut operations: Vec<String> = self
             .simulator
@@ -129,7 +130,7 @@ impl Stage {
         operations
     }
 
-    /// What the journal says each `RunJobFlow` gave.
+    /// The cluster of each `RunJobFlow` in the journal.
     fn clusters(&self) -> Vec<String> {
         let journal = fs::read_to_string(self.path("journal")).unwrap();
         journal
@@ -153,7 +154,10 @@ impl Stage {
 }
 
 fn a_step() -> Value {
-    json!({"Name": "busy", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep"]}})
+    json!({
+        "Name": "busy", "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep"]}
+    })
 }
 
 #[test]
@@ -294,7 +298,7 @@ fn a_failed_step_of_a_persistent_cluster_is_submitted_again_with_those_after_it(
     let printed = stage.printed(&format!("{RUN} --use-persistent-jobflow"), 0);
     assert!(printed.contains("EMR step failed: [enrich] spark: Enrich Raw Events"), "{printed}");
     assert!(printed.contains("Failed and cancelled steps will be resubmitted"), "{printed}");
-    // The fifth step and all after it come a second time.
+    // The fifth step and all later ones are sent twice.
     assert_eq!(stage.calls("AddJobFlowSteps").len(), 15 + 11);
 }
 
@@ -337,8 +341,7 @@ fn a_failed_step_is_fatal_in_the_real_programs_words_and_the_lock_stays() {
     assert_eq!(stage.calls("TerminateJobFlows").len(), 0);
 }
 
-/// Steps that never ran have no order among themselves, and the cluster's end may or may not have
-/// come yet.
+/// Steps that never ran have no order, and the cluster may or may not have ended yet.
 fn unordered(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
@@ -442,7 +445,10 @@ fn a_launch_that_is_not_answered_in_time_is_sent_again() {
 #[test]
 fn a_launch_that_fails_four_times_ends_the_run() {
     let stage = Stage::new();
-    stage.apply(json!({"command": "add_fault", "operation": "RunJobFlow", "kind": {"server_error": {"status": 503}}}));
+    stage.apply(json!({
+        "command": "add_fault", "operation": "RunJobFlow",
+        "kind": {"server_error": {"status": 503}}
+    }));
     let output = stage.run(RUN);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stage.calls("RunJobFlow").len(), 4);
@@ -454,7 +460,11 @@ fn a_launch_that_fails_four_times_ends_the_run() {
 #[test]
 fn throttling_is_waited_out() {
     let stage = Stage::new();
-    stage.apply(json!({"command": "add_fault", "operation": "ListSteps", "calls": {"nth": 1}, "kind": "throttle"}));
+    stage.apply(json!({
+        "command": "add_fault", "operation": "ListSteps",
+        "calls": {"nth": 1},
+        "kind": "throttle"
+    }));
     assert!(stage.printed(RUN, 0).contains(
         "Got Elasticity throttling exception AWS EMR API Error (ThrottlingException): Rate exceeded"
     ));
@@ -487,7 +497,10 @@ fn a_clock_that_is_ahead_sees_no_steps_and_claims_success() {
 fn stream_enrich_mode_stages_the_stream() {
     let stage = Stage::new();
     stage.apply(json!({"command": "put_bucket", "name": "acme-stream"}));
-    stage.apply(json!({"command": "put_object", "bucket": "acme-stream", "key": "enriched/2020-08-21-part-0000.gz", "size": 6}));
+    stage.apply(json!({
+        "command": "put_object", "bucket": "acme-stream", "key": "enriched/2020-08-21-part-0000.gz",
+        "size": 6
+    }));
     stage.configure(&[
         ("      enriched:\n", "      enriched:\n        stream: s3://acme-stream/enriched\n"),
         ("collectors:\n  format: thrift\n", ""),
@@ -530,7 +543,7 @@ fn a_second_cluster_is_started_and_never_named() {
 #[test]
 fn a_second_cluster_is_started_once_however_often_the_first_one_is_replaced() {
     let stage = Stage::new().misbehaving("second-cluster");
-    // Both fail: a good second cluster would take the input away from the one that follows.
+    // Both fail: a good second cluster would consume the input of the next one.
     stage.apply(json!({"command": "set_next_cluster", "count": 2, "bootstrap_failure": true}));
     stage.printed(RUN, 0);
     assert_eq!(stage.calls("RunJobFlow").len(), 3);
@@ -583,7 +596,7 @@ fn a_cluster_is_left_running_where_that_is_wanted() {
 fn a_run_that_hangs_dies_by_a_signal_and_leaves_its_cluster_and_lock() {
     let stage = Stage::new().misbehaving("hang");
     let mut child = stage.command(&format!("{RUN} -l lock")).spawn().unwrap();
-    // The line that names the cluster is the last before the hanging.
+    // The line with the cluster's id is the last one before the hang.
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     assert!(lines.any(|line| line.unwrap().contains("waiting for jobflow to complete")));
     let killed = hermetic_command("kill").arg("-TERM").arg(child.id().to_string()).status();
@@ -607,7 +620,7 @@ fn every_recorded_command_line_ends_with_its_recorded_code() {
             command.env_remove("AWS_SNOWPLOW_ACCESS_KEY").env_remove("AWS_SNOWPLOW_SECRET_KEY");
         }
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        // A run that does not read its input may be gone before it is written.
+        // A run that does not read its input may end before it is written.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
         assert_eq!(
@@ -619,16 +632,20 @@ fn every_recorded_command_line_ends_with_its_recorded_code() {
     }
 }
 
-/// Makes the world a recorded command line took place in, and gives what was on its standard input.
+/// Sets up the world of a recorded command line, and returns its standard input.
 fn prepare(stage: &Stage, name: &str) -> String {
     let _ = fs::remove_file(stage.path("lockfile"));
     match name {
         "nodata" | "lock-nodata" => empty(stage, "acme-raw-in"),
         "processing-notempty" => {
-            stage.apply(json!({"command": "put_object", "bucket": "acme-etl", "key": "processing/a", "size": 1}));
+            stage.apply(json!({
+                "command": "put_object", "bucket": "acme-etl", "key": "processing/a", "size": 1
+            }));
         }
         "shredded-notempty" => {
-            stage.apply(json!({"command": "put_object", "bucket": "acme-out", "key": "shredded/good/a", "size": 1}));
+            stage.apply(json!({
+                "command": "put_object", "bucket": "acme-out", "key": "shredded/good/a", "size": 1
+            }));
         }
         "lock-held-ignored" => stage.write("lockfile", "1\n"),
         "persistent-running" => {

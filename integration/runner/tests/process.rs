@@ -1,4 +1,4 @@
-//! Owns what can be seen of the process without any AWS: exit codes, streams, signals, the journal.
+//! Owns the behaviour of the process without any AWS: exit codes, streams, signals, the journal.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 #[path = "../../../tests/support/children.rs"]
@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_standin-runner");
-/// How soon a signalled runner must be gone: it takes a few milliseconds, a busy machine may take
-/// more.
+/// How soon a signalled runner must end: it takes a few milliseconds, a busy machine may take more.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A folder with the recorded configuration in it, where runs take place.
+/// A folder with the recorded configuration, in which runs take place.
 struct Place {
     folder: TempDir,
 }
@@ -57,7 +56,7 @@ impl Place {
         self.command(RUNNER, arguments).output().unwrap()
     }
 
-    /// A run that waits in its start-up, with its signals in place.
+    /// A run that waits in its start-up, with its signal handlers installed.
     fn starting(&self, misbehave: &str) -> Child {
         let child = self
             .command(RUNNER, "run -c config.yml -r resolver.json")
@@ -89,7 +88,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// The exit code of a child that must be gone soon.
+/// The exit code of a child that must end soon.
 fn code_soon(child: &mut Child) -> Option<i32> {
     let asked = Instant::now();
     let status = child.wait().unwrap();
@@ -210,7 +209,7 @@ fn a_signal_ends_it_at_once_with_its_own_code() {
 #[test]
 fn a_signal_ends_it_while_a_request_is_in_flight() {
     let place = Place::new();
-    // Somebody who accepts and never answers.
+    // A server that accepts and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut child = place
         .command(RUNNER, "run -c config.yml -r resolver.json -l lock")

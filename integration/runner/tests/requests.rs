@@ -1,4 +1,4 @@
-//! Owns the comparison of what goes to EMR with what the real program sent: the same keys, in the
+//! Owns the comparison of requests to EMR with those of the real program: the same keys, in the
 //! same order.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
@@ -19,7 +19,7 @@ use standin_runner::stop::Stop;
 use support::{ENCRYPTED, config_with, normalised, recorded, recorded_path};
 use time::{Duration, OffsetDateTime};
 
-/// Buckets in memory, and every look that was taken into them.
+/// Buckets in memory, and every query of them.
 #[derive(Default)]
 struct Buckets {
     keys: Vec<&'static str>,
@@ -272,7 +272,10 @@ fn tags_additional_info_placement_and_task_nodes_are_sent_where_they_are_configu
     assert_eq!(body["Instances"]["Placement"]["AvailabilityZone"], "eu-west-1b");
     assert_eq!(
         body["Instances"]["InstanceGroups"][2],
-        json!({"Market": "SPOT", "InstanceCount": 3, "InstanceType": "m4.large", "InstanceRole": "TASK", "BidPrice": "0.015"})
+        json!({
+            "Market": "SPOT", "InstanceCount": 3, "InstanceType": "m4.large",
+            "InstanceRole": "TASK", "BidPrice": "0.015"
+        })
     );
 }
 

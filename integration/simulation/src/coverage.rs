@@ -1,4 +1,4 @@
-//! How often everything has occurred that can occur.
+//! Coverage: how often each possible event occurred.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What must occur, each at least once.
+/// The events that must occur at least once.
 pub const EXPECTED: &[&str] = &[
     "action: ask details",
     "action: ask look",
@@ -209,13 +209,13 @@ impl Coverage {
         }
     }
 
-    /// What has never occurred.
+    /// The expected events that never occurred.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         EXPECTED.iter().filter(|what| !self.counts.contains_key(*what)).copied().collect()
     }
 
-    /// What has occurred without being expected, so that its absence would not show.
+    /// Events that occurred without being expected, so that their absence would go unnoticed.
     #[must_use]
     pub fn unexpected(&self) -> Vec<&'static str> {
         self.counts.keys().filter(|what| !EXPECTED.contains(what)).copied().collect()
@@ -232,7 +232,7 @@ impl Coverage {
         text
     }
 
-    /// Counts what occurred in a history.
+    /// Counts the events of a history.
     pub fn add(&mut self, history: &History) {
         for record in &history.records {
             match &record.what {
@@ -282,7 +282,7 @@ impl Coverage {
             Obstacle::NotPermitted(_) => "obstacle: not permitted",
             Obstacle::Said(_) => "obstacle: said",
             Obstacle::Accepted(_) => "obstacle: accepted",
-            // EMR knows a cluster for weeks; the histories are not so long.
+            // EMR keeps a cluster for weeks; the histories are shorter.
             Obstacle::Unknown => return,
             Obstacle::Terminating => "obstacle: terminating",
             Obstacle::NotFollowed => "obstacle: not followed",

@@ -1,4 +1,4 @@
-//! From a seed to the decisions of a history.
+//! Derives the decisions of a history from a seed.
 
 use crate::{
     model::faults::{Fault, FaultKind, Operation},
@@ -12,11 +12,11 @@ use crate::{
 
 /// ListClusters shows a new cluster within this time.
 const LONGEST_LAG: Ms = 12 * SECOND;
-/// A request that is in flight when its runner is killed has taken effect, and shows in
-/// ListClusters, within the two minutes for which a runner waits for the answer.
+/// A request in flight when its runner is killed takes effect, and shows in ListClusters, within
+/// the two minutes for which a runner waits for the response.
 const LONGEST_EFFECT: Ms = 104 * SECOND;
 
-/// What makes the draw of crash loops another one than all others.
+/// Makes the random sequence of crash loops differ from all others.
 const LOOPS: u64 = 0x4C6F_6F70;
 
 /// Draws the decisions.
@@ -116,7 +116,7 @@ fn traits(random: &mut Random, unsafe_percent: u64) -> Traits {
             random.between(0, LONGEST_LAG)
         },
         stays: false,
-        // By a sequence of its own: what else a seed gives stays what it was.
+        // A sequence of its own, so that the other decisions of a seed do not change.
         masked: Random::new(random.clone().bits()).chance(6),
     }
 }
@@ -187,7 +187,7 @@ fn runner(random: &mut Random) -> Runner {
     }
 }
 
-/// When the runner hears of its first request.
+/// When the runner gets the response to its first request.
 fn heard(runner: &Runner) -> Ms {
     let answer = runner.requests.first().map(|request| request.answer);
     runner.start
@@ -239,7 +239,7 @@ fn others(random: &mut Random, attach: bool, persistent: bool) -> Vec<Other> {
         return others;
     }
     if persistent && random.chance(60) {
-        // The cluster that the runner finds.
+        // The existing cluster that the runner finds.
         let at = -random.between(20 * MINUTE, 5 * 24 * HOUR);
         let mut waiting = other(random, at);
         waiting.job_name = true;
@@ -283,7 +283,8 @@ fn faults(random: &mut Random) -> Vec<Fault> {
         8 => 2,
         _ => 3,
     };
-    // The search alone, from the beginning: what the log names is judged all the same.
+    // Only the search fails, from the beginning: clusters that the log names are evaluated all the
+    // same.
     let search = random.chance(4).then(|| Fault {
         kind: random.pick(&[
             FaultKind::Lost,
@@ -317,7 +318,7 @@ fn faults(random: &mut Random) -> Vec<Fault> {
     search.into_iter().chain(others).collect()
 }
 
-/// Now and then a guard dies soon after its start, again and again, and is started again at once.
+/// Sometimes a guard dies soon after its start, again and again, and is restarted at once.
 fn crash_loop(random: &mut Random, mut lives: Vec<GuardLife>) -> Vec<GuardLife> {
     if !random.chance(6) {
         return lives;

@@ -1,4 +1,4 @@
-//! One history: the queue of what comes next, and everybody who acts.
+//! One history: the event queue, and all actors.
 
 mod acts;
 mod calls;
@@ -25,14 +25,14 @@ use crate::{
     },
 };
 
-/// A guard that lives longer has no end.
+/// The limit of a guard's life, to detect endless ones.
 const LONGEST_LIFE: Ms = 40 * HOUR;
-/// A guard that is told more has no end, either.
+/// The limit of a guard's events, to detect endless ones.
 const MOST_EVENTS: u32 = 30_000;
-/// So many guards follow each other at most.
+/// The maximum number of consecutive guards.
 pub const MOST_LIVES: usize = 10;
 
-/// A history under way.
+/// A running history.
 pub struct Engine<M> {
     scenario: Scenario,
     options: Options,
@@ -43,16 +43,16 @@ pub struct Engine<M> {
     runner: RunnerState,
     journal: Journal,
     guard: Option<Guard<M>>,
-    /// The machine sleeps until then.
+    /// The machine is suspended until then.
     asleep: Option<Ms>,
     lives: Vec<Life>,
     records: Vec<Record>,
     calls: Vec<(Ms, Operation)>,
     closed: Option<Ms>,
     events: u32,
-    /// What a person was asked to end already.
+    /// The clusters that a person was already asked to terminate.
     helped: Vec<Id>,
-    /// The clusters of others, as they come into being.
+    /// The clusters of others, as they are created.
     other_ids: Vec<(usize, Id)>,
 }
 
@@ -115,7 +115,7 @@ impl<M: Machine> Engine<M> {
             .is_some_and(|guard| self.now - guard.start > LONGEST_LIFE || self.events > MOST_EVENTS)
     }
 
-    /// The clusters of others that are there before, and what comes by itself.
+    /// Creates the existing clusters of others, and schedules the independent events.
     fn prepare(&mut self) {
         let mut others: Vec<usize> = (0..self.scenario.others.len()).collect();
         others.sort_by_key(|index| self.scenario.others[*index].at);
@@ -142,7 +142,7 @@ impl<M: Machine> Engine<M> {
             Item::Other(index) => self.create_other(index),
             Item::Create { request, survivor } => self.create_requested(request, survivor),
             Item::Forged(index) => self.forge(index),
-            // The runner's output goes to the guard that has started it, and to nobody after it.
+            // Only the guard that started the runner gets its output, and no later guard.
             Item::Log(event) if self.is_life(0) => self.tell(event),
             Item::Log(_) => {}
             Item::Runner(item) => self.runner_does(item),
@@ -248,7 +248,7 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-/// When EMR tells of a cluster.
+/// When EMR sends events about a cluster.
 fn push_times(cluster: &Cluster) -> Vec<Ms> {
     let starts = cluster.created + cluster.traits.starting;
     let mut times = vec![cluster.created, starts, cluster.ready()];

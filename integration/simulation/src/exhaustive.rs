@@ -1,7 +1,7 @@
-//! All orders of a small scope: two clusters, one crash, one stop, one answer that fails. Where the
-//! sweeps draw, this tries every order in which answers and events can come, and every place of the
-//! crash, by a search in depth over the state of the watcher and of a small world. States that are
-//! alike are visited once.
+//! All orders in a small scope: two clusters, one crash, one stop, one failed response. The sweeps
+//! use random choices; this tries every order of responses and events, and every place of the
+//! crash, by a depth-first search over the states of the watcher and of a small world. Equal states
+//! are visited once.
 
 pub mod scope;
 mod small;
@@ -13,16 +13,16 @@ use crate::{
     run::Options,
 };
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
-    /// So many states were visited.
+    /// The number of visited states.
     pub states: usize,
-    /// So many ways came to their end.
+    /// The number of completed paths.
     pub ends: usize,
-    /// The search went through all of them.
+    /// Whether the search was exhaustive.
     pub is_complete: bool,
-    /// What is wrong, with the way there.
+    /// The violation, with the path to it.
     pub failure: Option<String>,
 }
 

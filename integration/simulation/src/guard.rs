@@ -1,5 +1,5 @@
-//! The guard around the watcher: its start from what a journal tells, its clock, what it knows of
-//! the clusters. It does what the watcher asks for, as the guard's driver does.
+//! The guard around the watcher: its start from a journal, its clock, and its knowledge of the
+//! clusters. It performs the watcher's actions, as the guard's driver does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// What a guard can be driven through; the watcher, or a stand-in for it.
+/// The state machine that a guard drives: the watcher, or a stand-in.
 pub trait Machine: Clone {
-    /// One that has not begun.
+    /// One that has not started.
     fn new(plan: Plan<Id>) -> Self;
     /// It begins.
     fn start(&mut self, now: Moment) -> Vec<Action<Id>>;
@@ -42,10 +42,10 @@ impl Machine for Watcher<Id> {
     }
 }
 
-/// The journal is brought up to date so often.
+/// The interval of journal heartbeats.
 pub const HEARTBEAT: Ms = 10 * MINUTE;
 
-/// The guard's own limits, as their defaults are.
+/// The guard's default limits.
 pub const INTERVAL: Ms = 5 * SECOND;
 /// `judge_within`.
 pub const JUDGE_WITHIN: Ms = 15 * MINUTE;
@@ -56,24 +56,24 @@ pub const IN_FLIGHT: Ms = 24 * INTERVAL;
 /// The same for one that failed by itself.
 pub const IN_FLIGHT_AFTER_FAILURE: Ms = 6 * INTERVAL;
 
-/// What a later guard knows of the run.
+/// The data for a later guard of the run.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
-    /// Clusters to look at first.
+    /// Clusters to poll first.
     pub known: BTreeSet<Id>,
-    /// The run was told to stop, and its clusters to end with it.
+    /// The run was asked to stop, and its clusters are to be terminated with it.
     pub stopped_to_end: bool,
-    /// The run was launched then, by AWS's time.
+    /// The launch time, by AWS's clock.
     pub launched: Option<Ms>,
-    /// The runner reuses a cluster that stays.
+    /// The runner reuses a persistent cluster.
     pub persistent: bool,
-    /// The clusters that a person named.
+    /// The clusters that were named to `watch`.
     pub named: BTreeSet<Id>,
-    /// The clusters that were there before.
+    /// The clusters that existed before.
     pub earlier: BTreeSet<Id>,
     /// Those that the runner would use.
     pub adoptable: BTreeSet<Id>,
-    /// The runner was gone by then; none while nobody knows.
+    /// When the runner had ended at the latest; none while unknown.
     pub bound: Option<Ms>,
 }
 
@@ -86,17 +86,17 @@ pub struct Guard<M> {
     pub life: usize,
     /// When it started.
     pub start: Ms,
-    /// So much of the time since then its clock has not counted.
+    /// The time since then that its clock has not counted.
     pub uncounted: Ms,
-    /// When it wants to be woken.
+    /// When it requested to be woken.
     pub wake: Option<Moment>,
-    /// What it knows.
+    /// Its knowledge of each cluster.
     pub knowledge: BTreeMap<Id, Knowledge>,
-    /// So many actions it has done.
+    /// The number of its actions.
     pub actions: u32,
 }
 
-/// A time span of the simulated world, for the watcher.
+/// A duration of the simulated world, for the watcher.
 #[must_use]
 pub fn span(length: Ms) -> Duration {
     Duration::from_millis(u64::try_from(length).unwrap_or_default())
@@ -113,7 +113,7 @@ impl<M> Guard<M> {
     #[must_use]
     pub fn world_time(&self, moment: Moment) -> Ms {
         let millis = i64::try_from(moment.0.as_millis()).unwrap_or(Ms::MAX / 4);
-        // A part of a millisecond is waited for.
+        // A part of a millisecond is rounded up.
         let rounded = millis + i64::from(!moment.0.subsec_nanos().is_multiple_of(1_000_000));
         self.start + self.uncounted + rounded
     }

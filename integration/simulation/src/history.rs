@@ -1,4 +1,4 @@
-//! What happened in one history: all of it, in order, with the truth of every cluster.
+//! The record of one history: all events in order, with the truth of every cluster.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -19,7 +19,7 @@ use crate::{
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// The guard was told.
+    /// The guard got an event.
     Event(Event<Id>),
     /// The guard did.
     Action(Action<Id>),
@@ -37,26 +37,26 @@ pub enum World {
         /// The machine went down.
         power: bool,
     },
-    /// The machine slept until now.
+    /// The machine was suspended until now.
     Slept {
         /// The guard's clock counted that time.
         counted: bool,
     },
     /// The runner sent a request.
     Requested(usize),
-    /// What the runner left behind sent a request.
+    /// An orphaned process sent a request.
     SurvivorRequested,
     /// A cluster came into being.
     Created(Id),
-    /// The runner put a step on a cluster.
+    /// The runner added a step to a cluster.
     StepsAdded(Id),
-    /// The runner heard that its request failed, or nothing.
+    /// The runner got an error response, or none.
     RequestFailed(usize),
     /// The runner ended.
     RunnerEnded(RunnerEnd),
-    /// Somebody ended a cluster by hand.
+    /// Somebody terminated a cluster manually.
     EndedByPerson(Id),
-    /// Somebody protected a cluster again.
+    /// Somebody set protection again.
     ProtectedAgain(Id),
     /// A call met a fault.
     Fault(FaultKind, Operation),
@@ -69,61 +69,61 @@ pub struct Record {
     pub at: Ms,
     /// Which guard; none where there was none.
     pub life: Option<usize>,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
-/// How a guard came to its end.
+/// How a guard ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifeEnd {
     /// By itself, with this conclusion.
     Finished(WatchConclusion<Id>),
     /// It was killed.
     Crashed,
-    /// It did not end within the time of the simulation, or did too much.
+    /// It did not end within the time of the simulation, or did too many actions.
     Endless,
 }
 
 /// The life of one guard.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// What it watched.
+    /// Its mode.
     pub mode: WatchMode,
     /// When it started.
     pub start: Ms,
     /// When it ended, and how.
     pub end: Option<(Ms, LifeEnd)>,
-    /// When it was told to stop.
+    /// When it was asked to stop.
     pub stops: Vec<Ms>,
-    /// The latest time at which a cluster without a tag can be the run's, from what the guard was
-    /// told at its start.
+    /// The latest time at which a cluster without a tag can be the run's, from the guard's data at
+    /// its start.
     pub until: Option<Ms>,
     /// The launch, as the guard knows it.
     pub launched: Option<Ms>,
-    /// From when on no request of the runner can take effect, where it resumes.
+    /// In a resumed run: from when on no request of the runner can take effect.
     pub open_until: Ms,
-    /// The clusters that were there before the launch.
+    /// The clusters that existed before the launch.
     pub earlier: BTreeSet<Id>,
     /// Those that the runner would use.
     pub adoptable: BTreeSet<Id>,
-    /// Those that a person named.
+    /// The clusters that were named to `watch`.
     pub named: BTreeSet<Id>,
-    /// What an earlier guard knew.
+    /// The clusters from an earlier guard.
     pub known: BTreeSet<Id>,
-    /// It ends the clusters for a stop of an earlier guard.
+    /// It terminates the clusters because an earlier guard was stopped.
     pub stopped_to_end: bool,
-    /// When the runner's end was told, and how it ended.
+    /// When the runner's end was reported, and how it ended.
     pub runner_end: Option<(Ms, RunnerEnd)>,
-    /// When the end of its output was told.
+    /// When the end of its output was reported.
     pub output_end: Option<Ms>,
-    /// From when on nothing that the runner left behind was alive.
+    /// From when on no orphaned process was alive.
     pub survivors_gone: Option<Ms>,
-    /// The machine slept meanwhile.
+    /// The times when the machine was suspended.
     pub slept: Vec<(Ms, Ms)>,
 }
 
 impl Life {
-    /// Whether a look shows a cluster that could be the run's by what was requested alone.
+    /// Whether a poll shows a cluster that is presumed to be the run's by its request alone.
     #[must_use]
     pub fn presumes(&self, id: Id, look: &Look) -> bool {
         let is_untagged =
@@ -131,7 +131,7 @@ impl Life {
         is_untagged && !self.adoptable.contains(&id) && !self.named.contains(&id)
     }
 
-    /// Its conclusion, if it came to one.
+    /// Its conclusion, if it reached one.
     #[must_use]
     pub fn conclusion(&self) -> Option<&WatchConclusion<Id>> {
         match &self.end {
@@ -140,7 +140,7 @@ impl Life {
         }
     }
 
-    /// When it ended; the end of time, where it did not.
+    /// When it ended; the maximum if it did not.
     #[must_use]
     pub fn ended(&self) -> Ms {
         self.end.as_ref().map_or(Ms::MAX, |(at, _)| *at)
@@ -154,7 +154,7 @@ pub struct History {
     pub scenario: Scenario,
     /// The truth of every cluster.
     pub clusters: Vec<Cluster>,
-    /// The guards, one after the other.
+    /// The guards, in order.
     pub lives: Vec<Life>,
     /// All that happened.
     pub records: Vec<Record>,
@@ -162,7 +162,7 @@ pub struct History {
     pub calls: Vec<(Ms, Operation)>,
     /// When the run was closed.
     pub closed: Option<Ms>,
-    /// When the runner ended in truth, and how.
+    /// When the runner really ended, and how.
     pub runner_ended: Option<(Ms, RunnerEnd)>,
     /// The end of the simulation.
     pub end: Ms,
@@ -175,13 +175,13 @@ impl History {
         self.clusters.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
     }
 
-    /// How many events the guards were told.
+    /// The number of events that the guards got.
     #[must_use]
     pub fn events(&self) -> usize {
         self.records.iter().filter(|record| matches!(record.what, What::Event(_))).count()
     }
 
-    /// The history as a person reads it.
+    /// The history as text for people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -1,5 +1,5 @@
-//! The laws: what must hold of every history, whatever happens in it. Each is a function over the
-//! truth and all that happened, and says in a sentence what is wrong.
+//! The laws: properties of every history, whatever happens in it. Each is a function over the truth
+//! and all events, and returns a sentence about a violation.
 //!
 //! The bounds are constants with their reasons, in [`bounds`].
 
@@ -18,7 +18,7 @@ mod quotas;
 
 use crate::{history::History, laws::facts::Facts};
 
-/// A law: it holds, or the sentence says what is wrong.
+/// A law: it holds, or the sentence describes the violation.
 pub type Law = fn(&History, &Facts) -> Result<(), String>;
 
 /// All laws, by their names.
@@ -44,16 +44,16 @@ pub const LAWS: [(&str, Law); 10] = [
     ("(j) no good cluster is ended", permission::no_good_cluster_ends),
 ];
 
-/// A law that does not hold.
+/// A violated law.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Its name.
     pub law: &'static str,
-    /// What is wrong.
+    /// A description.
     pub why: String,
 }
 
-/// The laws that do not hold of a history.
+/// The laws that a history violates.
 #[must_use]
 pub fn check(history: &History) -> Vec<Violation> {
     let facts = Facts::of(history);

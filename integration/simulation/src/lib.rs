@@ -1,19 +1,20 @@
 //! Simulates whole runs around the guard's watcher, a pure state machine: EMR, the runner, other
-//! launchers, a person, and whatever goes wrong at AWS, with the machine, and with the guard
-//! itself. Laws are checked against the truth of each history.
+//! launchers, a person, and faults of AWS, of the machine, and of the guard itself. Laws are
+//! checked against the truth of each history.
 //!
-//! There are no clocks, threads, sockets or processes inside a history: one seed gives one history,
-//! [`draw`] its decisions, [`engine`] what comes of them.
+//! There are no clocks, threads, sockets or processes inside a history: one seed gives one history.
+//! [`draw`] makes its decisions, [`engine`] runs them.
 //!
-//! `simulate --history SEED` prints a history, with the truth of its clusters first; `simulate --seeds
-//! FROM..TO` runs many, and shows a simple one for each law that fails. [`exhaustive`] tries every
-//! order in which answers and events can come in small scopes. Each deliberate fault of the watcher
+//! `simulate --history SEED` prints a history, with the truth of its clusters first; `simulate
+//! --seeds FROM..TO` runs many, and shows a simple one for each law that fails. [`exhaustive`]
+//! tries every order of responses and events in small scopes. Each deliberate fault of the watcher
 //! ([`watch::machine::mutants`]) must break a law: otherwise the laws would be too weak.
 //!
-//! The clusters' lives are a model of their own, [`model::cluster`], computed and not stepped. The
-//! simulated AWS of the tests (`emr-world`) could be stepped instead: it takes 120 µs for the life
-//! of one cluster and 240 µs for those of four, which is as much as all the rest of a history. And
-//! it knows only the present, while ListClusters shows the past. That both live alike is a test.
+//! The clusters' lives are a model of their own, [`model::cluster`], which computes states and does
+//! not step through them. The simulated AWS of the tests (`emr-world`) could be used instead, but
+//! it takes 120 µs for the life of one cluster and 240 µs for those of four, as much as the rest of
+//! a history. It also has only the present state, while ListClusters shows the past. A test checks
+//! that both models agree.
 
 pub mod coverage;
 pub mod draw;
@@ -30,7 +31,7 @@ pub mod scenario;
 pub mod shrink;
 pub mod sweep;
 
-/// The guard's watcher, by its source files: nothing else of the guard is built.
+/// The guard's watcher, included by its source files: nothing else of the guard is built.
 #[path = "../../../src/watch"]
 pub mod watch {
     /// The state machine.
@@ -52,7 +53,7 @@ pub mod watch {
     }
 }
 
-/// The guard's repair of one object, by its source files.
+/// The guard's repair of one object, included by its source files.
 #[path = "../../../src/reencrypt"]
 pub mod reencrypt {
     /// The state machine.

@@ -1,6 +1,6 @@
-//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]`: runs histories,
-//! prints the laws that failed with a simple history of each, and what occurred. Exit code 1 where
-//! a law fails, or something never occurred.
+//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]`: runs
+//! histories, prints the laws that failed with a simple history of each, and the coverage. Exit
+//! code 1 if a law fails, or something expected never occurred.
 
 use std::{ops::Range, process::ExitCode, time::Instant};
 
@@ -21,7 +21,7 @@ const HELP: &str = "simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED]
   --history SEED    prints the history of one seed, and the laws that fail in it
   --mutants COUNT   prints which law catches each deliberate fault, in so many histories";
 
-/// What is to be done.
+/// The requested action.
 #[derive(Debug)]
 struct Request {
     seeds: Range<u64>,
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints which law catches each deliberate fault.
+/// Prints the law that detects each deliberate fault.
 fn catch_mutants(count: u64) -> ExitCode {
     let mut survivors = 0;
     for mutant in Mutant::ALL {

@@ -1,5 +1,6 @@
-//! Histories of repairs: the machine that repairs one object, and jobs of S3 Batch Operations, on a
-//! bucket of every kind, with writers, deleters, owners and a lifecycle between any two calls.
+//! Histories of repairs: the state machine that repairs one object, and jobs of S3 Batch
+//! Operations, on a bucket of every kind, with writers, deleters, owners and a lifecycle acting
+//! between any two calls.
 
 pub mod bucket;
 pub mod coverage;

@@ -1,4 +1,4 @@
-//! From a seed to a history.
+//! Runs the history of a seed.
 
 #[cfg(feature = "mutants")]
 use crate::watch::machine::mutants::Mutant;
@@ -7,7 +7,7 @@ use crate::{
     watch::machine::watcher::Watcher,
 };
 
-/// How histories are run.
+/// The options of histories.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The deliberate fault of the watcher.

@@ -1,6 +1,5 @@
-//! The decisions of one history, all drawn before it begins. What is left to chance while it goes
-//! on is only how long each answer takes; so that a history becomes simpler by taking decisions
-//! away.
+//! The decisions of one history, all drawn before it starts. Only the latency of each response is
+//! drawn while it runs, so that removing decisions makes a history simpler.
 
 use crate::{
     model::faults::Fault,
@@ -20,23 +19,23 @@ pub const HOUR: Ms = 60 * MINUTE;
 /// All decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// What decides the length of each answer.
+    /// The seed for the latency of each response.
     pub noise: u64,
     /// The guard's settings.
     pub settings: Settings,
     /// The runner; none: a person watches clusters of others by their names.
     pub runner: Option<Runner>,
-    /// What the runner leaves behind.
+    /// The runner's orphaned process.
     pub survivor: Option<Survivor>,
     /// Clusters of others.
     pub others: Vec<Other>,
-    /// What goes wrong at AWS.
+    /// The faults of AWS.
     pub faults: Vec<Fault>,
-    /// What happens to each guard, one after the other; those that follow are left in peace.
+    /// The events of each guard, in order; later guards have none.
     pub lives: Vec<GuardLife>,
-    /// Lines of the log that name clusters which are not the runner's.
+    /// Log lines with clusters that are not the runner's.
     pub forged: Vec<Forged>,
-    /// After so long a person ends by hand what the guard asks for.
+    /// After this time a person manually terminates what the guard asks for.
     pub person: Option<Ms>,
     /// EMR's events reach the guard.
     pub pushes: bool,
@@ -45,17 +44,17 @@ pub struct Scenario {
 /// The guard's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What may be ended.
+    /// Which clusters may be terminated.
     pub rules: Rules,
     /// `stop_timeout`.
     pub stop: Ms,
     /// Encrypted volumes are required.
     pub volumes: bool,
-    /// A watch on named clusters is over once they are idle.
+    /// A watch on named clusters ends once they are idle.
     pub until_idle: bool,
 }
 
-/// What is wrong with a cluster.
+/// A defect of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Defect {
     /// It has no security configuration. DescribeCluster shows it.
@@ -67,59 +66,59 @@ pub enum Defect {
     Step,
     /// Its volumes are not encrypted. They show it while it has instances.
     Volumes,
-    /// The same of instances that are added while it works.
+    /// The same for instances that are added while it works.
     AddedVolumes,
 }
 
-/// How a cluster lives.
+/// The properties of a cluster's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Traits {
-    /// STARTING takes so long.
+    /// The duration of STARTING.
     pub starting: Ms,
-    /// BOOTSTRAPPING takes so long.
+    /// The duration of BOOTSTRAPPING.
     pub bootstrapping: Ms,
     /// And fails.
     pub bootstrap_fails: bool,
-    /// Its steps take so long each.
+    /// The duration of each of its steps.
     pub steps: Vec<Ms>,
     /// This step fails, and the cluster with it.
     pub failing_step: Option<usize>,
-    /// TERMINATING takes so long.
+    /// The duration of TERMINATING.
     pub terminating: Ms,
-    /// Its instances show so long after STARTING is over.
+    /// How long after STARTING its instances become visible.
     pub instances: Ms,
     /// What is wrong with it.
     pub defect: Option<Defect>,
-    /// DescribeCluster masks a value of its configuration, for good: whether that is what was
-    /// verified nobody can tell.
+    /// DescribeCluster permanently masks a value of its configuration, so it is unknown whether
+    /// that is as verified.
     pub masked: bool,
     /// It has termination protection.
     pub protected: bool,
-    /// Somebody sets it once again when it was lifted.
+    /// Somebody sets it again after it was lifted.
     pub protected_again: bool,
-    /// ListClusters shows it so late, and every change of its state.
+    /// The delay with which ListClusters shows it, and every change of its state.
     pub list_lag: Ms,
-    /// It stays when its steps are done.
+    /// It is persistent: it stays when its steps are done.
     pub stays: bool,
 }
 
 /// One RunJobFlow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The cluster comes into being so long after the request was sent; never: none.
+    /// The time from the request until the cluster is created; none: never.
     pub effect: Option<Ms>,
-    /// What the runner hears.
+    /// The response to the runner.
     pub answer: RequestAnswer,
-    /// It bears the run's tag.
+    /// It has the run's tag.
     pub tagged: bool,
-    /// It is what this runner would request.
+    /// It is the request that this runner would send.
     pub matches: bool,
     /// The cluster.
     pub traits: Traits,
 }
 
-/// What the runner hears of RunJobFlow.
+/// The response to RunJobFlow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestAnswer {
     /// The cluster's id, after this time.
@@ -134,69 +133,69 @@ pub enum RequestAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Runner {
-    /// It uses a cluster that stays: one that waits, or a new one.
+    /// It uses a persistent cluster: a WAITING one, or a new one.
     pub persistent: bool,
-    /// It starts so long until it does something.
+    /// Its start-up time.
     pub start: Ms,
     /// It ends then, without a request.
     pub nothing: Option<RunnerEnd>,
-    /// Its requests: the next is sent when the last one was not answered, or its cluster failed to
+    /// Its requests: the next is sent when the last one got no response, or its cluster failed to
     /// bootstrap.
     pub requests: Vec<Request>,
     /// The pause after a failed bootstrap.
     pub retry: Ms,
-    /// Steps that it puts on a cluster that waits take so long each.
+    /// The durations of the steps that it adds to a WAITING cluster.
     pub steps: Vec<Ms>,
-    /// One of these is not what was verified.
+    /// One of these is not as verified.
     pub bad_step: bool,
     /// Its log names the clusters.
     pub debug_log: bool,
     /// It ends then, whatever it does.
     pub crash: Option<(Ms, RunnerEnd)>,
-    /// It says that it has succeeded as soon as it has a cluster.
+    /// It reports success as soon as it has a cluster.
     pub false_success: bool,
-    /// It ends so long after it was asked to; none: it does not.
+    /// The time until it ends after a request to stop; none: it does not.
     pub on_ask: Option<Ms>,
-    /// It looks at its cluster so often.
+    /// Its poll interval.
     pub poll: Ms,
-    /// Its lines take so long to the guard.
+    /// The delay of its log lines.
     pub log: Ms,
-    /// Its output ends so long after it.
+    /// The time from its end until its output ends.
     pub output: Ms,
 }
 
-/// A process that the runner has left behind.
+/// An orphaned process of the runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survivor {
     /// It holds the runner's output open.
     pub holds_output: bool,
-    /// It launches a cluster so long after the runner's end.
+    /// The time from the runner's end until it launches a cluster.
     pub launch: Option<(Ms, Request)>,
-    /// It ends by itself so long after the runner's end.
+    /// The time from the runner's end until it ends by itself.
     pub ends: Ms,
-    /// It takes so long to die when it is killed.
+    /// The time until it dies after a kill.
     pub dies_within: Ms,
 }
 
-/// A cluster of somebody else.
+/// A cluster of another launcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Other {
-    /// It comes into being then; before 0: it is there before the launch.
+    /// When it is created; before 0: it exists before the launch.
     pub at: Ms,
     /// It has the name of the run's clusters.
     pub job_name: bool,
     /// It has the tag of another run.
     pub tagged: bool,
-    /// It is requested like this run's.
+    /// Its request is like this run's.
     pub matches: bool,
-    /// A person names it to `watch`.
+    /// It is named to `watch`.
     pub named: bool,
     /// The cluster.
     pub traits: Traits,
 }
 
-/// Lines of the log that name clusters which are not the runner's.
+/// Log lines with clusters that are not the runner's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged {
     /// When.
@@ -207,21 +206,21 @@ pub struct Forged {
     pub other: Option<usize>,
 }
 
-/// What happens to one guard.
+/// The events of one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardLife {
-    /// How it ends before its time.
+    /// How it ends early.
     pub crash: Option<Crash>,
-    /// It is told to stop then, counted from its start.
+    /// The requests to stop, counted from its start.
     pub stops: Vec<Ms>,
-    /// The machine sleeps then, counted from the guard's start; for so long; and the guard's clock
-    /// counts that time.
+    /// A suspend of the machine: its start, counted from the guard's start; its duration; and
+    /// whether the guard's clock counts that time.
     pub sleep: Option<(Ms, Ms, bool)>,
-    /// The next guard starts so long after the end of this one, where the run is open.
+    /// The time from the end of this guard to the start of the next one, if the run is open.
     pub next: Ms,
 }
 
-/// How a guard ends before its time.
+/// How a guard ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// When.
@@ -230,17 +229,17 @@ pub struct Crash {
     pub power: bool,
 }
 
-/// When a guard ends before its time.
+/// When a guard ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashTime {
     /// So long after its start.
     After(Ms),
-    /// Behind so many of its actions.
+    /// After this number of its actions.
     Actions(u32),
 }
 
 impl Defect {
-    /// It shows only while the cluster has instances.
+    /// Whether it is visible only while the cluster has instances.
     #[must_use]
     pub fn passes_away(self) -> bool {
         matches!(self, Self::Volumes | Self::AddedVolumes)
@@ -248,6 +247,6 @@ impl Defect {
 }
 
 impl GuardLife {
-    /// A guard that is left in peace.
+    /// A guard without events.
     pub const QUIET: Self = Self { crash: None, stops: Vec::new(), sleep: None, next: HOUR };
 }

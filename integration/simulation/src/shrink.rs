@@ -1,5 +1,4 @@
-//! Makes a failing history simpler: decisions are taken away, one by one, while the same law still
-//! fails.
+//! Makes a failing history simpler: removes decisions, one by one, while the same law still fails.
 
 use crate::{
     laws::{self, Violation},
@@ -7,10 +6,10 @@ use crate::{
     scenario::{Request, RequestAnswer, Runner, SECOND, Scenario, Traits},
 };
 
-/// So many rounds at most.
+/// The maximum number of rounds.
 const MOST_ROUNDS: u32 = 40;
 
-/// The simplest decisions that still break `law`, and what is wrong then.
+/// The simplest decisions that still break `law`, and the violation.
 #[must_use]
 pub fn shrink(scenario: Scenario, law: &str, options: Options) -> (Scenario, Option<Violation>) {
     let fails = |scenario: &Scenario| {
@@ -23,8 +22,8 @@ pub fn shrink(scenario: Scenario, law: &str, options: Options) -> (Scenario, Opt
     for _ in 0..MOST_ROUNDS {
         let mut has_changed = false;
         for candidate in simpler(&best) {
-            // Each is a change of the decisions as they were when the round began; those that were
-            // taken already may have made it another one.
+            // Each is a change of the decisions at the start of the round; accepted changes may
+            // have made it ineffective.
             if candidate == best {
                 continue;
             }
@@ -48,7 +47,7 @@ fn with(scenario: &Scenario, change: impl FnOnce(&mut Scenario)) -> Scenario {
     simpler
 }
 
-/// All that are simpler by one decision, the greatest changes first.
+/// All that are simpler by one decision, the largest changes first.
 fn simpler(scenario: &Scenario) -> Vec<Scenario> {
     let mut all = vec![
         with(scenario, |it| it.lives.clear()),
@@ -68,7 +67,7 @@ fn simpler(scenario: &Scenario) -> Vec<Scenario> {
             fault.until = fault.from + (fault.until - fault.from) / 2;
         }));
     }
-    // The last one only, for forged lines name others by their numbers.
+    // Only the last one, because forged lines refer to others by their numbers.
     all.push(with(scenario, |it| drop(it.others.pop())));
     for index in 0..scenario.others.len() {
         all.push(with(scenario, |it| plain(&mut it.others[index].traits)));
@@ -146,7 +145,7 @@ fn simpler_runner(scenario: &Scenario, runner: &Runner) -> Vec<Scenario> {
     all
 }
 
-/// A cluster like any other.
+/// An ordinary cluster.
 fn plain(traits: &mut Traits) {
     traits.bootstrap_fails = false;
     traits.failing_step = None;

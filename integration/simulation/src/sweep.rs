@@ -11,30 +11,30 @@ use crate::{
     scenario::Ms,
 };
 
-/// So many failing seeds of one law are remembered.
+/// The number of failing seeds of one law that are kept.
 const EXAMPLES: usize = 5;
 
-/// What many histories came to.
+/// The result of many histories.
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
     /// So many.
     pub histories: u64,
-    /// What occurred in them.
+    /// Their coverage.
     pub coverage: Coverage,
     /// How many events each of them had.
     pub events: Vec<u32>,
-    /// How much longer than their runners the good runs took, together, and how many there were.
+    /// How much longer than their runners the good runs took, in total, and their number.
     pub longer: (Ms, i64),
-    /// The laws that failed: how often, and the first seeds, with what is wrong.
+    /// The laws that failed: how often, and the first seeds, with the violations.
     pub failures: BTreeMap<&'static str, Failures>,
 }
 
 /// How often a law failed.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    /// In so many histories.
+    /// The number of histories.
     pub count: u64,
-    /// The first seeds, with what is wrong.
+    /// The first seeds, with the violations.
     pub examples: Vec<(u64, String)>,
 }
 
@@ -100,8 +100,8 @@ impl Sweep {
     }
 }
 
-/// The first of these seeds with which a law fails because of the deliberate fault: without it, that
-/// law holds.
+/// The first of these seeds with which a law fails because of the deliberate fault: without the
+/// fault, that law holds.
 #[cfg(feature = "mutants")]
 #[must_use]
 pub fn catch(mutant: Mutant, seeds: Range<u64>) -> Option<(u64, Violation)> {

@@ -1,4 +1,4 @@
-//! Small scopes, in every order.
+//! Checks small scopes in every order.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -10,7 +10,7 @@ use emr_simulation::{
     watch::machine::mutants::Mutant,
 };
 
-/// The bound of each scope.
+/// The maximum number of states of each scope.
 const MOST: usize = 250_000;
 
 /// Searches all scopes, on two threads.

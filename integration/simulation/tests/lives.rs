@@ -1,4 +1,4 @@
-//! The simulation's clusters live as those of the simulated AWS do.
+//! The simulation's clusters have the same life as those of the simulated AWS.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -20,7 +20,7 @@ use emr_world::{
 };
 use serde_json::json;
 
-/// A life in whole seconds: those are what the simulated AWS is advanced by.
+/// A life in whole seconds, the step of the simulated AWS.
 fn traits(random: &mut Random) -> Traits {
     let count = random.between(1, 4);
     Traits {

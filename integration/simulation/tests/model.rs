@@ -1,4 +1,4 @@
-//! The laws see what is wrong: machines that do obviously wrong things break them.
+//! The laws detect obviously wrong state machines.
 
 use emr_simulation::{
     draw::draw,
@@ -70,7 +70,7 @@ fn a_guard_that_does_nothing_breaks_the_laws_on_knowledge_endings_and_limits() {
     }
 }
 
-/// It ends whatever it finds.
+/// It terminates every cluster that it finds.
 #[derive(Clone)]
 struct EndsAll(WatchMode);
 
@@ -103,7 +103,7 @@ fn a_guard_that_ends_whatever_it_finds_breaks_the_laws_on_permission_and_good_cl
     }
 }
 
-/// It confirms every run without a look.
+/// It confirms every run without a poll.
 #[derive(Clone)]
 struct Confirms;
 

@@ -1,10 +1,10 @@
-//! Each deliberate fault of the watcher is caught by a law.
+//! Each deliberate fault of the watcher is detected by a law.
 
 use std::sync::Mutex;
 
 use emr_simulation::{sweep::catch, watch::machine::mutants::Mutant};
 
-/// So many histories a fault has to survive.
+/// The number of histories in which a fault must be detected.
 const SEEDS: u64 = 20_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Histories that broke a law once, built by hand: what went wrong in each is its test's name.
+//! Histories that once broke a law, built by hand: each test's name describes the violation.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -100,7 +100,7 @@ fn fault(kind: FaultKind, operation: Option<Operation>, from: Ms, until: Ms) -> 
     Fault { kind, operation, from, until }
 }
 
-/// How long the answers take differs; the laws hold in each of these histories, and `also`.
+/// The latencies vary; the laws hold in each of these histories, and `also`.
 fn hold(scenario: &Scenario, also: impl Fn(&History)) {
     for noise in 0..100 {
         let history = live_through(Scenario { noise, ..scenario.clone() }, Options::default());
@@ -117,7 +117,7 @@ fn notices(history: &History) -> impl Iterator<Item = (Ms, &WatchNotice<Id>)> {
     })
 }
 
-/// The first request works and its runner never hears of it, so that it sends a second one.
+/// The first request succeeds, but its runner gets no response, so it sends a second one.
 fn resent(second: Traits) -> Scenario {
     let brief = Traits {
         starting: 10 * SECOND,
@@ -215,7 +215,7 @@ fn guards_that_die_one_after_the_other_keep_the_quotas_together() {
     assert!(violations.iter().any(|violation| violation.law.starts_with("(g)")), "{violations:?}");
 }
 
-/// The machine sleeps while the guard looks for the last time.
+/// The machine is suspended during the guard's final poll.
 fn asleep(mut scenario: Scenario, at: Ms) -> Scenario {
     let sleep = Some((at, 50 * MINUTE, true));
     scenario.lives = vec![GuardLife { sleep, ..GuardLife::QUIET }];
@@ -262,7 +262,7 @@ fn steps_that_were_added_while_a_cluster_was_looked_at_first_are_judged() {
     persistent.debug_log = true;
     persistent.steps = vec![MINUTE];
     scenario.settings.volumes = false;
-    // It is killed just after it has added them, while the first look is under way.
+    // It is killed just after it has added them, during the first poll.
     for after in (10_200..13_000).step_by(100) {
         runner(&mut scenario).crash = Some((after, RunnerEnd::Killed));
         scenario.faults =

@@ -1,4 +1,5 @@
-//! The laws of repairs hold of every history, and each deliberate fault of the machine breaks one.
+//! The laws of repairs hold in every history, and each deliberate fault of the state machine breaks
+//! one.
 
 use std::sync::Mutex;
 

@@ -14,7 +14,7 @@ use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure};
 use emr_world::world::{Caller, World};
 
-/// Lets the service answer. `caller` is absent for unsigned requests, which only S3 may serve.
+/// Lets the service answer. `caller` is none for unsigned requests, which only S3 may serve.
 pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) -> Answer {
     let Some(caller) = caller else {
         return match call.service {

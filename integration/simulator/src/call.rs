@@ -1,5 +1,4 @@
-//! Owns the understanding of one HTTP request: which service, which operation, who asks, about
-//! what.
+//! Owns the parsing of one HTTP request: service, operation, caller, subject.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use serde_json::Value;
 use emr_world::ids::DEFAULT_REGION;
 use emr_world::subject::Subject;
 
-/// The protocol families, which differ in how errors look.
+/// The services, which differ in the format of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Emr,
@@ -22,7 +21,7 @@ pub(crate) enum Service {
     Ec2,
     Sqs,
     S3,
-    /// S3's control plane: signed as S3, spoken otherwise.
+    /// S3's control plane: signed as S3, with other requests.
     S3Control,
     Sns,
 }
@@ -49,7 +48,7 @@ impl Service {
     }
 }
 
-/// What a request for a later page of a list says that one for the first does not.
+/// The parameters of requests for later pages.
 const MARKERS: [&str; 6] =
     ["continuation-token", "key-marker", "version-id-marker", "Marker", "NextToken", "nextToken"];
 
@@ -58,7 +57,7 @@ const MARKERS: [&str; 6] =
 pub(crate) struct Call {
     pub(crate) service: Service,
     pub(crate) subject: Subject,
-    /// The access key id; absent: the request is not signed.
+    /// The access key id; none: the request is unsigned.
     pub(crate) access_key: Option<String>,
     pub(crate) region: String,
     pub(crate) method: String,
@@ -67,7 +66,7 @@ pub(crate) struct Call {
     pub(crate) form: BTreeMap<String, String>,
     pub(crate) json: Value,
     pub(crate) headers: HeaderMap,
-    /// The payload, chunk framing taken off.
+    /// The payload, without chunk framing.
     pub(crate) body: Bytes,
 }
 
@@ -287,7 +286,7 @@ impl Call {
             .collect()
     }
 
-    /// The body as it goes into the record.
+    /// The body in the form of the record.
     pub(crate) fn recorded_body(&self) -> Value {
         if !self.json.is_null() {
             return self.json.clone();
@@ -301,7 +300,7 @@ impl Call {
         }
     }
 
-    /// The headers as they go into the record: no signature.
+    /// The headers in the form of the record: without the signature.
     pub(crate) fn recorded_headers(&self) -> BTreeMap<String, String> {
         self.headers
             .iter()
@@ -317,7 +316,7 @@ impl Call {
     }
 }
 
-/// Where the paths of S3's control plane begin.
+/// The prefix of paths of S3's control plane.
 const S3_CONTROL: &str = "/v20180820/";
 
 /// Query parameters that make another operation of the same path.
@@ -364,8 +363,7 @@ struct Scope {
 }
 
 impl Scope {
-    /// Out of the `Authorization` header, or a presigned URL's query. Only `SigV4` counts as
-    /// signed.
+    /// From the `Authorization` header, or a presigned URL's query. Only `SigV4` counts as signed.
     fn of(headers: &HeaderMap, query: &BTreeMap<String, String>) -> Option<Self> {
         let credential = match text(headers, "authorization") {
             Some(header) => header
@@ -412,7 +410,7 @@ fn pairs(encoded: &[u8]) -> BTreeMap<String, String> {
     form_urlencoded::parse(encoded).into_owned().collect()
 }
 
-/// Takes off the `aws-chunked` framing in which SDKs send payloads with trailing checksums.
+/// Removes the `aws-chunked` framing in which SDKs send payloads with trailing checksums.
 fn unchunk(headers: &HeaderMap, raw: &Bytes) -> Bytes {
     if !text(headers, "x-amz-content-sha256").is_some_and(|it| it.starts_with("STREAMING-")) {
         return raw.clone();

@@ -1,4 +1,4 @@
-//! Owns the form in which HTTP headers write times.
+//! Owns the format of times in HTTP headers.
 
 use time::OffsetDateTime;
 

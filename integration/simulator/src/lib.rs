@@ -7,7 +7,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let sim = Simulator::acme()?;
-//! // Point clients at `sim.url()`, path-style for S3, with the access key id AKIAGUARD or AKIAFAKE and any secret.
+//! // Point clients at `sim.url()`, path-style for S3, with the access key id AKIAGUARD or AKIAFAKE
+//! // and any secret.
 //! let started = sim.apply(Command::StartCluster(StartCluster::default()))?;
 //! let id = started.id.unwrap_or_default();
 //! let waiting = sim.wait_until(
@@ -91,10 +92,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts with an empty world on a free port of 127.0.0.1. Nobody has an access key yet.
+    /// Starts with an empty world on a free port of 127.0.0.1. There are no access keys yet.
     ///
     /// # Errors
-    /// When no port or thread is to be had.
+    /// When no port or thread is available.
     pub fn start() -> io::Result<Self> {
         Self::start_on(0)
     }
@@ -102,7 +103,7 @@ impl Simulator {
     /// As [`start`](Self::start), on this port; 0 means a free one.
     ///
     /// # Errors
-    /// When the port or a thread is not to be had.
+    /// When the port or a thread is not available.
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
@@ -145,11 +146,11 @@ impl Simulator {
         format!("http://{}", self.address)
     }
 
-    /// Serves the same world over TLS, too, on another free port of 127.0.0.1, with a chain of
-    /// certificates and a key as PEM. Gives `https://127.0.0.1:PORT`.
+    /// Serves the same world over TLS, too, on another free port of 127.0.0.1, with a certificate
+    /// chain and a key as PEM. Returns `https://127.0.0.1:PORT`.
     ///
     /// # Errors
-    /// When chain and key are none, or no port is to be had.
+    /// When chain or key is invalid, or no port is available.
     pub fn serve_tls(&self, chain: &str, key: &str) -> io::Result<String> {
         let tls = transport::acceptor(chain, key)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -163,23 +164,24 @@ impl Simulator {
         Ok(format!("https://{address}"))
     }
 
-    /// How many connections clients have opened so far, those that came to no request included.
+    /// How many connections clients have opened so far, including those without a request.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Changes the world, or how it behaves.
+    /// Changes the world, or its behaviour.
     ///
     /// # Errors
-    /// When the command names what does not exist, or a policy the simulator cannot evaluate.
+    /// When the command names something that does not exist, or a policy the simulator cannot
+    /// evaluate.
     pub fn apply(&self, command: Command) -> Result<Applied, CommandError> {
         let applied = self.shared.lock().apply(command);
         self.shared.notify();
         applied
     }
 
-    /// Moves the simulated time on.
+    /// Advances the simulated time.
     pub fn advance(&self, by: Duration) {
         {
             let mut state = self.shared.lock();
@@ -225,8 +227,8 @@ impl Simulator {
         look(&state.simulation.world)
     }
 
-    /// Waits until the world is as wished, for at most this long in real time; false when it did
-    /// not get so. This blocks the thread: within a runtime of one thread, call it by
+    /// Waits until the world meets the condition, for at most this long in real time; false if it
+    /// did not. This blocks the thread: within a runtime of one thread, call it by
     /// `spawn_blocking`.
     #[must_use]
     pub fn wait_until(&self, mut wish: impl FnMut(&World) -> bool, at_most: Duration) -> bool {
@@ -256,7 +258,7 @@ impl Simulator {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now())?;
-            // The world also changes by itself: be there when it next does.
+            // The world also changes by itself: wake up at the next change.
             let next = state
                 .simulation
                 .world

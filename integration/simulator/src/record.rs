@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use emr_world::subject::Subject;
 
-/// One request and what became of it.
+/// One request and its result.
 #[derive(Debug, Clone, Serialize)]
 pub struct Recorded {
     /// From 1 on.
@@ -20,10 +20,10 @@ pub struct Recorded {
     pub arrived_ms: u64,
     /// Real milliseconds from the simulator's start to the reply; absent while there is none.
     pub replied_ms: Option<u64>,
-    /// What it was about.
+    /// Its subject.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Who asked; absent: unsigned.
+    /// The caller; none: unsigned.
     pub access_key: Option<String>,
     /// The caller's account, if the access key is known.
     pub account: Option<String>,

@@ -1,4 +1,4 @@
-//! Owns the shape of answers, errors above all, in each service's own protocol.
+//! Owns the format of responses, above all of errors, in each service's own protocol.
 
 use serde_json::{Value, json};
 
@@ -12,12 +12,12 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) error: Option<String>,
-    /// What `Content-Length` says where there is no body to count, as for HEAD.
+    /// The value of `Content-Length` where there is no body to count, as for HEAD.
     pub(crate) length: Option<u64>,
 }
 
 impl Reply {
-    /// The same page of a list, but it says that the list ends with it.
+    /// The same page of a list, but without a next page.
     pub(crate) fn into_last_page(mut self) -> Self {
         if let Ok(Value::Object(mut json)) = serde_json::from_slice(&self.body) {
             json.remove("Marker");
@@ -89,10 +89,10 @@ fn content_type(service: Service) -> &'static str {
     }
 }
 
-/// What a service says to a call.
+/// A service's response to a call.
 pub(crate) type Answer = Result<Reply, Failure>;
 
-/// An error before it has its service's shape.
+/// An error before it is formatted for its service.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) status: u16,
@@ -201,7 +201,7 @@ impl Failure {
         Self::new(status, code, message)
     }
 
-    /// The service's own answer to a request that is not signed.
+    /// The service's own response to an unsigned request.
     pub(crate) fn unsigned(service: Service) -> Self {
         match service {
             Service::Emr | Service::Kms | Service::Sqs => Self::new(
@@ -223,7 +223,7 @@ impl Failure {
         }
     }
 
-    /// The service's own answer to an access key nobody has.
+    /// The service's own response to an unknown access key.
     pub(crate) fn unknown_key(service: Service, access_key: &str) -> Self {
         let invalid = "The security token included in the request is invalid.";
         match service {
@@ -243,13 +243,13 @@ impl Failure {
         }
     }
 
-    /// What the simulator cannot play.
+    /// The response for operations that the simulator does not model.
     pub(crate) fn not_modelled(service: Service, operation: &str) -> Self {
         let name = service.signing_name();
         Self::new(501, "NotModelled", format!("emr-simulator does not model {name}:{operation}"))
     }
 
-    /// The error in its service's shape.
+    /// The error in its service's format.
     pub(crate) fn reply(self, service: Service, request_id: &str, head: bool) -> Reply {
         let body = match service {
             Service::Emr | Service::Kms | Service::Sqs => self.json_body(),
@@ -277,8 +277,7 @@ impl Failure {
     }
 
     fn json_body(&self) -> String {
-        // The exceptions that EMR models write `Message`; the common ones of its front end write
-        // `message`.
+        // EMR's modelled exceptions use `Message`; the common ones of its front end use `message`.
         let modelled = matches!(
             self.code.as_str(),
             "InvalidRequestException" | "InternalServerException" | "AccessDeniedException"
@@ -315,7 +314,7 @@ impl Failure {
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", xml.finish())
     }
 
-    /// What S3 and its control plane say of an error.
+    /// The fields of an error of S3 and its control plane.
     fn s3_fields(&self, xml: &mut Xml) {
         xml.text("Code", &self.code).text("Message", &self.message);
         for (name, value) in &self.extra {

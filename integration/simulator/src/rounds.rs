@@ -1,4 +1,4 @@
-//! Owns rounds mode: replies wait until no more requests come, then leave together.
+//! Owns rounds mode: replies are held until no more requests come, then sent together.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ impl Default for RoundsState {
 }
 
 impl RoundsState {
-    /// Switches on, counting from zero, or off, letting go of everything held.
+    /// Switches it on, counting from zero, or off, releasing all held replies.
     pub(crate) fn switch(&mut self, on: bool, quiet: Duration) {
         self.held.clear();
         self.on = on;
@@ -48,14 +48,13 @@ impl RoundsState {
         self.done
     }
 
-    /// Notes a request and gives its round.
+    /// Counts a request and returns its round.
     pub(crate) fn arrive(&mut self) -> Option<u64> {
         self.last_arrival = Instant::now();
         self.on.then_some(self.done + 1)
     }
 
-    /// Holds a reply until the receiver resolves. True: the caller must see to it that somebody
-    /// watches.
+    /// Holds a reply until the receiver resolves. True: the caller must start a watcher.
     pub(crate) fn hold(&mut self) -> Option<(oneshot::Receiver<()>, bool)> {
         if !self.on {
             return None;
@@ -67,7 +66,8 @@ impl RoundsState {
         Some((held, first))
     }
 
-    /// Ends the round if it is quiet; else says how long to wait before asking again.
+    /// Ends the round if no requests come any more; otherwise returns how long to wait before the
+    /// next try.
     pub(crate) fn try_release(&mut self) -> Option<Duration> {
         let silent = self.last_arrival.elapsed();
         if self.on && silent < self.quiet {

@@ -1,5 +1,4 @@
-//! Owns the HTTP server: connections, the way of a request through the simulator, and replies gone
-//! wrong.
+//! Owns the HTTP server: connections, the processing of a request, and broken replies.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +31,7 @@ use crate::transport::Transport;
 use emr_world::command::Moment;
 use emr_world::faults::FaultKind;
 
-/// Serves until told to stop, over TLS where it is given.
+/// Serves until stopped, over TLS if given.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -55,7 +54,7 @@ pub(crate) async fn serve(
             Some(tls) => {
                 let handshake = tls.accept(stream);
                 tokio::spawn(async move {
-                    // A client that does not trust the certificate goes away.
+                    // A client that does not trust the certificate disconnects.
                     if let Ok(stream) = handshake.await {
                         connection(stream, shared).await;
                     }
@@ -73,7 +72,7 @@ async fn connection(stream: impl Transport, shared: Arc<Shared>) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(tap, service);
-    // Errors here are clients that went away and faults that were asked for.
+    // Errors here are clients that disconnected, and requested faults.
     drop(served.await);
 }
 
@@ -86,7 +85,7 @@ struct Tap<S: Transport> {
 impl<S: Transport> Drop for Tap<S> {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Acquire) {
-            // Closing a socket that lingers for no time sends RST instead of FIN.
+            // Closing a socket with a linger time of zero sends RST instead of FIN.
             drop(self.stream.inner().socket().set_zero_linger());
         }
     }
@@ -123,7 +122,7 @@ impl<S: Transport> Write for Tap<S> {
     }
 }
 
-/// A reply's body: whole, or broken off in the middle.
+/// A reply's body: complete, or cut off in the middle.
 struct Payload {
     bytes: Option<Bytes>,
     breaks_off: bool,
@@ -192,7 +191,7 @@ async fn handle(
         Outcome::Truncated(reply) => (reply, true),
         Outcome::ProxyPage(status) => return Ok(proxy_page(&call, status)),
     };
-    // AWS dates its answers by the clock that also dates its objects.
+    // AWS's Date header and the dates of objects are from the same clock.
     let date = {
         let mut state = shared.lock();
         let elapsed = state.elapsed_ms();
@@ -257,7 +256,7 @@ enum Outcome {
     ProxyPage(u16),
 }
 
-/// Everything that happens to a call under the lock: record, hooks, faults, effect, answer.
+/// The processing of a call under the lock: record, hooks, faults, effect, response.
 fn process(shared: &Shared, call: &Call) -> Handled {
     let mut state = shared.lock();
     state.simulation.catch_up();
@@ -330,7 +329,7 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
             Outcome::Reply(reply.into_last_page())
         }
         Some(FaultKind::TruncatedBody) => Outcome::Truncated(reply),
-        // The answer to a HEAD has no body; its headers tell of the object, and are no garbage.
+        // The response to a HEAD has no body; its headers describe the object, and are not garbage.
         Some(FaultKind::GarbageBody) if call.method == "HEAD" => Outcome::Reply(reply),
         Some(FaultKind::GarbageBody) => {
             Outcome::Reply(Reply { body: b"\x00}<{garbage".to_vec(), length: None, ..reply })
@@ -348,7 +347,7 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
     }
 }
 
-/// What a proxy answers in AWS's place: a page, without any of AWS's headers.
+/// A proxy's response in AWS's place: a page, without any of AWS's headers.
 fn proxy_page(call: &Call, status: u16) -> Response<Payload> {
     let page = "<!DOCTYPE html>\n<html><head><title>Blocked by policy</title></head></html>";
     let text = if call.method == "HEAD" { "" } else { page };
@@ -361,7 +360,7 @@ fn proxy_page(call: &Call, status: u16) -> Response<Payload> {
     response
 }
 
-/// A document of the same kind that holds nothing: an object, or the outermost element.
+/// An empty document of the same kind: an object, or the outermost element.
 fn emptied(body: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(body);
     if text.starts_with('{') {
@@ -375,7 +374,7 @@ fn emptied(body: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Who asks, then quotas, then the service itself.
+/// The caller, then quotas, then the service itself.
 fn serve_call(state: &mut State, call: &Call) -> Result<Reply, Failure> {
     let caller = match &call.access_key {
         None => None,
@@ -435,12 +434,12 @@ fn begin_record(state: &mut State, call: &Call) -> u64 {
     seq
 }
 
-/// The record of a request, unless the records were forgotten meanwhile.
+/// The record of a request, unless the records were cleared meanwhile.
 fn record(state: &mut State, seq: u64) -> Option<&mut Recorded> {
     state.requests.iter_mut().rev().find(|record| record.seq == seq)
 }
 
-/// Looks like AWS's, but counts.
+/// Looks like AWS's, but is a counter.
 fn request_id(seq: u64) -> String {
     format!("5e1ec7ed-0000-4000-8000-{seq:012}")
 }
@@ -465,8 +464,7 @@ fn response(reply: Reply, request_id: &str, date: &str, breaks_off: bool) -> Res
     }
     let payload = Payload { bytes: Some(bytes), breaks_off };
     builder.body(payload).unwrap_or_else(|_| {
-        // Only a value that is no header value gets here, out of an object's or a command's odd
-        // text.
+        // Only an invalid header value gets here, from an unusual text of an object or a command.
         let mut response = Response::new(Payload { bytes: None, breaks_off: false });
         *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         response

@@ -1,5 +1,4 @@
-//! Owns all that is shared by those who serve the simulated AWS: the simulation, and the record of
-//! its requests.
+//! Owns the shared state of the server: the simulation, and the record of its requests.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +9,7 @@ use crate::rounds::RoundsState;
 use emr_world::command::{Applied, Command, CommandError};
 use emr_world::simulation::Simulation;
 
-/// The simulation, and everything about how it is served.
+/// The simulation, and the server's settings.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) simulation: Simulation,
@@ -75,7 +74,7 @@ impl Shared {
         }
     }
 
-    /// The state. A test that panicked while it looked at the world did it no harm.
+    /// The state. A test that panicked while it read the world did not change it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

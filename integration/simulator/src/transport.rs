@@ -1,4 +1,4 @@
-//! Owns what bytes go through: plain TCP, or TLS as AWS speaks it.
+//! Owns the transport: plain TCP, or TLS as in AWS.
 
 use std::io;
 use std::sync::Arc;

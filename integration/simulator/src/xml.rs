@@ -1,4 +1,4 @@
-//! Owns writing and reading the little XML that the services speak.
+//! Owns writing and reading the simple XML of the services.
 
 use std::fmt::Write as _;
 
@@ -53,7 +53,7 @@ impl Xml {
         self.close(name)
     }
 
-    /// What is XML already.
+    /// Text that is XML already.
     pub(crate) fn raw(&mut self, document: &str) -> &mut Self {
         self.0.push_str(document);
         self
@@ -90,8 +90,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// The texts of all elements of this name, wherever they are. Enough for the flat documents
-/// requests carry.
+/// The texts of all elements of this name, at any depth. Enough for the flat documents of requests.
 pub(crate) fn texts(document: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut found = Vec::new();
@@ -104,7 +103,7 @@ pub(crate) fn texts(document: &str, name: &str) -> Vec<String> {
     found
 }
 
-/// What is inside the first element of this name, as it stands there.
+/// The content of the first element of this name, unchanged.
 pub(crate) fn inside<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = document.split_once(&format!("<{name}>"))?;
     after.split_once(&format!("</{name}>")).map(|(inside, _)| inside)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use module_order::Layout;
 
-/// HTTP's forms and what it goes over; calls and replies; what servers share; services; those who serve.
+/// HTTP's formats and transport; calls and replies; common parts of servers; services; the servers.
 const ROWS: &[&str] = &[
     "http_date",
     "xml",

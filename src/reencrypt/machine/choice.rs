@@ -1,86 +1,87 @@
-//! What is to be done about one object: a plain function of what is known of it, of what it shall
-//! become, and of what was allowed.
+//! Decides what to do about one object: a pure function of the object's state, its target and the
+//! options.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether an object lies in an archive.
+/// Whether an object is archived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ArchiveState {
     /// It can be read.
     #[default]
     No,
-    /// It must be restored first.
+    /// It must be restored before it can be read.
     Archived,
-    /// A restore is under way.
+    /// A restore is in progress.
     Restoring,
     /// A restored copy can be read.
     Restored,
 }
 
-/// The largest object that one copy takes. Source: Amazon S3 API reference, CopyObject.
+/// The largest object for a single copy. Source: Amazon S3 API reference, CopyObject.
 pub const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 
-/// How an object gets another encryption.
+/// How the encryption of an object is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepairMethod {
-    /// `UpdateObjectEncryption`: its data key is encrypted anew, its content is not touched.
+    /// `UpdateObjectEncryption`: encrypts its data key again, and leaves its content untouched.
     Update,
     /// `CopyObject` onto itself.
     Copy,
-    /// `UploadPartCopy` onto itself, for what is larger than one copy takes.
+    /// `UploadPartCopy` onto itself, for objects too large for a single copy.
     CopyInParts,
 }
 
-/// What is to be done.
+/// The decision about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {
-    /// It is as it should be.
+    /// It is as required.
     Nothing,
-    /// It gets another encryption.
+    /// Its encryption is changed.
     Do(RepairMethod),
-    /// Its restore is asked for; a later run goes on.
+    /// Its restore is requested; a later run continues.
     Restore,
-    /// It is an old version, and it is removed once a newer one is proved.
+    /// It is an old version, and is removed once a newer one is verified.
     Purge,
-    /// It stays as it is.
+    /// It remains unchanged.
     Leave(LeaveReason),
 }
 
-/// Why an object stays as it is.
+/// Why an object remains unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeaveReason {
     /// SSE-C.
     CustomerKey,
-    /// Archived, and nobody asked for restores.
+    /// Archived, and restores are not requested.
     Archived,
-    /// Its restore is under way.
+    /// Its restore is in progress.
     Restoring,
-    /// An old version, which a copy would make the current one.
+    /// An old version. A copy of it would become the current one.
     OldVersion,
-    /// An old version that Object Lock keeps.
+    /// An old version under Object Lock.
     LockedVersion,
-    /// An old version with the id `null`: S3 has no way to remove that one and no later one.
+    /// An old version with the id `null`: S3 cannot remove exactly this one and not a later one
+    /// with the same id.
     NullVersion,
-    /// Its copy would overwrite another version: versioning is suspended.
+    /// A copy would overwrite another version: versioning is suspended.
     WouldReplaceVersion,
-    /// An upload in parts to its key goes on or was left behind, and nobody knows whose it is.
+    /// There is a multipart upload to its key whose owner is unknown.
     UnknownUpload,
-    /// Some of its metadata cannot be read, so that a copy in parts would lose it.
+    /// Some of its metadata cannot be read, so a multipart copy would lose it.
     UnreadableMetadata,
-    /// It is annotated, and copies in parts lose annotations.
+    /// It has annotations, which a multipart copy loses.
     Annotated,
-    /// Its checksum is of an algorithm that copies in parts are not known to keep.
+    /// It is unknown whether a multipart copy keeps its checksum's algorithm.
     UnknownChecksum,
-    /// Its key holds characters that S3's answers about copies in parts, which are XML, cannot
-    /// hold.
+    /// Its key contains characters that are invalid in XML, the format of S3's responses about
+    /// multipart copies.
     KeyNotInXml,
 }
 
 impl LeaveReason {
-    /// What it means, and what to do about it.
+    /// The meaning, and what to do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::CustomerKey => {
@@ -136,51 +137,56 @@ impl LeaveReason {
     }
 }
 
-/// Whether XML can hold a key. Source: Extensible Markup Language (XML) 1.0, production Char.
+/// Whether a key is valid in XML. Source: Extensible Markup Language (XML) 1.0, production Char.
 pub fn fits_in_xml(key: &str) -> bool {
-    !key.chars().any(|letter| matches!(letter, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
+    !key.chars().any(|letter| {
+        matches!(
+            letter,
+            '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'
+        )
+    })
 }
 
-/// What is known of an object.
+/// The state of an object.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ObjectState {
-    /// SSE-C: nobody but its writer can read it.
+    /// SSE-C: only its writer can read it.
     pub customer_key: bool,
-    /// UpdateObjectEncryption can change its data key.
+    /// UpdateObjectEncryption can re-encrypt its data key.
     pub has_data_key: bool,
     /// In bytes.
     pub size: u64,
     /// It is the current version.
     pub is_latest: bool,
-    /// Whether it lies in an archive.
+    /// Whether it is archived.
     pub archive: ArchiveState,
     /// Object Lock protects it now.
     pub locked: bool,
-    /// What a copy in parts would lose.
+    /// What a multipart copy would lose.
     pub loss: Option<LeaveReason>,
-    /// A copy that this tool made and proved has replaced it: the ledger says so.
+    /// The ledger contains a copy, made and verified by this tool, that replaced it.
     pub replaced: bool,
     /// Its id is `null`, which another write can take over at any time.
     pub null: bool,
 }
 
-/// What it shall become, and what was allowed.
+/// The target of an object, and the options.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RequestedEncryption {
-    /// It is SSE-KMS under a key that is known by its ARN, and is of the bucket's own account:
-    /// UpdateObjectEncryption takes no other.
+    /// The target is SSE-KMS with a key whose ARN is known and that is in the bucket's own account:
+    /// UpdateObjectEncryption accepts no other.
     pub updatable: bool,
-    /// What is archived is restored first.
+    /// Archived objects are restored first.
     pub restore: bool,
-    /// Old versions that this tool's own proven copies replaced are removed.
+    /// Old versions that were replaced by this tool's own verified copies are removed.
     pub purge: bool,
     /// Old versions that other writers overwrote are removed, too.
     pub purge_overwritten: bool,
 }
 
-/// Decides. `offends`: it is not encrypted as it should be.
+/// Decides. `offends`: the object is not encrypted as required.
 pub fn choose(seen: &ObjectState, offends: bool, wish: RequestedEncryption) -> Choice {
     if !offends {
         return Choice::Nothing;

@@ -1,4 +1,4 @@
-//! What goes in and out of the repair of one object.
+//! The inputs (events) and outputs (actions) of the repair of one object.
 
 use crate::reencrypt::machine::{
     choice::{LeaveReason, RepairMethod},
@@ -6,16 +6,16 @@ use crate::reencrypt::machine::{
     state::RepairState,
 };
 
-/// An object that was looked at.
+/// An object that was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedObject {
-    /// All that it carries.
+    /// All its properties.
     pub snapshot: Snapshot,
-    /// It is not encrypted as it should be.
+    /// It is not encrypted as required.
     pub offends: bool,
-    /// What a copy in parts would lose of it.
+    /// What a multipart copy would lose of it.
     pub loss: Option<LeaveReason>,
-    /// S3's own time of the answer, in milliseconds since 1970.
+    /// S3's time in the response, in milliseconds since 1970.
     pub now: i64,
 }
 
@@ -26,11 +26,11 @@ pub enum LookAnswer<O> {
     Seen(Box<ObservedObject>),
     /// There is no such object or version, or it is a delete marker.
     Absent,
-    /// It could not be looked at.
+    /// The look-up failed.
     Failed(O),
 }
 
-/// A version, or a delete marker, in a list.
+/// A version, or a delete marker, in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedVersion {
     /// Its id.
@@ -39,102 +39,102 @@ pub struct ListedVersion {
     pub is_marker: bool,
 }
 
-/// An upload in parts that is not finished.
+/// An unfinished multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfinishedUpload {
     /// Its id.
     pub id: String,
-    /// When it began, in milliseconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub initiated: i64,
 }
 
-/// What S3 said of what a call made; none of it where S3 did not.
+/// What S3 returned about the result of a call; each field is none where S3 did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MadeObject {
-    /// The version that it made.
+    /// The new version.
     pub version: Option<String>,
-    /// The version that was copied: `x-amz-copy-source-version-id`.
+    /// The copied version: `x-amz-copy-source-version-id`.
     pub source: Option<String>,
     /// The new object's `ETag`, with its quotes.
     pub etag: Option<String>,
-    /// Its date, in milliseconds since 1970.
+    /// Its last modification, in milliseconds since 1970.
     pub modified: Option<i64>,
-    /// The upload that was begun.
+    /// The new upload.
     pub upload: Option<String>,
 }
 
-/// What one call came to.
+/// The result of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallAnswer {
-    /// S3 says that it is done.
+    /// S3 reports success.
     Done(MadeObject),
-    /// A precondition failed, or what it is about is gone.
+    /// A precondition failed, or the target no longer exists.
     Changed,
-    /// There is no such upload any more.
+    /// The upload no longer exists.
     NoUpload,
-    /// It may have been done or not, or be done later.
+    /// Unknown: it may have taken effect, or may do so later.
     Unclear(String),
-    /// S3 asked to slow down; it may have been done all the same.
+    /// S3 throttled the call; it may have taken effect all the same.
     SlowDown,
-    /// It is not done.
+    /// It did not take effect.
     Refused(String),
 }
 
-/// What happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum RepairEvent<O> {
     /// The repair begins.
     Started,
-    /// What had no answer of its own is over: a wait, a change of the ledger.
+    /// An action without a response has finished: a wait, a change of the ledger.
     Over,
-    /// A look was answered.
+    /// The response to a look-up.
     Looked(LookAnswer<O>),
     /// The versions and delete markers of exactly this key, the newest first.
     Listed(Result<Vec<ListedVersion>, O>),
     /// The unfinished uploads of exactly this key.
     Uploads(Result<Vec<UnfinishedUpload>, O>),
-    /// A call was answered.
+    /// The response to a call.
     Answered(CallAnswer),
 }
 
-/// What a copy is sent with.
+/// The parameters of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOrder {
-    /// What it must be when it is copied, by its `ETag`, and what is restated because a copy would
-    /// lose it.
+    /// The object's state: its `ETag` as a precondition, and the properties that the request must
+    /// set again because a copy would lose them.
     pub before: Box<Snapshot>,
-    /// The lock to restate: as far as it is in force by S3's time.
+    /// The lock to set again: the part that is still in force by S3's time.
     pub lock: ObjectLock,
-    /// `If-Match` on what is overwritten.
+    /// Whether to send `If-Match` for the object that is overwritten.
     pub if_match: bool,
-    /// The source's version; none: whatever is current.
+    /// The source's version; none: the current one.
     pub source: Option<String>,
 }
 
-/// What is to be done next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RepairAction<O> {
-    /// Wait until the pace lets one more object, and so many bytes, go on.
+    /// Wait until the rate limit allows one more object, and this many bytes.
     Wait(u64),
-    /// Look at this version; none: at the current object.
+    /// Look up this version; none: the current object.
     Look(Option<String>),
     /// List the versions and delete markers of exactly this key.
     List,
     /// List the unfinished uploads of exactly this key.
     ListUploads,
-    /// Write this into the ledger.
+    /// Write this to the ledger.
     Write(RepairState),
-    /// Forget it in the ledger.
+    /// Remove its entry from the ledger.
     Forget,
     /// `CopyObject` onto itself.
     Copy(CopyOrder),
     /// `UpdateObjectEncryption` of this version.
     Update(Option<String>),
-    /// `CreateMultipartUpload`, with all that the object carries.
+    /// `CreateMultipartUpload`, with all properties of the object.
     CreateUpload(CopyOrder),
-    /// `UploadPartCopy` of every part that is not there yet.
+    /// `UploadPartCopy` of every missing part.
     CopyParts(String, CopyOrder),
-    /// `CompleteMultipartUpload`; true: with each part's own checksum.
+    /// `CompleteMultipartUpload`; true: with the checksum of each part.
     Complete(String, CopyOrder, bool),
     /// `AbortMultipartUpload`.
     Abort(String),
@@ -142,13 +142,13 @@ pub enum RepairAction<O> {
     Delete(String),
     /// `RestoreObject`.
     Restore(Option<String>),
-    /// Wait a while, longer with each try.
+    /// Wait before the next try; longer with each try.
     BackOff(u32),
     /// It is over.
     End(RepairEnd<O>),
 }
 
-/// What happens to the version that a copy has replaced, and that is not as it should be.
+/// What happens to the version that a copy replaced, if it is not as required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplacedVersion {
     /// It is removed at the end of this run.
@@ -157,32 +157,32 @@ pub enum ReplacedVersion {
     Left(LeaveReason),
 }
 
-/// How an object's repair ended.
+/// The result of an object's repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepairEnd<O> {
-    /// It is encrypted as asked, and everything was kept.
+    /// It is encrypted as requested, and all its properties were kept.
     Done(RepairMethod, Option<ReplacedVersion>),
     /// An old version was removed.
     Purged,
-    /// Its restore was asked for.
+    /// Its restore was requested.
     Restoring,
-    /// There was nothing to do: it is as it should be, or it is gone.
+    /// There was nothing to do: it is as required, or it no longer exists.
     Nothing,
-    /// It stays as it is.
+    /// It remains unchanged.
     Left(LeaveReason),
-    /// Another writer changed it meanwhile: the next run judges it anew.
+    /// Another writer changed it meanwhile: the next run decides again.
     Changed,
-    /// The copy is not all that it was made of, and could not be taken back.
+    /// The copy lacks properties of the original, and could not be removed.
     Damaged {
-        /// What it lacks, in words.
+        /// The lost properties, in words.
         losses: Vec<String>,
-        /// It is encrypted otherwise than asked, which is one of them.
+        /// Its encryption differs from the requested one, which is one of the losses.
         encryption_differs: bool,
     },
     /// It is not done.
     Failed(String),
-    /// This upload in parts could not be aborted.
+    /// This multipart upload could not be aborted.
     UploadLeft(String),
-    /// It could not be looked at.
+    /// The look-up failed.
     Unseen(O),
 }

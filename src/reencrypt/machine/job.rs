@@ -1,6 +1,6 @@
-//! What is left to S3 Batch Operations: which objects and buckets a job may be made for, which jobs
-//! may be confirmed, and when. A job runs later, and without preconditions: what it copies is
-//! whatever a line of its manifest names at that time.
+//! The rules for S3 Batch Operations: which objects and buckets a job may be created for, which
+//! jobs may be confirmed, and when. A job runs later and without preconditions: it copies whatever
+//! a line of its manifest names at that time.
 
 #[cfg(feature = "mutants")]
 use crate::reencrypt::machine::mutants::RepairMutant;
@@ -16,16 +16,16 @@ pub struct JobRules {
     pub mutant: Option<RepairMutant>,
 }
 
-/// What of a bucket decides about a job in it.
+/// The properties of a bucket that decide about a job in it.
 #[derive(Clone, Copy, Debug)]
 pub struct JobBucket {
-    /// How it keeps versions.
+    /// Its versioning.
     pub versioning: Versioning,
-    /// Its objects get DSSE-KMS.
+    /// Its objects' target is DSSE-KMS.
     pub dsse: bool,
 }
 
-/// What its objects may carry that a job would lose, as far as the bucket alone shows it.
+/// The properties that its objects may have and a job would lose, as far as the bucket alone shows.
 #[derive(Clone, Copy, Debug)]
 pub struct HiddenLosses {
     /// They may be locked.
@@ -36,25 +36,25 @@ pub struct HiddenLosses {
     pub redirects: bool,
 }
 
-/// Why nothing is left to a job.
+/// Why a job cannot do a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotForJob {
     /// The bucket has versions.
     Versions,
-    /// Larger than one copy takes.
+    /// Too large for a single copy.
     TooLarge,
-    /// A job cannot ask for DSSE-KMS.
+    /// A job cannot request DSSE-KMS.
     Dsse,
     /// Object Lock.
     Lock,
-    /// Rights besides its owner's.
+    /// Permissions of others in its ACL.
     Acl,
     /// A website redirect.
     Redirect,
 }
 
 impl NotForJob {
-    /// Said of an object.
+    /// As a phrase about an object.
     pub fn of_object(self) -> &'static str {
         match self {
             Self::Versions => {
@@ -69,10 +69,10 @@ impl NotForJob {
         }
     }
 
-    /// Said of a bucket of which S3 would make the list.
+    /// As a phrase about a bucket whose list S3 would generate.
     pub fn of_bucket(self) -> &'static str {
         match self {
-            // A list of all versions would bring old contents back.
+            // A list of all versions would restore old content.
             Self::Versions => {
                 "it keeps versions, and a job that copies an old one makes it the current one"
             }
@@ -84,16 +84,16 @@ impl NotForJob {
     }
 }
 
-/// Where something lies that no place of a run holds.
+/// Which part of a job is outside of the run's locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutsidePlaces {
-    /// It lies in none of them.
+    /// Its source is in none of them.
     Source,
-    /// Its copy goes to another bucket.
+    /// Its copies go to another bucket.
     Target,
 }
 
-/// What a job does.
+/// The operation of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobOperationKind {
     /// It copies objects.
@@ -104,38 +104,38 @@ pub enum JobOperationKind {
     Other,
 }
 
-/// What speaks against a confirmation.
+/// An objection to a confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobObjection<B> {
     /// Clusters of the pipeline run, and may use its places.
     ClustersRun,
-    /// It does what no job of this program does.
+    /// Its operation is none of this program's.
     OtherOperation,
-    /// It copies, and this bucket has versions by now.
+    /// It copies, and this bucket has versions now.
     Versions(B, Versioning),
 }
 
-/// How far a job is.
+/// The phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobPhase {
-    /// S3 reads or makes its list.
+    /// S3 reads or generates its list.
     Preparing,
-    /// It waits for its confirmation; its list is made.
+    /// It waits for its confirmation; its list is complete.
     Awaiting,
     /// It was confirmed.
     Running,
-    /// It has ended, one way or another.
+    /// It has ended, successfully or not.
     Over,
 }
 
 impl JobPhase {
-    /// Whether it is yet to be confirmed.
+    /// Whether it still needs confirmation.
     pub fn awaits_confirmation(self) -> bool {
         matches!(self, Self::Preparing | Self::Awaiting)
     }
 
-    /// What a run does about a job that it follows. A job is judged when its list is made already:
-    /// versions that come later can be in no list.
+    /// What a run does about a job that it follows. A job is evaluated once its list is complete:
+    /// versions that are created later cannot be in a list.
     pub fn next_step(self, confirm: bool, is_confirmed: bool) -> FollowStep {
         match self {
             Self::Over => FollowStep::Ended,
@@ -153,13 +153,13 @@ pub enum FollowStep {
     Ended,
     /// It waits for a confirmation that this run does not give.
     Left,
-    /// It is judged now, and confirmed if nothing speaks against it.
+    /// It is evaluated now, and confirmed if there is no objection.
     JudgeAndConfirm,
     /// A while passes.
     Wait,
 }
 
-/// Which place, a bucket and a prefix, holds every key that starts with `prefix`, if one does.
+/// The location (bucket and prefix) that holds every key with this `prefix`, if there is one.
 pub fn place_around<'a>(
     places: impl IntoIterator<Item = (&'a str, &'a str)>,
     bucket: &str,
@@ -169,7 +169,8 @@ pub fn place_around<'a>(
 }
 
 impl JobRules {
-    /// How a job may change an object that was seen so, in milliseconds since 1970, or why none may.
+    /// How a job may change an object that was looked up at `seen`, in milliseconds since 1970, or
+    /// why no job may.
     ///
     /// # Errors
     /// [`NotForJob`]
@@ -182,10 +183,11 @@ impl JobRules {
     ) -> Result<RepairMethod, NotForJob> {
         if method == RepairMethod::Update {
             if !seen.lock.protects(now) {
-                // It names a version, and moves no data.
+                // An update names a version, and moves no data.
                 return Ok(method);
             }
-            // An update is refused under a lock; then it is a copy, which would lose the lock.
+            // S3 refuses an update under a lock. The alternative is a copy, which would lose the
+            // lock.
             return self.fit(seen, RepairMethod::Copy, bucket, now);
         }
         let only_owner = seen.grants.is_empty()
@@ -207,8 +209,8 @@ impl JobRules {
         }
     }
 
-    /// Why S3 may not make the list of what is copied in a bucket: a copy of whatever there is could
-    /// lose something.
+    /// Why S3 may not generate the list for copies in a bucket: a copy of unknown objects could
+    /// lose properties.
     ///
     /// # Errors
     /// [`NotForJob`]
@@ -228,7 +230,7 @@ impl JobRules {
         }
     }
 
-    /// The place, by its index, that holds what a job names: an object, or all that starts with
+    /// The index of the location that holds a job's target: an object, or all objects with this
     /// `prefix`. `target`: the bucket that its copies go to.
     ///
     /// # Errors
@@ -255,13 +257,13 @@ impl JobRules {
         }
     }
 
-    /// Whether nothing is confirmed at all: the safety switch, the same as for every other change.
+    /// Whether no job is confirmed at all: the same safety switch as for every other change.
     pub fn is_switched_off(self, confirm: bool, is_refused: bool) -> bool {
         confirm && is_refused && !mutated!(self, SwitchNotAsked)
     }
 
-    /// What speaks against confirming a job at this moment. `clusters_run`: clusters of the pipeline
-    /// that may use its places; `buckets`: those of its places, and how each keeps versions now.
+    /// The objections to confirming a job now. `clusters_run`: clusters of the pipeline that may
+    /// use its locations; `buckets`: those of its locations, and their current versioning.
     pub fn objections<B>(
         self,
         kind: JobOperationKind,

@@ -1,7 +1,7 @@
-//! Deliberate faults of the repair of one object, for the simulation to catch: one at a time is
-//! switched on at run time, in a build with the feature `mutants` only.
+//! Deliberate faults (mutants) of the repair of one object that the simulation must detect. One at
+//! a time is switched on at run time, only in a build with the feature `mutants`.
 
-/// Whether the fault is switched on; never, without the feature.
+/// Whether the fault is switched on; always false without the feature.
 #[cfg(feature = "mutants")]
 macro_rules! mutated {
     ($plan:expr, $name:ident) => {
@@ -18,8 +18,8 @@ macro_rules! mutated {
 
 pub(crate) use mutated;
 
-/// What a fault that is not compiled is: not a constant to the compiler, so that it takes what
-/// depends on it as it takes it in a simulation.
+/// Stands in for a fault in a build without the feature. It is a function and not a constant, so
+/// that the compiler treats the dependent code as in a simulation.
 #[cfg(not(feature = "mutants"))]
 pub(crate) fn never<P>(_: &P) -> bool {
     false
@@ -47,74 +47,74 @@ mutants! {
     SuspendedIsEnabled,
     /// A version with the id `null` is purged like any other.
     NullIsPurged,
-    /// What an earlier run saw is restored, whatever is there now.
+    /// The state that an earlier run saw is restored, whatever the current state is.
     EarlierSightRestored,
-    /// No second look immediately before the call.
+    /// The second look-up immediately before the call is skipped.
     SecondLookSkipped,
-    /// The pace is waited for between the look and the call.
+    /// The wait for the rate limit is between the look-up and the call.
     WaitsAfterLooking,
-    /// The version that was seen is copied, not the current one.
+    /// The version that was looked up is copied, not the current one.
     SeenVersionCopied,
-    /// Versions between the copy and the one that it was to replace do not matter.
+    /// Versions between the copy and the one that it replaces are ignored.
     BuriedVersionIgnored,
     /// Every old version is purged, whoever overwrote it.
     PurgesUnproved,
-    /// An upload that is given up is not aborted.
+    /// An abandoned upload is not aborted.
     GivenUpUploadStays,
-    /// An upload whose beginning was not answered is not looked for.
+    /// An upload whose creation was not answered is not searched for.
     UnansweredUploadForgotten,
-    /// The parts' own checksums are not carried.
+    /// The checksums of the parts are not sent.
     PartChecksumsForgotten,
-    /// What another writer wrote as required counts as this tool's own copy.
+    /// An object that another writer wrote as required counts as this tool's own copy.
     WritersObjectIsOurs,
-    /// An object that is gone is nothing to do, whatever old versions there are.
+    /// A deleted object counts as nothing to do, whatever old versions exist.
     DeletedIsNothing,
-    /// The machine's own clock decides about retention: it is a year ahead.
+    /// The machine's own clock, which is a year ahead, decides about retention.
     OwnClock,
-    /// An update is believed without a look.
+    /// An update is not verified by a look-up.
     UpdateUnverified,
-    /// A copy is believed without a look.
+    /// A copy is not verified by a look-up.
     CopyUnverified,
-    /// What a copy has lost is not compared.
+    /// The properties that a copy lost are not compared.
     LossesIgnored,
-    /// A copy without the precondition on what it overwrites.
+    /// A copy is sent without the precondition on the overwritten object.
     NoPrecondition,
-    /// What was not answered is sent again without a look.
+    /// A call without a response is sent again without a look-up.
     RetriedBlindly,
-    /// A damaged copy is forgotten.
+    /// A damaged copy is removed from the ledger.
     DamageForgotten,
-    /// An object that cannot be looked at is nothing to do.
+    /// A failed look-up counts as nothing to do.
     UnseenIsNothing,
-    /// The call is sent before the ledger has it.
+    /// The call is sent before its ledger entry is written.
     LedgerSkipped,
-    /// A copy that buries a writer's version stays.
+    /// A copy that hides another writer's version is not removed.
     NeverTakenBack,
-    /// An old version is purged though it is not all in the newer one.
+    /// An old version is purged though the newer one lacks some of its properties.
     PurgesWhatDiffers,
-    /// What an earlier run has begun is taken as done.
+    /// A change that an earlier run started counts as done.
     BegunIsDone,
     /// Jobs copy in buckets with versions.
     JobsWhereVersionsAre,
-    /// S3 lists what jobs copy in buckets with versions.
+    /// S3 generates lists for copies in buckets with versions.
     ListsWhereVersionsAre,
-    /// Jobs copy what others were given rights to.
+    /// Jobs copy objects that others have permissions on.
     JobsLoseRights,
-    /// A job is confirmed wherever its objects lie.
+    /// A job is confirmed wherever its objects are.
     OtherPlacesConfirmed,
-    /// The first line of a job's manifest stands for all.
+    /// Only the first line of a job's manifest is checked.
     FirstLineForAll,
-    /// Where a job's copies go does not matter.
+    /// The target bucket of a job's copies is ignored.
     CopyTargetIgnored,
-    /// The safety switch is not asked before a confirmation.
+    /// The safety switch is ignored before a confirmation.
     SwitchNotAsked,
-    /// Clusters that run do not speak against a confirmation.
+    /// Running clusters are no objection to a confirmation.
     ClustersIgnored,
-    /// A bucket that got versions since does not speak against a confirmation.
+    /// Versioning that was enabled since is no objection to a confirmation.
     VersionsSinceIgnored,
-    /// A job is confirmed whatever it does.
+    /// A job is confirmed whatever its operation is.
     AnyOperationConfirmed,
-    /// A job is judged when it is chosen, and not again when it is confirmed.
+    /// A job is evaluated when it is chosen, and not again when it is confirmed.
     JudgedWhenChosen,
-    /// A job that is named is confirmed whoever has made it.
+    /// A named job is confirmed whoever created it.
     NamedIsOwn,
 }

@@ -1,4 +1,4 @@
-//! What decides about one object, besides the object.
+//! The inputs of the decision about one object, apart from the object.
 
 #[cfg(feature = "mutants")]
 use crate::reencrypt::machine::mutants::RepairMutant;
@@ -6,14 +6,14 @@ use crate::reencrypt::machine::{
     choice::RequestedEncryption, state::TargetEncryption, versioning::Versioning,
 };
 
-/// What decides about one object, besides the object.
+/// The inputs of the decision about one object, apart from the object.
 #[derive(Clone, Debug)]
 pub struct ObjectPlan {
     /// The encryption that it gets.
     pub target: TargetEncryption,
-    /// What was allowed.
+    /// The options.
     pub wish: RequestedEncryption,
-    /// How its bucket keeps versions.
+    /// The versioning of its bucket.
     pub versioning: Versioning,
     /// The deliberate fault.
     #[cfg(feature = "mutants")]

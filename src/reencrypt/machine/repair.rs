@@ -1,9 +1,10 @@
-//! The repair of one object: looked at, begun in the ledger, looked at again immediately before the
-//! call, and proved by another look before it counts.
+//! The repair of one object. The object is looked up, the change is written to the ledger, the
+//! object is looked up again immediately before the call, and verified by another look-up before
+//! the change counts.
 //!
-//! One action at a time is outstanding. An object without versions is copied in its place; one with
-//! versions gets a new version, which is compared with the one that it replaces as that is then, and
-//! taken back where it would bury what another writer wrote.
+//! One action at a time is outstanding. An object without versions is overwritten by its copy. One
+//! with versions gets a new version, which is compared with the current state of the one that it
+//! replaces, and removed if it would hide another writer's version.
 
 use std::{collections::VecDeque, mem};
 
@@ -21,15 +22,15 @@ use crate::reencrypt::machine::{
     versioning::Versioning,
 };
 
-/// So often a call is sent that may not have arrived.
+/// How often a call without a response is sent.
 const ATTEMPTS: u32 = 6;
-/// So often a repair begins anew because the object was changed meanwhile.
+/// How often a repair starts again because the object was changed meanwhile.
 const ROUNDS: u32 = 5;
-/// So often an abort or a removal is sent that may not have arrived.
+/// How often an abort or a removal without a response is sent.
 const CLEAN_UPS: u32 = 3;
-/// So many versions between a copy and the planned one are looked at.
+/// How many versions between a copy and the planned one are looked up.
 const MOST_BETWEEN: usize = 4;
-/// S3 tells some times in whole seconds.
+/// S3 returns some times in whole seconds.
 const SECOND: i64 = 1000;
 
 /// What the ledger keeps at the end.
@@ -40,14 +41,14 @@ enum LedgerChange {
     Write(RepairState),
 }
 
-/// What follows once an upload is aborted.
+/// The next step after an upload is aborted.
 #[derive(Clone, Debug)]
 enum AfterAbort<O> {
     Begin(Box<ObservedObject>),
     Close(LedgerChange, RepairEnd<O>),
 }
 
-/// What is waited for.
+/// The response that is awaited.
 #[derive(Debug)]
 enum Step<O> {
     Start,
@@ -90,31 +91,31 @@ enum Step<O> {
 #[derive(Debug)]
 pub struct ObjectRepair<O> {
     plan: ObjectPlan,
-    /// The planned version; none: whatever is current in a bucket without versions.
+    /// The planned version; none: the current object in a bucket without versions.
     version: Option<String>,
     is_latest: bool,
     state: RepairState,
     step: Step<O>,
     method: RepairMethod,
     before: Option<Box<Snapshot>>,
-    /// S3's time when it was begun, and its last one.
+    /// S3's time when it was started, and its latest one.
     since: i64,
     now: i64,
     upload: Option<String>,
-    /// What S3 said of the copy.
+    /// What S3 returned about the copy.
     made: Option<MadeObject>,
     tries: u32,
     rounds: u32,
-    /// A call was not answered: it may have been done, or be done later.
+    /// A call had no response: it may have taken effect, or may do so later.
     is_unclear: bool,
-    /// What an earlier run has begun is looked at.
+    /// The result of an earlier run's change is being looked up.
     is_resuming: bool,
     trouble: String,
 }
 
 impl<O> ObjectRepair<O> {
-    /// A repair that has not begun: of this version, or of the current object where there is none,
-    /// which has come so far.
+    /// A repair that has not started: of this version, or of the current object if none, with this
+    /// earlier state.
     pub fn new(plan: ObjectPlan, version: Option<String>, state: RepairState) -> Self {
         let version = match plan.versioning {
             Versioning::Unversioned => None,
@@ -146,7 +147,8 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// What is to be done next, after what happened. After [`RepairAction::End`] it is over.
+    /// Handles an event and returns the next action. After [`RepairAction::End`] the repair is
+    /// finished.
     pub fn next(&mut self, event: RepairEvent<O>) -> RepairAction<O> {
         let step = mem::replace(&mut self.step, Step::Ended);
         match event {
@@ -164,7 +166,7 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    // ---- How it begins -------------------------------------------------------------------------
+    // ---- Start ---------------------------------------------------------------------------------
 
     fn start(&mut self) -> RepairAction<O> {
         let bytes = match self.state.clone() {
@@ -190,7 +192,7 @@ impl<O> ObjectRepair<O> {
         if mutated!(self.plan, WaitsAfterLooking) {
             return self.paced();
         }
-        // Waiting comes before looking: what was seen must not grow old.
+        // The wait comes before the look-up, so that the observed state is recent.
         self.step = Step::Paced;
         RepairAction::Wait(bytes)
     }
@@ -226,8 +228,8 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// The version that a look at the planned object asks for: an old one by its id, the latest as
-    /// whatever is current.
+    /// The version that a look-up of the planned object requests: an old one by its id, the latest
+    /// as the current object.
     fn planned(&self) -> Option<String> {
         if self.is_latest { None } else { self.version.clone() }
     }
@@ -237,7 +239,7 @@ impl<O> ObjectRepair<O> {
         self.look(planned, Step::First)
     }
 
-    /// The first look: decides what is to be done.
+    /// Handles the first look-up: decides what to do.
     fn first(&mut self, seen: Box<ObservedObject>) -> RepairAction<O> {
         if self.is_other_version(&seen.snapshot) {
             return self.changed();
@@ -295,14 +297,15 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// A copy writes the version `null`, and that is not the planned one.
+    /// Whether a copy would write the version `null` while another version is planned.
     fn may_replace(&self) -> bool {
         self.plan.versioning == Versioning::Suspended
             && self.version.as_deref() != Some(NULL)
             && !mutated!(self.plan, SuspendedIsEnabled)
     }
 
-    /// Versioning is suspended: a copy writes the version `null`, and there may be one.
+    /// Handles the listing in a bucket with suspended versioning: a copy writes the version `null`,
+    /// and one may exist.
     fn other_null(
         &mut self,
         seen: Box<ObservedObject>,
@@ -323,7 +326,7 @@ impl<O> ObjectRepair<O> {
         self.close(LedgerChange::Forget, RepairEnd::Left(LeaveReason::WouldReplaceVersion))
     }
 
-    /// Writes down what is begun, with all that must be kept.
+    /// Writes the started change to the ledger, with everything that must be preserved.
     fn note(&mut self, seen: Box<ObservedObject>) -> RepairAction<O> {
         self.since = seen.now;
         self.now = seen.now;
@@ -349,9 +352,9 @@ impl<O> ObjectRepair<O> {
         })
     }
 
-    // ---- How it is done ------------------------------------------------------------------------
+    // ---- Change --------------------------------------------------------------------------------
 
-    /// All that comes before the second look.
+    /// The steps before the second look-up.
     fn prepare(&mut self) -> RepairAction<O> {
         if self.method != RepairMethod::CopyInParts {
             return self.look_again();
@@ -377,7 +380,7 @@ impl<O> ObjectRepair<O> {
         self.look(planned, Step::Second)
     }
 
-    /// The second look, immediately before the call: nothing at all may differ from the first.
+    /// Handles the second look-up, immediately before the call: nothing may differ from the first.
     fn second(&mut self, seen: Box<ObservedObject>) -> RepairAction<O> {
         if self.is_other_version(&seen.snapshot) {
             return self.changed();
@@ -458,7 +461,7 @@ impl<O> ObjectRepair<O> {
                 self.verify()
             }
             (_, CallAnswer::Refused(why)) => {
-                // Something that was not answered before may still come: the next run sees.
+                // An unanswered call may still take effect: the next run checks it.
                 let change =
                     if self.is_unclear { LedgerChange::Keep } else { LedgerChange::Forget };
                 self.refused(change, RepairEnd::Failed(why))
@@ -497,7 +500,8 @@ impl<O> ObjectRepair<O> {
             }
             CallAnswer::Refused(why) => self.close(LedgerChange::Forget, RepairEnd::Failed(why)),
             CallAnswer::Changed => self.changed(),
-            // It may be there all the same, or come later: it costs until it is aborted.
+            // The upload may exist all the same, or appear later, and costs money until it is
+            // aborted.
             answer => {
                 if mutated!(self.plan, UnansweredUploadForgotten) {
                     return self.close(LedgerChange::Forget, RepairEnd::Changed);
@@ -512,7 +516,7 @@ impl<O> ObjectRepair<O> {
         let is_unknown = uploads.iter().any(|upload| upload.initiated >= self.since - SECOND)
             && !mutated!(self.plan, UnansweredUploadForgotten);
         match step {
-            // Nothing tells whose it is, and a writer's must not be aborted.
+            // Its owner is unknown, and another writer's upload must not be aborted.
             Step::NewUploads(_) | Step::ResumedUploads if is_unknown => {
                 self.end(RepairEnd::Left(LeaveReason::UnknownUpload))
             }
@@ -522,9 +526,9 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    // ---- What became of it ---------------------------------------------------------------------
+    // ---- Verification --------------------------------------------------------------------------
 
-    /// Copies make versions of their own.
+    /// Whether copies create versions of their own.
     fn makes_versions(&self) -> bool {
         match self.plan.versioning {
             Versioning::Unversioned => false,
@@ -545,7 +549,7 @@ impl<O> ObjectRepair<O> {
         self.look(None, Step::After)
     }
 
-    /// Nothing has happened to it: once more.
+    /// The call had no effect: try again.
     fn untouched(&mut self, seen: Option<Box<ObservedObject>>) -> RepairAction<O> {
         if self.is_resuming {
             return match seen {
@@ -568,7 +572,7 @@ impl<O> ObjectRepair<O> {
         self.prepare()
     }
 
-    /// The object that was updated, or copied in its place.
+    /// Handles the look-up of an object that was updated, or overwritten by its copy.
     fn after(&mut self, seen: Box<ObservedObject>) -> RepairAction<O> {
         self.now = seen.now;
         let Some(before) = self.before.clone() else { return self.lost() };
@@ -588,8 +592,9 @@ impl<O> ObjectRepair<O> {
         if mutated!(self.plan, LossesIgnored) {
             lost.clear();
         }
-        // What stands there counts as the copy only if S3's answer says so, or, where none came, if
-        // its bytes do. Dates prove nothing: S3 tells seconds, in which others write, too.
+        // The current object counts as the copy only if S3's response says so, or, without a
+        // response, if its bytes do. Dates are no evidence: S3 returns seconds, within which others
+        // can write, too.
         let answer =
             self.made.as_ref().filter(|made| made.etag.is_some() || made.modified.is_some());
         let is_answered = answer.is_some_and(|made| is_made(made, &seen.snapshot));
@@ -612,23 +617,23 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// S3 said that it is done, and reports something that is neither what was nor what was asked
-    /// for: once more would be no better.
+    /// S3 reported success, but the object is neither as before nor as requested: another try would
+    /// not help.
     fn is_otherwise(&mut self, seen: &ObservedObject) -> RepairAction<O> {
         let difference = self.target().difference(&seen.snapshot);
         let why = format!("S3 said that it is done, but {difference}; run this again");
         self.close(LedgerChange::Forget, RepairEnd::Failed(why))
     }
 
-    /// Another writer's object is there: it is judged as any other.
+    /// The object is another writer's: it is evaluated like any other.
     fn foreign(&mut self, seen: &ObservedObject) -> RepairAction<O> {
         let end =
             if seen.offends && !self.is_resuming { RepairEnd::Changed } else { RepairEnd::Nothing };
         self.close(LedgerChange::Forget, end)
     }
 
-    /// The versions after a call: which one is the copy, and what lies between it and the planned
-    /// one.
+    /// Handles the versions after a call: which one is the copy, and which ones are between it and
+    /// the planned one.
     fn versions(&mut self, versions: &[ListedVersion]) -> RepairAction<O> {
         let planned =
             versions.iter().position(|it| Some(it.id.as_str()) == self.version.as_deref());
@@ -649,7 +654,7 @@ impl<O> ObjectRepair<O> {
         let data = |it: &&ListedVersion| !it.is_marker;
         let mut queue: VecDeque<String> =
             below.iter().take(until).filter(data).map(|it| it.id.clone()).collect();
-        // The copy comes last: should it have to be taken back, that is done at once.
+        // The copy is looked up last: if it must be removed, that happens at once.
         queue.push_back(versions[made].id.clone());
         let Some(first) = queue.pop_front() else { return self.changed() };
         let comparison = Comparison {
@@ -689,7 +694,7 @@ impl<O> ObjectRepair<O> {
         let made = comparison.seen.first().map(|made| made.snapshot.clone());
         match (verdict::judge(&comparison, &question), made) {
             (CopyVerdict::Done { is_proof, old }, Some(made)) => {
-                // Another write can take over the id `null` at any time: then nothing of the old
+                // Another write can take over the id `null` at any time; then nothing of the old
                 // version would be left.
                 let is_proof = is_proof && made.id() != NULL;
                 let old = old.map(|locked| self.replaced(is_proof, locked));
@@ -704,7 +709,7 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// What happens to the version that the copy has replaced.
+    /// What happens to the version that the copy replaced.
     fn replaced(&self, is_proof: bool, locked: bool) -> ReplacedVersion {
         ReplacedVersion::Left(match (self.plan.wish.purge, locked) {
             (true, true) => LeaveReason::LockedVersion,
@@ -737,7 +742,7 @@ impl<O> ObjectRepair<O> {
         versions: &[ListedVersion],
     ) -> RepairAction<O> {
         if versions.iter().any(|it| it.id == made.id()) {
-            // Its owner may have touched it meanwhile.
+            // Its owner may have changed it meanwhile.
             let version = made.id().to_owned();
             return self.look(Some(version), Step::StillThere(made, lost, tries));
         }
@@ -745,16 +750,16 @@ impl<O> ObjectRepair<O> {
         self.rounds += 1;
         let is_top = versions.first().map(|it| it.id.as_str()) == self.version.as_deref();
         if is_top && self.rounds <= ROUNDS {
-            // Its owner changed it in the very moment of the copy: once more, as it is now.
+            // Its owner changed it at the moment of the copy: try again with its current state.
             return self.look_first();
         }
         self.changed()
     }
 
-    /// It is not what it was any more.
+    /// The object has changed.
     fn changed(&mut self) -> RepairAction<O> {
         if self.is_resuming {
-            // The scan that follows judges what is there.
+            // The following scan evaluates the current state.
             return self.close(LedgerChange::Forget, RepairEnd::Nothing);
         }
         if self.version.is_none() || mutated!(self.plan, DeletedIsNothing) {
@@ -801,7 +806,7 @@ impl<O> ObjectRepair<O> {
         self.close(change, RepairEnd::Damaged { losses, encryption_differs })
     }
 
-    /// The encryption that was begun: an earlier run may have been told another one.
+    /// The target of the started change: an earlier run may have had another one.
     fn target(&self) -> &TargetEncryption {
         match &self.state {
             RepairState::Begun { target, .. } if self.is_resuming => target,
@@ -820,7 +825,7 @@ impl<O> ObjectRepair<O> {
                 let version = self.version.clone();
                 self.look(version, Step::PurgeOld(Some(made)))
             }
-            // Another writer overwrote it, and its removal was asked for by name.
+            // Another writer overwrote it, and its removal was explicitly requested.
             None => {
                 self.step = Step::PurgeVersions;
                 RepairAction::List
@@ -859,7 +864,7 @@ impl<O> ObjectRepair<O> {
         if mutated!(self.plan, PurgesUnproved) {
             return self.remove_old();
         }
-        // The newer one comes last: it must be there when the old one goes.
+        // The newer one is looked up last: it must exist when the old one is removed.
         self.look(newer, Step::PurgeNewer(old))
     }
 
@@ -916,7 +921,7 @@ impl<O> ObjectRepair<O> {
                 RepairAction::List
             }
             Step::NullLook => match self.before.take() {
-                // It went away meanwhile: from the beginning.
+                // It was removed meanwhile: start again.
                 Some(_) => self.look_first(),
                 None => self.lost(),
             },
@@ -931,7 +936,7 @@ impl<O> ObjectRepair<O> {
         }
     }
 
-    /// A version went away between the list and the look.
+    /// A version was removed between the listing and the look-up.
     fn relist(&mut self) -> RepairAction<O> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
@@ -945,7 +950,7 @@ impl<O> ObjectRepair<O> {
             Step::First => self.first(seen),
             Step::Second => self.second(seen),
             Step::NullLook => {
-                // Only what is to be removed anyway may be overwritten.
+                // Only a version that is to be removed anyway may be overwritten.
                 if !seen.offends || seen.snapshot.lock.protects(seen.now) {
                     return self.would_replace();
                 }
@@ -1007,7 +1012,8 @@ impl<O> ObjectRepair<O> {
         let made = self.made.as_ref().and_then(|made| made.version.as_deref());
         let is_copied = self.makes_versions() && made.is_some_and(|made| made != NULL);
         if is_copied && self.before.is_some() {
-            // Which version is the copy is known now alone: the next run looks at it.
+            // Only this run knows which version is the copy; the ledger entry lets the next run
+            // look at it.
             return self.write_begun(Step::Closing(RepairEnd::Unseen(obstacle)));
         }
         self.end(RepairEnd::Unseen(obstacle))
@@ -1055,12 +1061,12 @@ impl<O> ObjectRepair<O> {
         self.settle(LedgerChange::Write(RepairState::Stray { upload }), end)
     }
 
-    /// Ends after S3 refused; what is kept in the ledger keeps its upload.
+    /// Ends after a refusal by S3; a kept ledger entry also keeps its upload.
     fn refused(&mut self, change: LedgerChange, end: RepairEnd<O>) -> RepairAction<O> {
         if matches!(change, LedgerChange::Keep) { self.end(end) } else { self.close(change, end) }
     }
 
-    /// Ends; an upload that is not finished is aborted first.
+    /// Ends; an unfinished upload is aborted first.
     fn close(&mut self, change: LedgerChange, end: RepairEnd<O>) -> RepairAction<O> {
         self.abort(AfterAbort::Close(change, end))
     }
@@ -1084,7 +1090,7 @@ impl<O> ObjectRepair<O> {
         RepairAction::End(end)
     }
 
-    /// An answer to what was not asked: the driver is at fault.
+    /// An event that does not match the awaited one: a fault of the driver.
     fn lost(&mut self) -> RepairAction<O> {
         self.end(RepairEnd::Failed("an answer arrived that was not asked for".to_owned()))
     }
@@ -1100,7 +1106,7 @@ fn said(answer: &CallAnswer) -> String {
     }
 }
 
-/// Whether this is what S3 said that it made.
+/// Whether this is the object that S3 returned for the call.
 fn is_made(made: &MadeObject, seen: &Snapshot) -> bool {
     made.etag.as_ref().is_none_or(|etag| *etag == seen.etag)
         && made.modified.is_none_or(|at| at / SECOND == seen.modified / SECOND)
@@ -1126,8 +1132,8 @@ mod tests {
         ObservedObject { snapshot, offends: true, loss: None, now: 1 }
     }
 
-    /// The end of a repair to SSE-KMS under the first key of an object that is `before`, and `after`
-    /// once S3 has said that it is done.
+    /// The result of a repair to SSE-KMS with the first key. The object is `before`, and `after`
+    /// once S3 has reported success.
     fn end(method: RepairMethod, before: &ObservedObject, after: &ObservedObject) -> RepairEnd<()> {
         let plan = ObjectPlan {
             target: TargetEncryption {
@@ -1188,7 +1194,7 @@ mod tests {
             said("aws:kms", Some(key(2))),
             format!("S3 said that it is done, but {reported}; run this again")
         );
-        // As it was, however often it is asked for.
+        // The object stays the same, however often the change is requested.
         assert_eq!(
             said("AES256", None),
             format!("S3 said that it is done, but S3 reports AES256, {asked}; run this again")

@@ -1,5 +1,5 @@
-//! An object with all that it carries, as far as a copy could lose it, and how it may differ before
-//! and after.
+//! An object with all properties that a copy could lose, and which differences are allowed after a
+//! change.
 
 use std::collections::BTreeMap;
 
@@ -14,34 +14,34 @@ pub struct Snapshot {
     pub size: u64,
     /// With its quotes.
     pub etag: String,
-    /// When it was written, in milliseconds since 1970.
+    /// Its last modification, in milliseconds since 1970.
     pub modified: i64,
     /// Its id; none in a bucket without versions.
     pub version: Option<String>,
-    /// S3's word for how it is encrypted; none: not at all.
+    /// S3's name of its encryption; none: unencrypted.
     pub algorithm: Option<String>,
     /// The KMS key's ARN.
     pub key: Option<String>,
-    /// Its data key comes from the bucket's own key, so that reading it asks KMS no more each time.
+    /// Its data key comes from the bucket key, so that not every read calls KMS.
     #[serde(default)]
     pub bucket_key: bool,
     /// `STANDARD`, …
     pub storage_class: String,
-    /// `Content-Type`, `Cache-Control`, …, and where a website redirects to.
+    /// `Content-Type`, `Cache-Control`, …, and the website redirect.
     pub headers: BTreeMap<String, String>,
-    /// What its writer has added: `x-amz-meta-…`.
+    /// Its user metadata: `x-amz-meta-…`.
     pub metadata: BTreeMap<String, String>,
-    /// Metadata that cannot travel in headers.
+    /// The number of metadata entries that cannot be returned as headers.
     pub missing_metadata: i32,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Grantee (`id=…`, `uri=…`) and permission; none where the bucket knows no ACLs.
+    /// Grantee (`id=…`, `uri=…`) and permission; none where the bucket has ACLs disabled.
     pub grants: Vec<(String, String)>,
     /// Its retention and holds.
     pub lock: ObjectLock,
-    /// The checksum that S3 keeps with it.
+    /// The checksum that S3 stores with it.
     pub checksum: Option<Checksum>,
-    /// Whether it lies in an archive.
+    /// Whether it is archived.
     pub archive: ArchiveState,
 }
 
@@ -54,15 +54,15 @@ pub struct ObjectLock {
     pub until: Option<i64>,
     /// It has a legal hold.
     pub legal_hold: bool,
-    /// `ON` or `OFF`: the hold until an event.
+    /// `ON` or `OFF`: the event hold.
     pub event_hold: Option<String>,
-    /// The days that it is kept after the event.
+    /// The days of retention after the event.
     pub event_days: Option<i32>,
     /// The years.
     pub event_years: Option<i32>,
 }
 
-/// A checksum that S3 keeps with the object.
+/// A checksum that S3 stores with the object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     /// S3's name for it: `CRC32`, `CRC32C`, `CRC64NVME`, `MD5`, `SHA1`, `SHA256`, `SHA512`,
@@ -70,19 +70,20 @@ pub struct Checksum {
     pub algorithm: String,
     /// As S3 writes it.
     pub value: String,
-    /// Of the whole content; else of the checksums of its parts.
+    /// Of the whole content; otherwise of the checksums of its parts.
     pub full: bool,
 }
 
 impl ObjectLock {
-    /// Whether it protects anything at `now`, in milliseconds since 1970.
+    /// Whether it protects the object at `now`, in milliseconds since 1970.
     pub fn protects(&self, now: i64) -> bool {
         self.legal_hold
             || self.event_hold.as_deref() == Some("ON")
             || self.until.is_some_and(|until| until > now)
     }
 
-    /// Without a retention that is over: S3 accepts no date in the past, and it protects nothing.
+    /// The lock without an expired retention: S3 rejects a date in the past, and it protects
+    /// nothing.
     #[must_use]
     pub fn in_force(&self, now: i64) -> Self {
         if self.until.is_some_and(|until| until <= now) {
@@ -94,18 +95,20 @@ impl ObjectLock {
 }
 
 impl Snapshot {
-    /// Whether its `ETag` is the MD5 of its content: neither written in parts nor encrypted by KMS.
+    /// Whether its `ETag` is the MD5 of its content: it is neither a multipart object nor encrypted
+    /// with KMS.
     fn has_plain_etag(&self) -> bool {
         !self.etag.contains('-') && matches!(self.algorithm.as_deref(), None | Some("AES256"))
     }
 
-    /// Whether UpdateObjectEncryption can encrypt it anew: its content has a data key that it may
-    /// change.
+    /// Whether UpdateObjectEncryption can be applied to it: its content has a data key of a
+    /// supported kind.
     pub fn has_data_key(&self) -> bool {
         has_data_key(self.algorithm.as_deref())
     }
 
-    /// Whether both have the same bytes, by S3's own word: an `ETag` under KMS says nothing of them.
+    /// Whether S3's data show that both have the same bytes. An `ETag` under KMS says nothing about
+    /// them.
     pub fn has_same_content(&self, other: &Self) -> bool {
         let by_etag = self.has_plain_etag() && other.has_plain_etag() && self.etag == other.etag;
         let by_checksum = self.checksum.as_ref().is_some_and(|checksum| checksum.full)
@@ -113,42 +116,42 @@ impl Snapshot {
         self.size == other.size && (by_etag || by_checksum)
     }
 
-    /// The version's id; what a bucket without versions holds is what S3 calls `null` once it has
-    /// versions.
+    /// The version's id. S3 calls an object `null` that was written before versioning was enabled.
     pub fn id(&self) -> &str {
         self.version.as_deref().unwrap_or(NULL)
     }
 
-    /// Whether it is the very same object, whatever was changed about it: the same write.
+    /// Whether both are the same write, whatever properties were changed since.
     pub fn is_same_write(&self, other: &Self) -> bool {
         self.id() == other.id() && self.etag == other.etag && self.modified == other.modified
     }
 
-    /// Whether nothing at all differs: content, encryption, ACL, redirect, class, locks, tags and
-    /// metadata. A bucket that got versions meanwhile gives what it holds the id `null`.
+    /// Whether nothing differs at all: content, encryption, ACL, redirect, class, locks, tags and
+    /// metadata. If versioning was enabled meanwhile, the existing object has the id `null`.
     pub fn is_same(&self, other: &Self) -> bool {
         self.id() == other.id() && Self { version: other.version.clone(), ..self.clone() } == *other
     }
 }
 
-/// The id of the version that a bucket without versions, or with suspended ones, writes: the only
-/// one that is not immutable.
+/// The version id of writes without versioning, or with suspended versioning: the only version that
+/// can be overwritten.
 pub const NULL: &str = "null";
 
-/// S3's word for SSE-KMS, the only encryption that knows bucket keys. Source: Amazon S3 user guide,
+/// S3's name of SSE-KMS, the only encryption with bucket keys. Source: Amazon S3 user guide,
 /// Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys.
 pub(super) const KMS: &str = "aws:kms";
 
-/// Whether what is encrypted so, by S3's word, has a data key that UpdateObjectEncryption changes.
+/// Whether objects with this encryption, by S3's name, have a data key that UpdateObjectEncryption
+/// can re-encrypt.
 pub fn has_data_key(algorithm: Option<&str>) -> bool {
     matches!(algorithm, Some("AES256" | "aws:kms"))
 }
 
-/// What of `before` is not in `after`, in words; nothing where everything was kept. `now` in
+/// The properties of `before` that `after` lacks, in words; empty where all were kept. `now` in
 /// milliseconds since 1970.
 ///
-/// Some things cannot stay: a content that was copied anew has a new date, and a new `ETag` where
-/// that is not its MD5.
+/// Some things cannot be kept: copied content has a new date, and a new `ETag` where that is not
+/// its MD5.
 pub fn losses(before: &Snapshot, after: &Snapshot, method: RepairMethod, now: i64) -> Vec<String> {
     let mut losses = Vec::new();
     let mut same = |what: &str, equal: bool| {

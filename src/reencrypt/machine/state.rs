@@ -1,4 +1,4 @@
-//! How far an object has come: what the ledger keeps about it.
+//! The state of an object's repair, as the ledger stores it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,33 +7,33 @@ use crate::reencrypt::machine::{
     snapshot::{KMS, Snapshot},
 };
 
-/// The encryption that an object gets, in S3's words.
+/// The encryption that an object gets, in S3's terms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetEncryption {
     /// `AES256`, `aws:kms` or `aws:kms:dsse`.
     pub algorithm: String,
-    /// The key's ARN; none: whichever S3 takes by itself.
+    /// The key's ARN; none: S3's default key.
     pub key: Option<String>,
-    /// The bucket's rule has its objects use a bucket key.
+    /// The bucket's rule makes its objects use a bucket key.
     #[serde(default)]
     pub bucket_key: bool,
 }
 
 impl TargetEncryption {
-    /// Whether an object is encrypted so.
+    /// Whether an object has this encryption.
     pub fn is_met(&self, seen: &Snapshot) -> bool {
         seen.algorithm.as_deref() == Some(self.algorithm.as_str())
             && self.key.as_ref().is_none_or(|wanted| seen.key.as_ref() == Some(wanted))
     }
 
-    /// Whether an object gets a bucket key: where it has one, or the bucket's rule says so. None:
-    /// its encryption knows none. Not asked for, a copy and an update would lose it. Source:
-    /// answers of S3 that others recorded.
+    /// Whether an object gets a bucket key: if it has one, or the bucket's rule says so. None: its
+    /// encryption does not support it. A copy or update without this request would lose it. Source:
+    /// recorded responses of S3.
     pub fn bucket_key_for(&self, before: &Snapshot) -> Option<bool> {
         (self.algorithm == KMS).then_some(self.bucket_key || before.bucket_key)
     }
 
-    /// What S3 reports of an object that is not encrypted so, and what was asked for.
+    /// What S3 reports of an object with a different encryption, and what was requested.
     pub fn difference(&self, seen: &Snapshot) -> String {
         let (reported, asked) = (
             in_words(seen.algorithm.as_deref(), seen.key.as_deref()),
@@ -43,7 +43,7 @@ impl TargetEncryption {
     }
 }
 
-/// An encryption in S3's words.
+/// An encryption in words, with S3's terms.
 fn in_words(algorithm: Option<&str>, key: Option<&str>) -> String {
     match (algorithm, key) {
         (None, _) => "no encryption".to_owned(),
@@ -52,11 +52,11 @@ fn in_words(algorithm: Option<&str>, key: Option<&str>) -> String {
     }
 }
 
-/// How far an object has come.
+/// The state of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum RepairState {
-    /// It is to be done.
+    /// A change is planned.
     Planned {
         /// What is to be done.
         choice: Choice,
@@ -64,25 +64,26 @@ pub enum RepairState {
         size: u64,
         /// It was the current version.
         is_latest: bool,
-        /// The version that this tool made of it and proved: then the old one may be purged.
+        /// The version that this tool made of it and verified, after which the old one may be
+        /// purged.
         #[serde(default)]
         made: Option<String>,
     },
-    /// It is being done, or was when the run ended.
+    /// A change is in progress, or was when the run ended.
     Begun {
         /// How.
         method: RepairMethod,
-        /// What it gets.
+        /// Its target.
         target: TargetEncryption,
-        /// All that must be kept.
+        /// Everything that must be preserved.
         before: Box<Snapshot>,
         /// The upload in parts.
         upload: Option<String>,
         /// It was the current version.
         is_latest: bool,
-        /// S3's own time when it was begun, in milliseconds since 1970.
+        /// S3's time when it was started, in milliseconds since 1970.
         since: i64,
-        /// The version that S3 said it made, where that could not be looked at.
+        /// The version that S3 returned, where it could not be looked up.
         #[serde(default)]
         made: Option<String>,
     },
@@ -92,8 +93,8 @@ pub enum RepairState {
         method: RepairMethod,
         /// S3's own time, in milliseconds since 1970.
         at: i64,
-        /// The version that this tool's own copy made, directly above the one it is a copy of; none
-        /// where the copy took its place.
+        /// The version made by this tool's own copy, directly above its source; none where the copy
+        /// overwrote the object.
         #[serde(default)]
         made: Option<String>,
     },
@@ -102,18 +103,18 @@ pub enum RepairState {
         /// S3's own time, in milliseconds since 1970.
         at: i64,
     },
-    /// A copy that is not all that it was made of, and cannot be taken back. It counts as long as
-    /// exactly this object is there: whoever touches it has judged it.
+    /// A copy that lacks properties of its source, and cannot be removed. The entry is valid as
+    /// long as exactly this object exists: whoever changes the object has dealt with it.
     Damaged {
         /// The copy.
         left: Box<Snapshot>,
-        /// What it lacks, in words.
+        /// The lost properties, in words.
         losses: Vec<String>,
-        /// It is encrypted otherwise than asked, which is one of them.
+        /// Its encryption differs from the requested one, which is one of the losses.
         #[serde(default)]
         encryption_differs: bool,
     },
-    /// An upload in parts of this tool that is over, and that S3 did not abort.
+    /// A multipart upload of this tool that is no longer needed, and that S3 did not abort.
     Stray {
         /// Its id.
         upload: String,
@@ -121,8 +122,8 @@ pub enum RepairState {
 }
 
 impl RepairState {
-    /// What the next run keeps of an entry before it scans: plans are made anew, but what was proved
-    /// stays. None: the entry is forgotten.
+    /// What the next run keeps of an entry before it scans: plans are made again, but verified
+    /// results stay. None: the entry is removed.
     #[must_use]
     pub fn kept_by_next_run(&self) -> Option<Self> {
         match self {
@@ -134,21 +135,21 @@ impl RepairState {
         }
     }
 
-    /// Whether an earlier run has left it to be looked after.
+    /// Whether an earlier run has left it unfinished.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         matches!(self, Self::Begun { .. } | Self::Damaged { .. } | Self::Stray { .. })
     }
 
-    /// Whether this run's scan may write a plan in its place. What could not be finished stays: it is
-    /// named already, and all that is known of it would be lost.
+    /// Whether this run's scan may replace it with a plan. An entry that could not be finished
+    /// stays: it is reported already, and its data would be lost.
     #[must_use]
     pub fn gives_way(&self) -> bool {
         matches!(self, Self::Planned { .. } | Self::Done { .. } | Self::Purged { .. })
     }
 
-    /// The version that the entry is about, where that is not the one that it is kept under: it can
-    /// move there when its place is needed.
+    /// The version that the entry is about, if it differs from the entry's key: the entry can move
+    /// there when its key is needed.
     #[must_use]
     pub fn belongs_to(&self, version: Option<&str>) -> Option<&str> {
         match self {
@@ -157,7 +158,7 @@ impl RepairState {
         }
     }
 
-    /// The version that this tool made of the entry's, and proved.
+    /// The version that this tool made of the entry's version and verified.
     #[must_use]
     pub fn made(&self) -> Option<&str> {
         match self {

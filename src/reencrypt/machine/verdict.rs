@@ -1,4 +1,4 @@
-//! Whether a copy that is a version of its own is all that it was made of.
+//! Evaluates whether a copy that is a version of its own has all properties of its source.
 
 use std::collections::VecDeque;
 
@@ -9,20 +9,20 @@ use crate::reencrypt::machine::{
     state::TargetEncryption,
 };
 
-/// The looks that are compared: at the copy, and at what lies below it down to the planned version.
+/// The look-ups that are compared: the copy, and the versions below it down to the planned one.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
-    /// S3 said which version the copy is; else it is the one above the planned version.
+    /// S3 returned which version the copy is; otherwise it is the one above the planned version.
     pub(super) is_known: bool,
     /// A delete marker is directly below the copy.
     pub(super) over_marker: bool,
-    /// Still to be looked at.
+    /// Versions that still must be looked up.
     pub(super) queue: VecDeque<String>,
-    /// Seen: the copy first, then what is below it.
+    /// Looked-up versions: the copy first, then those below it.
     pub(super) seen: Vec<ObservedObject>,
 }
 
-/// What the looks are compared with.
+/// The data that the look-ups are compared with.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct CopyQuestion<'a> {
     pub(super) before: &'a Snapshot,
@@ -31,33 +31,34 @@ pub(super) struct CopyQuestion<'a> {
     /// The planned version's id.
     pub(super) planned: &'a str,
     pub(super) answer: Option<&'a MadeObject>,
-    /// This tool has sent a call that may have made it.
+    /// This tool has sent a call that may have created it.
     pub(super) may_be_ours: bool,
     pub(super) ignores_buried: bool,
     pub(super) ignores_losses: bool,
     pub(super) foreign_is_ours: bool,
 }
 
-/// What a copy is.
+/// The verdict on a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CopyVerdict {
-    /// It is all that is below it.
+    /// It has all properties of the version below it.
     Done {
-        /// It is all that the planned version is, too, and so is what is between them.
+        /// It also has all properties of the planned version, and so have the versions between
+        /// them.
         is_proof: bool,
-        /// A version below it is not as it should be; true: Object Lock keeps it.
+        /// A version below it is not encrypted as required; true: it is under Object Lock.
         old: Option<bool>,
     },
-    /// It is this tool's copy, and hides or lacks what others did: it must go.
+    /// It is this tool's copy, and hides or lacks changes of others: it must be removed.
     TakeBack(Vec<String>),
-    /// It lacks something, and must not, or cannot, be taken back.
+    /// It lacks something, and must not or cannot be removed.
     Damaged(Vec<String>),
     /// It is another writer's.
     Foreign,
 }
 
-/// The checksum that a copy in parts keeps, and whether it is one of the whole: else of the parts'
-/// checksums, each of which S3 wants at the completion.
+/// The checksum that a multipart copy keeps, and whether it covers the whole content. Otherwise it
+/// covers the parts' checksums, which S3 needs at the completion.
 pub fn checksum_of_parts(before: &Snapshot) -> (&str, bool) {
     match before.checksum.as_ref().map(|it| (it.algorithm.as_str(), it.full)) {
         Some((algorithm @ ("CRC32" | "CRC32C"), false)) => (algorithm, false),
@@ -67,16 +68,17 @@ pub fn checksum_of_parts(before: &Snapshot) -> (&str, bool) {
     }
 }
 
-/// Whether S3 makes such a checksum of an upload in parts, as far as that is documented. Source:
-/// Amazon S3 user guide, Checking object integrity, the table of algorithms and their types.
+/// Whether S3 computes this kind of checksum for a multipart upload, as far as that is documented.
+/// Source: Amazon S3 user guide, Checking object integrity, the table of algorithms and their
+/// types.
 pub fn keeps_checksum_in_parts(before: &Snapshot) -> bool {
     before.checksum.as_ref().is_none_or(|it| {
         matches!(it.algorithm.as_str(), "CRC32" | "CRC32C" | "CRC64NVME" | "SHA1" | "SHA256")
     })
 }
 
-/// What a copy of `source` is that restates what was seen `before`: S3 takes metadata and tags from
-/// the source, and the rest from the request.
+/// The expected copy of `source` by a request that sets the properties of `before` again: S3 takes
+/// metadata and tags from the source, and the rest from the request.
 fn expected(source: &Snapshot, before: &Snapshot, method: RepairMethod) -> Snapshot {
     if method == RepairMethod::CopyInParts {
         return before.clone();
@@ -92,14 +94,15 @@ fn expected(source: &Snapshot, before: &Snapshot, method: RepairMethod) -> Snaps
     expected
 }
 
-/// Judges a copy by what it is made of **as that is now**: its owner may have changed it meanwhile.
+/// Evaluates a copy by the **current** state of its source: its owner may have changed it
+/// meanwhile.
 pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> CopyVerdict {
     let CopyQuestion { before, target, method, planned, .. } = *question;
     let Some((made, below)) = comparison.seen.split_first() else { return CopyVerdict::Foreign };
     let now = made.now;
     let lost = |from: &Snapshot, to: &Snapshot| losses(from, to, method, now);
     let meets = target.is_met(&made.snapshot);
-    // The id `null` is no proof: another write may have taken it over.
+    // The id `null` is no evidence: another write may have taken it over.
     let is_taken_over = made.snapshot.id() == NULL
         && question.answer.is_some_and(|answer| {
             answer.etag.as_ref().is_some_and(|etag| *etag != made.snapshot.etag)
@@ -108,15 +111,16 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
     if is_taken_over {
         return CopyVerdict::Foreign;
     }
-    // The planned version was removed meanwhile, and what is below the copy is older than that: it
-    // is not what the copy was made of, unless S3 has said so.
+    // The planned version was removed meanwhile, and the version below the copy is older: it is not
+    // the copy's source, unless S3's response says so.
     let source = question.answer.and_then(|answer| answer.source.as_deref());
     let is_older = |below: &ObservedObject| {
         below.snapshot.modified < before.modified && source != Some(below.snapshot.id())
     };
     let is_gone = !below.iter().any(|it| it.snapshot.id() == planned);
     let is_gone = is_gone && below.first().is_some_and(is_older);
-    // Of a copy in parts S3 says nothing: the planned version may have been removed just before.
+    // S3 returns no source for a multipart copy: the planned version may have been removed just
+    // before.
     let is_uncertain = is_gone && method == RepairMethod::CopyInParts;
     let below = if is_gone && !is_uncertain { &[] } else { below };
     let source = below.first().map_or(before, |source| &source.snapshot);
@@ -130,8 +134,8 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
     if comparison.over_marker {
         missing.push("a deletion".to_owned());
     }
-    // Where S3 has not said which version it made, nothing but the bytes tells a copy from what a
-    // writer wrote, encrypted as asked and with the same of all else.
+    // Without S3's response, only the bytes distinguish a copy from another writer's object with
+    // the same encryption and properties.
     let is_ours = comparison.is_known
         || question.may_be_ours && source.has_same_content(&made.snapshot)
         || question.foreign_is_ours;
@@ -140,8 +144,8 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
     }
     if meets && missing.is_empty() {
         let planned = below.iter().find(|it| it.snapshot.id() == planned);
-        // What lies between can only be this tool's own where it is encrypted as asked; and where S3
-        // has not said which version it made, nothing but the bytes tells a copy from a writer's.
+        // A version in between can only be this tool's own if it is encrypted as requested. Without
+        // S3's response, only the bytes distinguish a copy from another writer's object.
         let is_copy = |from: &Snapshot, it: &ObservedObject| {
             let is_known = comparison.is_known && it.snapshot.id() == made.snapshot.id();
             target.is_met(&it.snapshot)
@@ -167,7 +171,7 @@ pub(super) fn judge(comparison: &Comparison, question: &CopyQuestion<'_>) -> Cop
     if !meets {
         missing.push(target.difference(&made.snapshot));
     }
-    // Somebody has changed it since: that must not be lost with it.
+    // Somebody has changed it since; that change must not be lost by removing it.
     let is_as_made = lost(&expected(source, before, method), &made.snapshot).is_empty();
     match (comparison.is_known, is_as_made) {
         (true, true) if made.snapshot.id() != NULL && !is_uncertain => {

@@ -1,22 +1,22 @@
-//! Whether a bucket keeps versions of its objects.
+//! The versioning of a bucket.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a bucket keeps versions.
+/// The versioning of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Versioning {
-    /// It never had versions: what is overwritten or deleted is gone.
+    /// It never had versions: an overwritten or deleted object is lost.
     Unversioned,
-    /// Every write makes a version with an id of its own.
+    /// Every write creates a version with an id of its own.
     Enabled,
-    /// It had versions, and may hold some; a write replaces the version `null`.
+    /// It had versions, and may still contain some; a write replaces the version `null`.
     Suspended,
 }
 
 impl Versioning {
-    /// By the status of GetBucketVersioning; a bucket that never had versions has none. A status
-    /// that is not known may mean versions.
+    /// From the status in GetBucketVersioning; a bucket that never had versions has none. An
+    /// unknown status may mean versions.
     pub fn of_status(status: Option<&str>) -> Self {
         match status {
             None => Self::Unversioned,
@@ -25,7 +25,7 @@ impl Versioning {
         }
     }
 
-    /// Whether the bucket can hold versions.
+    /// Whether the bucket can contain versions.
     pub const fn has_versions(self) -> bool {
         !matches!(self, Self::Unversioned)
     }

@@ -1,5 +1,5 @@
-//! Alerts to a command: a program of the operator's own, with the alert as JSON on its standard
-//! input and its parts in its environment.
+//! Alerts to a command: a program of the operator, with the alert as JSON on its standard input and
+//! its parts in its environment.
 
 use std::{convert::Infallible, future::pending, io, path::Path, process::Stdio, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     system::{reap, runner_environment::GUARD_SECRETS},
 };
 
-/// With this a command says that it may work later. Source: sysexits.h, EX_TEMPFAIL.
+/// The exit code with which a command asks to be run again later. Source: sysexits.h, EX_TEMPFAIL.
 const TRY_AGAIN: i32 = 75;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// So much of the end of what it says on standard error is kept.
+/// The number of bytes that are kept from the end of its standard error.
 const WORDS: usize = 4096;
 
-/// Runs it, again where it asks for that. The caller's time limit ends it, and then nothing of it
-/// is left.
+/// Runs it, again if it asks for that. The caller's time limit ends it; then all its processes are
+/// killed.
 pub(crate) async fn send(program: &Path, message: &Message) -> Result<(), String> {
     let json = message.json()?;
     let mut pause = FIRST_PAUSE;
@@ -40,7 +40,7 @@ pub(crate) async fn send(program: &Path, message: &Message) -> Result<(), String
     }
 }
 
-/// Its exit code, where it has one, and why that is a failure.
+/// Its exit code, if it has one, and the reason of the failure.
 type Failure = (Option<i32>, String);
 
 async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Result<(), Failure>> {
@@ -54,15 +54,15 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // A group of its own: a terminal's Ctrl-C is not meant for it, and what it started itself
-        // ends with it.
+        // A process group of its own: a terminal's Ctrl-C must not reach it, and a kill must reach
+        // its child processes.
         .process_group(0);
     let (mut child, _own) = reap::start(&mut command)?;
     let group = ProcessGroup(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
-            // One that does not read it may still have done its work by the environment.
+            // A command that does not read its input may still work from its environment.
             let _ = stdin.write_all(json.as_bytes()).await;
         }
     };
@@ -72,14 +72,14 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
         let ended = async { tokio::join!(child.wait(), write).0 };
         tokio::select! {
             status = ended => {
-                // Something that it has left behind may hold its standard error open for ever.
+                // A background process of the command may hold its standard error open for ever.
                 let _ = timeout(Duration::from_millis(200), reading).await;
                 status
             }
             never = &mut reading => match never {},
         }
     }?;
-    // By itself; what it left behind on purpose is its own affair.
+    // The command ended by itself; background processes that it started are not killed.
     group.leave();
     if status.success() {
         return Ok(Ok(()));
@@ -94,7 +94,7 @@ async fn once(program: &Path, message: &Message, json: &str) -> io::Result<Resul
     Ok(Err((status.code(), format!("it ended with {status}{last}"))))
 }
 
-/// Reads what it says on standard error, all of it, and keeps the end in `tail`.
+/// Reads its standard error to the end, and keeps the last part in `tail`.
 async fn read(stderr: Option<ChildStderr>, tail: &mut Vec<u8>) -> Infallible {
     let mut chunk = [0; 1024];
     if let Some(mut stderr) = stderr {
@@ -106,7 +106,7 @@ async fn read(stderr: Option<ChildStderr>, tail: &mut Vec<u8>) -> Infallible {
     pending().await
 }
 
-/// The command's process group, which dies where nobody waits for the command any more.
+/// The command's process group, which is killed when the command is no longer waited for.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {

@@ -1,5 +1,5 @@
-//! What an alert says: one line that says it all, in the words of standard error; then what to do,
-//! and all that is known of the run.
+//! The content of an alert: a one-line summary in the words of standard error; then what to do, and
+//! all context of the run.
 
 use std::fmt::{self, Write as _};
 
@@ -13,29 +13,29 @@ use crate::{
     report::notice::{Notice, NoticeLine},
 };
 
-/// What an alert is about.
+/// The subject of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AlertKind {
     /// Nothing was launched.
     Refused,
-    /// A cluster was just found unsafe; its termination is under way.
+    /// A cluster was found unsafe; its termination is under way.
     Unsafe,
     /// A cluster was unsafe, and is over.
     UnsafeOver,
-    /// An unsafe cluster may still be running: somebody must act.
+    /// An unsafe cluster may still be running: a person must act.
     UnsafeAlive,
-    /// Nobody could confirm the run.
+    /// The run could not be confirmed.
     Unconfirmed,
-    /// The run's document is not where it must be.
+    /// The run's report was not delivered.
     Undelivered,
     /// The guard failed.
     Bug,
 }
 
 impl AlertKind {
-    /// What `outcome` is worth telling; none: it is the runner's own, which whoever runs it hears
-    /// of as ever.
+    /// The alert for `outcome`; `None` for the runner's own outcome, which its caller sees as
+    /// usual.
     pub(crate) fn of(outcome: Outcome) -> Option<Self> {
         Some(match outcome {
             Outcome::Ended(_) | Outcome::Signalled(_) => return None,
@@ -68,7 +68,7 @@ impl fmt::Display for AlertKind {
     }
 }
 
-/// What is known of the run so far.
+/// The context of the run so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct AlertContext {
     /// The guard's command.
@@ -77,34 +77,34 @@ pub(crate) struct AlertContext {
     /// The account that clusters are launched in.
     pub(crate) account: Option<Printable>,
     pub(crate) region: Option<Printable>,
-    /// The runner config, by its path.
+    /// The path of the runner config.
     pub(crate) config: Option<Printable>,
     /// This machine's name.
     pub(crate) host: Option<Printable>,
-    /// The runner's own keys, for where the settings say that the guard uses them.
+    /// The runner's own credentials, if the settings make the guard use them.
     #[serde(skip)]
     pub(crate) runner: Option<RunnerCredentials>,
 }
 
-/// An alert, as it is told to programs.
+/// An alert, with the fields for programs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Message {
     /// Of this form.
     version: u8,
     kind: AlertKind,
-    /// The line that says it all.
+    /// The one-line summary.
     text: Printable,
-    /// What to do, where that line says it.
+    /// What to do, if the summary says it.
     #[serde(skip)]
     text_fix: Option<Printable>,
-    /// What was said after it, line by line.
+    /// The following lines of the message.
     #[serde(serialize_with = "as_shown")]
     details: Vec<NoticeLine>,
-    /// What fixes it, one action each.
+    /// The fixes, one action each.
     to_do: Vec<Printable>,
-    /// The clusters that it names.
+    /// The clusters that it concerns.
     clusters: Vec<ClusterId>,
-    /// What the process will exit with; null while that is not decided.
+    /// The exit code of the process; null while it is not decided.
     exit_code: Option<u8>,
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
@@ -113,8 +113,8 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// An alert of `notices`, as they stand on standard error. `fixes` are actions that they do not
-    /// name themselves.
+    /// An alert with the text of `notices`, as on standard error. `fixes` are actions that they do
+    /// not contain.
     pub(crate) fn new(
         kind: AlertKind,
         notices: &[Notice],
@@ -163,7 +163,7 @@ impl Message {
         &self.text
     }
 
-    /// The runner's own keys, where they are known.
+    /// The runner's own credentials, if known.
     pub(crate) fn runner(&self) -> Option<&RunnerCredentials> {
         self.known.runner.as_ref()
     }
@@ -173,11 +173,11 @@ impl Message {
         json::compact(self).map_err(|error| error.to_string())
     }
 
-    /// For people, at most about `limit` bytes long: what to do is never cut, what was said in
-    /// detail is.
+    /// As text for people, of about `limit` bytes at most: the details may be cut, what to do is
+    /// not.
     pub(crate) fn plain(&self, limit: usize) -> String {
         let mut end = String::new();
-        // What the details say already is not said twice.
+        // A fix that the details contain is not repeated.
         let named = || self.details.iter().map(|line| &line.fix).chain([&self.text_fix]);
         let is_named = |action: &Printable| named().any(|fix| fix.as_ref() == Some(action));
         for action in self.to_do.iter().filter(|action| !is_named(action)) {
@@ -203,7 +203,7 @@ impl Message {
         text + &end
     }
 
-    /// All that is known of the run, in one line.
+    /// The context of the run, on one line.
     fn facts(&self) -> String {
         let ids: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
         let clusters = (!ids.is_empty()).then(|| ids.join(" ").into());
@@ -226,7 +226,7 @@ impl Message {
         .join(", ")
     }
 
-    /// The same for a command's environment.
+    /// The same as environment variables for a command.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let ids: Vec<&str> = self.clusters.iter().map(ClusterId::as_str).collect();
         let to_do: Vec<&str> = self.to_do.iter().map(Printable::as_str).collect();
@@ -249,9 +249,9 @@ impl Message {
     }
 }
 
-/// Bytes of a variable. Linux starts no program with one of more than 128 KiB; however long a text
-/// somebody has AWS or a file say, the alert is sent, and the JSON has all of it. Source: execve(2),
-/// MAX_ARG_STRLEN.
+/// The longest variable in bytes. Linux refuses to start a program with a variable of more than 128
+/// KiB. However long a text from AWS or a file is, the alert is sent, and the JSON contains all of
+/// it. Source: execve(2), MAX_ARG_STRLEN.
 const LONGEST_VARIABLE: usize = 32 * 1024;
 
 fn bounded(text: &str) -> String {

@@ -12,13 +12,13 @@ use crate::{
     settings::{alert_channels::Topic, aws_options::AwsOptions},
 };
 
-/// Characters in a subject; SNS takes printable ASCII only. Source: Amazon SNS API reference,
+/// The longest subject in characters, printable ASCII only. Source: Amazon SNS API reference,
 /// Publish.
 const SUBJECT: usize = 100;
-/// SNS takes 256 KiB, attributes included; a text that long is no help.
+/// SNS accepts 256 KiB, including attributes; people need no text of that length.
 const TEXT: usize = 16 * 1024;
 
-/// Publishes it. The SDK retries what may pass.
+/// Publishes it. The SDK retries transient errors.
 pub(crate) async fn send(
     topic: &Topic,
     message: &Message,
@@ -27,10 +27,12 @@ pub(crate) async fn send(
 ) -> Result<(), String> {
     let client = clients::sns(&topic.region, options, message.runner(), limit).await?;
     let (text, json) = (message.plain(TEXT), message.json()?);
-    // One publication, told to each kind of subscriber in its own form; e-mail and telephones take
-    // the default.
-    let by_protocol = compact(&json!({"default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json}))
-        .map_err(|error| error.to_string())?;
+    // One publication, in a separate format for each kind of subscriber; e-mail and SMS use the
+    // default.
+    let by_protocol = compact(&json!({
+        "default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json
+    }))
+    .map_err(|error| error.to_string())?;
     let kind = MessageAttributeValue::builder()
         .data_type("String")
         .string_value(message.kind().to_string())

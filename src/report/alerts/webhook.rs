@@ -1,5 +1,5 @@
-//! Alerts to a webhook, as the JSON that Slack takes, and Mattermost, Rocket.Chat, Google Chat and
-//! Discord (`/slack`) after it.
+//! Alerts to a webhook, in the JSON format of Slack, which Mattermost, Rocket.Chat, Google Chat and
+//! Discord (`/slack`) also accept.
 
 use std::time::Duration;
 
@@ -16,12 +16,11 @@ use crate::{
     system::http,
 };
 
-/// Slack shows so much of a text.
+/// The length of text that Slack displays.
 const TEXT: usize = 3500;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Posts it, again and again where that may help, until it is through. The caller's time limit ends
-/// it.
+/// Posts it, with retries where they may help. The caller's time limit ends it.
 pub(crate) async fn send(
     webhook: &Webhook,
     message: &Message,
@@ -32,8 +31,8 @@ pub(crate) async fn send(
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
-    // Whoever redirects could lead the secret, or the alert, elsewhere. Three attempts must fit, or
-    // a single lost packet would use the whole time up.
+    // A redirect could send the secret, or the alert, elsewhere. The timeout leaves time for three
+    // attempts, so that a single lost packet does not use it all up.
     let mut client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(Policy::none())
@@ -72,7 +71,7 @@ pub(crate) async fn send(
             }
             Err(error) => (http::describe(error), None),
         };
-        // So that many guards that fail at once do not all come back at once.
+        // Jitter, so that many guards that fail at once do not retry at once.
         let wait = wait.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64() / 2.0));
         if Instant::now() + wait >= deadline {
             return Err(format!("{why} (attempt {attempt})"));
@@ -90,8 +89,8 @@ fn is_retryable(status: StatusCode) -> bool {
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// Slack's own rule for the three characters that mean something to it. Source: Slack API,
-/// Formatting text for app surfaces.
+/// Slack's rule for escaping its three control characters. Source: Slack API, Formatting text for
+/// app surfaces.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

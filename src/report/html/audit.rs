@@ -1,5 +1,5 @@
-//! The page of an audit: what lies where, how it is encrypted, what of it is not as the policy
-//! wants it, and what nobody could see.
+//! The HTML page of an audit: the objects of each location, their encryption, which of them fail
+//! the policy, and what could not be seen.
 
 use maud::{Markup, html};
 
@@ -22,10 +22,10 @@ use crate::{
 };
 
 const WIDTH: f64 = 1148.0;
-/// Left of this stand the names of the bars, right of the second how much they are.
+/// Left of the first are the names of the bars, right of the second their amounts.
 const LEFT: f64 = 92.0;
 const RIGHT: f64 = WIDTH - 130.0;
-/// From one location to the next, and from one bar to the next.
+/// The distance between locations, and between bars.
 const BLOCK: f64 = 112.0;
 const BAR: f64 = 26.0;
 
@@ -60,7 +60,7 @@ pub(crate) fn page(document: &AuditReport) -> String {
     })
 }
 
-/// A sign, a title and a sentence.
+/// An icon, a title and a sentence.
 pub(in crate::report) fn conclusion(document: &AuditReport) -> (Mark, &'static str, String) {
     let totals = &document.totals;
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -89,7 +89,7 @@ pub(in crate::report) fn conclusion(document: &AuditReport) -> (Mark, &'static s
     (Mark::Passed, "Encrypted as required", sentence)
 }
 
-/// How many objects are as they should be, are not, and could not be judged.
+/// The number of objects that pass, fail, or could not be evaluated.
 fn counts(document: &AuditReport) -> Markup {
     let accepted = kinds(document)
         .filter(|kind| kind.judgement == ObjectJudgement::Accepted)
@@ -102,7 +102,13 @@ fn counts(document: &AuditReport) -> Markup {
         (Mark::Nothing, document.totals.empty, "empty"),
         (Mark::Nothing, document.totals.delete_markers, "delete markers"),
     ];
-    html! { ul.counts { @for (mark, number, what) in counts { @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } } } } }
+    html! {
+        ul.counts {
+            @for (mark, number, what) in counts {
+                @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } }
+            }
+        }
+    }
 }
 
 fn kinds(document: &AuditReport) -> impl Iterator<Item = &AuditedEncryption> {
@@ -119,7 +125,10 @@ fn what(document: &AuditReport) -> Markup {
     html! {
         dl.facts {
             (fact("Started", &html! { (time(document.started)) }))
-            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
+            (fact("Ended", &html! {
+                (time(document.ended)) " "
+                span.soft { "after " (lasted(document.started, document.ended)) }
+            }))
             (fact("Required", &html! { (accepted.join(" \
                 or ")) @if !policy.expected_keys.is_empty() { ", \
                 by " code { (policy.expected_keys.join(", ")) } } }))
@@ -190,7 +199,7 @@ fn offenders(document: &AuditReport) -> Option<Markup> {
     })
 }
 
-/// Everything that stood in the way, in a list.
+/// A list of all reasons for unseen objects.
 fn unseen(document: &AuditReport) -> Option<Markup> {
     let places = document.locations.iter().filter(|location| {
         !location.unseen.is_empty() || !location.unlisted.is_empty() || location.no_bucket
@@ -230,7 +239,7 @@ fn why(hidden: &UncheckedObjects) -> Markup {
     }
 }
 
-/// Its roles; its address where it has none.
+/// Its roles, or else its address.
 fn name(location: &AuditedLocation) -> String {
     if location.roles.is_empty() { location.location.clone() } else { location.roles.join(", ") }
 }
@@ -243,25 +252,25 @@ const fn mark(judgement: ObjectJudgement) -> Mark {
     }
 }
 
-/// An encryption by name, with its key.
+/// The name of an encryption, with its key.
 fn named(kind: &AuditedEncryption) -> String {
     let name = name_of(kind);
     kind.kms_key.as_ref().map_or_else(|| name.to_owned(), |key| format!("{name}, {key}"))
 }
 
-/// An encryption by name.
+/// The name of an encryption.
 fn name_of(kind: &AuditedEncryption) -> &str {
     if kind.encryption == "none" { "unencrypted" } else { &kind.encryption }
 }
 
-/// A kind of encryption in the legend, by which its pieces of all bars are known.
+/// A kind of encryption in the legend, which identifies its segments in all bars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LegendEntry {
     mark: Mark,
     what: String,
 }
 
-/// The kinds that there are, worst first.
+/// The kinds that occur, worst first.
 fn legend(document: &AuditReport) -> Vec<LegendEntry> {
     let mut entries: Vec<LegendEntry> = kinds(document)
         .map(|kind| LegendEntry { mark: mark(kind.judgement), what: named(kind) })
@@ -285,11 +294,11 @@ fn hidden(location: &AuditedLocation) -> u64 {
     location.unseen.iter().map(|hidden| hidden.objects).sum()
 }
 
-/// A piece of a bar: its number in the legend, and how much it is.
+/// A segment of a bar: its number in the legend, and its amount.
 type Piece = (usize, u64);
 
-/// The pieces of a location's two bars: objects, and bytes. How large what nobody could look at is,
-/// nobody knows.
+/// The segments of a location's two bars: objects, and bytes. The size of unseen objects is
+/// unknown.
 fn pieces(location: &AuditedLocation, legend: &[LegendEntry]) -> (Vec<Piece>, Vec<Piece>) {
     let place =
         |entry: &LegendEntry| legend.iter().position(|other| other == entry).unwrap_or_default();
@@ -315,8 +324,7 @@ fn pieces(location: &AuditedLocation, legend: &[LegendEntry]) -> (Vec<Piece>, Ve
     (objects, bytes)
 }
 
-/// Where each piece begins and how wide it is. However small a share is, something of it can be
-/// seen.
+/// The start and width of each segment. Even a very small share gets a visible width.
 #[expect(clippy::cast_precision_loss, reason = "a picture")]
 fn placed(pieces: &[Piece], from: f64, width: f64) -> Vec<(usize, f64, f64)> {
     const LEAST: f64 = 3.0;
@@ -347,7 +355,7 @@ fn period(location: &AuditedLocation) -> Option<String> {
     })
 }
 
-/// Two bars for each location: its objects, and its bytes, by encryption.
+/// Two bars for each location: its objects and its bytes, by encryption.
 fn picture(document: &AuditReport) -> Option<Markup> {
     let legend = legend(document);
     let places: Vec<&AuditedLocation> = document
@@ -386,7 +394,9 @@ fn block(location: &AuditedLocation, legend: &[LegendEntry], y: f64) -> Markup {
         |pieces: &[Piece]| pieces.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add);
     let rows = [("objects", grouped(sum(&objects)), objects), ("bytes", size(sum(&bytes)), bytes)];
     html! {
-        text class="lane-name" x="0" y=(y + 18.0) { (short(&name(location))) title { (name(location)) " " (location.location) } }
+        text class="lane-name" x="0" y=(y + 18.0) {
+            (short(&name(location))) title { (name(location)) " " (location.location) }
+        }
         @if let Some(period) = period(location) { text class="axis \
             last" x=(WIDTH) y=(y + 18.0) { (period) } }
         @for (row, (what, amount, pieces)) in rows.iter().enumerate() {
@@ -395,7 +405,9 @@ fn block(location: &AuditedLocation, legend: &[LegendEntry], y: f64) -> Markup {
             @for (index, begin, wide) in placed(pieces, LEFT, RIGHT - LEFT) {
                 @let entry = &legend[index];
                 g class={ "piece " (entry.mark.class()) } {
-                    rect class="full" x=(number(begin)) y=(top) width=(number(wide)) height=(BAR) { title { (entry.what) } }
+                    rect class="full" x=(number(begin)) y=(top) width=(number(wide)) height=(BAR) {
+                        title { (entry.what) }
+                    }
                     @if wide > 22.0 { text class="number \
                         on" x=(number(begin + wide / 2.0)) y=(top + 17.0) { (index + 1) } }
                 }
@@ -409,7 +421,7 @@ fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A name that fits over its bars.
+/// A name, shortened to fit above its bars.
 fn short(name: &str) -> String {
     const MOST: usize = 80;
     if name.chars().count() <= MOST {
@@ -425,8 +437,10 @@ fn locations(document: &AuditReport) -> Markup {
             table.cards {
                 thead {
                     tr {
-                        th scope="col" { "Location" } th scope="col" { "Encryption" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
-                        th.date scope="col" { "Oldest" } th.date scope="col" { "Newest" } th scope="col" { "Share" }
+                        th scope="col" { "Location" } th scope="col" { "Encryption" }
+                        th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
+                        th.date scope="col" { "Oldest" } th.date scope="col" { "Newest" }
+                        th scope="col" { "Share" }
                     }
                 }
                 @for location in &document.locations { (rows(location)) }
@@ -435,8 +449,8 @@ fn locations(document: &AuditReport) -> Markup {
     }
 }
 
-/// The rows of one location: one for each way of encryption, and those for what could not be seen
-/// and for what needs none.
+/// The rows of one location: one for each kind of encryption, and those for unseen objects and for
+/// empty ones.
 fn rows(location: &AuditedLocation) -> Markup {
     let unseen = hidden(location);
     let whole = location.kinds.iter().map(|kind| kind.counts.objects).sum::<u64>() + unseen;
@@ -452,12 +466,22 @@ fn rows(location: &AuditedLocation) -> Markup {
     let span =
         (location.kinds.len() + usize::from(unseen > 0) + usize::from(unlisted) + nothing.len())
             .max(1);
-    let head = html! { th scope="rowgroup" rowspan=(span) { @if !location.roles.is_empty() { (location.roles.join(", ")) br; } code { (location.location) } } };
+    let head = html! {
+        th scope="rowgroup" rowspan=(span) {
+            @if !location.roles.is_empty() { (location.roles.join(", ")) br; }
+            code { (location.location) }
+        }
+    };
     let mut rows: Vec<Markup> = Vec::new();
     for kind in &location.kinds {
         let (counts, mark) = (&kind.counts, mark(kind.judgement));
         rows.push(html! {
-            td { (mark.with(name_of(kind))) @if let Some(key) = &kind.kms_key { br; code { (key) } } @if counts.noncurrent > 0 { " " span.soft { (grouped(counts.noncurrent)) " of them old versions" } } }
+            td {
+                (mark.with(name_of(kind))) @if let Some(key) = &kind.kms_key { br; code { (key) } }
+                @if counts.noncurrent > 0 {
+                    " " span.soft { (grouped(counts.noncurrent)) " of them old versions" }
+                }
+            }
             td.number data-label="Objects" { (grouped(counts.objects)) }
             td.number data-label="Bytes" { (grouped(counts.bytes)) }
             td.date data-label="Oldest" { (counts.oldest.map_or_else(|| "–".to_owned(), day)) }
@@ -469,7 +493,8 @@ fn rows(location: &AuditedLocation) -> Markup {
         rows.push(html! {
             td { (Mark::Open.with("could not be looked at")) }
             td.number data-label="Objects" { (grouped(unseen)) }
-            td.number data-label="Bytes" { "–" } td.date data-label="Oldest" { "–" } td.date data-label="Newest" { "–" }
+            td.number data-label="Bytes" { "–" } td.date data-label="Oldest" { "–" }
+            td.date data-label="Newest" { "–" }
             td.share { (bar(unseen, whole, Mark::Open)) }
         });
     }
@@ -478,12 +503,20 @@ fn rows(location: &AuditedLocation) -> Markup {
         bucket" } else { "not listed to its end" })) } });
     }
     for (number, what) in nothing {
-        rows.push(html! { td { (Mark::Nothing.with(what)) } td.number data-label="Objects" { (grouped(number)) } td colspan="4" { span.soft { "nothing in them to encrypt" } } });
+        rows.push(html! {
+            td { (Mark::Nothing.with(what)) }
+            td.number data-label="Objects" { (grouped(number)) }
+            td colspan="4" { span.soft { "nothing in them to encrypt" } }
+        });
     }
     if rows.is_empty() {
         rows.push(html! { td colspan="6" { (Mark::Nothing.with("nothing there")) } });
     }
-    html! { tbody { @for (index, row) in rows.iter().enumerate() { tr { @if index == 0 { (head) } (row) } } } }
+    html! {
+        tbody {
+            @for (index, row) in rows.iter().enumerate() { tr { @if index == 0 { (head) } (row) } }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The findings on the page: what is open first, each with what to do; then what is excepted; then
-//! all the rest, folded by check.
+//! The findings on the page: open ones first, each with its fix; then excepted ones; then all
+//! others, folded by check.
 
 use maud::{Markup, html};
 
@@ -12,14 +12,18 @@ use crate::{
     },
 };
 
-/// Text in which what stands between backticks is code.
+/// Text in which backticks mark code.
 pub(super) fn words(text: &str) -> Markup {
     let parts: Vec<&str> = text.split('`').collect();
-    // Backticks that do not pair are not ours.
+    // Unpaired backticks are not markup.
     if parts.len().is_multiple_of(2) {
         return html! { (text) };
     }
-    html! { @for (index, part) in parts.into_iter().enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
+    html! {
+        @for (index, part) in parts.into_iter().enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 fn word(status: RecordedStatus) -> &'static str {
@@ -37,7 +41,7 @@ const ORDER: [RecordedStatus; 5] = [
     RecordedStatus::NotApplicable,
 ];
 
-/// How many findings of each kind there are; what is only advice is counted by itself.
+/// The number of findings of each kind; advisory ones are counted separately.
 pub(super) fn counts(document: &RunReport) -> Markup {
     let number = |status: RecordedStatus, advice: bool| {
         document
@@ -88,7 +92,7 @@ pub(super) fn open(document: &RunReport) -> Option<Markup> {
     })
 }
 
-/// A card for each finding; those that only wait for another are told in one line below.
+/// A card for each finding; findings that only wait for another are listed in one line below.
 fn cards(findings: &[&RecordedFinding]) -> Markup {
     let (waiting, told): (Vec<&RecordedFinding>, Vec<&RecordedFinding>) =
         findings.iter().copied().partition(|finding| finding.waits_for.is_some());
@@ -109,11 +113,23 @@ fn card(finding: &RecordedFinding) -> Markup {
     let check = catalogue::find(&finding.check);
     html! {
         li class={ "card " (mark.class()) } {
-            h4 { (mark.with(word(finding.status))) " " code { (finding.check) } " " span.subject { (finding.subject) } }
+            h4 {
+                (mark.with(word(finding.status))) " " code { (finding.check) }
+                " " span.subject { (finding.subject) }
+            }
             dl {
-                div { dt { "Seen" } dd { (words(&finding.saw)) @if let Some(at) = &finding.at { " " span.soft { "at " code { (at) } } } } }
+                div {
+                    dt { "Seen" }
+                    dd {
+                        (words(&finding.saw)) @if let Some(at) = &finding.at {
+                            " " span.soft { "at " code { (at) } }
+                        }
+                    }
+                }
                 div { dt { "Expected" } dd { (words(&finding.wanted)) } }
-                @if let Some(excepted) = &finding.excepted { div { dt { "Excepted" } dd { (words(excepted)) } } }
+                @if let Some(excepted) = &finding.excepted {
+                    div { dt { "Excepted" } dd { (words(excepted)) } }
+                }
                 @if let Some(fix) = &finding.fix { div { dt { "Fix" } dd.fix { (words(fix)) } } }
                 @if let Some(check) = check { div { dt { "Why" } dd.soft { (words(check.why)) } } }
             }
@@ -121,7 +137,7 @@ fn card(finding: &RecordedFinding) -> Markup {
     }
 }
 
-/// Findings of one check that say the same of several subjects.
+/// Findings of one check with the same text for several subjects.
 struct FindingGroup<'a> {
     finding: &'a RecordedFinding,
     subjects: Vec<&'a str>,
@@ -143,7 +159,7 @@ fn folded<'a>(findings: &[&'a RecordedFinding]) -> Vec<FindingGroup<'a>> {
     folded
 }
 
-/// Every check of the document with what it found, one table for each stage.
+/// Every check of the report with its findings, one table for each stage.
 pub(super) fn all(document: &RunReport) -> Option<Markup> {
     let stages = [
         (Some(Stage::PreFlight), "Before the launch"),
@@ -157,19 +173,35 @@ pub(super) fn all(document: &RunReport) -> Option<Markup> {
     }
     Some(html! {
         @for (stage, title) in stages {
-            @let of_stage: Vec<_> = by_check.iter().filter(|(check, _)| catalogue::find(check).map(|check| check.stage) == stage).collect();
+            @let of_stage: Vec<_> = by_check
+                .iter()
+                .filter(|(check, _)| catalogue::find(check).map(|check| check.stage) == stage)
+                .collect();
             @if !of_stage.is_empty() {
                 @let number = of_stage.iter().map(|(_, findings)| findings.len()).sum();
                 details open {
-                    summary { (title) " " span.soft { (counted(of_stage.len(), "check")) ", " (counted(number, "finding")) } }
+                    summary {
+                        (title) " " span.soft {
+                            (counted(of_stage.len(), "check")) ", " (counted(number, "finding"))
+                        }
+                    }
                     table.cards {
-                        thead { tr { th scope="col" { "Check" } th scope="col" { "Answer" } th scope="col" { "On" } th scope="col" { "Seen" } } }
+                        thead {
+                            tr {
+                                th scope="col" { "Check" } th scope="col" { "Answer" }
+                                th scope="col" { "On" } th scope="col" { "Seen" }
+                            }
+                        }
                         @for (check, findings) in of_stage {
                             @let rows = folded(findings);
                             tbody id={ "check-" (check) } {
                                 @for (index, same) in rows.iter().enumerate() {
                                     tr {
-                                        @if index == 0 { th scope="rowgroup" rowspan=(rows.len()) { code { (check) } } }
+                                        @if index == 0 {
+                                            th scope="rowgroup" rowspan=(rows.len()) {
+                                                code { (check) }
+                                            }
+                                        }
                                         td { (Mark::from(same.finding.status).with(word(same.finding.status))) @if same.finding.level == RecordedLevel::Advisory { " " span.soft { "(advice)" } } }
                                         td { span.subject { (same.subjects.join(", ")) } }
                                         td { (words(&same.finding.saw)) }
@@ -184,7 +216,7 @@ pub(super) fn all(document: &RunReport) -> Option<Markup> {
     })
 }
 
-/// The exceptions of the settings, and what each covers.
+/// The exceptions of the settings, and the findings that each covers.
 pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     let exceptions = document
         .inputs
@@ -197,12 +229,25 @@ pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     Some(html! {
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Check" } th scope="col" { "On" } th scope="col" { "Reason" } th scope="col" { "Until" } th scope="col" { "Covers" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Check" } th scope="col" { "On" }
+                        th scope="col" { "Reason" } th scope="col" { "Until" }
+                        th scope="col" { "Covers" }
+                    }
+                }
                 tbody { @for exception in exceptions {
-                    @let excepted = document.of_check(&exception.check).filter(|finding| finding.status == RecordedStatus::Excepted && fits(&exception.subject, &finding.subject)).count();
+                    @let excepted = document
+                        .of_check(&exception.check)
+                        .filter(|finding| {
+                            finding.status == RecordedStatus::Excepted
+                                && fits(&exception.subject, &finding.subject)
+                        })
+                        .count();
                     tr {
                         th scope="row" { code { (exception.check) } }
-                        td { (exception.subject) } td { (exception.reason) } td { (exception.expires) }
+                        td { (exception.subject) } td { (exception.reason) }
+                        td { (exception.expires) }
                         td { @if excepted == 0 { "nothing: remove it from the \
                             settings" } @else { (counted(excepted, "finding")) } }
                     }

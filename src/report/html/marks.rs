@@ -1,11 +1,11 @@
-//! The small signs of the page: a shape, and beside it a word, for everything that has a colour, so
-//! that no colour is needed to tell them apart.
+//! The icons of the page: a shape with a word for everything that has a colour, so that no colour
+//! is needed to distinguish them.
 
 use maud::{Markup, html};
 
 use crate::report::{document::RecordedStatus, path::Proof};
 
-/// What a sign stands for.
+/// The meaning of an icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::report) enum Mark {
     /// A filled circle with a tick.
@@ -47,7 +47,7 @@ impl From<RecordedStatus> for Mark {
 }
 
 impl Mark {
-    /// The class that gives colours.
+    /// The CSS class with its colours.
     pub(super) const fn class(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -59,7 +59,7 @@ impl Mark {
         }
     }
 
-    /// The sign alone, 16 units wide, for within a picture.
+    /// The icon alone, 16 units wide, for use in a picture.
     pub(super) fn shape(self) -> Markup {
         html! {
             @match self {
@@ -89,26 +89,27 @@ impl Mark {
         }
     }
 
-    /// The sign for within text. A word must stand beside it: it says nothing to those who cannot
-    /// see it.
+    /// The icon for use in text. It needs a word beside it, because screen readers skip it.
     pub(super) fn sign(self) -> Markup {
         html! { svg class={ "sign " (self.class()) } viewBox="0 0 16 \
         16" width="16" height="16" aria-hidden="true" focusable="false" { (self.shape()) } }
     }
 
-    /// The sign and a word.
+    /// The icon and a word.
     pub(super) fn with(self, word: &str) -> Markup {
         html! { span class={ "mark " (self.class()) } { (self.sign()) " " (word) } }
     }
 
-    /// The frame of a number on a way: round where something shows the protection, square or a
-    /// diamond where not, filled where it is certain.
+    /// The frame of a hop's number: round where evidence shows the protection, otherwise square or
+    /// a diamond; filled where it is certain.
     pub(super) fn badge(self, number: usize) -> Markup {
         html! {
             @match self {
                 Self::Passed => { circle class="full" r="11" {} }
                 Self::Inferred => { circle class="hollow" r="10.5" {} }
-                Self::Excepted => { rect class="hollow" x="-10" y="-10" width="20" height="20" rx="4" {} }
+                Self::Excepted => {
+                    rect class="hollow" x="-10" y="-10" width="20" height="20" rx="4" {}
+                }
                 Self::Open | Self::Nothing => { path class="hollow" d="M0-14 14 0 0 14-14 0Z" {} }
                 Self::Failed => { path class="full" d="M-5-12h10l7 7v10l-7 7h-10l-7-7v-10Z" {} }
             }

@@ -1,5 +1,5 @@
-//! The picture of the data's path: stations as boxes, ways as numbered arrows. Each kind of station
-//! has its own place, so that two runs can be laid side by side.
+//! The picture of the data's path: stations as boxes, hops as numbered arrows. Each kind of station
+//! has a fixed place, so that two runs can be compared.
 
 use maud::{Markup, html};
 
@@ -29,8 +29,7 @@ impl Frame {
 
 const WIDTH: u16 = 1148;
 
-/// Where a station stands: from left to right raw, cluster, enriched and shredded, and what comes
-/// of them.
+/// The place of a station: from left to right raw, cluster, enriched and shredded, and the outputs.
 const fn frame(kind: StationKind) -> Frame {
     match kind {
         StationKind::Input => Frame::new(0, 48, 188, 112),
@@ -49,7 +48,7 @@ const fn frame(kind: StationKind) -> Frame {
     }
 }
 
-/// A way's line, where it ends and in which direction, and where its number stands.
+/// The line of a hop, with its end point, its direction, and the place of its number.
 struct Route {
     line: String,
     head: (u16, u16),
@@ -83,7 +82,7 @@ fn down(x: u16, from: u16, to: u16) -> Route {
     }
 }
 
-/// Out to the right, up or down, and on.
+/// A line to the right, up or down, and on to the right.
 fn bent(from: (u16, u16), to: (u16, u16)) -> Route {
     let turn = u16::midpoint(from.0, to.0);
     Route {
@@ -99,8 +98,8 @@ fn route(from: StationKind, to: StationKind) -> Route {
         (StationKind::Input, StationKind::Processing) => across(188, 236, 104),
         (StationKind::Processing, StationKind::Cluster) => across(424, 472, 104),
         (StationKind::Processing, StationKind::RawArchive) => down(330, 160, 216),
-        // Stream Enrich's files go past the cluster: s3-dist-cp there carries them from bucket to
-        // bucket.
+        // Stream Enrich's files bypass the cluster's processing: s3-dist-cp copies them from bucket
+        // to bucket.
         (StationKind::Input, StationKind::Enriched) => Route {
             line: "M94 48V16H818V48".to_owned(),
             head: (818, 48),
@@ -125,8 +124,8 @@ fn route(from: StationKind, to: StationKind) -> Route {
     }
 }
 
-/// The picture. Its title and description are told to those who cannot see it; the tables that
-/// follow it on the page say the same in full.
+/// The picture. Its title and description are for screen readers; the tables after it on the page
+/// contain the same in full.
 pub(super) fn picture(path: &DataPath) -> Markup {
     let height = path
         .stations
@@ -136,7 +135,7 @@ pub(super) fn picture(path: &DataPath) -> Markup {
         .max()
         .unwrap_or_default()
         + 4;
-    // The lane above the stations is for one way only.
+    // The lane above the stations is used by one hop only.
     let top = if path
         .hops
         .iter()
@@ -205,15 +204,19 @@ fn stand(station: &Station) -> Markup {
             @if station.kind != StationKind::Cluster { path class="edge" d={ "M6 \
                 0H" (frame.width - 6) } {} }
             text class="name" x="12" y="24" { (station.kind.title()) }
-            @if station.kind == StationKind::Cluster { (cluster(station, frame)) } @else { (parts(station, frame)) }
+            @if station.kind == StationKind::Cluster {
+                (cluster(station, frame))
+            } @else {
+                (parts(station, frame))
+            }
         }
     }
 }
 
-/// The locations of a station and, of the one that is worst off, what protects it.
+/// The locations of a station, and the protection of the worst one.
 fn parts(station: &Station, frame: Frame) -> Markup {
     let names: Vec<&str> = station.parts.iter().map(|part| part.name.as_str()).collect();
-    // The first of those that are worst off.
+    // The first of the worst ones.
     let worst = station.parts.iter().rev().max_by_key(|part| part.protection.proof);
     let lines = usize::from((frame.height - 58) / 15);
     html! {
@@ -245,7 +248,7 @@ fn cluster(station: &Station, frame: Frame) -> Markup {
     }
 }
 
-/// What the signs mean, in the corner where no station stands.
+/// The legend, in the corner without stations.
 fn legend() -> Markup {
     html! {
         g class="legend" transform="translate(0 216)" {
@@ -263,11 +266,10 @@ fn legend() -> Markup {
     }
 }
 
-/// Text in at most `lines` lines of at most `width` characters; what does not fit is cut, and that
-/// shows.
+/// Text in at most `lines` lines of at most `width` characters; longer text is visibly cut.
 fn fold(text: &str, width: usize, lines: usize) -> Vec<String> {
     let mut folded: Vec<String> = Vec::new();
-    // What stands between backticks is code, which a picture shows like all else.
+    // Backticks mark code, which the picture does not highlight.
     let mut words: Vec<String> =
         text.replace('`', "").split_whitespace().map(str::to_owned).collect();
     words.reverse();
@@ -280,7 +282,7 @@ fn fold(text: &str, width: usize, lines: usize) -> Vec<String> {
                 line.push_str(&word);
             }
             _ if length > width => {
-                // A name longer than a line is broken where it must be.
+                // A name longer than a line is broken anywhere.
                 let head: String = word.chars().take(width).collect();
                 words.push(word.chars().skip(width).collect());
                 folded.push(head);

@@ -1,5 +1,5 @@
-//! The plot of a run over time: the states of its clusters as bars, what the guard noted and did as
-//! numbered points. The list below the plot says the same in words.
+//! The plot of a run over time: the states of its clusters as bars, the guard's notes and actions
+//! as numbered points. The list below the plot contains the same in words.
 
 use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
@@ -10,10 +10,10 @@ use crate::report::{
 };
 
 const WIDTH: f64 = 1148.0;
-/// Left of this stand the names of the lanes.
+/// Left of this are the names of the lanes.
 const LEFT: f64 = 164.0;
 const RIGHT: f64 = WIDTH - 14.0;
-/// Two points closer than this stand one below the other.
+/// Points closer than this are placed below each other.
 const APART: f64 = 24.0;
 const LANE: f64 = 34.0;
 
@@ -25,14 +25,14 @@ pub(super) struct PlotEvent {
     pub(super) what: String,
 }
 
-/// Of which kind it is.
+/// The kind of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EventKind {
-    /// The guard noted it.
+    /// A note of the guard.
     Noted,
-    /// The guard did it.
+    /// An action of the guard.
     Did,
-    /// The guard did it, without success.
+    /// An action of the guard that failed.
     Failed,
 }
 
@@ -54,7 +54,7 @@ impl EventKind {
     }
 }
 
-/// What a deed of the document's is called.
+/// The display name of an action in the report.
 fn action_name(action: &str) -> &str {
     match action {
         "start-runner" => "started the runner",
@@ -68,7 +68,7 @@ fn action_name(action: &str) -> &str {
     }
 }
 
-/// All that happened, in order.
+/// All events, in order.
 pub(super) fn events(document: &RunReport) -> Vec<PlotEvent> {
     let noted = document.timeline.iter().map(|moment| PlotEvent {
         at: moment.at,
@@ -91,7 +91,7 @@ pub(super) fn events(document: &RunReport) -> Vec<PlotEvent> {
     events
 }
 
-/// A stretch of time in a cluster's lane.
+/// A time interval in a cluster's lane.
 struct PlotInterval {
     from: OffsetDateTime,
     to: OffsetDateTime,
@@ -99,8 +99,8 @@ struct PlotInterval {
     reason: Option<String>,
 }
 
-/// When each cluster was in which state. Documents of version 1 tell only when the guard spoke of a
-/// cluster.
+/// The states of each cluster over time. Reports of version 1 contain only the times at which the
+/// guard mentioned a cluster.
 fn lanes(document: &RunReport) -> Vec<(String, Vec<PlotInterval>)> {
     let mut ids: Vec<&String> = document.clusters().iter().map(|cluster| &cluster.id).collect();
     ids.extend(
@@ -145,7 +145,7 @@ fn lanes(document: &RunReport) -> Vec<(String, Vec<PlotInterval>)> {
     ids.into_iter().map(|id| (id.clone(), stretches(id))).collect()
 }
 
-/// The scale from time to the picture.
+/// The scale from time to picture units.
 #[derive(Clone, Copy)]
 struct Scale {
     from: OffsetDateTime,
@@ -158,7 +158,7 @@ impl Scale {
         LEFT + 12.0 + (RIGHT - LEFT - 24.0) * share.clamp(0.0, 1.0)
     }
 
-    /// Round steps, at most eight of them.
+    /// Round intervals, at most eight.
     fn ticks(self) -> Vec<Duration> {
         const STEPS: [i64; 19] = [
             100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000,
@@ -193,7 +193,7 @@ fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// The plot of a document's run.
+/// The plot of a report's run.
 pub(super) fn plot(document: &RunReport, events: &[PlotEvent]) -> Markup {
     let moments = || events.iter().map(|event| event.at).chain([document.started, document.ended]);
     let from = moments().min().unwrap_or(document.started);
@@ -219,13 +219,19 @@ pub(super) fn plot(document: &RunReport, events: &[PlotEvent]) -> Markup {
                 path class="tick" d={ "M" (x) " 22V" (number(height - 6.0)) } {}
                 text class="axis" x=(x) y="14" { (since(tick)) }
             }
-            @for (index, (id, stretches)) in lanes.iter().enumerate() { (lane(id, stretches, 30.0 + LANE * small(index), scale)) }
+            @for (index, (id, stretches)) in lanes.iter().enumerate() {
+                (lane(id, stretches, 30.0 + LANE * small(index), scale))
+            }
             text class="lane-name" x="0" y=(number(points_at + 16.0)) { "the guard" }
             @for (index, (event, (x, row))) in events.iter().zip(&placed).enumerate() {
                 @let y = points_at + 12.0 + 24.0 * small(*row);
                 g class={ "point " (event.kind.class()) } transform={ "translate(" (number(*x)) " " (number(y)) ")" } {
                     @if event.kind == EventKind::Failed { (Mark::Failed.badge(index + 1)) } @else {
-                        @if event.kind == EventKind::Did { rect class="body" x="-10" y="-10" width="20" height="20" rx="3" {} } @else { circle class="body" r="10.5" {} }
+                        @if event.kind == EventKind::Did {
+                            rect class="body" x="-10" y="-10" width="20" height="20" rx="3" {}
+                        } @else {
+                            circle class="body" r="10.5" {}
+                        }
                         text class="number" y="4" { (index + 1) }
                     }
                 }
@@ -234,12 +240,12 @@ pub(super) fn plot(document: &RunReport, events: &[PlotEvent]) -> Markup {
     }
 }
 
-/// So few things fit into a picture that their number is exact in a float.
+/// The counts in a picture are small enough to be exact in a float.
 pub(super) fn small(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// Where each point stands: its place in time, and the first row in which there is room for it.
+/// The place of each point: its time, and the first row with room for it.
 fn placed(events: &[PlotEvent], scale: Scale) -> Vec<(f64, usize)> {
     let mut ends: Vec<f64> = Vec::new();
     let place = |event: &PlotEvent| {
@@ -265,7 +271,9 @@ fn lane(id: &str, stretches: &[PlotInterval], y: f64, scale: Scale) -> Markup {
                     from " (clock(stretch.from)) @if let Some(reason) = &stretch.reason { ": " (reason) } }
             }
             @if width > 8.0 * small(stretch.state.chars().count()) + 10.0 {
-                text class="state" x=(number(from + 8.0)) y=(number(y + 16.5)) { (stretch.state.to_lowercase().replace('_', " ")) }
+                text class="state" x=(number(from + 8.0)) y=(number(y + 16.5)) {
+                    (stretch.state.to_lowercase().replace('_', " "))
+                }
             }
         }
     }

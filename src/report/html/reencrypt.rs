@@ -1,5 +1,5 @@
-//! The page of a `reencrypt`: what was found, what was done about it, what is left and why, and
-//! what it costs.
+//! The HTML page of a `reencrypt`: what was found, what was changed, what is left and why, and the
+//! cost.
 
 use maud::{Markup, html};
 
@@ -69,7 +69,7 @@ fn done(document: &ReencryptReport) -> u64 {
     document.locations.iter().flat_map(|location| &location.done).map(|done| done.objects).sum()
 }
 
-/// A sign, a title and a sentence.
+/// An icon, a title and a sentence.
 pub(in crate::report) fn conclusion(document: &ReencryptReport) -> (Mark, &'static str, String) {
     let (to_do, done) = (found(document, |method| method != ReportedMethod::Leave), done(document));
     match (document.outcome, document.mode) {
@@ -155,7 +155,13 @@ fn counts(document: &ReencryptReport) -> Markup {
         (Mark::Open, unseen, "not looked at"),
         (Mark::Nothing, looked_at, "looked at"),
     ];
-    html! { ul.counts { @for (mark, number, what) in counts { @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } } } } }
+    html! {
+        ul.counts {
+            @for (mark, number, what) in counts {
+                @if number > 0 { li { (mark.with(&format!("{} {what}", grouped(number)))) } }
+            }
+        }
+    }
 }
 
 fn who(document: &ReencryptReport) -> Markup {
@@ -180,14 +186,23 @@ fn who(document: &ReencryptReport) -> Markup {
             (fact("Asked \
                 for", &html! { code { (asked_for) } @for word in more { " " code { (word) } } }))
             (fact("Started", &html! { (time(document.started)) }))
-            (fact("Ended", &html! { (time(document.ended)) " " span.soft { "after " (lasted(document.started, document.ended)) } }))
+            (fact("Ended", &html! {
+                (time(document.ended)) " "
+                span.soft { "after " (lasted(document.started, document.ended)) }
+            }))
             (fact("Account", &html! { code { (document.account) } ", buckets \
                 in " code { (document.region) } }))
         }
         h3 { "What objects get" }
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Bucket" } th scope="col" { "Encryption" } th scope="col" { "Key" } th scope="col" { "Said by" } th scope="col" { "Versions" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Bucket" } th scope="col" { "Encryption" }
+                        th scope="col" { "Key" } th scope="col" { "Said by" }
+                        th scope="col" { "Versions" }
+                    }
+                }
                 tbody { @for target in &document.buckets { (row_of_target(target)) } }
             }
         }
@@ -199,7 +214,9 @@ fn row_of_target(target: &BucketTarget) -> Markup {
         tr {
             th scope="row" { code { (target.bucket) } }
             td { (target.encryption) }
-            td data-label="Key" { @if let Some(key) = &target.kms_key { code { (key) } } @else { "–" } }
+            td data-label="Key" {
+                @if let Some(key) = &target.kms_key { code { (key) } } @else { "–" }
+            }
             td data-label="Said by" { (target.by) }
             td data-label="Versions" { @if target.versioned { "kept" } @else { "not kept" } }
         }
@@ -242,7 +259,12 @@ fn left(document: &ReencryptReport) -> Option<Markup> {
                 li class="card open" {
                     h3 {
                         (Mark::Open.with(&left.objects.map_or_else(|| "left".to_owned(), objects)))
-                        @if let Some(first) = &left.first { " " code.subject { (first) } @if left.objects.is_some_and(|number| number > 1) { span.soft { " and others" } } }
+                        @if let Some(first) = &left.first {
+                            " " code.subject { (first) }
+                            @if left.objects.is_some_and(|number| number > 1) {
+                                span.soft { " and others" }
+                            }
+                        }
                     }
                     p { (left.why) }
                 }
@@ -271,7 +293,8 @@ fn locations(document: &ReencryptReport) -> Option<Markup> {
             table.cards {
                 thead {
                     tr {
-                        th scope="col" { "Location" } th scope="col" { "What" } th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
+                        th scope="col" { "Location" } th scope="col" { "What" }
+                        th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
                         th scope="col" { "Share of what was looked at" } th scope="col" { "First \
                             of them" }
                     }
@@ -282,23 +305,29 @@ fn locations(document: &ReencryptReport) -> Option<Markup> {
     })
 }
 
-/// The rows of one location: what was found, then what became of it.
+/// The rows of one location: what was found, then the results.
 fn rows(location: &ReencryptedLocation) -> Markup {
     let mut rows: Vec<Markup> = Vec::new();
     for found in &location.found {
         let (mark, what) = word(found.method);
         rows.push(html! {
             td { (mark.with(what)) @if let Some(why) = &found.why { br; span.soft { (why) } } }
-            td.number data-label="Objects" { (grouped(found.objects)) } td.number data-label="Bytes" { (grouped(found.bytes)) }
+            td.number data-label="Objects" { (grouped(found.objects)) }
+            td.number data-label="Bytes" { (grouped(found.bytes)) }
             td.share { (bar(found.objects, location.looked_at, mark)) }
-            td data-label="First" { @for (index, key) in found.first.iter().enumerate() { @if index > 0 { ", " } code { (key) } } }
+            td data-label="First" {
+                @for (index, key) in found.first.iter().enumerate() {
+                    @if index > 0 { ", " } code { (key) }
+                }
+            }
         });
     }
     for done in &location.done {
         let (_, what) = word(done.method);
         rows.push(html! {
             td { (Mark::Passed.with("done and verified")) " " span.soft { "(" (what) ")" } }
-            td.number data-label="Objects" { (grouped(done.objects)) } td.number data-label="Bytes" { (grouped(done.bytes)) }
+            td.number data-label="Objects" { (grouped(done.objects)) }
+            td.number data-label="Bytes" { (grouped(done.bytes)) }
             td.share { (bar(done.objects, location.looked_at, Mark::Passed)) } td {}
         });
     }
@@ -306,7 +335,9 @@ fn rows(location: &ReencryptedLocation) -> Markup {
         rows.push(html! {
             td colspan="5" {
                 (Mark::Open.with(&format!("{} not looked at", grouped(location.unseen))))
-                @if let Some(obstacle) = &location.obstacle { " " span.soft { (obstacle.message) " (" (obstacle.operation) ")" } }
+                @if let Some(obstacle) = &location.obstacle {
+                    " " span.soft { (obstacle.message) " (" (obstacle.operation) ")" }
+                }
             }
         });
     }
@@ -318,7 +349,12 @@ fn rows(location: &ReencryptedLocation) -> Markup {
         tbody {
             @for (index, row) in rows.iter().enumerate() {
                 tr {
-                    @if index == 0 { th scope="rowgroup" rowspan=(rows.len()) { @if let Some(role) = &location.role { (role) br; } code { (location.location) } } }
+                    @if index == 0 {
+                        th scope="rowgroup" rowspan=(rows.len()) {
+                            @if let Some(role) = &location.role { (role) br; }
+                            code { (location.location) }
+                        }
+                    }
                     (row)
                 }
             }
@@ -333,7 +369,13 @@ fn jobs(document: &ReencryptReport) -> Option<Markup> {
     Some(html! {
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "Job" } th scope="col" { "Status" } th.number scope="col" { "Objects" } th.number scope="col" { "Done" } th.number scope="col" { "Failed" } th scope="col" { "Manifest" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Job" } th scope="col" { "Status" }
+                        th.number scope="col" { "Objects" } th.number scope="col" { "Done" }
+                        th.number scope="col" { "Failed" } th scope="col" { "Manifest" }
+                    }
+                }
                 tbody { @for job in &document.jobs { (row_of_job(job)) } }
             }
         }
@@ -349,9 +391,14 @@ fn row_of_job(job: &Job) -> Markup {
     html! {
         tr {
             th scope="row" { code { (job.id) } }
-            td { (mark.with(&job.status)) @for failure in &job.failures { br; span.soft { (failure) } } }
+            td {
+                (mark.with(&job.status)) @for failure in &job.failures {
+                    br; span.soft { (failure) }
+                }
+            }
             td.number data-label="Objects" { (job.objects.map_or_else(|| "–".to_owned(), grouped)) }
-            td.number data-label="Done" { (grouped(job.succeeded)) } td.number data-label="Failed" { (grouped(job.failed)) }
+            td.number data-label="Done" { (grouped(job.succeeded)) }
+            td.number data-label="Failed" { (grouped(job.failed)) }
             td data-label="Manifest" { @if let Some(place) = &job.generated_manifest { "by \
                 S3: " code { (place) } } @else { "by the guard" } }
         }
@@ -374,7 +421,7 @@ fn said(item: &Item) -> &'static str {
     }
 }
 
-/// The estimate, and beside it what it came to.
+/// The estimated cost, and beside it the actual cost.
 fn cost(document: &ReencryptReport) -> Markup {
     let spent = document.spent.as_ref();
     let mut items: Vec<&Item> =
@@ -394,11 +441,20 @@ fn cost(document: &ReencryptReport) -> Markup {
     html! {
         div.table {
             table.cards {
-                thead { tr { th scope="col" { "What" } th.number scope="col" { "Estimate" } @if spent.is_some() { th.number scope="col" { "Came to" } } } }
+                thead {
+                    tr {
+                        th scope="col" { "What" } th.number scope="col" { "Estimate" }
+                        @if spent.is_some() { th.number scope="col" { "Came to" } }
+                    }
+                }
                 tbody {
                     @for item in items {
                         tr {
-                            th scope="row" { (said(item)) @if let Some(class) = &item.storage_class { " in " code { (class) } } }
+                            th scope="row" {
+                                (said(item)) @if let Some(class) = &item.storage_class {
+                                    " in " code { (class) }
+                                }
+                            }
                             td.number data-label="Estimate" { (in_bill(&document.estimate, item)) }
                             @if let Some(spent) = spent { td.number data-label="Came \
                                 to" { (in_bill(spent, item)) } }
@@ -412,7 +468,9 @@ fn cost(document: &ReencryptReport) -> Markup {
                     }
                     tr {
                         th scope="row" { strong { "Together" } }
-                        td.number data-label="Estimate" { strong { "about " (dollars(document.estimate.usd)) } }
+                        td.number data-label="Estimate" {
+                            strong { "about " (dollars(document.estimate.usd)) }
+                        }
                         @if let Some(spent) = spent { td.number data-label="Came \
                             to" { strong { "about " (dollars(spent.usd)) } } }
                     }

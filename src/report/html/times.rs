@@ -15,7 +15,7 @@ pub(super) fn lasted(started: OffsetDateTime, ended: OffsetDateTime) -> String {
     }
 }
 
-/// A moment to the second, by UTC.
+/// A time to the second, in UTC.
 pub(super) fn clock(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()

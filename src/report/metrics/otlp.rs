@@ -1,5 +1,5 @@
-//! Metrics by OTLP over HTTP, to a collector of OpenTelemetry. Blocks, and must not be called on a
-//! thread of tokio's.
+//! Metrics by OTLP over HTTP to an OpenTelemetry collector. Blocks, and must not be called on a
+//! tokio thread.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,14 +20,13 @@ use opentelemetry_sdk::{
 use crate::{report::metrics::Gauge, system::http};
 
 const PATH: &str = "/v1/metrics";
-/// The scope of what is measured: this program.
+/// The instrumentation scope: this program.
 const SCOPE: &str = env!("CARGO_PKG_NAME");
-/// Longer than any run of this program takes to its end from here: it exports once, when it is told
-/// to.
+/// Longer than the remaining time of any run: it exports only once, at shutdown.
 const NEVER: Duration = Duration::from_hours(24);
 
-/// The variables that name a collector, and whether they name all signals' (then the path is
-/// added), in the order of their weight.
+/// The variables that name a collector, in order of precedence, and whether they are for all
+/// signals (then the path is appended).
 ///
 /// Source: OpenTelemetry specification, OTLP exporter configuration.
 const ENDPOINTS: [(&str, bool); 2] =
@@ -39,8 +38,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// Where they are sent: to what the settings name, else to what OpenTelemetry's own variables name,
-/// unless these switch it off.
+/// The destination: from the settings, or else from OpenTelemetry's own variables, unless these
+/// disable it.
 pub(crate) fn endpoint(
     named: Option<&str>,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -75,8 +74,7 @@ pub(crate) fn endpoint(
     }
 }
 
-/// Sends `gauges` to `endpoint`. What OpenTelemetry's variables say of headers and time limits
-/// holds.
+/// Sends `gauges` to `endpoint`. OpenTelemetry's variables for headers and time limits apply.
 pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
     let url: reqwest::Url =
         endpoint.parse().map_err(|error| format!("OTLP: {endpoint} is not a URL: {error}"))?;
@@ -109,7 +107,7 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
             .build();
     let resource = Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    // The variable that names the service beats this.
+    // The variable for the service name takes precedence.
     let resource = if variable("OTEL_SERVICE_NAME").is_none() {
         resource.with_service_name(SCOPE)
     } else {
@@ -129,7 +127,7 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
             instrument.record(*value, &attributes);
         }
     }
-    // The last thing it does is to export; flushing before that would have everything sent twice.
+    // The shutdown exports; a flush before it would send everything twice.
     let sent = provider.shutdown();
     let said = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (sent, said) {
@@ -139,7 +137,7 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
     }
 }
 
-/// An exporter whose failure is kept: the reader says only that there was one.
+/// An exporter that keeps its error: the reader reports only that there was one.
 #[derive(Debug)]
 struct RecordingExporter {
     exporter: MetricExporter,

@@ -1,7 +1,7 @@
-//! Metrics as a file for node_exporter's textfile collector, replaced as a whole.
+//! Metrics as a file for node_exporter's textfile collector, replaced atomically.
 //!
-//! The file holds one state per command, so that a `check` does not make the last `run` look as if
-//! it had never been; and the time of the last success outlives the failures after it.
+//! The file contains one state per command, so that a `check` does not remove the results of the
+//! last `run`. The time of the last success is kept through later failures.
 
 use std::{collections::BTreeMap, fs::File, io, path::Path, sync::atomic::AtomicU64};
 
@@ -16,20 +16,20 @@ use crate::{
     system::output::{open_own, write_whole},
 };
 
-/// Writes `gauges` of `command` to `file`; what it held of other commands stays.
+/// Writes `gauges` of `command` to `file`; keeps the samples of other commands.
 pub(crate) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::Result<()> {
-    // One that is not there yet, or that somebody else could have written, holds nothing to keep.
+    // A file that does not exist, or that another user could have written, has nothing to keep.
     let before = open_own(file, File::options().read(true)).and_then(io::read_to_string);
     keep(&mut gauges, &before.unwrap_or_default(), command);
     let text = render(&gauges).map_err(io::Error::other)?;
-    // The collector reads only what ends in .prom, and so never half a file.
+    // The collector reads only files ending in .prom, so it never reads a partial file.
     write_whole(file, &text)
 }
 
-/// Takes over from `before` the samples of other commands, and this one's last success if it is not
-/// succeeding now.
+/// Copies from `before` the samples of other commands, and this command's last success if it has
+/// not succeeded now.
 fn keep(gauges: &mut [Gauge], before: &str, command: &str) {
-    // Every run has a duration, and so its labels without any of a family's own.
+    // Every run has a duration, whose labels are the common ones.
     let own: SampleLabels = gauges
         .iter()
         .flat_map(|gauge| &gauge.samples)
@@ -62,7 +62,7 @@ fn render(gauges: &[Gauge]) -> Result<String, std::fmt::Error> {
     }
     let mut text = String::new();
     text::encode_registry(&mut text, &registry)?;
-    // Samples come in any order; a file that stays the same where nothing changed is easier to
+    // The sample order is free; a sorted file without changes stays identical and is easier to
     // read.
     let mut blocks: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     let mut block = 0;
@@ -76,7 +76,7 @@ fn render(gauges: &[Gauge]) -> Result<String, std::fmt::Error> {
     Ok(blocks.into_values().flatten().fold(String::new(), |text, line| text + line + "\n"))
 }
 
-/// A sample's name, labels and value, from a line that [`render`] has written; none for any other.
+/// A sample's name, labels and value, from a line that [`render`] wrote; `None` for any other line.
 fn parse(line: &str) -> Option<(&str, SampleLabels, f64)> {
     let (name, mut rest) = line.split_once('{')?;
     let mut labels = SampleLabels::new();
@@ -187,7 +187,7 @@ mod tests {
             let labels: SampleLabels = values.into_iter().collect();
             let gauge = Gauge { prometheus: "x", otel: "x", unit: "1", help: "x", samples: vec![(labels.clone(), f64::from(value))] };
             let text = render(&[gauge]).unwrap();
-            // A carriage return is a line's end to nobody but Rust.
+            // Only Rust's `lines` also treats a carriage return as part of the line end.
             let line = text.split('\n').find(|line| line.starts_with("x{")).unwrap();
             prop_assert_eq!(parse(line), Some(("x", labels, f64::from(value))));
         }

@@ -1,4 +1,4 @@
-//! Sends what was measured: to a file, and to an OpenTelemetry collector.
+//! Sends the metrics: to a file, and to an OpenTelemetry collector.
 
 use tokio::sync::oneshot;
 
@@ -7,7 +7,7 @@ use crate::{
     settings::metrics_targets::Targets,
 };
 
-/// The metrics of one run, ready to be told.
+/// The metrics of one run, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     targets: Targets,
@@ -20,7 +20,7 @@ impl Metrics {
         Self { gauges: gauges(measured, &targets.labels), command: measured.command, targets }
     }
 
-    /// Writes the file, if one is named.
+    /// Writes the file, if one is configured.
     pub(crate) async fn write(&self) -> Result<(), String> {
         let Some(file) = self.targets.file.clone() else { return Ok(()) };
         let (gauges, command) = (self.gauges.clone(), self.command);
@@ -31,7 +31,7 @@ impl Metrics {
         .await
     }
 
-    /// Sends them to the collector, if one is named.
+    /// Sends them to the collector, if one is configured.
     pub(crate) async fn send(&self) -> Result<(), String> {
         let Some(endpoint) = otlp::endpoint(self.targets.otlp.as_deref(), &otlp::variable)? else {
             return Ok(());
@@ -41,7 +41,7 @@ impl Metrics {
     }
 }
 
-/// Does what blocks on a thread of its own, which nobody waits for longer than he likes.
+/// Runs blocking work on a thread of its own, so that a caller can stop waiting for it.
 async fn apart(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
     let (done, end) = oneshot::channel();
     let work = move || {

@@ -1,8 +1,8 @@
 //! The runner config: EmrEtlRunner's `config.yml` as the runner itself would load it, and the parts
 //! of it that a verdict needs.
 //!
-//! The contract on types is `ConfigHash` of EmrEtlRunner 1.0.4
-//! (`lib/snowplow-emr-etl-runner/contracts.rb`), for the keys read here.
+//! The type contract, for the keys read here, is `ConfigHash` of EmrEtlRunner 1.0.4
+//! (`lib/snowplow-emr-etl-runner/contracts.rb`).
 
 use std::{io::Read as _, path::Path};
 
@@ -33,21 +33,21 @@ use crate::{
     },
 };
 
-/// A config larger than this is refused (the real one has 2 KiB), in bytes.
+/// The size limit of a config in bytes (the real one has 2 KiB).
 const LARGEST: u64 = 1 << 20;
 
-/// What stands for the file's name where the config comes from standard input.
+/// Replaces the file's name for a config from standard input.
 const STDIN: &str = "<stdin>";
 
-/// What the runner adds to `Configurations` for collectors that write Thrift. Source: EmrEtlRunner,
-/// emr_job.rb.
+/// The properties that the runner adds to `Configurations` for collectors that write Thrift.
+/// Source: EmrEtlRunner, emr_job.rb.
 const FOR_THRIFT: [(&str, &str, &str); 2] = [
     ("core-site", "io.file.buffer.size", "65536"),
     ("mapred-site", "mapreduce.user.classpath.first", "true"),
 ];
 
-/// The runner's own scripts: one of Snowplow's, from the bucket of the region, and those for two
-/// kinds of software. Source: EmrEtlRunner, emr_job.rb.
+/// The runner's own bootstrap scripts: one of Snowplow's, from the bucket of the region, and those
+/// for two kinds of software. Source: EmrEtlRunner, emr_job.rb.
 fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
     let region = &config.emr_region.value;
     let hosted = if region == "eu-west-1" { String::new() } else { format!("-{region}") };
@@ -67,7 +67,7 @@ fn added_bootstrap(config: &RunnerConfig) -> Vec<String> {
     [Some(snowplow), hbase, lingual].into_iter().flatten().collect()
 }
 
-/// What the runner would run with.
+/// The runner config as loaded.
 #[derive(Debug)]
 pub struct RunnerConfig {
     /// The file's name as given, or `<stdin>`.
@@ -80,7 +80,7 @@ pub struct RunnerConfig {
     pub s3_region: Located<String>,
     /// `aws.emr.region`.
     pub emr_region: Located<String>,
-    /// `aws.emr.ami_version`, with the `emr-` that the runner puts before it.
+    /// `aws.emr.ami_version`, with the prefix `emr-` that the runner adds.
     pub release: Located<ReleaseLabel>,
     /// `aws.emr.jobflow_role`: an instance profile's name.
     pub jobflow_role: Located<String>,
@@ -104,7 +104,7 @@ pub struct RunnerConfig {
     pub tracking: Option<Tracking>,
     /// `aws.emr.ec2_subnet_id`.
     pub subnet: Option<Located<String>>,
-    /// `aws.emr.security_configuration` as it stood before sealing, when it is text.
+    /// `aws.emr.security_configuration` before sealing, if it is text.
     pub security_configuration: Option<Located<String>>,
     /// `aws.emr.jobflow.job_name`: the cluster's name.
     pub job_name: String,
@@ -118,24 +118,24 @@ pub struct RunnerConfig {
     pub continue_on_unexpected_error: bool,
     /// `storage.versions.rdb_shredder`.
     pub rdb_shredder: String,
-    /// Where Ruby's reading is definite, but not what a person sees.
+    /// Places that a person is likely to read differently than Ruby does.
     pub ambiguities: Vec<ConfigAmbiguity>,
-    /// What only the contracts of later versions than the first that encrypts refuse.
+    /// Breaches of contracts that only versions after the first encrypting one have.
     later_breaches: Vec<Breach>,
-    /// What it printed while Ruby rendered it; nothing where the guard did.
+    /// What the config printed while Ruby rendered it; empty where the guard rendered it.
     pub(crate) printed: PrintedByConfig,
     /// The whole config, credentials included.
     root: Secret<YamlNode>,
-    /// What of it nobody may see.
+    /// The secrets in it.
     secrets: KnownSecrets,
 }
 
 impl RunnerConfig {
-    /// Reads and loads the config that the invocation names, with the environment as the runner
-    /// will see it; `ruby` renders its ERB, or without one the guard itself.
+    /// Reads and loads the config of the invocation, with the environment that the runner will
+    /// have. `ruby` renders its ERB, or without one the guard itself.
     ///
     /// # Errors
-    /// [`ConfigError`] when it cannot be read, is no plain YAML, or breaks the runner's contract.
+    /// [`ConfigError`] when it cannot be read, is not plain YAML, or breaks the runner's contract.
     pub fn read(source: &ConfigSource, ruby: Option<&Ruby>) -> Result<Self, ConfigError> {
         let (origin, bytes) =
             match source {
@@ -222,8 +222,8 @@ impl RunnerConfig {
             let config_file = if origin == STDIN { "-" } else { origin };
             let by_ruby = ruby::render(ruby, text, RubyBinding { config_file })?;
             printed = by_ruby.printed;
-            // Places in a text that Ruby has rendered are places in that text; where no tag spans
-            // lines they are the file's too.
+            // Positions in a text that Ruby rendered refer to that text; if no tag spans lines,
+            // they are also those of the file.
             Rendered::from_rendered(&by_ruby.text)
         };
         let rendered = rendered();
@@ -256,7 +256,7 @@ impl RunnerConfig {
             .into_iter()
             .partition(|breach| breach.since <= RunnerVersion::FIRST_ENCRYPTING);
         if !breaches.is_empty() {
-            // What misleads people is often what made the breach: a second `aws:` hides the first.
+            // A misleading place is often the cause of the breach: a second `aws:` hides the first.
             let notes = ambiguities.iter().map(|found| {
                 (
                     found.loses.to_string(),
@@ -306,8 +306,7 @@ impl RunnerConfig {
             tags: reader.tags(),
             tracking: reader.tracking()?,
             subnet: reader.optional_text(&["aws", "emr", "ec2_subnet_id"])?,
-            // Whatever stands here is replaced by the seal, so a wrong type is not an error of its
-            // own.
+            // The seal replaces this value, so a wrong type is not an error of its own.
             security_configuration: reader
                 .optional_text(&["aws", "emr", "security_configuration"])
                 .ok()
@@ -340,15 +339,16 @@ impl RunnerConfig {
         })
     }
 
-    /// Whether it depends on the runner's version if the runner accepts it.
+    /// Whether only some versions of the runner accept it.
     pub(crate) fn depends_on_version(&self) -> bool {
         !self.later_breaches.is_empty()
     }
 
-    /// Holds it to the contract of the runner's version; where that is not known, to the last one's.
+    /// Checks it against the contract of the runner's version; if that is unknown, against the
+    /// latest one's.
     ///
     /// # Errors
-    /// [`ConfigError`] for each key that this version's contract refuses.
+    /// [`ConfigError`] for each key that this version's contract rejects.
     pub(crate) fn hold_to(&self, version: Option<RunnerVersion>) -> Result<(), ConfigError> {
         let asked = |breach: &&Breach| version.is_none_or(|version| version >= breach.since);
         let problems: Vec<(String, String)> = self
@@ -360,44 +360,43 @@ impl RunnerConfig {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 
-    /// Sets the keys of `seal` and proves that nothing else changed.
+    /// Sets the keys of `seal` and verifies that nothing else changed.
     ///
     /// # Errors
-    /// [`ConfigError`] when there is no place to set them, or the proof fails.
+    /// [`ConfigError`] when there is no place to set them, or the verification fails.
     pub fn seal(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
         let mut sealed =
             seal::seal(self.root.reveal(), seal).map_err(|error| error.within(&self.origin))?;
-        // A secret that somebody has put under a sealed key.
+        // Somebody may have put a secret under a sealed key.
         for change in &mut sealed.changes {
             change.before = change.before.take().map(|before| self.secrets.masked(&before));
         }
         Ok(sealed)
     }
 
-    /// The sealed text with a mask for each value that is a secret by its key, its place or its
-    /// looks, for eyes and logs.
+    /// The sealed text for people and logs, with a mask for each value that is a secret by its key,
+    /// place or format.
     ///
     /// # Errors
     /// As [`RunnerConfig::seal`].
     pub fn seal_masked(&self, seal: &Seal) -> Result<Sealed, ConfigError> {
         let mut masked = self.root.reveal().clone();
         let refuse = |error: ConfigError| error.within(&self.origin);
-        // Where the real one could not be sealed, neither is this.
+        // If the real config cannot be sealed, neither can this one.
         seal::seal(&masked, seal).map_err(refuse)?;
         self.secrets.mask(&mut masked);
         seal::seal(&masked, seal).map_err(refuse)
     }
 }
 
-/// Why [`dump`] gives no answer for a config that the sealed form does not carry whole: a bug of the
-/// guard.
+/// Why [`dump`] rejects a config that is not preserved by its sealed form: a bug of the guard.
 pub const LOST: &str = "the sealed form of this config does not load as what was meant";
 
-/// What Ruby would hold after loading `text`, in the form of the oracle under
+/// What Ruby would hold after loading `text`, in the format of the oracle under
 /// `integration/runner/oracle`; maps in Ruby's own order.
 ///
 /// # Errors
-/// Why the config would be refused, before anything is judged by what it says.
+/// Why the config would be refused before any check of its content.
 pub fn dump(
     text: &str,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
@@ -425,7 +424,10 @@ fn dumped(value: &Value) -> serde_json::Value {
             json!({"list": items.iter().map(|item| dumped(&item.value)).collect::<Vec<_>>()})
         }
         Value::Map(entries) => {
-            json!({"map": entries.iter().map(|(key, child)| json!([{"symbol": key.name}, dumped(&child.value)])).collect::<Vec<_>>()})
+            json!({"map": entries
+                .iter()
+                .map(|(key, child)| json!([{"symbol": key.name}, dumped(&child.value)]))
+                .collect::<Vec<_>>()})
         }
     }
 }
@@ -434,7 +436,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let name = path.display().to_string();
     let unreadable =
         |error: std::io::Error| ConfigError::of(&name, format!("cannot be read: {error}"));
-    // The runner's own test is `File.file?`: it follows links and refuses a FIFO.
+    // The runner's own test is `File.file?`: it follows symbolic links and rejects a FIFO.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(ConfigError::of(
             &name,
@@ -482,7 +484,7 @@ mod tests {
         }
     }
 
-    /// What the recordings print of a loaded config.
+    /// Describes a loaded config in the format of the recordings.
     fn summary(config: &RunnerConfig) -> String {
         let shown = |path: &[&str]| match config.root.reveal().find(path).map(|node| &node.value) {
             None => "nil (no key)".to_owned(),
@@ -518,8 +520,8 @@ mod tests {
                 Ok(config) => {
                     let ours = summary(&config);
                     let theirs = [text("result"), text("result_mri")];
-                    // What the runner itself rejects (by its contract on types) it will reject
-                    // under the guard too; only what it accepts must be the same.
+                    // A config that the runner rejects by its type contract is rejected under the
+                    // guard too. Only the accepted ones must be equal.
                     let accepted = theirs.iter().any(|result| result.starts_with("ACCEPTED"));
                     assert!(
                         !accepted || theirs.contains(&ours.as_str()),
@@ -571,7 +573,8 @@ mod tests {
                 recorded_config().replace("encrypted: false", &format!("encrypted: {before}"));
             let sealed = parse(&text).unwrap().seal(&seal()).unwrap();
             assert_eq!(sealed.changes[1].before.as_deref(), Some(shown), "{before}");
-            // The runner would refuse all of these, and is given what it takes: that is said.
+            // The runner would reject all of these. The seal replaces them with valid values, and
+            // this is reported.
             assert!(sealed.changes[1].replaced(), "{before}");
         }
         let missing = recorded_config()
@@ -611,7 +614,7 @@ mod tests {
         insta::assert_snapshot!(cases.join("\n"));
     }
 
-    /// Row 10: what people really have.
+    /// Row 10: mistakes from real configs.
     #[test]
     fn mistakes_of_real_configs_are_told_by_what_they_are() {
         let refusal = |from: &str, to: &str| {
@@ -649,7 +652,7 @@ mod tests {
         assert!(parse(&recorded_config().replace("ebs_optimized: true", switched)).is_ok());
     }
 
-    /// Row 9 of the corners of Ruby: the contract of each release from 0.33.0 to 1.0.4.
+    /// Row 9 of the Ruby edge cases: the contract of each release from 0.33.0 to 1.0.4.
     #[test]
     fn what_is_required_is_what_the_runners_version_requires() {
         let held = |from: &str, to: &str, version: Option<RunnerVersion>| {
@@ -680,8 +683,8 @@ mod tests {
         assert!(!parse(recorded_config()).unwrap().depends_on_version());
     }
 
-    /// Loads a config that tries to get past the seal, and shows what becomes of it: what Ruby
-    /// makes of it, what is said about it, what it is sealed to.
+    /// Loads a config that tries to evade the seal, and shows the result: what Ruby loads, the
+    /// messages about it, and the sealed form.
     fn sealed_or_refused(name: &str, text: &str) -> String {
         let env = |variable: &str| match variable {
             "TWO_LINES" => Some("none\n    security_configuration: evil".into()),
@@ -822,7 +825,7 @@ mod tests {
         );
     }
 
-    /// Row 7 of the corners of Ruby: these load in both, and a merge they are not.
+    /// Row 7 of the Ruby edge cases: these load in both parsers, and are not merges.
     #[test]
     fn a_map_that_keeps_a_real_merge_key_is_sealed_with_it() {
         for (text, kept) in [
@@ -839,7 +842,7 @@ mod tests {
         }
     }
 
-    /// No reader finds the colon behind a key that is longer, as it is written.
+    /// No reader finds the colon after a longer key in plain notation.
     #[test]
     fn a_long_key_is_sealed_as_one() {
         for key in ["k".repeat(1000), "<".repeat(400), "é".repeat(500), "\u{200b}".repeat(300)] {
@@ -866,7 +869,7 @@ mod tests {
         assert!(sealed.text.reveal().contains("\"ami_version\": \"5.29.0-latest\""));
     }
 
-    /// Row 8: an alias is a reference, to Ruby and here.
+    /// Row 8: an alias is a reference, in Ruby and here.
     #[test]
     fn a_large_text_that_many_aliases_name_is_one_text_until_it_is_written_out() {
         let text = format!("x: &x \"{}\"\ny: [{}]", "k".repeat(20_000), vec!["*x"; 90].join(", "));
@@ -887,7 +890,8 @@ mod tests {
         );
     }
 
-    /// A secret under a key that says so, and what looks like one under any other: in no error.
+    /// Neither a secret under a key with a secret's name, nor a text that looks like a secret under
+    /// any other key, is in any error.
     #[test]
     fn no_error_shows_a_secret_wherever_it_was_put() {
         const LOOKS: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -910,7 +914,8 @@ mod tests {
         let mut shown = Vec::new();
         for (from, to) in misplaced {
             for secret in [LOOKS, "AKIAIOSFODNN7EXAMPLE", "hunter2hunter2"] {
-                // What does not look like one is known by standing under a secret's key, too.
+                // A text that does not look like a secret is still known if it also occurs under a
+                // secret's key.
                 let text = format!("{}password: {secret}\n", recorded_config());
                 assert!(text.contains(from), "{from}");
                 let text = text.replacen(from, &to.replace("SECRET", secret), 1);
@@ -975,7 +980,7 @@ mod tests {
         for secret in ["hunter", "12345678", "one-token", "two-token", "AKIA", "ASIA", "\"fake\""] {
             assert!(!masked.contains(secret), "{secret}: {masked}");
         }
-        // What the runner gets is whole.
+        // The runner gets the unmasked values.
         assert!(config.seal(&seal()).unwrap().text.reveal().contains("hunter4"));
     }
 
@@ -1026,7 +1031,7 @@ mod tests {
             })
         }
 
-        /// Texts that YAML, ERB and JSON each like to misread, and any others.
+        /// Texts that YAML, ERB and JSON each misread easily, and arbitrary ones.
         fn any_text() -> impl Strategy<Value = String> {
             let tricky = [
                 "yes",

@@ -1,4 +1,4 @@
-//! Errors in a runner config, each with its place.
+//! Errors in a runner config, each with its position.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl ConfigPosition {
         }
     }
 
-    /// Whether it stands on the line of `other`, there or behind it.
+    /// Whether it is on the same line as `other`, at the same column or after it.
     pub(super) fn is_behind_on_line(self, other: Self) -> bool {
         self.line == other.line && self.column >= other.column
     }
@@ -39,12 +39,12 @@ impl fmt::Display for ConfigPosition {
     }
 }
 
-/// Why a runner config cannot be judged: the places, and what to do. Never holds a value of the
-/// config that could be secret.
+/// Why a runner config cannot be evaluated: the positions, and what to do. Never contains a value
+/// of the config that could be secret.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// Each `file:line:column` (without the file before it is known), and what is wrong there.
-    /// Never empty.
+    /// Each `file:line:column` (without the file until it is known), and the problem there. Never
+    /// empty.
     pub(crate) problems: Vec<(String, String)>,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    /// What is said of it, a line for each place.
+    /// The messages, one line for each position.
     pub(crate) fn lines(&self) -> Vec<Printable> {
         let said = self.problems.iter();
         said.map(|(place, message)| format!("{place}: {message}").into()).collect()
@@ -72,7 +72,7 @@ impl ConfigError {
         Self { problems: vec![(place.to_owned(), message.into())] }
     }
 
-    /// The same with what `change` makes of each message.
+    /// The same, with each message changed by `change`.
     pub(crate) fn map(self, change: impl Fn(&str) -> String) -> Self {
         let changed =
             self.problems.into_iter().map(|(place, message)| (place, change(&message))).collect();

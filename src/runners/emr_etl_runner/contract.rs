@@ -1,8 +1,8 @@
-//! The contract: the types that EmrEtlRunner demands of its config, checked before its JVM has even
-//! started, and said in plain words.
+//! The contract: the types that EmrEtlRunner requires of its config, checked before its JVM has
+//! even started, with messages in plain words.
 //!
-//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner, in each release
-//! from 0.33.0 to 1.0.4. Keys that it does not name may hold anything.
+//! Source: `ConfigHash` in `lib/snowplow-emr-etl-runner/contracts.rb` of EmrEtlRunner, in each
+//! release from 0.33.0 to 1.0.4. Keys that it does not name may have any value.
 
 use crate::{
     runners::emr_etl_runner::{
@@ -15,11 +15,11 @@ use crate::{
     spec::observations::RunnerVersion,
 };
 
-/// What a key must hold.
+/// The required value of a key.
 #[derive(Clone, Copy, Debug)]
 enum KeyRequirement {
     Text,
-    /// Text that AWS must be able to take for a name, an address or a version.
+    /// Text that AWS can accept as a name, an address or a version.
     Name,
     Boolean,
     Number,
@@ -29,11 +29,11 @@ enum KeyRequirement {
     TextMap,
     TextMaps,
     Map(&'static [(&'static str, KeyRequirement)]),
-    /// Nothing, or what is inside.
+    /// Nothing, or the inner requirement.
     Maybe(&'static KeyRequirement),
-    /// The seal sets it right, whatever stands there.
+    /// Anything: the seal replaces the value.
     Sealed,
-    /// What is inside, from this version on. Earlier ones do not look at the key.
+    /// The inner requirement, from this version on. Earlier ones ignore the key.
     Since(RunnerVersion, &'static KeyRequirement),
 }
 
@@ -42,7 +42,7 @@ enum KeyRequirement {
 pub(super) struct Breach {
     pub(super) at: ConfigPosition,
     pub(super) message: String,
-    /// The first version of the runner whose contract it breaks.
+    /// The first version of the runner with this requirement.
     pub(super) since: RunnerVersion,
 }
 
@@ -198,8 +198,8 @@ const EMR: &[(&str, KeyRequirement)] = &[
     ("configuration", KeyRequirement::Maybe(&KeyRequirement::TextMaps)),
 ];
 
-/// Everything in `root` that breaks the contract of any version, with its place, in the order of the
-/// contract. `empty_tags` are the tags of its ERB that printed nothing.
+/// Every breach of the contract of any version in `root`, with its position, in the order of the
+/// contract. `empty_tags` are the ERB tags that printed nothing.
 pub(super) fn breaches(root: &YamlNode, empty_tags: &[EmptyTag]) -> Vec<Breach> {
     let mut found = Vec::new();
     if let Some(message) = old_layout(root) {
@@ -213,8 +213,8 @@ pub(super) fn breaches(root: &YamlNode, empty_tags: &[EmptyTag]) -> Vec<Breach> 
     found
 }
 
-/// What is said of the layout before release 66 of Snowplow (2015): what stands under `aws` today stood
-/// beside it.
+/// The message about the config layout before release 66 of Snowplow (2015): the keys below `aws`
+/// of today were beside it.
 fn old_layout(root: &YamlNode) -> Option<String> {
     let moved: Vec<&str> = ["s3", "emr"]
         .into_iter()
@@ -235,7 +235,7 @@ fn old_layout(root: &YamlNode) -> Option<String> {
     ))
 }
 
-/// What older releases called a key of today.
+/// The names of today's keys in older releases.
 const FORMER_NAMES: [(&str, &str); 3] = [
     ("spark_enrich", "hadoop_enrich"),
     ("rdb_shredder", "hadoop_shred"),
@@ -245,7 +245,7 @@ const FORMER_NAMES: [(&str, &str); 3] = [
 struct Walk<'a> {
     found: &'a mut Vec<Breach>,
     empty_tags: &'a [EmptyTag],
-    /// The first version that looks at what is being looked at.
+    /// The first version that checks the current key.
     since: RunnerVersion,
 }
 
@@ -403,7 +403,7 @@ fn may_be_absent(want: KeyRequirement) -> bool {
     }
 }
 
-/// What is said of the variables that gave nothing to a value that stands at `at`.
+/// The message about the unset variables of a value at `at`.
 pub(super) fn unset(empty_tags: &[EmptyTag], at: ConfigPosition) -> String {
     let mut said = String::new();
     for tag in empty_tags.iter().filter(|tag| tag.at.is_behind_on_line(at)) {
@@ -416,7 +416,7 @@ pub(super) fn unset(empty_tags: &[EmptyTag], at: ConfigPosition) -> String {
     said
 }
 
-/// A key of `node` that nobody asked for and that looks like `wanted`.
+/// A key of `node` that the contract does not know and that is similar to `wanted`.
 fn near_miss<'n>(
     node: &'n YamlNode,
     wanted: &str,
@@ -429,8 +429,8 @@ fn near_miss<'n>(
     if let Some((_, name)) = former.find(|(_, name)| node.get(name).is_some()) {
         return node.get(name).map(|child| (*name, child.at));
     }
-    // Of a longer one the distance is too large anyway, and costs the product of both lengths; a
-    // character has at most four bytes.
+    // For a longer key the distance is too large in any case, and its cost is the product of both
+    // lengths. A character has at most four bytes.
     let near =
         |key: &str| key.len() <= 4 * (wanted.len() + wanted.len() / 3) || key.starts_with(wanted);
     let (distance, key, child) = unrelated_clusters
@@ -441,8 +441,8 @@ fn near_miss<'n>(
         .then_some((key.name.as_str(), child.at))
 }
 
-/// A value for an error message, when it cannot be a secret that somebody has put in the wrong
-/// place: what is near to what is wanted, short numbers, dates.
+/// A value for an error message, if it cannot be a misplaced secret: one similar to the wanted
+/// value, a short number, or a date.
 fn shown(value: &Value, wanted: &str) -> String {
     let is_short = |number: &str| number.len() <= LONGEST_NUMBER;
     match value {
@@ -457,11 +457,11 @@ fn shown(value: &Value, wanted: &str) -> String {
     }
 }
 
-/// A longer one can be an account or a password.
+/// A longer number can be an account or a password.
 const LONGEST_NUMBER: usize = 8;
 
-/// Whether `text` is what is wanted in another spelling: in quotes, with other capitals, with a
-/// letter too many.
+/// Whether `text` is the wanted value in another spelling: in quotes, with other capitals, or with
+/// an extra letter.
 fn is_near(text: &str, wanted: &str) -> bool {
     let is_switch = ["true", "false", "yes", "no", "on", "off"]
         .iter()

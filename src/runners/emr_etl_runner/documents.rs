@@ -1,5 +1,5 @@
-//! Self-describing JSON files in a folder, and how single fields are taken from them without
-//! keeping, or showing, anything else.
+//! Self-describing JSON files in a folder, and reading single fields of them without keeping or
+//! showing anything else.
 
 use std::path::Path;
 
@@ -7,17 +7,17 @@ use serde_json::{Map, Value};
 
 use crate::spec::observations::SchemaKey;
 
-/// A file larger than this is refused, in bytes.
+/// The size limit of a file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Why a file or a folder of targets or enrichments cannot be judged. Of a file's values it shows
-/// at most the schema's name.
+/// Why a file or a folder of targets or enrichments cannot be evaluated. It shows no value of a
+/// file other than the schema's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct DocumentError {
     /// The folder's or the file's path.
     pub place: String,
-    /// What was seen, and what was wanted.
+    /// What was seen, and what was expected.
     pub message: String,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn read_folder(
     names.iter().map(read).collect()
 }
 
-/// One self-describing JSON: what it is, and its data.
+/// One self-describing JSON document: its schema and its data.
 pub(super) struct SelfDescribingJson<'a> {
     file: &'a str,
     pub(super) schema: SchemaKey,
@@ -83,7 +83,7 @@ impl<'a> SelfDescribingJson<'a> {
     /// [`DocumentError`] when it is not JSON, or not self-describing.
     pub(super) fn parse(file: &'a str, bytes: &[u8]) -> Result<Self, DocumentError> {
         let error = |message: String| DocumentError::new(file, message);
-        // serde_json's own words about syntax name places and marks, never values.
+        // serde_json's messages about syntax contain positions and punctuation, never values.
         let root: Value = serde_json::from_slice(bytes)
             .map_err(|found| error(format!("not JSON (comments are not): {found}")))?;
         let Value::Object(mut root) = root else {
@@ -121,7 +121,7 @@ impl<'a> SelfDescribingJson<'a> {
         self.file.to_owned()
     }
 
-    /// The value at `path` below `data`; null is as good as nothing.
+    /// The value at `path` below `data`; null counts as missing.
     pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter()
@@ -162,7 +162,7 @@ impl<'a> SelfDescribingJson<'a> {
     }
 }
 
-/// What a value is, for messages that must not show it.
+/// The kind of a value, for messages that must not show it.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,7 +1,8 @@
-//! Enrichments (`--enrichments DIR`, `DIR/*.json`): which there are, and what they reach out to.
+//! Enrichments (`--enrichments DIR`, `DIR/*.json`): which there are, and which systems they
+//! contact.
 //!
-//! Of their parameters only where data comes from is kept: no passwords, keys, queries or paths of
-//! web requests.
+//! Of their parameters only the data sources are kept: no passwords, keys, queries or paths of web
+//! requests.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,7 +20,7 @@ impl EnrichmentSource {
             "s3" | "s3n" | "s3a" => Self::S3(uri.to_owned()),
             scheme @ ("http" | "https") => {
                 let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-                // Before the last `@` stands a user, and maybe a password.
+                // Before the last `@` are a user and possibly a password.
                 let host = authority.rsplit('@').next().unwrap_or_default();
                 Self::Server(format!("{scheme}://{host}"))
             }
@@ -29,7 +30,7 @@ impl EnrichmentSource {
 }
 
 impl Enrichment {
-    /// Understands one file.
+    /// Parses one file.
     ///
     /// # Errors
     /// [`DocumentError`] when it is not self-describing JSON.
@@ -53,9 +54,10 @@ impl Enrichment {
     /// the order of their names.
     ///
     /// # Errors
-    /// [`DocumentError`] for the first that cannot be read or understood, and when the runner would read the folder's name as a pattern.
+    /// [`DocumentError`] for the first that cannot be read or parsed, and when the runner would
+    /// treat the folder's name as a pattern.
     pub fn read_all(folder: &Path) -> Result<Vec<Self>, DocumentError> {
-        // Ruby's `Dir.glob` is given the folder's name too.
+        // The runner passes the folder's name to Ruby's `Dir.glob`, too.
         let shown = folder.display().to_string();
         if shown.contains(['*', '?', '[', ']', '{', '}', '\\']) {
             return Err(DocumentError::new(

@@ -1,7 +1,7 @@
-//! Which variables of the environment change what the runner does before it reads a single
-//! argument: by which a library, an agent or another program gets into it or into its place.
+//! The environment variables that change what the runner does before it reads its arguments: they
+//! can load a library, an agent or another program into it, or replace it.
 //!
-//! `POSIXLY_CORRECT` is not among them: it changes `OptionParser#parse!`, and the runner uses
+//! `POSIXLY_CORRECT` is not included: it changes `OptionParser#parse!`, and the runner uses
 //! `order!`. `docs/environment.md` has this table with the reasons for each level.
 
 use std::{
@@ -14,33 +14,33 @@ use crate::{
     system::writers::{Writers, writers},
 };
 
-/// What a variable's value is.
+/// The kind of a variable's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum VariableKind {
     /// Options of `ruby`.
     RubyOptions,
-    /// Options of `jruby`, some of which go to `java`.
+    /// Options of `jruby`, some of which are passed to `java`.
     JrubyOptions,
-    /// Options of `java`, split at blanks; within quotes a blank is part of an option.
+    /// Options of `java`, split at blanks except within quotes.
     JavaOptions,
-    /// The same where somebody else splits them, who knows no quotes. Unlike the others, they can
+    /// The same, but split by a program that does not support quotes. Unlike the others, they can
     /// name another program to run.
     JavaWords,
-    /// Code, or a place that code is loaded from.
+    /// Code, or a path that code is loaded from.
     Code,
-    /// What many set to something else (`production`), and a shell reads as a file's name.
+    /// Many set it to something else (`production`), but a shell reads it as a file's name.
     CodeIfPath,
-    /// What a shell expands.
+    /// Text that a shell expands.
     Prompt,
-    /// Code that sees all that the runner does, and that no ordinary program is started with.
+    /// Code that observes everything the runner does, and that is not set in ordinary environments.
     Audit,
-    /// A folder that has a program in `bin`.
+    /// A folder with programs in `bin`.
     Home,
-    /// Folders that programs are looked up in.
+    /// Folders in which programs are searched.
     ProgramPath,
 }
 
-/// A variable, what its value is, and where that is written.
+/// A variable, the kind of its value, and the documentation.
 #[derive(Clone, Copy, Debug)]
 struct CodeVariable(&'static str, VariableKind, &'static str);
 
@@ -56,7 +56,7 @@ const HOTSPOT: &str = "OpenJDK, arguments.cpp";
 const OPENJ9: &str = "Eclipse OpenJ9 user guide, Specifying command-line options";
 const BASH: &str = "bash(1)";
 
-/// All of them; a `*` at a name's end stands for any ending.
+/// All variables; a `*` at a name's end matches any ending.
 const VARIABLES: &[CodeVariable] = &[
     CodeVariable("PATH", VariableKind::ProgramPath, START_SCRIPT),
     CodeVariable("JAVA_HOME", VariableKind::Home, START_SCRIPT),
@@ -90,7 +90,7 @@ const VARIABLES: &[CodeVariable] = &[
     CodeVariable("JAVACMD", VariableKind::Code, JRUBY),
 ];
 
-/// What a value does to the runner. Ordered: the later, the worse.
+/// The effect of a value on the runner. Ordered: later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
     None,
@@ -104,8 +104,8 @@ impl Effect {
     }
 }
 
-/// Those of `environment` that are set, in the order of the table; of `PATH` and `JAVA_HOME`, which
-/// are there in every good environment, only one that is not as it should be.
+/// The variables of `environment` that are set, in the order of the table. `PATH` and `JAVA_HOME`,
+/// which every good environment has, are included only if they are unsafe.
 #[must_use]
 pub fn code_loading_variables(environment: &[(OsString, OsString)]) -> Vec<Variable> {
     let value = |name: &str| {
@@ -117,7 +117,7 @@ pub fn code_loading_variables(environment: &[(OsString, OsString)]) -> Vec<Varia
     };
     let variable = |CodeVariable(name, kind, source): &CodeVariable| {
         let effect = match kind {
-            // An empty one means the folder that the runner starts in.
+            // An empty entry means the runner's working directory.
             VariableKind::ProgramPath => program_path(
                 environment.iter().find(|(known, _)| known == name)?.1.as_os_str(),
                 value("JAVA_HOME").is_some(),
@@ -169,8 +169,8 @@ fn by_writers(writers: Writers) -> Effect {
     }
 }
 
-/// The folders of PATH up to the one in which the last of the programs is found that the runner's
-/// start script looks up.
+/// The folders of PATH, up to the one with the last of the programs that the runner's start script
+/// uses.
 fn program_path(path: &OsStr, has_java_home: bool) -> Effect {
     let mut wanted = vec!["which", "java"];
     wanted.retain(|program| *program != "java" || !has_java_home);
@@ -185,7 +185,7 @@ fn program_path(path: &OsStr, has_java_home: bool) -> Effect {
     worst
 }
 
-/// Splits at blanks, but for those within quotes, which go; as HotSpot and the launcher do it.
+/// Splits at blanks, except within quotes, and removes the quotes, as HotSpot and the launcher do.
 pub(super) fn quoted_words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for character in text.chars() {
@@ -204,9 +204,9 @@ pub(super) fn quoted_words(text: &str) -> Vec<String> {
     words
 }
 
-/// Options of `java` that load nothing, by how they begin: sizes, logs, assertions, and what opens
-/// packages of the JDK to each other. Every other option is taken to load code. Source: java(1) of
-/// JDK 8, 11, 17 and 21.
+/// Prefixes of `java` options that load no code: sizes, logs, assertions, and options that open
+/// packages of the JDK to each other. Every other option is assumed to load code. Source: java(1)
+/// of JDK 8, 11, 17 and 21.
 const HARMLESS_JAVA: &[&str] = &[
     "-Xmx",
     "-Xms",
@@ -253,9 +253,9 @@ const HARMLESS_JAVA: &[&str] = &[
 const HARMLESS_JAVA_PAIRS: &[&str] =
     &["--add-opens", "--add-exports", "--add-reads", "--enable-native-access"];
 
-/// System properties by which the JDK or JRuby loads code, or lets somebody else load it, by how
-/// they begin. Sources: the JDK's `System.getProperties` and networking guides; JDK 8 guide, The
-/// Extension Mechanism; Monitoring and Management guide; JRuby, `--properties`.
+/// Prefixes of system properties with which the JDK or JRuby loads code, or lets others load it.
+/// Sources: the JDK's `System.getProperties` and networking guides; JDK 8 guide, The Extension
+/// Mechanism; Monitoring and Management guide; JRuby, `--properties`.
 const CODE_PROPERTIES: &[&str] = &[
     "java.ext.dirs",
     "java.endorsed.dirs",
@@ -284,10 +284,10 @@ const CODE_PROPERTIES: &[&str] = &[
     "jruby.gem",
 ];
 
-/// By these a debugger gets in, from where no file tells of it.
+/// Options that let a debugger in, whose code is in no file.
 const DEBUGGERS: &[&str] = &["-Xrunjdwp", "-agentlib:jdwp"];
 
-/// The worst of `words`, options of `java` before the runner's own.
+/// The worst effect of `words`, options of `java` before the runner's own.
 fn java_options<'a>(words: impl Iterator<Item = &'a str>, kind: VariableKind) -> Effect {
     let names_program = kind == VariableKind::JavaWords;
     let (mut worst, mut is_value) = (Effect::None, false);
@@ -296,7 +296,7 @@ fn java_options<'a>(words: impl Iterator<Item = &'a str>, kind: VariableKind) ->
             _ if is_value => Effect::None,
             _ if starts(word, DEBUGGERS) => Effect::ReplacesRunner,
             "-jar" | "-m" | "--module" | "--source" if names_program => Effect::ReplacesRunner,
-            // The first word that is no option is what `java` starts.
+            // The first word that is not an option names what `java` starts.
             _ if !word.starts_with(['-', '@']) && names_program => Effect::ReplacesRunner,
             _ => Effect::code_if(!is_harmless_java(word)),
         };
@@ -315,7 +315,7 @@ fn is_harmless_java(word: &str) -> bool {
         return !starts(property, CODE_PROPERTIES);
     }
     match word.strip_prefix("-XX:") {
-        // Switches, and numbers: what names a file or a command is neither.
+        // Harmless: switches and numbers, which name neither a file nor a command.
         Some(flag) => {
             let is_number = flag.split_once('=').is_some_and(|(_, value)| {
                 let digits = value.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T', '%']);
@@ -328,8 +328,8 @@ fn is_harmless_java(word: &str) -> bool {
     }
 }
 
-/// Long options of `ruby` and `jruby` that load nothing, by how they begin. Every other is taken to
-/// load code. Sources: ruby(1); JRuby's `--help`.
+/// Prefixes of long options of `ruby` and `jruby` that load no code. Every other option is assumed
+/// to load code. Sources: ruby(1); JRuby's `--help`.
 const HARMLESS_RUBY: &[&str] = &[
     "--disable",
     "--enable",
@@ -366,7 +366,7 @@ const HARMLESS_RUBY_PAIRS: &[&str] = &[
     "-E",
 ];
 
-/// Settings of JRuby's `-X` that load nothing, by how they begin.
+/// Prefixes of settings of JRuby's `-X` that load no code.
 const HARMLESS_JRUBY: &[&str] = &[
     "+C",
     "-C",
@@ -380,8 +380,8 @@ const HARMLESS_JRUBY: &[&str] = &[
     "thread",
 ];
 
-/// The worst of options of `ruby`, or of `jruby`. A word needs no dash to be one, which MRI 3.1.2
-/// and JRuby's ArgumentProcessor agree on.
+/// The worst effect of options of `ruby` or `jruby`. An option needs no dash; MRI 3.1.2 and JRuby's
+/// ArgumentProcessor agree on that.
 fn ruby_options(text: &str, jruby: bool) -> Effect {
     let (mut worst, mut is_value) = (Effect::None, false);
     for word in text.split_whitespace() {
@@ -409,7 +409,7 @@ fn is_harmless_ruby(word: &str, jruby: bool) -> bool {
         let rest = &switches[switch.len_utf8()..];
         switches = match switch {
             'd' | 'v' | 'w' | 'U' => rest,
-            // A category of warnings, or an encoding: to the end of the word.
+            // A warning category or an encoding extends to the end of the word.
             'W' if rest.starts_with(':') => "",
             'E' => "",
             'W' | 'T' => rest.trim_start_matches(|digit: char| digit.is_ascii_digit()),
@@ -525,7 +525,7 @@ mod tests {
                 ("JAVA_HOME", "jdk"),
             ],
         );
-        // Java does not start with these, whoever set them.
+        // Java does not start with these values, whoever set them.
         assert_all(Effect::LoadsCode, &[("JDK_JAVA_OPTIONS", "-jar x"), ("_JAVA_OPTIONS", "Evil")]);
     }
 

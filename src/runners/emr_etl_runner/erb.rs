@@ -1,9 +1,9 @@
-//! ERB as EmrEtlRunner applies it, for the templates that can be judged without running Ruby.
+//! ERB as EmrEtlRunner applies it, for the templates that can be rendered without running Ruby.
 //!
 //! EmrEtlRunner renders the whole text, comments included, with `ERB.new(text).result(binding)`: no
 //! trim mode, arbitrary Ruby. This module renders literal text, `<%# comment %>`, the escape `<%%`,
-//! and `<%= … %>` with variables, their defaults and literals. Every other tag is refused with its
-//! place, because a guess about what Ruby would print is a guess about what runs.
+//! and `<%= … %>` with variables, their defaults and literals. Every other tag is rejected with its
+//! position, because a guess about what Ruby would print is a guess about what runs.
 
 use crate::{
     runners::emr_etl_runner::{
@@ -13,23 +13,23 @@ use crate::{
     system::locale,
 };
 
-/// A rendered config larger than this is refused, in bytes (the real one has 2 KiB).
+/// The size limit of a rendered config in bytes (the real one has 2 KiB).
 pub(super) const LARGEST: usize = 2 << 20;
-/// A place is looked up by walking through a run of literal text, which has at most so many bytes.
+/// The longest run of literal text in bytes. A position is found by scanning one run.
 const LONGEST_RUN: usize = 128;
 
 /// A tag that printed nothing because of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EmptyTag {
-    /// Where the tag stands.
+    /// The position of the tag.
     pub(crate) at: ConfigPosition,
     /// The variable's name.
     pub(crate) variable: String,
-    /// Whether the variable is set, to nothing.
+    /// Whether the variable is set, to an empty value.
     pub(crate) is_set: bool,
 }
 
-/// The rendered text, and for each run of its bytes where in the source it came from.
+/// The rendered text, and the source position of each run of its bytes.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) text: String,
@@ -44,9 +44,10 @@ impl Rendered {
         Self { text: String::with_capacity(bytes), empty_tags: Vec::new(), runs: Vec::new() }
     }
 
-    /// The place in the source of the rendered byte at `index` (from 0), as the parser counts.
+    /// The source position of the rendered byte at `index` (from 0), in the parser's counting.
     ///
-    /// Text that a tag printed points at the tag, since that is where an editor must go.
+    /// For text that a tag printed, it is the position of the tag, since that is what must be
+    /// edited.
     pub(crate) fn source(&self, index: usize) -> ConfigPosition {
         let run = self.runs.partition_point(|(start, _, _)| *start <= index).saturating_sub(1);
         let Some(&(start, position, literal)) = self.runs.get(run) else {
@@ -63,7 +64,7 @@ impl Rendered {
 }
 
 impl Rendered {
-    /// Text that something else has rendered: its places are those of the rendered text.
+    /// Text that another program rendered: its positions are those of the rendered text.
     ///
     /// # Errors
     /// [`ConfigError`] when it is larger than any config.
@@ -75,8 +76,8 @@ impl Rendered {
         Ok(rendered)
     }
 
-    /// Adds text of the source that stands at `place`; gives the place behind it. A run is at most
-    /// a line, and of a long line a piece, so that a look-up scans no further.
+    /// Adds source text at `place`; returns the position after it. A run is at most a line, or a
+    /// piece of a long line, so that a look-up scans no further.
     fn copy(&mut self, literal: &str, mut place: ConfigPosition) -> ConfigPosition {
         for mut line in literal.split_inclusive('\n') {
             while !line.is_empty() {
@@ -114,16 +115,16 @@ impl Rendered {
     }
 }
 
-/// `text` without the byte order mark that an editor has put before it, as JRuby, which the runner
-/// ships on, reads it.
+/// `text` without a leading byte order mark, as JRuby reads it, which the runner is shipped with.
 fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Renders `source` with the values that `env` gives.
+/// Renders `source` with the variables of `env`.
 ///
 /// # Errors
-/// [`ConfigError`] with line and column for a tag that is not understood, a tag that never ends, or a value that is not UTF-8.
+/// [`ConfigError`] with line and column for a tag that is not supported, a tag that never ends, or
+/// a value that is not UTF-8.
 pub(crate) fn render(
     source: &str,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
@@ -142,7 +143,7 @@ pub(crate) fn render(
             rest = after;
             continue;
         }
-        // The end is looked for behind the opening: `<%>` opens a tag and does not close it.
+        // The end is searched after the opening: `<%>` opens a tag and does not close it.
         let Some(length) = tag[2..].find("%>") else {
             return Err(ConfigError::at(
                 place,
@@ -165,8 +166,8 @@ pub(crate) fn render(
     Ok(rendered)
 }
 
-/// Refuses a comment at the very start that names an encoding other than UTF-8: ERB takes the text
-/// for text of that encoding, and raises where Ruby knows none of that name.
+/// Rejects a comment at the very start that names an encoding other than UTF-8: ERB would use that
+/// encoding, and raises if Ruby does not know the name.
 ///
 /// Source: `ERB::Compiler#detect_magic_comment` of Ruby 2.6 and 3.1.
 fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
@@ -174,7 +175,7 @@ fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
     let mut rest = source;
     while let Some((comment, after)) = rest.strip_prefix("<%#").and_then(|tag| tag.split_once("%>"))
     {
-        // Ruby looks at one of them, and which depends on marks around it; here all must be UTF-8.
+        // Ruby uses one of several; which one depends on markers around it. Here all must be UTF-8.
         let mut names = comment.match_indices("coding").filter_map(|(index, word)| {
             let value = comment[index + word.len()..].trim_start();
             value.strip_prefix([':', '=']).map(str::trim_start)
@@ -202,28 +203,28 @@ fn refuse_encoding(source: &str) -> Result<(), ConfigError> {
 #[derive(Default)]
 struct Printed {
     text: String,
-    /// The variables that gave nothing, and whether each is set.
+    /// The variables without a value, and whether each is set.
     variables: Vec<(String, bool)>,
 }
 
-/// What one tag prints; `inner` is the text between `<%` and `%>`.
+/// The output of one tag; `inner` is the text between `<%` and `%>`.
 fn evaluate(
     inner: &str,
     place: ConfigPosition,
     env: &dyn Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Printed, ConfigError> {
-    // `%%>` would be a literal `%>` inside the tag, and the tag would go on.
+    // `%%>` would be a literal `%>` inside the tag, which would continue.
     if !inner.ends_with('%') {
         if inner.starts_with('#') || (!inner.is_empty() && inner.trim_matches(BLANK).is_empty()) {
             return Ok(Printed::default());
         }
-        // A line break may end an expression, depending on what stands around it.
+        // A line break may end an expression, depending on the context.
         if let Some(alternatives) = inner
             .strip_prefix('=')
             .filter(|expression| !expression.contains(['\n', '\r']))
             .and_then(Expression::parse)
         {
-            // ERB makes Ruby source of the tag, in the encoding of the locale.
+            // ERB converts the tag to Ruby source, in the encoding of the locale.
             if !inner.is_ascii() {
                 let what = "this tag holds letters that are not ASCII";
                 has_utf8_locale(env)
@@ -243,15 +244,15 @@ fn evaluate(
     ))
 }
 
-/// Asks whether the locale of this environment is UTF-8.
+/// Checks that the locale of this environment is UTF-8.
 ///
 /// # Errors
-/// The end of a sentence about letters that are not ASCII, where it is not, or nobody knows.
+/// The end of a sentence about non-ASCII letters, if it is not, or is unknown.
 fn has_utf8_locale(env: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), String> {
     match locale::charset(env) {
         Ok(charset) if charset.eq_ignore_ascii_case("utf-8") => Ok(()),
         Ok(charset) => {
-            // The variable's own text proves nothing: the locale that it names may not be installed.
+            // The variable's value is no evidence: the locale may not be installed.
             let named = locale::named(env).map_or_else(
                 || "no variable names a locale".to_owned(),
                 |(variable, name)| format!("{variable} is `{name}`"),
@@ -277,8 +278,8 @@ fn value(
         let refuse =
             |why: &str| ConfigError::at(place, format!("the environment variable {name} {why}"));
         let value = value.into_string().map_err(|_| refuse("is not valid UTF-8"))?;
-        // JRuby turns such letters into question marks where the locale cannot hold them, which is
-        // how cron starts it.
+        // JRuby replaces such letters with question marks if the locale does not support them, as
+        // under cron.
         if !value.is_ascii() {
             let what = "holds letters that are not ASCII";
             has_utf8_locale(env).map_err(|why| refuse(&format!("{what}{why}")))?;
@@ -327,8 +328,8 @@ fn value(
     Ok(printed)
 }
 
-/// An expression for an error message: texts in quotes are masked, because a default may be a
-/// secret; names of variables stay.
+/// An expression for an error message: quoted texts are masked, because a default may be a secret;
+/// names of variables are kept.
 fn masked(expression: &str) -> String {
     let mut shown = String::new();
     let mut quote = None;
@@ -509,7 +510,7 @@ mod tests {
         );
     }
 
-    /// What is made of `text` where X is `é` and LC_ALL as given.
+    /// The result for `text` where X is `é` and LC_ALL as given.
     fn in_locale(text: &str, locale: Option<&'static str>) -> Result<String, String> {
         let env = move |name: &str| match name {
             "X" => Some("é".into()),
@@ -519,7 +520,7 @@ mod tests {
         render(text, &env).map(|rendered| rendered.text).map_err(|error| error.to_string())
     }
 
-    /// Row 2 of the corners of Ruby: `LC_ALL=en_US.UTF-8` in a slim image.
+    /// Row 2 of the Ruby edge cases: `LC_ALL=en_US.UTF-8` in a slim image.
     #[test]
     fn a_locale_that_is_named_but_not_installed_holds_no_letters() {
         assert_eq!(in_locale("<%= ENV['X'] %>", Some("C.UTF-8")).unwrap(), "é");
@@ -546,7 +547,7 @@ mod tests {
                 refusal.starts_with("2:3: this tag holds letters that are not ASCII, which"),
                 "{refusal}"
             );
-            // Outside of Ruby's source the locale does not matter, to neither Ruby.
+            // Outside of Ruby source the locale does not matter, in either Ruby.
             assert_eq!(in_locale("é<%# é %>", locale).unwrap(), "é");
         }
     }

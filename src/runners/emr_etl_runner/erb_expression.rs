@@ -1,20 +1,20 @@
-//! The Ruby expressions in ERB tags that are understood: variables of the environment, literals, and
+//! The Ruby expressions in ERB tags that are supported: environment variables, literals, and
 //! alternatives of these.
 
-/// What Ruby takes for a blank within a line; any other blank of Unicode is a letter to it.
+/// The characters that Ruby treats as blanks within a line; any other Unicode blank is a letter to
+/// it.
 pub(super) const BLANK: [char; 2] = [' ', '\t'];
-/// The longest whole number that is understood, in digits: Ruby prints any as it stands.
+/// The maximum number of digits of a supported integer: Ruby prints these unchanged.
 const MOST_DIGITS: usize = 18;
-/// The most digits behind the point of a float that is understood: Ruby prints smaller ones with an
-/// exponent.
+/// The maximum number of decimals of a supported float: Ruby prints smaller ones with an exponent.
 const MOST_DECIMALS: usize = 4;
 
-/// A value as Ruby source spells it.
+/// A literal in Ruby source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Literal<'a> {
     /// `'text'`.
     Text(&'a str),
-    /// `2`, `-0.5`: one that Ruby prints as it is spelt.
+    /// `2`, `-0.5`: a number that Ruby prints as it is written.
     Number(&'a str),
     True,
     False,
@@ -22,7 +22,7 @@ pub(super) enum Literal<'a> {
 }
 
 impl<'a> Literal<'a> {
-    /// What `<%= … %>` prints of it.
+    /// What `<%= … %>` prints for it.
     pub(super) fn printed(&self) -> &'a str {
         match self {
             Self::Text(text) | Self::Number(text) => text,
@@ -37,7 +37,7 @@ impl<'a> Literal<'a> {
         !matches!(self, Self::False | Self::Nil)
     }
 
-    /// A literal, and what follows it.
+    /// A literal, and the text after it.
     fn parse(text: &'a str) -> Option<(Self, &'a str)> {
         if text.starts_with(['\'', '"']) {
             return quoted(text).map(|(text, rest)| (Self::Text(text), rest));
@@ -45,7 +45,7 @@ impl<'a> Literal<'a> {
         let words = [("true", Self::True), ("false", Self::False), ("nil", Self::Nil)];
         for (word, literal) in words {
             if let Some(rest) = text.strip_prefix(word) {
-                // `true?` and `nil_x` are names of their own.
+                // `true?` and `nil_x` are other identifiers.
                 let goes_on = |next: char| {
                     next.is_alphanumeric()
                         || !next.is_ascii()
@@ -63,15 +63,15 @@ impl<'a> Literal<'a> {
 pub(super) enum Expression<'a> {
     /// `ENV['X']`: nil when unset.
     Variable(&'a str),
-    /// `ENV.fetch('X')`, perhaps with a default behind it or in a block: raises when unset and
-    /// there is none.
+    /// `ENV.fetch('X')`, possibly with a default as argument or in a block; without one it raises
+    /// when unset.
     Fetch(&'a str, Option<Literal<'a>>),
     /// `'text'`, `2`, `true`.
     Literal(Literal<'a>),
 }
 
 impl<'a> Expression<'a> {
-    /// Operands joined by `||` or `or`; `None` for anything else that Ruby could mean.
+    /// Operands joined by `||` or `or`; `None` for any other expression.
     pub(super) fn parse(text: &'a str) -> Option<Vec<Self>> {
         let mut rest = text.trim_matches(BLANK);
         let mut operands = Vec::new();
@@ -80,7 +80,7 @@ impl<'a> Expression<'a> {
             operands.push(operand);
             rest = after.trim_start_matches(BLANK);
             while let Some(after) = rest.strip_prefix(".to_s") {
-                // `nil.to_s` is no longer nil; behind it an alternative would never be reached.
+                // `nil.to_s` is no longer nil; an alternative after it would never be reached.
                 let after = after.trim_start_matches(BLANK);
                 if !after.is_empty() {
                     return None;
@@ -90,8 +90,7 @@ impl<'a> Expression<'a> {
             if rest.is_empty() {
                 return Some(operands);
             }
-            // `or` binds weaker than `||`, which makes no difference among operands that all are
-            // alternatives.
+            // `or` binds weaker than `||`, which makes no difference among alternatives only.
             let spelled = after
                 .strip_prefix(BLANK)
                 .and(rest.strip_prefix("or"))
@@ -133,18 +132,17 @@ impl<'a> Expression<'a> {
     }
 }
 
-/// A text in quotes that Ruby takes as it stands (no escapes, nothing interpolated), and what
-/// follows it.
+/// A quoted text that Ruby reads literally (no escapes, no interpolation), and the text after it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
     let (inside, rest) = text[1..].split_once(quote)?;
     let plain = !inside.contains(['\\', '\n', '\r']) && (quote == '\'' || !inside.contains('#'));
-    // Two texts side by side are one text to Ruby.
+    // Ruby concatenates two adjacent texts.
     (plain && !rest.trim_start_matches(BLANK).starts_with(['\'', '"'])).then_some((inside, rest))
 }
 
-/// A number that Ruby prints as it is spelt here, and what follows it. `0755`, `1_000`, `1.50` and
-/// `1e3` are printed otherwise.
+/// A number that Ruby prints as it is written, and the text after it. `0755`, `1_000`, `1.50` and
+/// `1e3` are printed differently.
 fn number(text: &str) -> Option<(&str, &str)> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let unsigned = text.strip_prefix('-').unwrap_or(text);

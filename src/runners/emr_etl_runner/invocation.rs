@@ -1,5 +1,5 @@
 //! The invocation: the runner's own argv, read the way Ruby's `OptionParser` reads it (`order!`),
-//! so that guard and runner agree on which config is meant and what the run will do.
+//! so that guard and runner agree on the config and on what the run will do.
 //!
 //! Evidence: the command lines and exit codes in `tests/recordings/argv.tsv`.
 
@@ -20,29 +20,28 @@ pub enum ConfigSource {
     File(PathBuf),
 }
 
-/// A command line of the runner, and what the guard does with it.
+/// A command line of the runner, with what the guard does about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a process has one invocation")]
 pub enum Invocation {
     /// `run`: the command that launches clusters.
     Run(RunInvocation),
-    /// A command that launches none (`lint`, `generate`, `--version`, help), or one that the runner
-    /// itself rejects at once.
+    /// A command that launches no cluster (`lint`, `generate`, `--version`, help), or one that the
+    /// runner itself rejects at once.
     NoLaunch,
 }
 
-/// A command line of the runner, as EmrEtlRunner 1.0.4 understands it.
+/// A command line of the runner, as EmrEtlRunner 1.0.4 parses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandLine {
-    /// `run`, with options that are all right by themselves; the config and the files they name can
-    /// still be wrong.
+    /// `run`, with valid options; the config and the files they name can still be invalid.
     Run(RunInvocation),
-    /// `lint …` or `generate …`, by the command's whole name. Neither launches anything, whatever
+    /// `lint …` or `generate …`, with the command's whole name. Neither launches anything, whatever
     /// its options.
     Other(&'static str),
-    /// Help, a version or shell completions are printed, and nothing else happens.
+    /// Prints help, a version or shell completions, and exits.
     Exits,
-    /// The runner says so itself, with exit code 1, before it looks at AWS.
+    /// The runner rejects it with exit code 1, before it calls AWS.
     Fails(CommandLineError),
 }
 
@@ -59,7 +58,7 @@ pub struct RunInvocation {
     pub skip: Vec<PipelinePart>,
     /// The last `--resume-from`.
     pub resume_from: Option<PipelinePart>,
-    /// `--include vacuum`, the only thing that can be included.
+    /// `--include vacuum`, the only part that can be included.
     pub vacuum: bool,
     /// The last `--targets`: a folder.
     pub targets: Option<PathBuf>,
@@ -69,13 +68,13 @@ pub struct RunInvocation {
     pub resolver: Option<PathBuf>,
     /// `--lock`.
     pub lock: Option<RunLock>,
-    /// `--debug`: one more step, EMR's own debugging.
+    /// `--debug`: adds a step, EMR's own debugging.
     pub debug: bool,
-    /// The argv to hand over: the same words, but wherever a config is named it is `-`.
+    /// The argv for the runner: the same words, but with `-` as the config.
     pub sealed_argv: Vec<OsString>,
 }
 
-/// The lock that keeps two runs apart.
+/// The lock that prevents concurrent runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunLock {
     /// `--lock`: a file's path, or a key in Consul.
@@ -104,14 +103,14 @@ pub enum CommandLineError {
     /// `run` without `--config`.
     #[error("`run` needs a config: add `-c config.yml`, or `-c -` for standard input")]
     NoConfig,
-    /// `--skip`, `--resume-from` or `--include` with something unknown.
+    /// `--skip`, `--resume-from` or `--include` with an unknown part.
     #[error("`{option}` knows {}; found `{found}`", known.join(", "))]
     UnknownPart {
         /// In full, with hyphens.
         option: &'static str,
         /// What it was given.
         found: String,
-        /// What it takes.
+        /// The accepted values.
         known: Vec<&'static str>,
     },
     /// Both `--resume-from` and `--skip`.
@@ -119,7 +118,7 @@ pub enum CommandLineError {
     ResumeAndSkip,
 }
 
-/// Why the arguments cannot be judged.
+/// Why the arguments cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
     /// The runner would stop with a usage message; so does the guard.
@@ -148,8 +147,8 @@ const fn switch(short: Option<char>, long: &'static str, takes_value: bool, id: 
     Switch { id, short, long, takes_value }
 }
 
-/// `run` of 1.0.4. Versions since 0.33.0, the first that can encrypt, differ only by lacking the
-/// last two.
+/// The options of `run` in 1.0.4. Versions since 0.33.0, the first with encryption, differ only by
+/// lacking the last two.
 const RUN: &[Switch<Id>] = &[
     switch(Some('c'), "config", true, Id::Config),
     switch(Some('n'), "enrichments", true, Id::Enrichments),
@@ -166,7 +165,7 @@ const RUN: &[Switch<Id>] = &[
     switch(None, "persistent-jobflow-duration", true, Id::PersistentDuration),
 ];
 
-/// The commands besides `run`. Each can be given as two words or, in quotes, as one.
+/// The commands besides `run`. Each can be given as two words or, quoted, as one.
 const OTHER_COMMANDS: &[&str] = &[
     "generate emr-config",
     "generate emr-playbook",
@@ -177,15 +176,15 @@ const OTHER_COMMANDS: &[&str] = &[
 ];
 
 impl Invocation {
-    /// Understands `argv`, the words after the runner's own name.
+    /// Parses `argv`, the words after the runner's own name.
     ///
-    /// A bad command line is rejected here, and not handed to the runner for its own complaint,
-    /// because the proof that nothing is launched holds for 1.0.4 only: what it rejects, a runner
-    /// of another age may launch on. [`CommandLine::read`] tells the two apart for callers that
-    /// know the version.
+    /// An invalid command line is rejected here, and not passed to the runner, because it is
+    /// verified for 1.0.4 only that nothing is launched: another version of the runner may launch
+    /// on it. [`CommandLine::read`] distinguishes the two for callers that know the version.
     ///
     /// # Errors
-    /// [`InvocationError`] for what the runner rejects with a usage message after seconds of start-up, and for what is in doubt.
+    /// [`InvocationError`] for command lines that the runner rejects with a usage message after
+    /// seconds of start-up, and for ambiguous ones.
     pub fn parse(argv: &[OsString]) -> Result<Self, InvocationError> {
         match CommandLine::read(argv)? {
             CommandLine::Run(run) => Ok(Self::Run(run)),
@@ -201,7 +200,7 @@ impl Invocation {
 }
 
 impl CommandLineError {
-    /// The name that was probably meant, as the end of a sentence; nothing where none is near.
+    /// The most similar name, as the end of a sentence; empty if none is similar.
     fn did_you_mean(&self) -> String {
         match self {
             Self::Misuse(OptionError::Unknown(word)) => {
@@ -217,8 +216,8 @@ impl CommandLineError {
         }
     }
 
-    /// Whether no version of the runner launches on such a line: each needs a config for that,
-    /// which only an option can name.
+    /// Whether no version of the runner launches on this command line: every version needs a config
+    /// for that, which only an option can name.
     fn no_version_launches(&self, argv: &[OsString]) -> bool {
         let any_option = argv.iter().any(|word| word.as_encoded_bytes().starts_with(b"-"));
         matches!(self, Self::NoCommand | Self::UnknownCommand(_)) && !any_option
@@ -226,10 +225,10 @@ impl CommandLineError {
 }
 
 impl CommandLine {
-    /// Understands `argv`, the words after the runner's own name.
+    /// Parses `argv`, the words after the runner's own name.
     ///
     /// # Errors
-    /// [`InvocationError`] where Rubies disagree on what is meant.
+    /// [`InvocationError`] where Ruby versions disagree on the meaning.
     pub fn read(argv: &[OsString]) -> Result<Self, InvocationError> {
         let mut words: VecDeque<OsString> = argv.iter().cloned().collect();
         let mut read = Vec::new();
@@ -238,7 +237,7 @@ impl CommandLine {
         } else if let Some(word) =
             words.front().filter(|word| word.len() > 1 && word.as_encoded_bytes().starts_with(b"-"))
         {
-            // The only global option that is not official is `-v`, which exits just as the official
+            // The only non-official global option is `-v`, which exits just as the official
             // `--version` does.
             const NONE: &[Switch<()>] = &[];
             return Ok(match order(NONE, [word.clone()], ((), "")) {
@@ -290,7 +289,7 @@ impl GivenOptions {
         self.0.iter().any(|(given, _)| *given == id)
     }
 
-    /// The last one counts.
+    /// The last one applies.
     fn value(&self, id: Id) -> Option<&OsString> {
         self.0.iter().rfind(|(given, _)| *given == id).map(|(_, value)| value)
     }
@@ -303,8 +302,8 @@ impl GivenOptions {
         self.value(id).map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// An option of Ruby's type `Array`: `split(',')` drops empty items at the end, and makes `nil`
-    /// of others.
+    /// An option of Ruby's type `Array`: `split(',')` drops trailing empty items, and turns others
+    /// into `nil`.
     fn list(&self, id: Id) -> Vec<String> {
         let text = self.text(id).unwrap_or_default();
         let text = text.trim_end_matches(',');
@@ -313,12 +312,12 @@ impl GivenOptions {
 }
 
 impl RunInvocation {
-    /// Requires the Iglu resolver that every launch needs. EmrEtlRunner looks for it after it has
-    /// loaded its config. Source: `Cli.load_resolver` of EmrEtlRunner 1.0.4.
+    /// Requires the Iglu resolver that every launch needs. EmrEtlRunner reads it after its config.
+    /// Source: `Cli.load_resolver` of EmrEtlRunner 1.0.4.
     ///
     /// # Errors
-    /// [`InvocationError`] where the runner would stop: no `--resolver`, or one that names no file
-    /// that can be read.
+    /// [`InvocationError`] where the runner would stop: no `--resolver`, or a file that cannot be
+    /// read.
     pub fn check_resolver(&self) -> Result<(), InvocationError> {
         let Some(resolver) = &self.resolver else {
             return Err(InvocationError::Rejected(
@@ -338,7 +337,7 @@ impl RunInvocation {
         Err(InvocationError::Rejected(format!("the resolver {} {seen}", resolver.display())))
     }
 
-    /// In the order of the runner's own checks, so that the first complaint is the same.
+    /// The checks are in the runner's order, so that the first error is the same.
     fn new(given: &GivenOptions, sealed_argv: Vec<OsString>) -> Result<Self, CommandLineError> {
         let Some(config) = given.value(Id::Config) else { return Err(CommandLineError::NoConfig) };
         let part = |option, found: &str, known: &[PipelinePart]| {
@@ -503,7 +502,7 @@ mod tests {
         }
     }
 
-    /// What the options say, in one line.
+    /// The parsed options, on one line.
     fn said(line: &str) -> String {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         match CommandLine::read(&words) {
@@ -548,7 +547,8 @@ mod tests {
     #[test]
     fn options_mean_what_ruby_makes_of_them() {
         for (line, meaning) in [
-            // Values: glued, after `=` (which short options keep), and whatever the next word is.
+            // Values: attached, after `=` (which short options keep), or the next word, whatever it
+            // is.
             ("run -cc -rr -tt -nn", "c; resolver r; targets t; enrichments n"),
             ("run -c=c", "=c"),
             ("run --config=a=b", "a=b"),
@@ -557,13 +557,13 @@ mod tests {
             ("run --config= -c c", "c"),
             ("run -c c -l l --consul h --ignore", "c; lock l; consul h; unlocked"),
             ("run -c c --consul h --ignore", "c"),
-            // Bundles; hyphens within one are lost.
+            // Bundled short options; hyphens within a bundle are lost.
             ("run -d-c c", "c; debug"),
             ("run -dd -dddc c", "c; debug"),
             ("run -d- -c c", "c; debug"),
             ("run -d--config c", "onfig; debug"),
             ("run -config c", "onfig"),
-            // A letter that is no short option begins a long one.
+            // A letter that is not a short option begins a long one.
             ("run -u -c c", "c; persistent"),
             ("run -ud -c c", "c; persistent; debug"),
             ("run -uxstaging -c c", "c; skip staging; persistent"),
@@ -577,8 +577,8 @@ mod tests {
             ("run -p1d -c c", "c; for 1d"),
             ("run -sstaging,enrich -c c", "c; skip staging,enrich"),
             ("run -e dir -c c", "c; enrichments dir"),
-            // Abbreviations: each part between hyphens, in any case, but letters in their own case
-            // only.
+            // Abbreviations: each part between hyphens, in any case; single letters only in their
+            // own case.
             ("run --i-l -l l -c c", "c; lock l; unlocked"),
             ("run --u-p -c c", "c; persistent"),
             ("run --u- -c c", "c; persistent"),
@@ -608,7 +608,7 @@ mod tests {
             ("run --debug= -c c", "(fails) `--debug` takes no value, found `--debug=`"),
             ("run --=x -c c", "(fails) `--` takes no value, found `--=x`"),
             ("run -dc", "(fails) `-c` needs a value"),
-            // Lists: the last counts; empty items at the end are dropped, others are not.
+            // Lists: the last one applies; trailing empty items are dropped, others are not.
             ("run -c c -x staging -x enrich", "c; skip enrich"),
             ("run -c c -x staging -x ,", "c"),
             ("run -c c --skip=", "c"),
@@ -620,7 +620,7 @@ mod tests {
                 "(fails) `--resume-from` and `--skip` exclude each other",
             ),
             ("run -c c -x , -f shred", "c; resume shred"),
-            // What prints and exits.
+            // Options that print and exit.
             ("run -h", "(exits)"),
             ("run -hx -c c", "(exits)"),
             ("run -vfoo", "(exits)"),
@@ -629,7 +629,7 @@ mod tests {
             ("run --*-completion-z", "(exits)"),
             ("run --help=x", "(fails) `--help` takes no value, found `--help=x`"),
             ("run --nonsense --help", "(fails) `--nonsense` is not an option of `run`"),
-            // Before the command, and other commands.
+            // Words before the command, and other commands.
             ("-- run -c c", "c"),
             (
                 "-- -- run -c c",
@@ -648,8 +648,8 @@ mod tests {
                 "(fails) `RUN -c` is not a command of the runner; expected `run -c config.yml …`",
             ),
             ("generate all --nonsense", "(generate all)"),
-            // Where Rubies disagree: before 2.7, `_` is not read as a hyphen, and a long s may be
-            // an s.
+            // Ruby versions disagree: before 2.7, `_` is not read as a hyphen, and a long s may be
+            // read as an s.
             (
                 "run --use_persistent_jobflow -c c",
                 "(refused) the runner's arguments: `--use_persistent_jobflow`: not every Ruby \
@@ -718,13 +718,12 @@ mod tests {
         }
     }
 
-    /// What the guard makes of a recorded line.
+    /// The guard's result for a recorded command line.
     #[derive(Debug, PartialEq)]
     enum RecordedLineResult {
-        /// A run; its exit code was what S3, EMR or the lock led to.
+        /// A run; its exit code was decided by S3, EMR or the lock.
         Run,
-        /// A run that failed over something the command line says nothing of: the config, a file,
-        /// EMR.
+        /// A run that fails for a reason outside of the command line: the config, a file, EMR.
         RunThatFails,
         PassedThrough,
         Rejected,

@@ -1,21 +1,21 @@
-//! Mistakes that people make in configs, recognised where a parser or the contract stumbles over them:
-//! a blank that is missing behind a colon, a tab that indents, a template that nobody has rendered.
+//! Recognises common mistakes in configs where the parser or the contract rejects them: a missing
+//! blank after a colon, a tab as indentation, an unrendered template.
 
-/// So many lines with something on them are looked at: the parser stumbles at the line, or behind
-/// it.
+/// The number of non-empty lines that are searched: the parser stops at the line of the mistake, or
+/// after it.
 const LINES: usize = 3;
-/// A placeholder's name that is longer is not shown, in bytes.
+/// The maximum length of a placeholder's name that is shown, in bytes.
 const LONGEST_NAME: usize = 64;
 
 /// A mistake in a text.
 pub(super) struct Mistake {
-    /// Where, as a byte of the text.
+    /// The byte offset in the text.
     pub(super) index: usize,
-    /// What it is and what to do, as a clause.
+    /// A description and the fix, as a clause.
     pub(super) what: String,
 }
 
-/// The mistake that made a parser stop at `index` of `text`, if it is one of those known here.
+/// The mistake that made a parser stop at `index` of `text`, if it is a known one.
 pub(super) fn at(text: &str, index: usize) -> Option<Mistake> {
     let index = text.floor_char_boundary(index.min(text.len()));
     let end = text[index..].find('\n').map_or(text.len(), |length| index + length);
@@ -36,11 +36,11 @@ pub(super) fn at(text: &str, index: usize) -> Option<Mistake> {
             Some(Mistake { index: start + place, what })
         })
     };
-    // What is certain comes first.
+    // The certain ones come first.
     on_line(unrendered_on_line).or_else(|| on_line(tab)).or_else(|| on_line(missing_blank_on_line))
 }
 
-/// A template's placeholder in `text`, such as `{{NAME}}` or `${NAME}`, as it stands there.
+/// A template's placeholder in `text`, such as `{{NAME}}` or `${NAME}`, as written.
 pub(super) fn placeholder(text: &str) -> Option<(usize, &str)> {
     [("{{", "}}"), ("${", "}")].into_iter().find_map(|(opening, closing)| {
         let start = text.find(opening)?;
@@ -55,7 +55,7 @@ pub(super) fn placeholder(text: &str) -> Option<(usize, &str)> {
     })
 }
 
-/// What is said of a placeholder.
+/// The message about a placeholder.
 pub(super) fn unrendered(placeholder: &str) -> String {
     format!(
         "`{placeholder}` is here, which looks like a template's placeholder that was not filled \
@@ -63,8 +63,8 @@ pub(super) fn unrendered(placeholder: &str) -> String {
     )
 }
 
-/// The key in `text`, where it is a key and its value with no blank behind the colon: to YAML, that
-/// is a text.
+/// The key in `text`, if it is a key and a value without a blank after the colon: YAML reads that
+/// as a text.
 pub(super) fn missing_blank(text: &str) -> Option<&str> {
     let text = text.lines().next().unwrap_or_default();
     let name = text.strip_prefix(':').unwrap_or(text);
@@ -73,7 +73,7 @@ pub(super) fn missing_blank(text: &str) -> Option<&str> {
     })?;
     let value = name[length..].strip_prefix(':')?;
     let is_key = name.starts_with(|first: char| first.is_ascii_alphabetic())
-        // `s3://…`, `a::b` and `12:30` are no keys.
+        // `s3://…`, `a::b` and `12:30` do not contain a key.
         && !value.starts_with([' ', '\t', ':', '/'])
         && !value.is_empty();
     is_key.then(|| &text[..text.len() - value.len()])

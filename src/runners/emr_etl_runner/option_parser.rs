@@ -1,8 +1,9 @@
 //! Ruby's `OptionParser#order!`, for parsers whose options take either no value or a required one.
 //!
-//! Measured on Ruby 3.1.7 and JRuby 9.3.9, which agree on every case in the tests here. Rubies
-//! before 2.7 do not read `_` in a long name as `-`, and letters beyond ASCII fold differently by
-//! locale; such names are in doubt, because the runner's jar may hold any of these Rubies.
+//! Measured on Ruby 3.1.7 and JRuby 9.3.9, which agree on every case in the tests here. Ruby
+//! versions before 2.7 do not read `_` in a long name as `-`, and non-ASCII letters fold
+//! differently by locale. Such names are ambiguous, because the runner's jar may contain any of
+//! these versions.
 
 use std::{collections::VecDeque, ffi::OsString};
 
@@ -15,31 +16,31 @@ pub(super) struct Switch<T> {
     pub(super) takes_value: bool,
 }
 
-/// What every `OptionParser` has besides its own options; each of them prints and exits.
+/// The options that every `OptionParser` has besides its own; each of them prints and exits.
 const OFFICIAL: &[(&str, bool)] =
     &[("help", false), ("version", true), ("*-completion-bash", true), ("*-completion-zsh", true)];
 
-/// Words, read up to the first that is no option.
+/// The words up to the first that is not an option.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ordered<T> {
     /// The options in their order, with their values.
     pub(super) given: Vec<(T, OsString)>,
-    /// All words as typed, but with the value of `T`s that were to be replaced replaced.
+    /// All words as typed, except that the values of the option to replace are replaced.
     pub(super) words: Vec<OsString>,
 }
 
-/// Why reading ended before the options did.
+/// Why parsing ended before the options did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// Help, a version or completions are printed, then the program exits.
     Exits,
     /// `OptionParser` raises.
     Fails(OptionError),
-    /// Rubies disagree, or this reading does not cover it.
+    /// Ruby versions disagree, or this parser does not cover it.
     Doubt(String),
 }
 
-/// What `OptionParser` raises about a word.
+/// The error that `OptionParser` raises about a word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// `InvalidOption`.
@@ -66,14 +67,14 @@ pub enum OptionError {
     NoValue(String),
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 enum Meaning<T: 'static> {
     Own(&'static Switch<T>),
     Official { name: &'static str, takes_value: bool },
 }
 
-/// Reads `words` as `order!` does. Wherever the option `replaced.0` has a value, the words handed
-/// back hold `replaced.1` instead.
+/// Reads `words` as `order!` does. If the option `replaced.0` has a value, the returned words
+/// contain `replaced.1` instead.
 pub(super) fn order<T: Copy + PartialEq + 'static>(
     switches: &'static [Switch<T>],
     words: impl IntoIterator<Item = OsString>,
@@ -88,7 +89,7 @@ pub(super) fn order<T: Copy + PartialEq + 'static>(
     };
     while let Some(word) = reader.rest.pop_front() {
         let Some(text) = word.to_str() else {
-            // Ruby's patterns raise on such a word, even where it is no option.
+            // Ruby's patterns raise on such a word, even where it is not an option.
             return Err(Stopped::Doubt(format!("`{}` is not valid UTF-8", word.display())));
         };
         if text == "--" || !text.starts_with('-') || text == "-" {
@@ -122,8 +123,8 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
             Meaning::Official { takes_value: false, name } if glued.is_some() => {
                 Err(needless(name, word))
             }
-            // A required value that is missing ends the program just as the option itself does;
-            // which of the two makes no difference here.
+            // A missing required value ends the program just as the option itself does, so the
+            // difference does not matter here.
             Meaning::Official { .. } => Err(Stopped::Exits),
             Meaning::Own(Switch { takes_value: false, long, .. }) if glued.is_some() => {
                 Err(needless(long, word))
@@ -143,8 +144,8 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
         }
     }
 
-    /// `-c FILE`, `-cFILE`, `-dcFILE`. What follows a letter that takes no value is read as a word
-    /// of its own, with all its hyphens made one.
+    /// `-c FILE`, `-cFILE`, `-dcFILE`. After a letter without a value, the rest is read as a word
+    /// of its own, with all its leading hyphens replaced by one.
     fn short(&mut self, word: &str) -> Result<(), Stopped> {
         let mut read = 1;
         while let Some(letter) = word[read..].chars().next() {
@@ -187,7 +188,7 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
         self.given.push((switch.id, value.into()));
     }
 
-    /// The value is the next word, whatever it looks like.
+    /// The value is the next word, whatever it is.
     fn next_word(&mut self, switch: &Switch<T>, word: &str, seen: &str) -> Result<(), Stopped> {
         let Some(value) = self.rest.pop_front() else {
             return Err(Stopped::Fails(OptionError::NoValue(seen.to_owned())));
@@ -205,7 +206,8 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
         Ok(())
     }
 
-    /// A letter that is no short option may begin a long one: `-u` is `--use-persistent-jobflow`.
+    /// A letter that is not a short option may begin a long one: `-u` is
+    /// `--use-persistent-jobflow`.
     fn by_letter(&self, letter: char, seen: &str) -> Result<Meaning<T>, Stopped> {
         match self.switches.iter().find(|switch| switch.short == Some(letter)) {
             Some(switch) => Ok(Meaning::Own(switch)),
@@ -220,13 +222,13 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
             )));
         }
         if name.is_empty() {
-            // `--` with a value: Ruby's own option of the empty name takes none.
+            // `--` with a value: Ruby's own option with the empty name takes none.
             return Err(needless("", word));
         }
         match self.complete(name, word, true) {
             Err(Stopped::Fails(_)) if name.contains('_') => {
-                // Where even the newer Rubies, which read hyphens for these, find nothing, all
-                // agree.
+                // If the newer Ruby versions, which read these as hyphens, find nothing, all
+                // versions agree.
                 match self.complete(&name.replace('_', "-"), word, true) {
                     Ok(_) => Err(Stopped::Doubt(format!(
                         "`{word}`: not every Ruby reads `_` as `-` in an option's name; write it \
@@ -239,7 +241,7 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
         }
     }
 
-    /// The option that `typed` names in full or abbreviates: the parser's own come before the
+    /// The option that `typed` names or abbreviates: the parser's own have precedence over the
     /// official ones.
     fn complete(&self, typed: &str, word: &str, any_case: bool) -> Result<Meaning<T>, Stopped> {
         if let Some(switch) = self.switches.iter().find(|switch| switch.long == typed) {
@@ -265,7 +267,7 @@ impl<T: Copy + PartialEq + 'static> OptionReader<'_, T> {
     }
 }
 
-/// Whether `typed` abbreviates `name`: between hyphens, each part may be cut short, so `u-p` is
+/// Whether `typed` abbreviates `name`: each part between hyphens may be shortened, so `u-p` is
 /// `use-persistent-jobflow`.
 fn abbreviates(typed: &str, name: &str) -> bool {
     let mut parts = name.split('-');
@@ -273,7 +275,8 @@ fn abbreviates(typed: &str, name: &str) -> bool {
     while let Some(typed_part) = typed_parts.next() {
         let fits = match parts.next() {
             None => false,
-            // Only the last may be left empty: in Ruby's pattern nothing else matches no letters.
+            // Only the last part may be empty: any other empty part matches no letters in Ruby's
+            // pattern.
             Some(part) => {
                 part.starts_with(typed_part)
                     && (!typed_part.is_empty() || typed_parts.peek().is_none())

@@ -1,11 +1,11 @@
-//! The runner's version as its own files tell it, without starting it, which takes a JVM many
+//! Reads the runner's version from its own files, without starting it, which takes a JVM many
 //! seconds.
 //!
-//! EmrEtlRunner is published as one executable: a start script of eight lines, and behind it the
-//! jar that Warbler makes of its sources. `--version` prints a constant of one of these. Anything
-//! that does not look exactly so is not judged here: the program is asked. Sources: EmrEtlRunner's
-//! Rakefile, config/warble.rb, bin/jarx-stub.sh and lib/snowplow-emr-etl-runner.rb; Warbler 2.0.5,
-//! traits/jar.rb and traits/nogemspec.rb.
+//! EmrEtlRunner is published as one executable: a start script of eight lines, followed by the jar
+//! that Warbler builds from its sources. `--version` prints a constant from one of these. A file
+//! that differs from this form is not evaluated here: then the program is run. Sources:
+//! EmrEtlRunner's Rakefile, config/warble.rb, bin/jarx-stub.sh and lib/snowplow-emr-etl-runner.rb;
+//! Warbler 2.0.5, traits/jar.rb and traits/nogemspec.rb.
 
 use std::{
     io::{BufReader, Read as _, Seek as _},
@@ -16,7 +16,7 @@ use regex_lite::Regex;
 
 use crate::{spec::observations::RunnerVersion, system::held_file::HeldFile};
 
-/// The lines of the start script that are no comments.
+/// The lines of the start script that are not comments.
 const START_SCRIPT: [&str; 8] = [
     r#"MYSELF=`which "$0" 2>/dev/null`"#,
     r#"[ $? -gt 0 -a -f "$0" ] && MYSELF="./$0""#,
@@ -33,13 +33,13 @@ const LONGEST_SCRIPT: u64 = 16 * 1024;
 const LARGEST_FILE: u64 = 1024 * 1024 * 1024;
 /// The real one has 2 KB.
 const LONGEST_SOURCE: u64 = 64 * 1024;
-/// What Warbler starts, and what that starts.
+/// The class that Warbler starts, and the file that this class starts.
 const STARTS: [&str; 2] = ["JarMain.class", "META-INF/main.rb"];
-/// Where the sources' own `lib/snowplow-emr-etl-runner.rb` lies.
+/// The path of the sources' own `lib/snowplow-emr-etl-runner.rb`.
 const SOURCE: &str = "snowplow-emr-etl-runner/lib/snowplow-emr-etl-runner.rb";
 
-/// The version of the runner in `file`, which is found at `path`; none where the file is not what is
-/// published, or does not tell it beyond doubt.
+/// The version of the runner in `file`, which was found at `path`; none if the file differs from
+/// the published form, or the version is not certain.
 pub(super) fn read(path: &Path, file: &HeldFile) -> Option<RunnerVersion> {
     let mut reader = file.reader().ok()?;
     if reader.seek(std::io::SeekFrom::End(0)).ok()? > LARGEST_FILE {
@@ -62,7 +62,7 @@ pub(super) fn read(path: &Path, file: &HeldFile) -> Option<RunnerVersion> {
     }
     let mut text = String::new();
     let source = archive.by_index(index).ok()?;
-    // The size that the archive states need not be the true one.
+    // The size in the archive's directory may be wrong.
     source.take(LONGEST_SOURCE + 1).read_to_string(&mut text).ok()?;
     if text.len() as u64 > LONGEST_SOURCE {
         return None;
@@ -70,8 +70,7 @@ pub(super) fn read(path: &Path, file: &HeldFile) -> Option<RunnerVersion> {
     version_in(&text)
 }
 
-/// Whether nothing but the published start script stands in the first `length` bytes; a jar alone
-/// has nothing there.
+/// Whether the first `length` bytes contain only the published start script; a jar alone has none.
 fn is_start_script(path: &Path, file: &HeldFile, length: u64) -> Option<bool> {
     if length == 0 {
         return Some(path.extension().is_some_and(|extension| extension == "jar"));
@@ -98,7 +97,7 @@ fn version_in(source: &str) -> Option<RunnerVersion> {
     if constant("NAME")? != "snowplow-emr-etl-runner" || source.matches("VERSION").count() != 1 {
         return None;
     }
-    // A suffix such as `-rc1` does not count, as in what the program prints.
+    // A suffix such as `-rc1` is ignored, as in the program's output.
     RunnerVersion::parse(constant("VERSION")?.split('-').next()?)
 }
 
@@ -132,7 +131,7 @@ mod tests {
             jar.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
             jar.write_all(text.as_bytes()).unwrap();
         }
-        // As `cat` does it: what the archive says of places counts from its own beginning.
+        // Concatenated as with `cat`: the archive's offsets count from its own beginning.
         file.write_all(&jar.finish().unwrap().into_inner()).unwrap();
         drop(file);
         read(&path, &HeldFile::open(&path).unwrap())

@@ -1,9 +1,9 @@
-//! The plan: what a run will touch, as plain data derived from its arguments and a few facts of its
-//! config.
+//! The plan: what a run will access, as plain data derived from its arguments and a few facts of
+//! its config.
 //!
 //! The rules are those of EmrEtlRunner 1.0.4: `Cli.validate_and_coalesce`, `Runner.get_steps` and
-//! `EmrJob#initialize`. Nothing here looks at S3, so a planned run can still end early with no data
-//! (exit code 3) or a folder that is not empty (4).
+//! `EmrJob#initialize`. Nothing here reads S3, so a planned run can still end early without data
+//! (exit code 3) or because a folder is not empty (4).
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ use crate::{
 };
 
 impl RunnerDocuments {
-    /// Reads the folders that `run` names; without the option there are none, to the runner too.
+    /// Reads the folders that `run` names; without the option there are none, as in the runner.
     ///
     /// # Errors
-    /// [`DocumentError`] for the first file that cannot be read or understood.
+    /// [`DocumentError`] for the first file that cannot be read or parsed.
     pub fn read(run: &RunInvocation) -> Result<Self, DocumentError> {
         Ok(Self {
             targets: run
@@ -41,7 +41,7 @@ impl RunnerDocuments {
     }
 }
 
-/// What the plan needs to know of the runner config and the targets.
+/// The plan's inputs from the runner config and the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanInputs {
     /// The keys below `aws.s3.buckets` that name a location: `raw.in[0]`, `enriched.good`.
@@ -74,15 +74,15 @@ impl PlanInputs {
     }
 }
 
-/// Why the runner would stop, with exit code 1, before it asks EMR for anything.
+/// Why the runner would stop, with exit code 1, before it calls EMR.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunnerStartError {
-    /// An argument that does not fit stream-enrich mode, or fits only that.
+    /// An argument that is invalid in stream-enrich mode, or valid only in that mode.
     #[error("{argument} {} stream-enrich mode (`aws.s3.buckets.enriched.stream` is \
         {})", if *stream { "cannot be used \
         in" } else { "needs" }, if *stream { "set" } else { "not set" })]
     Mode {
-        /// As it could be typed: `--skip staging`.
+        /// As it would be typed: `--skip staging`.
         argument: String,
         /// Whether the config is in stream-enrich mode.
         stream: bool,
@@ -98,12 +98,12 @@ pub enum RunnerStartError {
     /// Enriching needs a version.
     #[error("enrich needs `enrich.versions.spark_enrich`, which is not set")]
     NoEnrichVersion,
-    /// A version of which the runner cannot tell the kind of job.
+    /// A version from which the runner cannot derive the kind of job.
     #[error("`{key}` must be three numbers; found `{found}`")]
     Version {
         /// The key in the config.
         key: &'static str,
-        /// What stands there.
+        /// The value in the config.
         found: String,
     },
     /// A collector format that the runner does not know.
@@ -216,7 +216,7 @@ impl LaunchPlan {
                     touches.add(S3DistCp, "enriched.good", &[Write]);
                 }
                 PipelinePart::Shred => {
-                    // Right after enriching, the enriched files are on HDFS already.
+                    // Right after enriching, the enriched files are still on HDFS.
                     if !enriches {
                         touches.add(S3DistCp, "enriched.good", &[Read]);
                     }
@@ -246,7 +246,7 @@ impl LaunchPlan {
                     touches.add(RdbLoader, "shredded.good", &[List, Read]);
                     touches.add(RdbLoader, "jsonpath_assets", &[Read]);
                     touches.add(RdbLoader, "log", &[Write]);
-                    // The runner shows the loader's log, then copies it to another name.
+                    // The runner prints the loader's log, then copies it to another name.
                     touches.add(Runner, "log", &[List, Read, Write, Delete]);
                 }
                 PipelinePart::ArchiveEnriched => {
@@ -266,7 +266,7 @@ impl LaunchPlan {
     }
 }
 
-/// The order in which the runner makes its steps.
+/// The order in which the runner creates its steps.
 const PIPELINE: [PipelinePart; 9] = [
     PipelinePart::Staging,
     PipelinePart::Enrich,
@@ -286,8 +286,8 @@ struct Touches<'a> {
 }
 
 impl Touches<'_> {
-    /// Notes what `actor` does to a location, or to each location of a list; one that is not set is
-    /// not touched.
+    /// Adds the accesses of `actor` to a location, or to each location of a list; a location that
+    /// is not set is not accessed.
     fn add(&mut self, actor: Actor, key: &str, accesses: &[Access]) {
         let named = |role: &&String| {
             *role == key || role.strip_prefix(key).is_some_and(|index| index.starts_with('['))
@@ -313,7 +313,7 @@ impl Touches<'_> {
     }
 }
 
-/// Which kind of job enriches and which shreds: the runner tells by the version.
+/// The kinds of jobs that enrich and shred: the runner derives them from the version.
 #[derive(Clone, Copy)]
 struct Engines {
     enrich: Actor,
@@ -321,7 +321,7 @@ struct Engines {
 }
 
 impl Engines {
-    /// Both versions are looked at even where neither part runs, as the runner does.
+    /// Both versions are checked even where neither part runs, as in the runner.
     fn of(plan_inputs: &PlanInputs) -> Result<Self, RunnerStartError> {
         let spark = |spark| if spark { Actor::Spark } else { Actor::Scalding };
         let enrich = match plan_inputs.spark_enrich.as_deref() {
@@ -344,8 +344,8 @@ fn major_minor(version: &str, key: &'static str) -> Result<[u64; 2], RunnerStart
     Ok([number(major)?, number(minor)?])
 }
 
-/// `Runner.get_steps`, for one part. What can be resumed from, and up to which parts' names a part
-/// still runs, is not one order: each line has its own list.
+/// `Runner.get_steps`, for one part. The parts to resume from, and the parts that then still run,
+/// do not follow one order: each line has its own list.
 fn runs(part: PipelinePart, run: &RunInvocation, stream: bool) -> bool {
     use crate::spec::part::PipelinePart::{
         Analyze, ArchiveEnriched, ArchiveRaw, ConsistencyCheck, Elasticsearch, Enrich,
@@ -414,7 +414,7 @@ fn fits_mode(run: &RunInvocation, stream: bool) -> Result<(), RunnerStartError> 
     Err(RunnerStartError::Mode { argument, stream })
 }
 
-/// `COLLECTOR_FORMAT_REGEX`; its anchors are a line's, not the text's.
+/// `COLLECTOR_FORMAT_REGEX`; its anchors match at each line, not only at the ends of the text.
 fn is_collector_format(format: &str) -> bool {
     format.split('\n').any(|line| match line.split_once('/') {
         None => matches!(line, "cloudfront" | "clj-tomcat" | "thrift"),
@@ -425,7 +425,7 @@ fn is_collector_format(format: &str) -> bool {
     })
 }
 
-/// What the plan needs to know of the config and the targets.
+/// The plan's inputs from the config and the targets.
 pub(crate) fn plan_inputs(config: &RunnerConfig, documents: &RunnerDocuments) -> PlanInputs {
     PlanInputs {
         locations: config.locations.iter().map(|location| location.role.clone()).collect(),
@@ -500,7 +500,7 @@ mod tests {
         format!("{}; {:?} {:?}", names.join(" "), plan.archive_enriched, plan.archive_shredded)
     }
 
-    /// A plan's touches, one line each.
+    /// The accesses of a plan, one line each.
     fn touches(plan: &LaunchPlan) -> Vec<String> {
         let line = |touch: &DataAccess| {
             let part = touch.part.map_or("cluster", PipelinePart::name);
@@ -601,7 +601,7 @@ mod tests {
                 "-f archive_enriched",
                 "archive_enriched archive_shredded; Recover Recover".to_owned(),
             ),
-            // The name promises more: `get_steps` runs staging only when nothing is resumed.
+            // The name suggests more: `get_steps` runs staging only when nothing is resumed.
             ("-f staging_stream_enrich", "archive_shredded; Skip Recover".to_owned()),
         ] {
             assert_eq!(parts(options, true), expected, "{options}");
@@ -757,7 +757,7 @@ mod tests {
         ] {
             assert_eq!(plan(options, stream).roles(Access::Write).join(" "), written, "{options}");
         }
-        // Resuming from shred brings the enriched files back from S3.
+        // Resuming from shred copies the enriched files back from S3.
         assert!(
             touches(&plan("-f shred", false))
                 .contains(&"shred: S3DistCp Read enriched.good".to_owned())
@@ -849,7 +849,7 @@ mod tests {
         assert!(!plan("", false).clojure_collector);
     }
 
-    /// Row 6 of the corners of Ruby.
+    /// Row 6 of the Ruby edge cases.
     #[test]
     fn collector_formats_are_the_runners() {
         for (format, known) in [

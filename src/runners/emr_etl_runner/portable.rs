@@ -1,7 +1,7 @@
-//! What libyaml, below most Rubies, and the parser below JRuby read differently: it is refused,
-//! because the runner ships on the one and may run on the other.
+//! Rejects YAML that libyaml, used by most Ruby versions, and JRuby's parser read differently,
+//! because the runner is shipped with the one and may run on the other.
 //!
-//! Each of these was found by holding both against thousands of configs, and is kept as a case
+//! Each of these was found by comparing both on thousands of configs, and is kept as a test case
 //! there.
 
 use std::ops::Range;
@@ -10,22 +10,22 @@ use libyaml_safer::{Event, ScalarStyle};
 
 use crate::runners::emr_etl_runner::{config_error::ConfigError, erb::Rendered};
 
-/// A config with more lines that begin with `%` is refused, and one with a longer one, in bytes (a
-/// real one has none).
+/// The maximum number of lines that begin with `%`, and the maximum length of one in bytes (a real
+/// config has none).
 const MOST_DIRECTIVES: usize = 16;
 const LONGEST_DIRECTIVE: usize = 256;
 
-/// Looks at a document while it is read.
+/// Checks a document while it is parsed.
 pub(super) struct Portable<'a> {
     rendered: &'a Rendered,
-    /// Where scalars in quotes and block scalars stand, as bytes of the rendered text, ascending.
+    /// The ranges of quoted scalars and block scalars, as bytes of the rendered text, ascending.
     quoted: Vec<Range<usize>>,
 }
 
 impl<'a> Portable<'a> {
     /// # Errors
-    /// [`ConfigError`] when the text holds a byte order mark behind its start, or more or longer directives than any
-    /// config has.
+    /// [`ConfigError`] when the text contains a byte order mark after its start, or more or longer
+    /// directives than any config has.
     pub(super) fn of(rendered: &'a Rendered) -> Result<Self, ConfigError> {
         if let Some(index) = rendered.text.find('\u{feff}') {
             return Err(ConfigError::at(
@@ -38,10 +38,10 @@ impl<'a> Portable<'a> {
         Ok(Self { rendered, quoted: Vec::new() })
     }
 
-    /// Looks at the source of a scalar, which stands within brackets or braces when `in_flow`.
+    /// Checks the source of a scalar, which is within brackets or braces when `in_flow`.
     ///
     /// # Errors
-    /// [`ConfigError`] for a spelling that not every reader takes.
+    /// [`ConfigError`] for a notation that not every parser accepts.
     pub(super) fn scalar(
         &mut self,
         event: &Event,
@@ -55,7 +55,7 @@ impl<'a> Portable<'a> {
         let refuse =
             |message: &str| Err(ConfigError::at(self.rendered.source(range.start), message));
         let text = self.rendered.text.get(range.clone()).unwrap_or_default();
-        // An anchor and a tag may stand before it, and are no part of what is in quotes.
+        // An anchor and a tag may come before it, and are not part of the quoted text.
         let content = text.get(Properties::of(text).length..).unwrap_or_default();
         let range = range.end - content.len()..range.end;
         match style {
@@ -86,12 +86,12 @@ impl<'a> Portable<'a> {
         Ok(())
     }
 
-    /// Looks at how the tag of an event is spelt, and says whether there is one at all: a bare `!`
-    /// leaves no trace in the event.
+    /// Checks the notation of an event's tag, and returns whether there is one: a bare `!` leaves
+    /// no trace in the event.
     ///
     /// # Errors
-    /// [`ConfigError`] for a handle that JRuby's parser does not take: behind `!` and before another
-    /// one, it allows nothing but letters, digits, `-` and `_`.
+    /// [`ConfigError`] for a handle that JRuby's parser rejects: between `!` and the next one, it
+    /// allows only letters, digits, `-` and `_`.
     pub(super) fn has_tag(&self, event: &Event) -> Result<bool, ConfigError> {
         let start = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
         let text = self.rendered.text.get(start..).unwrap_or_default();
@@ -107,8 +107,8 @@ impl<'a> Portable<'a> {
         ))
     }
 
-    /// JRuby's parser allows no tab as blank; libyaml, below other Rubies, does. In quotes, block
-    /// scalars and comments a tab is a tab to both. The document ends at `end`.
+    /// JRuby's parser does not accept a tab as a blank; libyaml, used by other Ruby versions, does.
+    /// In quotes, block scalars and comments both accept it. The document ends at `end`.
     pub(super) fn refuse_tabs(&self, end: usize) -> Result<(), ConfigError> {
         let mut quoted = self.quoted.iter().peekable();
         let mut in_comment = false;
@@ -139,11 +139,11 @@ impl<'a> Portable<'a> {
     }
 }
 
-/// Refuses more directives (`%YAML`, `%TAG`) than any config has, and longer ones: the parser
-/// compares each with all others, and writes the prefix of one before each tag that uses it.
+/// Rejects more directives (`%YAML`, `%TAG`) than any config has, and longer ones: the parser
+/// compares each with all others, and writes its prefix before each tag that uses it.
 fn refuse_directives(rendered: &Rendered) -> Result<(), ConfigError> {
     let text = &rendered.text;
-    // What the parser takes for the end of a line.
+    // The parser's line breaks.
     let is_break =
         |character| matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let begins_line = |index: &usize| text[..*index].chars().next_back().is_none_or(is_break);
@@ -163,29 +163,30 @@ fn refuse_directives(rendered: &Rendered) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What may stand before a value: its anchor and its tag.
+/// The properties before a value: its anchor and its tag.
 struct Properties<'a> {
     tag: Option<&'a str>,
-    /// Up to the value itself, in bytes.
+    /// The offset of the value itself, in bytes.
     length: usize,
 }
 
 impl<'a> Properties<'a> {
-    /// The properties at the start of `text`, in either order, with blanks, line breaks and comments
-    /// between them.
+    /// The properties at the start of `text`, in either order, with blanks, line breaks and
+    /// comments between them.
     fn of(text: &'a str) -> Self {
         let mut tag = None;
         let mut rest = text;
         while rest.starts_with(['&', '!']) {
-            // Only a tag within `<>` may hold what ends an item of a list or a map; without these
-            // ends, each item of one long line would be read to the end of the line.
+            // Only a tag within `<>` may contain a character that ends an item of a list or a map.
+            // Without these ends, each item of one long line would be scanned to the end of the
+            // line.
             let is_end = |character: char| character.is_whitespace() || ",[]{}".contains(character);
             let length = match rest.strip_prefix("!<") {
                 Some(verbatim) => verbatim.find('>').map(|end| end + "!<>".len()),
                 None => rest.find(is_end),
             };
             let (property, after) = rest.split_at(length.unwrap_or(rest.len()));
-            // A second one is that of the first key in the map which has the first.
+            // A second one belongs to the first key of the map that has the first one.
             if property.starts_with('!') && tag.is_none() {
                 tag = Some(property);
             }
@@ -198,20 +199,19 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then nothing but
-/// blanks, perhaps with a comment behind them.
+/// Whether the source of a block scalar starts with `|` or `>`, its indicators, and then only
+/// blanks, possibly with a comment.
 fn has_plain_header(text: &str) -> bool {
     let header =
         text.split_once(['|', '>']).map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
     let rest =
         header.trim_start_matches(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
-    // JRuby's parser allows no tab here, not even before a comment.
+    // JRuby's parser accepts no tab here, not even before a comment.
     let behind = rest.trim_start_matches(' ');
     behind.is_empty() || (behind.len() < rest.len() && behind.starts_with('#'))
 }
 
-/// Whether the source of a scalar in double quotes holds a backslash, itself not escaped, before
-/// `escaped`.
+/// Whether the source of a double-quoted scalar contains an unescaped backslash before `escaped`.
 fn has_escape(text: &str, escaped: char) -> bool {
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    /// Row 5 of the corners of Ruby.
+    /// Row 5 of the Ruby edge cases.
     #[test]
     fn a_tab_behind_a_backslash_an_anchor_or_a_tag_is_refused() {
         let refusal = loaded("a: \"x\\\ty\"\n").unwrap_err();

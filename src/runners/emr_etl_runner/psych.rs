@@ -1,9 +1,9 @@
 //! YAML as Ruby's Psych loads it, with the keys symbolised as EmrEtlRunner does afterwards.
 //!
-//! Events come from a port of libyaml, the parser below Psych. What they become follows
+//! The events come from a port of libyaml, the parser that Psych uses. Their conversion follows
 //! `lib/psych/visitors/to_ruby.rb` of psych 3.3.2 and 4.0.3 (which agree): duplicate keys, merges
-//! in the order they stand, aliases, tags. What would build Ruby objects is refused. Where the
-//! reading is definite but misleads people, it is noted as an [`YamlAmbiguity`].
+//! in document order, aliases, tags. Tags that would build Ruby objects are rejected. Where the
+//! result is definite but misleads people, it is recorded as an [`YamlAmbiguity`].
 
 use std::{
     borrow::Cow,
@@ -26,33 +26,34 @@ use crate::{
     system::quietly::quietly,
 };
 
-/// Nested deeper than this, a config is refused (the real one has five levels).
+/// The maximum depth of a config (the real one has five levels).
 const DEEPEST: usize = 32;
-/// A config with more values than this, aliases written out, is refused (the real one has sixty).
+/// The maximum number of values in a config, aliases expanded (the real one has sixty).
 const MOST: usize = 20_000;
-/// A config with more bytes of texts and keys than this, aliases written out, is refused (the real
-/// one has 2 KiB): what the seal writes has no aliases.
+/// The maximum number of bytes of texts and keys in a config, aliases expanded (the real one has 2
+/// KiB): the sealed form has no aliases.
 const MOST_BYTES: usize = 2 << 20;
-/// The keys above a value may have so many bytes together (the real ones have forty).
+/// The maximum total length of the keys above a value in bytes (the real ones have forty).
 const LONGEST_PATH: usize = 1024;
-/// The parser keeps its input as characters of four bytes each, and is given so many bytes at once.
+/// The parser stores its input as characters of four bytes each; this is the number of bytes that
+/// it gets at once.
 const INPUT_AT_ONCE: usize = 8 << 10;
 
-/// A place where Ruby's reading is definite, but not what a person sees.
+/// A place that a person is likely to read differently than Ruby does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct YamlAmbiguity {
     /// The key's path, with dots.
     pub(crate) path: String,
-    /// What happens there.
+    /// What the parser does there.
     pub(crate) what: &'static str,
-    /// The place that loses.
+    /// The position of the dropped value.
     pub(crate) loses: ConfigPosition,
-    /// The place that wins.
+    /// The position of the effective value.
     pub(crate) wins: ConfigPosition,
 }
 
 impl YamlAmbiguity {
-    /// Whether it touches a judged key or one of its parents; the whole of `aws` and `monitoring`
+    /// Whether it affects a checked key or one of its parents; the whole of `aws` and `monitoring`
     /// counts.
     pub(crate) fn is_judged(&self) -> bool {
         matches!(self.path.split('.').next(), None | Some("" | "aws" | "monitoring"))
@@ -71,10 +72,11 @@ pub(crate) struct Loaded {
 /// Loads the first document of `rendered`, which is all that Ruby loads.
 ///
 /// # Errors
-/// [`ConfigError`] with the place in the source for what is no YAML, what MRI's and JRuby's parsers read differently, what builds Ruby objects, or what exceeds a limit.
+/// [`ConfigError`] with the source position for invalid YAML, for YAML that MRI's and JRuby's
+/// parsers read differently, for tags that build Ruby objects, and for exceeded limits.
 pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
-    // The parser has places where it panics on broken input (an unfinished tag is one); that is an
-    // answer too, and no reason to end the guard.
+    // The parser panics on some invalid input (such as an unfinished tag). That counts as an error,
+    // and must not end the guard.
     quietly(|| load_document(rendered)).unwrap_or_else(|| {
         Err(ConfigError::at(
             ConfigPosition::START,
@@ -85,8 +87,8 @@ pub(crate) fn load(rendered: &Rendered) -> Result<Loaded, ConfigError> {
 
 fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     let portable = Portable::of(rendered)?;
-    // The parser loses its footing on a block scalar that the text's end cuts off; with a newline
-    // behind it, it cannot be cut off.
+    // The parser fails on a block scalar that the end of the text cuts off; an added newline
+    // prevents that.
     let text: Cow<'_, str> = if rendered.text.ends_with('\n') {
         Cow::Borrowed(&rendered.text)
     } else {
@@ -131,9 +133,9 @@ fn load_document(rendered: &Rendered) -> Result<Loaded, ConfigError> {
     Ok(Loaded { root, ambiguities: loader.ambiguities, empty_tags: rendered.empty_tags.clone() })
 }
 
-/// What an anchor stands for.
+/// The target of an anchor.
 enum Anchor {
-    /// A collection that is still being read; the number tells openings of one name apart.
+    /// A collection that is still being read; the number distinguishes anchors with the same name.
     Open(usize),
     Closed(YamlNode),
 }
@@ -146,7 +148,7 @@ struct KeyPath {
 }
 
 impl KeyPath {
-    /// Goes below a key, which stands at `at`.
+    /// Enters a key at position `at`.
     ///
     /// # Errors
     /// [`ConfigError`] when the keys have more than [`LONGEST_PATH`] bytes.
@@ -183,7 +185,7 @@ impl<E> Entries<E> {
         Self { entries: Vec::new(), places: HashMap::new() }
     }
 
-    /// Adds an entry; where there is one of this key, gives that, and the new one.
+    /// Adds an entry; if the key exists already, returns the existing entry and the new one.
     fn add(&mut self, key: &YamlKey, entry: E) -> Option<(&mut E, E)> {
         match self.places.entry(key.clone()) {
             Entry::Occupied(place) => Some((&mut self.entries[*place.get()], entry)),
@@ -205,11 +207,11 @@ struct Loader<'b> {
     path: KeyPath,
     ambiguities: Vec<YamlAmbiguity>,
     portable: Portable<'b>,
-    /// How many brackets and braces are open.
+    /// The number of open brackets and braces.
     flow: usize,
 }
 
-/// An entry of a map being read.
+/// An entry of a map while it is read.
 struct MapEntry {
     key: YamlKey,
     node: YamlNode,
@@ -225,7 +227,7 @@ impl Loader<'_> {
             let context = error.context().map_or_else(String::new, |context| format!(" {context}"));
             let problem = format!("{}{context}", error.problem());
             let place = usize::try_from(index).unwrap_or(usize::MAX);
-            // The parser stops behind many a mistake, not at it.
+            // The parser stops after many a mistake, not at it.
             match mistakes::at(&self.rendered.text, place) {
                 Some(mistake) => ConfigError::at(
                     self.rendered.source(mistake.index),
@@ -275,8 +277,8 @@ impl Loader<'_> {
             EventData::Scalar { anchor, tag, value, quoted_implicit, style, .. } => {
                 self.count(at, Weight { values: 0, bytes: value.len() })?;
                 self.portable.scalar(event, *style, value, self.flow > 0)?;
-                // Whether such a scalar ends in a newline is then for the added one to say, and it
-                // must not.
+                // Whether such a scalar ends in a newline would depend on the added one, which must
+                // not be.
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 if is_block && event.end_mark.index > self.rendered.text.len() as u64 {
                     return Err(ConfigError::at(
@@ -319,7 +321,7 @@ impl Loader<'_> {
                 Ok(node)
             }
             EventData::Alias { anchor } => match self.anchors.get(anchor) {
-                // The alias' own place is where an editor must go.
+                // The position of the alias itself is what must be edited.
                 Some(Anchor::Closed(node)) => {
                     let node = YamlNode { value: node.value.clone(), at };
                     self.count(at, node.weight())?;
@@ -348,8 +350,8 @@ impl Loader<'_> {
     ) -> Result<Value, ConfigError> {
         let has_bang = self.portable.has_tag(event)?;
         match tag {
-            // A bare `!` leaves no trace in the event but the place it starts at, and readers
-            // differ on it.
+            // A bare `!` leaves no trace in the event except its start position, and parsers differ
+            // on it.
             None if has_bang => Err(self.refuse(
                 event,
                 "the tag `!` is read differently by different readers; \
@@ -380,12 +382,12 @@ impl Loader<'_> {
                     the value without it"
                 ),
             )),
-            // Psych does not look at any other tag.
+            // Psych ignores any other tag.
             Some(_) => self.tokenized(event, value),
         }
     }
 
-    /// What Psych makes of a plain scalar. One that it raises on ends the load, even where a later
+    /// What Psych converts a plain scalar to. One that it raises on ends the load, even if a later
     /// key would replace it.
     fn tokenized(&self, event: &Event, value: &str) -> Result<Value, ConfigError> {
         match tokenize(value) {
@@ -422,7 +424,7 @@ impl Loader<'_> {
         self.openings
     }
 
-    /// Binds the anchor, unless something inside has taken its name since.
+    /// Binds the anchor, unless an inner one has the same name.
     fn close(&mut self, anchor: Option<&String>, opening: usize, node: &YamlNode) {
         let Some(anchor) = anchor else { return };
         if matches!(self.anchors.get(anchor), Some(Anchor::Open(open)) if *open == opening) {
@@ -455,7 +457,10 @@ impl Loader<'_> {
             }
             let key_at = self.source(event.start_mark.index);
             let key = self.node(&event, depth + 1)?;
-            let is_tagged_text = matches!(&event.data, EventData::Scalar { tag: Some(tag), .. } if tag == "tag:yaml.org,2002:str");
+            let is_tagged_text = matches!(
+                &event.data,
+                EventData::Scalar { tag: Some(tag), .. } if tag == "tag:yaml.org,2002:str"
+            );
             let key = as_key(key.value).map_err(|kind| {
                 let start = usize::try_from(event.start_mark.index).unwrap_or(usize::MAX);
                 // `{{NAME}}` is a map with a map as key.
@@ -483,11 +488,11 @@ impl Loader<'_> {
         }
     }
 
-    /// Ruby's `hash[key] = value`: the last value wins, at the first one's place.
+    /// Ruby's `hash[key] = value`: the last value wins, in the first one's place.
     fn insert(&mut self, entries: &mut Entries<MapEntry>, entry: MapEntry) {
         let key = entry.key.clone();
         let Some((known, entry)) = entries.add(&key, entry) else { return };
-        // A key of its own after a merge is what merges are for; everything else surprises.
+        // A key after a merge is the purpose of merges; every other duplicate is surprising.
         let what = match (known.merged, entry.merged) {
             (true, _) => None,
             (false, true) => Some("a merge that overrides the key before it"),
@@ -507,8 +512,8 @@ impl Loader<'_> {
     }
 }
 
-/// What `<<: value` merges: the entries of a map, or of a list of maps, the first of which wins.
-/// `None` where Ruby keeps `<<` as a key.
+/// The entries that `<<: value` merges: those of a map, or of a list of maps, the first of which
+/// wins. `None` where Ruby keeps `<<` as a key.
 fn merged_entries(event: &Event, node: &YamlNode) -> Option<Arc<Vec<(YamlKey, YamlNode)>>> {
     match (&event.data, &node.value) {
         (EventData::Alias { .. } | EventData::MappingStart { .. }, Value::Map(entries)) => {
@@ -530,7 +535,7 @@ fn merged_entries(event: &Event, node: &YamlNode) -> Option<Arc<Vec<(YamlKey, Ya
     }
 }
 
-/// A loaded key; the error is the kind of what is no key here.
+/// A loaded key; the error is the kind of an unsupported key.
 fn as_key(value: Value) -> Result<YamlKey, &'static str> {
     match value {
         Value::Text(name) => Ok(YamlKey { name: name.as_ref().to_owned(), symbol: false }),
@@ -643,7 +648,8 @@ mod tests {
     fn an_anchor_means_what_it_meant_last() {
         assert_eq!(text_at("a: &x one\nb: *x\nc: &x two\nd: *x\n", &["b"]), "one");
         assert_eq!(text_at("a: &x one\nb: *x\nc: &x two\nd: *x\n", &["d"]), "two");
-        // An inner anchor of the same name outlives the outer one, which Ruby has registered first.
+        // An inner anchor of the same name takes precedence over the outer one, which Ruby
+        // registers first.
         assert_eq!(text_at("a: &x {b: &x inner}\nc: *x\n", &["c"]), "inner");
     }
 
@@ -684,7 +690,7 @@ mod tests {
             refusal(format!("a: &x {{? {} : 1}}\nb: [*x]\n", "k".repeat(1023))),
             "1:1036: the keys above this value have more than 1024 bytes together"
         );
-        // An alias puts what it names below other keys than the anchor did.
+        // An alias puts its value below other keys than the anchor did.
         let half = "k".repeat(600);
         assert_eq!(
             refusal(format!("x: &x {{{half}: 1}}\ny: {{{half}: *x}}\n")),

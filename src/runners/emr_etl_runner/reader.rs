@@ -1,4 +1,4 @@
-//! Typed values out of the loaded tree, with errors that name place and key.
+//! Typed values from the loaded tree, with errors that name position and key.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Takes typed values out of the loaded tree, with errors that name place and key.
+/// Reads typed values from the loaded tree, with errors that name position and key.
 pub(super) struct ConfigReader<'a> {
     pub(super) origin: &'a str,
     pub(super) root: &'a YamlNode,
@@ -29,7 +29,7 @@ pub(super) struct ConfigReader<'a> {
 }
 
 impl ConfigReader<'_> {
-    /// Where `path` stands, or the deepest parent of it that exists.
+    /// The position of `path`, or of its deepest existing parent.
     pub(super) fn position(&self, path: &[&str]) -> ConfigPosition {
         let mut node = self.root;
         for key in path {
@@ -78,8 +78,8 @@ impl ConfigReader<'_> {
     pub(super) fn secret(&self, path: &[&str]) -> Result<Secret, ConfigError> {
         let text = self.text(path)?;
         let key = path.join(".");
-        // What people leave in a config believing that an instance role would be used; this runner
-        // cannot. (The contract has refused `ADD HERE` before.)
+        // Values that people leave in a config in the belief that an instance role is used, which
+        // this runner does not support. (The contract has rejected `ADD HERE` before.)
         if matches!(text.value.as_str(), "iam" | "env" | "default") {
             return Err(ConfigError::at(
                 self.position(path),
@@ -100,7 +100,7 @@ impl ConfigReader<'_> {
         }
     }
 
-    /// Every S3 location below `aws.s3.buckets`, lists unfolded.
+    /// Every S3 location below `aws.s3.buckets`, lists expanded.
     pub(super) fn locations(&self) -> Result<Vec<DataLocation>, ConfigError> {
         let path = ["aws", "s3", "buckets"];
         let Some(buckets) = self.root.find(&path) else {
@@ -121,7 +121,7 @@ impl ConfigReader<'_> {
         locations: &mut Vec<DataLocation>,
     ) -> Result<(), ConfigError> {
         match &node.value {
-            // `encrypted` is no location, and sealed anyway.
+            // `encrypted` is not a location, and is sealed anyway.
             _ if role == "encrypted" => {}
             Value::Null => {}
             Value::Map(entries) => {
@@ -143,7 +143,7 @@ impl ConfigReader<'_> {
                 let key = format!("aws.s3.buckets.{role}");
                 let text = self.as_text(node, &key)?;
                 let location = S3Location::parse(&text.value).map_err(|reason| {
-                    // A password that was put here by mistake has neither, a key of AWS has both.
+                    // A misplaced password has neither, an AWS key has both.
                     let reason = if text.value.contains([':', '/']) && !looks_secret(&text.value) {
                         reason.to_string()
                     } else {
@@ -158,8 +158,8 @@ impl ConfigReader<'_> {
         Ok(())
     }
 
-    /// `aws.emr.configuration`: classification, property and value, each property with its place.
-    /// The contract has seen to the types.
+    /// `aws.emr.configuration`: classification, property and value, each property with its
+    /// position. The contract has checked the types.
     pub(super) fn properties(&self) -> Vec<Property> {
         let entries = |node: Option<&YamlNode>| match node.map(|node| node.value.clone()) {
             Some(Value::Map(entries)) => entries,
@@ -192,8 +192,8 @@ impl ConfigReader<'_> {
         }
     }
 
-    /// `monitoring.tags`, which the runner sends as the cluster's tags. The contract has seen to the
-    /// types.
+    /// `monitoring.tags`, which the runner sends as the cluster's tags. The contract has checked
+    /// the types.
     pub(super) fn tags(&self) -> Vec<(String, String)> {
         let Some(Value::Map(entries)) =
             self.root.find(&["monitoring", "tags"]).map(|node| &node.value)
@@ -207,7 +207,7 @@ impl ConfigReader<'_> {
         tags.collect()
     }
 
-    /// Where the runner reports its jobs to, when it does.
+    /// Where the runner reports its jobs to, if it does.
     pub(super) fn tracking(&self) -> Result<Option<Tracking>, ConfigError> {
         let path = ["monitoring", "snowplow"];
         if !matches!(self.root.find(&path).map(|node| &node.value), Some(Value::Map(_))) {

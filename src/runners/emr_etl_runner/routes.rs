@@ -1,11 +1,11 @@
-//! How the runner gets to AWS where that is another way than the guard's: a proxy, or authorities to
-//! believe, that only it goes by.
+//! The runner's connection to AWS where it differs from the guard's: a proxy, or trusted
+//! authorities, that only the runner uses.
 //!
-//! The guard's own connections show which proxy they took and who vouched for the server. The
-//! runner's are its own: what can be said of them is what the environment makes of them. Sources:
-//! Ruby 2.6, `URI::Generic#find_proxy` and `use_proxy?`, which `Net::HTTP` and rest-client go by;
-//! hyper-util, `client::proxy::matcher`, for the guard; the JDK's networking properties and JSSE
-//! reference guide.
+//! The guard's own connections show their proxy and the authority of the server. The runner's
+//! connections cannot be observed; they are derived from its environment. Sources: Ruby 2.6,
+//! `URI::Generic#find_proxy` and `use_proxy?`, which `Net::HTTP` and rest-client use; hyper-util,
+//! `client::proxy::matcher`, for the guard; the JDK's networking properties and JSSE reference
+//! guide.
 
 use std::ffi::{OsStr, OsString};
 
@@ -32,7 +32,7 @@ const JAVA_VARIABLES: [&str; 8] = [
     "IBM_JAVA_OPTIONS",
     "JRUBY_OPTS",
 ];
-/// The properties by which Java takes another way, by how they begin, and what that is.
+/// Prefixes of the Java properties that change the connection, and their kinds.
 const JAVA_PROPERTIES: [(&str, RouteKind); 6] = [
     ("https.proxyHost=", RouteKind::Proxy),
     ("http.proxyHost=", RouteKind::Proxy),
@@ -44,8 +44,8 @@ const JAVA_PROPERTIES: [(&str, RouteKind); 6] = [
 const JAVA: &str = "JDK, networking properties; JSSE reference guide";
 const RUBY: &str = "Ruby, URI::Generic#find_proxy";
 
-/// The ways to EMR in `region` that a runner with the environment `runner` takes and a guard with
-/// the environment `guard` does not.
+/// The connection settings to EMR in `region` of a runner with the environment `runner` that a
+/// guard with the environment `guard` does not use.
 #[must_use]
 pub fn routes(guard: &Environment, runner: &Environment, region: &str) -> Vec<LauncherRoute> {
     let mut routes = Vec::new();
@@ -71,7 +71,7 @@ pub fn routes(guard: &Environment, runner: &Environment, region: &str) -> Vec<La
     for (name, value) in runner {
         let Some(name) = JAVA_VARIABLES.iter().find(|known| name == *known) else { continue };
         for word in quoted_words(&value.to_string_lossy()) {
-            // JRuby hands on to Java what stands behind `-J`.
+            // JRuby passes on to Java what follows `-J`.
             let word = word.strip_prefix("-J").unwrap_or(&word);
             let Some(property) = word.strip_prefix("-D") else { continue };
             let known = JAVA_PROPERTIES.iter().find(|(start, _)| property.starts_with(start));
@@ -88,7 +88,7 @@ pub fn routes(guard: &Environment, runner: &Environment, region: &str) -> Vec<La
     routes
 }
 
-/// The first of `names` that is set, whatever to.
+/// The first of `names` that is set, to any value.
 fn first<'a>(environment: &'a Environment, names: [&str; 2]) -> Option<&'a OsStr> {
     names.iter().find_map(|wanted| {
         let found = environment.iter().find(|(name, _)| name == wanted);
@@ -97,11 +97,11 @@ fn first<'a>(environment: &'a Environment, names: [&str; 2]) -> Option<&'a OsStr
 }
 
 fn guards_proxy(environment: &Environment, host: &str) -> Option<String> {
-    // Where the variable of a CGI program is set, none of these counts.
+    // If this variable of CGI programs is set, none of these is used.
     if environment.iter().any(|(name, _)| name == "REQUEST_METHOD") {
         return None;
     }
-    // One that is no text is none for the guard.
+    // The guard ignores a value that is not text.
     let value =
         |names| first(environment, names).and_then(OsStr::to_str).unwrap_or_default().to_owned();
     let matcher = Matcher::builder()
@@ -124,8 +124,8 @@ fn rubys_proxy(environment: &Environment, host: &str) -> Option<String> {
     proxy_address(&proxy.parse().ok()?)
 }
 
-/// Whether Ruby takes no proxy to port 443 of a host: names, each with or without a dot before it
-/// and a port behind it.
+/// Whether Ruby uses no proxy for port 443 of a host. The exceptions are names, each with an
+/// optional leading dot and an optional port.
 fn is_excepted(exceptions: &str, host: &str) -> bool {
     let words = exceptions.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
     let host = host.to_ascii_lowercase();
@@ -180,7 +180,7 @@ mod tests {
                 "through the proxy http://b:2",
                 "through the proxy http://a:1",
             ),
-            // Ruby knows no `*`.
+            // Ruby does not support `*`.
             (
                 &[("https_proxy", "http://b:2"), ("no_proxy", "*")],
                 "through the proxy http://b:2",

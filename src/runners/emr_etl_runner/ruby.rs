@@ -1,6 +1,5 @@
-//! ERB rendered by a real Ruby, for configs that hold more than the guard judges by itself. It is
-//! rendered once, here; the rendered text is what is judged, sealed and handed over, so nothing is
-//! evaluated twice.
+//! ERB rendered by a real Ruby, for configs that the guard cannot render itself. It is rendered
+//! once, here; the rendered text is checked, sealed and passed on, so nothing is evaluated twice.
 
 use std::{
     fmt,
@@ -22,11 +21,11 @@ use crate::{
 };
 
 impl Program {
-    /// The Ruby that `engine` stands for; `None` where the guard renders by itself. `named` is the
-    /// runner, for the one within its jar.
+    /// The Ruby of `engine`; `None` where the guard renders itself. `named` is the runner, for the
+    /// one within its jar.
     ///
     /// # Errors
-    /// [`LaunchError`] when the runner's jar is asked for and there is no runner.
+    /// [`LaunchError`] when the runner's jar is required and there is no runner.
     pub fn ruby(engine: ErbEngine, named: Option<&Path>) -> Result<Option<Ruby>, LaunchError> {
         Ok(match engine {
             ErbEngine::Native => None,
@@ -55,15 +54,15 @@ impl fmt::Display for Ruby {
     }
 }
 
-/// What the child runs: EmrEtlRunner's own line around `ERB`, in the module and the method where it
-/// stands there, with the libraries that the runner has loaded by then.
+/// The child's script: EmrEtlRunner's own line around `ERB`, in the same module and method, with
+/// the libraries that the runner has loaded by then.
 const SCRIPT: &str = include_str!("render.rb");
 
-/// More than this, in bytes, is not kept of what a config prints on standard output, and on standard
+/// The maximum of a config's output that is kept, in bytes, for standard output and for standard
 /// error.
 const MOST_PRINTED: usize = 1 << 20;
-/// More than this, in bytes, is not read of what the script writes: the rendered config, what it
-/// printed, and the line behind.
+/// The maximum of the script's output that is read, in bytes: the rendered config, what it printed,
+/// and the last line.
 const LONGEST_OUTPUT: u64 = (erb::LARGEST + 2 * MOST_PRINTED) as u64 + 512;
 
 /// What a config printed while Ruby rendered it: the runner would have printed it, too.
@@ -80,17 +79,18 @@ pub(super) struct RubyRendered {
     pub(super) printed: PrintedByConfig,
 }
 
-/// What the config's ERB sees of the runner.
+/// The variables of the runner that the config's ERB can read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RubyBinding<'a> {
     /// The config's path as given, or `-`.
     pub(super) config_file: &'a str,
 }
 
-/// Renders `text` by `ruby`, in this environment.
+/// Renders `text` with `ruby`, in this environment.
 ///
 /// # Errors
-/// [`ConfigError`] when there is no such Ruby, or the config's own raised or ended. Its message never repeats what Ruby said, which could hold a secret.
+/// [`ConfigError`] when there is no such Ruby, or the config's own code raised or exited. Its
+/// message never repeats Ruby's output, which could contain a secret.
 pub(super) fn render(
     ruby: &Ruby,
     text: &str,
@@ -117,11 +117,11 @@ fn refuse(message: String) -> ConfigError {
     ConfigError::at(ConfigPosition::START, message)
 }
 
-/// Where the runner's build (Warbler) puts what its own start unpacks in the same way.
+/// Where the runner's build (Warbler) stores the jars that its own start unpacks in the same way.
 const LIBRARIES: &str = "META-INF/lib/";
 
-/// Puts the jars within `jar` into `folder`. The shell script that stands before the archive in the
-/// runner's executable is no hindrance.
+/// Extracts the jars within `jar` to `folder`. The shell script before the archive in the runner's
+/// executable does not matter.
 fn unpack(jar: &Path, folder: &Path) -> Result<(), String> {
     let shown = |error: &dyn fmt::Display| format!("{error}");
     let file = std::fs::File::open(jar).map_err(|error| shown(&error))?;
@@ -152,15 +152,15 @@ fn unpack(jar: &Path, folder: &Path) -> Result<(), String> {
     }
 }
 
-/// JRuby's own command line, from the jars in `folder`, by the Java that the runner's start script
-/// would take.
+/// JRuby's own command line, from the jars in `folder`, with the Java that the runner's start
+/// script would use.
 fn java(folder: &Path) -> Command {
     let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
     let mut command = Command::new(
         home.map_or_else(|| PathBuf::from("java"), |home| Path::new(&home).join("bin/java")),
     );
     let options = std::env::var("JAVA_OPTS").unwrap_or_default();
-    // Its standard library lies in one of the jars.
+    // Its standard library is in one of the jars.
     command
         .args(options.split_whitespace())
         .arg("-Djruby.home=uri:classloader://META-INF/jruby.home")
@@ -189,12 +189,12 @@ fn run(
         .map_err(|error| {
             refuse(format!("{ruby}, which the setting `erb` names, cannot be run: {error}"))
         })?;
-    // Ruby reads all before it writes anything, so one after the other cannot block.
+    // Ruby reads all its input before it writes anything, so this order cannot deadlock.
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
     let mut output = Vec::new();
     let read = child.stdout.take().map(|out| out.take(LONGEST_OUTPUT).read_to_end(&mut output));
     if output.len() as u64 == LONGEST_OUTPUT {
-        // It is not waited for either; where it has ended meanwhile, that is well, too.
+        // An error is ignored: the process may have ended already.
         let _ = child.kill();
     }
     let status =
@@ -209,7 +209,7 @@ fn run(
         return Err(refuse(format!("{ruby} did not read the config ({status})")));
     }
     let ended = || refuse(format!("the config's ERB ended Ruby ({status}) before it was rendered"));
-    // The last line says what stands before it.
+    // The last line describes the output before it.
     let split = output.iter().rposition(|byte| *byte == 0).ok_or_else(ended)?;
     let said = String::from_utf8_lossy(&output[split + 1..]).into_owned();
     output.truncate(split);
@@ -221,8 +221,8 @@ fn run(
     }
 }
 
-/// The rendered config and what it printed, which stand one behind the other; `lengths` are their
-/// sizes in bytes. `None` when these are not the sizes of what there is.
+/// The rendered config and what it printed, which are concatenated; `lengths` are their sizes in
+/// bytes. `None` if the sizes do not match.
 fn understood(mut output: Vec<u8>, lengths: &[&str]) -> Option<Result<RubyRendered, ConfigError>> {
     let lengths: Vec<usize> =
         lengths.iter().map(|length| length.parse().ok()).collect::<Option<_>>()?;
@@ -237,7 +237,7 @@ fn understood(mut output: Vec<u8>, lengths: &[&str]) -> Option<Result<RubyRender
     Some(text.map(|text| RubyRendered { text, printed: PrintedByConfig { stdout, stderr } }))
 }
 
-/// `class` is that of Ruby's exception; `line` of the config, or 0; `variable` is the one that
+/// `class` is that of Ruby's exception; `line` is of the config, or 0; `variable` is the one that
 /// `ENV.fetch` did not find, or `-`.
 fn raised(class: &str, line: &str, variable: &str) -> ConfigError {
     let what = match variable {

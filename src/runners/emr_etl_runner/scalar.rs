@@ -1,9 +1,9 @@
-//! What Psych makes of a plain scalar: the expressions of its own `ScalarScanner`, in its own
+//! Psych's conversion of a plain scalar: the expressions of its own `ScalarScanner`, in its own
 //! order.
 //!
 //! Source: `lib/psych/scalar_scanner.rb` of psych 3.3.2 (JRuby 9.3) and 4.0.3 (Ruby 3.1). Where the
-//! two differ, and where a value is something that the sealed form cannot carry (a date, a symbol),
-//! the answer is [`Value::Other`], which is refused wherever it would be handed over.
+//! two differ, and where the sealed form does not support a value (a date, a symbol), the result is
+//! [`Value::Other`], which is rejected wherever it would be passed on.
 
 use std::{
     num::{IntErrorKind, ParseIntError},
@@ -15,11 +15,11 @@ use time::{Date, Month};
 
 use crate::runners::emr_etl_runner::yaml_value::Value;
 
-/// The kind of what Ruby takes for a date. The sealed form carries it as it is written.
+/// The kind of a text that Ruby reads as a date. The sealed form contains it as written.
 pub(super) const DATE: &str = "a date";
-/// In earlier years the Rubies follow different calendars.
+/// For earlier years the Ruby versions use different calendars.
 const FIRST_GREGORIAN_YEAR: i32 = 1583;
-/// The kind of what Ruby takes for a number and raises on.
+/// The kind of a text that Ruby reads as a number and raises on.
 pub(super) const RAISES: &str = "a number that it cannot read";
 
 /// Compiles an expression of this module; all of them are constants, and a test compiles each.
@@ -45,7 +45,7 @@ expressions! {
     SEXAGESIMAL_FLOAT = r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2}\.[0-9_]*$";
     FLOAT = r"^[-+]?(?:[0-9][0-9_,]*)?\.[0-9]*(?:[eE][-+][0-9]+)?$";
     INTEGER = r"^(?:[-+]?0b[01_,]+|[-+]?0[0-7_,]+|[-+]?(?:0|[1-9](?:[0-9]|,[0-9]|_[0-9])*)|[-+]?0x[0-9a-fA-F_,]+)$";
-    // What psych before 4 took for a number besides.
+    // Additional numbers of psych before 4.
     OLD_INTEGER = r"^[-+]?[1-9][0-9_,]*$";
 }
 
@@ -63,7 +63,7 @@ pub(super) fn tokenize(text: &str) -> Value {
         return Value::Null;
     }
     if text.contains('\n') {
-        // Up to five characters Psych looks for a boolean on each line of its own.
+        // In a text of up to five characters Psych looks for a boolean on each line.
         return if text.chars().count() > 5 {
             Value::Text(text.into())
         } else {
@@ -125,12 +125,12 @@ fn date(text: &str) -> Value {
         Some(date) if date.year() >= FIRST_GREGORIAN_YEAR => other(DATE, text),
         Some(_) => other("a date of an old calendar", text),
         None if text < "1583" => other("a date of an old calendar", text),
-        // A day that is in no calendar stays text.
+        // A day that does not exist in the calendar stays text.
         None => Value::Text(text.into()),
     }
 }
 
-/// The day that `2020-1-31` names, if there is such a day.
+/// The day of `2020-1-31`, if it exists.
 pub(super) fn calendar_date(text: &str) -> Option<Date> {
     let mut parts = text.split('-');
     let mut next = || parts.next()?.parse::<u16>().ok();
@@ -180,7 +180,7 @@ fn integer(text: &str) -> Result<i64, ParseIntError> {
     i64::from_str_radix(&format!("{sign}{digits}"), radix)
 }
 
-/// A float as Psych reads it back: it wants a point, and a sign in the exponent.
+/// A float that Psych reads back: with a point, and a sign in the exponent.
 pub(super) fn write_float(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {

@@ -1,10 +1,10 @@
-//! The seal: both encryption settings (and the run's tag) set in the runner config, written so that
-//! Ruby has nothing to reinterpret, and proved by loading the result again.
+//! The seal: both encryption settings (and the run's tag) are set in the runner config. The result
+//! is written so that Ruby has nothing to reinterpret, and is verified by loading it again.
 //!
-//! The sealed form is JSON, which is YAML, but for dates, keys of more than half a thousand bytes and
-//! the key `<<`, which JSON cannot write so that YAML reads them: every text is quoted, so no reader can turn one into a
-//! boolean, a number or a symbol. `<` is written as an escape, so that the runner's own ERB pass
-//! finds no tag.
+//! The sealed form is JSON, which is also YAML. The exceptions are dates, keys of more than half a
+//! thousand bytes and the key `<<`, which JSON cannot express for YAML. Every text is quoted, so no
+//! parser can read one as a boolean, a number or a symbol. `<` is written as an escape, so that the
+//! runner's own ERB pass finds no tag.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::{
     spec::observations::SealChange,
 };
 
-/// What the seal sets.
+/// The values that the seal sets.
 #[derive(Clone, Debug)]
 pub struct Seal {
     /// Goes to `aws.emr.security_configuration`.
     pub security_configuration: String,
-    /// Goes to `monitoring.tags`, as key and value, when the settings allow it.
+    /// Added to `monitoring.tags`, as key and value, when the settings allow it.
     pub tag: Option<(String, String)>,
 }
 
-/// The sealed config, proved equal to the original but for the sealed keys.
+/// The sealed config, verified to equal the original except for the sealed keys.
 #[derive(Debug)]
 pub struct Sealed {
-    /// What the runner gets on standard input. It holds the credentials.
+    /// The runner's standard input. It contains the credentials.
     pub text: Secret,
     /// What was set, in a fixed order.
     pub changes: Vec<SealChange>,
@@ -38,7 +38,7 @@ pub struct Sealed {
     pub digest: String,
 }
 
-/// The keys the seal owns: path of the map, key in it.
+/// The keys that the seal sets: path of the map, key in it.
 const SECURITY_CONFIGURATION: (&[&str], &str) = (&["aws", "emr"], "security_configuration");
 const ENCRYPTED: (&[&str], &str) = (&["aws", "s3", "buckets"], "encrypted");
 const TAGS: &[&str] = &["monitoring", "tags"];
@@ -46,7 +46,8 @@ const TAGS: &[&str] = &["monitoring", "tags"];
 /// Seals `original`.
 ///
 /// # Errors
-/// [`ConfigError`] when a parent of a sealed key is missing or no map, or when the result does not load as what was meant.
+/// [`ConfigError`] when a parent of a sealed key is missing or not a map, or when the result does
+/// not load as intended.
 pub(super) fn seal(original: &YamlNode, seal: &Seal) -> Result<Sealed, ConfigError> {
     let mut sealed = original.clone();
     let mut changes = vec![
@@ -70,8 +71,8 @@ pub(super) fn seal(original: &YamlNode, seal: &Seal) -> Result<Sealed, ConfigErr
     Ok(Sealed { text: Secret::new(text), changes, digest })
 }
 
-/// Refuses what the sealed form cannot carry: symbols, times, special numbers. A date stands in it as
-/// it was written.
+/// Rejects values that the sealed form does not support: symbols, times, special numbers. It
+/// contains a date as written.
 pub(super) fn carriable(node: &YamlNode) -> Result<(), ConfigError> {
     match &node.value {
         Value::Other { kind: scalar::DATE, .. } => Ok(()),
@@ -108,7 +109,7 @@ fn set(
     })?;
     let before = parent.set(key, value)?.map(|node| {
         let before = shown(&node.value);
-        // `"true"` is no boolean, and the runner would not start with it.
+        // `"true"` is not a boolean, and the runner would not start with it.
         if node.value != meant && before == after {
             format!("{before} ({})", node.value.kind())
         } else {
@@ -118,7 +119,7 @@ fn set(
     Ok(SealChange { key: format!("{dotted}.{key}"), before, after })
 }
 
-/// A value for a report: only the sealed keys are ever shown this way.
+/// A value for a report: only the sealed keys are shown this way.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "(blank)".to_owned(),
@@ -131,7 +132,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What Ruby will hold of the text that [`write()`] made; `None` where its ERB would change it.
+/// What Ruby will load from the text that [`write()`] made; `None` where its ERB would change it.
 fn reloaded(text: &str) -> Result<Option<YamlNode>, ConfigError> {
     let rendered = erb::render(text, &|_| None)?;
     if rendered.text != text {
@@ -140,10 +141,10 @@ fn reloaded(text: &str) -> Result<Option<YamlNode>, ConfigError> {
     Ok(Some(psych::load(&rendered)?.root))
 }
 
-/// Whether `root` loads as itself from its sealed form, with nothing sealed in it.
+/// Whether `root` is unchanged after its sealed form is loaded, without any sealed value.
 ///
 /// # Errors
-/// [`ConfigError`] when it cannot be carried, or the form does not load.
+/// [`ConfigError`] when a value is not supported, or the form does not load.
 pub(super) fn survives(root: &YamlNode) -> Result<bool, ConfigError> {
     carriable(root)?;
     let mut text = String::new();
@@ -151,7 +152,7 @@ pub(super) fn survives(root: &YamlNode) -> Result<bool, ConfigError> {
     Ok(reloaded(&text)?.is_some_and(|again| again == *root))
 }
 
-/// Loads `text` as the runner will, takes the sealed keys out of both, and compares.
+/// Loads `text` as the runner will, removes the sealed keys from both, and compares.
 fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError> {
     let broken = |what: &str| {
         ConfigError::at(
@@ -193,7 +194,7 @@ fn without(root: &YamlNode, keys: &[(&[&str], &str)]) -> YamlNode {
     copy
 }
 
-/// Writes `value` as JSON that every YAML 1.1 reader and ERB take literally.
+/// Writes `value` as JSON that every YAML 1.1 parser and ERB read literally.
 pub(super) fn write(value: &Value, out: &mut String) {
     use std::fmt::Write as _;
     let written = match value {
@@ -201,8 +202,8 @@ pub(super) fn write(value: &Value, out: &mut String) {
         Value::Bool(yes) => write!(out, "{yes}"),
         Value::Integer(number) => write!(out, "{number}"),
         Value::Float(number) => write!(out, "{}", scalar::write_float(*number)),
-        // A date; anything else is refused before it is written for the runner, and for people it
-        // reads as it stood.
+        // A date. Anything else is rejected before it is written for the runner; for people it is
+        // shown as written.
         Value::Other { text, .. } => write!(out, "{text}"),
         Value::Text(text) => {
             write_text(text, out);
@@ -231,14 +232,14 @@ pub(super) fn write(value: &Value, out: &mut String) {
     debug_assert!(written.is_ok(), "writing to a String cannot fail");
 }
 
-/// A key that is longer than this, as it is written and in bytes, is marked as one: no reader looks
-/// for the colon behind a key further than 1,024 characters.
+/// The longest key in plain notation, as written and in bytes. A longer one gets an explicit key
+/// marker: no parser looks for the colon after a key further than 1,024 characters.
 const LONGEST_UNMARKED_KEY: usize = 512;
 
-/// Writes a key, and the colon behind it.
+/// Writes a key, and the colon after it.
 fn write_key(key: &str, out: &mut String) {
     let start = out.len();
-    // Psych merges what stands behind `"<<"`, too, unless a tag says that it is text.
+    // Psych also merges the value of `"<<"`, unless a tag marks the key as text.
     if key == "<<" {
         out.push_str("!!str ");
     }
@@ -260,9 +261,9 @@ fn write_text(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            // `<` so that no ERB tag can start; the others because YAML calls them unprintable or
-            // line breaks, or because whoever looks at the sealed config would not see them. This
-            // form has four digits; what needs more is no control character.
+            // `<` so that no ERB tag can start; the others because YAML treats them as unprintable
+            // or as line breaks, or because they would be invisible in the sealed config. This
+            // escape has four digits; characters that need more are not control characters.
             '<' => out.push_str("\\u003c"),
             unseen if is_invisible(unseen) && unseen <= '\u{ffff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(unseen));

@@ -1,7 +1,7 @@
-//! What in a runner config is a secret, by its key, its place or its looks; and masks for it, in
-//! what people see and in errors.
+//! Detects secrets in a runner config by key, place or format, and masks them in output for people
+//! and in errors.
 //!
-//! A mask too many costs a reader a name. One too few shows a key to whoever reads a log.
+//! A mask too many hides a name from a reader. A mask too few shows a key to whoever reads a log.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -15,10 +15,10 @@ use aho_corasick::AhoCorasick;
 
 use crate::runners::emr_etl_runner::yaml_value::{Value, YamlKey, YamlNode};
 
-/// What stands for a secret.
+/// The replacement for a secret.
 pub(super) const MASK: &str = "(masked)";
 
-/// Parts of a key's name, in small letters and without separators, by which its value is a secret.
+/// Parts of a key's name, in lower case and without separators, that mark its value as a secret.
 const PARTS: [&str; 17] = [
     "password",
     "passwd",
@@ -38,10 +38,10 @@ const PARTS: [&str; 17] = [
     "webhook",
     "connectionstring",
 ];
-/// Whole words of a key's name by which its value is a secret.
+/// Whole words of a key's name that mark its value as a secret.
 const WORDS: [&str; 8] = ["pwd", "pass", "auth", "pin", "dsn", "sas", "jwt", "creds"];
-/// How secrets begin that their issuers made easy to recognise. Sources: AWS IAM user guide, IAM
-/// identifiers; GitHub, GitLab, Slack and Stripe on the formats of their tokens; RFC 7519.
+/// The recognisable prefixes of issued secrets. Sources: AWS IAM user guide, IAM identifiers;
+/// GitHub, GitLab, Slack and Stripe on the formats of their tokens; RFC 7519.
 const STARTS: [&str; 14] = [
     "AKIA",
     "ASIA",
@@ -58,16 +58,16 @@ const STARTS: [&str; 14] = [
     "rk_live_",
     "eyJ",
 ];
-/// A text is a secret for what it holds of these.
+/// A text that contains one of these is a secret.
 const HOLDS: [&str; 3] = ["PRIVATE KEY-----", "hooks.slack.com/services/", "X-Amz-Signature"];
-/// Letters and digits without an order are a secret from so many on.
+/// The minimum length of random letters and digits to count as a secret.
 const SHORTEST_RANDOM: usize = 20;
-/// A known secret shorter than this can be a part of an innocent word.
+/// A known secret shorter than this may occur within an ordinary word.
 const SHORTEST_PART: usize = 4;
-/// The same for a map's key, which is what a value is found by.
+/// The same for a map's key, which values are found by.
 const SHORTEST_KEY: usize = 8;
 
-/// Whether what stands under `key`, or in a variable of that name, is a secret by the name.
+/// Whether the value of `key`, or of a variable with that name, is a secret by its name.
 pub(super) fn names_secret(key: &str) -> bool {
     let joined: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -76,7 +76,7 @@ pub(super) fn names_secret(key: &str) -> bool {
         || words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
-/// Whether `text` looks like a secret, wherever it stands.
+/// Whether `text` looks like a secret, at any place.
 pub(super) fn looks_secret(text: &str) -> bool {
     let is_assigned = |(name, value): (&str, &str)| {
         let name = name.rsplit(|character: char| !is_name(character)).next().unwrap_or_default();
@@ -94,7 +94,7 @@ pub(super) fn looks_secret(text: &str) -> bool {
             .any(is_random)
 }
 
-/// What stands where no secret was put yet.
+/// Whether it is a placeholder where no secret was filled in yet.
 fn is_placeholder(text: &str) -> bool {
     text.is_empty() || text.contains("ADD HERE") || matches!(text, "iam" | "env" | "default")
 }
@@ -111,8 +111,7 @@ fn has_user_info(text: &str) -> bool {
     })
 }
 
-/// Whether capital and small letters and digits follow each other as nobody writes words, as in a
-/// secret access key.
+/// Whether capitals, small letters and digits are mixed as in no word, as in a secret access key.
 fn is_random(word: &str) -> bool {
     let kinds: Vec<u8> = word
         .bytes()
@@ -120,7 +119,7 @@ fn is_random(word: &str) -> bool {
             b'a'..=b'z' => Some(1),
             b'A'..=b'Z' => Some(2),
             b'0'..=b'9' => Some(3),
-            // What stands between words in a path says nothing.
+            // Separators in a path are not significant.
             _ => None,
         })
         .collect();
@@ -130,12 +129,12 @@ fn is_random(word: &str) -> bool {
         && changes * 3 >= kinds.len()
 }
 
-/// The secrets of one config, as far as key, place or variable tell them.
+/// The secrets of one config, as far as key, place or variable show them.
 #[derive(Clone, Default)]
 pub(super) struct KnownSecrets {
     texts: BTreeSet<String>,
     /// Finds all of them that are long enough in one pass: a config can have thousands of secrets
-    /// and thousands of texts. Made when it is needed; none where it would be too large.
+    /// and thousands of texts. Built on first use; none where it would be too large.
     finder: OnceCell<Option<AhoCorasick>>,
 }
 
@@ -146,14 +145,14 @@ impl std::fmt::Debug for KnownSecrets {
 }
 
 impl KnownSecrets {
-    /// Those that `root` has under keys that say so, wherever these stand.
+    /// The values in `root` under keys with a secret's name, at any place.
     pub(super) fn of(root: &YamlNode) -> Self {
         let mut found = Self::default();
         found.collect(root, false);
         found
     }
 
-    /// Those of a text that is no YAML, as far as its lines tell.
+    /// The secrets of a text that is not YAML, as far as its lines show them.
     pub(super) fn of_text(text: &str) -> Self {
         let entry = |part: &str| {
             let (key, value) = part.split_once(':')?;
@@ -163,7 +162,7 @@ impl KnownSecrets {
         Self::default().with(text.split(['\n', ',', '{', '}']).filter_map(entry))
     }
 
-    /// The same, and `others`.
+    /// The same, with `others` added.
     pub(super) fn with(mut self, others: impl IntoIterator<Item = String>) -> Self {
         self.texts.extend(others.into_iter().filter(|secret| !secret.trim().is_empty()));
         self.finder = OnceCell::new();
@@ -192,21 +191,21 @@ impl KnownSecrets {
             || looks_secret(text)
     }
 
-    /// Where in a text they stand, of at least [`SHORTEST_PART`]; several can overlap. By the place
-    /// that each ends at.
+    /// The ranges in a text of those with at least [`SHORTEST_PART`] bytes; they can overlap. In
+    /// the order of their ends.
     fn places<'a>(&'a self, text: &'a str) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
         let long = || self.texts.iter().filter(|secret| secret.len() >= SHORTEST_PART);
         match self.finder.get_or_init(|| AhoCorasick::new(long()).ok()) {
             Some(finder) => Box::new(finder.find_overlapping_iter(text).map(|found| found.range())),
-            // All of it, rather than a part too little.
+            // Mask the whole text rather than too little of it.
             None => Box::new(
                 long().any(|secret| text.contains(secret)).then_some(0..text.len()).into_iter(),
             ),
         }
     }
 
-    /// Masks in `root` each value that is a secret by its key, its place or its looks, or that holds
-    /// one of these; and each key of a map that does.
+    /// Masks in `root` each value that is a secret by its key, place or format, or that contains
+    /// one of these; and each such key of a map.
     pub(super) fn mask(&self, root: &mut YamlNode) {
         self.mask_node(root, false);
     }
@@ -230,7 +229,7 @@ impl KnownSecrets {
                     self.mask_node(child, is_secret || names_secret(&key.name));
                     if key.name.len() >= SHORTEST_KEY && self.holds(&key.name, SHORTEST_KEY) {
                         masked += 1;
-                        // Two keys of one name would be one key.
+                        // Two equal masked keys would become one key.
                         *key = YamlKey::new(&match masked {
                             1 => MASK.to_owned(),
                             more => format!("{MASK} {more}"),
@@ -242,9 +241,9 @@ impl KnownSecrets {
         }
     }
 
-    /// `text`, which is for people, with a mask for each secret in it.
+    /// `text`, for people, with a mask for each secret in it.
     pub(super) fn masked(&self, text: &str) -> String {
-        // Those that overlap or touch are one place: what one leaves may be a part of another.
+        // Overlapping or adjacent ranges become one: the rest of one may be a part of another.
         let mut places: Vec<Range<usize>> = self.places(text).collect();
         places.sort_by_key(|place| place.start);
         let (mut shown, mut end) = (String::new(), 0);
@@ -257,7 +256,7 @@ impl KnownSecrets {
         }
         shown.push_str(&text[end..]);
         let text = shown;
-        // What was seen stands between backquotes.
+        // Quoted parts of messages are between backquotes.
         let quoted = |(index, part): (usize, &str)| {
             if index % 2 == 1 && self.holds(part, SHORTEST_PART) {
                 MASK.to_owned()
@@ -280,12 +279,12 @@ impl IntoIterator for KnownSecrets {
     }
 }
 
-/// The values of variables that a config took and whose names say that they are secrets.
+/// The values of the variables that a config used and whose names mark them as secrets.
 #[derive(Default)]
 pub(super) struct SecretVariables(RefCell<Vec<String>>);
 
 impl SecretVariables {
-    /// Notes `value` of the variable `name`, if it is a secret.
+    /// Stores `value` of the variable `name`, if it is a secret.
     pub(super) fn note(&self, name: &str, value: Option<&OsString>) {
         if let Some(value) = value.filter(|_| names_secret(name)) {
             self.0.borrow_mut().push(value.to_string_lossy().into_owned());

@@ -1,8 +1,8 @@
 //! Storage targets (`--targets DIR`, `DIR/*.json`): where loaded events and bad rows go, and how
-//! the way there is protected.
+//! those connections are protected.
 //!
-//! The schemas are `com.snowplowanalytics.snowplow.storage` in Iglu Central. Passwords, passphrases
-//! and access keys have no field here to be kept in.
+//! The schemas are `com.snowplowanalytics.snowplow.storage` in Iglu Central. There is no field here
+//! that could store passwords, passphrases or access keys.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl StorageTarget {
-    /// Understands one file.
+    /// Parses one file.
     ///
     /// # Errors
     /// [`DocumentError`] when it is not a target that the runner supports.
@@ -63,7 +63,8 @@ impl StorageTarget {
     /// does; in the order of their names.
     ///
     /// # Errors
-    /// [`DocumentError`] for the first that cannot be read or understood, and when two have the same id.
+    /// [`DocumentError`] for the first that cannot be read or parsed, and when two have the same
+    /// id.
     pub fn read_all(folder: &Path) -> Result<Vec<Self>, DocumentError> {
         let files = read_folder(folder, |_| true)?;
         let targets: Vec<Self> =

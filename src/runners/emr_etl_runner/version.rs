@@ -1,5 +1,5 @@
-//! The runner's version: read from its own files where these tell it, else asked by `--version`,
-//! which takes 17 s on JRuby. It is remembered by the file's identity.
+//! The runner's version: read from its own files if possible, otherwise from `--version`, which
+//! takes 17 s on JRuby. It is cached by the file's identity.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ impl From<RunnerVersion> for String {
 }
 
 impl RunnerVersion {
-    /// Finds `1.0.4` in `snowplow-emr-etl-runner 1.0.4`; a suffix such as `-rc1` does not count.
+    /// Finds `1.0.4` in `snowplow-emr-etl-runner 1.0.4`; a suffix such as `-rc1` is ignored.
     fn find(output: &str) -> Option<Self> {
         let words =
             output.lines().find_map(|line| line.strip_prefix("snowplow-emr-etl-runner "))?;
@@ -43,7 +43,7 @@ struct CachedVersion {
     version: RunnerVersion,
 }
 
-/// The version of `program`: remembered, read from its files, or asked within `limit`.
+/// The version of `program`: from the cache, from its files, or from `--version` within `limit`.
 pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     let memory = Memory::default_place();
     let before = program.file().identity();
@@ -57,7 +57,8 @@ pub(crate) async fn version(program: &Program, limit: Duration) -> Lookup<Runner
         Ok(None) | Err(_) => ask(program, limit).await,
     };
     if let (Lookup::Found(version), Some(memory)) = (&answer, memory)
-        // A file replaced while it was read or asked must not be remembered under the new one's identity.
+        // If the file was replaced meanwhile, the result must not be cached under the new file's
+        // identity.
         && FileIdentity::of(&program.path).is_ok_and(|after| after == before)
     {
         memory.keep(&program.path, CachedVersion { identity: before, version: *version });
@@ -111,7 +112,7 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
             let complaint = String::from_utf8_lossy(&output.stderr);
             let mut lines = complaint.lines().skip_while(|line| line.trim().is_empty());
             let first = lines.next().map_or_else(String::new, |line| format!(": {}", line.trim()));
-            // Another guard in the runner's place breaks what is too long for a line.
+            // Another guard in the runner's place wraps long lines.
             let rest = lines.next().filter(|line| line.starts_with("  ") && first.len() > 80);
             let rest = rest.map_or_else(String::new, |line| format!(" {}", line.trim()));
             let complaint = format!("{first}{rest}");
@@ -120,8 +121,8 @@ async fn ask(program: &Program, limit: Duration) -> Lookup<RunnerVersion> {
     }
 }
 
-/// The folder with the file that versions are remembered in. Losing it costs one question; so trouble
-/// with it is no error, and what others could have written there is not believed.
+/// The folder with the version cache. Losing it costs one `--version` call, so problems with it are
+/// not errors, and a file that others could have written is not trusted.
 struct Memory {
     folder: PathBuf,
 }

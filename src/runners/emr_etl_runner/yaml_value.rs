@@ -4,7 +4,7 @@ use std::{ops::AddAssign, sync::Arc};
 
 use crate::runners::emr_etl_runner::config_error::{ConfigError, ConfigPosition};
 
-/// A value and where it stands in the source.
+/// A value and its source position.
 #[derive(Clone, Debug)]
 pub(crate) struct YamlNode {
     pub(crate) value: Value,
@@ -12,7 +12,7 @@ pub(crate) struct YamlNode {
 }
 
 /// What Ruby holds after loading, as far as a runner config needs it. Texts, lists and maps are
-/// shared: a clone, such as an alias makes, is a reference, and what is shared is copied only when
+/// shared: a clone, for example for an alias, is a reference, and shared data is copied only when
 /// one of its holders changes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -21,7 +21,7 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Text(Arc<str>),
-    /// A date, a symbol, …: it may stand only where the seal replaces it. `kind` reads on after
+    /// A date, a symbol, …: allowed only where the seal replaces it. `kind` continues the phrase
     /// "Ruby reads this value as".
     Other {
         kind: &'static str,
@@ -45,7 +45,7 @@ impl YamlKey {
 }
 
 impl Value {
-    /// The kind in the words of an error message.
+    /// The kind, for an error message.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -59,7 +59,7 @@ impl Value {
     }
 }
 
-/// Positions do not count: two nodes are equal when Ruby would hold equal values.
+/// Positions are ignored: two nodes are equal when Ruby would hold equal values.
 impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
@@ -67,7 +67,7 @@ impl PartialEq for YamlNode {
 }
 
 impl YamlNode {
-    /// The node under `key`, when this is a map that has it.
+    /// The node under `key`, if this is a map with that key.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
@@ -78,7 +78,7 @@ impl YamlNode {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Sets `key` in this map, which must be one; gives back what stood there.
+    /// Sets `key` in this node, which must be a map; returns the previous value.
     pub(crate) fn set(&mut self, key: &str, value: Value) -> Result<Option<Self>, ConfigError> {
         let at = self.at;
         let Value::Map(entries) = &mut self.value else {
@@ -100,7 +100,7 @@ impl YamlNode {
         }
     }
 
-    /// The node at the end of `path`, to change it.
+    /// The node at the end of `path`, for changes.
     pub(crate) fn find_mut(&mut self, path: &[&str]) -> Option<&mut Self> {
         path.iter().try_fold(self, |node, wanted| {
             let Value::Map(entries) = &mut node.value else { return None };
@@ -111,7 +111,7 @@ impl YamlNode {
         })
     }
 
-    /// How much there is, itself included and aliases written out.
+    /// The number of values and bytes, itself included and aliases expanded.
     pub(crate) fn weight(&self) -> Weight {
         let mut weight = Weight { values: 1, bytes: 0 };
         match &self.value {
@@ -129,7 +129,7 @@ impl YamlNode {
     }
 }
 
-/// How much a part of a config holds.
+/// The size of a part of a config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// How many values.

@@ -1,15 +1,15 @@
-//! What may be asked of EMR: its quotas are buckets, one for each operation, which refill with the
-//! time, and all guards and runners of an account draw from them. A question that would take too much
-//! waits until there is room for it.
+//! Rate limits for requests to EMR. EMR has a token bucket for each operation that refills over
+//! time, shared by all guards and runners of an account. A request that would exceed a limit waits
+//! until the bucket has a token.
 
 use std::time::Duration;
 
 use crate::watch::machine::{event::Action, plan::WatchMode, time::Moment};
 
-/// The interval for which the quotas are given; a longer one makes them no smaller.
+/// The quotas are stated for this poll interval; a longer interval does not lower them.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// An operation that has a quota of its own.
+/// An operation with a quota of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     List,
@@ -36,14 +36,14 @@ impl Operation {
         Self::Protection,
     ];
 
-    /// So many calls at once, and so many tenths of five seconds from one to the next: that is EMR's
-    /// quota. Where the guard looks more often than every five seconds all times are shorter: that is
-    /// chosen for tests.
+    /// The bucket's size in calls, and its refill time per call in tenths of five seconds, within
+    /// EMR's quota. With a poll interval below five seconds, which only tests choose, all times
+    /// shrink in proportion.
     fn quota(self) -> (u32, u32) {
         match self {
             Self::Describe | Self::Groups | Self::BootstrapActions => (10, 2),
-            // The driver asks for the steps of a cluster that is over by itself: some are left for
-            // that.
+            // The driver itself requests the steps of a cluster that is over: some calls are
+            // reserved for that.
             Self::Steps => (8, 4),
             Self::Instances | Self::Terminate => (10, 4),
             Self::List => (20, 4),
@@ -53,14 +53,14 @@ impl Operation {
     }
 }
 
-/// One bucket: the time at which it is full again. It is empty while that is further away than what
-/// it holds takes to refill, and one call makes it later by what one call takes.
+/// One bucket, stored as the time at which it is full again. It is empty while that time is at
+/// least one full refill away. Each call moves the time later by the refill time of one call.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     full: Moment,
 }
 
-/// What may be asked, and what waits for it.
+/// The remaining quota, and the actions that wait for it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget<I> {
     interval: Duration,
@@ -69,9 +69,9 @@ pub(super) struct Budget<I> {
 }
 
 impl<I> Budget<I> {
-    /// The budget of a guard that starts. Whoever resumes a run, or is started again to watch what a
-    /// person named, does not know what the guard before it has used up, perhaps a moment ago, and
-    /// perhaps as one of many that died one after the other: it begins with empty buckets.
+    /// The budget of a guard that starts. When a run is resumed, or a named cluster is watched
+    /// again, an earlier guard may have used up the quota a moment ago, possibly as one of many in
+    /// a crash loop. So these begin with empty buckets.
     pub(super) fn new(mode: WatchMode, interval: Duration) -> Self {
         let buckets = Operation::ALL.map(|operation| Bucket {
             full: match mode {
@@ -85,7 +85,7 @@ impl<I> Budget<I> {
         Self { interval, buckets, held: Vec::new() }
     }
 
-    /// A call that is made.
+    /// Accounts for a call that is made.
     pub(super) fn spend(&mut self, now: Moment, operation: Operation) {
         let one = refill(operation, self.interval);
         let bucket = &mut self.buckets[operation as usize];
@@ -99,8 +99,8 @@ impl<I> Budget<I> {
         Moment(self.buckets[operation as usize].full.0.saturating_sub(room))
     }
 
-    /// Lets through what may be done now, in its order, and keeps the rest. `calls` says what an
-    /// action costs; what has waited goes first.
+    /// Returns the actions that may run now, in order, and keeps the rest. `calls` gives the
+    /// operations of an action; earlier waiting actions go first.
     pub(super) fn pass(
         &mut self,
         now: Moment,
@@ -108,7 +108,8 @@ impl<I> Budget<I> {
         calls: impl Fn(&Action<I>) -> Vec<Operation>,
     ) -> Vec<Action<I>> {
         let mut passed = Vec::with_capacity(actions.len());
-        // What waits for one operation keeps those behind it waiting that need the same.
+        // An action that waits for one operation also holds back later actions that need the same
+        // operation.
         let mut blocked = [false; Operation::ALL.len()];
         let waiting = std::mem::take(&mut self.held);
         let new = actions.into_iter().map(|action| {
@@ -130,7 +131,8 @@ impl<I> Budget<I> {
         passed
     }
 
-    /// When the next of what waits may be done; what could go now waits for what is before it.
+    /// When the next waiting action may run; an action that could run now waits for those before
+    /// it.
     pub(super) fn due(&self, now: Moment) -> Option<Moment> {
         let from = |calls: &[Operation]| calls.iter().map(|call| self.allowed_from(*call)).max();
         let due = self.held.iter().filter_map(|(_, calls)| from(calls));

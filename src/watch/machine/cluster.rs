@@ -1,4 +1,4 @@
-//! What the watcher knows of one cluster.
+//! The watcher's state of one cluster.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::watch::machine::{
     time::Moment,
 };
 
-/// A cluster's steps are asked for again after so many intervals, and its groups.
+/// A cluster's steps and groups are requested again after this many intervals.
 const STEPS: u32 = 72;
 const GROUPS: u32 = 180;
 
-/// What is asked less often.
+/// The state of the detailed polls, which are less frequent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Details {
     pub(super) under_way: bool,
-    /// When it was asked last, and in which state the cluster was then.
+    /// When the last one was sent, and the cluster's state at that time.
     began: Option<(Moment, State)>,
-    /// When its groups were asked for last.
+    /// When its groups were last requested.
     groups: Option<Moment>,
 }
 
@@ -33,40 +33,41 @@ pub(super) struct Details {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Cluster {
     pub(super) whose: Ownership,
-    /// The last answer of DescribeCluster.
+    /// The last response of DescribeCluster.
     pub(super) described: Option<Described>,
-    /// It got so far that it could run steps.
+    /// It reached a state in which it could run steps.
     pub(super) has_run: bool,
-    /// The last DescribeCluster was not answered.
+    /// The last DescribeCluster failed.
     pub(super) describe_failed: bool,
     pub(super) judgement: Judgement,
-    /// Since when it is known.
+    /// When it was found.
     pub(super) found: Moment,
-    /// It was judged once, completely.
+    /// It was evaluated completely at least once.
     pub(super) was_judged: bool,
-    /// Since when a judgement is not possible.
+    /// Since when it cannot be evaluated.
     pub(super) unknown_since: Option<Moment>,
-    /// When its steps were told; none: they are due.
+    /// When its steps were last received; none: they are due.
     pub(super) steps_told: Option<Moment>,
-    /// When they were asked for.
+    /// When they were last requested.
     pub(super) steps_asked: Option<Moment>,
-    /// The look that is under way asks for them.
+    /// The running poll requests them.
     pub(super) look_has_steps: bool,
-    /// All that can be decided was decided once: what does not change is not asked for again.
+    /// All checks that can be decided were decided once, so immutable facts are not requested
+    /// again.
     pub(super) was_decided: bool,
     pub(super) details: Details,
-    /// Why it is ended, or should be.
+    /// Why it is being terminated, or should be.
     pub(super) cause: Option<Cause>,
     pub(super) ending: Option<Ending>,
     pub(super) end: Option<EndResult>,
     pub(super) is_orphan: bool,
-    /// What was told of it.
+    /// It was reported as verified, with this flag.
     pub(super) told_passed: bool,
     pub(super) told_unjudged: bool,
     pub(super) told_lost: bool,
 }
 
-/// What is asked of a cluster.
+/// What a poll of a cluster requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) cluster: bool,
@@ -78,7 +79,7 @@ impl Wanted {
 }
 
 impl Cluster {
-    /// A cluster that nothing is known of yet.
+    /// A cluster without any facts yet.
     pub(super) fn new(whose: Ownership, now: Moment) -> Self {
         Self {
             whose,
@@ -104,12 +105,12 @@ impl Cluster {
         }
     }
 
-    /// Since when the time limit for its judgement runs.
+    /// The time from which the limit for its evaluation counts.
     pub(super) fn late_since(&self) -> Moment {
         self.unknown_since.unwrap_or(self.found)
     }
 
-    /// Notes a state that EMR has told.
+    /// Records a state that EMR reported.
     pub(super) fn saw(&mut self, state: State) {
         self.has_run |= matches!(state, State::Running | State::Waiting);
         if let Some(described) = &mut self.described {
@@ -117,7 +118,7 @@ impl Cluster {
         }
     }
 
-    /// Takes what EMR has told of it.
+    /// Stores a description from EMR.
     pub(super) fn take_description(&mut self, described: Described) {
         self.has_run |= described.was_ready;
         self.saw(described.state);
@@ -128,12 +129,12 @@ impl Cluster {
         self.described.as_ref().map(|described| described.state)
     }
 
-    /// Whether it has ended, for all that is known.
+    /// Whether it has ended, as far as is known.
     pub(super) fn is_over(&self) -> bool {
         self.state() == Some(State::Over)
     }
 
-    /// It is unsafe, and not only ended for a stop or because nobody waits for it.
+    /// Whether it is unsafe, and not only terminated because of a stop or because it is orphaned.
     pub(super) fn is_unsafe(&self) -> bool {
         matches!(self.cause, Some(Cause::Failed | Cause::Unjudged))
     }
@@ -142,30 +143,30 @@ impl Cluster {
         self.described.as_ref().is_some_and(|described| described.evidence.has_new_steps)
     }
 
-    /// Its end is being brought about, or waited for.
+    /// Whether its termination is under way, or awaited.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| !ending.is_over())
     }
 
-    /// Nothing more can be learnt: it is over, or its termination was begun.
+    /// Whether nothing more can be learnt: it is over, or its termination was requested.
     pub(super) fn is_settled(&self) -> bool {
         self.is_unsafe() || (self.is_over() && !self.judgement.unknown)
     }
 
-    /// It may live, and is not judged.
+    /// Whether it may be alive and is not verified.
     pub(super) fn is_unverified(&self) -> bool {
         !self.is_over() && self.cause.is_none() && self.judgement.unknown
     }
 
-    /// Its instances are on their way: it does not run yet, or some of them have not shown what
-    /// they are.
+    /// Whether its instances are starting: it does not run yet, or some of them have not been seen
+    /// yet.
     pub(super) fn is_starting(&self) -> bool {
         matches!(self.state(), Some(State::Starting | State::Bootstrapping))
             || (!self.is_over() && self.judgement.unseen)
     }
 
-    /// Nothing is left to watch of a cluster that was named: it is over, or its end was waited for
-    /// long enough, or it is idle where that is enough.
+    /// Whether a named cluster needs no more watching: it is over, its end was awaited for the
+    /// limit, or it is idle where that is enough.
     pub(super) fn is_done(&self, idle_is_enough: bool) -> bool {
         if self.is_unsafe() {
             return self.end.is_some();
@@ -176,7 +177,7 @@ impl Cluster {
         self.is_settled() || (idle_is_enough && is_idle && self.judgement.passed_so_far())
     }
 
-    /// What must be asked of it, where a list says that it is in `listed`.
+    /// What a poll must request about it, if ListClusters reports the state `listed`.
     pub(super) fn wanted<I>(
         &self,
         listed: Option<State>,
@@ -185,10 +186,10 @@ impl Cluster {
         plan: &Plan<I>,
     ) -> Wanted {
         let changed = listed != self.state();
-        // Its end is told by itself alone; of all that comes before, the list knows as much.
-        // What could not be told is asked for again.
+        // Only DescribeCluster shows why it ended; before that, ListClusters shows as much. Failed
+        // requests are repeated.
         let unknown = self.described.is_none() || self.describe_failed;
-        // A look asks for the security configuration, too, as long as that was not told.
+        // A poll also requests the security configuration until it is known.
         let undecided =
             self.judgement.unknown && self.judgement.details_known && self.judgement.steps_known;
         let cluster = listed.is_none_or(|state| state == State::Over) || unknown || undecided;
@@ -198,7 +199,7 @@ impl Cluster {
             .steps_told
             .filter(|_| self.judgement.steps_known)
             .is_none_or(|told| now.since(told) >= plan.limits.interval * STEPS);
-        // Where they are not told, several clusters must not use up what may be asked.
+        // While the requests fail, several clusters must not use up the quota.
         let again = plan.limits.interval * 2;
         let may = self.steps_asked.is_none_or(|asked| now.since(asked) >= again);
         Wanted {
@@ -207,9 +208,8 @@ impl Cluster {
         }
     }
 
-    /// Whether there is reason to ask what changes less often than its state; with its groups, and
-    /// with its instances: it was not answered, the state has changed, instances are on their way,
-    /// or the time has come.
+    /// Whether a detailed poll is due; with its groups, and with its instances. It is due if the
+    /// last one failed, the state has changed, instances are starting, or enough time has passed.
     pub(super) fn wanted_details<I>(
         &mut self,
         everything: bool,
@@ -239,7 +239,7 @@ impl Cluster {
         let groups = everything
             || !self.judgement.groups_known
             || self.details.groups.is_none_or(|asked| now.since(asked) >= pace);
-        // While it is STARTING there are no instances, and once it is over none are left.
+        // While it is STARTING there are no instances yet, and once it is over there are none left.
         let volumes = !matches!(state, State::Starting | State::Over);
         self.details = Details {
             under_way: true,
@@ -249,12 +249,12 @@ impl Cluster {
         Some((groups, volumes))
     }
 
-    /// What is done about it, if it should be over for this reason.
+    /// The decision about it, if it should be terminated for this reason.
     pub(super) fn decision<I>(&self, why: EndReason, plan: &Plan<I>) -> Decision {
         self.decision_by(plan.rules, why, plan)
     }
 
-    /// The same, where other rules hold than the plan's.
+    /// The same, under other rules than the plan's.
     pub(super) fn decision_by<I>(
         &self,
         mut rules: Rules,

@@ -1,68 +1,68 @@
-//! What a watch came to.
+//! The result of a watch.
 
 use crate::watch::machine::{ownership::Ownership, state::State};
 
-/// Why a cluster is ended.
+/// Why a cluster is terminated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// A required check failed.
     Failed,
-    /// It could not be judged in time.
+    /// It could not be evaluated in time.
     Unjudged,
-    /// The guard was told to stop.
+    /// The guard was asked to stop.
     Stopped,
-    /// Nobody waits for it.
+    /// It is orphaned: nobody waits for it.
     Orphaned,
 }
 
-/// What stands in the way of a cluster's end.
+/// What prevents the end of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The guard may not end it, for whose it is.
+    /// The guard may not terminate it, because of its ownership.
     NotPermitted(Ownership),
-    /// What EMR said, or the network.
+    /// The error of EMR, or of the network.
     Said(String),
     /// EMR accepted the request, but the cluster is in this state.
     Accepted(State),
-    /// EMR does not know it any more.
+    /// EMR no longer knows it.
     Unknown,
-    /// It terminates, but has not ended yet.
+    /// It is terminating, but has not ended yet.
     Terminating,
-    /// Its end was not followed to the end: the guard had to stop.
+    /// Its end was not observed: the guard had to stop.
     NotFollowed,
 }
 
-/// How the end of a cluster went that had to end.
+/// The result of a required termination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndResult {
-    /// EMR says that it is over.
+    /// EMR reports that it is over.
     Confirmed,
     /// It may still run.
     Unconfirmed(Obstacle),
 }
 
-/// What became of one cluster.
+/// The final state of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ClusterEnd {
-    /// Whose it is.
+    /// Its ownership.
     pub whose: Ownership,
-    /// Why it was ended, or should have been.
+    /// Why it was terminated, or should have been.
     pub cause: Option<Cause>,
     /// How that went.
     pub end: Option<EndResult>,
-    /// EMR says that it has ended.
+    /// EMR reports that it has ended.
     pub is_over: bool,
     /// Every required check has passed.
     pub passed: bool,
-    /// Something required was never seen, and nothing else is missing.
+    /// A required fact was never observed, and nothing else is missing.
     pub unseen: bool,
-    /// It went on although nobody waited for it.
+    /// It continued although nobody waited for it.
     pub orphan: bool,
 }
 
 impl ClusterEnd {
-    /// It is unsafe, and not only ended for a stop or because nobody waits for it.
+    /// Whether it is unsafe, and not only terminated because of a stop or because it is orphaned.
     #[must_use]
     pub fn is_unsafe(&self) -> bool {
         matches!(self.cause, Some(Cause::Failed | Cause::Unjudged))
@@ -72,17 +72,17 @@ impl ClusterEnd {
 /// Why a run cannot be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt<I> {
-    /// Its clusters could not be searched for at the end; why.
+    /// The search for its clusters failed at the end; why.
     Search(String),
     /// A cluster of its name could not be described.
     Undescribed(I),
     /// A required check of a cluster is undecided.
     Unknown(I),
-    /// Something required of a cluster was never seen.
+    /// A required fact of a cluster was never observed.
     Unseen(I),
-    /// A cluster goes on, or has work left, which it should not.
+    /// A cluster continues, or has open steps, and should not.
     GoesOn(I),
-    /// The runner says that it has done its work, and no cluster has done any.
+    /// The runner reports success, but no cluster completed any work.
     NoWork,
 }
 
@@ -91,17 +91,17 @@ pub enum Doubt<I> {
 pub enum Open<I> {
     /// A request of the runner may still start a cluster.
     InFlight,
-    /// Processes of the run are left.
+    /// Orphaned processes of the run are left.
     Survivors,
     /// The last search failed.
     Search,
-    /// A cluster could not be described, or judged.
+    /// A cluster could not be described or evaluated.
     Unjudged(I),
     /// A cluster must end, and may still run.
     Living(I),
 }
 
-/// What the watch came to.
+/// The result of the watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchConclusion<I> {
     /// The clusters that were watched.
@@ -112,11 +112,11 @@ pub struct WatchConclusion<I> {
     pub open: Vec<Open<I>>,
     /// Why the last search failed, if it did.
     pub search_trouble: Option<String>,
-    /// Clusters of the run's name that could not be described.
+    /// Clusters with the run's name that could not be described.
     pub undecided: Vec<I>,
 }
 
-/// What a run comes to, the worst first.
+/// The verdict on a run, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WatchVerdict {
     /// 71: an unsafe cluster may still be running.

@@ -1,5 +1,5 @@
-//! The end of one cluster: in which order the requests go, and what is done about one that is
-//! refused. The end counts when EMR confirms it.
+//! The termination of one cluster: the order of the requests, and the reaction to refusals. A
+//! termination counts only when EMR confirms the end.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::watch::machine::{
     time::Moment,
 };
 
-/// The longest pause between two looks at a cluster that should end: so that they fit EMR's quotas.
+/// The longest pause between two polls of a cluster that should end, within EMR's quotas.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Lift termination protection.
     Unprotect,
     /// Send TerminateJobFlows.
     Terminate,
-    /// Look whether it is over.
+    /// Poll whether it is over.
     Look,
-    /// Tell a person, who must bring it about.
+    /// Ask a person, who must terminate it.
     Help(Obstacle),
-    /// It goes on: it was judged good at last, and EMR has not taken up the request.
+    /// It continues: it has passed in the meantime, and EMR has not acted on the request.
     LetLive,
-    /// It has come to an end, or the time for it is over.
+    /// It has ended, or the time limit has passed.
     Over(EndResult),
 }
 
@@ -42,11 +42,12 @@ enum Awaits {
     Nothing,
 }
 
-/// An end under way.
+/// A termination under way.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Ending {
-    /// None: it is terminated; else whose it is, so that a person must end it.
+    /// None: the guard terminates it. Otherwise its ownership, because of which a person must do
+    /// it.
     not_permitted: Option<Ownership>,
     deadline: Moment,
     pause: Duration,
@@ -55,18 +56,18 @@ pub struct Ending {
     lift: bool,
     lifted: bool,
     helped: bool,
-    /// Lifting protection may be followed by a request at once, instead of after the pause.
+    /// A termination request may follow the lifting of protection at once, without a pause.
     at_once: bool,
     obstacle: Option<Obstacle>,
-    /// The reason for it has gone: nothing more is requested.
+    /// The reason no longer applies: nothing more is requested.
     withdrawn: bool,
     is_over: bool,
 }
 
 impl Ending {
-    /// Begins it. The request goes out first, since every second counts; protection is lifted when
-    /// the cluster is known to have it, or when EMR refuses. Looks are `interval` apart at first; the end
-    /// is waited for `limit`.
+    /// Begins the termination. The request goes out first, since every second counts. Termination
+    /// protection is lifted if the cluster is known to have it, or when EMR refuses. Polls are
+    /// `interval` apart at first; the end is awaited for `limit`.
     pub fn begin(
         decision: Decision,
         whose: Ownership,
@@ -100,7 +101,7 @@ impl Ending {
         (ending, moves)
     }
 
-    /// When it wants to be woken.
+    /// When it needs to be woken next.
     pub fn due(&self) -> Option<Moment> {
         match self.awaits {
             Awaits::Pause(until) => Some(until),
@@ -108,18 +109,18 @@ impl Ending {
         }
     }
 
-    /// Whether it has come to its end.
+    /// Whether it has finished.
     pub fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// Whether it is under way, and only a person may bring it about.
+    /// Whether it is under way and only a person can do it.
     pub fn asks_a_person(&self) -> bool {
         self.not_permitted.is_some() && !self.is_over
     }
 
-    /// Whether the reason for it has gone. What was asked for before may still take effect, so that
-    /// it is looked at until that is known.
+    /// Sets whether the reason no longer applies. An earlier request may still take effect, so
+    /// polling continues until that is known.
     pub fn withdraw(&mut self, withdrawn: bool) {
         self.withdrawn = withdrawn;
     }
@@ -141,7 +142,7 @@ impl Ending {
         vec![Move::Look]
     }
 
-    /// EMR has answered to the request to lift protection.
+    /// EMR has answered the request to lift protection.
     pub fn protection_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
         if self.awaits != Awaits::Protection {
             return Vec::new();
@@ -157,7 +158,7 @@ impl Ending {
         vec![Move::Terminate]
     }
 
-    /// EMR has answered to the request to terminate.
+    /// EMR has answered the request to terminate.
     pub fn termination_answered(&mut self, answer: Result<(), Refusal>) -> Vec<Move> {
         if self.awaits != Awaits::Termination {
             return Vec::new();
@@ -170,18 +171,18 @@ impl Ending {
         self.obstacle = Some(obstacle.clone());
         let mut moves = Vec::new();
         match refusal.kind {
-            // EMR has no error code of its own for a cluster under termination protection:
-            // protection is lifted whatever it was. Once at once: where lifting does not help, or
-            // is refused, the pauses hold.
+            // EMR has no distinct error code for termination protection, so protection is lifted
+            // after any such error. The first time this is done at once. If lifting does not help,
+            // or is refused, the normal pauses apply.
             RefusalKind::Other if !self.lifted => {
                 self.lift = true;
                 if std::mem::take(&mut self.at_once) {
                     return self.request();
                 }
             }
-            // Somebody sets it again and again, or it is something else: both take time.
+            // Somebody keeps setting protection again, or there is another cause: both need time.
             RefusalKind::Other | RefusalKind::Throttled => {}
-            // They may give the permission meanwhile, so that it is tried again all the same.
+            // The permission may be granted meanwhile, so the request is repeated.
             RefusalKind::Denied => {
                 if !std::mem::replace(&mut self.helped, true) {
                     moves.push(Move::Help(obstacle));
@@ -192,13 +193,13 @@ impl Ending {
         moves
     }
 
-    /// A look has told something of the cluster.
+    /// A poll has returned facts on the cluster.
     pub fn looked(&mut self, now: Moment, seen: &AwsAnswer<Described>) -> Vec<Move> {
         if self.is_over {
             return Vec::new();
         }
         let state = seen.found().map(|described| described.state);
-        // Whoever looked: that it is over is what was waited for.
+        // Any poll that reports the end completes the termination.
         if state == Some(State::Over) {
             return self.over(EndResult::Confirmed);
         }
@@ -213,8 +214,7 @@ impl Ending {
         }
         if self.not_permitted.is_none() {
             match seen {
-                // Somebody may lift or set protection meanwhile; EMR having accepted once is no
-                // promise.
+                // Protection may be lifted or set meanwhile; one accepted request is no guarantee.
                 AwsAnswer::Found(described)
                     if self.accepted && described.state != State::Terminating =>
                 {
@@ -239,7 +239,7 @@ impl Ending {
         Vec::new()
     }
 
-    /// The pause is over.
+    /// The pause has passed.
     pub fn woke(&mut self, now: Moment) -> Vec<Move> {
         match self.awaits {
             Awaits::Pause(until) if until <= now => {

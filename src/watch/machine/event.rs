@@ -1,4 +1,4 @@
-//! What comes to the watcher, and what it asks for.
+//! The watcher's inputs (events) and outputs (actions).
 
 use crate::watch::machine::{
     conclusion::{Cause, Obstacle, WatchConclusion},
@@ -7,19 +7,19 @@ use crate::watch::machine::{
     time::{AwsTime, Moment},
 };
 
-/// What asking AWS came to. Texts are for people; nothing is decided by them.
+/// The result of an AWS request. Texts are for people; no decision depends on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AwsAnswer<T> {
     /// AWS answered.
     Found(T),
-    /// AWS answered that there is no such thing.
+    /// AWS reports that it does not exist.
     Absent,
-    /// AWS refused to say, or no usable answer came.
+    /// AWS refused, or no usable response arrived.
     Failed(String),
 }
 
 impl<T> AwsAnswer<T> {
-    /// The answer, if one came.
+    /// The value, if there is one.
     pub fn found(&self) -> Option<&T> {
         match self {
             Self::Found(found) => Some(found),
@@ -44,53 +44,53 @@ pub struct ListedCluster<I> {
 pub struct Described {
     /// Its state.
     pub state: State,
-    /// Whose it is, by what AWS says.
+    /// The evidence of its ownership.
     pub evidence: Evidence,
-    /// Termination is refused at present.
+    /// Termination protection is on.
     pub protected: bool,
-    /// It got so far that it could run steps.
+    /// It reached a state in which it could run steps.
     pub was_ready: bool,
 }
 
-/// What a cluster has done of its steps.
+/// The state of a cluster's steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// A step was begun.
+    /// A step was started.
     pub begun: bool,
-    /// A step is still to be done, or under way.
+    /// A step is pending or running.
     pub open: bool,
-    /// There are steps, and each is completed; on a cluster that stays: some are completed, and
+    /// There are steps, and all are completed. On a persistent cluster: some are completed, and
     /// none is open.
     pub done: bool,
 }
 
-/// What the checks say of everything that is known of a cluster now.
+/// The checks' result on everything that is known of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Judgement {
-    /// A required check failed, by a fact that was read.
+    /// A required check failed on a fact that was read.
     pub failed: bool,
-    /// A required check is undecided, though AWS has the answer.
+    /// A required check is undecided, although AWS has the data.
     pub unknown: bool,
-    /// A required check is undecided because what it looks at is not there yet, or was never seen.
+    /// A required check is undecided because its subject does not exist yet, or was never observed.
     pub unseen: bool,
-    /// A required check is undecided because AWS does not show what it looks at, and never will:
-    /// nothing is waited for, and nothing speaks against the cluster.
+    /// A required check is undecided because AWS never shows its subject. Nothing is awaited, and
+    /// nothing contradicts the cluster's verification.
     pub hidden: bool,
-    /// Its instances or their volumes are what is missing.
+    /// The missing facts are those on its instances or their volumes.
     pub awaits_instances: bool,
-    /// The questions that are asked less often were answered once.
+    /// The detailed polls were answered at least once.
     pub details_known: bool,
-    /// Of these, what its groups are configured with.
+    /// Of these, the configurations of its groups.
     pub groups_known: bool,
-    /// The steps were told.
+    /// Its steps are known.
     pub steps_known: bool,
-    /// What became of them.
+    /// The state of its steps.
     pub work: Work,
 }
 
 impl Judgement {
-    /// Before anything is known.
+    /// Before any fact is known.
     pub const NOTHING: Self = Self {
         failed: false,
         unknown: true,
@@ -103,56 +103,57 @@ impl Judgement {
         work: Work { begun: false, open: false, done: false },
     };
 
-    /// Every required check is decided that can be, and none failed.
+    /// Whether every required check that can be decided is decided, and none failed.
     #[must_use]
     pub fn passed_so_far(self) -> bool {
         !self.failed && !self.unknown
     }
 
-    /// Every required check has passed.
+    /// Whether every required check has passed.
     #[must_use]
     pub fn passed(self) -> bool {
         self.passed_so_far() && !self.unseen && !self.hidden
     }
 }
 
-/// What one look at a cluster told.
+/// The result of one poll of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// The cluster, where it was asked for or is known from earlier.
+    /// The cluster's description, if it was requested or is known from earlier.
     pub described: AwsAnswer<Described>,
-    /// What the checks say now.
+    /// The checks' current result.
     pub judgement: Judgement,
-    /// ListSteps was asked by this very look, and answered.
+    /// This very poll requested ListSteps, and it was answered.
     pub steps_told: bool,
 }
 
-/// How EMR refuses a request, as far as it matters for what comes next.
+/// A refusal by EMR, as far as it affects the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The kind.
     pub kind: RefusalKind,
-    /// What EMR said, for people.
+    /// EMR's error message, for people.
     pub text: String,
 }
 
 /// The kinds of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalKind {
-    /// EMR has asked to slow down.
+    /// EMR throttled the request.
     Throttled,
-    /// The guard may not.
+    /// Access denied.
     Denied,
-    /// Something else: termination protection has no error code of its own.
+    /// Any other error; termination protection has no error code of its own.
     Other,
 }
 
 /// How the runner ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunnerEnd {
-    /// It says that it has done its work.
+    /// It reports success.
     Succeeded,
-    /// It says that it started nothing: no data, an earlier run unfinished, a lock, a busy cluster.
+    /// It reports that it started nothing: no data, an earlier run unfinished, a lock, a busy
+    /// cluster.
     StartedNothing,
     /// It failed by itself.
     Failed,
@@ -163,46 +164,46 @@ pub enum RunnerEnd {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<I> {
-    /// The time that [`Action::Wake`] named has come.
+    /// The time of [`Action::Wake`] has come.
     Woke,
     /// The runner's log names a cluster.
     Hint(I),
-    /// The runner's log tells of steps.
+    /// The runner's log mentions steps.
     Activity,
-    /// An event of EMR's tells of a cluster.
+    /// An EMR event concerns a cluster.
     Pushed(I),
-    /// The answer to [`Question::Search`].
+    /// The response to [`Question::Search`].
     Listed(AwsAnswer<Vec<ListedCluster<I>>>),
-    /// DescribeCluster was answered, and by that alone a required check failed; the rest of the
-    /// answer to [`Question::Look`] is still on its way.
+    /// DescribeCluster was answered, and this alone fails a required check. The rest of the
+    /// response to [`Question::Look`] is still awaited.
     DescribedFirst(I, Look),
-    /// The answer to [`Question::Look`].
+    /// The response to [`Question::Look`].
     Looked(I, Look),
-    /// The answer to [`Question::Details`].
+    /// The response to [`Question::Details`].
     Detailed(I, Judgement),
-    /// The answer to [`Action::Terminate`].
+    /// The response to [`Action::Terminate`].
     TerminationAnswered(I, Result<(), Refusal>),
-    /// The answer to [`Action::Unprotect`].
+    /// The response to [`Action::Unprotect`].
     ProtectionAnswered(I, Result<(), Refusal>),
-    /// EMR has asked to slow down.
+    /// EMR throttled a request.
     Throttled,
-    /// The runner has ended, at this time of AWS's where that is known.
+    /// The runner has ended, at this time by AWS's clock if known.
     RunnerEnded(RunnerEnd, Option<AwsTime>),
-    /// Nothing more comes through the runner's output.
+    /// The runner's output has ended.
     OutputEnded,
-    /// The answer to [`Question::Survivors`]: whether processes of the run are left.
+    /// The response to [`Question::Survivors`]: whether processes of the run are left.
     Survivors(bool),
-    /// The guard was told to stop.
+    /// The guard was asked to stop.
     StopAsked,
 }
 
-/// A question to AWS, or to this machine.
+/// A request to AWS, or to this machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question<I> {
     /// All clusters since the launch.
     Search,
-    /// One cluster: DescribeCluster, ListSteps, and what is not known yet of its security
-    /// configuration. What is not asked for is judged anew as it is known.
+    /// One cluster: DescribeCluster, ListSteps, and the facts on its security configuration that
+    /// are missing. With nothing to request, the known facts are evaluated again.
     Look {
         /// Which.
         id: I,
@@ -211,7 +212,7 @@ pub enum Question<I> {
         /// ListSteps.
         steps: bool,
     },
-    /// What is asked less often.
+    /// A detailed poll, which is less frequent.
     Details {
         /// Which.
         id: I,
@@ -220,82 +221,84 @@ pub enum Question<I> {
         /// Its instances and their volumes.
         volumes: bool,
     },
-    /// Whether processes of the run are left on this machine.
+    /// Whether orphaned processes of the run are left on this machine.
     Survivors,
 }
 
-/// How the runner is made to stop.
+/// How the runner is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Force {
-    /// It is asked to.
+    /// With a request to stop.
     Ask,
     /// It is killed.
     Kill,
 }
 
-/// What a later guard must know.
+/// A journal entry for a later guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<I> {
-    /// This cluster is to be looked at first.
+    /// This cluster is to be polled first.
     Cluster(I),
-    /// The run was told to stop; whether its clusters are to end with it.
+    /// The run was asked to stop; whether its clusters are to be terminated with it.
     Stopped {
         /// They are.
         terminate: bool,
     },
 }
 
-/// What people must know, at once or at the end.
+/// Notices for people, at once or at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchNotice<I> {
     /// A cluster is watched.
     Found(I, Ownership),
-    /// A cluster is what was verified; `true`: as far as it is there yet.
+    /// A cluster is as verified; `true`: as far as it exists yet.
     Passed(I, bool),
-    /// A cluster is unsafe; `true`: it is being ended.
+    /// A cluster is unsafe; `true`: it is being terminated.
     Unsafe(I, Cause, bool),
-    /// Only a person can end a cluster that must end; what stands in the way.
+    /// Only a person can terminate a cluster that must end; what prevents the guard.
     Help(I, Obstacle),
-    /// A termination was begun.
+    /// A termination was started.
     Ending(I, Cause),
     /// The end of a cluster is confirmed.
     EndConfirmed(I),
     /// It is not.
     EndUnconfirmed(I, Obstacle),
-    /// No cluster of the run was judged, and for the time limit no search has succeeded; why.
+    /// No cluster of the run was evaluated, and no search has succeeded within the time limit; why.
     Blind(String),
-    /// A cluster could not be judged within the time limit, and is not ended for it.
+    /// A cluster could not be evaluated within the time limit, and is not terminated for that.
     Unjudged(I),
-    /// Nobody can see any more whether a cluster stays what it was, or whether there are others.
+    /// It is unknown from now on whether a cluster keeps its configuration, or (none) whether there
+    /// are other clusters.
     SightLost(Option<I>),
-    /// It can be seen again.
+    /// It is known again.
     SightBack(Option<I>),
-    /// A cluster goes on although nobody waits for it.
+    /// A cluster continues although nobody waits for it.
     Orphan(I),
     /// These clusters ran the same steps.
     Twice(Vec<I>),
-    /// All that was named is over, or idle where that is enough.
+    /// All named clusters are over, or idle where that is enough.
     Done,
 }
 
-/// Something to be done. The order counts: a note is on the disk before what stands behind it.
+/// An action for the driver. The order matters: a journal entry is on disk before the actions after
+/// it run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<I> {
-    /// Ask; the answer is an event.
+    /// Send a request; the response is an event.
     Ask(Question<I>),
-    /// Send TerminateJobFlows; the answer is an event.
+    /// Send TerminateJobFlows; the response is an event.
     Terminate(I),
-    /// Lift termination protection; the answer is an event.
+    /// Lift termination protection; the response is an event.
     Unprotect(I),
-    /// Wake the watcher then. Only the last one counts.
+    /// Wake the watcher at this time. Only the last such action counts.
     Wake(Moment),
-    /// Stop the runner, with all that it has started.
+    /// Stop the runner, with all its child processes.
     StopRunner(Force),
-    /// End the processes of the run that are left.
+    /// Kill the orphaned processes of the run.
     EndSurvivors,
-    /// Note it in the journal.
+    /// Write it to the journal.
     Note(Entry<I>),
-    /// Tell it.
+    /// Report it.
     Tell(WatchNotice<I>),
     /// The watch is over.
     Finish(WatchConclusion<I>),

@@ -1,7 +1,7 @@
-//! Deliberate faults of the watcher, for the simulation to catch: one at a time is switched on at
-//! run time, in a build with the feature `mutants` only.
+//! Deliberate faults (mutants) of the watcher that the simulation must detect. One at a time is
+//! switched on at run time, only in a build with the feature `mutants`.
 
-/// Whether the fault is switched on; never, without the feature.
+/// Whether the fault is switched on; always false without the feature.
 #[cfg(feature = "mutants")]
 macro_rules! mutated {
     ($plan:expr, $name:ident) => {
@@ -18,8 +18,8 @@ macro_rules! mutated {
 
 pub(crate) use mutated;
 
-/// What a fault that is not compiled is: not a constant to the compiler, so that it takes what
-/// depends on it as it takes it in a simulation.
+/// Stands in for a fault in a build without the feature. It is a function and not a constant, so
+/// that the compiler treats the dependent code as in a simulation.
 #[cfg(not(feature = "mutants"))]
 pub(crate) fn never<P>(_: &P) -> bool {
     false
@@ -43,69 +43,69 @@ macro_rules! mutants {
 
 #[cfg(feature = "mutants")]
 mutants! {
-    /// A line of the runner's log makes a cluster the run's own.
+    /// A line of the runner's log gives the run ownership of a cluster.
     LogLineGivesOwnership,
-    /// Another run's tag does not matter where the name is right.
+    /// Another run's tag is ignored if the name is right.
     OtherTagIgnored,
-    /// A resumed run takes an untagged cluster of whatever age for its own.
+    /// A resumed run presumes any untagged cluster to be its own, whatever its age.
     ResumeWithoutUpperBound,
-    /// A cluster without a tag counts as the run's own, though it was only presumed.
+    /// A cluster without a tag counts as owned by the run, though it was only presumed.
     PresumedIsOurs,
-    /// An adopted cluster is ended though the runner put no step on it.
+    /// An adopted cluster is terminated though the runner added no step to it.
     AdoptedWithoutStepsEnds,
     /// A run is closed while a request of its runner may still take effect.
     InFlightForgotten,
-    /// Processes that the runner left behind are not waited for.
+    /// Orphaned processes of the runner are not waited for.
     SurvivorsForgotten,
-    /// No time limit for the first judgement.
+    /// The first evaluation has no time limit.
     JudgeWithinForgotten,
-    /// The time limit for the first judgement ends clusters that were judged, too.
+    /// The time limit for the first evaluation also terminates clusters that were evaluated.
     LostSightEnds,
-    /// No time limit for the first search that succeeds.
+    /// The first successful search has no time limit.
     BlindSearchForgotten,
-    /// A cluster that could not be judged is ended whatever `on_unjudged` says.
+    /// A cluster that could not be evaluated is terminated whatever `on_unjudged` says.
     UnjudgedAlwaysEnds,
-    /// A resumed run's clusters pass though their volumes were never seen.
+    /// A resumed run's clusters pass though their volumes were never observed.
     UnseenPassesOnResume,
-    /// A live run's clusters pass though their volumes were never seen.
+    /// A live run's clusters pass though their volumes were never observed.
     UnseenPasses,
-    /// Nobody searches quickly for a second cluster once the first is over.
+    /// After the first cluster is over, the search for a second one is slow.
     SlowSearchAfterFailure,
-    /// A judgement waits for the search.
+    /// An evaluation waits for the search.
     JudgementWaitsForSearch,
-    /// Every cluster that the log names is described at once.
+    /// Every cluster that the log names is described at once, without a limit.
     HintsUnbounded,
-    /// A guard that starts again asks as if nobody had asked for anything before.
+    /// A restarted guard assumes full quotas.
     FreshQuotas,
-    /// Untagged clusters may be ended without the setting that says so.
+    /// Untagged clusters are terminated without the setting that allows it.
     UntaggedEnds,
-    /// A stop ends clusters that could not be judged yet.
+    /// A stop terminates clusters that could not be evaluated yet.
     StopEndsUnjudged,
-    /// Two clusters that ran the same steps are not told of.
+    /// Two clusters that ran the same steps are not reported.
     TwiceNotTold,
-    /// Instances are looked at too late.
+    /// Instances are polled too late.
     SlowStart,
-    /// Every run ends in doubt.
+    /// Every run ends with doubts.
     AlwaysDoubts,
-    /// No run is ever confirmed: the last looks go on until the limit.
+    /// No run is ever confirmed: the final polls continue until the limit.
     NeverConfirms,
-    /// Each answer that fails is an alarm.
+    /// Each failed request raises an alarm.
     AlarmsAtEveryError,
-    /// An unsafe cluster is told of, but not ended.
+    /// An unsafe cluster is reported, but not terminated.
     UnsafeIsLeft,
-    /// The end of a cluster counts as soon as EMR has accepted the request.
+    /// A termination counts as soon as EMR has accepted the request.
     AcceptedIsOver,
-    /// Protection against termination is not lifted.
+    /// Termination protection is not lifted.
     ProtectionStays,
-    /// A refused termination is not tried again.
+    /// A refused termination is not repeated.
     RefusedOnceIsEnough,
-    /// The runner goes on though a cluster of it is unsafe.
+    /// The runner continues though one of its clusters is unsafe.
     RunnerGoesOn,
-    /// A run whose search failed to the end is closed.
+    /// A run whose search failed until the end is closed.
     BlindRunIsClosed,
-    /// A run with an unsafe cluster that may still live is closed.
+    /// A run with an unsafe cluster that may be alive is closed.
     LivingUnsafeIsClosed,
-    /// The end of the watch passes hints by that came last.
+    /// The end of the watch ignores the last hints.
     LastHintsLost,
     /// A second request to stop does not kill the runner.
     SecondStopIgnored,

@@ -1,5 +1,5 @@
-//! Whose a cluster is: one function, from what AWS says of it. A line in the runner's log, and what
-//! a journal holds, are no evidence: they only decide what is looked at first.
+//! Decides who owns a cluster: one function of AWS's data. Lines in the runner's log, and entries
+//! of a journal, are no evidence: they only decide which cluster is polled first.
 
 use crate::watch::machine::{
     mutants::mutated,
@@ -7,24 +7,24 @@ use crate::watch::machine::{
     time::AwsTime,
 };
 
-/// Whose a cluster is, by the evidence there is.
+/// The ownership of a cluster, by the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ownership {
     /// It has this run's own tag.
     Ours,
-    /// It has no run's tag, came into being after the launch, and was requested as this run's
-    /// runner would have requested it.
+    /// It has no run's tag, was created after the launch, and its request is the one this run's
+    /// runner would have sent.
     Presumed,
-    /// It was there before the launch, and is one that the runner uses.
+    /// It existed before the launch, and the runner uses it.
     Adopted,
-    /// A person named it to `watch`.
+    /// It was named to `watch`.
     Named,
     /// Everything else.
     NotOurs,
 }
 
 impl Ownership {
-    /// For a sentence about the cluster, behind its id.
+    /// For a sentence about the cluster, after its id.
     #[must_use]
     pub fn in_words(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Ownership {
     }
 }
 
-/// What a cluster's tags say of runs.
+/// The run tag of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunTag {
     /// It belongs to this run.
@@ -47,16 +47,16 @@ pub enum RunTag {
     None,
 }
 
-/// What AWS says of a cluster, as far as it tells whose it is.
+/// The evidence of a cluster's ownership, from AWS's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// Its tag.
     pub tag: RunTag,
-    /// When it came into being.
+    /// When it was created.
     pub created: AwsTime,
-    /// What was requested is what this run's runner would have requested.
+    /// Its request is the one this run's runner would have sent.
     pub matches_request: bool,
-    /// It has steps that were not there before the launch.
+    /// It has steps that did not exist before the launch.
     pub has_new_steps: bool,
 }
 

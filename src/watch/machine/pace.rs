@@ -1,30 +1,30 @@
-//! The pace of the watch: how long until EMR is asked again. It is quick while a judgement is due,
-//! slow while nothing is expected, slower still when EMR asks for it, and never quite the same, so
-//! that guards that start together do not ask together.
+//! The pace of the watch: the pause until the next poll of EMR. It is short while an evaluation is
+//! due, long while nothing is expected, and longer still when EMR throttles. It includes jitter, so
+//! that guards that start together do not poll together.
 
 use std::time::Duration;
 
-/// What the next look is for, the most urgent first.
+/// The purpose of the next poll, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PollReason {
-    /// A cluster could not be judged, or told to be the run's.
+    /// A cluster could not be evaluated, or its ownership is undecided.
     Judgement,
-    /// There is no cluster that the runner would wait for, or none that has come to run: it may
-    /// start one, and an unsafe one must not run long unseen.
+    /// There is no cluster that the runner would wait for, or none that has reached a running
+    /// state. The runner may start one, and an unsafe one must be detected soon.
     Search,
-    /// A cluster starts, and its instances are on their way. They must be seen while they live, even
-    /// if that is for half a minute only.
+    /// A cluster and its instances are starting. The instances must be observed while they exist,
+    /// even if that is only half a minute.
     Start,
-    /// Everything is proved; it could change.
+    /// Everything is verified; it could still change.
     Nothing,
 }
 
 impl PollReason {
-    /// The pause before the first look and the longest one, in times of the first interval; and how
-    /// many times longer EMR can make it.
+    /// The first pause and the longest pause, in multiples of the first interval; and the largest
+    /// factor for throttling.
     fn factors(self) -> (f64, f64, f64) {
         match self {
-            // Never given up, however EMR throttles: a cluster must be judged in time.
+            // The factor stays small however EMR throttles: a cluster must be evaluated in time.
             Self::Judgement => (1.0, 6.0, 2.0),
             Self::Search => (1.0, 1.5, 24.0),
             Self::Start => (3.0, 5.0, 8.0),
@@ -33,10 +33,10 @@ impl PollReason {
     }
 }
 
-/// How far a pause can be from what is meant, either way.
+/// The largest relative deviation of a pause, in both directions.
 const JITTER: f64 = 0.15;
 
-/// The pace so far.
+/// The current pace.
 #[derive(Clone, Debug)]
 pub(super) struct PollPace {
     first: Duration,
@@ -47,22 +47,22 @@ pub(super) struct PollPace {
 }
 
 impl PollPace {
-    /// `seed` decides how the pauses differ from those of other guards.
+    /// `seed` makes the jitter differ from that of other guards.
     pub(super) fn new(first: Duration, seed: u64) -> Self {
         Self { first, need: PollReason::Search, looks: 0, slower: 1.0, random: seed }
     }
 
-    /// What the pause that was begun last is for.
+    /// The purpose of the current pause.
     pub(super) fn need(&self) -> PollReason {
         self.need
     }
 
-    /// The pause until the next look; `throttled` is whether EMR has asked to slow down since the
-    /// last one.
+    /// The pause until the next poll; `throttled` says whether EMR has throttled since the last
+    /// one.
     pub(super) fn pause(&mut self, need: PollReason, throttled: bool) -> Duration {
         self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
         self.need = need;
-        // Doubled at once, given back slowly: that way many guards share what there is.
+        // Doubled at once and reduced slowly, so that many guards share the quota.
         self.slower =
             if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
         let (first, most, slowest) = need.factors();
@@ -70,7 +70,7 @@ impl PollPace {
         self.first.mul_f64(times * (1.0 - JITTER + 2.0 * JITTER * self.fraction()))
     }
 
-    /// The next number from 0 to 1: splitmix64, Steele, Lea and Flood 2014.
+    /// The next pseudo-random number from 0 to 1: splitmix64, Steele, Lea and Flood 2014.
     fn fraction(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -86,7 +86,7 @@ impl PollPace {
 mod tests {
     use super::*;
 
-    /// What `looks` pauses in a row come to at least and at most, without what chance adds.
+    /// The sum of `looks` consecutive pauses, without jitter, is about this many seconds.
     fn around(pause: Duration, seconds: f64) {
         let low = Duration::from_secs_f64(seconds * (1.0 - JITTER) - 1e-6);
         let high = Duration::from_secs_f64(seconds * (1.0 + JITTER) + 1e-6);

@@ -1,4 +1,4 @@
-//! What the watcher is told before it begins.
+//! The inputs of the watcher at its start.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,41 +11,41 @@ pub trait Id: Clone + Ord + std::fmt::Debug {}
 
 impl<T: Clone + Ord + std::fmt::Debug> Id for T {}
 
-/// What is watched.
+/// Which clusters are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchMode {
     /// A run whose runner was just started.
     Run,
     /// A run that an earlier guard left open.
     Resume,
-    /// Clusters that a person named.
+    /// Clusters that were named to `watch`.
     Attach,
 }
 
 /// The time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The first interval between two looks.
+    /// The first interval between two polls.
     pub interval: Duration,
-    /// Every cluster is judged, and a search has succeeded, within this time.
+    /// The time limit in which every cluster must be evaluated and a search must succeed.
     pub judge_within: Duration,
-    /// The end of a cluster is waited for so long.
+    /// How long the end of a cluster is awaited.
     pub termination: Duration,
-    /// A runner that was asked to stop may take so long; from a stop of the guard on, everything
-    /// together may.
+    /// How long a runner may take after a request to stop. After a stop of the guard, the limit for
+    /// everything together.
     pub stop: Duration,
 }
 
 impl Limits {
-    /// How long a request of a runner that was stopped or killed may still take effect: the runner
-    /// itself waits two minutes for the answer to RunJobFlow.
+    /// How long a request of a stopped or killed runner may still take effect: the runner itself
+    /// waits two minutes for the response to RunJobFlow.
     #[must_use]
     pub fn in_flight(&self) -> Duration {
         self.interval * 24
     }
 
-    /// How long a request of a runner that ended by itself, with an error, may still take effect,
-    /// and show in ListClusters: it had an answer to it, or none came in time.
+    /// How long a request of a runner that ended by itself, with an error, may still take effect
+    /// and show in ListClusters: it had a response, or the request timed out.
     #[must_use]
     pub fn in_flight_after_failure(&self) -> Duration {
         self.interval * 6
@@ -70,14 +70,14 @@ pub struct Rules {
     pub untagged: bool,
 }
 
-/// How a cluster stands to the launch, by what was known before it.
+/// A cluster's relation to the launch, as known before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// A person named it to `watch`.
+    /// It was named to `watch`.
     pub named: bool,
-    /// It was there before the launch.
+    /// It existed before the launch.
     pub earlier: bool,
-    /// It was there before the launch, and the runner would use it.
+    /// It existed before the launch, and the runner would use it.
     pub adoptable: bool,
 }
 
@@ -85,36 +85,36 @@ pub struct Standing {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Plan<I> {
-    /// What is watched.
+    /// Which clusters are watched.
     pub mode: WatchMode,
     /// The time limits.
     pub limits: Limits,
-    /// What may be ended.
+    /// Which clusters may be terminated.
     pub rules: Rules,
     /// When the runner was launched, by AWS's clock.
     pub launched: Option<AwsTime>,
-    /// The latest time, by AWS's clock, at which the run can have brought anything about; none
-    /// while its runner lives.
+    /// The latest time, by AWS's clock, at which the run can have started anything; none while its
+    /// runner is alive.
     pub until: Option<AwsTime>,
-    /// The clusters that were there before the launch.
+    /// The clusters that existed before the launch.
     pub earlier: BTreeSet<I>,
     /// Those of them that the runner would use.
     pub adoptable: BTreeSet<I>,
-    /// The clusters that a person named.
+    /// The clusters that were named to `watch`.
     pub named: BTreeSet<I>,
-    /// Clusters that a journal knows. They are looked at first.
+    /// Clusters from a journal. They are polled first.
     pub known: BTreeSet<I>,
-    /// The runner reuses a cluster that stays.
+    /// The runner reuses a persistent cluster.
     pub persistent: bool,
-    /// The run gives its cluster steps.
+    /// The run adds steps to its cluster.
     pub has_steps: bool,
-    /// A watch on named clusters is over once they are idle.
+    /// A watch on named clusters ends once they are idle.
     pub until_idle: bool,
     /// In a resumed run: until when a request of its runner may still take effect.
     pub open_until: Moment,
-    /// In a resumed run: the run was told to stop, and its clusters to end with it.
+    /// In a resumed run: the run was asked to stop, and its clusters are to be terminated with it.
     pub stopped_to_end: bool,
-    /// What makes the pauses of this guard others than those of all others.
+    /// Makes the jitter of this guard differ from that of all others.
     pub seed: u64,
     /// The deliberate fault, in a simulation.
     #[cfg(feature = "mutants")]
@@ -122,7 +122,7 @@ pub struct Plan<I> {
 }
 
 impl<I: Id> Plan<I> {
-    /// How a cluster stands to the launch.
+    /// A cluster's relation to the launch.
     pub fn standing(&self, id: &I) -> Standing {
         Standing {
             named: self.named.contains(id),

@@ -1,15 +1,15 @@
-//! What the watcher knows of the runner, the child process.
+//! The watcher's state of the runner, the child process.
 
 use crate::watch::machine::{event::RunnerEnd, time::Moment};
 
 /// The runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Runner {
-    /// There is none: the run was left open, or a person named the clusters.
+    /// There is none: the run was left open, or clusters were named to `watch`.
     None,
     /// It runs.
     Alive {
-        /// It was asked to stop; it is killed then.
+        /// It was asked to stop; it is killed at this time.
         kill_at: Option<Moment>,
         /// It was killed.
         killed: bool,
@@ -22,11 +22,11 @@ pub(super) enum Runner {
         at: Moment,
         /// It was asked to stop before.
         stopped: bool,
-        /// Something still holds its output.
+        /// A process still holds its output open.
         output_open: bool,
-        /// The processes that it left.
+        /// The orphaned processes of the run.
         survivors: Survivors,
-        /// When there were some last, for all that is known.
+        /// When there were some last, as far as is known.
         left_until: Option<Moment>,
     },
 }
@@ -34,9 +34,9 @@ pub(super) enum Runner {
 /// Processes of the run that are left after its runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Survivors {
-    /// Nobody knows yet.
+    /// The answer is awaited.
     Asked,
-    /// There were some; it is looked again then.
+    /// There were some; the next check is at this time.
     Left(Moment),
     /// There are none.
     Gone,
@@ -56,7 +56,7 @@ impl Runner {
         }
     }
 
-    /// Whether processes of the run were seen after its end, and may be left.
+    /// Whether orphaned processes were seen after its end, and may still exist.
     pub(super) fn left_something(&self) -> bool {
         self.has_survivors() && matches!(self, Self::Ended { left_until: Some(_), .. })
     }

@@ -1,20 +1,20 @@
-//! Where a cluster is in its life.
+//! The life cycle states of a cluster.
 
-/// Where a cluster is in its life.
+/// The state of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// It has no instances yet.
     Starting,
-    /// Its instances run their first scripts.
+    /// Its instances run their bootstrap actions.
     Bootstrapping,
     /// It works.
     Running,
     /// It is idle.
     Waiting,
-    /// It is on its way out.
+    /// It is terminating.
     Terminating,
     /// It has ended.
     Over,
-    /// EMR named a state that this program does not know.
+    /// EMR reported a state that this program does not know.
     Unknown,
 }

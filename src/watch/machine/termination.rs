@@ -1,34 +1,35 @@
-//! Who may be ended: one function, from whose a cluster is, why it should end, and the settings.
+//! Decides which cluster may be terminated: one function of its ownership, the reason, and the
+//! settings.
 
 use crate::watch::machine::{ownership::Ownership, plan::Rules};
 
 /// Why a cluster should be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndReason {
-    /// A fact that was read says that it is not what was verified.
+    /// A fact that was read shows that it is not as verified.
     Unsafe,
-    /// It could not be judged within the time limit.
+    /// It could not be evaluated within the time limit.
     Unjudged,
-    /// It wrote what is not encrypted as required, and by policy that makes it unsafe.
+    /// It wrote objects that are not encrypted as required, which the policy counts as unsafe.
     Wrote,
     /// It is not known to be unsafe, and the guard was stopped.
     Stopped,
-    /// It is what was verified, and goes on although nobody waits for it.
+    /// It is as verified, and continues although nobody waits for it.
     Orphaned,
 }
 
-/// What is done about it.
+/// The decision about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Decision {
     /// It is terminated.
     End,
-    /// A person must end it: it is only looked at until it is over.
+    /// A person must terminate it: the guard only polls until it is over.
     Ask,
     /// It goes on.
     Leave,
 }
 
-/// The table of who may be ended. `has_new_steps`: this run put steps on it.
+/// The decision table for terminations. `has_new_steps`: this run added steps to it.
 pub fn decide(whose: Ownership, why: EndReason, has_new_steps: bool, rules: Rules) -> Decision {
     let end_if = |allowed, otherwise| if allowed { Decision::End } else { otherwise };
     match (whose, why) {
@@ -52,8 +53,9 @@ pub fn decide(whose: Ownership, why: EndReason, has_new_steps: bool, rules: Rule
         (Ownership::Named, EndReason::Unsafe | EndReason::Wrote) => {
             end_if(rules.attached, Decision::Ask)
         }
-        // What could not be read is no reason to end what only may be the run's, and others work
-        // with the rest: that this run is over does not end it.
+        // A presumed cluster may belong to another run, so an unread fact is no reason to terminate
+        // it. Others may use an adopted or a named cluster, so the end of this run does not
+        // terminate it.
         (Ownership::Presumed, EndReason::Unjudged)
         | (
             Ownership::Adopted | Ownership::Named,

@@ -1,9 +1,9 @@
-//! Times, for a watcher that has no clock: it is told what time it is with every event.
+//! Times for the watcher, which has no clock: every event carries its time.
 
 use std::time::Duration;
 
-/// A time by a monotonic clock, counted from the start of the watch. No change of the machine's
-/// clock moves it.
+/// A time of a monotonic clock, since the start of the watch. Changes of the machine's clock do not
+/// affect it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub Duration);
 
@@ -17,14 +17,14 @@ impl Moment {
         Self(self.0.saturating_add(span))
     }
 
-    /// The time from `earlier` to this; zero where that is later.
+    /// The time from `earlier` to this; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// A time by AWS's clock: milliseconds since 1970. It is compared only with other times of AWS's,
-/// never with those of this machine.
+/// A time by AWS's clock, in milliseconds since 1970. It is compared only with other AWS times,
+/// never with this machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AwsTime(pub i64);

@@ -1,8 +1,7 @@
-//! The watcher: a state machine that is told what happens, and says what is to be done. It finds
-//! every cluster of a run, has each compared with what was verified, has an unsafe one ended,
-//! stops the runner where that must be, and says at the end what it all came to. It has no clock,
-//! asks nobody, and leaves nothing to chance: the same events at the same times give the same
-//! actions.
+//! The watcher: a state machine with events as input and actions as output. It finds every cluster
+//! of a run, has each one compared with the verified configuration, has unsafe ones terminated,
+//! stops the runner when needed, and concludes at the end. It has no clock, sends no requests and
+//! uses no randomness: the same events at the same times give the same actions.
 
 mod answers;
 mod ending;
@@ -29,62 +28,63 @@ use crate::watch::machine::{
     time::{AwsTime, Moment},
 };
 
-/// So many clusters are described for the first time at once, so that EMR's quotas hold; so many of
-/// these are kept for what the list tells of.
+/// How many clusters may be described for the first time at once, within EMR's quotas; and how many
+/// of these are reserved for clusters from ListClusters.
 const FIRST_LOOKS: usize = 5;
 const FIRST_LOOKS_OF_LISTED: usize = 2;
-/// So many clusters that only the log names are remembered; the search finds what is real of the
-/// rest.
+/// How many clusters that only the log names are remembered; the search finds any real ones beyond
+/// that.
 const HINTS_REMEMBERED: usize = 16;
-/// Of so many it is remembered when they were asked for first: the time for a judgement runs from then.
+/// For how many of them the time of the first request is remembered: the time limit for an
+/// evaluation counts from it.
 const HINTS_DATED: usize = 1024;
-/// A cluster that the log names and EMR does not describe is asked for so often.
+/// How often a cluster that the log names is requested if EMR does not describe it.
 const HINT_TRIES: u32 = 3;
-/// After so many last looks, what EMR shows counts, even where it is not what should be.
+/// After this many final polls EMR's state counts, even where it is not the expected one.
 const LAST_LOOKS: u32 = 6;
 
 /// The search for clusters.
 #[derive(Clone, Debug, Default)]
 struct Search {
     under_way: bool,
-    /// Ask again once it is answered: what was asked earlier tells of an earlier time.
+    /// Search again after the response: a search sent earlier shows an earlier state.
     again: bool,
-    /// When the last one was asked.
+    /// When the last one was sent.
     asked: Moment,
     succeeded: Option<Moment>,
-    /// Why the last one failed, and since when they do.
+    /// Why the last one failed, and since when they fail.
     trouble: Option<(String, Moment)>,
 }
 
-/// The last looks, once the runner has ended.
+/// The final polls, after the runner has ended.
 #[derive(Clone, Copy, Debug)]
 struct LastLooks {
     began: Moment,
-    /// How many were begun.
+    /// How many were started.
     looks: u32,
     /// One is under way.
     under_way: bool,
     next: Moment,
     pause: Duration,
-    /// What the clusters that go on are was decided.
+    /// The orphaned clusters have been handled.
     orphans_decided: bool,
 }
 
-/// A stop of the guard.
+/// A request to stop the guard.
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     asked: Moment,
     by: Moment,
 }
 
-/// What a run's end should look like.
+/// The expected final state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExpectedEnd {
-    /// Its clusters are over, or ending.
+    /// Its clusters are over, or terminating.
     Finished,
-    /// Its cluster may stay, but idle.
+    /// Its cluster may continue, but idle.
     Persistent,
-    /// What they do is known.
+    /// The state of the clusters is known.
     Known,
 }
 
@@ -96,22 +96,22 @@ pub struct Watcher<I> {
     pace: PollPace,
     runner: Runner,
     clusters: BTreeMap<I, Cluster>,
-    /// Clusters that are not the run's.
+    /// Clusters that do not belong to the run.
     strangers: BTreeSet<I>,
-    /// Clusters of the run's name that could not be described, and since when.
+    /// Clusters with the run's name that could not be described, and since when.
     undecided: BTreeMap<I, Moment>,
     told_undecided: BTreeSet<I>,
-    /// Clusters that the log, an event or a journal names, and how often they were asked for.
+    /// Clusters that the log, an event or a journal names, and how often they were requested.
     hints: VecDeque<(I, u32)>,
     hint_looks: BTreeMap<I, u32>,
-    /// When they were asked for first.
+    /// When they were first requested.
     hinted_since: BTreeMap<I, Moment>,
-    /// So many may be described for the first time now, and when it is one more.
+    /// How many clusters may be described for the first time now, and when there is one more.
     first_looks: usize,
     first_looks_next: Moment,
     /// Looks under way.
     looking: BTreeSet<I>,
-    /// Those of them after which another one is due.
+    /// Those of them that must be polled once more after that.
     look_again: BTreeSet<I>,
     search: Search,
     throttled: bool,
@@ -122,22 +122,22 @@ pub struct Watcher<I> {
     told_blind: bool,
     told_lost: bool,
     told_done: bool,
-    /// The latest time of AWS's at which the run can have brought anything about.
+    /// The latest time, by AWS's clock, at which the run can have started anything.
     until: Option<AwsTime>,
-    /// What a search keeps waiting, in a mutant.
+    /// In a mutant: evaluations that wait for a search.
     #[cfg(feature = "mutants")]
     deferred: Vec<(I, crate::watch::machine::event::Look)>,
     wake: Option<Moment>,
-    /// When the machine was found to have slept last.
+    /// When the machine was last found to have been suspended.
     slept_until: Moment,
-    /// The time of the event that is handled.
+    /// The time of the current event.
     now: Moment,
     is_finished: bool,
     actions: Vec<Action<I>>,
 }
 
 impl<I: Id> Watcher<I> {
-    /// A watcher that has not begun.
+    /// A watcher that has not started.
     #[must_use]
     pub fn new(plan: Plan<I>) -> Self {
         let runner = match plan.mode {
@@ -198,7 +198,7 @@ impl<I: Id> Watcher<I> {
         self.after_event(now)
     }
 
-    /// What is to be done now that `event` has happened.
+    /// Handles an event and returns the actions.
     pub fn handle(&mut self, now: Moment, event: Event<I>) -> Vec<Action<I>> {
         if self.is_finished {
             return Vec::new();
@@ -207,7 +207,7 @@ impl<I: Id> Watcher<I> {
         if self.wake.is_some_and(|wake| now.since(wake) >= self.wake_up_time()) {
             self.slept_until = now;
             if let Some(last) = &mut self.last {
-                // All that was seen is old: the last looks begin anew.
+                // All facts are old: the final polls start again.
                 last.looks = 0;
                 last.next = now;
             }
@@ -247,7 +247,7 @@ impl<I: Id> Watcher<I> {
         self.after_event(now)
     }
 
-    /// What the time, or what has just changed, makes due; and when to be woken next.
+    /// Does what is due by time, or because of the latest change; sets the next wake-up.
     fn after_event(&mut self, now: Moment) -> Vec<Action<I>> {
         if !self.is_finished {
             self.check_limits(now);
@@ -269,7 +269,7 @@ impl<I: Id> Watcher<I> {
             actions = self.budget.pass(now, actions, |action| calls(action, clusters));
         }
         if !self.is_finished {
-            // Whatever is due was done; what is still due now waits for an answer.
+            // Everything due was done; what is still due waits for a response.
             let next = self.next_wake(now);
             if self.wake != next {
                 self.wake = next;
@@ -279,8 +279,8 @@ impl<I: Id> Watcher<I> {
         actions
     }
 
-    /// A guard that is woken so much too late has slept, with its machine: what it knows is old, and it
-    /// has so long to ask again.
+    /// A wake-up that is later than this means that the machine was suspended. The facts are then
+    /// old, and the watcher has this long to poll again.
     fn wake_up_time(&self) -> Duration {
         self.plan.limits.interval * 12
     }
@@ -326,8 +326,8 @@ impl<I: Id> Watcher<I> {
     }
 }
 
-/// What an action asks of EMR. Whether a look asks for the security configuration, too, is decided by
-/// what is known of it: it does as long as anything is undecided, for all that can be told here.
+/// The EMR calls of an action. As long as any check is undecided, a poll is counted with the
+/// security configuration, although known facts may make that request unnecessary.
 fn calls<I: Id>(action: &Action<I>, clusters: &BTreeMap<I, Cluster>) -> Vec<Operation> {
     let mut calls = Vec::new();
     match action {
@@ -352,8 +352,8 @@ fn calls<I: Id>(action: &Action<I>, clusters: &BTreeMap<I, Cluster>) -> Vec<Oper
     calls
 }
 
-/// The last third of a stop's time: what it takes to ask for terminations, and to see some of them
-/// through.
+/// The start of the last third of a stop's time limit. That third is reserved for requesting
+/// terminations and following some of them.
 fn short_of(stop: Stop) -> Moment {
     let span = stop.by.since(stop.asked);
     stop.asked.after(span * 2 / 3)

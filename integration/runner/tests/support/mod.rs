@@ -1,4 +1,4 @@
-//! Owns what the tests share: the recordings, and how ids and times in texts are made comparable.
+//! Owns the tests' common parts: the recordings, and the normalisation of ids and times in texts.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(crate) fn recorded(name: &str) -> String {
     std::fs::read_to_string(recorded_path(name)).unwrap()
 }
 
-/// The recorded configuration as another one: each pair is a line's old and new text.
+/// The recorded configuration with changes: each pair is a line's old and new text.
 pub(crate) fn config_with(changes: &[(&str, &str)]) -> String {
     let mut text = recorded("config.yml");
     for (old, new) in changes {
@@ -23,7 +23,7 @@ pub(crate) fn config_with(changes: &[(&str, &str)]) -> String {
     text
 }
 
-/// What the encrypted recordings changed in the configuration.
+/// The changes of the configuration in the encrypted recordings.
 pub(crate) const ENCRYPTED: [(&str, &str); 2] = [
     ("encrypted: false", "encrypted: true"),
     ("security_configuration:\n", "security_configuration: acme-sc\n"),
@@ -45,8 +45,8 @@ pub(crate) fn normalised(text: &str) -> String {
     out
 }
 
-/// The token a text begins with, if it is one that differs between runs: its length and the word
-/// for it.
+/// The token at the beginning of a text that differs between runs, if there is one: its length and
+/// its replacement.
 fn token(text: &str) -> Option<(usize, &'static str)> {
     const SHAPES: [(&str, &str); 6] = [
         ("9999-99-99T99:99:99.999999", "TIME"),

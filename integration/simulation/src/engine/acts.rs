@@ -1,4 +1,4 @@
-//! What the watcher asks for is done.
+//! Performs the watcher's actions.
 
 use crate::{
     engine::{
@@ -77,7 +77,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    /// A person reads it, and does something where that is asked of one.
+    /// A person reads a notice, and acts if asked to.
     fn told(&mut self, notice: &WatchNotice<Id>) {
         let asks = match notice {
             WatchNotice::Help(id, _)

@@ -1,4 +1,4 @@
-//! Calls to AWS: they are sent, served, and answered.
+//! AWS calls: they are sent, served, and answered.
 
 use crate::{
     engine::{
@@ -89,15 +89,15 @@ impl<M: Machine> Engine<M> {
         self.send(life, CallKind::Unprotect(id, fate), &[fate]);
     }
 
-    /// A call has reached AWS: what it does is done, and its answer is on the way.
+    /// A call has reached AWS: it takes effect, and its response is sent.
     pub(super) fn serve(&mut self, call: Call) {
         let Call { life, sent, kind } = call;
         let (answered, reply) = match kind {
             CallKind::Question(question, mut parts) => {
                 let mut answered = parts.iter().map(|(_, fate)| fate.answered).max().unwrap_or(1);
                 if self.shows_end(&question, &parts) {
-                    // How its steps ended counts: the driver asks for them as soon as it sees that a
-                    // cluster is over.
+                    // The final states of its steps count: the driver requests them as soon as it
+                    // sees that a cluster is over.
                     let fate = self.draw_fate(life, Operation::Steps);
                     answered += fate.answered;
                     parts.push((Operation::Steps, fate));
@@ -139,7 +139,7 @@ impl<M: Machine> Engine<M> {
         self.queue.push((sent + part.1.answered).max(self.now), Item::Deliver { life, answer });
     }
 
-    /// A look that did not ask for the steps of a cluster shows that it is over.
+    /// Whether a poll that did not request a cluster's steps shows that it is over.
     fn shows_end(&self, question: &Question<Id>, parts: &[(Operation, Fate)]) -> bool {
         let Question::Look { id, cluster: true, steps: false } = question else { return false };
         let described = parts
@@ -148,7 +148,7 @@ impl<M: Machine> Engine<M> {
         described && self.emr.describe(*id, self.now).is_some_and(|seen| seen.state == State::Over)
     }
 
-    /// Somebody sets protection again, once, before anything else comes.
+    /// Somebody sets protection again, once, before the next event.
     fn protect_again(&mut self, id: Id) {
         if let Some(cluster) = self.emr.cluster_mut(id)
             && std::mem::take(&mut cluster.traits.protected_again)
@@ -242,7 +242,7 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-/// How a call was refused, if it was.
+/// The refusal of a call, if there was one.
 fn refusal(fate: &Fate, operation: Operation) -> Option<Refusal> {
     let kind = match fate.failed? {
         FaultKind::Denied | FaultKind::OtherAccount => RefusalKind::Denied,

@@ -1,4 +1,4 @@
-//! The guard's life: it starts, is told things, sleeps, dies.
+//! The guard's life: it starts, gets events, sleeps, dies.
 
 use crate::{
     engine::{
@@ -31,7 +31,7 @@ impl<M: Machine> Engine<M> {
         if life == 0 {
             self.journal = self.first_journal();
         } else if mode == WatchMode::Resume && self.runner.has_survivor(self.now) {
-            // The driver ends what an earlier runner has left behind, before it resumes.
+            // The driver kills the orphans of an earlier runner before it resumes.
             self.runner.end_survivor(self.now, self.scenario.survivor.as_ref());
             let gone = self.runner.survivor_gone.unwrap_or(self.now);
             self.journal.bound = self.journal.bound.max(Some(gone));
@@ -59,7 +59,7 @@ impl<M: Machine> Engine<M> {
         let plan = self.plan_of_life(life);
         let mut stops = plan.stops;
         if mode == WatchMode::Attach && stops.is_empty() {
-            // Somebody ends it at last.
+            // Somebody stops it in the end.
             stops.push(HOUR);
         }
         for stop in stops {
@@ -95,7 +95,7 @@ impl<M: Machine> Engine<M> {
             .filter(|cluster| persistent && cluster.traits.stays)
             .map(|cluster| cluster.id)
             .collect();
-        // AWS's Date has whole seconds, and is some time on its way.
+        // AWS's Date has whole seconds, and arrives with a delay.
         let late = self.random.between(0, SECOND - 1);
         let launched = (LAUNCH + now + late).div_euclid(SECOND) * SECOND - LAUNCH;
         Journal { launched: Some(launched), persistent, earlier, adoptable, ..Journal::default() }
@@ -124,7 +124,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    /// Tells the guard, if there is one.
+    /// Passes an event to the guard, if there is one.
     pub(super) fn tell(&mut self, event: Event<crate::model::cluster::Id>) {
         let Some(guard) = &mut self.guard else { return };
         self.events += 1;
@@ -173,7 +173,7 @@ impl<M: Machine> Engine<M> {
             guard.wake = None;
             self.tell(Event::Woke);
         } else if self.asleep.is_none() && guard.uncounted > 0 {
-            // Its clock stood still meanwhile.
+            // Its clock did not advance meanwhile.
             self.queue.push(due, Item::Wake { life });
         }
     }
@@ -200,7 +200,7 @@ impl<M: Machine> Engine<M> {
         self.world(World::Slept { counted });
     }
 
-    /// The guard dies without a word.
+    /// The guard dies without notice.
     pub(super) fn crash(&mut self, power: bool) {
         let Some(guard) = &self.guard else { return };
         let (life, mode) = (guard.life, self.lives[guard.life].mode);
@@ -228,7 +228,7 @@ impl<M: Machine> Engine<M> {
         if self.lives.len() < MOST_LIVES {
             let next = self.now + self.plan_of_life(life).next;
             if self.lives[life].mode == WatchMode::Run {
-                // Nobody knows better than that it was over when the next guard starts.
+                // When the next guard starts, it is only known that the runner was gone by then.
                 self.journal.bound = self.journal.bound.map(|bound| bound.min(next));
             }
             self.queue.push(next, Item::StartGuard);
@@ -257,7 +257,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    /// Does what the watcher asks for, in its order; a crash may come between any two.
+    /// Performs the watcher's actions in order; a crash may come between any two.
     fn perform(&mut self, actions: Vec<Action<crate::model::cluster::Id>>) {
         for action in actions {
             let Some(guard) = &mut self.guard else { return };

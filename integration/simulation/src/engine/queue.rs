@@ -1,4 +1,4 @@
-//! What comes next, in the order of its time.
+//! The event queue, in the order of time.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
@@ -13,10 +13,10 @@ use crate::{
     watch::machine::event::{Event, Question},
 };
 
-/// What a guard has sent to AWS, and what becomes of it.
+/// The calls of a guard to AWS, with their predetermined results.
 #[derive(Clone, Debug)]
 pub(super) enum CallKind {
-    /// A question, with what becomes of each part.
+    /// A question, with the result of each part.
     Question(Question<Id>, Vec<(Operation, crate::model::faults::Fate)>),
     /// TerminateJobFlows.
     Terminate(Id, crate::model::faults::Fate),
@@ -27,24 +27,24 @@ pub(super) enum CallKind {
 /// A call on its way to AWS.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    /// Whose.
+    /// The number of the guard.
     pub(super) life: usize,
     /// When it was sent.
     pub(super) sent: Ms,
-    /// What.
+    /// The call.
     pub(super) kind: CallKind,
 }
 
-/// An answer on its way to the guard.
+/// A response on its way to the guard.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     /// As it is.
     Event(Event<Id>),
-    /// DescribeCluster's part of a look whose others are not answered yet.
+    /// The response of DescribeCluster in a poll whose other calls are not answered yet.
     DescribedFirst(Id, RawLook),
-    /// The parts of a look.
+    /// The parts of a poll.
     Look(Id, RawLook),
-    /// The parts of a look at what is asked less often.
+    /// The parts of a detailed poll.
     Details(Id, RawDetails),
 }
 
@@ -53,36 +53,36 @@ pub(super) enum Reply {
 pub(super) enum Item {
     /// A guard starts.
     StartGuard,
-    /// Another launcher's cluster comes into being.
+    /// Another launcher's cluster is created.
     Other(usize),
-    /// A requested cluster comes into being.
+    /// A requested cluster is created.
     Create {
         /// The number of the request.
         request: usize,
-        /// It is that of what the runner left behind.
+        /// It is a request of an orphaned process.
         survivor: bool,
     },
     /// The log names clusters.
     Forged(usize),
-    /// A line of the log reaches the guard.
+    /// A log line reaches the guard.
     Log(Event<Id>),
     /// The runner does something.
     Runner(RunnerItem),
     /// A call reaches AWS.
     Serve(Box<Call>),
-    /// An answer reaches the guard.
+    /// A response reaches the guard.
     Deliver {
         /// Which.
         life: usize,
         /// The answer.
         answer: Box<Reply>,
     },
-    /// The guard wanted to be woken.
+    /// The guard requested to be woken.
     Wake {
         /// Which.
         life: usize,
     },
-    /// The guard is told to stop.
+    /// The guard is asked to stop.
     Stop {
         /// Which.
         life: usize,
@@ -94,30 +94,30 @@ pub(super) enum Item {
         /// With its machine.
         power: bool,
     },
-    /// The machine falls asleep.
+    /// The machine is suspended.
     Sleep {
         /// While this guard lives.
         life: usize,
         /// For so long.
         length: Ms,
-        /// Its clock counts that time.
+        /// Its clock counts the suspended time.
         counted: bool,
     },
     /// It wakes.
     Awake {
-        /// It has slept since.
+        /// When it was suspended.
         from: Ms,
-        /// The guard's clock counts that time.
+        /// The guard's clock counts the suspended time.
         counted: bool,
     },
-    /// An event of EMR's reaches the guard.
+    /// An EMR event reaches the guard.
     Push(Id),
-    /// A person ends a cluster by hand.
+    /// A person terminates a cluster manually.
     Person(Id),
 }
 
 impl Item {
-    /// It happens on the guard's machine, and not while that sleeps.
+    /// Whether it happens on the guard's machine, and so not while that is suspended.
     #[must_use]
     pub(super) fn is_local(&self) -> bool {
         match self {
@@ -168,7 +168,7 @@ impl PartialOrd for Entry {
 }
 
 impl Ord for Entry {
-    /// The earliest is the greatest, and of one time what came first.
+    /// The earliest is the greatest; at the same time, the first one added.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.number).cmp(&(self.at, self.number))
     }
@@ -182,13 +182,13 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Puts something into it.
+    /// Adds an event.
     pub(super) fn push(&mut self, at: Ms, item: Item) {
         self.number += 1;
         self.entries.push(Entry { at, number: self.number, item });
     }
 
-    /// What comes next.
+    /// Removes the earliest event.
     pub(super) fn pop(&mut self) -> Option<(Ms, Item)> {
         self.entries.pop().map(|entry| (entry.at, entry.item))
     }

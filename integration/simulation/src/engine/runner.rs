@@ -1,4 +1,4 @@
-//! What the runner does, and what it leaves behind.
+//! The actions of the runner, and of its orphaned processes.
 
 use crate::{
     engine::{Engine, queue::Item},
@@ -35,7 +35,7 @@ impl<M: Machine> Engine<M> {
             RunnerItem::Poll => self.poll(),
             RunnerItem::Die(end) => self.runner_ends(end),
             RunnerItem::Crash(end) => {
-                // One that waits for an answer does not fail by itself.
+                // A runner that waits for a response does not fail by itself.
                 let end = if self.runner.waits { RunnerEnd::Killed } else { end };
                 self.runner_ends(end);
             }
@@ -66,7 +66,7 @@ impl<M: Machine> Engine<M> {
         if !runner.persistent {
             return self.send_request();
         }
-        // It takes the one cluster of its name that waits, whoever's it is.
+        // It uses the one WAITING cluster of its name, whoever owns it.
         let now = self.now;
         let mut there = self.emr.clusters.iter().filter(|cluster| {
             cluster.job_name && matches!(cluster.listed(now), Some(State::Waiting | State::Running))
@@ -176,7 +176,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    /// The runner is gone. What it left behind begins its life of its own.
+    /// The runner has ended. Its orphaned processes continue.
     pub(super) fn runner_ends(&mut self, end: RunnerEnd) {
         self.runner.ended = Some((self.now, end));
         self.world(World::RunnerEnded(end));
@@ -231,7 +231,7 @@ impl<M: Machine> Engine<M> {
     }
 }
 
-/// The time as AWS's Date tells it: whole seconds, and some time on its way.
+/// The time in AWS's Date header: whole seconds, with a delay.
 fn date(now: Ms, random: &mut Random) -> Ms {
     now.div_euclid(SECOND) * SECOND + random.between(0, SECOND)
 }

@@ -15,18 +15,18 @@ pub struct SmallCluster {
     pub is_protected: bool,
 }
 
-/// What happens in the world, in this order; answers come in between in every order.
+/// Events in the world, in this order; responses come in between in every order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A cluster comes into being.
+    /// A cluster is created.
     Create(usize),
     /// The log names it.
     Hint(usize),
-    /// Its instances are there, and it works.
+    /// Its instances exist, and it works.
     Work(usize),
-    /// It has done its work, and is over.
+    /// It has completed its work, and is over.
     Finish(usize),
-    /// The runner ends, and its output.
+    /// The runner and its output end.
     RunnerEnds(RunnerEnd),
 }
 
@@ -37,17 +37,17 @@ pub struct Scope {
     pub name: &'static str,
     /// Its clusters.
     pub clusters: [SmallCluster; 2],
-    /// What happens.
+    /// Its events.
     pub steps: &'static [Step],
     /// So many crashes.
     pub crashes: u8,
     /// So many stops.
     pub stops: u8,
-    /// So many answers fail.
+    /// The number of responses that fail.
     pub failures: u8,
-    /// So many pauses end before the world has gone on.
+    /// The number of pauses that end before the next event of the world.
     pub wakes: u8,
-    /// A stop ends the run's clusters.
+    /// A stop terminates the run's clusters.
     pub on_stop: bool,
 }
 
@@ -73,7 +73,7 @@ const ONE_AFTER_THE_OTHER: &[Step] = &[
     Step::RunnerEnds(RunnerEnd::Succeeded),
 ];
 
-/// The second comes into being when the runner is gone.
+/// The second is created after the runner has ended.
 const AFTER_THE_RUNNER: &[Step] = &[
     Step::Create(0),
     Step::Work(0),
@@ -85,10 +85,10 @@ const AFTER_THE_RUNNER: &[Step] = &[
 /// One cluster only.
 const ONE: &[Step] = &[Step::Create(0), Step::Finish(0), Step::RunnerEnds(RunnerEnd::Succeeded)];
 
-/// The second comes into being when the runner is gone, and little else happens.
+/// The second is created after the runner has ended, with few other events.
 const IN_FLIGHT: &[Step] = &[Step::Create(0), Step::RunnerEnds(RunnerEnd::Killed), Step::Create(1)];
 
-/// Both at once, and the log names them.
+/// Both are created at once, and the log names them.
 const BOTH: &[Step] = &[
     Step::Create(0),
     Step::Hint(0),

@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// So many guards follow each other.
+/// The maximum number of consecutive guards.
 const MOST_GUARDS: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct SmallCluster {
     is_protected: bool,
 }
 
-/// A call without an answer.
+/// A call without a response yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Pending {
     Question(Question<Id>),
@@ -59,7 +59,7 @@ enum Pending {
     Unprotect(Id),
 }
 
-/// What comes next.
+/// A possible next event.
 #[derive(Clone, Debug)]
 enum Choice {
     AwsAnswer(usize),
@@ -101,16 +101,16 @@ pub(super) struct Small {
     stops: u8,
     failures: u8,
     guards: u8,
-    /// So often a pause may end before the world has gone on.
+    /// The number of pauses that may end before the next event of the world.
     wakes: u8,
     was_stopped: bool,
     warned: BTreeSet<Id>,
     wrong: Option<String>,
-    /// How it came to this; it is no part of the state.
+    /// The path to this state; not part of the state.
     way: Option<Rc<Way>>,
 }
 
-/// A choice, and those before it.
+/// A choice, and the choices before it.
 #[derive(Debug)]
 struct Way {
     at: Ms,
@@ -134,8 +134,8 @@ fn settings(scope: &Scope) -> Settings {
     }
 }
 
-/// The journal tells the time of a crash roughly, and the next guard starts some time later: in whole
-/// minutes, so that most places of a crash lead to one and the same state.
+/// The journal's time of a crash is inexact, and the next guard starts later. Whole minutes make
+/// most places of a crash lead to the same state.
 fn next_minute(now: Ms) -> Ms {
     (now / MINUTE + 1) * MINUTE
 }
@@ -197,7 +197,7 @@ impl Small {
         self.perform(actions);
     }
 
-    /// What tells this state from others.
+    /// Identifies this state.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hash = Hash(DefaultHasher::new());
         let _ = write!(
@@ -227,7 +227,7 @@ impl Small {
         self.wrong.as_ref().map(|wrong| self.tell_way(wrong))
     }
 
-    /// Nothing more can happen: what is wrong with that.
+    /// Nothing more can happen: the violation, if there is one.
     pub(super) fn end(&self) -> Option<String> {
         let wrong = if !self.is_closed && self.guards < MOST_GUARDS {
             "the run is not closed, and nothing more happens"
@@ -256,7 +256,7 @@ impl Small {
             choices.push(Choice::World);
         }
         if alive {
-            // Once nothing else can come, the answers do so in one order.
+            // When only responses remain, they come in one order.
             let is_quiet = self.next_step >= self.scope.steps.len()
                 && self.crashes + self.stops + self.failures == 0;
             let orders = if is_quiet { self.pending.len().min(1) } else { self.pending.len() };
@@ -264,7 +264,7 @@ impl Small {
             if self.failures > 0 {
                 choices.extend((0..self.pending.len()).map(Choice::Failure));
             }
-            // The world is quicker than a pause, except for what may not come at all.
+            // The world is faster than a pause, except for events that may not happen at all.
             let may_wait = self.next_step >= self.scope.steps.len();
             if self.pending.is_empty() && self.wake.is_some() && (may_wait || self.wakes > 0) {
                 choices.push(Choice::Wake);
@@ -302,7 +302,7 @@ impl Small {
                 if next.next_step < next.scope.steps.len() {
                     next.wakes -= 1;
                 }
-                // What terminates is over with the next pause.
+                // A terminating cluster is over with the next pause.
                 for cluster in &mut next.clusters {
                     if cluster.phase == Phase::Terminating {
                         cluster.phase = Phase::Over;
@@ -339,7 +339,7 @@ impl Small {
         }
     }
 
-    /// The next thing in the world.
+    /// The next event in the world.
     fn step(&mut self) {
         let step = self.scope.steps[self.next_step];
         self.next_step += 1;
@@ -379,11 +379,11 @@ impl Small {
 
     fn crash(&mut self) {
         self.crashes -= 1;
-        // The guard that follows is left in peace: that is scope enough.
+        // The following guard is not stopped, to limit the scope.
         self.stops = 0;
         self.watcher = None;
         self.wake = None;
-        // What was sent takes effect.
+        // Sent requests take effect.
         for pending in std::mem::take(&mut self.pending) {
             if let Pending::Terminate(id) = pending {
                 self.terminate(id);
@@ -433,7 +433,7 @@ impl Small {
         }
     }
 
-    /// Of two that are alike, which answer comes first is one and the same.
+    /// The order of two equal responses does not matter.
     fn ask(&mut self, pending: Pending) {
         self.pending.push(pending);
         self.pending.sort();

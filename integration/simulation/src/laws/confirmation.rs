@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn passed_means_seen(history: &History, facts: &Facts) -> Result<(), String> {
     for (at, number, notice) in &facts.notices {
         let WatchNotice::Passed(id, waiting) = notice else { continue };
-        // What was told at the same moment may have come just after it.
+        // An event at the same moment may have come just after it.
         let before = facts.last_told(*number, *id, *at - 1);
         let now = facts.told_until(*number, *id, *at).filter(|told| told.at == *at);
         let seen = before.into_iter().chain(now).any(|told| {
@@ -51,14 +51,14 @@ fn is_seen(facts: &Facts, number: usize, id: Id, at: Ms) -> bool {
     facts.last_told(number, id, at).is_some_and(|told| told.described && told.judgement.passed())
 }
 
-/// The end of a guard's life says that all was as it should be, if nothing else is said.
+/// Whether the end of a guard's life confirms the run.
 fn confirms(life: &Life) -> bool {
     let succeeded = match life.mode {
         WatchMode::Run => matches!(life.runner_end, Some((_, RunnerEnd::Succeeded))),
         WatchMode::Resume => true,
         WatchMode::Attach => true,
     };
-    // A run that was stopped has no success that could be confirmed.
+    // A run that was stopped has no success to confirm.
     succeeded && life.stops.is_empty() && !life.stopped_to_end
 }
 
@@ -80,22 +80,22 @@ fn all_are_seen(
         let counts = match whose {
             [Some(Ownership::Ours | Ownership::Named), None] => true,
             [Some(Ownership::Adopted), None] => cluster.has_steps_of_run(end),
-            // Another launcher's, as far as anybody can tell.
+            // Another launcher's cluster, as far as can be known.
             [Some(Ownership::Presumed), None] => !own_did_work,
             _ => false,
         };
-        // What was left before anything ran on it holds no data.
+        // A cluster that ended before anything ran on it holds no data.
         let ran = cluster.steps.iter().any(|step| step.begin < end) && cluster.was_ready(end)
             || life.mode == WatchMode::Run;
-        // What the last search could not show, nobody can miss.
+        // A cluster that the last search could not show cannot be missed.
         let listed = cluster.created + cluster.traits.list_lag;
         let is_shown = life.mode == WatchMode::Attach
             || facts
                 .searched
                 .get(&number)
                 .map_or(cluster.created + 15 * SECOND <= end, |asked| listed <= *asked);
-        // What AWS masks is never seen; and of what the guard itself ended before it was ready, for a
-        // stop or because nobody waited for it, there was nothing to see.
+        // A masked value is never seen. A cluster that the guard itself terminated before it was
+        // ready, because of a stop or as an orphan, had nothing to see.
         let is_unused = cluster.traits.masked
             && !cluster.was_ready(end)
             && conclusion.clusters.iter().any(|(id, end)| {

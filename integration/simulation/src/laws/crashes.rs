@@ -1,4 +1,4 @@
-//! What a guard found before it died is found again.
+//! Clusters that a guard found before it died are found again.
 
 use crate::{
     history::{History, LifeEnd},
@@ -18,7 +18,7 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
         let WatchNotice::Unsafe(id, Cause::Failed, _) = notice else { continue };
         let Some(cluster) = history.cluster(*id) else { continue };
         let mut later = history.lives[number + 1..].iter().filter_map(|life| life.conclusion());
-        // Volumes show what they are only while they are there.
+        // Volumes can only be observed while they exist.
         let passes_away = cluster.traits.defect.is_some_and(Defect::passes_away);
         let stands = later.clone().any(|conclusion| {
             let is_unsafe = conclusion
@@ -26,10 +26,14 @@ pub(super) fn same_verdict(history: &History, facts: &Facts) -> Result<(), Strin
                 .iter()
                 .any(|(of, end)| of == id && end.cause == Some(Cause::Failed));
             let is_doubted = conclusion.doubts.iter().any(|doubt| {
-                matches!(doubt, Doubt::Unseen(of) | Doubt::Unknown(of) | Doubt::GoesOn(of) if of == id)
+                matches!(
+                    doubt,
+                    Doubt::Unseen(of) | Doubt::Unknown(of) | Doubt::GoesOn(of)
+                        if of == id
+                )
             });
             let is_unseen = conclusion.clusters.iter().any(|(of, end)| of == id && end.unseen);
-            // A watch on named clusters has no journal; whoever starts it again may not see.
+            // A watch on named clusters has no journal; a restarted one may not see the defect.
             let may_be_doubted = passes_away || history.lives[*number].mode == WatchMode::Attach;
             is_unsafe || (may_be_doubted && is_doubted) || (passes_away && is_unseen)
         });

@@ -1,4 +1,4 @@
-//! What is unsafe ends soon.
+//! Unsafe clusters are terminated soon.
 
 use crate::{
     guard::{IN_FLIGHT, TERMINATION},
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The calls that judge a cluster.
+/// The calls that are needed to evaluate a cluster.
 const JUDGING: [Operation; 6] = [
     Operation::Describe,
     Operation::Steps,
@@ -41,10 +41,10 @@ pub(super) fn unsafe_clusters_end_soon(history: &History, facts: &Facts) -> Resu
     Ok(())
 }
 
-/// Another cluster of the run works, or what looks like one: the watch is slow then.
+/// Whether another cluster of the run, or one that looks like it, works: the watch is slow then.
 pub(super) fn works_beside(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
-    // The pause may have begun while one worked that has ended since. One that never came to run
-    // leaves no such pause.
+    // The pause may have begun while a cluster worked that has ended since. One that never reached
+    // a running state leaves no such pause.
     let works = |other: &Cluster| {
         let ended_since = other.over().is_some_and(|over| over > at - SOON_BESIDE_ANOTHER);
         other.lives(at) || (other.created < at && other.was_ready(at) && ended_since)
@@ -55,7 +55,8 @@ pub(super) fn works_beside(history: &History, life: &Life, cluster: &Cluster, at
         .any(|other| other.id != cluster.id && is_of_run(life, other) && works(other))
 }
 
-/// A request may be sent again after the one that another cluster came from: the watch is quick so long.
+/// Whether a request may be repeated after the one that created another cluster: the watch is quick
+/// during that time.
 fn may_be_sent_again(
     history: &History,
     facts: &Facts,
@@ -78,7 +79,7 @@ fn may_be_sent_again(
         })
 }
 
-/// EMR has asked to slow down: whoever was asked to does so for some time.
+/// Whether EMR has throttled: the watch is slower for some time after that.
 pub(super) fn is_slowed(history: &History, at: Ms) -> bool {
     history.scenario.faults.iter().any(|fault| {
         fault.kind == FaultKind::Throttled && fault.from < at && at < fault.until + HOUR
@@ -107,7 +108,7 @@ fn one_ends_soon(
     let Some((shown, shown_until)) = shows_defect(history, life, cluster) else { return Ok(()) };
     let (found, by_itself) = found_from(history, facts, number, cluster);
     let used = cluster.steps.iter().filter(|step| step.of_run).map(|step| step.added).min();
-    // A cluster that was there before is ended once the run uses it.
+    // An existing cluster is terminated once the run uses it.
     let used = used.filter(|_| life.adoptable.contains(&cluster.id));
     let seen = shown.max(found).max(used.unwrap_or(Ms::MIN));
     let ends = ends_if_unsafe(history, life, cluster, seen);
@@ -172,7 +173,7 @@ fn one_ends_soon(
     Ok(())
 }
 
-/// What the log names is looked at at once, also when the runner has ended.
+/// A cluster that the log names is polled at once, also when the runner has ended.
 fn what_the_log_names_is_asked_for(
     history: &History,
     facts: &Facts,
@@ -186,7 +187,8 @@ fn what_the_log_names_is_asked_for(
         let limit = at + AT_ONCE;
         let asked = facts.asked.get(&(number, *id)).is_some_and(|asked| *asked <= limit);
         let is_own = history.cluster(*id).is_some_and(|cluster| is_of_run(life, cluster));
-        // What was named before, and could not be described, is asked for again in between.
+        // Clusters that were named before, and could not be described, are requested again in
+        // between.
         let is_alone = !facts.named.iter().any(|(before, of, other)| {
             *of == number && other != id && (at - 20 * SECOND..=*at).contains(before)
         });
@@ -198,7 +200,7 @@ fn what_the_log_names_is_asked_for(
     Ok(())
 }
 
-/// A request that was refused, or had no effect, is sent again.
+/// A request that was refused, or had no effect, is repeated.
 fn request_is_repeated(
     history: &History,
     facts: &Facts,

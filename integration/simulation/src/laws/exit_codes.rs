@@ -1,4 +1,4 @@
-//! What the guard says at the end follows from the truth.
+//! The guard's final result follows from the truth.
 
 use crate::{
     history::{History, clock},
@@ -66,7 +66,7 @@ fn cluster_end(
     Ok(())
 }
 
-/// Each doubt has its reason.
+/// Each doubt is justified.
 fn doubts(
     history: &History,
     facts: &Facts,
@@ -80,12 +80,12 @@ fn doubts(
     for doubt in &conclusion.doubts {
         let cluster = |id: &Id| history.cluster(*id);
         let wrong = match doubt {
-            // After a sleep an answer may be old.
+            // After a suspend a response may be old.
             Doubt::GoesOn(id) => life.slept.is_empty() && is_over(history, *id, at),
             Doubt::NoWork => {
                 let did_work = |cluster: &Cluster| {
-                    // What another launcher's cluster does is no work of this run, even where the
-                    // guard must presume that it is the run's.
+                    // Another launcher's cluster does no work of this run, even if the guard must
+                    // presume that it is the run's.
                     let is_presumed = owners(life, cluster)[0] == Some(Ownership::Presumed);
                     is_of_run(life, cluster)
                         && (!is_presumed || is_launched_by_run(cluster))
@@ -112,7 +112,7 @@ fn doubts(
     Ok(())
 }
 
-/// What AWS shows for good, and showed for a minute, is in the conclusion.
+/// Facts that AWS shows permanently, and showed for a minute, are in the conclusion.
 fn nothing_is_left_out(
     history: &History,
     facts: &Facts,
@@ -131,7 +131,7 @@ fn nothing_is_left_out(
         let long = shown.is_some_and(|(from, _)| from.max(life.start) < at - MINUTE);
         let is_said =
             conclusion.clusters.iter().any(|(id, end)| *id == cluster.id && end.cause.is_some());
-        // A last look in a run that has just ended has a few seconds.
+        // A final poll in a run that has just ended takes a few seconds.
         let had_time = facts.told.contains_key(&(number, cluster.id)) || long;
         if is_of_run(life, cluster) && for_good && long && had_time && !is_said {
             return Err(format!(
@@ -143,7 +143,7 @@ fn nothing_is_left_out(
     Ok(())
 }
 
-/// Clusters that ran the same steps are told of.
+/// Clusters that ran the same steps are reported.
 fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), String> {
     let life = &history.lives[number];
     let at = life.ended();
@@ -158,11 +158,14 @@ fn twice_is_told(history: &History, facts: &Facts, number: usize) -> Result<(), 
     let worked = history.clusters.iter().filter(|cluster| {
         owners(life, cluster) == [Some(Ownership::Ours), None]
             && cluster.created < at - 2 * MINUTE
-            // What is unsafe is not looked at any more.
+            // An unsafe cluster is not polled any more.
             && !facts.is_known_unsafe(number, cluster.id, at)
             && !facts.notices.iter().any(|(_, of, notice)| {
-                // What is told otherwise is looked at by somebody anyway.
-                let told = matches!(notice, WatchNotice::Unsafe(id, ..) | WatchNotice::Orphan(id) if *id == cluster.id);
+                // A cluster with another notice is checked by a person anyway.
+                let told = matches!(
+                    notice,
+                    WatchNotice::Unsafe(id, ..) | WatchNotice::Orphan(id) if *id == cluster.id
+                );
                 *of == number && told
             })
             && cluster.work(at - 4 * MINUTE, false).begun

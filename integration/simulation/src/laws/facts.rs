@@ -1,4 +1,4 @@
-//! What the laws ask of a history, found in one pass.
+//! The facts of a history that the laws use, collected in one pass.
 
 use std::collections::BTreeMap;
 
@@ -16,43 +16,43 @@ use crate::{
     },
 };
 
-/// What one answer told of a cluster.
+/// The content of one response about a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
     /// When.
     pub at: Ms,
-    /// What the checks say since then.
+    /// The checks' result since then.
     pub judgement: Judgement,
-    /// DescribeCluster has told of it by then.
+    /// It was in a DescribeCluster response by then.
     pub described: bool,
 }
 
-/// What the laws ask of a history.
+/// The facts of a history that the laws use.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// What was told to people, by which guard.
+    /// The notices to people, with the number of the guard.
     pub notices: Vec<(Ms, usize, WatchNotice<Id>)>,
     /// Requests to terminate.
     pub terminations: Vec<(Ms, usize, Id)>,
-    /// EMR's word that it ends a cluster, the first to each guard.
+    /// When EMR accepted a cluster's termination, the first time for each guard.
     pub accepted: BTreeMap<(usize, Id), Ms>,
     /// Requests to lift protection.
     pub protections: Vec<(Ms, usize, Id)>,
     /// The runner was stopped.
     pub stops: Vec<(Ms, usize, Force)>,
-    /// What was told of each cluster to each guard.
+    /// The responses about each cluster to each guard.
     pub told: BTreeMap<(usize, Id), Vec<Told>>,
-    /// When the log named a cluster first, to each guard.
+    /// When the log first named a cluster, for each guard.
     pub hints: BTreeMap<(usize, Id), Ms>,
     /// When the log, or an event, named a cluster.
     pub named: Vec<(Ms, usize, Id)>,
-    /// When a guard asked for a cluster first.
+    /// When a guard first requested a cluster.
     pub asked: BTreeMap<(usize, Id), Ms>,
-    /// When the last search that succeeded was asked for, by each guard.
+    /// When the last successful search was requested, by each guard.
     pub searched: BTreeMap<usize, Ms>,
-    /// When a search was asked for that has no answer yet.
+    /// When a search without a response yet was requested.
     searching: BTreeMap<usize, Ms>,
-    /// When calls met faults.
+    /// When calls failed.
     pub faults: Vec<(Ms, usize, Operation)>,
 }
 
@@ -77,7 +77,7 @@ impl Facts {
 
     fn event(&mut self, at: Ms, life: usize, event: &Event<Id>, lives: &[Life]) {
         match event {
-            // Its steps decide, too, whether it is the run's.
+            // Its steps also decide whether it is the run's.
             Event::DescribedFirst(id, look) if lives[life].presumes(*id, look) => {}
             Event::DescribedFirst(id, look) | Event::Looked(id, look) => {
                 let known = self.told.entry((life, *id)).or_default();
@@ -121,7 +121,7 @@ impl Facts {
         }
     }
 
-    /// What was told of a cluster to a guard until then.
+    /// The responses about a cluster to a guard until then.
     pub fn told_until(&self, life: usize, id: Id, at: Ms) -> impl Iterator<Item = &Told> {
         self.told.get(&(life, id)).into_iter().flatten().take_while(move |told| told.at <= at)
     }
@@ -132,19 +132,19 @@ impl Facts {
         self.told_until(life, id, at).last()
     }
 
-    /// A guard was told of a fact that makes a cluster unsafe.
+    /// Whether a guard received a fact that makes a cluster unsafe.
     #[must_use]
     pub fn is_known_unsafe(&self, life: usize, id: Id, at: Ms) -> bool {
         self.told_until(life, id, at).any(|told| told.judgement.failed)
     }
 
-    /// A cluster was judged once, as far as it was there.
+    /// Whether a cluster was evaluated once, as far as it existed.
     #[must_use]
     pub fn was_judged(&self, life: usize, id: Id, at: Ms) -> bool {
         self.told_until(life, id, at).any(|told| told.described && !told.judgement.unknown)
     }
 
-    /// A cluster was judged once, completely: its volumes were seen, too.
+    /// Whether a cluster was evaluated once, completely, with its volumes.
     #[must_use]
     pub fn was_judged_wholly(&self, life: usize, id: Id, at: Ms) -> bool {
         self.told_until(life, id, at)
@@ -163,11 +163,11 @@ impl Facts {
     }
 }
 
-/// How far the guard's idea of AWS's time may be from the truth.
+/// The maximum error of the guard's estimate of AWS's time.
 const DATE_ERROR: Ms = 2 * SECOND;
 
-/// The latest time at which a cluster without a tag can be the run's, as the guard knew at its end;
-/// none: there was none.
+/// The latest time at which a cluster without a tag can be the run's, as the guard knew it at its
+/// end; none: unlimited.
 #[must_use]
 pub fn until(life: &Life) -> Option<Ms> {
     match (life.mode, life.runner_end) {
@@ -176,8 +176,8 @@ pub fn until(life: &Life) -> Option<Ms> {
     }
 }
 
-/// Whose a cluster may be, by the truth and the table of ownership; two at the edge of the run's
-/// time, which nobody knows to the second.
+/// The possible owners of a cluster, by the truth and the table of ownership; two at the edge of
+/// the run's time, which is not known to the second.
 #[must_use]
 pub fn owners(life: &Life, cluster: &Cluster) -> [Option<Ownership>; 2] {
     let one = |whose| [Some(whose), None];
@@ -209,14 +209,14 @@ pub fn owners(life: &Life, cluster: &Cluster) -> [Option<Ownership>; 2] {
     }
 }
 
-/// The guard must take a cluster for the run's.
+/// Whether the guard must treat a cluster as the run's.
 #[must_use]
 pub fn is_of_run(life: &Life, cluster: &Cluster) -> bool {
     let owners = owners(life, cluster);
     !owners.contains(&Some(Ownership::NotOurs))
 }
 
-/// The settings say that the guard ends a cluster when it is unsafe.
+/// Whether the settings let the guard terminate a cluster when it is unsafe.
 #[must_use]
 pub fn ends_if_unsafe(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> bool {
     let rules = history.scenario.settings.rules;
@@ -229,11 +229,11 @@ pub fn ends_if_unsafe(history: &History, life: &Life, cluster: &Cluster, at: Ms)
     }
 }
 
-/// From when to when a guard can see what is wrong with a cluster.
+/// The time in which a guard can see a cluster's defect.
 #[must_use]
 pub fn shows_defect(history: &History, life: &Life, cluster: &Cluster) -> Option<(Ms, Ms)> {
     let shown = cluster.shows_defect(history.scenario.settings.volumes)?;
-    // Of the steps of a cluster that was there before only this run's are judged.
+    // For an existing cluster, only this run's steps are evaluated.
     let only_steps = matches!(cluster.traits.defect, None | Some(Defect::Step));
     if only_steps && life.adoptable.contains(&cluster.id) {
         let added = cluster.steps.iter().filter(|step| step.bad && step.of_run);
@@ -242,7 +242,7 @@ pub fn shows_defect(history: &History, life: &Life, cluster: &Cluster) -> Option
     Some(shown)
 }
 
-/// No fault touches one of these calls then, and the machine does not sleep.
+/// Whether no fault affects one of these calls then, and the machine is not suspended.
 #[must_use]
 pub fn is_clear(history: &History, operations: &[Operation], from: Ms, until: Ms) -> bool {
     let touches = |fault: &Fault| {
@@ -258,7 +258,7 @@ pub fn is_clear(history: &History, operations: &[Operation], from: Ms, until: Ms
     !slept && !history.scenario.faults.iter().any(touches)
 }
 
-/// The run brought a cluster about, in truth.
+/// Whether the run really created a cluster.
 #[must_use]
 pub fn is_launched_by_run(cluster: &Cluster) -> bool {
     matches!(cluster.launcher, Launcher::Runner | Launcher::Survivor)

@@ -1,4 +1,4 @@
-//! A good run ends as its runner does.
+//! A good run ends with its runner's result.
 
 use crate::{
     history::{History, Life, clock},
@@ -51,7 +51,7 @@ pub(super) fn end_as_the_runner_does(history: &History, facts: &Facts) -> Result
     Ok(())
 }
 
-/// How much longer than its runner a good run took, where no fault was near its end.
+/// How much longer than its runner a good run took, if no fault was near its end.
 #[must_use]
 pub fn longer(history: &History) -> Option<Ms> {
     let ended = good_end(history)?;
@@ -78,7 +78,7 @@ fn good_end(history: &History) -> Option<Ms> {
     is_good.then_some(life.output_end?)
 }
 
-/// They are shorter than the limits, and over before the end.
+/// Whether they are shorter than the limits, and over before the end.
 fn faults_are_harmless(history: &History, ended: Ms) -> bool {
     let faults = history.scenario.faults.iter().filter(|fault| fault.from < ended + 5 * MINUTE);
     let (mut first, mut last) = (Ms::MAX, Ms::MIN);
@@ -89,13 +89,13 @@ fn faults_are_harmless(history: &History, ended: Ms) -> bool {
     last < first || (last - first <= HARMLESS && last + BEFORE_THE_END < ended)
 }
 
-/// It is what was verified, AWS showed that for long enough, and it ends as it should.
+/// Whether it is as verified, AWS showed that for long enough, and it ends as expected.
 fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
-    // Where the runner loses the tag, nobody can tell its clusters from those of others.
+    // Without the tag, the run's clusters cannot be distinguished from those of others.
     let has_tag = !is_launched_by_run(cluster) || cluster.tag == RunTag::This;
     let requested = cluster.matches && has_tag && is_of_run(life, cluster);
-    // While the run's own cluster works the looks are three minutes apart: what another launcher
-    // starts then, and looks like the run's, must show for longer.
+    // While the run's own cluster works, the polls are minutes apart: another launcher's cluster
+    // that looks like the run's must be visible for longer.
     let is_presumed = owners(life, cluster)[0] == Some(Ownership::Presumed);
     let is_strangers = is_presumed && !is_launched_by_run(cluster);
     let is_slowed = |until: Ms| {
@@ -109,7 +109,7 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
         (true, true) => SOON_BESIDE_ANOTHER * 3,
     };
     let shown = |from: Ms, until: Ms| {
-        // What a fault hides is not shown; and after one the looks are far apart.
+        // A fault hides facts; and after one the polls are far apart.
         let covered: Ms = history
             .scenario
             .faults
@@ -134,7 +134,7 @@ fn is_good_cluster(history: &History, life: &Life, cluster: &Cluster) -> bool {
             || cluster.ends().is_some_and(|ends| ends < life.ended()))
 }
 
-/// A cluster of the run has done its work, and none has any left.
+/// Whether a cluster of the run has done its work, and none has any left.
 fn did_work(history: &History, life: &Life, ended: Ms) -> bool {
     let mut done = false;
     for cluster in history.clusters.iter().filter(|cluster| is_of_run(life, cluster)) {

@@ -1,4 +1,4 @@
-//! What a person or the journal knows.
+//! The knowledge of a person or the journal.
 
 use crate::{
     guard::JUDGE_WITHIN,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What speaks of this cluster in a way that a person knows of the danger.
+/// Whether the notice tells a person of the danger of this cluster.
 fn warns(notice: &WatchNotice<Id>, id: Id) -> bool {
     match notice {
         WatchNotice::Unsafe(of, ..)
@@ -26,7 +26,7 @@ fn warns(notice: &WatchNotice<Id>, id: Id) -> bool {
     }
 }
 
-/// The same, and what speaks of not seeing.
+/// The same, or that nothing could be observed.
 fn warns_or_is_blind(notice: &WatchNotice<Id>, id: Id) -> bool {
     match notice {
         WatchNotice::Blind(_) | WatchNotice::SightLost(None) => true,
@@ -45,9 +45,9 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
             }
             not_judged_is_told(history, facts, number, cluster)?;
             let Some((shown, until)) = shows_defect(history, life, cluster) else { continue };
-            // A list shows it by then, and nobody can miss it.
+            // A list shows it by then.
             let seen_from = shown.max(life.start).max(cluster.created + cluster.traits.list_lag);
-            // Its time begins when it is asked for; that a search succeeds has a limit of its own.
+            // The time counts from its first request; the search has a limit of its own.
             let asked = facts.asked.get(&(number, cluster.id)).copied().unwrap_or(seen_from);
             let seen_from = asked.clamp(seen_from, seen_from + JUDGE_WITHIN);
             let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
@@ -79,11 +79,11 @@ pub(super) fn no_unsafe_cluster_is_unknown(history: &History, facts: &Facts) -> 
     Ok(())
 }
 
-/// While another cluster of the run works, or what looks like one, the searches are minutes apart, and
-/// further where EMR has asked to slow down: what comes into being in between is not found before the
-/// next one, and where that fails, nobody is told before the limit from then on is over. An alarm that
-/// is counted from the last search that succeeded would come sooner, and also for faults that are
-/// shorter than the limit.
+/// While another cluster of the run, or one that looks like it, works, the searches are minutes
+/// apart, and further when EMR throttles. A cluster that is created in between is found by the next
+/// one; if that fails, the alarm comes only when the limit from then on has passed. An alarm that
+/// counts from the last successful search would come sooner, but also for faults that are shorter
+/// than the limit.
 fn search_pause(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> Ms {
     if !works_beside(history, life, cluster, at) {
         0
@@ -94,8 +94,8 @@ fn search_pause(history: &History, life: &Life, cluster: &Cluster, at: Ms) -> Ms
     }
 }
 
-/// Every cluster of the run is judged within the limit, or a person is told; and it ends, where it is
-/// the run's own and the settings say so.
+/// Every cluster of the run is evaluated within the limit, or reported; and it is terminated, if it
+/// is the run's own and the settings say so.
 fn not_judged_is_told(
     history: &History,
     facts: &Facts,
@@ -104,7 +104,7 @@ fn not_judged_is_told(
 ) -> Result<(), String> {
     let life = &history.lives[number];
     let listed = life.start.max(cluster.created + cluster.traits.list_lag);
-    // Its time begins when the search finds it; that one succeeds has a limit of its own.
+    // The time counts from when the search finds it; the search has a limit of its own.
     let asked = facts.asked.get(&(number, cluster.id)).copied();
     let from = asked.unwrap_or(listed).clamp(listed, listed + JUDGE_WITHIN);
     let asleep: Ms = life.slept.iter().map(|(from, until)| until - from).sum();
@@ -127,7 +127,10 @@ fn not_judged_is_told(
         && owners(life, cluster) == [Some(Ownership::Ours), None]
         && found.is_some_and(|found| found + JUDGE_WITHIN + TOLD + asleep <= limit + SECOND);
     let begun = of_life.any(|(.., notice)| {
-        matches!(notice, WatchNotice::Unsafe(id, ..) | WatchNotice::Ending(id, _) if *id == cluster.id)
+        matches!(
+            notice,
+            WatchNotice::Unsafe(id, ..) | WatchNotice::Ending(id, _) if *id == cluster.id
+        )
     });
     if ends && !begun {
         return Err(format!(
@@ -139,7 +142,7 @@ fn not_judged_is_told(
     Ok(())
 }
 
-/// Once a run is closed, nobody looks at its clusters again.
+/// Once a run is closed, its clusters are not polled again.
 fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> Result<(), String> {
     let Some(closed) = history.closed else { return Ok(()) };
     let Some(last) = history.lives.last().filter(|life| life.mode != WatchMode::Attach) else {
@@ -154,7 +157,7 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
     if !lives_on {
         return Ok(());
     }
-    // What is added shortly before, or later, is nobody's to see.
+    // Additions shortly before, or later, cannot be observed.
     let added = |from: Ms| from + SOON_GROWN < closed;
     let is_there = |from: Ms| cluster.traits.defect != Some(Defect::AddedVolumes) || added(from);
     let is_unsafe = shows_defect(history, last, cluster)
@@ -167,7 +170,7 @@ fn closed_run_left_none(history: &History, facts: &Facts, cluster: &Cluster) -> 
             clock(closed)
         ));
     }
-    // One that could not be judged may have been judged later.
+    // A cluster that could not be evaluated may have been evaluated later.
     let must_end = facts.notices.iter().any(|(_, _, notice)| {
         matches!(notice, WatchNotice::Unsafe(id, Cause::Failed, _) if *id == cluster.id)
     });

@@ -41,13 +41,13 @@ pub(super) fn every_run_ends(history: &History, facts: &Facts) -> Result<(), Str
     Ok(())
 }
 
-/// By when the last looks are over.
+/// When the final polls must be over.
 fn last_looks_end(history: &History, life: &Life) -> Option<Ms> {
     let from = match life.mode {
         WatchMode::Run => {
             let (ended, _) = life.runner_end?;
             let survivor = history.scenario.survivor.as_ref();
-            // What is left behind has the time of a stop, is killed, and looked for every 5 s.
+            // Orphaned processes have the time of a stop, are killed, and checked every 5 s.
             let left = survivor.map_or(0, |survivor| {
                 survivor.dies_within + history.scenario.settings.stop + MINUTE
             });

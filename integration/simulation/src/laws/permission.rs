@@ -1,4 +1,4 @@
-//! Who may be ended.
+//! Which clusters may be terminated.
 
 use crate::{
     guard::JUDGE_WITHIN,
@@ -12,7 +12,7 @@ use crate::{
     watch::machine::{event::WatchNotice, ownership::Ownership, plan::WatchMode},
 };
 
-/// A termination, and what it is judged by.
+/// A termination, and the data to check it.
 struct Case<'a> {
     history: &'a History,
     facts: &'a Facts,
@@ -23,15 +23,16 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// A fact that makes it unsafe was told.
+    /// Whether a fact that makes it unsafe was received.
     fn is_known_unsafe(&self) -> bool {
         self.facts.is_known_unsafe(self.number, self.cluster.id, self.at)
     }
 
-    /// It could not be judged in time, because of faults.
+    /// Whether it could not be evaluated in time, because of faults.
     fn is_unjudged(&self) -> bool {
         let id = self.cluster.id;
-        // Since it was asked for first; the guard wanted to ask before, where the quotas kept it.
+        // Since its first request; the guard may have wanted to request it earlier, but had to wait
+        // for the quotas.
         let since = self.facts.asked.get(&(self.number, id)).copied().unwrap_or(self.at);
         self.history.scenario.settings.rules.on_unjudged
             && self.at - since >= JUDGE_WITHIN - HELD - AT_ONCE - self.slept(since)
@@ -44,13 +45,13 @@ impl Case<'_> {
         slept.map(|(from, until)| until - from).sum()
     }
 
-    /// The guard was told to stop, and the settings say that clusters end with it.
+    /// Whether the guard was asked to stop, and the settings terminate clusters then.
     fn is_stopped(&self) -> bool {
         let stopped = self.life.stops.iter().any(|stop| *stop <= self.at);
         (stopped && self.history.scenario.settings.rules.on_stop) || self.life.stopped_to_end
     }
 
-    /// Nobody waits for it, and the settings say that it ends then.
+    /// Whether nobody waits for it, and the settings terminate it then.
     fn is_orphaned(&self) -> bool {
         let runner_gone = self.life.mode == WatchMode::Resume
             || self.life.runner_end.is_some_and(|(ended, _)| ended <= self.at);

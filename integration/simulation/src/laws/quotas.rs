@@ -9,10 +9,10 @@ use crate::{
     scenario::Ms,
 };
 
-/// Law (g): the guards' calls alone never empty the bucket that EMR has for all of an account's. The
-/// bucket is one for the whole history: a guard that starts again gets no new one.
+/// Law (g): the guards' calls alone never empty the bucket that EMR has for an account. The bucket
+/// is one for the whole history: a restarted guard gets no new one.
 ///
-/// And nothing is asked for that is being done: EMR has said so, and does it.
+/// And nothing is requested that EMR has already accepted and is doing.
 pub(super) fn kept(history: &History, facts: &Facts) -> Result<(), String> {
     for (at, life, id) in &facts.terminations {
         let accepted = facts.accepted.get(&(*life, *id));

@@ -1,4 +1,4 @@
-//! One cluster: its truth, and how it lives. What it is at any time is computed, not stepped.
+//! One cluster: its truth, and its life. Its state at any time is computed, not stepped.
 
 use crate::{
     scenario::{Defect, MINUTE, Ms, SECOND, Traits},
@@ -15,12 +15,12 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// Who brought a cluster about.
+/// The creator of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Launcher {
     /// The run's runner.
     Runner,
-    /// A process that it left behind.
+    /// An orphaned process of the runner.
     Survivor,
     /// Somebody else.
     Other,
@@ -29,15 +29,15 @@ pub enum Launcher {
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// This run's runner put it there.
+    /// This run's runner added it.
     pub of_run: bool,
     /// When it was added.
     pub added: Ms,
-    /// When it begins, if nothing comes between.
+    /// When it starts, if nothing comes between.
     pub begin: Ms,
     /// When it ends.
     pub end: Ms,
-    /// It is not what was verified.
+    /// It is not as verified.
     pub bad: bool,
 }
 
@@ -47,15 +47,15 @@ pub struct Step {
 pub struct Cluster {
     /// Its id.
     pub id: Id,
-    /// Who brought it about.
+    /// Its creator.
     pub launcher: Launcher,
     /// Its tag.
     pub tag: RunTag,
     /// It has the name of the run's clusters.
     pub job_name: bool,
-    /// It was requested as this run's runner would.
+    /// Its request is the one this run's runner would send.
     pub matches: bool,
-    /// When it came into being.
+    /// When it was created.
     pub created: Ms,
     /// How it lives.
     pub traits: Traits,
@@ -63,21 +63,21 @@ pub struct Cluster {
     pub steps: Vec<Step>,
     /// Termination is refused.
     pub protected: bool,
-    /// When EMR has accepted to terminate it.
+    /// When EMR accepted its termination.
     pub terminated: Option<Ms>,
-    /// The guard did that, or a person whom it asked.
+    /// The guard terminated it, or a person at its request.
     pub terminated_by_guard: bool,
 }
 
-/// From the end of one step to the begin of the next.
+/// From the end of one step to the start of the next.
 const BETWEEN_STEPS: Ms = 5 * SECOND;
-/// Instances are added so long after it is ready.
+/// The time from ready until instances are added.
 const ADDED_AFTER: Ms = 4 * MINUTE;
-/// Instances are there for so long once it is TERMINATING.
+/// How long instances exist once it is TERMINATING.
 const INSTANCES_LINGER: Ms = 5 * SECOND;
 
 impl Cluster {
-    /// When it could run steps first.
+    /// When it could first run steps.
     #[must_use]
     pub fn ready(&self) -> Ms {
         self.created + self.traits.starting + self.traits.bootstrapping
@@ -90,7 +90,7 @@ impl Cluster {
         self.steps.push(Step { of_run, added: at, begin, end: begin + length, bad });
     }
 
-    /// When it begins to end by itself.
+    /// When it starts to terminate by itself.
     fn natural_end(&self) -> Option<Ms> {
         if self.traits.bootstrap_fails {
             return Some(self.ready());
@@ -103,7 +103,7 @@ impl Cluster {
         }
     }
 
-    /// When it begins to end.
+    /// When it starts to terminate.
     #[must_use]
     pub fn ends(&self) -> Option<Ms> {
         self.natural_end().into_iter().chain(self.terminated).min()
@@ -115,7 +115,7 @@ impl Cluster {
         self.ends().map(|ends| ends + self.traits.terminating)
     }
 
-    /// Whether it lives then.
+    /// Whether it is alive then.
     #[must_use]
     pub fn lives(&self, now: Ms) -> bool {
         self.created <= now && self.over().is_none_or(|over| now < over)
@@ -143,20 +143,20 @@ impl Cluster {
         }
     }
 
-    /// Its state as ListClusters shows it; none: it is not in the list yet.
+    /// Its state in ListClusters; none: not in the list yet.
     #[must_use]
     pub fn listed(&self, now: Ms) -> Option<State> {
         let shown = now - self.traits.list_lag;
         (self.created <= shown).then(|| self.state(shown))
     }
 
-    /// It got so far that it could run steps.
+    /// Whether it reached a state in which it could run steps.
     #[must_use]
     pub fn was_ready(&self, now: Ms) -> bool {
         self.ready() <= now && self.ends().is_none_or(|ends| self.ready() < ends)
     }
 
-    /// What became of its steps until then; of those of this run only, where it was there before.
+    /// The state of its steps then; for an existing cluster only of this run's steps.
     #[must_use]
     pub fn work(&self, now: Ms, of_run_only: bool) -> Work {
         let ends = self.ends().unwrap_or(Ms::MAX);
@@ -180,13 +180,13 @@ impl Cluster {
         work
     }
 
-    /// This run put steps on it that it has then.
+    /// Whether it has steps of this run then.
     #[must_use]
     pub fn has_steps_of_run(&self, now: Ms) -> bool {
         self.steps.iter().any(|step| step.of_run && step.added <= now)
     }
 
-    /// From when to when its instances and their volumes show.
+    /// When its instances and their volumes are visible.
     #[must_use]
     pub fn instances(&self) -> Option<(Ms, Ms)> {
         let from = self.created + self.traits.starting + self.traits.instances;
@@ -197,13 +197,13 @@ impl Cluster {
         (from < until).then_some((from, until))
     }
 
-    /// Whether its instances show then.
+    /// Whether its instances are visible then.
     #[must_use]
     pub fn shows_instances(&self, now: Ms) -> bool {
         self.instances().is_some_and(|(from, until)| (from..until).contains(&now))
     }
 
-    /// One of its volumes shows that it is not encrypted.
+    /// Whether one of its volumes is visible and unencrypted.
     #[must_use]
     pub fn shows_bad_volume(&self, now: Ms) -> bool {
         let added = now >= self.ready() + ADDED_AFTER;
@@ -212,8 +212,7 @@ impl Cluster {
                 || (self.traits.defect == Some(Defect::AddedVolumes) && added))
     }
 
-    /// From when on what is wrong with it can be seen, and until when; none: nothing is wrong, or
-    /// nobody can see it.
+    /// The time in which its defect can be seen; none: it has no defect, or it cannot be seen.
     #[must_use]
     pub fn shows_defect(&self, volumes_required: bool) -> Option<(Ms, Ms)> {
         let step = self.bad_step().map(|added| (added, Ms::MAX));
@@ -231,12 +230,12 @@ impl Cluster {
         step.into_iter().chain(other).min()
     }
 
-    /// When a step came that is not what was verified.
+    /// When a step was added that is not as verified.
     #[must_use]
     pub fn bad_step(&self) -> Option<Ms> {
         self.steps.iter().filter(|step| step.bad).map(|step| step.added).min()
     }
 
-    /// The longest life that is of interest, for a cluster that stays.
+    /// The longest relevant life of a persistent cluster.
     pub const LONGEST: Ms = 24 * 60 * MINUTE;
 }

@@ -1,4 +1,4 @@
-//! EMR: all clusters, what it answers, and what it does when it is asked.
+//! EMR: all clusters, its responses, and the effects of requests.
 
 use crate::{
     model::cluster::{Cluster, Id, Launcher},
@@ -13,41 +13,41 @@ use crate::{
 /// AWS's time at the launch, in milliseconds since 1970.
 pub const LAUNCH: i64 = 1_795_900_000_000;
 
-/// A time as AWS tells it.
+/// A time in AWS's form.
 #[must_use]
 pub fn aws_time(at: Ms) -> AwsTime {
     AwsTime(LAUNCH + at)
 }
 
-/// Ids from here on name nothing.
+/// Ids from here on do not exist.
 pub const NO_CLUSTER: u32 = 1_000_000;
 
-/// Whose a new cluster is.
+/// The origin of a new cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// Who brought it about.
+    /// Its creator.
     pub launcher: Launcher,
     /// Its tag.
     pub tag: RunTag,
     /// It has the name of the run's clusters.
     pub job_name: bool,
-    /// It was requested as this run's runner would.
+    /// Its request is the one this run's runner would send.
     pub matches: bool,
 }
 
 /// All clusters.
 #[derive(Clone, Debug, Default)]
 pub struct Emr {
-    /// By their ids, from 1 on.
+    /// By id, from 1 on.
     pub clusters: Vec<Cluster>,
 }
 
-/// How EMR takes a request to terminate.
+/// EMR's reaction to a termination request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Termination {
     /// It is accepted.
     Accepted,
-    /// Termination protection stands in the way.
+    /// Termination protection is on.
     Protected,
 }
 
@@ -58,7 +58,7 @@ impl Emr {
         self.clusters.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
     }
 
-    /// The same, to be changed.
+    /// The same, for changes.
     pub fn cluster_mut(&mut self, id: Id) -> Option<&mut Cluster> {
         self.clusters.get_mut(usize::try_from(id.0).ok()?.checked_sub(1)?)
     }
@@ -101,7 +101,7 @@ impl Emr {
             .collect()
     }
 
-    /// DescribeCluster; none: there is none.
+    /// DescribeCluster; none: the cluster does not exist.
     #[must_use]
     pub fn describe(&self, id: Id, now: Ms) -> Option<Described> {
         let cluster = self.cluster(id).filter(|cluster| cluster.created <= now)?;
@@ -131,7 +131,7 @@ impl Emr {
         Termination::Accepted
     }
 
-    /// SetTerminationProtection, to lift it.
+    /// SetTerminationProtection, off.
     pub fn unprotect(&mut self, id: Id) {
         if let Some(cluster) = self.cluster_mut(id) {
             cluster.protected = false;

@@ -1,4 +1,4 @@
-//! What goes wrong at AWS, and how long an answer takes.
+//! Faults of AWS, and the latency of responses.
 
 use crate::{
     random::Random,
@@ -42,7 +42,7 @@ impl Operation {
         Self::Protection,
     ];
 
-    /// EMR's quota: so many calls at once, and so many more a second.
+    /// EMR's quota: burst, and refill per second.
     #[must_use]
     pub fn quota(self) -> (f64, f64) {
         match self {
@@ -55,20 +55,20 @@ impl Operation {
     }
 }
 
-/// What goes wrong.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     /// It is denied.
     Denied,
-    /// The credentials are those of another account: everything is denied.
+    /// The credentials are those of another account: access is denied everywhere.
     OtherAccount,
-    /// EMR asks to slow down; some calls come through in the end.
+    /// EMR throttles; some calls succeed in the end.
     Throttled,
     /// Server errors.
     Outage,
-    /// No answer comes; what was asked for is done or not.
+    /// No response comes; the request may have taken effect.
     Lost,
-    /// The answers come late.
+    /// The responses come late.
     Slow,
     /// A termination is accepted, and has no effect.
     NoEffect,
@@ -90,9 +90,9 @@ impl FaultKind {
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// With which operation; none: with all.
+    /// The affected operation; none: all.
     pub operation: Option<Operation>,
     /// Since when.
     pub from: Ms,
@@ -101,7 +101,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether it concerns a call then.
+    /// Whether it affects a call then.
     #[must_use]
     pub fn concerns(&self, operation: Operation, now: Ms) -> bool {
         self.from <= now
@@ -111,25 +111,25 @@ impl Fault {
     }
 }
 
-/// What becomes of one call.
+/// The result of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {
-    /// EMR does what was asked for, or looks what it is asked, after this time; none: it does not.
+    /// When EMR processes the call; none: it does not.
     pub served: Option<Ms>,
-    /// The answer is there after this time.
+    /// When the response arrives.
     pub answered: Ms,
-    /// Why it is none.
+    /// Why it failed.
     pub failed: Option<FaultKind>,
-    /// EMR has asked to slow down.
+    /// EMR throttled the call.
     pub throttled: bool,
     /// It was accepted, and has no effect.
     pub no_effect: bool,
 }
 
-/// The longest that the guard waits for the answer to one call.
+/// The guard's time limit for one call.
 pub const CALL_LIMIT: Ms = 30 * SECOND;
 
-/// Draws what becomes of a call that is made now.
+/// Draws the result of a call that is made now.
 pub fn fate(faults: &[Fault], operation: Operation, now: Ms, random: &mut Random) -> Fate {
     let quick = if random.chance(5) { random.between(800, 3_000) } else { random.between(40, 350) };
     let fine = Fate {

@@ -1,5 +1,5 @@
-//! What a guard knows of one cluster from the answers so far, and what the checks say of it. This
-//! stands in for the guard's own checks.
+//! A guard's knowledge of one cluster from the responses so far, and the checks' result on it. This
+//! replaces the guard's own checks.
 
 use crate::{
     model::cluster::Cluster,
@@ -10,15 +10,15 @@ use crate::{
     },
 };
 
-/// The last answer to one question.
+/// The last response to one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Seen<T> {
-    /// It was never answered.
+    /// There was no response.
     #[default]
     Never,
-    /// It failed; what an earlier answer told.
+    /// It failed; with the value of an earlier response.
     Failed(Option<T>),
-    /// It told this.
+    /// The value.
     Told(T),
 }
 
@@ -44,55 +44,55 @@ impl<T: Clone> Seen<T> {
     }
 }
 
-/// What ListSteps told.
+/// The content of ListSteps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepsTold {
-    /// What became of them.
+    /// Their state.
     pub work: Work,
-    /// One is not what was verified.
+    /// One is not as verified.
     pub bad: bool,
-    /// There are some of this run.
+    /// Some are this run's.
     pub of_run: bool,
 }
 
-/// What DescribeCluster shows of a cluster's configuration.
+/// A cluster's configuration in DescribeCluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// It is not what was verified.
+    /// It is not as verified.
     pub bad: bool,
     /// A value of it is masked.
     pub masked: bool,
 }
 
-/// What one look told, part by part; the outer option: whether it was asked.
+/// The responses of one poll, part by part; the outer option: whether it was requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawLook {
-    /// DescribeCluster: the cluster, and what it shows of it; none: there is none.
+    /// DescribeCluster: the cluster and its configuration; none: it does not exist.
     pub describe: Option<Result<Option<(Described, Shown)>, String>>,
     /// ListSteps.
     pub steps: Option<Option<StepsTold>>,
-    /// DescribeSecurityConfiguration: whether it is not what was verified.
+    /// DescribeSecurityConfiguration: whether it is not as verified.
     pub security: Option<Option<bool>>,
 }
 
-/// What one look at what is asked less often told.
+/// The responses of one detailed poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RawDetails {
-    /// ListBootstrapActions was asked, and answered.
+    /// ListBootstrapActions was called, and answered.
     pub bootstrap: Option<bool>,
-    /// ListInstanceGroups was asked, and answered.
+    /// ListInstanceGroups was called, and answered.
     pub groups: Option<bool>,
-    /// The volumes were asked for: none: not told; else whether there were any, and whether one is
-    /// not encrypted.
+    /// The volumes were requested: none: no response; otherwise whether there were any, and whether
+    /// one is unencrypted.
     pub volumes: Option<Option<(bool, bool)>>,
 }
 
-/// What a guard knows of one cluster.
+/// A guard's knowledge of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Knowledge {
     described: Seen<Described>,
-    /// What DescribeCluster shows.
+    /// The configuration in DescribeCluster.
     shown: Shown,
     security: Seen<bool>,
     steps: Seen<StepsTold>,
@@ -103,7 +103,7 @@ pub struct Knowledge {
     volumes_failed: bool,
 }
 
-/// A cluster as DescribeCluster shows it.
+/// A cluster's configuration in DescribeCluster.
 #[must_use]
 pub fn shown(cluster: &Cluster) -> Shown {
     Shown {
@@ -112,7 +112,7 @@ pub fn shown(cluster: &Cluster) -> Shown {
     }
 }
 
-/// What ListSteps tells of it now.
+/// The content of its ListSteps now.
 #[must_use]
 pub fn steps_told(cluster: &Cluster, now: Ms, adopted: bool) -> StepsTold {
     let shown = cluster.steps.iter().filter(|step| step.added <= now && (!adopted || step.of_run));
@@ -125,19 +125,19 @@ pub fn steps_told(cluster: &Cluster, now: Ms, adopted: bool) -> StepsTold {
 }
 
 impl Knowledge {
-    /// Its security configuration must be asked for.
+    /// Whether its security configuration must be requested.
     #[must_use]
     pub fn wants_security(&self) -> bool {
         !self.security.is_told()
     }
 
-    /// Its bootstrap actions must be asked for.
+    /// Whether its bootstrap actions must be requested.
     #[must_use]
     pub fn wants_bootstrap(&self) -> bool {
         !self.bootstrap
     }
 
-    /// A list has told its state.
+    /// Stores the state from a list.
     pub fn listed(&mut self, state: State) {
         match &mut self.described {
             Seen::Told(described) | Seen::Failed(Some(described)) => described.state = state,
@@ -145,7 +145,7 @@ impl Knowledge {
         }
     }
 
-    /// Takes what a look told.
+    /// Stores the responses of a poll.
     pub fn look(&mut self, raw: RawLook, volumes_required: bool) -> Look {
         let mut absent = false;
         let mut failed = None;
@@ -184,7 +184,7 @@ impl Knowledge {
         Look { described, judgement: self.judge(volumes_required), steps_told }
     }
 
-    /// Takes what a look at what is asked less often told.
+    /// Stores the responses of a detailed poll.
     pub fn details(&mut self, raw: RawDetails, volumes_required: bool) -> Judgement {
         self.bootstrap |= raw.bootstrap == Some(true);
         self.groups |= raw.groups == Some(true);
@@ -200,7 +200,7 @@ impl Knowledge {
         self.judge(volumes_required)
     }
 
-    /// What the checks say.
+    /// The checks' result.
     #[must_use]
     pub fn judge(&self, volumes_required: bool) -> Judgement {
         let steps = self.steps.latest();

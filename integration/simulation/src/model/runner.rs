@@ -1,5 +1,5 @@
-//! The runner while it runs, and what it leaves behind. What it does is in the engine, which has
-//! the queue of what comes next.
+//! The state of the runner, and of its orphaned processes. Their actions are in the engine, which
+//! has the event queue.
 
 use crate::{
     model::cluster::Id,
@@ -7,38 +7,38 @@ use crate::{
     watch::machine::event::RunnerEnd,
 };
 
-/// The runner waits so long for the answer to RunJobFlow.
+/// How long the runner waits for the response to RunJobFlow.
 pub const REQUEST_LIMIT: Ms = 120 * SECOND;
 
-/// What the runner does next.
+/// The next action of the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunnerItem {
     /// It has started up.
     Begin,
     /// It sends the next request.
     Send,
-    /// It hears of a request: whether it has worked.
+    /// It gets the response to a request: whether it succeeded.
     AwsAnswer(usize, bool),
-    /// It puts a step on a cluster.
+    /// It adds a step to a cluster.
     AddStep {
         /// Which cluster.
         id: Id,
-        /// It takes so long.
+        /// The step's duration.
         length: Ms,
-        /// It is not what was verified.
+        /// It is not as verified.
         bad: bool,
     },
-    /// It looks at its cluster.
+    /// It polls its cluster.
     Poll,
     /// It ends.
     Die(RunnerEnd),
-    /// It ends as whatever was decided, unless it waits for an answer.
+    /// It ends as decided, unless it waits for a response.
     Crash(RunnerEnd),
     /// Its output ends.
     OutputEnds,
-    /// What it has left behind launches a cluster.
+    /// Its orphaned process launches a cluster.
     SurvivorLaunches,
-    /// What it has left behind ends.
+    /// Its orphaned process ends.
     SurvivorEnds,
 }
 
@@ -49,17 +49,17 @@ pub struct RunnerState {
     pub ended: Option<(Ms, RunnerEnd)>,
     /// The number of the next request.
     pub next_request: usize,
-    /// A request has no answer yet.
+    /// A request has no response yet.
     pub waits: bool,
-    /// The clusters of its requests, as they come into being.
+    /// The clusters of its requests, as they are created.
     pub clusters: Vec<(usize, Id)>,
     /// The cluster that it works with.
     pub current: Option<Id>,
     /// It was asked to stop.
     pub asked: bool,
-    /// The end of its output was told.
+    /// The end of its output was reported.
     pub output_ended: bool,
-    /// When what it left behind is gone at the latest.
+    /// When its orphaned process is gone at the latest.
     pub survivor_gone: Option<Ms>,
 }
 
@@ -76,13 +76,13 @@ impl RunnerState {
         self.clusters.iter().find(|(number, _)| *number == request).map(|(_, id)| *id)
     }
 
-    /// Something that it left behind is alive.
+    /// Whether an orphaned process of it is alive.
     #[must_use]
     pub fn has_survivor(&self, now: Ms) -> bool {
         self.survivor_gone.is_some_and(|gone| now < gone)
     }
 
-    /// What it left behind is killed; it is gone from then on.
+    /// Kills its orphaned process; it is gone from then on.
     pub fn end_survivor(&mut self, now: Ms, survivor: Option<&Survivor>) {
         let within = survivor.map_or(0, |survivor| survivor.dies_within);
         self.survivor_gone = self.survivor_gone.map(|gone| gone.min(now + within));

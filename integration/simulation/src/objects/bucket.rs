@@ -1,6 +1,6 @@
-//! A bucket as S3 keeps it: versions, delete markers, `null` versions, uploads in parts, and what
-//! each call does to them. Every write of this program is judged at the moment of its effect, with
-//! what is true then.
+//! A bucket as in S3: versions, delete markers, `null` versions, multipart uploads, and the effect
+//! of each call on them. Every write of this program is checked at the moment of its effect,
+//! against the truth at that time.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub type Time = i64;
 pub const START: Time = 1_700_000_000_000;
 /// The bucket's name.
 pub const BUCKET: &str = "bucket";
-/// Larger than one copy takes.
+/// Too large for a single copy.
 pub const LARGE: u64 = 6 * 1024 * 1024 * 1024;
 /// The target's key.
 pub const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
@@ -35,10 +35,10 @@ pub enum Author {
 /// What an object's copy by this program lacked or changed when it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defect {
-    /// What it was made over that it is not: its own metadata, lock, ….
+    /// Properties of the overwritten object that the copy lacks: its own metadata, lock, ….
     pub lost: Vec<String>,
-    /// It can be read by everybody, and what was current could not; or it is current, and nothing
-    /// was.
+    /// Everybody can read it, while the previous current object was private; or it is current,
+    /// while there was no current object.
     pub exposed: bool,
 }
 
@@ -51,22 +51,22 @@ pub struct Version {
     pub marker: bool,
     /// Its bytes, by a number.
     pub content: u32,
-    /// All else; the version's id, too.
+    /// All other properties, including the version's id.
     pub snapshot: Snapshot,
     /// Who wrote it.
     pub author: Author,
-    /// The write that it is a copy of.
+    /// The write that is its source.
     pub source: Option<u64>,
-    /// What was wrong with it at once.
+    /// Its defects when it was made.
     pub defect: Defect,
     /// Somebody else has changed it since.
     pub touched: bool,
-    /// A writer wrote it with all that the object had that was current.
+    /// A writer wrote it with all properties of the current object.
     pub equal: bool,
 }
 
 impl Version {
-    /// What another writer wrote, nothing wrong with it.
+    /// An object of another writer, without defects.
     fn written(serial: u64, content: u32, snapshot: Snapshot) -> Self {
         Self {
             serial,
@@ -122,7 +122,7 @@ impl Version {
     }
 }
 
-/// An upload in parts that is not finished.
+/// An unfinished multipart upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// Its id.
@@ -131,13 +131,13 @@ pub struct Upload {
     pub key: usize,
     /// When it began.
     pub initiated: Time,
-    /// Whose it is.
+    /// Its author.
     pub author: Author,
-    /// The host of the run that began it.
+    /// The host of the run that created it.
     pub host: usize,
-    /// What it was begun with, and the bytes that its parts have.
+    /// Its parameters, and the bytes of its parts.
     pub order: Option<CopyOrder>,
-    /// The bytes that its parts have.
+    /// The bytes of its parts.
     pub content: Option<(u32, u64)>,
 }
 
@@ -149,25 +149,25 @@ pub type Broken = (&'static str, String);
 pub enum Tolerance {
     /// Nothing.
     Nothing,
-    /// ACL, redirect, class and lock, which somebody has changed since the object was looked at.
+    /// ACL, redirect, class and lock, if somebody changed them since the object was looked up.
     AttributesChangedSince,
 }
 
 /// The bucket.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    /// How it keeps versions.
+    /// Its versioning.
     pub versioning: Versioning,
     /// The versions of each key, the newest first.
     pub keys: Vec<Vec<Version>>,
-    /// The uploads that are not finished.
+    /// The unfinished uploads.
     pub uploads: Vec<Upload>,
     /// S3's time.
     pub now: Time,
-    /// The algorithm that objects get, and those that offend.
+    /// Whether the target is SSE-KMS, which decides which objects fail.
     pub kms: bool,
     serial: u64,
-    /// The version that the last copy was made of.
+    /// The version that the last copy was made from.
     pub copied: Option<String>,
 }
 
@@ -180,7 +180,7 @@ pub enum Copied {
     Precondition,
     /// S3 refuses it.
     Refused(&'static str),
-    /// There is no such upload.
+    /// The upload does not exist.
     NoUpload,
 }
 
@@ -205,7 +205,7 @@ impl Bucket {
         if self.kms { "aws:kms" } else { "AES256" }
     }
 
-    /// Whether an object is not encrypted as it should be.
+    /// Whether an object is not encrypted as required.
     #[must_use]
     pub fn offends(&self, snapshot: &Snapshot) -> bool {
         match snapshot.algorithm.as_deref() {
@@ -215,7 +215,7 @@ impl Bucket {
         }
     }
 
-    /// What a request for the key finds.
+    /// The object that a request for the key returns.
     #[must_use]
     pub fn current(&self, key: usize) -> Option<&Version> {
         self.keys[key].first().filter(|version| !version.marker)
@@ -245,7 +245,7 @@ impl Bucket {
         }
     }
 
-    /// Puts a version on top. What has the same id gives way: it is returned.
+    /// Puts a version on top. Returns the version with the same id that it replaces.
     fn put_on_top(&mut self, key: usize, version: Version) -> Option<Version> {
         let versions = &mut self.keys[key];
         let same = versions.iter().position(|other| other.id() == version.id());
@@ -266,7 +266,7 @@ impl Bucket {
         serial
     }
 
-    /// Another writer deletes the key: in a bucket with versions a delete marker tells so.
+    /// Another writer deletes the key: with versions, this creates a delete marker.
     pub fn delete(&mut self, key: usize) {
         if self.versioning == Versioning::Unversioned {
             self.keys[key].clear();
@@ -279,7 +279,7 @@ impl Bucket {
         self.put_on_top(key, version);
     }
 
-    /// Whether Object Lock keeps a version.
+    /// Whether a version is under Object Lock.
     #[must_use]
     pub fn is_locked(&self, version: &Version) -> bool {
         version.snapshot.lock.protects(self.now)
@@ -308,8 +308,9 @@ impl Bucket {
         (Copied::Made(self.serial), broken)
     }
 
-    /// A copy by a job of S3 Batch Operations: without preconditions, of `source` as it is now, and
-    /// judged at once. It keeps metadata and tags, and restates neither ACL, redirect nor lock.
+    /// A copy by a job of S3 Batch Operations: without preconditions, from the current state of
+    /// `source`, and checked at once. It keeps metadata and tags, but neither ACL, redirect nor
+    /// lock.
     pub fn copy_by_job(
         &mut self,
         key: usize,
@@ -328,7 +329,7 @@ impl Bucket {
         snapshot.algorithm = Some(self.target().to_owned());
         snapshot.key = self.kms.then(|| KEY.to_owned());
         snapshot.etag = etag(serial, source.content, &snapshot, false, 0);
-        // For the program it is what a writer wrote.
+        // For the program it is another writer's object.
         let mut made = Version::written(serial, source.content, snapshot);
         let under = self.keys[key].first().cloned();
         let Defect { mut lost, exposed } = self.defect(under.as_ref(), &made);
@@ -373,7 +374,7 @@ impl Bucket {
         id
     }
 
-    /// Another writer begins one.
+    /// Another writer creates one.
     pub fn begin_foreign_upload(&mut self, key: usize) {
         let id = format!("w{}", self.stamp());
         self.uploads.push(Upload {
@@ -436,7 +437,7 @@ impl Bucket {
         (Copied::Made(self.serial), broken)
     }
 
-    /// Makes what this program writes, and judges it at once.
+    /// Stores an object that this program writes, and checks it at once.
     fn make(
         &mut self,
         key: usize,
@@ -472,7 +473,7 @@ impl Bucket {
         broken
     }
 
-    /// What is wrong with a copy over what was current.
+    /// The defects of a copy, compared with the previous current object.
     #[must_use]
     pub fn defect(&self, under: Option<&Version>, made: &Version) -> Defect {
         let Some(under) = under.filter(|under| !under.marker) else {
@@ -497,7 +498,7 @@ impl Bucket {
         Defect { lost, exposed: made.is_public() && !under.is_public() }
     }
 
-    /// `UpdateObjectEncryption`. False: there is no such version.
+    /// `UpdateObjectEncryption`. False: the version does not exist.
     pub fn update(&mut self, key: usize, id: Option<&str>) -> Copied {
         let kms = self.kms;
         let now = self.now;
@@ -520,7 +521,7 @@ impl Bucket {
         Copied::Made(version.serial)
     }
 
-    /// `DeleteObject` of a version by this program, which was told what it may remove.
+    /// `DeleteObject` of a version by this program, checked against what it may remove.
     pub fn remove(
         &mut self,
         key: usize,
@@ -540,7 +541,7 @@ impl Bucket {
         }
         let is_own = version.author != Author::Other;
         if is_own {
-            // A copy is taken back while the same bytes are there besides.
+            // A copy is removed while the same bytes still exist.
             let source = self.keys[key]
                 .iter()
                 .any(|it| it.serial != version.serial && it.content == version.content);
@@ -552,8 +553,9 @@ impl Bucket {
             let newer = &self.keys[key][..index];
             let proven = purge
                 && newer.iter().any(|it| {
-                    // A writer's upload that is equal in all, and encrypted as asked, cannot be told
-                    // from a copy whose answer was lost; it holds all that is removed.
+                    // A writer's object with the same properties, and encrypted as requested,
+                    // cannot be distinguished from a copy whose response was lost; it contains
+                    // everything that is removed.
                     (it.equal || it.author != Author::Other)
                         && it.content == version.content
                         && self.defect(Some(&version), it) == Defect::default()
@@ -571,7 +573,7 @@ impl Bucket {
         (Copied::Made(0), broken)
     }
 
-    /// The bucket for people.
+    /// The bucket as text for people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![format!("  {:?}, target {}", self.versioning, self.target())];
@@ -594,7 +596,7 @@ pub const A: &str = "(a) all that others left is still there";
 /// Law (b).
 pub const B: &str = "(b) nothing becomes visible, current or public that was not";
 
-/// What S3 takes from a copy's request and not from its source.
+/// The properties that S3 takes from a copy's request and not from its source.
 fn restate(snapshot: &mut Snapshot, order: &CopyOrder) {
     snapshot.grants = order.before.grants.clone();
     snapshot.storage_class = order.before.storage_class.clone();
@@ -613,7 +615,7 @@ fn etag(serial: u64, content: u32, snapshot: &Snapshot, in_parts: bool, parts: u
     }
 }
 
-/// An object like any other.
+/// An ordinary object.
 #[must_use]
 pub fn template(size: u64, algorithm: Option<&str>) -> Snapshot {
     Snapshot {

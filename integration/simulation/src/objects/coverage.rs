@@ -1,4 +1,4 @@
-//! What must occur in many histories of repairs, each at least once.
+//! The events that must occur in many histories of repairs, each at least once.
 
 /// Their names.
 pub const EXPECTED: &[&str] = &[

@@ -1,24 +1,25 @@
-//! A history of repairs: runs go on in turns, others act between any two of their calls, and calls
-//! fail or take effect late.
+//! A history of repairs: runs take turns, others act between any two of their calls, and calls fail
+//! or take effect late.
 //!
-//! Nobody acts at any time but in these moments, each of which is one round trip for which S3 has no
-//! precondition; whatever they would do then, they do one call later:
+//! Others never act in the following moments, each of which is one round trip for which S3 has no
+//! precondition. What they would do then, they do one call later:
 //!
 //! - In a bucket without versions (or on the version `null` while versioning is suspended): from
-//!   the second look to the copy, nobody changes ACL, redirect, class or lock of the current object,
-//!   nor uploads equal bytes with others of these (with a copy in parts: with other metadata or
-//!   tags either), nor removes it for good where an older version would show. The same holds in every bucket while a copy whose answer was given up may still
-//!   be done, and before one of which the run will never learn.
-//! - From the look at a version (and at the newer one that holds all of it) to the removal of that
-//!   version by its id: nobody removes the newer one, or changes this one. (The old version is looked
-//!   at one call before the newer one, so nobody changes it for two.)
-//! - Of two hosts neither purges versions of a key while the other is at work on it: the copy that the
-//!   one relies on could be taken back by the other.
-//! - Versioning is switched between runs alone, and when no call is under way any more.
-//! - While a run compares a copy with what it was made of, after its first look, others remove neither
-//!   for good.
+//!   the second look-up to the copy, nobody changes ACL, redirect, class or lock of the current
+//!   object, nor uploads equal bytes with other values of these (with a multipart copy: nor with
+//!   other metadata or tags), nor removes it permanently where an older version would become
+//!   current. The same holds in every bucket while a copy without a response may still take effect,
+//!   and before one whose result the run will never learn.
+//! - From the look-up of a version (and of the newer one that contains all of it) to the removal of
+//!   that version by its id: nobody removes the newer one, or changes this one. (The old version is
+//!   looked up one call before the newer one, so nobody changes it for two.)
+//! - Of two hosts, neither purges versions of a key while the other works on it: the other could
+//!   remove the copy that this one relies on.
+//! - Versioning is switched only between runs, and when no call is in progress any more.
+//! - While a run compares a copy with its source, after its first look-up, others remove neither
+//!   permanently.
 //! - A version that its owner has changed in the round trip of its copy is not removed by others
-//!   before the run has looked at it again: afterwards nobody could tell what the copy lacks.
+//!   before the run has looked it up again: afterwards it would be unknown what the copy lacks.
 
 mod jobs;
 
@@ -45,17 +46,17 @@ use crate::{
     },
 };
 
-/// How histories are run.
+/// The options of histories.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RepairOptions {
-    /// The deliberate fault of the machine.
+    /// The deliberate fault of the state machine.
     #[cfg(feature = "mutants")]
     pub mutant: Option<RepairMutant>,
-    /// Everything that happens is written down.
+    /// All events are recorded.
     pub traced: bool,
 }
 
-/// A run that is over.
+/// A finished run.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// Its number.
@@ -64,19 +65,19 @@ pub struct Ended {
     pub host: usize,
     /// None: it was killed.
     pub exit: Option<u8>,
-    /// What it named.
+    /// What it reported.
     pub named: std::collections::BTreeSet<(usize, String)>,
-    /// What it listed.
+    /// The writes that it listed.
     pub listed: std::collections::BTreeSet<u64>,
     /// How its repairs ended.
     pub ends: Vec<(usize, RepairEnd<()>)>,
-    /// No faults, no acts any more: one of the last runs.
+    /// One of the last runs, without faults or acts of others.
     pub quiet: bool,
-    /// Listed or made by it, still there, and not as required, at its end.
+    /// The objects that it listed or made that exist at its end and are not as required.
     pub offending: Vec<(usize, String)>,
-    /// Uploads of its host that were there at its end.
+    /// Uploads of its host that existed at its end.
     pub uploads: Vec<(usize, String)>,
-    /// How many copies it made of each write.
+    /// The number of its copies of each write.
     pub copies: usize,
 }
 
@@ -85,23 +86,23 @@ pub struct Ended {
 pub struct RepairHistory {
     /// The decisions.
     pub scenario: RepairScenario,
-    /// The bucket in the end.
+    /// The final bucket.
     pub bucket: Bucket,
     /// The runs.
     pub runs: Vec<Ended>,
-    /// The hosts' ledgers in the end.
+    /// The hosts' final ledgers.
     pub ledgers: [Ledger; 2],
-    /// What calls have broken at once.
+    /// The laws that calls broke at once.
     pub broken: Vec<Broken>,
-    /// What occurred how often.
+    /// How often each event occurred.
     pub occurred: BTreeMap<&'static str, u64>,
-    /// How many calls there were.
+    /// The number of calls.
     pub ticks: u32,
-    /// A line for everything, where that was asked for.
+    /// A line for every event, if requested.
     pub trace: Vec<String>,
     /// How often each write was copied.
     pub copies: BTreeMap<u64, u32>,
-    /// Keys that somebody else has touched after the beginning.
+    /// Keys that somebody else has changed after the start.
     pub disturbed: Vec<bool>,
 }
 
@@ -117,9 +118,9 @@ struct Late {
     purge: bool,
 }
 
-/// So many quiet runs each host has in the end.
+/// The number of quiet runs of each host at the end.
 const QUIET: usize = 3;
-/// So many calls at most.
+/// The maximum number of calls.
 const MOST: u32 = 6000;
 
 struct Engine {
@@ -129,7 +130,8 @@ struct Engine {
     options: RepairOptions,
     turn: u64,
     next_content: u32,
-    /// Keys whose current version was changed while it was copied, which the run has yet to see.
+    /// Keys whose current version was changed while it was copied, and which the run has not looked
+    /// up yet.
     changed: Vec<bool>,
     number: usize,
     jobs: Jobs,
@@ -187,10 +189,10 @@ pub fn live_through(scenario: RepairScenario, options: RepairOptions) -> RepairH
 
 fn fill(bucket: &mut Bucket, key: usize, versions: &[First], early: bool, versioning: Versioning) {
     let is_early = |first: &First| versioning == Versioning::Unversioned || first.early;
-    // What was written before the bucket had versions is the oldest.
+    // Objects from before the bucket had versions are the oldest.
     let until = versions.iter().take_while(|first| is_early(first)).count();
     let chosen = if early { &versions[..until] } else { &versions[until..] };
-    // Suspended versioning was enabled before: but for the last one, each write made a version.
+    // Before it was suspended, versioning was enabled: each write except the last made a version.
     for (index, first) in chosen.iter().enumerate() {
         if !early && versioning == Versioning::Suspended {
             let is_last = index + 1 == chosen.len() && first.content == 0;
@@ -275,7 +277,7 @@ impl Engine {
         }
     }
 
-    /// Acts and calls that are still to come, all at once.
+    /// Performs all pending acts and calls at once.
     fn flush(&mut self, acts_too: bool) {
         while let Some(late) = self.late.pop() {
             self.land(&late);
@@ -334,7 +336,7 @@ impl Engine {
                 self.end(process, exit, quiet);
             }
         }
-        // Whoever has begun an upload sees at the next start what came of it.
+        // The run that created an upload sees its result at the next start.
         let (uploads, rest): (Vec<Late>, Vec<Late>) = self
             .late
             .drain(..)
@@ -397,7 +399,7 @@ impl Engine {
         });
     }
 
-    /// One action of a run. Some: it is over, with its exit code where it was not killed.
+    /// One action of a run. Some: it has ended, with its exit code if it was not killed.
     #[expect(clippy::option_option, reason = "whether it is over, and whether it came to an end")]
     fn step(&mut self, processes: &mut [Process], which: usize) -> Option<Option<u8>> {
         self.history.ticks += 1;
@@ -461,9 +463,9 @@ impl Engine {
         None
     }
 
-    // ---- What others do ------------------------------------------------------------------------
+    // ---- Acts of others ------------------------------------------------------------------------
 
-    /// Does what is due, and may be done now.
+    /// Performs the acts that are due and allowed now.
     fn due(&mut self, processes: &[Process]) {
         for (key, changed) in self.changed.iter_mut().enumerate() {
             let is_at_work = |process: &Process| process.entry().is_some_and(|(at, _)| at == key);
@@ -510,7 +512,7 @@ impl Engine {
             .late
             .iter()
             .any(|it| of_key(it.key) && matches!(it.action, RepairAction::Delete(_)));
-        // What an old version carries is looked at two calls before it is removed.
+        // The properties of an old version are looked up two calls before it is removed.
         let purges = processes.iter().any(|process| process.purging() == Some(act.key));
         for process in processes {
             let Next::Machine(key, action) = &process.next else { continue };
@@ -566,7 +568,7 @@ impl Engine {
         }
     }
 
-    /// What a writer writes: bytes, and all else.
+    /// The object that a writer writes: bytes and properties.
     fn written(&self, key: usize, put: Put, stored: Stored) -> (u32, Snapshot) {
         let versions = &self.history.bucket.keys[key];
         let current = versions.iter().find(|version| !version.marker);
@@ -657,7 +659,7 @@ impl Engine {
             change(&mut version.snapshot);
             version.touched |= version.snapshot != before;
         }
-        // What a copy lacked it lacks no more once its owner has made both alike.
+        // A copy no longer lacks a property once its owner has made both alike.
         let bucket = &mut self.history.bucket;
         let Some(changed) = bucket.keys[key].get(index).cloned() else { return };
         for number in 0..bucket.keys[key].len() {
@@ -670,10 +672,10 @@ impl Engine {
         }
     }
 
-    // ---- What S3 does --------------------------------------------------------------------------
+    // ---- S3 ------------------------------------------------------------------------------------
 
     fn look(&mut self, key: usize, id: Option<&str>, fault: Option<CallFault>) -> LookAnswer<()> {
-        // A look is tried again by the client; what fails for good is access.
+        // The client retries a look-up; only denied access fails permanently.
         if matches!(fault, Some(CallFault::Denied)) {
             self.count("fault: a look is denied");
             return LookAnswer::Failed(());
@@ -741,7 +743,7 @@ impl Engine {
         }
     }
 
-    /// A call that changes something, and what may go wrong with it.
+    /// A call that changes something, with its possible fault.
     fn called(
         &mut self,
         process: &Process,
@@ -870,7 +872,10 @@ impl Engine {
 
 /// Whether a run is about to write to a key.
 fn is_write(next: &Next, of: usize) -> bool {
-    matches!(next, Next::Machine(key, RepairAction::Copy(_) | RepairAction::Complete(..)) if *key == of)
+    matches!(
+        next,
+        Next::Machine(key, RepairAction::Copy(_) | RepairAction::Complete(..)) if *key == of
+    )
 }
 
 /// Law (d).

@@ -1,5 +1,5 @@
-//! The decisions about jobs of S3 Batch Operations: who makes and confirms them, and what others do
-//! meanwhile.
+//! The decisions about jobs of S3 Batch Operations: who creates and confirms them, and what others
+//! do meanwhile.
 
 use crate::{
     objects::scenario::{Act, Put, Stored},
@@ -12,27 +12,27 @@ pub const NAMES: [&str; 3] = ["a/0", "a/1", "b/2"];
 /// The prefixes that a run can name, by their numbers.
 pub const PREFIXES: [&str; 3] = ["", "a/", "b/"];
 
-/// A job that this program did not make. All but one have its description.
+/// A job that this program did not create. All but one have its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignJob {
     /// It copies in another bucket.
     OtherBucket,
-    /// It copies in this bucket, and last in another one.
+    /// It copies in this bucket, and at the end in another one.
     OtherBucketLast,
     /// It copies to another bucket.
     OtherTarget,
-    /// It copies all that there is, whatever it would lose, with the versions.
+    /// It copies all objects, whatever they would lose, with their versions.
     Everything,
     /// It removes tags.
     OtherOperation,
-    /// It copies in this bucket, and is described as somebody else's.
+    /// It copies in this bucket, and has another description.
     OtherDescription,
 }
 
 /// One step about jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStep {
-    /// `--batch --apply` on this place; true: with `--generate-manifest`.
+    /// `--batch --apply` on this location; true: with `--generate-manifest`.
     Make(usize, bool),
     /// `--batch-status`.
     Status {
@@ -42,14 +42,14 @@ pub enum JobStep {
         confirm: bool,
         /// With a job's id: 0 is the newest.
         named: Option<usize>,
-        /// The bucket is the pipeline's, and nobody has named it.
+        /// The bucket belongs to the pipeline, and was not named.
         unnamed: bool,
     },
-    /// Somebody else makes a job.
+    /// Somebody else creates a job.
     Foreign(ForeignJob),
 }
 
-/// What others do between two calls.
+/// An act of others between two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobAct {
     /// To this key.
@@ -62,14 +62,14 @@ pub enum JobAct {
     Console(usize),
 }
 
-/// A step, and what others do meanwhile.
+/// A step, and the acts of others meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStage {
     /// It is before the runs of this number.
     pub before: usize,
-    /// What.
+    /// The step.
     pub step: JobStep,
-    /// What others do before its call of this number.
+    /// The acts of others, before its call of this number.
     pub acts: Vec<(u32, JobAct)>,
 }
 
@@ -144,7 +144,7 @@ pub fn draw(seed: u64, keys: usize, waves: usize) -> JobStory {
             .collect();
         let step = step(&mut random, number == 0);
         if matches!(step, JobStep::Status { confirm: true, .. }) && random.chance(25) {
-            // After the run has begun, which no cluster keeps it from.
+            // After the run has started, which a cluster does not prevent then.
             let at = u32::try_from(random.below(6)).unwrap_or_default();
             acts.push((at, JobAct::Cluster(true)));
         }

@@ -1,9 +1,10 @@
-//! The laws of repairs: what must hold of every history, whatever happens in it.
+//! The laws of repairs: properties of every history, whatever happens in it.
 //!
-//! A limit that S3 gives, and the threat model states: attributes (ACL, redirect, class, locks) have
-//! no precondition. [`crate::objects::engine`] says in which single round trips nobody acts. A copy
-//! that lacks something and cannot be taken back (Object Lock keeps it, or its id is `null`, or its
-//! owner has touched it since) does not break (a) or (b) as long as every further run names it.
+//! A limit of S3, which the threat model states: properties (ACL, redirect, class, locks) have no
+//! precondition. [`crate::objects::engine`] lists the single round trips in which nobody acts. A
+//! copy that lacks something and cannot be removed (it is under Object Lock, or its id is `null`,
+//! or its owner has changed it since) does not break (a) or (b) as long as every further run
+//! reports it.
 
 use crate::{
     objects::{
@@ -23,10 +24,10 @@ pub const F: &str = "(f) only jobs within the named places are confirmed, and no
 /// All laws.
 pub const REPAIR_LAWS: [&str; 6] = [A, B, C, D, E, F];
 
-/// A law that does not hold, and what is wrong.
+/// A violated law, and a description.
 pub type BrokenLaw = (&'static str, String);
 
-/// The laws that do not hold of a history, each once.
+/// The laws that a history violates, each once.
 #[must_use]
 pub fn check(history: &RepairHistory) -> Vec<BrokenLaw> {
     let mut broken = history.broken.clone();
@@ -53,16 +54,17 @@ fn is_named(history: &RepairHistory, key: usize, why: &str) -> bool {
     last_runs(history).any(|run| run.named.contains(&(key, why.to_owned())))
 }
 
-/// (a) and (b): no copy in the end lacks what was there when it was made, or shows what was not.
+/// (a) and (b): no copy at the end lacks a property that existed when it was made, or exposes a
+/// private object.
 fn defects(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     for (key, versions) in history.bucket.keys.iter().enumerate() {
         for version in versions {
-            // It is all that it was made of, as its owner has changed that since.
+            // It has all properties of its source, whose owner has changed it since.
             let is_equal = versions.iter().any(|it| {
                 Some(it.serial) == version.source
                     && history.bucket.defect(Some(it), version) == Defect::default()
             });
-            // Whoever touches it has judged it.
+            // Whoever changed it has dealt with it.
             if is_equal
                 || version.defect.lost.is_empty()
                 || version.touched
@@ -87,8 +89,8 @@ fn exits(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     }
 }
 
-/// (d): the last runs agree, every current object is as required unless it cannot be, and only what
-/// must be left is.
+/// (d): the last runs agree, every current object is as required unless it cannot be, and only the
+/// necessary ones are left.
 fn converged(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     let bucket = &history.bucket;
     for host in 0..2 {
@@ -122,7 +124,7 @@ fn converged(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     }
 }
 
-/// Whether there is, in truth, a reason to leave something.
+/// Whether there really is a reason to leave something.
 fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> bool {
     let bucket = &history.bucket;
     let versions = &bucket.keys[key];
@@ -134,7 +136,7 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
         })
     };
     match why {
-        // With `--purge-old-versions` what this host's own copies replaced goes.
+        // With `--purge-old-versions`, versions that this host's own copies replaced are removed.
         "left: OldVersion" => old_offends(&|it| {
             let purges = history.runs.last().is_some_and(|_| purges(history));
             let entry = (key, Some(it.id().to_owned()));
@@ -149,9 +151,10 @@ fn must_be_left(history: &RepairHistory, host: usize, key: usize, why: &str) -> 
                 && versions.iter().any(|it| it.id() == NULL)
         }
         "left: UnknownUpload" => bucket.uploads.iter().any(|it| it.key == key),
-        // Only a copy of this program is damaged. What a writer wrote with all that the object had,
-        // and encrypted as asked, cannot be told from a copy whose answer was lost; under KMS, and
-        // without a checksum, nor can other bytes of the same size.
+        // Only a copy of this program is reported as damaged. A writer's object with the same
+        // properties, and encrypted as requested, cannot be distinguished from a copy whose
+        // response was lost; under KMS, and without a checksum, neither can other bytes of the same
+        // size.
         "damaged" => history.ledgers[host].iter().any(|((number, _), state)| {
             matches!(state, RepairState::Damaged { left, .. } if *number == key
                 && versions.iter().any(|it| it.snapshot == **left
@@ -169,7 +172,7 @@ fn purges(history: &RepairHistory) -> bool {
     last.is_some_and(|last| last.purge)
 }
 
-/// (d): where nothing was in the way, each object was copied once.
+/// (d): if nothing interfered, each object was copied once.
 fn copies(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     let runs = || history.scenario.waves.iter().flat_map(|wave| &wave.runs).flatten();
     let is_calm = runs().all(|run| run.faults.is_empty() && !run.loses_ledger)
@@ -181,8 +184,8 @@ fn copies(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     }
 }
 
-/// (e): what is there of this program's uploads when a run ends is named by it. A host that has lost
-/// its ledger cannot know of what it had begun.
+/// (e): a run that ends reports the remaining uploads of this program. A host that has lost its
+/// ledger cannot know which ones it had created.
 fn uploads(history: &RepairHistory, broken: &mut Vec<BrokenLaw>) {
     let runs = || history.scenario.waves.iter().flat_map(|wave| &wave.runs).flatten();
     if runs().any(|run| run.loses_ledger) {

@@ -1,5 +1,5 @@
-//! One run of `reencrypt`: what an earlier run has begun is finished, the bucket is listed and
-//! looked at, what was planned is repaired, old versions are purged. It performs the machine's
+//! One run of `reencrypt`: it finishes what an earlier run started, lists and looks up the bucket's
+//! objects, repairs the planned ones, and purges old versions. It performs the state machine's
 //! actions as the guard's driver does, one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub type Entry = (usize, Option<String>);
 /// A host's ledger.
 pub type Ledger = BTreeMap<Entry, RepairState>;
 
-/// What is done now.
+/// The current phase.
 #[derive(Debug)]
 enum Phase {
     Resume,
@@ -41,10 +41,10 @@ enum Phase {
     Over,
 }
 
-/// What the run does next: of its machine, or of its scan.
+/// The next action, of the state machine or of the scan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// The machine's action, on this key.
+    /// The state machine's action, on this key.
     Machine(usize, RepairAction<()>),
     /// The bucket is listed.
     List,
@@ -63,17 +63,17 @@ pub struct Process {
     pub host: usize,
     /// Its decisions.
     pub plan: RunPlan,
-    /// So many actions it has done.
+    /// The number of its actions.
     pub actions: u32,
-    /// What it does next.
+    /// Its next action.
     pub next: Next,
     /// The writes that it has listed.
     pub listed: BTreeSet<u64>,
-    /// It is in the middle of comparing versions.
+    /// It is comparing versions.
     pub compares: bool,
-    /// What it names: the key, and why.
+    /// What it reports: the key, and why.
     pub named: BTreeSet<(usize, String)>,
-    /// Something could not be looked at.
+    /// A look-up failed.
     pub unseen: bool,
     /// How its repairs ended.
     pub ends: Vec<(usize, RepairEnd<()>)>,
@@ -89,7 +89,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A run that begins now.
+    /// A run that starts now.
     #[must_use]
     pub fn new(
         (number, host): (usize, usize),
@@ -99,7 +99,7 @@ impl Process {
         ledger: &mut Ledger,
         #[cfg(feature = "mutants")] mutant: Option<RepairMutant>,
     ) -> Self {
-        // Plans are made anew; what was proved stays.
+        // Plans are made again; verified results stay.
         let kept: Ledger = ledger
             .iter()
             .filter_map(|(entry, state)| Some((entry.clone(), state.kept_by_next_run()?)))
@@ -150,7 +150,7 @@ impl Process {
         }
     }
 
-    /// What goes wrong with the next action.
+    /// The fault of the next action.
     #[must_use]
     pub fn fault(&self) -> Option<CallFault> {
         let found = self.plan.faults.iter().find(|(number, _)| *number == self.actions);
@@ -163,7 +163,7 @@ impl Process {
         self.plan.kill == Some(self.actions)
     }
 
-    /// Its machine goes on, after what happened.
+    /// Passes an event to its state machine.
     pub fn told(&mut self, event: RepairEvent<()>, ledger: &mut Ledger) {
         let Some((entry, machine)) = &mut self.machine else { return };
         let key = entry.0;
@@ -183,7 +183,7 @@ impl Process {
         }
     }
 
-    /// The entry that the machine works on.
+    /// The entry that the state machine works on.
     #[must_use]
     pub fn entry(&self) -> Option<Entry> {
         self.machine.as_ref().map(|(entry, _)| entry.clone())
@@ -223,7 +223,7 @@ impl Process {
         self.machine = Some((entry, machine));
     }
 
-    /// What comes after what is over.
+    /// Continues after a finished phase.
     fn go_on(&mut self, ledger: &Ledger) {
         loop {
             if let Next::Machine(key, RepairAction::End(end)) = self.next.clone()
@@ -288,7 +288,7 @@ impl Process {
         };
     }
 
-    /// The bucket was listed; false: it could not be.
+    /// Handles the listing of the bucket; false: it failed.
     pub fn list(&mut self, bucket: &Bucket, seen: bool, ledger: &Ledger) {
         self.phase = Phase::Scan;
         self.unseen |= !seen;
@@ -310,7 +310,7 @@ impl Process {
         self.go_on(ledger);
     }
 
-    /// A version that was listed was looked at.
+    /// Handles the look-up of a listed version.
     pub fn scanned(
         &mut self,
         entry: Entry,
@@ -362,13 +362,13 @@ impl Process {
             choice => {
                 let other = known.and_then(|it| it.belongs_to(entry.1.as_deref()));
                 if let (Some(other), Some(state)) = (other, known) {
-                    // An id `null` that another write has taken over.
+                    // A `null` id that another write has taken over.
                     let (place, state) = ((entry.0, Some(other.to_owned())), state.clone());
                     ledger.insert(place, state);
                     ledger.remove(&entry);
                 }
                 let known = ledger.get(&entry);
-                // What could not be finished was named, and all that is known of it stays.
+                // An entry that could not be finished was reported, and its data stay.
                 if known.is_none_or(RepairState::gives_way) {
                     let size = seen.snapshot.size;
                     ledger.insert(entry, RepairState::Planned { choice, size, is_latest, made });
@@ -377,7 +377,7 @@ impl Process {
         }
     }
 
-    /// The key of which it purges a version.
+    /// The key whose version it purges.
     #[must_use]
     pub fn purging(&self) -> Option<usize> {
         let is_purge = matches!(self.phase, Phase::Purge);

@@ -1,5 +1,5 @@
-//! The decisions of a history of repairs: what is in the bucket, who else does what, what fails,
-//! which runs there are.
+//! The decisions of a history of repairs: the content of the bucket, the acts of others, the
+//! faults, and the runs.
 
 use crate::{
     objects::{
@@ -15,13 +15,13 @@ use crate::{
 pub enum Put {
     /// Other bytes.
     New,
-    /// The same bytes with other metadata and tags, and a private ACL as every upload has.
+    /// The same bytes with other metadata and tags, and a private ACL, as every upload has.
     NewMetadata,
-    /// The same bytes with all that the current object carries.
+    /// The same bytes with all properties of the current object.
     Same,
 }
 
-/// How something is encrypted.
+/// The encryption of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// Not at all.
@@ -32,14 +32,14 @@ pub enum Stored {
     Kms,
 }
 
-/// What somebody else does.
+/// An act of somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// A writer.
     Put(Put, Stored),
     /// Deletes the key.
     Delete,
-    /// Deletes the version of this number for good, 0 is the newest.
+    /// Permanently deletes the version of this number; 0 is the newest.
     Remove(usize),
     /// Sets the ACL of a version: true, for everybody.
     Acl(usize, bool),
@@ -47,7 +47,7 @@ pub enum Act {
     Tags(usize),
     /// Sets or lifts its legal hold.
     Hold(usize, bool),
-    /// The lifecycle removes what is not current.
+    /// The lifecycle removes noncurrent versions.
     Lifecycle,
     /// A writer begins an upload in parts.
     BeginUpload,
@@ -55,29 +55,29 @@ pub enum Act {
     EndUploads,
 }
 
-/// When, and to which key.
+/// When, and on which key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActAt {
-    /// After so many calls of all runs.
+    /// After this number of calls of all runs.
     pub tick: u32,
     /// The key's number.
     pub key: usize,
-    /// What.
+    /// The act.
     pub act: Act,
 }
 
-/// What goes wrong with a call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
-    /// It is done, but the answer is lost.
+    /// It takes effect, but the response is lost.
     Lost,
-    /// The answer is given up; it is done so many calls later.
+    /// There is no response; it takes effect this number of calls later.
     Late(u32),
-    /// 5xx: it is not done.
+    /// 5xx: it has no effect.
     Error,
-    /// S3 asks to slow down; true: it is done all the same.
+    /// S3 throttles; true: it takes effect all the same.
     SlowDown(bool),
-    /// S3 says that it is done, but it is not.
+    /// S3 reports success, but it had no effect.
     Hollow,
     /// Access is denied.
     Denied,
@@ -88,7 +88,7 @@ pub enum CallFault {
 pub struct RunPlan {
     /// Faults, by the number of the run's action.
     pub faults: Vec<(u32, CallFault)>,
-    /// kill -9 after so many actions.
+    /// kill -9 after this number of actions.
     pub kill: Option<u32>,
     /// `--purge-old-versions`
     pub purge: bool,
@@ -98,26 +98,26 @@ pub struct RunPlan {
     pub loses_ledger: bool,
 }
 
-/// Runs at the same time: of the first host, and of a second one.
+/// Concurrent runs: of the first host, and of a second one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wave {
     /// Each host's run.
     pub runs: [Option<RunPlan>; 2],
     /// The owner switches versioning before it.
     pub versioning: Option<Versioning>,
-    /// So much time has passed before it.
+    /// The time that has passed before it.
     pub pause: Time,
 }
 
-/// How an object is written before the history begins.
+/// An object that was written before the history starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct First {
-    /// How it is encrypted.
+    /// Its encryption.
     pub stored: Stored,
     /// Its bytes, by a number.
     pub content: u32,
-    /// Larger than one copy takes.
+    /// Too large for a single copy.
     pub large: bool,
     /// Everybody may read it.
     pub public: bool,
@@ -127,7 +127,7 @@ pub struct First {
     pub redirect: bool,
     /// It has another class.
     pub class: bool,
-    /// It has a COMPLIANCE lock for so long.
+    /// It has a COMPLIANCE lock for this time.
     pub lock: Option<Time>,
     /// A checksum: of the whole, or of its parts.
     pub checksum: Option<bool>,
@@ -146,13 +146,13 @@ pub struct RepairScenario {
     pub kms: bool,
     /// UpdateObjectEncryption may be used.
     pub updatable: bool,
-    /// What each key has, the oldest first.
+    /// The versions of each key, the oldest first.
     pub keys: Vec<Vec<First>>,
-    /// What others do.
+    /// The acts of others.
     pub acts: Vec<ActAt>,
     /// The runs.
     pub waves: Vec<Wave>,
-    /// Which host goes on next.
+    /// Which host continues next.
     pub turns: u64,
     /// Jobs of S3 Batch Operations.
     pub jobs: JobStory,
@@ -162,7 +162,7 @@ fn stored(random: &mut Random) -> Stored {
     random.pick(&[Stored::Plain, Stored::Plain, Stored::Aes, Stored::Kms])
 }
 
-/// Over before the last runs begin, or long after them.
+/// Over before the last runs start, or long after them.
 fn lock(random: &mut Random) -> Time {
     if random.chance(50) {
         random.between(1_000, 100_000)
@@ -222,7 +222,7 @@ fn run(random: &mut Random, options: (bool, bool)) -> RunPlan {
     for _ in 0..faults {
         let fault = fault(random);
         let first = u32::try_from(random.below(60)).unwrap_or_default();
-        // Some go on for a while.
+        // Some last for a while.
         let long =
             if random.chance(30) { u32::try_from(random.below(12)).unwrap_or_default() } else { 0 };
         all.extend((first..=first + long).map(|number| (number, fault)));

@@ -1,5 +1,5 @@
-//! Makes a failing history of repairs simpler: decisions are taken away, one by one, while the same
-//! law still fails.
+//! Makes a failing history of repairs simpler: removes decisions, one by one, while the same law
+//! still fails.
 
 use crate::objects::{
     engine::{RepairOptions, live_through},
@@ -8,10 +8,10 @@ use crate::objects::{
     scenario::{RepairScenario, RunPlan, Stored},
 };
 
-/// So many rounds at most.
+/// The maximum number of rounds.
 const MOST_ROUNDS: u32 = 200;
 
-/// The simplest decisions that still break `law`, and what is wrong then.
+/// The simplest decisions that still break `law`, and the violation.
 #[must_use]
 pub fn shrink(
     scenario: RepairScenario,
@@ -45,7 +45,7 @@ fn with(scenario: &RepairScenario, change: impl FnOnce(&mut RepairScenario)) -> 
     simpler
 }
 
-/// All that are simpler by one decision, the greatest changes first.
+/// All that are simpler by one decision, the largest changes first.
 fn simpler(scenario: &RepairScenario) -> Vec<RepairScenario> {
     let mut all =
         vec![with(scenario, |it| it.jobs.stages.clear()), with(scenario, |it| it.acts.clear())];

@@ -13,19 +13,19 @@ use crate::{
     sweep::Failures,
 };
 
-/// So many failing seeds of one law are remembered.
+/// The number of failing seeds of one law that are kept.
 const EXAMPLES: usize = 5;
 
-/// What many histories came to.
+/// The result of many histories.
 #[derive(Clone, Debug, Default)]
 pub struct RepairSweep {
     /// So many.
     pub histories: u64,
-    /// So many calls in all of them.
+    /// The number of calls in all of them.
     pub calls: u64,
-    /// What occurred in them, how often.
+    /// How often each event occurred.
     pub occurred: BTreeMap<&'static str, u64>,
-    /// The laws that failed: how often, and the first seeds, with what is wrong.
+    /// The laws that failed: how often, and the first seeds, with the violations.
     pub failures: BTreeMap<&'static str, Failures>,
 }
 
@@ -42,7 +42,7 @@ impl RepairSweep {
         lines.join("\n")
     }
 
-    /// What should have occurred and has not.
+    /// The expected events that have not occurred.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let is_missing = |what: &&&str| !self.occurred.contains_key(**what);
@@ -81,8 +81,8 @@ impl RepairSweep {
     }
 }
 
-/// The first of these seeds with which a law fails because of the deliberate fault: without it, that
-/// law holds.
+/// The first of these seeds with which a law fails because of the deliberate fault: without the
+/// fault, that law holds.
 #[cfg(feature = "mutants")]
 #[must_use]
 pub fn catch(mutant: RepairMutant, seeds: Range<u64>) -> Option<(u64, BrokenLaw)> {

@@ -39,7 +39,7 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     Ok(Reply::xml(document))
 }
 
-/// Volumes on one page, whether or not pages were asked for: an answer may always be one of
+/// Volumes on one page, whether or not the request has a page size: any response may be one of
 /// several.
 const VOLUMES: usize = 300;
 
@@ -66,7 +66,7 @@ impl<'a> Ec2<'a> {
             .collect()
     }
 
-    /// Keeps what has a wanted id (each of which must exist) and passes all filters.
+    /// Returns the items with a requested id (each of which must exist) that pass all filters.
     fn select<T>(
         &self,
         all: impl Iterator<Item = T>,
@@ -105,7 +105,7 @@ impl<'a> Ec2<'a> {
                         format!("The filter '{name}' is invalid"),
                     ));
                 };
-                // Several facts of one name are joined by a character no fact contains.
+                // Several values of one name are joined with a character that no value contains.
                 passes &= fact
                     .split('\u{0}')
                     .any(|fact| values.iter().any(|it| emr_world::policy::wildcard(it, fact)));

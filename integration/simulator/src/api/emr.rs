@@ -114,7 +114,7 @@ impl Emr<'_> {
         let found = self.world.security_configuration(self.account, self.region, name).ok_or_else(
             || invalid(format!("Security configuration with name '{name}' does not exist.")),
         )?;
-        // EMR promises no order of keys: once a cluster lives by it, it is another one.
+        // EMR guarantees no order of keys: a configuration in use is returned reordered.
         let used = self.mine().any(|it| it.security_configuration.as_deref() == Some(name));
         let text = if used { reordered(&found.content) } else { found.content.clone() };
         Ok(json!({
@@ -164,7 +164,7 @@ impl Emr<'_> {
         if !self.input["Instances"].is_object() {
             return Err(validation("Instances is required"));
         }
-        // An empty name is a name too, and nothing is called that.
+        // An empty name counts as a name, and no configuration has it.
         if let Some(name) = text(self.input, "SecurityConfiguration")
             && self.world.security_configuration(self.account, self.region, name).is_none()
         {
@@ -291,8 +291,7 @@ impl Emr<'_> {
         Ok(with_marker(json!({"Clusters": clusters}), marker))
     }
 
-    /// One page of a list, beginning behind the item the request's marker names, and the next
-    /// marker.
+    /// One page of a list, starting after the item of the request's marker, and the next marker.
     fn page<'t, T>(
         &self,
         all: &'t [T],
@@ -478,13 +477,16 @@ impl Emr<'_> {
             .flatten()
             .map(|it| {
                 let script = &it["ScriptBootstrapAction"];
-                json!({"Name": it["Name"], "ScriptPath": script["Path"], "Args": strings(&script["Args"])})
+                json!({
+                    "Name": it["Name"], "ScriptPath": script["Path"],
+                    "Args": strings(&script["Args"])
+                })
             })
             .collect();
         Ok(json!({"BootstrapActions": found}))
     }
 
-    /// Indices of the clusters that `JobFlowIds` names: all of them or an error.
+    /// Indices of the clusters of `JobFlowIds`: all of them or an error.
     fn job_flows(&self) -> Result<Vec<usize>, Failure> {
         let ids = strings(&self.input["JobFlowIds"]);
         if ids.is_empty() {
@@ -611,7 +613,7 @@ fn description(world: &World, cluster: &Cluster) -> Value {
     let mut requested: Vec<String> =
         text(instances, "Ec2SubnetId").map(str::to_owned).into_iter().collect();
     requested.extend(strings(&instances["Ec2SubnetIds"]));
-    // Which one it is shows once there are instances.
+    // The chosen one is visible once there are instances.
     let subnet = requested.first().filter(|_| cluster.state != ClusterState::Starting);
     let zone = world.subnets.iter().find(|it| Some(&it.id) == subnet).map_or('a', |it| it.zone);
     let applications: Vec<Value> = asked["Applications"]
@@ -674,8 +676,8 @@ fn description(world: &World, cluster: &Cluster) -> Value {
     }))
 }
 
-/// Configurations as EMR shows them: in an order of its own, without the annotation of secrets, and
-/// with asterisks for the values of the properties that are `masked`.
+/// Configurations in EMR's response: in another order, without the annotation of secrets, and with
+/// asterisks for the values of the `masked` properties.
 fn shown_configurations(configurations: &Value, masked: &[String]) -> Value {
     let of_one = |one: &Value| {
         let properties = one["Properties"].as_object().into_iter().flatten();
@@ -697,7 +699,7 @@ fn shown_configurations(configurations: &Value, masked: &[String]) -> Value {
     configurations.as_array().into_iter().flatten().rev().map(of_one).collect()
 }
 
-/// The same JSON with the keys of each object in the opposite order; what is no JSON as it is.
+/// The same JSON with the keys of each object in reverse order; text that is not JSON is unchanged.
 fn reordered(text: &str) -> String {
     fn reversed(value: Value) -> Value {
         match value {
@@ -773,7 +775,7 @@ fn private_name(cluster: &Cluster, instance: &Instance) -> String {
 fn instance(cluster: &Cluster, instance: &Instance, state: &str) -> Value {
     let group = cluster.groups.iter().find(|it| it.id == instance.group);
     let (third, fourth) = instance.address;
-    // Whether real EMR lists the root volume here is not known; leaving it out is the harder case.
+    // It is unknown whether real EMR lists the root volume here; leaving it out is the harder case.
     let volumes: Vec<Value> = instance
         .volumes
         .iter()
@@ -805,6 +807,11 @@ fn block_devices(cluster: &Cluster, group: &str) -> Value {
     first
         .into_iter()
         .flat_map(|it| it.volumes.iter().skip(1))
-        .map(|it| json!({"VolumeSpecification": {"VolumeType": it.kind, "SizeInGB": it.size}, "Device": it.device}))
+        .map(|it| {
+            json!({
+                "VolumeSpecification": {"VolumeType": it.kind, "SizeInGB": it.size},
+                "Device": it.device
+            })
+        })
         .collect()
 }

@@ -112,7 +112,7 @@ impl Iam<'_> {
         })
     }
 
-    /// A parameter that takes a name alone: no path, and no ARN.
+    /// A parameter that must be a plain name: no path, and no ARN.
     fn name(&self, parameter: &str) -> Result<&str, Failure> {
         let name = self.parameter(parameter)?;
         if name.chars().all(|it| it.is_ascii_alphanumeric() || "+=,.@_-".contains(it)) {
@@ -173,7 +173,7 @@ impl Iam<'_> {
         Ok(())
     }
 
-    /// ARN and document of a managed policy: those attached to a role are all there are.
+    /// ARN and document of a managed policy; only policies attached to a role exist.
     fn managed_policy(&self) -> Result<&(String, Value), Failure> {
         let arn = self.parameter("PolicyArn")?;
         self.world
@@ -223,7 +223,7 @@ impl Iam<'_> {
         Ok(())
     }
 
-    /// The request's `ContextEntries`, which are all that the simulation knows.
+    /// The request's `ContextEntries`, the whole context of the simulation.
     fn context(&self) -> Context {
         let names = (1..).map_while(|number| {
             let prefix = format!("ContextEntries.member.{number}");
@@ -234,7 +234,7 @@ impl Iam<'_> {
     }
 }
 
-/// What the simulation makes of one action on one resource.
+/// The simulation's result for one action on one resource.
 struct Evaluation {
     decision: Decision,
     /// The names of the policies that decide.
@@ -277,8 +277,8 @@ fn evaluation(role: &Role, organization: Option<&[Value]>, ask: &Ask<'_>) -> Eva
     }
 }
 
-/// One result for an action: what there is to say of each resource is in `ResourceSpecificResults`,
-/// the keys that conditions asked for in vain only there, or only above where no resource is named.
+/// One result for an action. Results of each resource are in `ResourceSpecificResults`; missing
+/// context keys are only there, or only on the upper level where no resource is given.
 fn write_evaluations(xml: &mut Xml, action: &str, all: &[(&str, Evaluation)]) {
     let Some((first, of_first)) = all.first() else { return };
     let is_any = *first == "*";
@@ -321,8 +321,8 @@ fn write_evaluations(xml: &mut Xml, action: &str, all: &[(&str, Evaluation)]) {
 
 fn write_matched(xml: &mut Xml, evaluation: &Evaluation) {
     xml.element("MatchedStatements", |xml| {
-        // Inline and managed policies alike, as LocalStack's `test_simulate_principle_policy` has it
-        // recorded from AWS.
+        // For inline and managed policies alike, as recorded from AWS in LocalStack's
+        // `test_simulate_principle_policy`.
         for name in &evaluation.matched {
             xml.element("member", |xml| {
                 xml.text("SourcePolicyId", name).text("SourcePolicyType", "IAM Policy");
@@ -355,7 +355,7 @@ fn last_part(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// IAM gives policy documents percent-encoded.
+/// IAM returns policy documents percent-encoded.
 fn encoded(document: &Value) -> String {
     utf8_percent_encode(&document.to_string(), NON_ALPHANUMERIC).to_string()
 }

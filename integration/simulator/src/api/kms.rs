@@ -59,7 +59,7 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
     Ok(Reply::json(&output))
 }
 
-/// One page of a key's grants, those of one grantee where one is named.
+/// One page of a key's grants, only those of the grantee if one is given.
 fn list_grants(key: &Key, call: &Call) -> Result<Value, Failure> {
     let grantee = call.json["GranteePrincipal"].as_str();
     let limit = call.json["Limit"].as_u64().unwrap_or(50);
@@ -85,7 +85,7 @@ fn list_grants(key: &Key, call: &Call) -> Result<Value, Failure> {
     Ok(listed)
 }
 
-/// The key a request names, by an alias too, if it can be used.
+/// The usable key of a request, which may also name an alias.
 fn usable<'a>(world: &'a World, call: &Call, caller: &Caller) -> Result<&'a Key, Failure> {
     let key = find(world, call, caller, true)?;
     match key.state.as_str() {
@@ -124,12 +124,13 @@ fn sign(key: &Key, call: &Call) -> Result<Value, Failure> {
         Some(other) => return Err(invalid(format!("MessageType {other} is not modelled"))),
     };
     let signature = signing::sign(&key.spec, material, &message).map_err(invalid)?;
-    Ok(
-        json!({"KeyId": key.arn(), "Signature": STANDARD.encode(signature), "SigningAlgorithm": algorithm}),
-    )
+    Ok(json!({
+        "KeyId": key.arn(), "Signature": STANDARD.encode(signature),
+        "SigningAlgorithm": algorithm
+    }))
 }
 
-/// The key a request names. `DescribeKey` and what a key is used by take aliases.
+/// The key of a request. `DescribeKey` and operations that use a key accept aliases.
 fn find<'a>(
     world: &'a World,
     call: &Call,
@@ -162,7 +163,7 @@ fn find<'a>(
     }
     let found = world.key(account, region, short);
     if account != caller.account {
-        // Another account's key shows itself only to those whom its policy allows.
+        // Another account's key is visible only to principals that its policy allows.
         return found
             .filter(|key| policy_allows(key, call, caller))
             .ok_or_else(|| denied(call, caller));

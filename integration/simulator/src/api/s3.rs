@@ -36,7 +36,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     check_region(call, operation, found, caller.is_some())?;
     let admitted = admit(found, call, caller, action);
     admitted.map_err(|failure| failure.header("x-amz-bucket-region", location.as_str()))?;
-    // To tell one ETag from another takes the right to read the object. Source: Amazon S3 user
+    // A request that compares ETags needs the permission to read the object. Source: Amazon S3 user
     // guide, How to perform conditional deletes.
     if operation == "DeleteObject" && call.header("if-match").is_some_and(|it| it != "*") {
         admit(found, call, caller, "GetObject")?;

@@ -150,7 +150,7 @@ fn describe(job: &Job) -> Reply {
                     });
                 });
             }
-            // What was asked for is answered as it was asked.
+            // The request's parts are returned unchanged.
             for part in ["Manifest", "Operation", "ManifestGenerator"] {
                 if let Some(asked) = xml::inside(&job.request, part) {
                     xml.element(part, |xml| {

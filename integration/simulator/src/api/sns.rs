@@ -32,7 +32,7 @@ fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
     let ["arn", _, "sns", region, account, name] = parts[..] else {
         return Err(invalid("TopicArn"));
     };
-    // A topic is asked for where it is.
+    // A topic is requested in its region.
     if region != call.region {
         return Err(invalid("TopicArn"));
     }
@@ -93,7 +93,7 @@ fn by_protocol(message: &str) -> Result<BTreeMap<String, String>, Failure> {
     let parsed: Value = serde_json::from_str(message)
         .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
     let members = parsed.as_object().into_iter().flatten();
-    // Values that are no strings are ignored.
+    // Values that are not strings are ignored.
     let texts: BTreeMap<String, String> = members
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();

@@ -1,4 +1,4 @@
-//! Owns SQS' operations that a reader of a queue needs.
+//! Owns the SQS operations of a queue's reader.
 
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use emr_world::ids::uuid;
 use emr_world::values::{hex, seconds, text};
 use emr_world::world::{Caller, World};
 
-/// What a queue hides a message for when nobody says otherwise, in seconds.
+/// How long a queue hides a received message by default, in seconds.
 const VISIBILITY: f64 = 30.0;
 
 pub(super) fn answer(world: &mut World, call: &Call, _: &Caller) -> Answer {

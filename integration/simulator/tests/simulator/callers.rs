@@ -1,4 +1,4 @@
-//! Owns the proofs about who asks: access keys, accounts, regions, and what is not modelled.
+//! Owns the tests about callers: access keys, accounts, regions, and unsupported operations.
 
 use emr_simulator::Simulator;
 use serde_json::json;

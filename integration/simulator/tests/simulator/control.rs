@@ -1,4 +1,4 @@
-//! Owns the proofs about the control interface and the program.
+//! Owns the tests of the control interface and the program.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -16,9 +16,15 @@ fn commands_come_as_json_alone_or_in_a_list() {
     let one = json!({"command": "seed", "scene": "acme"});
     assert_eq!(client.control("POST", "apply", &one.to_string()).json(), json!([{"id": null}]));
     let many = json!([
-        {"command": "put_bucket", "name": "b", "default_encryption": {"algorithm": "aws:kms", "key": "alias/acme-etl"}},
+        {
+            "command": "put_bucket", "name": "b",
+            "default_encryption": {"algorithm": "aws:kms", "key": "alias/acme-etl"}
+        },
         {"command": "put_object", "bucket": "b", "key": "none", "size": 5, "sse": "none"},
-        {"command": "put_object", "bucket": "b", "key": "kms", "size": 5, "sse": {"aws:kms": {"key": "alias/acme-etl"}}},
+        {
+            "command": "put_object", "bucket": "b", "key": "kms", "size": 5,
+            "sse": {"aws:kms": {"key": "alias/acme-etl"}}
+        },
         {"command": "put_security_configuration", "name": "s", "content": "{}"},
         {"command": "set_clock", "mode": {"scaled": 60}},
         {"command": "set_clock", "mode": "stepped", "at": "2026-11-22T08:00:00Z"},
@@ -27,9 +33,19 @@ fn commands_come_as_json_alone_or_in_a_list() {
         {"command": "set_next_cluster", "count": 2, "fail_step": 1, "objects": "none"},
         {"command": "start_cluster", "id": "j-MINE", "request": {"Name": "mine"}},
         {"command": "update_cluster", "id": "j-MINE", "termination": "stuck"},
-        {"command": "add_fault", "operation": "ListClusters", "calls": {"nth": 1}, "kind": {"latency": {"ms": 1}}},
-        {"command": "add_fault", "operation": "ListClusters", "kind": {"applied_then_5xx": {"status": 500}}},
-        {"command": "add_hook", "operation": "RunJobFlow", "commands": [{"command": "clear_faults"}]},
+        {
+            "command": "add_fault", "operation": "ListClusters",
+            "calls": {"nth": 1},
+            "kind": {"latency": {"ms": 1}}
+        },
+        {
+            "command": "add_fault", "operation": "ListClusters",
+            "kind": {"applied_then_5xx": {"status": 500}}
+        },
+        {
+            "command": "add_hook", "operation": "RunJobFlow",
+            "commands": [{"command": "clear_faults"}]
+        },
         {"command": "rounds", "on": false},
         {"command": "set_latency", "ms": 0},
         {"command": "set_quotas", "on": false},

@@ -1,4 +1,4 @@
-//! Owns the proofs about EMR's operations.
+//! Owns the tests of EMR's operations.
 
 use emr_simulator::{
     Command, NextCluster, PutSecurityConfiguration, StartCluster, Termination, UpdateCluster,
@@ -280,7 +280,8 @@ fn steps_can_be_added_to_a_waiting_cluster_but_not_to_an_ending_one() {
     let guard = Client::new(&sim);
     let id = sim.apply(Command::StartCluster(StartCluster::default())).unwrap().id.unwrap();
     let step = json!({"JobFlowId": id, "Steps": [{
-        "Name": "one", "ActionOnFailure": "CANCEL_AND_WAIT", "HadoopJarStep": {"Jar": "x.jar", "Args": ["a"]},
+        "Name": "one", "ActionOnFailure": "CANCEL_AND_WAIT",
+        "HadoopJarStep": {"Jar": "x.jar", "Args": ["a"]},
     }]});
     assert_eq!(guard.emr("AddJobFlowSteps", &step).json()["StepIds"].as_array().unwrap().len(), 1);
     assert_eq!(describe(&guard, &id)["Status"]["State"], "RUNNING");
@@ -300,7 +301,13 @@ fn tags_come_from_the_request_and_from_add_tags() {
         ..Default::default()
     };
     let id = sim.apply(Command::StartCluster(start)).unwrap().id.unwrap();
-    guard.emr("AddTags", &json!({"ResourceId": id, "Tags": [{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]}));
+    guard.emr(
+        "AddTags",
+        &json!({
+            "ResourceId": id,
+            "Tags": [{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]
+        }),
+    );
     let expected = json!([{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]);
     assert_eq!(describe(&guard, &id)["Tags"], expected);
 }
@@ -321,7 +328,10 @@ fn a_running_clusters_configurations_can_change_behind_its_back() {
     let sim = stepped();
     let guard = Client::new(&sim);
     let id = run_job_flow(&guard);
-    let weak = json!([{"Classification": "core-site", "Properties": {"hadoop.rpc.protection": "authentication"}}]);
+    let weak = json!([{
+        "Classification": "core-site",
+        "Properties": {"hadoop.rpc.protection": "authentication"}
+    }]);
     let update = UpdateCluster {
         id: id.clone(),
         group_configurations: Some(weak.clone()),
@@ -338,9 +348,15 @@ fn with_fleets() -> Value {
         "KeepJobFlowAliveWhenNoSteps": true,
         "Ec2SubnetIds": ["subnet-0123456789abcdef0", "subnet-2"],
         "InstanceFleets": [
-            {"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1, "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]},
+            {
+                "InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1,
+                "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]
+            },
             {"Name": "cores", "InstanceFleetType": "CORE", "TargetOnDemandCapacity": 1, "TargetSpotCapacity": 4, "InstanceTypeConfigs": [
-                {"InstanceType": "r5.xlarge", "WeightedCapacity": 2, "CustomAmiId": "ami-1", "Configurations": [{"Classification": "core-site", "Properties": {"a": "b"}}]},
+                {
+                    "InstanceType": "r5.xlarge", "WeightedCapacity": 2, "CustomAmiId": "ami-1",
+                    "Configurations": [{"Classification": "core-site", "Properties": {"a": "b"}}]
+                },
                 {"InstanceType": "r5.2xlarge", "WeightedCapacity": 4}]}]}})
 }
 
@@ -370,7 +386,7 @@ fn a_cluster_of_instance_fleets_has_no_groups_and_emr_says_which_call_to_use() {
     assert_eq!(cluster["Ec2InstanceAttributes"]["Ec2SubnetId"], "subnet-0123456789abcdef0");
     let instances = guard.emr("ListInstances", &id).json()["Instances"].clone();
     let instances = instances.as_array().unwrap();
-    // One master, and as many of the first type as the capacity of 5 takes.
+    // One master, and as many of the first type as the capacity of 5 allows.
     assert_eq!(instances.len(), 4);
     assert!(instances.iter().all(|it| it.get("InstanceGroupId").is_none()));
     assert_eq!(instances[1]["InstanceFleetId"], fleets[1]["Id"]);
@@ -399,7 +415,10 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
             .unwrap()
             .len()
     };
-    let task = json!([{"InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 2, "Market": "ON_DEMAND"}]);
+    let task = json!([{
+        "InstanceRole": "TASK", "InstanceType": "m4.large", "InstanceCount": 2,
+        "Market": "ON_DEMAND"
+    }]);
     let added =
         guard.emr("AddInstanceGroups", &json!({"JobFlowId": id, "InstanceGroups": task})).json();
     assert_eq!(instances(), 0, "it is STARTING");
@@ -407,8 +426,13 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
     let before = instances();
     let group = added["InstanceGroupIds"][0].clone();
     let count = |count: u64| {
-        let modified =
-            guard.emr("ModifyInstanceGroups", &json!({"ClusterId": id, "InstanceGroups": [{"InstanceGroupId": group, "InstanceCount": count}]}));
+        let modified = guard.emr(
+            "ModifyInstanceGroups",
+            &json!({
+                "ClusterId": id,
+                "InstanceGroups": [{"InstanceGroupId": group, "InstanceCount": count}]
+            }),
+        );
         assert_eq!(modified.status, 200);
     };
     count(5);
@@ -433,7 +457,10 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
         "only those that joined last are not encrypted"
     );
     let master = guard.emr("ListInstanceGroups", &json!({"ClusterId": id})).json()["InstanceGroups"][0]["Id"].clone();
-    let resize = json!({"ClusterId": id, "InstanceGroups": [{"InstanceGroupId": master, "InstanceCount": 2}]});
+    let resize = json!({
+        "ClusterId": id,
+        "InstanceGroups": [{"InstanceGroupId": master, "InstanceCount": 2}]
+    });
     refused(
         &guard.emr("ModifyInstanceGroups", &resize),
         "ValidationException",

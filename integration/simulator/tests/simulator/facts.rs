@@ -1,4 +1,4 @@
-//! Owns the proofs about KMS, IAM and EC2.
+//! Owns the tests of KMS, IAM and EC2.
 
 use emr_simulator::{AttachedPolicy, Command, Grant, PutKey, PutRole, SetOrganization};
 use serde_json::{Value, json};
@@ -97,7 +97,8 @@ fn another_accounts_key_shows_itself_only_to_those_its_policy_allows() {
     let describe = || other.kms("DescribeKey", &json!({"KeyId": KEY}));
     assert_eq!(describe().error(), (400, "AccessDeniedException".to_owned()));
     let policy = json!({"Statement": [{
-        "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}, "Action": "kms:DescribeKey",
+        "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
+        "Action": "kms:DescribeKey",
         "Resource": "*",
     }]});
     let id = "11111111-1111-1111-1111-111111111111".to_owned();
@@ -149,7 +150,9 @@ fn a_simulation_allows_denies_and_says_nothing_as_the_roles_policies_do() {
     let guard = Client::new(&sim);
     let policies = vec![
         allow("kms:Generate*", KEY),
-        json!({"Statement": {"Effect": "Deny", "Action": "kms:GenerateDataKeyPair", "Resource": "*"}}),
+        json!({"Statement": {
+            "Effect": "Deny", "Action": "kms:GenerateDataKeyPair", "Resource": "*"
+        }}),
     ];
     let boundary = Some(allow("kms:*", "*"));
     let put = PutRole { name: "r".to_owned(), policies, boundary, ..Default::default() };
@@ -179,8 +182,14 @@ fn a_simulation_knows_what_it_is_told_and_says_of_each_resource_what_it_lacks() 
     let sim = stepped();
     let guard = Client::new(&sim);
     let condition = json!({"Statement": [
-        {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}},
-        {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}]});
+    {
+        "Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}
+    },
+    {
+        "Effect": "Allow", "Action": "s3:*", "Resource": "*",
+        "Condition": {"Bool": {"aws:SecureTransport": "true"}}
+    }]});
     let put = PutRole { name: "r".to_owned(), policies: vec![condition], ..Default::default() };
     sim.apply(Command::PutRole(put)).unwrap();
     let ask = |more: &str| {

@@ -1,4 +1,4 @@
-//! Owns the proofs about faults, latency, rounds and hooks.
+//! Owns the tests of faults, latency, rounds and hooks.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Owns the proofs about how clusters live on the clock and what their steps leave in S3.
+//! Owns the tests of clusters' lives on the clock, and of their steps' output in S3.
 
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ fn kms() -> Sse {
 
 fn put_security_configuration(sim: &Simulator, at_rest: &Value) {
     let content = json!({"EncryptionConfiguration": {
-        "EnableAtRestEncryption": true, "EnableInTransitEncryption": false, "AtRestEncryptionConfiguration": at_rest,
+        "EnableAtRestEncryption": true, "EnableInTransitEncryption": false,
+        "AtRestEncryptionConfiguration": at_rest,
     }});
     let put =
         PutSecurityConfiguration { name: "acme-sc".to_owned(), content, ..Default::default() };
@@ -225,7 +226,9 @@ fn volumes_appear_with_the_instances_and_are_encrypted_only_by_ebs_encryption() 
         (count("<encrypted>true"), count("<encrypted>false"), count("/dev/xvda"), key)
     };
     assert_eq!(volumes(), (2, 0, 1, Some(KEY.to_owned())));
-    let luks = json!({"LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY}});
+    let luks = json!({"LocalDiskEncryptionConfiguration": {
+        "EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": KEY
+    }});
     put_security_configuration(&sim, &luks);
     assert_eq!(volumes(), (0, 2, 1, None));
 }
@@ -313,7 +316,10 @@ fn without_an_s3_part_spark_writes_by_the_buckets_default_or_emrfs_site() {
     sim.advance(Duration::from_hours(2));
     assert_eq!(sse(&sim, "acme-out", bad), Some(kms()));
     let mut body: Value = serde_json::from_str(RUN_JOB_FLOW).unwrap();
-    let site = json!({"Classification": "emrfs-site", "Properties": {"fs.s3.enableServerSideEncryption": "true"}});
+    let site = json!({
+        "Classification": "emrfs-site",
+        "Properties": {"fs.s3.enableServerSideEncryption": "true"}
+    });
     body["Configurations"] = json!([site]);
     guard.emr("RunJobFlow", &body);
     sim.advance(Duration::from_hours(2));
@@ -336,7 +342,8 @@ fn rdb_loaders_log_gets_only_the_buckets_default() {
 fn a_step_whose_write_the_bucket_policy_denies_fails_and_deletes_nothing() {
     let sim = stepped();
     let policy = json!({"Statement": {
-        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::acme-out/*",
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::acme-out/*",
         "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}},
     }});
     put_bucket(&sim, "acme-out", None, Some(policy));
@@ -404,7 +411,10 @@ fn a_protected_cluster_that_is_kept_alive_waits_after_a_failed_step() {
     let fate =
         NextCluster { fail_step: Some(1), termination_protected: Some(true), ..Default::default() };
     sim.apply(Command::SetNextCluster(fate)).unwrap();
-    let step = json!({"Name": "s", "ActionOnFailure": "TERMINATE_JOB_FLOW", "HadoopJarStep": {"Jar": "x.jar"}});
+    let step = json!({
+        "Name": "s", "ActionOnFailure": "TERMINATE_JOB_FLOW",
+        "HadoopJarStep": {"Jar": "x.jar"}
+    });
     let id = run_steps(&sim, &json!([step, step]), true);
     assert_eq!(
         cluster(&sim, &id, |it| (it.state, it.steps[1].state)),

@@ -1,4 +1,4 @@
-//! Owns the list of what is proved about the simulator, all of it over HTTP.
+//! Owns the list of the simulator's tests, all of them over HTTP.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 mod callers;

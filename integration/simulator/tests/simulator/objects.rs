@@ -1,5 +1,5 @@
-//! Objects with all that they carry: versions, locks, archives, copies in parts, protection changed
-//! in place, batch jobs.
+//! Owns the tests of objects with all properties: versions, locks, archives, multipart copies,
+//! updates in place, batch jobs.
 
 use std::time::Duration;
 
@@ -370,7 +370,11 @@ fn an_error_can_come_with_status_200_and_then_nothing_was_done() {
 
 fn role(actions: &[&str]) -> PutRole {
     let policy = json!({"Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
-    let trust = json!({"Statement": [{"Effect": "Allow", "Principal": {"Service": "batchoperations.s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    let trust = json!({"Statement": [{
+        "Effect": "Allow",
+        "Principal": {"Service": "batchoperations.s3.amazonaws.com"},
+        "Action": "sts:AssumeRole"
+    }]});
     PutRole {
         name: "batch".to_owned(),
         policies: vec![policy],
@@ -379,7 +383,7 @@ fn role(actions: &[&str]) -> PutRole {
     }
 }
 
-/// Makes a job over a manifest that names `keys`, and confirms it; gives its last status.
+/// Creates a job over a manifest of `keys`, and confirms it; returns its last status.
 fn job(sim: &Simulator, client: &Client, keys: &[&str]) -> (String, Got) {
     let manifest: Vec<String> = keys.iter().map(|key| format!("b,{key}\n")).collect();
     let etag =
@@ -509,7 +513,7 @@ fn only_what_is_not_encoded_in_a_copy_source_asks_for_a_version() {
     assert_eq!(copy("/b/a?versionId=b"), 404);
 }
 
-/// Has S3 make a list for a job by `filter`, kept below `lists`; gives the job's end.
+/// Makes S3 generate a list for a job by `filter`, stored below `lists`; returns the job's result.
 fn listed(client: &Client, filter: &str) -> Got {
     let token = filter.replace(['<', '>', '/', ' '], "-");
     let body = format!(

@@ -1,4 +1,4 @@
-//! Owns the proofs about EMR's request quotas.
+//! Owns the tests of EMR's request quotas.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Owns the proofs about S3.
+//! Owns the tests of S3.
 
 use emr_simulator::{
     BucketEncryption, Command, Fault, FaultKind, PutBucket, PutKey, PutObject, Simulator, Sse,
@@ -33,7 +33,8 @@ fn put_object(sim: &Simulator, key: &str, sse: Option<Sse>) {
 fn with_policy(condition: &Value) -> (Simulator, Client) {
     let sim = stepped();
     let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::acme-out/*",
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::acme-out/*",
         "Condition": condition,
     }]});
     put_bucket(
@@ -233,7 +234,8 @@ fn a_policy_can_open_a_bucket_to_another_account() {
     put_object(&sim, "x", None);
     assert_eq!(other.s3("HEAD", "/acme-out/x", &[]).status, 403);
     let policy = json!({"Statement": [{
-        "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}, "Action": "s3:GetObject",
+        "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
+        "Action": "s3:GetObject",
         "Resource": "arn:aws:s3:::acme-out/*",
     }]});
     assert_eq!(guard.put("/acme-out?policy", &[], &policy.to_string()).status, 204);

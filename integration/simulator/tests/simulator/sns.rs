@@ -1,4 +1,4 @@
-//! Owns the proofs about SNS: what it takes, what it refuses, who gets what.
+//! Owns the tests of SNS: what it accepts and rejects, and what each subscriber gets.
 
 use emr_simulator::{Command, Named};
 

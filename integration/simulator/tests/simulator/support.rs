@@ -1,4 +1,5 @@
-//! Owns the plain HTTP client of these tests: signed as far as the simulator looks.
+//! Owns the plain HTTP client of these tests, with the part of the signature that the simulator
+//! reads.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use ureq::http::{HeaderMap, Request};
 
 /// The guard's access key in the scene `acme`.
 pub(crate) const GUARD: &str = "AKIAGUARD";
-/// A second within which everything that should happen has happened.
+/// A second, within which all expected events have happened.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// The scene `acme` with a clock stepped by hand and no quotas.
@@ -52,7 +53,7 @@ impl Got {
     }
 }
 
-/// Who asks, and where.
+/// The caller, and the region.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
@@ -137,7 +138,7 @@ impl Client {
         self.send("kms", "POST", "/", &headers, &body.to_string()).unwrap()
     }
 
-    /// IAM, STS or EC2: parameters as they are written in a form.
+    /// IAM, STS or EC2: parameters as in a form.
     pub(crate) fn form(&self, service: &str, parameters: &str) -> Got {
         let version = match service {
             "iam" => "2010-05-08",
@@ -166,7 +167,7 @@ impl Client {
 /// `RunJobFlow`'s body exactly as the real runner (through Elasticity) wrote it.
 pub(crate) const RUN_JOB_FLOW: &str = include_str!("data/run-job-flow.json");
 
-/// Sends that body and gives the new cluster's id.
+/// Sends that body and returns the new cluster's id.
 pub(crate) fn run_job_flow(client: &Client) -> String {
     let got = client.try_emr("RunJobFlow", RUN_JOB_FLOW).unwrap();
     assert_eq!(got.status, 200, "{got:?}");

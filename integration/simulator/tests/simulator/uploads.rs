@@ -1,4 +1,5 @@
-//! Uploads in parts: checksums of parts and of the whole, and the list of those under way.
+//! Owns the tests of multipart uploads: checksums of parts and of the whole, and the list of those
+//! in progress.
 
 use emr_simulator::{
     Attributes, Checksum, Command, PutBucket, PutObject, PutUpload, Simulator, Sse,
@@ -56,12 +57,12 @@ impl<'a> Copied<'a> {
         Self { client, id, etags, answers }
     }
 
-    /// What each answer says of its part's checksum.
+    /// The checksum of the part in each response.
     fn sums(&self, name: &str) -> Vec<String> {
         self.answers.iter().map(|it| it.xml(name).unwrap().to_owned()).collect()
     }
 
-    /// `sum`: what is said of a part's checksum, as XML, by its index.
+    /// `sum`: the XML of a part's checksum, by its index.
     fn complete(&self, headers: &[(&str, &str)], sum: impl Fn(usize) -> String) -> Got {
         let parts: Vec<String> = self
             .etags
@@ -119,8 +120,8 @@ fn a_composite_checksum_wants_that_of_each_part_and_is_made_of_them() {
     }
 }
 
-// Amazon S3 user guide, "Checking object integrity", full object checksums: parts need no checksum at
-// completion, but a wrong one is refused.
+// Amazon S3 user guide, "Checking object integrity", full object checksums: parts need no checksum
+// at completion, but a wrong one is refused.
 #[test]
 fn a_checksum_of_the_whole_needs_none_of_the_parts() {
     let (_sim, client) = stage("CRC32C", "FULL_OBJECT");
@@ -130,7 +131,8 @@ fn a_checksum_of_the_whole_needs_none_of_the_parts() {
     assert_eq!(copied.complete(&[], |_| String::new()).status, 200);
 }
 
-// Amazon S3 API reference, ListMultipartUploads: by key, then by when they were begun; who began them.
+// Amazon S3 API reference, ListMultipartUploads: by key, then by creation time; with the
+// initiators.
 #[test]
 fn uploads_under_way_are_listed_below_a_prefix_with_who_began_them_and_when() {
     let (sim, client) = stage("CRC32", "COMPOSITE");

@@ -1,4 +1,5 @@
-//! The null version, requests with conditions, and what others do to a bucket between two requests.
+//! Owns the tests of the null version, conditional requests, and changes by others between two
+//! requests.
 
 use emr_simulator::{
     AclGrant, ChangeObject, Command, Hook, ObjectVersion, PutBucket, PutObject, Simulator, Sse,
@@ -19,7 +20,7 @@ fn versioning(sim: &Simulator, status: Option<&str>) {
     .unwrap();
 }
 
-/// An object `a` that was there before the bucket kept versions, and is its null version.
+/// An object `a` from before the bucket had versioning, now its null version.
 fn with_a_null_version(status: &str) -> (Simulator, Client) {
     let sim = stepped();
     versioning(&sim, None);
@@ -64,8 +65,8 @@ fn copy_in_parts(client: &Client, headers: &[(&str, &str)]) -> Got {
     client.send("s3", "POST", &format!("/b/a?uploadId={id}"), headers, &body).unwrap()
 }
 
-// Amazon S3 user guide, "Adding objects to versioning-enabled buckets": objects that were there
-// before have the version id null, and stay when newer versions come.
+// Amazon S3 user guide, "Adding objects to versioning-enabled buckets": existing objects have the
+// version id null, and stay when newer versions are added.
 #[test]
 fn where_versions_are_kept_an_older_null_version_stays_and_is_shown_as_null() {
     let (_sim, client) = with_a_null_version("Enabled");
@@ -81,10 +82,10 @@ fn where_versions_are_kept_an_older_null_version_stays_and_is_shown_as_null() {
     assert_eq!(client.s3("GET", "/b/a?versionId=null", &[]).body, "null");
 }
 
-// Amazon S3 user guide, "Adding objects to versioning-suspended buckets": what is written has the
-// version id null, and overwrites the null version that is there, wherever it stands. That the
-// answer to a PUT names no version is recorded from AWS in LocalStack's
-// `test_put_object_on_suspended_bucket`; that of a copy is null (API reference, CopyObject).
+// Amazon S3 user guide, "Adding objects to versioning-suspended buckets": a write has the version
+// id null, and overwrites an existing null version at any position. That the response to a PUT
+// contains no version is recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`;
+// that of a copy is null (API reference, CopyObject).
 #[test]
 fn where_versions_are_suspended_every_write_replaces_the_null_version_and_no_other() {
     for write in ["put", "copy", "in parts"] {
@@ -127,9 +128,8 @@ fn where_versions_are_suspended_a_delete_replaces_the_null_version_by_a_marker()
     );
 }
 
-// Amazon S3 user guide, "How to perform conditional deletes": 412 where the ETag is another, 404
-// where there is no object, 412 where a delete marker is the current version; only the current
-// version is looked at.
+// Amazon S3 user guide, "How to perform conditional deletes": 412 if the ETag differs, 404 if there
+// is no object, 412 if a delete marker is the current version; only the current version counts.
 #[test]
 fn a_condition_on_a_delete_is_about_the_current_version_even_where_another_is_deleted() {
     let (_sim, client) = with_a_null_version("Enabled");
@@ -149,8 +149,8 @@ fn a_condition_on_a_delete_is_about_the_current_version_even_where_another_is_de
     assert_eq!(delete("/b/none", &new).error(), (404, "NoSuchKey".to_owned()));
 }
 
-// Amazon S3 user guide, "How to prevent object overwrites with conditional writes": If-Match looks at
-// the current version, and a delete marker is no object.
+// Amazon S3 user guide, "How to prevent object overwrites with conditional writes": If-Match
+// applies to the current version, and a delete marker is not an object.
 #[test]
 fn a_condition_on_a_write_is_about_the_current_version_and_a_marker_is_none() {
     for write in ["put", "copy", "in parts"] {
@@ -165,7 +165,7 @@ fn a_condition_on_a_write_is_about_the_current_version_and_a_marker_is_none() {
         assert_eq!(go(&old).error(), (412, "PreconditionFailed".to_owned()), "{write}");
         assert_eq!(go(&new).status, 200, "{write}");
         let gone = client.s3("HEAD", "/b/a", &[]).header("etag").unwrap().to_owned();
-        // The copies' source is named by its version, so that the marker concerns the target alone.
+        // The copies' source is given by its version, so the marker affects only the target.
         let marker = Hook::before_nth(
             if write == "in parts" { "CompleteMultipartUpload" } else { "PutObject" },
             1,
@@ -186,8 +186,8 @@ fn a_condition_on_a_write_is_about_the_current_version_and_a_marker_is_none() {
     }
 }
 
-// Recorded from AWS in LocalStack's `test_multipart_if_match_with_put_identical`: what was written
-// since the upload was begun conflicts with it, the same ETag or not.
+// Recorded from AWS in LocalStack's `test_multipart_if_match_with_put_identical`: a write since the
+// upload was created conflicts with it, whether or not the ETag is the same.
 #[test]
 fn what_was_written_since_an_upload_was_begun_conflicts_with_its_completion() {
     let (sim, client) = with_a_null_version("Enabled");
@@ -252,7 +252,7 @@ fn others_act_exactly_before_or_after_the_nth_request_about_a_key() {
     assert_eq!((before.status, client.s3("HEAD", "/b/a", &[]).status), (200, 404));
 }
 
-// RFC 9110, "Date": when the answer was made; S3 dates objects by the same clock.
+// RFC 9110, "Date": when the response was generated; S3 dates objects by the same clock.
 #[test]
 fn an_answer_is_dated_by_the_clock_that_dates_the_objects() {
     let (sim, client) = with_a_null_version("Enabled");

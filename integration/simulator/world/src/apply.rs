@@ -24,10 +24,10 @@ use crate::world::{
 };
 
 impl World {
-    /// Applies a command that changes the world; others change nothing here.
+    /// Applies a command that changes the world; others have no effect here.
     ///
     /// # Errors
-    /// When the command names what does not exist, or a policy that cannot be evaluated.
+    /// When the command names something that does not exist, or a policy that cannot be evaluated.
     pub fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
         match command {
             Command::PutAccessKey(put) => self.put_access_key(put),
@@ -99,7 +99,7 @@ impl World {
             Command::UpdateCluster(update) => self.update_cluster(update)?,
             Command::SetTimings(timings) => self.timings = timings,
             Command::SetNextCluster(fate) => self.next_clusters.push_back(fate),
-            // All others concern the clock, the rules, or how the world is served.
+            // All others affect the clock, the rules, or the server.
             _ => {}
         }
         Ok(Applied::default())
@@ -267,7 +267,7 @@ impl World {
         Ok(Applied { id })
     }
 
-    /// The ARN an object keeps: a key that does not exist (any more) stays as it was named.
+    /// The ARN that an object stores: a key that does not exist (any more) stays as it was named.
     fn stored_key(&mut self, account: &str, region: &str, key: Option<String>) -> String {
         match key {
             None => self.managed_s3_key(account, region),
@@ -435,7 +435,10 @@ impl World {
         let mut request = json!({
             "Name": "Snowplow ETL",
             "ReleaseLabel": "emr-5.29.0",
-            "Instances": {"KeepJobFlowAliveWhenNoSteps": true, "InstanceCount": 1, "MasterInstanceType": "m4.large"},
+            "Instances": {
+                "KeepJobFlowAliveWhenNoSteps": true, "InstanceCount": 1,
+                "MasterInstanceType": "m4.large"
+            },
             "JobFlowRole": "EMR_EC2_DefaultRole",
             "ServiceRole": "EMR_DefaultRole",
         });
@@ -528,6 +531,10 @@ fn delegating(account: &str) -> Value {
 pub(crate) fn trusting(service: &str) -> Value {
     json!({
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sts:AssumeRole"
+        }],
     })
 }

@@ -14,7 +14,7 @@ pub enum ClockMode {
     Real,
     /// This many simulated seconds pass in each real second.
     Scaled(f64),
-    /// Time stands still until it is advanced.
+    /// Time does not pass until it is advanced.
     Stepped,
 }
 
@@ -61,19 +61,19 @@ impl Clock {
         self.simulated + self.real.elapsed().mul_f64(factor)
     }
 
-    /// Goes on in this mode, from this time or from the present one.
+    /// Continues in this mode, from this time or from the present one.
     pub fn set(&mut self, mode: ClockMode, at: Option<OffsetDateTime>) {
         self.simulated = at.unwrap_or_else(|| self.now());
         self.real = Instant::now();
         self.mode = mode;
     }
 
-    /// Moves the simulated time on.
+    /// Advances the simulated time.
     pub fn advance(&mut self, by: Duration) {
         self.simulated += by;
     }
 
-    /// How long to wait, in real time, until the simulated time `at`. `None`: it does not come by
+    /// How long to wait, in real time, until the simulated time `at`. `None`: it never comes by
     /// itself.
     pub fn real_wait(&self, at: OffsetDateTime) -> Option<Duration> {
         let factor = self.factor();

@@ -1,4 +1,4 @@
-//! Owns what is known of one cluster: its request, state, steps, instances and volumes.
+//! Owns the data of one cluster: its request, state, steps, instances and volumes.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::values::truthy;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClusterState {
-    /// Asked for; no instance yet.
+    /// Requested; no instance yet.
     Starting,
     /// Instances exist and run bootstrap actions.
     Bootstrapping,
@@ -19,9 +19,9 @@ pub enum ClusterState {
     Running,
     /// Idle and kept alive.
     Waiting,
-    /// On its way out.
+    /// Terminating.
     Terminating,
-    /// Ended as asked or after its steps.
+    /// Terminated on request or after its steps.
     Terminated,
     /// Ended by a failure.
     TerminatedWithErrors,
@@ -163,7 +163,7 @@ pub struct Volume {
     pub size: u64,
     /// `gp2`, …
     pub kind: String,
-    /// By EBS; LUKS does not show.
+    /// By EBS; LUKS is not visible.
     pub encrypted: bool,
     /// ARN of the key if it is.
     pub key: Option<String>,
@@ -190,12 +190,11 @@ pub struct Cluster {
     pub region: String,
     /// Its name.
     pub name: String,
-    /// `RunJobFlow`'s body, or what stands for it.
+    /// `RunJobFlow`'s body, or its replacement.
     pub request: Value,
     /// The name `DescribeCluster` gives.
     pub security_configuration: Option<String>,
-    /// Content of the security configuration as it was when the cluster was asked for: what it
-    /// really lives by.
+    /// The content of the security configuration when the cluster was requested: the effective one.
     pub security: Value,
     /// The cluster's `Configurations`.
     pub configurations: Value,
@@ -203,7 +202,7 @@ pub struct Cluster {
     pub state: ClusterState,
     /// Code and message of the last change, where there is one.
     pub reason: Option<(String, String)>,
-    /// When it was asked for.
+    /// When it was requested.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
     /// When its bootstrap actions were done.
@@ -228,7 +227,7 @@ pub struct Cluster {
     pub terminations: u32,
     /// Its special fate.
     pub fate: NextCluster,
-    /// The state that was last put into queues.
+    /// The last state that was sent to queues.
     #[serde(skip)]
     pub(crate) told: Option<ClusterState>,
     #[serde(skip)]

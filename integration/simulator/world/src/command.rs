@@ -1,4 +1,4 @@
-//! Owns the one vocabulary in which the world is set up and steered.
+//! Owns the commands that set up and control the world.
 
 use std::collections::BTreeMap;
 
@@ -12,29 +12,30 @@ use crate::object::{AclGrant, Attributes, Retention};
 use crate::sse::{BucketEncryption, Sse};
 use crate::world::{BucketConfigurations, Grant};
 
-/// A change of the world, or of how it behaves. As JSON: `{"command": "put_bucket", "name":
+/// A change of the world, or of its behaviour. As JSON: `{"command": "put_bucket", "name":
 /// "acme-out"}`.
 ///
-/// Wherever `account` or `region` is absent, [`DEFAULT_ACCOUNT`](crate::ids::DEFAULT_ACCOUNT) and
-/// [`DEFAULT_REGION`](crate::ids::DEFAULT_REGION) are meant. `put_…` replaces what has the same name.
+/// Without `account` or `region`, [`DEFAULT_ACCOUNT`](crate::ids::DEFAULT_ACCOUNT) and
+/// [`DEFAULT_REGION`](crate::ids::DEFAULT_REGION) are used. `put_…` replaces an item with the same
+/// name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
-    /// Makes an access key id known.
+    /// Adds an access key id.
     PutAccessKey(PutAccessKey),
-    /// Makes or changes a bucket; its objects stay.
+    /// Creates or changes a bucket; its objects stay.
     PutBucket(PutBucket),
     /// Removes a bucket with all its objects.
     DeleteBucket(Named),
-    /// Writes an object, past all policies.
+    /// Writes an object, ignoring all policies.
     PutObject(PutObject),
     /// Removes an object; in a versioned bucket, a delete marker hides it.
     DeleteObject(ObjectName),
-    /// Removes one version or delete marker of a key for good, past all locks.
+    /// Permanently removes one version or delete marker of a key, ignoring all locks.
     DeleteObjectVersion(ObjectVersion),
-    /// Changes in place what an object's owner can change without writing it anew.
+    /// Changes the properties that an object's owner can change without rewriting it.
     ChangeObject(ChangeObject),
-    /// Begins an upload in parts, past all policies.
+    /// Creates a multipart upload, ignoring all policies.
     PutUpload(PutUpload),
     /// Sets or removes the public access block of a whole account.
     SetAccountPublicAccessBlock(AccountBlock),
@@ -69,19 +70,19 @@ pub enum Command {
     PutDhcp(PutDhcp),
     /// Switches EBS encryption by default on or off.
     SetEbsEncryptionByDefault(Switch),
-    /// Makes an SQS queue, which gets all that EMR tells EventBridge from then on.
+    /// Creates an SQS queue, which receives all EMR events from then on.
     PutQueue(Named),
     /// Puts a message into a queue.
     SendMessage(SendMessage),
-    /// Starts a cluster nobody asked for over the API, in any living state.
+    /// Starts a cluster without an API request, in any living state.
     StartCluster(StartCluster),
-    /// Changes a cluster behind the API's back.
+    /// Changes a cluster without an API request.
     UpdateCluster(UpdateCluster),
-    /// Adds a rule by which calls go wrong.
+    /// Adds a rule that makes calls fail.
     AddFault(Fault),
     /// Removes all such rules.
     ClearFaults,
-    /// Applies commands when a certain call comes.
+    /// Applies commands when a certain call arrives.
     AddHook(Hook),
     /// Removes all such hooks.
     ClearHooks,
@@ -95,26 +96,26 @@ pub enum Command {
     SetQuotas(Switch),
     /// Sets how long the stages of clusters started from now on take.
     SetTimings(Timings),
-    /// Sets the fate of the next cluster or clusters; several wait in line.
+    /// Sets the properties of the next cluster or clusters; several are queued.
     SetNextCluster(NextCluster),
     /// Switches rounds on (counting from zero) or off.
     Rounds(Rounds),
-    /// Adds a ready-made scene.
+    /// Adds a predefined scene.
     Seed(Seed),
-    /// Forgets the requests recorded so far.
+    /// Clears the recorded requests.
     ClearRequests,
     /// Empties the world, forgets requests, faults, hooks and settings; the clock is real again.
     Reset,
 }
 
-/// What a command made, where it made something with an id of its own.
+/// The id of what a command created, if it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// A cluster's id, a key's ARN.
     pub id: Option<String>,
 }
 
-/// A command that makes no sense.
+/// An invalid command.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct CommandError(pub(crate) String);
@@ -158,10 +159,10 @@ pub struct PutBucket {
     /// Its owner.
     #[serde(default)]
     pub account: Option<String>,
-    /// Its default encryption; absent: never configured, which answers AES256.
+    /// Its default encryption; none: never configured, so the response is AES256.
     #[serde(default)]
     pub default_encryption: Option<BucketEncryption>,
-    /// Its policy document. Operators and keys the simulator does not know are an error.
+    /// Its policy document. Operators and keys that the simulator does not support are an error.
     #[serde(default)]
     pub policy: Option<Value>,
     /// Anybody may list and read.
@@ -173,10 +174,10 @@ pub struct PutBucket {
     /// All four settings of the public access block; default: on, unless public.
     #[serde(default)]
     pub public_access_block: Option<bool>,
-    /// For so many days Object Lock keeps what is written (`COMPLIANCE`); absent: it is off.
+    /// Object Lock's default retention in days (`COMPLIANCE`); none: off.
     #[serde(default)]
     pub object_lock_days: Option<u32>,
-    /// Who owns its objects; default: `BucketOwnerEnforced`, which knows no ACLs.
+    /// The object ownership; default: `BucketOwnerEnforced`, which disables ACLs.
     #[serde(default)]
     pub ownership: Option<String>,
     /// Whether objects may be locked.
@@ -185,7 +186,7 @@ pub struct PutBucket {
     /// Whether it is a website.
     #[serde(default)]
     pub website: bool,
-    /// What else it is configured to.
+    /// Its other configurations.
     #[serde(default)]
     pub configurations: BucketConfigurations,
 }
@@ -207,7 +208,7 @@ pub struct PutObject {
     /// Its content where that is no text.
     #[serde(default)]
     pub bytes: Option<Vec<u8>>,
-    /// Its protection; default: the bucket's default.
+    /// Its encryption; default: the bucket's default.
     #[serde(default)]
     pub sse: Option<Sse>,
     /// Default `STANDARD`.
@@ -222,10 +223,10 @@ pub struct PutObject {
     /// `x-amz-meta-…` without the prefix.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// All else that it carries.
+    /// All its other properties.
     #[serde(default)]
     pub attributes: Attributes,
-    /// It was written in so many parts, which shows in its `ETag`.
+    /// The number of its parts, which shows in its `ETag`.
     #[serde(default)]
     pub parts: Option<u32>,
 }
@@ -297,7 +298,7 @@ pub struct PutUpload {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// The ARN of who began it; default: a user of the bucket's account.
+    /// The ARN of its initiator; default: a user of the bucket's account.
     #[serde(default)]
     pub initiator: Option<String>,
     /// How many seconds ago it was begun.
@@ -320,7 +321,7 @@ pub struct PutSecurityConfiguration {
     /// Its region.
     #[serde(default)]
     pub region: Option<String>,
-    /// JSON, or a string holding JSON (or anything) that is stored to the letter.
+    /// JSON, or a string with JSON (or anything) that is stored unchanged.
     pub content: Value,
     /// When it was created; default now.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -543,13 +544,13 @@ pub struct StartCluster {
     /// Its region.
     #[serde(default)]
     pub region: Option<String>,
-    /// Where in its life it is.
+    /// The state in its life.
     #[serde(default)]
     pub state: StartState,
     /// How many seconds ago it was created.
     #[serde(default)]
     pub age_seconds: f64,
-    /// `RunJobFlow`'s own fields; whatever is missing is filled in with something plain.
+    /// `RunJobFlow`'s own fields; missing ones get default values.
     #[serde(default)]
     pub request: Value,
 }
@@ -560,8 +561,8 @@ pub struct StartCluster {
 pub struct UpdateCluster {
     /// Which cluster; empty: the newest.
     pub id: String,
-    /// Members of `RunJobFlow`'s body that it shall have been started with: `ServiceRole`,
-    /// `CustomAmiId`, `BootstrapActions`, …
+    /// Members of `RunJobFlow`'s body that it was started with: `ServiceRole`, `CustomAmiId`,
+    /// `BootstrapActions`, …
     #[serde(default)]
     pub request: Value,
     /// Whether volumes made from now on are encrypted, whatever the security configuration says.
@@ -588,7 +589,7 @@ pub struct UpdateCluster {
     /// `Configurations` of every instance group, as a reconfiguration request would set them.
     #[serde(default)]
     pub group_configurations: Option<Value>,
-    /// What happens when somebody terminates it.
+    /// The reaction to a termination request.
     #[serde(default)]
     pub termination: Option<Termination>,
 }
@@ -599,7 +600,7 @@ pub struct UpdateCluster {
 pub struct SetClock {
     /// `"real"`, `{"scaled": 60}` or `"stepped"`.
     pub mode: ClockMode,
-    /// The simulated time to go on from, RFC 3339; default: the present one.
+    /// The simulated time to continue from, RFC 3339; default: the present one.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub at: Option<time::OffsetDateTime>,
 }
@@ -665,14 +666,14 @@ fn quiet() -> u64 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
-    /// The call has come and nothing was done about it yet.
+    /// The call has arrived and had no effect yet.
     Arrival,
-    /// The call has had its effect and its answer is made, but not sent.
+    /// The call has taken effect and its response exists, but is not sent.
     #[default]
     Reply,
 }
 
-/// When these calls come, apply these commands.
+/// When these calls come, these commands are applied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {

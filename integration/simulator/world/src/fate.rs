@@ -1,4 +1,4 @@
-//! Owns how long clusters take, and what special things can happen to them.
+//! Owns the durations of clusters' stages, and their special behaviours.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sse::Sse;
 
-/// The states in which a cluster can be put into the world.
+/// The states in which a cluster can be added to the world.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartState {
@@ -67,7 +67,7 @@ impl Timings {
     }
 }
 
-/// What happens when somebody terminates a cluster.
+/// The reaction to a termination request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Termination {
@@ -76,11 +76,11 @@ pub enum Termination {
     Normal,
     /// Every such call is refused, protected or not.
     Refused,
-    /// The call succeeds and the cluster stays TERMINATING for ever.
+    /// The call succeeds and the cluster stays TERMINATING forever.
     Stuck,
 }
 
-/// The fate of the next clusters started by `RunJobFlow` or by the command `StartCluster`.
+/// The properties of the next clusters started by `RunJobFlow` or by the command `StartCluster`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NextCluster {
@@ -106,7 +106,7 @@ pub struct NextCluster {
     pub ebs_key: Option<String>,
     /// The properties of its configurations whose values EMR shows as asterisks, by their names.
     pub masked: Vec<String>,
-    /// How the objects its steps write are protected, whatever the flags say.
+    /// The encryption of the objects that its steps write, whatever the flags say.
     pub objects: Option<Sse>,
 }
 

@@ -1,10 +1,10 @@
-//! Owns the rules by which calls go wrong.
+//! Owns the rules that make calls fail.
 
 use serde::{Deserialize, Serialize};
 
 use crate::subject::Subject;
 
-/// Which of the matching calls are meant. Calls are counted from when the rule was added.
+/// Which of the matching calls. Calls are counted from when the rule was added.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Calls {
@@ -24,16 +24,16 @@ pub enum Calls {
     Probability {
         /// 0 to 1.
         p: f64,
-        /// Seeds this rule's own dice.
+        /// The seed of this rule's own random numbers.
         seed: u64,
     },
 }
 
-/// What goes wrong. Unless it says "applied", the call has no effect.
+/// The faults. Unless it says "applied", the call has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Applied; the reply comes this much later. Adds to other faults.
+    /// Applied; the reply is delayed by this time, in addition to other faults.
     Latency {
         /// Real milliseconds.
         ms: u64,
@@ -56,7 +56,7 @@ pub enum FaultKind {
         /// Error message.
         message: String,
     },
-    /// Status 200, whose body is an error after all, as S3's long-running copies have it.
+    /// Status 200 with an error in the body, as in S3's long-running copies.
     ErrorIn200 {
         /// Error code.
         code: String,
@@ -65,24 +65,24 @@ pub enum FaultKind {
     },
     /// The connection is reset.
     Reset,
-    /// Nothing ever comes back.
+    /// There is never a response.
     Hang,
     /// Applied; half of the reply's body comes, then the connection ends.
     TruncatedBody,
-    /// Applied; the reply's body is no JSON and no XML.
+    /// Applied; the reply's body is neither JSON nor XML.
     GarbageBody,
-    /// Applied; the reply says that all is well, and holds nothing.
+    /// Applied; the reply reports success, and is empty.
     EmptyAnswer,
-    /// Applied; the reply says that all is well, and has no body at all.
+    /// Applied; the reply reports success, and has no body at all.
     NoBody,
     /// The call never arrives: a proxy answers it with a page of its own.
     ProxyPage {
         /// 200, 302, 403, 404, 502, …
         status: u16,
     },
-    /// A list's later page is the first one again; the first one is as it should be.
+    /// A list's later page is the first one again; the first one is correct.
     FirstPageAgain {
-        /// It says that the list ends with it; else it tells the same way on as the first time.
+        /// It is the last page; otherwise it has the same next page as the first time.
         ends: bool,
     },
     /// Applied, and answered with a server error.
@@ -97,7 +97,7 @@ pub enum FaultKind {
     AppliedThenHang,
 }
 
-/// A rule: these calls go wrong in this way.
+/// A rule: these calls fail in this way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -112,7 +112,7 @@ pub struct Fault {
     /// Only calls about this cluster id, bucket, `bucket/key`, or name.
     #[serde(default)]
     pub matching: Option<String>,
-    /// What happens.
+    /// The fault.
     pub kind: FaultKind,
 }
 
@@ -136,7 +136,7 @@ impl Fault {
     }
 }
 
-/// Counts matching calls and says which are meant.
+/// Counts matching calls and selects the ones to fail.
 #[derive(Debug)]
 pub(crate) struct Counter {
     calls: Calls,
@@ -171,12 +171,12 @@ pub struct Faults {
     rules: Vec<(Fault, Counter)>,
 }
 
-/// What the rules want for one call.
+/// The effect of the rules on one call.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// The reply comes so many real milliseconds later.
     pub latency_ms: u64,
-    /// What goes wrong.
+    /// The fault, if any.
     pub kind: Option<FaultKind>,
 }
 
@@ -190,7 +190,7 @@ impl Faults {
         self.rules.clear();
     }
 
-    /// Counts one call, and says what goes wrong with it.
+    /// Counts one call, and returns its faults.
     pub fn judge(&mut self, subject: &Subject) -> Verdict {
         let mut verdict = Verdict::default();
         for (fault, counter) in &mut self.rules {

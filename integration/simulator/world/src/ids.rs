@@ -1,4 +1,4 @@
-//! Owns how accounts, regions and things are named.
+//! Owns the names of accounts, regions and resources.
 
 use md5::{Digest, Md5};
 

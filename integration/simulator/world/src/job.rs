@@ -1,4 +1,4 @@
-//! Owns what is known of one S3 Batch Operations job.
+//! Owns the data of one S3 Batch Operations job.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 pub struct Job {
     /// Its id.
     pub id: String,
-    /// The account it is of.
+    /// Its account.
     pub account: String,
     /// `New`, `Preparing`, `Suspended`, `Ready`, `Active`, `Complete`, `Failed` or `Cancelled`.
     pub status: String,
     /// The body of the request that made it.
     pub request: String,
-    /// What it was told apart by from its own repetition.
+    /// The token that identifies its repetition.
     pub token: String,
     /// Its description.
     pub description: String,
@@ -27,15 +27,15 @@ pub struct Job {
     pub created: OffsetDateTime,
     /// Why it failed: code and reason.
     pub failure: Option<(String, String)>,
-    /// What there is to do.
+    /// Its tasks.
     #[serde(skip)]
     pub tasks: Vec<JobTask>,
-    /// How the first of them went.
+    /// The results of the first of them.
     #[serde(skip)]
     pub done: Vec<TaskOutcome>,
 }
 
-/// One object that a job is about.
+/// One object of a job.
 #[derive(Debug, Clone)]
 pub struct JobTask {
     /// The bucket.
@@ -46,12 +46,12 @@ pub struct JobTask {
     pub version: Option<String>,
 }
 
-/// How a task went: status, error code and message, as the completion report has them.
+/// The result of a task: status, error code and message, as in the completion report.
 #[derive(Debug, Clone)]
 pub struct TaskOutcome(pub u16, pub String, pub String);
 
 impl TaskOutcome {
-    /// Whether the task did what it should.
+    /// Whether the task succeeded.
     pub fn is_success(&self) -> bool {
         self.0 < 300
     }

@@ -1,4 +1,4 @@
-//! Owns how clusters live on the clock: which change comes next, and what it does.
+//! Owns the life of clusters on the clock: the next change, and its effect.
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ impl World {
         self.clusters.iter().filter_map(|cluster| cluster.next).map(|(at, _)| at).min()
     }
 
-    /// Lets everything happen that is due until `now`, in the order of its time.
+    /// Performs all changes that are due until `now`, in the order of their time.
     pub fn catch_up(&mut self, now: OffsetDateTime) {
         loop {
             let due = self
@@ -37,8 +37,7 @@ impl World {
         self.tell();
     }
 
-    /// Puts what has changed of clusters' states into the queues, in the form in which EMR tells
-    /// EventBridge.
+    /// Sends changes of clusters' states to the queues, in the format of EMR's EventBridge events.
     pub(crate) fn tell(&mut self) {
         for index in 0..self.clusters.len() {
             let cluster = &mut self.clusters[index];
@@ -123,7 +122,7 @@ fn ready(world: &mut World, index: usize, at: OffsetDateTime) {
     next_step(world, index, at);
 }
 
-/// Goes on with the next pending step, or with what comes when there is none.
+/// Continues with the next pending step, or with the end of the steps.
 pub fn next_step(world: &mut World, index: usize, at: OffsetDateTime) {
     let cluster = &mut world.clusters[index];
     let pending = cluster.steps.iter().position(|step| step.state == StepState::Pending);
@@ -199,7 +198,7 @@ fn cancel_steps(world: &mut World, index: usize, at: OffsetDateTime) {
     }
 }
 
-/// Begins a cluster's end; steps that are not over are cancelled.
+/// Starts a cluster's termination; unfinished steps are cancelled.
 pub fn terminate(
     world: &mut World,
     index: usize,
@@ -218,7 +217,7 @@ pub fn terminate(
     };
 }
 
-/// Puts a fresh cluster into a later state, as if its early life lay behind it.
+/// Puts a new cluster into a later state, as if it had passed the earlier ones.
 pub(crate) fn fast_forward(
     world: &mut World,
     index: usize,

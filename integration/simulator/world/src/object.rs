@@ -1,4 +1,4 @@
-//! Owns objects as S3 keeps them: content, attributes, versions, locks, restores, uploads in parts.
+//! Owns objects as in S3: content, properties, versions, locks, restores, multipart uploads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,11 +32,11 @@ pub struct Object {
     pub metadata: BTreeMap<String, String>,
     /// Who wrote it: `api`, `command`, or a cluster and step id.
     pub written_by: String,
-    /// Its bytes where they are known; else they read as zeros.
+    /// Its bytes, if stored; otherwise they read as zeros.
     #[serde(skip)]
     pub body: Option<Vec<u8>>,
-    /// Where they are not known: what they are, so that copies can be told from other contents
-    /// without any bytes.
+    /// If its bytes are not stored: their identity, so that copies can be distinguished from other
+    /// content.
     pub extents: Vec<Extent>,
     /// Its version; `None` is the null version.
     pub version: Option<String>,
@@ -49,7 +49,7 @@ pub struct Object {
     pub restore: Option<(OffsetDateTime, OffsetDateTime)>,
 }
 
-/// A piece of content of which only the origin is known.
+/// A piece of content of which only the origin is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Extent {
     /// Names the content that was first written.
@@ -60,7 +60,7 @@ pub struct Extent {
     pub length: u64,
 }
 
-/// What an object carries besides content, type, metadata and protection.
+/// The properties of an object apart from content, type, metadata and encryption.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Attributes {
@@ -74,13 +74,13 @@ pub struct Attributes {
     pub content_encoding: Option<String>,
     /// `Content-Language`.
     pub content_language: Option<String>,
-    /// `Expires`, to the letter.
+    /// `Expires`, unchanged.
     pub expires: Option<String>,
     /// `x-amz-website-redirect-location`.
     pub website_redirect: Option<String>,
     /// Until when it may not be deleted.
     pub retention: Option<Retention>,
-    /// It may not be deleted until somebody lifts this.
+    /// It may not be deleted until this is lifted.
     pub legal_hold: bool,
     /// A checksum besides the `ETag`.
     pub checksum: Option<Checksum>,
@@ -88,7 +88,7 @@ pub struct Attributes {
     pub grants: Vec<AclGrant>,
     /// Whether an S3 Bucket Key protects it.
     pub bucket_key: bool,
-    /// Names of its annotations; copies in parts leave them behind.
+    /// Names of its annotations; multipart copies lose them.
     pub annotations: Vec<String>,
     /// `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS`, for `INTELLIGENT_TIERING`.
     pub archive_status: Option<String>,
@@ -104,7 +104,7 @@ pub struct Retention {
     pub until: OffsetDateTime,
 }
 
-/// A checksum. Its value is not computed as AWS does, but it is a function of the content alone.
+/// A checksum. Its value is not computed as in AWS, but depends on the content alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1` or `SHA256`.
@@ -160,20 +160,19 @@ pub struct Upload {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// The ARN of who began it.
+    /// The ARN of its initiator.
     pub initiator: String,
-    /// What the parts have brought so far; its content and `ETag` mean nothing yet, and its date is
-    /// when the upload was begun.
+    /// The parts so far; its content and `ETag` are not valid yet, and its date is the upload's
+    /// creation.
     pub object: Object,
-    /// The protection that was asked for.
+    /// The requested encryption.
     pub wish: Option<Sse>,
     /// Parts by number.
     pub parts: BTreeMap<u32, Object>,
 }
 
 impl Object {
-    /// Whether it lies in an archive, from which nothing can be copied or read before it is
-    /// restored.
+    /// Whether it is archived, and cannot be copied or read before it is restored.
     #[must_use]
     pub fn is_archived(&self, now: OffsetDateTime) -> bool {
         let archived = matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
@@ -239,13 +238,13 @@ fn piece(
     (None, part)
 }
 
-/// What stands for a content that is all new and not kept.
+/// The identity of new content that is not stored.
 pub fn extents(bucket: &str, key: &str, size: u64, unknown: bool) -> Vec<Extent> {
     let one = || Extent { origin: format!("{bucket}/{key}:{size}"), from: 0, length: size };
     if unknown && size > 0 { vec![one()] } else { Vec::new() }
 }
 
-/// Contents behind one another; what was cut apart grows together again.
+/// Concatenates contents; adjacent pieces of one origin are merged.
 pub fn join<'a>(parts: impl Iterator<Item = &'a Object>) -> (Option<Vec<u8>>, Vec<Extent>) {
     let mut body = Some(Vec::new());
     let mut extents: Vec<Extent> = Vec::new();
@@ -280,8 +279,8 @@ fn digest(body: Option<&[u8]>, extents: &[Extent]) -> Vec<u8> {
     }
 }
 
-/// MD5 of the content, or of what stands for it. Under KMS it is the MD5 of something else; in
-/// parts, that of their MD5s and their number.
+/// MD5 of the content, or of its identity. Under KMS it is the MD5 of something else; for multipart
+/// objects, that of the parts' MD5s, with their number.
 pub fn etag(body: Option<&[u8]>, extents: &[Extent], sse: &Sse, parts: Option<u32>) -> String {
     let mut bytes = digest(body, extents);
     if let Sse::Kms { key } | Sse::Dsse { key } = sse {
@@ -302,9 +301,9 @@ pub fn checksum(algorithm: &str, body: Option<&[u8]>, extents: &[Extent]) -> Str
     looks_like_one(algorithm, &hex(&digest(body, extents)))
 }
 
-/// Looks like the COMPOSITE checksum of an object that was written in parts: of their checksums, and
-/// with their number behind it. Source: Amazon S3 user guide, Checking object integrity, "Composite
-/// checksums".
+/// Looks like the COMPOSITE checksum of an object that was written in parts: of their checksums,
+/// and with their number behind it. Source: Amazon S3 user guide, Checking object integrity,
+/// "Composite checksums".
 pub fn composite_checksum(algorithm: &str, parts: &[String]) -> String {
     format!("{}-{}", looks_like_one(algorithm, &parts.join(" ")), parts.len())
 }
@@ -343,7 +342,7 @@ fn looks_like_one(algorithm: &str, of: &str) -> String {
         6 => "==",
         _ => "=",
     };
-    // Its last digit leaves the bits behind the last byte empty, as Base64 wants it.
+    // Its last digit has zero bits after the last byte, as Base64 requires.
     let text: String = digest.chars().cycle().take(length - 1).collect();
     format!("{text}A{padding}")
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 /// Condition keys and the values a request has for them.
 pub type Context = BTreeMap<String, Vec<String>>;
 
-/// The question put to a policy.
+/// The request that a policy is evaluated for.
 pub struct Ask<'a> {
     /// `s3:GetObject`, …
     pub action: &'a str,
     /// The ARN.
     pub resource: &'a str,
-    /// What conditions look at.
+    /// The context for conditions.
     pub context: &'a Context,
 }
 
@@ -22,7 +22,7 @@ pub struct Ask<'a> {
 pub enum Decision {
     /// A statement allows it, and none denies it.
     Allowed,
-    /// No statement is about it.
+    /// No statement applies.
     ImplicitDeny,
     /// A statement denies it.
     ExplicitDeny,
@@ -38,7 +38,7 @@ impl Decision {
         }
     }
 
-    /// Both opinions on one request: a deny wins, then an allow.
+    /// Combines two decisions on one request: a deny has precedence, then an allow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         if self == Self::ExplicitDeny || other == Self::ExplicitDeny {
@@ -51,7 +51,7 @@ impl Decision {
     }
 }
 
-/// What every request has: requests to the simulator count as sent over TLS.
+/// The context of every request: requests to the simulator count as sent over TLS.
 pub fn base_context(principal: &str, account: &str) -> Context {
     let one = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
     BTreeMap::from([
@@ -93,9 +93,9 @@ fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> b
     decision
 }
 
-/// What IAM's simulator makes of an organisation's policies, which must all allow a request: one
-/// whose statement about it has a condition on a global key, such as `aws:RequestedRegion`, it does
-/// not evaluate, and then it tells of a denial.
+/// The result of IAM's simulator for an organisation's policies, which must all allow a request. It
+/// does not evaluate a statement with a condition on a global key, such as `aws:RequestedRegion`,
+/// and returns a denial then.
 pub fn organization_allows(documents: &[Value], ask: &Ask<'_>) -> bool {
     let is_global = |it: &Value| {
         let tests = it["Condition"].as_object().into_iter().flat_map(|it| it.values());
@@ -108,7 +108,7 @@ pub fn organization_allows(documents: &[Value], ask: &Ask<'_>) -> bool {
     })
 }
 
-/// Whether a statement is about an action on a resource, its conditions left out.
+/// Whether a statement applies to an action on a resource, ignoring its conditions.
 fn is_about(statement: &Value, ask: &Ask<'_>) -> bool {
     one_of(statement, "Action", "NotAction", |pattern| wildcard_no_case(pattern, ask.action))
         && one_of(statement, "Resource", "NotResource", |pattern| wildcard(pattern, ask.resource))
@@ -122,7 +122,7 @@ pub fn condition_keys(document: &Value, ask: &Ask<'_>) -> BTreeSet<String> {
     tests.filter_map(Value::as_object).flat_map(|test| test.keys().cloned()).collect()
 }
 
-/// Whether a request tells a condition key.
+/// Whether a request has a condition key.
 pub fn is_told(context: &Context, key: &str) -> bool {
     lookup(context, key).is_some()
 }
@@ -145,7 +145,7 @@ fn one_of(
     match (statement.get(positive), statement.get(negative)) {
         (Some(patterns), _) => any(patterns),
         (None, Some(patterns)) => !any(patterns),
-        // A key policy may leave the resource out; an action must be there in a valid policy.
+        // A key policy may omit the resource; a valid policy has an action.
         (None, None) => positive == "Resource",
     }
 }
@@ -223,7 +223,7 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
         "ArnLike" | "ArnEquals" => ("StringLike", false),
         other => (other, false),
     };
-    // A key that the request lacks fails every positive test and passes every negated one.
+    // A missing key fails every positive test and passes every negated one.
     let Some(present) = present else {
         return negated || if_exists || of_all;
     };
@@ -242,7 +242,7 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
     matched != negated
 }
 
-/// Says what in a policy document the simulator cannot evaluate, or that is no policy.
+/// The part of a policy document that the simulator cannot evaluate, or that is invalid.
 pub fn unsupported(document: &Value) -> Option<String> {
     const OPERATORS: [&str; 11] = [
         "StringEquals",
@@ -290,7 +290,7 @@ fn wildcard_no_case(pattern: &str, text: &str) -> bool {
     wildcard(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }
 
-/// `*` stands for anything, `?` for one character.
+/// `*` matches anything, `?` one character.
 pub fn wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());

@@ -1,4 +1,4 @@
-//! Owns how clusters, their steps, instances and volumes come into the world.
+//! Owns the creation of clusters, their steps, instances and volumes.
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -10,7 +10,7 @@ use crate::fate::NextCluster;
 use crate::values::{seconds, strings, tags, text, truthy};
 use crate::world::{Key, World};
 
-/// Who asks for a cluster, where and when, and what the world decided about it.
+/// The request of a cluster: its caller, place and time, and the world's decisions about it.
 pub struct Birth {
     /// `j-…`; absent: made up.
     pub id: Option<String>,
@@ -131,11 +131,15 @@ fn groups(world: &mut World, instances: &Value) -> Vec<InstanceGroup> {
     if asked.is_empty() {
         let count = instances["InstanceCount"].as_u64().unwrap_or(1);
         let master = text(instances, "MasterInstanceType").unwrap_or("m4.large");
-        asked.push(json!({"InstanceRole": "MASTER", "InstanceType": master, "InstanceCount": 1, "Market": "ON_DEMAND"}));
+        asked.push(json!({
+            "InstanceRole": "MASTER", "InstanceType": master, "InstanceCount": 1,
+            "Market": "ON_DEMAND"
+        }));
         if count > 1 {
             let slave = text(instances, "SlaveInstanceType").unwrap_or(master);
             asked.push(json!({
-                "InstanceRole": "CORE", "InstanceType": slave, "InstanceCount": count - 1, "Market": "ON_DEMAND",
+                "InstanceRole": "CORE", "InstanceType": slave, "InstanceCount": count - 1,
+                "Market": "ON_DEMAND",
             }));
         }
     }

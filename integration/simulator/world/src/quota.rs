@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use time::OffsetDateTime;
 
-/// Burst and refill per second, as AWS documents them. Calls that are not named have no quota here.
+/// Burst and refill per second, from AWS's documentation. Other calls have no quota here.
 fn limits(operation: &str) -> Option<(f64, f64)> {
     match operation {
         "DescribeCluster" | "ListInstanceGroups" | "ListBootstrapActions" => Some((10.0, 1.0)),
@@ -39,7 +39,7 @@ impl Quotas {
         let passed = (now - *since).as_seconds_f64().max(0.0);
         *tokens = (*tokens + passed * refill).min(burst);
         *since = now;
-        // Sums of fractions may stay a hair under a whole token.
+        // Sums of fractions may be slightly less than a whole token.
         if *tokens < 1.0 - 1e-9 {
             return false;
         }

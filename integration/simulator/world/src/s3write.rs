@@ -1,5 +1,4 @@
-//! Owns how a write to S3 ends: policy, protection, stored object. Used by the API and by clusters'
-//! steps.
+//! Owns writes to S3: policy, encryption, stored object. Used by the API and by clusters' steps.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +7,7 @@ use crate::policy::{self, Ask, Decision};
 use crate::sse::{Sse, header_of, sse_named};
 use crate::world::World;
 
-/// What is written, by whom.
+/// The content and the writer.
 pub struct Write<'a> {
     /// The bucket.
     pub bucket: &'a str,
@@ -20,11 +19,11 @@ pub struct Write<'a> {
     pub size: u64,
     /// The content, where it is kept.
     pub body: Option<Vec<u8>>,
-    /// What stands for a content that is not kept; absent: it is all new.
+    /// The identity of content that is not stored; none: it is new.
     pub extents: Option<Vec<Extent>>,
-    /// What it carries.
+    /// Its properties.
     pub attributes: Attributes,
-    /// It was written in so many parts.
+    /// The number of its parts.
     pub parts: Option<u32>,
     /// The `Content-Type`.
     pub content_type: String,
@@ -32,7 +31,7 @@ pub struct Write<'a> {
     pub metadata: BTreeMap<String, String>,
     /// `STANDARD`, …
     pub storage_class: String,
-    /// The ARN that asks.
+    /// The ARN of the caller.
     pub principal: &'a str,
     /// Its account.
     pub account: &'a str,
@@ -43,11 +42,10 @@ pub struct Write<'a> {
 /// Why a write was refused: status, code, message.
 pub type Refusal = (u16, &'static str, String);
 
-/// Whether this principal may write there with this header, and what the object will be protected
-/// by.
+/// Whether this principal may write there with this header, and the encryption of the object.
 ///
 /// # Errors
-/// When the bucket, its policy or the key refuses it.
+/// When the bucket, its policy or the key denies it.
 pub fn permit(
     world: &mut World,
     (bucket_name, key): (&str, &str),
@@ -83,7 +81,7 @@ pub fn permit(
     resolve(world, bucket_name, account, header)
 }
 
-/// Writes an object as S3 would and gives what was stored.
+/// Writes an object as S3 would and returns the stored object.
 ///
 /// # Errors
 /// As [`permit`].
@@ -117,15 +115,14 @@ pub fn write(world: &mut World, write: Write<'_>) -> Result<Object, Refusal> {
     Ok(world.store_object(write.bucket, write.key, object))
 }
 
-/// The bucket's default protection, key as it was configured.
+/// The bucket's default encryption, with the key as configured.
 pub fn default_of(world: &World, bucket: &str) -> Sse {
     let rule = world.buckets.get(bucket).and_then(|bucket| bucket.default_encryption.as_ref());
     rule.and_then(|rule| sse_named(rule.algorithm.as_deref()?, rule.key.as_deref()))
         .unwrap_or(Sse::Aes256)
 }
 
-/// What an object will be stored with: the request's wish or the bucket's default, its key as an
-/// ARN.
+/// The encryption of an object: from the request or the bucket's default, with its key as an ARN.
 fn resolve(
     world: &mut World,
     bucket: &str,
@@ -151,10 +148,10 @@ fn resolve(
     })
 }
 
-/// The ARN of the key that this name means to this account; none is the AWS-managed key.
+/// The ARN of the key with this name for this account; without a name, the AWS managed key.
 ///
 /// # Errors
-/// When there is no such key, or it cannot be used.
+/// When the key does not exist, or cannot be used.
 pub fn kms_arn(
     world: &mut World,
     account: &str,

@@ -1,4 +1,4 @@
-//! Owns the ready-made scenes.
+//! Owns the predefined scenes.
 
 use std::{
     collections::BTreeMap,
@@ -68,7 +68,9 @@ fn security_configuration() -> Value {
                 },
             },
         },
-        "InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1},
+        "InstanceMetadataServiceConfiguration": {
+            "MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1
+        },
     })
 }
 
@@ -168,11 +170,11 @@ fn objects() -> Vec<Command> {
         .collect()
 }
 
-/// The archive that EMR takes certificates from: a key without passphrase, and a certificate that
-/// it signed itself, for the names of a region's instances.
+/// The archive with EMR's certificates: a key without passphrase, and a self-signed certificate,
+/// for the names of a region's instances.
 ///
 /// # Panics
-/// When a name is no DNS name, or the system has no randomness.
+/// When a name is not a DNS name, or the system has no randomness.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a scene that cannot be made is a test that cannot be run")]
 pub fn certificates(name: &str) -> Vec<u8> {
@@ -212,7 +214,10 @@ fn roles() -> Vec<Command> {
     let service = json!({
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": ["ec2:*", "iam:PassRole", "s3:Get*", "s3:List*"], "Resource": "*"},
+            {
+                "Effect": "Allow", "Action": ["ec2:*", "iam:PassRole", "s3:Get*", "s3:List*"],
+                "Resource": "*"
+            },
             {
                 "Effect": "Allow",
                 "Action": [

@@ -1,4 +1,4 @@
-//! Owns what asymmetric KMS keys are made of and do: real keys, real signatures.
+//! Owns asymmetric KMS keys: real keys, real signatures.
 
 use aws_lc_rs::digest::{Algorithm, Digest, SHA256, SHA384, digest};
 use aws_lc_rs::encoding::AsDer as _;
@@ -9,10 +9,10 @@ use aws_lc_rs::signature::{
     EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PSS_SHA256, RsaKeyPair,
 };
 
-/// A message that KMS takes itself may be so long. Source: AWS KMS API reference, Sign.
+/// The maximum length of a message that KMS itself hashes. Source: AWS KMS API reference, Sign.
 const RAW: usize = 4096;
 
-/// What the caller wants signed.
+/// The data to sign.
 pub enum MessageToSign<'a> {
     /// The message.
     Raw(&'a [u8]),
@@ -20,10 +20,10 @@ pub enum MessageToSign<'a> {
     Digest(&'a [u8]),
 }
 
-/// Makes the private key of a key of this spec, as PKCS#8; `None` for a symmetric one.
+/// Generates the private key of a key of this spec, as PKCS#8; `None` for a symmetric one.
 ///
 /// # Errors
-/// When none could be made.
+/// When that fails.
 pub fn generate(spec: &str) -> Result<Option<Vec<u8>>, String> {
     let random = SystemRandom::new();
     let made = match spec {
@@ -42,8 +42,7 @@ pub fn generate(spec: &str) -> Result<Option<Vec<u8>>, String> {
     made.map(Some).map_err(|_| format!("no key of the spec {spec} could be made"))
 }
 
-/// The algorithms that a key of this spec signs by; those the simulator has, which are fewer than
-/// KMS'.
+/// The signing algorithms of a key of this spec; the simulator has fewer than KMS.
 pub fn algorithms(spec: &str) -> &'static [&'static str] {
     match spec {
         "ECC_NIST_P256" => &["ECDSA_SHA_256"],
@@ -85,7 +84,7 @@ fn ecdsa(spec: &str) -> Option<(&'static EcdsaSigningAlgorithm, &'static Algorit
 /// Signs.
 ///
 /// # Errors
-/// What KMS says of a message that it does not take.
+/// KMS's error for a message that it rejects.
 pub fn sign(spec: &str, material: &[u8], message: &MessageToSign<'_>) -> Result<Vec<u8>, String> {
     let broken = |_| "the key cannot be used".to_owned();
     let digested = |algorithm: &'static Algorithm| match message {

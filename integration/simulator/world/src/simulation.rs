@@ -1,4 +1,4 @@
-//! Owns the simulated AWS as a whole: the world, its clock, its quotas, and what goes wrong.
+//! Owns the simulated AWS as a whole: the world, its clock, its quotas, and its faults.
 
 use crate::clock::Clock;
 use crate::command::{Applied, Command, CommandError};
@@ -9,16 +9,16 @@ use crate::scene;
 use crate::values::seconds;
 use crate::world::World;
 
-/// The world, its clock, and the rules by which calls are refused, go wrong or change something.
+/// The world, its clock, and the rules by which calls are denied, fail or change something.
 #[derive(Debug)]
 pub struct Simulation {
     /// The world, as it was at the last look.
     pub world: World,
-    /// What time it is there.
+    /// Its time.
     pub clock: Clock,
     /// EMR's request quotas, unless they are off.
     pub quotas: Option<Quotas>,
-    /// The rules by which calls go wrong.
+    /// The rules that make calls fail.
     pub faults: Faults,
     /// The commands that wait for a certain call.
     pub hooks: Hooks,
@@ -44,17 +44,17 @@ impl Simulation {
         }
     }
 
-    /// Brings the world up to the present.
+    /// Advances the world to the present.
     pub fn catch_up(&mut self) {
         let now = self.clock.now();
         self.world.catch_up(now);
     }
 
-    /// Applies a command. Those that concern only a server (latency, rounds, recorded requests)
-    /// change nothing here.
+    /// Applies a command. Those for a server (latency, rounds, recorded requests) have no effect
+    /// here.
     ///
     /// # Errors
-    /// When the command names what does not exist, or a policy that cannot be evaluated.
+    /// When the command names something that does not exist, or a policy that cannot be evaluated.
     pub fn apply(&mut self, command: Command) -> Result<Applied, CommandError> {
         self.catch_up();
         match command {

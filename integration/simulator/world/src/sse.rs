@@ -1,4 +1,4 @@
-//! Owns how objects are protected at rest, and how buckets do so by default.
+//! Owns the encryption of objects at rest, and buckets' defaults.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub enum Sse {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketEncryption {
-    /// `AES256`, `aws:kms`, `aws:kms:dsse`; absent: the rule says nothing about it, and objects get
+    /// `AES256`, `aws:kms`, `aws:kms:dsse`; none: the rule has no algorithm, and objects get
     /// AES256.
     #[serde(default)]
     pub algorithm: Option<String>,

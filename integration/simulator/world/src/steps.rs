@@ -1,4 +1,4 @@
-//! Owns what a completed step leaves behind in S3.
+//! Owns the output of a completed step in S3.
 
 use regex_lite::Regex;
 
@@ -7,7 +7,7 @@ use crate::s3write::{self, Write};
 use crate::sse::Sse;
 use crate::world::World;
 
-/// Runs a step to its end: the `s3://…` of what it wrote, or why it failed.
+/// Runs a step to its end: the `s3://…` of its output, or why it failed.
 pub(crate) fn run(world: &mut World, index: usize, number: usize) -> Result<Vec<String>, String> {
     let step = &world.clusters[index].steps[number];
     let args = Args(step.args.clone());
@@ -38,7 +38,7 @@ pub(crate) fn run(world: &mut World, index: usize, number: usize) -> Result<Vec<
             }
         }
     }
-    // RDB Loader brings an S3 client of its own, which knows nothing of the cluster's settings.
+    // RDB Loader contains its own S3 client, which does not use the cluster's settings.
     if let Some(location) = args.value("--logkey").as_deref().and_then(Location::parse) {
         written.push(put(world, index, number, &location, 256, None)?);
     }
@@ -95,7 +95,7 @@ impl Location {
     }
 }
 
-/// What EMRFS sends for a write into this bucket: the security configuration's mode, else
+/// EMRFS's headers for a write to this bucket: from the security configuration's mode, or else
 /// emrfs-site's.
 fn emrfs(cluster: &Cluster, bucket: &str) -> Option<Sse> {
     match cluster.s3_mode(bucket) {
@@ -107,13 +107,13 @@ fn emrfs(cluster: &Cluster, bucket: &str) -> Option<Sse> {
             let key = cluster.property("emrfs-site", "fs.s3.serverSideEncryption.kms.keyId");
             Some(key.map_or(Sse::Aes256, |key| Sse::Kms { key: Some(key.to_owned()) }))
         }
-        // With client-side modes and with none, what S3 adds is the bucket's default.
+        // With client-side modes and with none, S3 uses the bucket's default.
         Some(_) | None => None,
     }
 }
 
-/// What s3-dist-cp sends: nothing without its flag, else SSE-KMS if that is the mode for the
-/// bucket, else SSE-S3.
+/// s3-dist-cp's headers: none without its flag; otherwise SSE-KMS if that is the mode for the
+/// bucket, or else SSE-S3.
 fn dist_cp_sse(cluster: &Cluster, bucket: &str, flagged: bool) -> Option<Sse> {
     if !flagged {
         return None;
@@ -177,7 +177,7 @@ struct File {
     key: Option<String>,
 }
 
-/// The objects of a folder whose address is wanted; folder markers are none.
+/// The objects of a folder with its address; without folder markers.
 fn s3_files(
     world: &World,
     from: &Location,
@@ -202,7 +202,7 @@ fn s3_files(
     Ok(files)
 }
 
-/// What stands for the files of a Snowplow folder in HDFS.
+/// The files of a Snowplow folder in HDFS.
 fn hdfs_files(group: &str, success_only: bool) -> Vec<File> {
     let file = |name: String, size| File { name, size, key: None };
     if success_only {
@@ -281,7 +281,7 @@ fn store(
     })
 }
 
-/// EMR's own log files of a step. They carry no header; a refused write is nobody's failure.
+/// EMR's own log files of a step. They have no encryption header; a refused write is ignored.
 pub(crate) fn write_step_logs(world: &mut World, index: usize, number: usize) {
     let step = world.clusters[index].steps[number].id.clone();
     for file in ["controller.gz", "stderr.gz", "syslog.gz"] {

@@ -1,8 +1,8 @@
-//! Owns what calls are about.
+//! Owns the subjects of calls.
 
 use serde::Serialize;
 
-/// What a call is about, as far as faults, hooks and filters care.
+/// The subject of a call, for faults, hooks and filters.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Subject {
     /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`.

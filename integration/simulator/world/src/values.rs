@@ -1,4 +1,4 @@
-//! Owns small things that many modules need: hexadecimal digits, and reading JSON as AWS sends it.
+//! Owns small common functions: hexadecimal digits, and reading JSON as AWS sends it.
 
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ pub fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Simulated seconds as a duration; nonsense is none.
+/// Simulated seconds as a duration; an invalid value is zero.
 pub fn seconds(seconds: f64) -> std::time::Duration {
     std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

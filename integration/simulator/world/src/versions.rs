@@ -1,4 +1,4 @@
-//! Owns how buckets keep versions of objects.
+//! Owns the versions of objects in buckets.
 
 use crate::object::{Object, Older};
 use crate::world::{Bucket, World};
@@ -8,7 +8,7 @@ impl Bucket {
         self.versioning.as_deref() == Some("Enabled")
     }
 
-    /// Every version of a key, newest first: the current object, then what is behind it.
+    /// Every version of a key, newest first: the current object, then the older ones.
     pub fn versions(&self, key: &str) -> impl Iterator<Item = Older> + use<'_> {
         let current = self.objects.get(key).cloned().map(|it| Older::Object(Box::new(it)));
         current.into_iter().chain(self.older.get(key).into_iter().flatten().cloned())
@@ -20,7 +20,7 @@ impl Bucket {
         self.versions(key).find(|it| it.version().unwrap_or("null") == version)
     }
 
-    /// A place to change a version in.
+    /// A version, for changes.
     pub fn object_mut(&mut self, key: &str, version: Option<&str>) -> Option<&mut Object> {
         let wanted = |object: &Object| {
             version.is_none_or(|wanted| object.version.as_deref().unwrap_or("null") == wanted)
@@ -35,8 +35,8 @@ impl Bucket {
         })
     }
 
-    /// Puts the current object of a key behind, where versions are kept, and makes room for what
-    /// has the null version.
+    /// Makes the current object of a key an older version, if versions are kept, and removes an
+    /// existing null version.
     fn step_back(&mut self, key: &str) {
         if let Some(current) = self.objects.remove(key)
             && self.versioning.is_some()
@@ -53,7 +53,7 @@ impl Bucket {
         }
     }
 
-    /// Removes one version for good; what is behind the current one becomes current.
+    /// Permanently removes one version; the one after the current one becomes current.
     pub fn remove_version(&mut self, key: &str, version: &str) {
         if self
             .objects
@@ -80,7 +80,7 @@ impl World {
         format!("v{:016x}.{:08x}", self.random.u64(..), self.random.u32(..))
     }
 
-    /// Stores an object as the current version of its key and gives it as it was stored.
+    /// Stores an object as the current version of its key and returns the stored object.
     pub fn store_object(&mut self, bucket: &str, key: &str, mut object: Object) -> Object {
         let id = self.version_id();
         if let Some(bucket) = self.buckets.get_mut(bucket) {
@@ -91,8 +91,8 @@ impl World {
         object
     }
 
-    /// Deletes a key as a request without a version does; gives the delete marker's version, if one
-    /// was made.
+    /// Deletes a key, as a request without a version does; returns the delete marker's version, if
+    /// one was created.
     pub fn delete_object(&mut self, bucket: &str, key: &str) -> Option<String> {
         let (id, now) = (self.version_id(), self.now);
         let bucket = self.buckets.get_mut(bucket)?;

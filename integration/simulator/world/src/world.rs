@@ -14,11 +14,10 @@ use crate::job::Job;
 use crate::object::{Object, Older, Upload};
 use crate::sse::BucketEncryption;
 
-/// Everything the simulated AWS holds. Change it with a
-/// [`Command`](crate::command::Command).
+/// The whole state of the simulated AWS. Change it with a [`Command`](crate::command::Command).
 #[derive(Debug, Serialize)]
 pub struct World {
-    /// The simulated time of the last look.
+    /// The simulated time of the last access.
     #[serde(with = "time::serde::rfc3339")]
     pub now: OffsetDateTime,
     /// Access key ids and who they are.
@@ -31,10 +30,9 @@ pub struct World {
     pub keys: Vec<Key>,
     /// IAM roles of all accounts.
     pub roles: Vec<Role>,
-    /// IAM users of all accounts, of whom only their policies matter: theirs are a role's.
+    /// IAM users of all accounts. Only their policies matter, which are stored as in a role.
     pub users: Vec<Role>,
-    /// The policies (SCPs) of the organisation that an account is part of, by the account; one that
-    /// is not here is part of none.
+    /// The policies (SCPs) of an account's organisation, by account; other accounts have none.
     pub organizations: BTreeMap<String, Vec<Value>>,
     /// Instance profiles of all accounts.
     pub instance_profiles: Vec<InstanceProfile>,
@@ -52,7 +50,7 @@ pub struct World {
     pub clusters: Vec<Cluster>,
     /// How long the stages of clusters started from now on take.
     pub timings: Timings,
-    /// Special fates of the next clusters, in order.
+    /// Special properties of the next clusters, in order.
     pub next_clusters: VecDeque<NextCluster>,
     /// Multipart uploads that were neither completed nor aborted.
     pub uploads: Vec<Upload>,
@@ -62,9 +60,9 @@ pub struct World {
     /// none.
     pub account_blocks: BTreeMap<String, bool>,
     /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
-    /// is put into all of them, as by a rule of EventBridge.
+    /// is sent to all of them, as by an EventBridge rule.
     pub queues: BTreeMap<String, Vec<Message>>,
-    /// Where ids come from; the same in every simulator.
+    /// The source of ids; the same in every simulator.
     #[serde(skip)]
     pub random: fastrand::Rng,
 }
@@ -76,9 +74,9 @@ pub struct Message {
     pub id: String,
     /// Its text.
     pub body: String,
-    /// The handle that the last one who received it got.
+    /// The receipt handle of its last receiver.
     pub receipt: Option<String>,
-    /// Nobody receives it before this time.
+    /// It is not returned before this time.
     #[serde(with = "time::serde::rfc3339::option")]
     pub hidden_until: Option<OffsetDateTime>,
 }
@@ -94,12 +92,12 @@ pub struct Caller {
     pub user_id: String,
 }
 
-/// What was published to an SNS topic.
+/// A message that was published to an SNS topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Publication {
     /// An e-mail's subject.
     pub subject: Option<String>,
-    /// What each kind of subscriber gets, by protocol; `default` for all others.
+    /// The text for each kind of subscriber, by protocol; `default` for all others.
     pub messages: BTreeMap<String, String>,
     /// The string attributes.
     pub attributes: BTreeMap<String, String>,
@@ -114,7 +112,7 @@ pub struct Bucket {
     pub region: String,
     /// The account that owns it.
     pub account: String,
-    /// The default encryption somebody configured; `None` answers AES256 as S3 does since 2023.
+    /// The configured default encryption; `None`: the response is AES256, as in S3 since 2023.
     pub default_encryption: Option<BucketEncryption>,
     /// The bucket policy document.
     pub policy: Option<Value>,
@@ -135,32 +133,32 @@ pub struct Bucket {
     pub object_lock: bool,
     /// Whether it is a website.
     pub website: bool,
-    /// What else it is configured to.
+    /// Its other configurations.
     pub configurations: BucketConfigurations,
     /// Its objects by key: the current versions, without keys whose current version is a delete
     /// marker.
     pub objects: BTreeMap<String, Object>,
-    /// What is behind the current versions by key, newest first; a delete marker in front of a key
-    /// without an object is current.
+    /// The older versions by key, newest first; a delete marker in front of a key without an object
+    /// is current.
     pub older: BTreeMap<String, Vec<Older>>,
 }
 
-/// What a bucket does by itself, and what it asks of callers. Documents are the XML inside S3's
-/// answer; none: never configured.
+/// What a bucket does by itself, and what it requires of callers. Documents are the XML inside S3's
+/// response; none: never configured.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BucketConfigurations {
-    /// Who hears of what happens to its objects.
+    /// The notifications about changes of its objects.
     pub notification: Option<String>,
     /// Where its objects are replicated to.
     pub replication: Option<String>,
-    /// When its objects change their class, or end.
+    /// When its objects change their class, or are deleted.
     pub lifecycle: Option<String>,
-    /// Versions are removed for good only with a code of an MFA device.
+    /// Permanent removal of versions needs a code of an MFA device.
     pub mfa_delete: bool,
     /// Other accounts pay for their requests, and must say so in each.
     pub requester_pays: bool,
-    /// It has no public access block at all, as where its owner removed it.
+    /// It has no public access block at all, as after its removal.
     pub no_public_access_block: bool,
 }
 
@@ -184,9 +182,9 @@ pub struct SecurityConfiguration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
-    /// ARN of who may.
+    /// ARN of the grantee.
     pub grantee: String,
-    /// What they may: `GenerateDataKey`, `Decrypt`, …
+    /// The allowed operations: `GenerateDataKey`, `Decrypt`, …
     pub operations: Vec<String>,
     /// `GrantConstraints` as AWS writes them.
     #[serde(default)]
@@ -222,7 +220,7 @@ pub struct Key {
     pub policy: Value,
     /// Its grants.
     pub grants: Vec<Grant>,
-    /// What an asymmetric key signs with: PKCS#8.
+    /// The private key of an asymmetric key: PKCS#8.
     #[serde(skip)]
     pub material: Option<Vec<u8>>,
     /// When it was made.
@@ -383,7 +381,7 @@ impl World {
             .find(|it| it.account == account && it.region == region && it.name == name)
     }
 
-    /// The key behind an id, an ARN, an alias or an alias' ARN, seen from this account and region.
+    /// The key of an id, an ARN, an alias or an alias' ARN, from this account and region.
     #[must_use]
     pub fn key(&self, account: &str, region: &str, name: &str) -> Option<&Key> {
         let (account, region, name) = match parse_kms_arn(name) {
@@ -418,8 +416,8 @@ impl World {
         format!("{prefix}0{:016x}", self.random.u64(..))
     }
 
-    /// The ARN of the AWS-managed key that SSE-KMS uses when no key is named; made at first use, as
-    /// AWS does.
+    /// The ARN of the AWS managed key that SSE-KMS uses when no key is named; created at the first
+    /// use, as in AWS.
     pub fn managed_s3_key(&mut self, account: &str, region: &str) -> String {
         if let Some(key) = self.key(account, region, "alias/aws/s3") {
             return key.arn();

@@ -1,4 +1,4 @@
-//! The world's modules keep their order, and the world knows no HTTP.
+//! The world's modules keep their order, and the world does not use HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use module_order::Layout;
 
-/// What knows nothing of the world; what it holds; how it changes; how it is set up and steered.
+/// Modules independent of the world; its content; its changes; its setup and control.
 const ROWS: &[&str] = &[
     "values",
     "ids",
@@ -43,13 +43,13 @@ fn modules_import_only_from_modules_before_them() {
     assert!(violations.is_empty(), "{}", module_order::list(&violations));
 }
 
-/// Each package of the lock file, and the names of those it depends on.
+/// Each package of the lock file, and the names of its dependencies.
 fn dependencies(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in lock.split("[[package]]\n").skip(1) {
         let name = package.lines().find_map(|line| line.strip_prefix("name = "));
         let name = name.unwrap_or_default().trim_matches('"').to_owned();
-        // ` "syn 2.0.119",` where there are several versions.
+        // ` "syn 2.0.119",` if there are several versions.
         let entries = package.lines().filter_map(|line| line.strip_prefix(" \""));
         let names = entries.filter_map(|it| it.split([' ', '"']).next()).map(str::to_owned);
         found.entry(name).or_default().extend(names);
@@ -57,7 +57,7 @@ fn dependencies(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
-/// All that a package depends on, at any distance.
+/// All direct and indirect dependencies of a package.
 fn closure(dependencies: &BTreeMap<String, BTreeSet<String>>, name: &str) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     let mut open = vec![name.to_owned()];
@@ -83,7 +83,7 @@ fn the_world_depends_on_nothing_that_speaks_http_or_opens_sockets() {
         all.into_iter().filter(|it| NETWORK.contains(&it.as_str())).collect()
     };
     assert_eq!(network("emr-world"), [] as [&str; 0]);
-    // The same look finds them where they are.
+    // The same check finds them where they are.
     assert!(network("emr-simulator").contains(&"hyper".to_owned()));
     for entry in fs::read_dir(here.join("src")).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! What AWS has answered, and what follows from it.
+//! Handles the responses from AWS.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl<I: Id> Watcher<I> {
             }
             AwsAnswer::Absent => Vec::new(),
             AwsAnswer::Failed(why) => {
-                // Nobody has seen anything since it was asked.
+                // Nothing was observed since that request.
                 let since = self.search.trouble.take().map_or(asked, |(_, since)| since);
                 self.search.trouble = Some((why, since));
                 if mutated!(self.plan, AlarmsAtEveryError) {
@@ -56,13 +56,13 @@ impl<I: Id> Watcher<I> {
         let open: Vec<(I, Option<State>, Wanted)> = self
             .clusters
             .iter()
-            // What was never described is asked for beside the search, not after it; and a list that
-            // was asked for before a cluster was found tells nothing of it.
+            // A cluster that was never described is polled in parallel with the search, not after
+            // it. A list that was requested before the cluster was found says nothing about it.
             .filter(|(_, cluster)| {
                 let is_known = cluster.described.is_some() && cluster.found < self.search.asked;
                 is_known && !cluster.is_settled()
             })
-            // The last looks ask for what is not decided; that the rest is over counts, too.
+            // The final polls request what is undecided; that other clusters are over counts, too.
             .filter(|(id, cluster)| {
                 let ended = states.get(*id) == Some(&State::Over) && !cluster.is_over();
                 !everything || (ended && self.is_decided(cluster))
@@ -121,8 +121,8 @@ impl<I: Id> Watcher<I> {
                 }
                 Some(whose) => self.add_found(now, &id, whose),
                 None => {
-                    // What the search lists is asked for again with it; what only the log names,
-                    // some times.
+                    // Clusters that the search lists are requested with every search; clusters that
+                    // only the log names, a limited number of times.
                     if let Some(tries) = tries.filter(|tries| *tries < HINT_TRIES)
                         && look.described != AwsAnswer::Absent
                         && !self.undecided.contains_key(&id)
@@ -143,8 +143,8 @@ impl<I: Id> Watcher<I> {
         if look.steps_told {
             cluster.steps_told = Some(now);
         }
-        // Another look was asked for since: this one may show the cluster as it was before the request
-        // to end it, unless it is over.
+        // Another poll was requested since. This one may show the cluster as it was before the
+        // termination request, unless it is over.
         let is_old =
             again && look.described.found().is_none_or(|described| described.state != State::Over);
         let ending = cluster.ending.as_mut().filter(|_| !is_old);
@@ -153,13 +153,13 @@ impl<I: Id> Watcher<I> {
         let has_recovered = cluster.describe_failed && !failed;
         cluster.describe_failed = failed;
         if let AwsAnswer::Found(described) = look.described {
-            // How its steps ended is asked for as soon as it is over.
+            // The final states of its steps are requested as soon as it is over.
             if described.state == State::Over && !look_had_steps {
                 self.budget.spend(now, Operation::Steps);
             }
             cluster.take_description(described);
         }
-        // Only what was presumed can turn out to be something else: a tag was seen, or was not.
+        // Only a presumed ownership can change: a tag was seen, or was not.
         if cluster.whose == Ownership::Presumed
             && let Some(whose) = whose
         {
@@ -175,7 +175,7 @@ impl<I: Id> Watcher<I> {
             self.actions.push(Action::Tell(WatchNotice::SightLost(Some(id.clone()))));
         }
         self.judge(now, &id, look.judgement);
-        // While it could not be described, its steps were not asked for, or long ago.
+        // While it could not be described, its steps were not requested, or not recently.
         if whose.is_some()
             && let Some(cluster) = self.clusters.get(&id)
             && !look.steps_told
@@ -188,9 +188,9 @@ impl<I: Id> Watcher<I> {
         self.ask_details(now, false);
     }
 
-    /// A cluster that is unsafe by what DescribeCluster shows does not run on until its steps are
-    /// told, which a throttled or slow ListSteps can put off by a minute. One that is only presumed to
-    /// be the run's waits for them: they decide, too, whether it is.
+    /// A cluster that is unsafe by DescribeCluster alone must not run until its steps are known,
+    /// which a throttled or slow ListSteps can delay by a minute. A cluster that is only presumed
+    /// to be the run's waits for its steps, because they also decide its ownership.
     pub(super) fn described_first(&mut self, now: Moment, id: &I, look: Look) {
         let AwsAnswer::Found(described) = look.described else { return };
         if !look.judgement.failed {
@@ -213,12 +213,12 @@ impl<I: Id> Watcher<I> {
         self.judge(now, id, look.judgement);
     }
 
-    /// Adds a cluster that was listed, or that the log named, and is the run's.
+    /// Adds a cluster of the run that was listed, or that the log named.
     fn add_found(&mut self, now: Moment, id: &I, whose: Ownership) {
         let hinted = self.hinted_since.remove(id);
         let listed = self.undecided.remove(id);
         self.add(now, id, whose);
-        // The time limit for its judgement runs since it was listed.
+        // The time limit for its evaluation counts from when it was listed.
         if let Some(cluster) = self.clusters.get_mut(id) {
             cluster.unknown_since = listed.into_iter().chain(hinted).min();
         }
@@ -243,7 +243,8 @@ impl<I: Id> Watcher<I> {
         }
         let is_known = cluster.described.is_some() && !judgement.unknown;
         if is_known {
-            // What was never seen is not judged yet; the time for that runs once it could be.
+            // A fact that was never observed is not evaluated yet; its time limit counts from when
+            // it could be.
             cluster.was_judged |= !cluster.judgement.unseen;
             cluster.unknown_since = None;
             if std::mem::take(&mut cluster.told_lost) {
@@ -255,7 +256,7 @@ impl<I: Id> Watcher<I> {
         if is_known && !judgement.failed && !std::mem::replace(&mut cluster.told_passed, true) {
             self.actions.push(Action::Tell(WatchNotice::Passed(id.clone(), judgement.unseen)));
         }
-        // Judged at last: nothing more is requested of EMR.
+        // Verified at last: nothing more is requested of EMR.
         if cluster.cause == Some(Cause::Unjudged)
             && (is_known || judgement.failed)
             && let Some(ending) = &mut cluster.ending

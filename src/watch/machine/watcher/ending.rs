@@ -1,4 +1,4 @@
-//! Clusters that must end.
+//! Terminates clusters that must end.
 
 use crate::watch::machine::{
     cluster::Wanted,
@@ -14,7 +14,7 @@ use crate::watch::machine::{
 };
 
 impl<I: Id> Watcher<I> {
-    /// A cluster is unsafe: it ends, or a person is asked to end it.
+    /// A cluster is unsafe: terminates it, or asks a person to do so.
     pub(super) fn must_end(&mut self, now: Moment, id: &I, cause: Cause) {
         let Some(cluster) = self.clusters.get_mut(id) else { return };
         let why = if cause == Cause::Failed { EndReason::Unsafe } else { EndReason::Unjudged };
@@ -36,8 +36,8 @@ impl<I: Id> Watcher<I> {
         self.stop_runner(now);
     }
 
-    /// An unsafe cluster that only a person could end may be this run's to end by now: the runner
-    /// has put steps on it.
+    /// An unsafe cluster that only a person could terminate may now be the run's to terminate,
+    /// because the runner has added steps to it.
     pub(super) fn decide_again(&mut self, now: Moment, id: &I) {
         let Some(cluster) = self.clusters.get(id) else { return };
         let asks = cluster.ending.as_ref().is_some_and(Ending::asks_a_person);
@@ -62,7 +62,7 @@ impl<I: Id> Watcher<I> {
         self.perform(now, id, moves);
     }
 
-    /// Tells an end under way what has happened.
+    /// Passes an event to a running termination.
     pub(super) fn advance_ending(
         &mut self,
         now: Moment,
@@ -105,15 +105,15 @@ impl<I: Id> Watcher<I> {
                 Move::Unprotect => self.actions.push(Action::Unprotect(id.clone())),
                 Move::Terminate => self.actions.push(Action::Terminate(id.clone())),
                 Move::Look => {
-                    // Steps can make it the run's to end; and those of one that is not unsafe may be
-                    // done before it ends, which counts for the run.
+                    // Steps can make the cluster the run's to terminate. The steps of a cluster
+                    // that is not unsafe may complete before it ends, which counts for the run.
                     let steps = self.clusters.get(id).is_some_and(|cluster| {
                         let asks = cluster.ending.as_ref().is_some_and(Ending::asks_a_person);
                         (cluster.whose == Ownership::Adopted && asks)
                             || (!cluster.is_unsafe() && cluster.judgement.work.open)
                     });
                     if self.looking.contains(id) {
-                        // What was asked before this move was decided tells nothing of what it did.
+                        // A poll that was requested before this move does not show its effect.
                         self.look_again.insert(id.clone());
                     } else {
                         self.ask_look(id, Wanted { cluster: true, steps });

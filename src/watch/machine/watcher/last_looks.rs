@@ -1,4 +1,4 @@
-//! The last looks, once the runner has ended, and the conclusion.
+//! The final polls, after the runner has ended, and the conclusion.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::watch::machine::{
 
 impl<I: Id> Watcher<I> {
     pub(super) fn begin_last_looks(&mut self, now: Moment) {
-        // Where several could not be described, what may be asked is nearly used up.
+        // If several could not be described, the quota is nearly used up.
         let failing = self.clusters.values().filter(|cluster| cluster.described.is_none()).count();
         let rest = self.plan.limits.interval / 2;
         self.last = Some(LastLooks {
@@ -31,7 +31,7 @@ impl<I: Id> Watcher<I> {
         });
     }
 
-    /// From when on no request of the runner can take effect any more.
+    /// The time from which no request of the runner can take effect any more.
     pub(super) fn closable_from(&self) -> Moment {
         if mutated!(self.plan, InFlightForgotten) {
             return Moment::START;
@@ -51,13 +51,13 @@ impl<I: Id> Watcher<I> {
                     RunnerEnd::Failed => at.after(limits.in_flight_after_failure()),
                     RunnerEnd::Succeeded | RunnerEnd::StartedNothing => at,
                 };
-                // What it left behind may have asked for something until it was gone.
+                // An orphaned process may have sent a request until it was gone.
                 own.max(left_until.map_or(own, |left| left.after(limits.in_flight())))
             }
         }
     }
 
-    /// After a stop it is looked for so long at least.
+    /// The minimum time of the search after a stop.
     pub(super) fn settle(&self) -> Duration {
         self.plan.limits.stop / 3
     }
@@ -79,7 +79,7 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Whether a cluster is where it should be by now.
+    /// Whether a cluster is in its expected final state.
     pub(super) fn ends_as_expected(&self, cluster: &Cluster) -> bool {
         let Some(state) = cluster.state() else { return false };
         match self.expected() {
@@ -92,12 +92,12 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Whether all is known of a cluster that will ever be.
+    /// Whether all facts that can be known of a cluster are known.
     pub(super) fn is_decided(&self, cluster: &Cluster) -> bool {
         if cluster.cause.is_some() {
             return !cluster.is_ending();
         }
-        // What AWS does not show is decided, too: it will not be told later.
+        // Facts that AWS does not show count as decided: they will not appear later.
         let seen = (cluster.judgement.passed_so_far() && !cluster.judgement.unseen)
             || (cluster.judgement.passed_so_far()
                 && (cluster.is_over() || cluster.state() == Some(State::Terminating)));
@@ -121,14 +121,14 @@ impl<I: Id> Watcher<I> {
         let looked = last.under_way && !self.is_look_under_way();
         if looked {
             last.under_way = false;
-            // What fails is not asked for so soon again.
+            // A failed request is not repeated so soon.
             if self.search.trouble.is_some()
                 || !self.undecided.is_empty()
                 || self.clusters.values().any(|cluster| cluster.describe_failed)
             {
                 last.pause = last.pause.max(self.plan.limits.interval);
             }
-            // Several share what may be asked about security configurations.
+            // Several clusters share the quota for security configurations.
             let unknown = self.clusters.values().filter(|cluster| {
                 cluster.cause.is_none() && cluster.judgement.unknown && !cluster.is_settled()
             });
@@ -153,7 +153,7 @@ impl<I: Id> Watcher<I> {
             let first = last.looks == 0;
             last.looks += 1;
             if first {
-                // What was asked earlier tells of an earlier time, also of a cluster that nobody has
+                // An earlier request shows an earlier state, also for a cluster that was not
                 // described yet.
                 self.look_again.extend(self.looking.iter().cloned());
             }
@@ -163,8 +163,8 @@ impl<I: Id> Watcher<I> {
                 .clusters
                 .iter()
                 .filter(|(_, cluster)| {
-                    // Of what is known the first look is the last one; while it goes on and should
-                    // not, that may have changed.
+                    // If everything is known of it, the first poll is its last one. While it
+                    // continues and should not, its state may have changed.
                     let is_known = self.is_decided(cluster) && self.ends_as_expected(cluster);
                     let due = first || (!is_known && cluster.cause.is_none());
                     due && !cluster.is_settled() && !cluster.is_ending()
@@ -174,12 +174,12 @@ impl<I: Id> Watcher<I> {
             let rest =
                 self.plan.limits.interval * u32::try_from(open.len()).unwrap_or(u32::MAX).max(1);
             for id in open {
-                // What was asked earlier tells of an earlier time.
+                // An earlier request shows an earlier state.
                 if self.looking.contains(&id) {
                     self.look_again.insert(id);
                     continue;
                 }
-                // Several clusters share what may be asked about steps.
+                // Several clusters share the quota for steps.
                 let steps = self.clusters.get(&id).is_some_and(|cluster| {
                     let rested = cluster.steps_asked.is_none_or(|at| now.since(at) >= rest);
                     first || (rested && !cluster.describe_failed)
@@ -187,14 +187,15 @@ impl<I: Id> Watcher<I> {
                 self.ask_look(&id, Wanted { cluster: true, steps });
             }
             self.ask_details(now, first);
-            // Nothing is to be asked: that is a look, too.
+            // A poll without requests also counts.
             if !self.is_look_under_way() {
                 self.last_looks(now);
             }
         }
     }
 
-    /// Ends the clusters that end with the run, where it was told to stop and the settings say so.
+    /// Terminates the clusters that end with the run, if it was asked to stop and the settings say
+    /// so.
     pub(super) fn end_with_the_stop(&mut self, now: Moment, is_short: bool) {
         let ends = (self.stop.is_some() && self.plan.rules.on_stop) || self.plan.stopped_to_end;
         let unjudged_ends = is_short && mutated!(self.plan, StopEndsUnjudged);
@@ -218,7 +219,7 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Comes to the conclusion, if everything is known, or will not be known in time.
+    /// Concludes, if everything is known or will not be known in time.
     pub(super) fn conclude_if_decided(&mut self, now: Moment, is_short: bool) -> bool {
         let Some(last) = self.last else { return false };
         let is_closable = now >= self.closable_from() && !self.runner.has_survivors();
@@ -227,15 +228,15 @@ impl<I: Id> Watcher<I> {
         let all_known = self.search.trouble.is_none() && self.undecided.is_empty();
         let facts_known = all_known && !self.clusters.values().any(Cluster::is_unverified);
         let decided = all_known && self.clusters.values().all(|cluster| self.is_decided(cluster));
-        // What EMR shows counts after some looks. What could not be learnt is asked for until the
-        // time limit; instances that have not come yet are waited for as long.
+        // EMR's state counts after some polls. Unknown facts are requested until the time limit,
+        // and missing instances are awaited as long.
         let awaited = self.clusters.values().any(|cluster| {
             cluster.cause.is_none() && !cluster.is_over() && cluster.judgement.unseen
         });
         let shows = last.looks >= LAST_LOOKS
             && facts_known
             && (!awaited || self.stop.is_some() || self.plan.mode == WatchMode::Attach);
-        // After a sleep of the machine what is known is old.
+        // After a suspend of the machine the facts are old.
         let is_awake =
             self.slept_until == Moment::START || now.since(self.slept_until) >= self.wake_up_time();
         let is_late = now.since(last.began) >= self.plan.limits.judge_within && is_awake;
@@ -256,8 +257,8 @@ impl<I: Id> Watcher<I> {
         true
     }
 
-    /// Tells of the clusters that go on although nobody waits for them, and ends them where the
-    /// settings say so; whether that is under way now.
+    /// Reports the clusters that continue although nobody waits for them, and terminates them if
+    /// the settings say so. Returns whether that is under way.
     pub(super) fn find_orphans(&mut self, now: Moment) -> bool {
         let Some(last) = &mut self.last else { return false };
         if self.plan.mode == WatchMode::Attach || self.stop.is_some() || self.plan.stopped_to_end {
@@ -340,8 +341,8 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Whether what became of a cluster counts for the run: of one that was only presumed to be the
-    /// run's it does not, where a cluster with the run's tag has done the work.
+    /// Whether a cluster's result counts for the run. A presumed cluster does not count if a
+    /// cluster with the run's tag has done the work.
     pub(super) fn counts(&self, cluster: &Cluster) -> bool {
         cluster.whose != Ownership::Presumed
             || !self
@@ -365,7 +366,8 @@ impl<I: Id> Watcher<I> {
         let did_work = |cluster: &Cluster| {
             !matches!(cluster.whose, Ownership::NotOurs) && cluster.judgement.work.done
         };
-        // What nobody saw cannot be said to be encrypted. A runner that failed says nothing.
+        // Without an observation, encryption cannot be confirmed. A runner that failed claims
+        // nothing.
         let failed =
             self.stop.is_some() || matches!(end, Some(RunnerEnd::Failed | RunnerEnd::Killed));
         for (id, cluster) in &self.clusters {
@@ -396,7 +398,7 @@ impl<I: Id> Watcher<I> {
         doubts
     }
 
-    /// What is left to do about the run.
+    /// The reasons to keep the run open.
     pub(super) fn open(&self, now: Moment) -> Vec<Open<I>> {
         if self.plan.mode == WatchMode::Attach {
             return Vec::new();
@@ -408,7 +410,7 @@ impl<I: Id> Watcher<I> {
             open.push(Open::InFlight);
         }
         let never = self.search.succeeded.is_none();
-        // A stop can leave no time for a look, after a sleep of the machine.
+        // After a suspend of the machine, a stop can leave no time for a poll.
         let looked = self.last.is_some_and(|last| last.looks > u32::from(last.under_way));
         if (self.search.trouble.is_some() || never || !looked)
             && !mutated!(self.plan, BlindRunIsClosed)
@@ -424,7 +426,7 @@ impl<I: Id> Watcher<I> {
             let is_known = cluster.described.is_some()
                 && !cluster.judgement.unknown
                 && (cluster.is_over() || !cluster.judgement.unseen);
-            // An earlier guard may have seen of it what does not show any more.
+            // An earlier guard may have observed facts that AWS no longer shows.
             let was_left = self.plan.known.contains(id) && !cluster.is_over();
             if cluster.cause.is_none() && !is_known && (self.counts(cluster) || was_left) {
                 open.push(Open::Unjudged(id.clone()));
@@ -434,8 +436,8 @@ impl<I: Id> Watcher<I> {
     }
 }
 
-/// Whether the guard itself ended it, for a stop or because nobody waited for it, before it could
-/// work: then there was nothing to see.
+/// Whether the guard itself terminated it, because of a stop or as an orphan, before it could work:
+/// then there was nothing to observe.
 fn ended_unused(cluster: &Cluster) -> bool {
     matches!(cluster.cause, Some(Cause::Stopped | Cause::Orphaned))
         && cluster.end == Some(EndResult::Confirmed)

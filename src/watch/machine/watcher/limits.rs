@@ -1,4 +1,4 @@
-//! Time limits: every cluster is judged in time, and what was seen stays in sight.
+//! Time limits: every cluster is evaluated in time, and observations stay up to date.
 
 use crate::watch::machine::{
     conclusion::Cause,
@@ -11,8 +11,8 @@ use crate::watch::machine::{
 };
 
 impl<I: Id> Watcher<I> {
-    /// Every cluster is judged, and a search has succeeded, within the time limit; and what was
-    /// seen once stays in sight.
+    /// Checks that every cluster is evaluated and a search has succeeded within the time limit, and
+    /// that later observations do not fail for longer than it.
     pub(super) fn check_limits(&mut self, now: Moment) {
         let limit = self.plan.limits.judge_within;
         let is_late = |since: Moment| now.since(since) >= limit;
@@ -20,7 +20,7 @@ impl<I: Id> Watcher<I> {
         let was_lost = self.search.trouble.as_ref().is_some_and(|(_, since)| is_late(*since));
         let is_blind = match self.search.succeeded {
             None => is_late(Moment::START),
-            // A list from before there was a cluster tells nothing of it.
+            // A list from before the cluster's creation says nothing about it.
             Some(_) => was_lost && !self.clusters.values().any(|cluster| cluster.was_judged),
         };
         if self.plan.mode == WatchMode::Run
@@ -40,7 +40,7 @@ impl<I: Id> Watcher<I> {
         if mutated!(self.plan, JudgeWithinForgotten) {
             return;
         }
-        // What is asked just now may tell.
+        // A request that is under way may bring the answer.
         let patience = self.wake_up_time();
         let undecided: Vec<I> = self
             .undecided
@@ -61,7 +61,7 @@ impl<I: Id> Watcher<I> {
                 let asked = self.looking.contains(*id) || cluster.details.under_way;
                 let late = is_late(cluster.late_since().after(patience))
                     && now.since(cluster.found) >= patience;
-                // After a sleep of the machine there was no time to ask.
+                // After a suspend of the machine there was no time to poll.
                 let awake = now.since(self.slept_until) >= patience;
                 cluster.cause.is_none() && !cluster.is_over() && awake && (!asked || late)
             })
@@ -93,7 +93,7 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Says once that nothing is left to watch, where a person named what is watched.
+    /// Reports once that nothing is left to watch, if clusters were named to `watch`.
     pub(super) fn check_done(&mut self, now: Moment) {
         let idle = self.plan.until_idle;
         if self.plan.mode == WatchMode::Attach

@@ -1,4 +1,4 @@
-//! What is asked, when, and of which cluster.
+//! Decides which request is sent when, and for which cluster.
 
 use std::time::Duration;
 
@@ -47,8 +47,7 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// A cluster was named: by the log, or by an event of EMR's, which tells that something has
-    /// happened to it.
+    /// A cluster was named by the log, or by an EMR event, which means that its state has changed.
     pub(super) fn hinted(&mut self, now: Moment, id: I, has_changed: bool) {
         if let Some(cluster) = self.clusters.get(&id) {
             if has_changed && !cluster.is_settled() {
@@ -69,10 +68,10 @@ impl<I: Id> Watcher<I> {
         self.look_soon(now);
     }
 
-    /// Looks at a cluster that the list tells of and nobody has described yet.
+    /// Polls a cluster that is listed and was not described yet.
     pub(super) fn look_at_new(&mut self, now: Moment, id: &I) {
         let is_first = !self.undecided.contains_key(id);
-        // It may have been asked for in vain before it was listed.
+        // Earlier requests may have failed before it was listed.
         let since = self.hinted_since.get(id).copied().unwrap_or(now);
         self.undecided.entry(id.clone()).or_insert(since);
         let waiting = self.hints.len();
@@ -86,9 +85,9 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Describes what only the log or the list names: a few at once, and then one by one, so that
-    /// what may be asked is not used up. A line of the log is cheap to write, so that some of it is
-    /// kept for what is listed.
+    /// Describes clusters that only the log or the list names: a few at once, and then one by one,
+    /// so that the quota is not used up. Log lines are easy to forge, so part of the quota is
+    /// reserved for listed clusters.
     pub(super) fn look_at_hints(&mut self, now: Moment) {
         let unbounded = mutated!(self.plan, HintsUnbounded);
         let rest = self.plan.limits.interval;
@@ -120,7 +119,7 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// Looks sooner where there is more reason to than when the pause was begun.
+    /// Polls sooner if there is more reason to than when the pause began.
     pub(super) fn look_sooner(&mut self, now: Moment) {
         if self.need() < self.pace.need() {
             let pause = self.pause();
@@ -128,12 +127,12 @@ impl<I: Id> Watcher<I> {
         }
     }
 
-    /// A look while the runner runs, or what is named goes on.
+    /// Polls if due, while the runner runs or a named cluster continues.
     pub(super) fn look_if_due(&mut self, now: Moment) {
         if self.next_look > now {
             return;
         }
-        // A search that hangs keeps nothing else waiting.
+        // A search that hangs must not delay anything else.
         let patience = self.plan.limits.interval * 3;
         let search_waits = self.search.under_way && now.since(self.search.asked) >= patience;
         self.ask_search();
@@ -143,7 +142,8 @@ impl<I: Id> Watcher<I> {
         self.next_look = now.after(pause);
     }
 
-    /// Looks at the clusters of which the list tells nothing: beside the search, not after it.
+    /// Polls the clusters that the list says nothing about: in parallel with the search, not after
+    /// it.
     pub(super) fn look_at_unlisted(&mut self, now: Moment, all: bool) {
         let searches = self.searches();
         let due: Vec<(I, Wanted)> = self
@@ -176,8 +176,8 @@ impl<I: Id> Watcher<I> {
     }
 
     pub(super) fn need(&self) -> PollReason {
-        // A runner starts another cluster where one has not come to run, or where it had no answer to
-        // the request for it.
+        // A runner starts another cluster if the first did not reach a running state, or if it got
+        // no response to the request.
         let in_flight = self.plan.limits.in_flight();
         let none_ran = if mutated!(self.plan, SlowSearchAfterFailure) {
             self.clusters.is_empty()
@@ -191,8 +191,9 @@ impl<I: Id> Watcher<I> {
             });
             may_follow && self.clusters.values().all(ends)
         };
-        // One that had no answer to its request sends it again, when its two minutes are over, while
-        // the cluster of the first one may work: what it starts then may not live long, either.
+        // A runner without a response to its request sends it again after its two-minute timeout,
+        // while the cluster of the first request may already work. The second cluster may also be
+        // short-lived.
         let may_resend = self.runner.is_alive()
             && self.clusters.values().any(|cluster| {
                 let is_requested = matches!(cluster.whose, Ownership::Ours | Ownership::Presumed);

@@ -1,4 +1,4 @@
-//! The runner while it runs, stops and ends, and what it leaves behind.
+//! Handles the runner while it runs, stops and ends, and its orphaned processes.
 
 use crate::watch::machine::{
     event::{Action, Entry, Force, Question, RunnerEnd},
@@ -44,7 +44,7 @@ impl<I: Id> Watcher<I> {
         };
     }
 
-    /// Kills a runner that does not stop, and ends what it left behind.
+    /// Kills a runner that does not stop, and its orphaned processes.
     pub(super) fn look_after_runner(&mut self, now: Moment) {
         let stopping = self.runner.is_stopping() || self.stop.is_some();
         let patience = self.plan.limits.stop;
@@ -56,7 +56,7 @@ impl<I: Id> Watcher<I> {
             Runner::Ended { survivors: survivors @ Survivors::Left(_), at, .. } => {
                 let Survivors::Left(next) = *survivors else { return };
                 if next <= now {
-                    // What a run that ended by itself leaves behind has some time.
+                    // Orphaned processes of a run that ended by itself get some time.
                     if stopping || now.since(*at) >= patience {
                         self.actions.push(Action::EndSurvivors);
                     }
@@ -68,8 +68,8 @@ impl<I: Id> Watcher<I> {
         }
         if self.last.is_none()
             && let Runner::Ended { output_open, .. } = self.runner
-            // What the runner started may hold its output open. A run that ended by itself waits
-            // for it, as a shell's pipe would, until it is told to stop.
+            // A process that the runner started may hold its output open. A run that ended by
+            // itself waits for it, as a shell pipeline would, until it is asked to stop.
             && (!output_open || stopping)
         {
             self.begin_last_looks(now);
@@ -85,7 +85,7 @@ impl<I: Id> Watcher<I> {
         let limit = self.plan.limits.stop;
         match &mut self.runner {
             Runner::Alive { kill_at: kill_at @ None, killed: false } => {
-                // After a stop the run's clusters need the rest of the time.
+                // After a stop, the rest of the time is for the run's clusters.
                 *kill_at = Some(after_stop.unwrap_or(now.after(limit)));
                 self.actions.push(Action::StopRunner(Force::Ask));
             }

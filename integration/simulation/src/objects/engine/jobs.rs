@@ -1,15 +1,15 @@
-//! Jobs of S3 Batch Operations in a history: runs make and confirm them as the guard's own do, by
+//! Jobs of S3 Batch Operations in a history: runs create and confirm them as the guard does, with
 //! the guard's own rules; S3 works on them later, without preconditions.
 //!
-//! S3 reads and writes one object in one step here: what a writer does between the two is a limit
+//! S3 reads and writes one object in one step here: an act of a writer between the two is a limit
 //! that the threat model states. So are these, and nobody does them here:
 //!
-//! - Versioning is not suspended while a job is judged, or is confirmed and not over.
-//! - No cluster starts between the look at clusters and the confirmation.
-//! - In the console a job is confirmed while the bucket keeps versions as it did for who made it.
+//! - Versioning is not suspended while a job is evaluated, or is confirmed and not finished.
+//! - No cluster starts between the listing of clusters and the confirmation.
+//! - In the console a job is confirmed while the bucket has the versioning of the job's creation.
 //!
-//! What an owner or writer has changed since S3 or this program looked at an object may lose its
-//! ACL, redirect, class and encryption by a job, but neither bytes, metadata nor tags.
+//! If an owner or writer has changed an object since S3 or this program looked it up, a job may
+//! lose the new ACL, redirect, class and encryption, but neither bytes, metadata nor tags.
 
 use crate::{
     objects::{
@@ -36,7 +36,7 @@ use crate::{
 
 /// Another bucket.
 const OTHER: &str = "other";
-/// So often a run asks how far a job is, before somebody ends the run.
+/// How often a run requests the phase of a job, before somebody stops the run.
 const ASKED: u32 = 12;
 
 /// A line of a manifest.
@@ -45,39 +45,39 @@ struct Task {
     bucket: &'static str,
     key: usize,
     version: Option<String>,
-    /// The object as it was then.
+    /// The object at that time.
     seen: Option<(u64, Snapshot)>,
 }
 
-/// Where a job's list comes from.
+/// The source of a job's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
     /// It is written with the job.
     Manifest,
-    /// S3 makes it, of what has this prefix and class.
+    /// S3 generates it, from objects with this prefix and class.
     Generated(usize, &'static str),
 }
 
 /// A job.
 #[derive(Clone, Debug)]
 struct Job {
-    /// This program has made it.
+    /// This program has created it.
     is_own: bool,
-    /// It is described as this program's jobs are.
+    /// It has the description of this program's jobs.
     is_described: bool,
     kind: JobOperationKind,
     list: List,
     tasks: Vec<Task>,
-    /// Where copies go, and the class that they get.
+    /// The target of its copies, and their class.
     target: &'static str,
     class: &'static str,
     phase: JobPhase,
     done: usize,
-    /// How the bucket kept versions for who has made it.
+    /// The bucket's versioning when the job was created.
     versioning: Versioning,
 }
 
-/// All jobs, and what decides about them.
+/// All jobs, and the data that decide about them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jobs {
     all: Vec<Job>,
@@ -95,7 +95,7 @@ impl Jobs {
     }
 }
 
-/// A run that is about jobs.
+/// A run of a job command.
 struct JobRun<'a> {
     stage: &'a JobStage,
     calls: u32,
@@ -106,7 +106,7 @@ fn class_of(name: &str) -> &'static str {
 }
 
 impl Engine {
-    /// What there is about jobs before the runs of this number.
+    /// The job commands before the runs of this number.
     pub(super) fn jobs_before(&mut self, wave: usize) {
         while let Some(stage) = self.history.scenario.jobs.stages.get(self.jobs.next).cloned() {
             if stage.before > wave {
@@ -121,14 +121,14 @@ impl Engine {
                 JobStep::Status { .. } => self.job_status(&mut run, stage.step),
                 JobStep::Foreign(job) => self.make_foreign(job),
             }
-            // What others do after it.
+            // The acts of others after it.
             while run.calls < 14 {
                 self.moment(&mut run);
             }
         }
     }
 
-    /// S3 ends what was confirmed.
+    /// S3 finishes the confirmed jobs.
     pub(super) fn finish_jobs(&mut self) {
         for id in 0..self.jobs.all.len() {
             while self.jobs.all[id].phase == JobPhase::Running {
@@ -237,10 +237,10 @@ impl Engine {
         });
     }
 
-    // ---- Runs that make jobs -------------------------------------------------------------------
+    // ---- Runs that create jobs -----------------------------------------------------------------
 
-    /// `--batch --apply`: lists and looks, looks again at what was planned, and makes a job of what
-    /// has one class and one method.
+    /// `--batch --apply`: lists and looks up objects, looks up the planned ones again, and creates
+    /// a job for each class and method.
     fn make_by_manifest(&mut self, run: &mut JobRun<'_>, place: usize) {
         let versioning = self.history.bucket.versioning;
         if self.is_switched_off(place, false) {
@@ -347,7 +347,7 @@ impl Engine {
         }
     }
 
-    /// What the bucket's objects may carry in this history.
+    /// The properties that the bucket's objects may have in this history.
     fn hidden(&self) -> HiddenLosses {
         use crate::objects::scenario::Act;
         let scenario = &self.history.scenario;
@@ -397,7 +397,7 @@ impl Engine {
 
     // ---- Runs that confirm jobs ----------------------------------------------------------------
 
-    /// Whether the safety switch keeps a run from changing anything in this place.
+    /// Whether the safety switch refuses changes in this location.
     fn is_switched_off(&self, place: usize, unnamed: bool) -> bool {
         let in_use = self.history.scenario.jobs.used[place] && self.jobs.cluster;
         self.rules().is_switched_off(true, unnamed || in_use)
@@ -434,7 +434,7 @@ impl Engine {
         }
     }
 
-    /// The job that is named; true: its objects were held against the place.
+    /// The named job; true: its objects were checked against the location.
     fn choose_named(
         &mut self,
         id: usize,
@@ -456,7 +456,7 @@ impl Engine {
         Some(vec![(id, true)])
     }
 
-    /// This program's jobs within the place that are not over.
+    /// This program's unfinished jobs within the location.
     fn choose_within(&mut self, run: &mut JobRun<'_>, place: usize) -> Vec<(usize, bool)> {
         let mut chosen = Vec::new();
         let count = self.jobs.all.len();
@@ -477,7 +477,7 @@ impl Engine {
         chosen
     }
 
-    /// Holds what a job is about against the place, line by line.
+    /// Checks a job's objects against the location, line by line.
     fn is_within(&self, id: usize, place: usize) -> bool {
         let (job, rules) = (&self.jobs.all[id], self.rules());
         let target = (job.kind == JobOperationKind::Copy).then_some(job.target);
@@ -492,7 +492,7 @@ impl Engine {
         }
     }
 
-    /// Looks at what can have changed since a job was made.
+    /// Looks up what can have changed since a job was created.
     fn may_confirm(&mut self, run: &mut JobRun<'_>, id: usize, place: usize) -> bool {
         self.jobs.judging = true;
         let in_use = self.history.scenario.jobs.used[place] && self.jobs.cluster;
@@ -539,7 +539,7 @@ impl Engine {
         }
     }
 
-    /// `UpdateJobStatus`, held against the truth.
+    /// `UpdateJobStatus`, checked against the truth.
     fn confirm(&mut self, id: usize, place: usize, unnamed: bool) {
         let job = &self.jobs.all[id];
         let in_use = self.history.scenario.jobs.used[place] && self.jobs.cluster;
@@ -558,9 +558,9 @@ impl Engine {
         self.trace(|_| format!("job {id} is confirmed"));
     }
 
-    // ---- What S3 does --------------------------------------------------------------------------
+    // ---- S3 ------------------------------------------------------------------------------------
 
-    /// One step of S3's with a job.
+    /// One step of S3 on a job.
     fn s3_works_on(&mut self, id: usize) {
         match self.jobs.all[id].phase {
             JobPhase::Preparing => {
@@ -588,7 +588,7 @@ impl Engine {
         }
     }
 
-    /// The list that S3 makes: of a bucket with versions it holds all of them.
+    /// The list that S3 generates: for a bucket with versions it contains all of them.
     fn generated(&self, place: usize, class: &str) -> Vec<Task> {
         let bucket = &self.history.bucket;
         let all = listed(bucket, place, bucket.versioning);
@@ -607,7 +607,7 @@ impl Engine {
         all.into_iter().filter_map(task).collect()
     }
 
-    /// What S3 does with one object.
+    /// S3's operation on one object.
     fn task(&mut self, id: usize, kind: JobOperationKind, class: &str, task: &Task) {
         let Task { key, version, seen, .. } = task;
         let (key, version) = (*key, version.as_deref());
@@ -653,7 +653,7 @@ impl Engine {
 }
 
 impl Job {
-    /// Whether all that it changes lies in this place. S3 fails a job without objects.
+    /// Whether all objects that it changes are in this location. S3 fails a job without objects.
     fn is_truly_within(&self, place: usize) -> bool {
         let holds = |name: &str| name.starts_with(PREFIXES[place]);
         let is_held = match self.list {
@@ -682,7 +682,7 @@ fn own(kind: JobOperationKind, list: List, class: &'static str, versioning: Vers
     }
 }
 
-/// What a list of this place shows; true: it is current.
+/// The listing of this location; true: it is current.
 fn listed(bucket: &Bucket, place: usize, versioning: Versioning) -> Vec<(Entry, bool)> {
     let is_versioned = versioning != Versioning::Unversioned;
     let mut all = Vec::new();

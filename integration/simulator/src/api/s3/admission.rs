@@ -1,4 +1,4 @@
-//! Owns who may do what with a bucket.
+//! Owns the access control of buckets.
 
 use super::request::denied;
 use crate::call::Call;
@@ -6,8 +6,8 @@ use crate::reply::Failure;
 use emr_world::policy::{self, Ask, Decision};
 use emr_world::world::{Bucket, Caller};
 
-/// Real S3 answers for a bucket only in its own region, and says which that is. Its location can be
-/// asked from us-east-1 as well; unsigned requests name no region.
+/// Real S3 answers for a bucket only in its own region, and names that region otherwise. Its
+/// location can also be requested from us-east-1; unsigned requests have no region.
 pub(super) fn check_region(
     call: &Call,
     operation: &str,
@@ -27,8 +27,8 @@ pub(super) fn check_region(
         .header("x-amz-bucket-region", bucket.region.as_str()))
 }
 
-/// Owner expectation, ownership, publicity and bucket policy: may this caller do this? Writes of
-/// objects ask the policy again with their headers.
+/// Owner expectation, ownership, publicity and bucket policy: whether this caller may do this.
+/// Writes of objects evaluate the policy again with their headers.
 pub(super) fn admit(
     bucket: &Bucket,
     call: &Call,
@@ -70,7 +70,7 @@ pub(super) fn admit(
     });
     let writes_object = action == "PutObject";
     if writes_object {
-        // The write itself decides; nobody unsigned writes.
+        // The write itself decides; unsigned writes are denied.
         return caller.map(|_| ()).ok_or_else(denied);
     }
     let public =

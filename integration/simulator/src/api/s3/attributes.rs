@@ -1,4 +1,4 @@
-//! Owns what objects carry: headers in and out, tags, ACLs, locks, protection changed in place,
+//! Owns the properties of objects: headers in and out, tags, ACLs, locks, updates in place,
 //! restores.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const GRANTS: [(&str, &str); 4] = [
 
 const ALL_USERS: &str = "uri=http://acs.amazonaws.com/groups/global/AllUsers";
 
-/// Adds to the answer of a HEAD or GET what the object carries.
+/// Adds the object's properties to the response of a HEAD or GET.
 pub(super) fn show(
     mut reply: Reply,
     object: &Object,
@@ -74,7 +74,7 @@ pub(super) fn show(
             if ongoing { String::new() } else { format!(", expiry-date=\"{}\"", http_date(until)) };
         reply = reply.header("x-amz-restore", format!("ongoing-request=\"{ongoing}\"{expiry}"));
     }
-    // On a GET, clients would hold the content against a value that is none of theirs.
+    // On a GET, clients would compare the content with a value that is not computed as AWS does.
     if head
         && call
             .header("x-amz-checksum-mode")
@@ -89,7 +89,7 @@ pub(super) fn show(
     reply
 }
 
-/// What a copy carries: what its request says, and what S3 takes over by itself.
+/// The properties of a copy: from its request, and those that S3 copies by itself.
 pub(super) fn of_copy(own: Attributes, source: &Object, replaces: bool, call: &Call) -> Attributes {
     let from = source.attributes.clone();
     let tags = if call.header("x-amz-tagging-directive") == Some("REPLACE") {
@@ -97,7 +97,7 @@ pub(super) fn of_copy(own: Attributes, source: &Object, replaces: bool, call: &C
     } else {
         from.tags
     };
-    // A copy is one whole, whatever its source was; without a checksum it gets S3's own.
+    // A copy is a single part, whatever its source was; without a checksum it gets S3's own.
     let algorithm = call
         .header("x-amz-checksum-algorithm")
         .map(str::to_owned)
@@ -174,7 +174,7 @@ impl Request<'_> {
         self.call.headers.iter().filter_map(own).collect()
     }
 
-    /// What the request's headers give the object that it writes.
+    /// The properties that the request's headers give to the written object.
     pub(super) fn header_attributes(&self, world: &World) -> Result<Attributes, Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         let text = |name: &str| self.call.header(name).map(str::to_owned);
@@ -220,7 +220,7 @@ impl Request<'_> {
             tags: text("x-amz-tagging").map(|it| tags_of_query(&it)).unwrap_or_default(),
             cache_control: text("cache-control"),
             content_disposition: text("content-disposition"),
-            // How the payload was sent is no property of the object.
+            // The transfer encoding of the payload is not a property of the object.
             content_encoding: text("content-encoding").filter(|it| it != "aws-chunked"),
             content_language: text("content-language"),
             expires: text("expires"),
@@ -344,8 +344,7 @@ impl Request<'_> {
         Ok(Reply::xml(xml))
     }
 
-    /// The object, in a bucket that knows locks; without the lock that is asked for, an error says
-    /// so.
+    /// The object, in a bucket with Object Lock; an error if it has no lock of the requested kind.
     fn lockable(&self, world: &World, locked: impl Fn(&Object) -> bool) -> Result<Object, Failure> {
         if !world.buckets.get(&self.bucket).is_some_and(|bucket| bucket.object_lock) {
             return Err(Failure::new(
@@ -392,7 +391,7 @@ impl Request<'_> {
         Ok(Reply::xml(xml))
     }
 
-    /// Another protection in place: neither content nor dates change.
+    /// Updates the encryption in place: neither content nor dates change.
     pub(super) fn update_encryption(&self, world: &mut World) -> Answer {
         let caller = self.caller.ok_or_else(denied)?;
         let object = self.object(world)?;

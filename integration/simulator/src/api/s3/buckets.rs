@@ -1,4 +1,4 @@
-//! Owns what is asked and said about buckets, and the list of their objects.
+//! Owns the requests about buckets, and the list of their objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -227,7 +227,7 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
         let Some(rest) = key.strip_prefix(prefix) else { break };
         let folder = delimiter
             .and_then(|it| rest.split_once(it).map(|(head, _)| format!("{prefix}{head}{it}")));
-        // A token may stand for a whole folder, all of which comes before what follows.
+        // A token may represent a whole folder, all of which comes before the following keys.
         let seen = folder.as_ref().is_some_and(|it| folders.contains(it) || *it == after);
         if seen {
             continue;
@@ -279,7 +279,7 @@ pub(super) fn list(bucket: &Bucket, call: &Call) -> Answer {
     Ok(Reply::xml(xml))
 }
 
-/// By which algorithm an object has a checksum; lists do not say which it is.
+/// The checksum algorithm of an object; listings do not contain the value.
 pub(super) fn list_checksum(xml: &mut Xml, object: &Object) {
     if let Some(checksum) = &object.attributes.checksum {
         xml.text("ChecksumAlgorithm", &checksum.algorithm).text("ChecksumType", &checksum.kind);

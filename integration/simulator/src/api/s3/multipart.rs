@@ -1,4 +1,4 @@
-//! Owns uploads in parts, as far as parts are copied.
+//! Owns multipart uploads with copied parts.
 
 use md5::{Digest, Md5};
 
@@ -15,10 +15,10 @@ use emr_world::s3write;
 use emr_world::values::hex;
 use emr_world::world::World;
 
-/// Every part but the last is at least so large.
+/// The minimum size of every part except the last.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 
-/// What can be checked over a whole object that came in parts.
+/// The algorithms with a checksum of the whole for multipart objects.
 const FULL_OBJECT: [&str; 3] = ["CRC32", "CRC32C", "CRC64NVME"];
 
 fn no_such_upload(id: &str) -> Failure {
@@ -35,10 +35,10 @@ fn invalid_part(upload: &Upload, number: u32) -> Failure {
         .with("PartNumber", number.to_string())
 }
 
-/// What the request says of a part's checksum: a COMPOSITE one is made of those that it names, so it
-/// must name them all, and rightly. The errors are recorded from AWS in LocalStack's
-/// `test_complete_multipart_parts_checksum_composite` and `…_checksum_exceptions_composite`. Source:
-/// Amazon S3 API reference, CompletedPart.
+/// Checks a part's checksum in the request: a COMPOSITE one is computed from the parts' checksums,
+/// so the request must contain all of them, and correctly. The errors are recorded from AWS in
+/// LocalStack's `test_complete_multipart_parts_checksum_composite` and
+/// `…_checksum_exceptions_composite`. Source: Amazon S3 API reference, CompletedPart.
 fn check_named_checksum(
     upload: &Upload,
     number: u32,
@@ -89,7 +89,7 @@ impl Request<'_> {
         .map_err(refused)?;
         let mut attributes = self.header_attributes(world)?;
         let kind = self.call.header("x-amz-checksum-type");
-        // S3's own checksum, where none is asked for.
+        // S3's own checksum, if none is requested.
         let algorithm =
             attributes.checksum.map_or_else(|| "CRC64NVME".to_owned(), |it| it.algorithm);
         let kind = kind
@@ -198,8 +198,8 @@ impl Request<'_> {
             extents,
             ..world.uploads[index].object.clone()
         };
-        // S3 makes each part's checksum by itself, by the algorithm that the upload was begun with,
-        // and tells it (recorded from AWS in LocalStack's `test_multipart_upload_part_copy_checksum`).
+        // S3 computes each part's checksum itself, with the upload's algorithm, and returns it
+        // (recorded from AWS in LocalStack's `test_multipart_upload_part_copy_checksum`).
         if let Some(checksum) = &mut part.attributes.checksum {
             checksum.value =
                 object::checksum(&checksum.algorithm, part.body.as_deref(), &part.extents);
@@ -253,7 +253,7 @@ impl Request<'_> {
         Ok(Reply::xml(xml))
     }
 
-    /// The parts that the request names, as they were uploaded.
+    /// The uploaded parts that the request names.
     fn named_parts<'a>(&self, upload: &'a Upload) -> Result<Vec<&'a Object>, Failure> {
         let body = self.body();
         let named = xml::texts(&body, "Part");
@@ -294,7 +294,7 @@ impl Request<'_> {
         Ok(parts)
     }
 
-    /// The checksum of the whole that its parts make, and what the request says it is.
+    /// The checksum of the whole from its parts, and the one in the request.
     fn joined_checksum(&self, whole: &Object, parts: &[&Object]) -> Result<String, Failure> {
         let Some(checksum) = &whole.attributes.checksum else { return Ok(String::new()) };
         let Checksum { algorithm, kind, .. } = checksum;
@@ -344,7 +344,7 @@ impl Request<'_> {
         if let Some(checksum) = &mut whole.attributes.checksum {
             checksum.value = value;
         }
-        // What was permitted when it began may not be any more.
+        // Permissions may have changed since it was created.
         let writer = (caller.arn.as_str(), caller.account.as_str());
         whole.sse = s3write::permit(world, (&self.bucket, &self.key), upload.wish, writer)
             .map_err(refused)?;

@@ -20,7 +20,7 @@ use emr_world::s3write::{self, Write};
 use emr_world::sse::Sse;
 use emr_world::world::World;
 
-/// Objects of which only a size is known read as zeros, up to this size.
+/// Objects of which only the size is known read as zeros, up to this size.
 const LARGEST_READ: u64 = 64 * 1024 * 1024;
 
 /// HEAD or GET of an object, ranges included.
@@ -98,7 +98,7 @@ enum Range {
 }
 
 impl Range {
-    /// What is no single range of bytes is ignored, as HTTP has it.
+    /// A header that is not a single byte range is ignored, as in HTTP.
     fn of(header: Option<&str>, length: usize) -> Self {
         let Some((from, to)) =
             header.and_then(|it| it.strip_prefix("bytes=")).and_then(|it| it.split_once('-'))
@@ -117,7 +117,7 @@ impl Range {
 }
 
 impl Request<'_> {
-    /// The object that is asked for: by its version, or the current one.
+    /// The requested object: by its version, or the current one.
     pub(super) fn object(&self, world: &World) -> Result<Object, Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         versions::find(bucket, &self.key, self.call.query.get("versionId").map(String::as_str))
@@ -157,9 +157,9 @@ impl Request<'_> {
         Ok(with_version(with_bucket_key(reply, &object), &object))
     }
 
-    /// The source of a copy, with what S3 asks of it first.
+    /// The source of a copy, after S3's checks of it.
     pub(super) fn copy_source(&self, world: &World) -> Result<(String, String, Object), Failure> {
-        // Only what is not encoded asks for a version: a key may hold the same words.
+        // Only an unencoded part is a version: a key may contain the same words.
         let header = self.call.header("x-amz-copy-source").unwrap_or_default();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (source, version) = match header.rsplit_once("?versionId=") {
@@ -191,11 +191,11 @@ impl Request<'_> {
         Ok((bucket.to_owned(), key.to_owned(), object))
     }
 
-    /// `If-Match` on what is written: another object came in between. A delete marker on top is no
-    /// object. `begun`: when the upload in parts was begun that is to be completed; what was written
-    /// since then conflicts with it, whatever its `ETag`. Source: Amazon S3 user guide, How to
-    /// prevent object overwrites with conditional writes; the conflict is recorded from AWS in
-    /// LocalStack's `test_multipart_if_match_with_put_identical`.
+    /// `If-Match` on a write: another object was written meanwhile. A delete marker on top is not
+    /// an object. `begun`: the creation time of the upload that is to be completed; a later write
+    /// conflicts with it, whatever its `ETag`. Source: Amazon S3 user guide, How to prevent object
+    /// overwrites with conditional writes; the conflict is recorded from AWS in LocalStack's
+    /// `test_multipart_if_match_with_put_identical`.
     pub(super) fn check_target(
         &self,
         world: &World,
@@ -213,15 +213,15 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// `If-Match` on a delete: only the current version counts, even where another is to be deleted.
-    /// Source: Amazon S3 user guide, How to perform conditional deletes.
+    /// `If-Match` on a delete: only the current version counts, even where another is to be
+    /// deleted. Source: Amazon S3 user guide, How to perform conditional deletes.
     fn check_deleted(&self, world: &World) -> Result<(), Failure> {
         let Some(expected) = self.call.header("if-match") else { return Ok(()) };
         match world.object(&self.bucket, &self.key) {
             Some(_) if expected == "*" => Ok(()),
             Some(current) if expected.trim_matches('"') == current.etag => Ok(()),
             Some(_) => Err(precondition("If-Match")),
-            // Behind a delete marker there are versions, but no object.
+            // After a delete marker there are versions, but no object.
             None if world
                 .buckets
                 .get(&self.bucket)
@@ -233,13 +233,13 @@ impl Request<'_> {
         }
     }
 
-    /// Names the version that a copy has made.
+    /// Adds the id of the version that a copy has created.
     pub(super) fn with_made_version(&self, world: &World, reply: Reply, made: &Object) -> Answer {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         Ok(with_shown_version(reply, bucket, made))
     }
 
-    /// What a PUT asks for besides being stored, and what Object Lock asks of it.
+    /// The conditions of a PUT, and those of Object Lock.
     fn put_conditions(&self, world: &World, body: &[u8]) -> Result<(), Failure> {
         let bucket = world.buckets.get(&self.bucket).ok_or_else(|| no_such_bucket(&self.bucket))?;
         if self.call.header("if-none-match") == Some("*") && bucket.objects.contains_key(&self.key)

@@ -11,10 +11,10 @@ use emr_world::world::{Bucket, Caller};
 
 pub(super) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// Bytes that a copy in one request may have.
+/// The maximum size of a copy in one request.
 pub(super) const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not encode.
 pub(super) const LISTED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
 
@@ -69,7 +69,7 @@ pub(super) fn precondition(condition: &str) -> Failure {
     .with("Condition", condition)
 }
 
-/// Something else was done to the key while the request was under way.
+/// Another change of the key happened during the request.
 pub(super) fn conflict(key: &str) -> Failure {
     let message = "The conditional request cannot succeed due to a conflicting operation against \
         this resource.";
@@ -82,10 +82,10 @@ pub(super) fn refused((status, code, message): s3write::Refusal) -> Failure {
     Failure::new(status, code, message)
 }
 
-/// The version that a look at an object shows, or that a copy has made: that of the null version is
-/// `null`, once the bucket's versions were ever kept. Source: Amazon S3 user guide, Working with
-/// objects in a versioning-suspended bucket; Amazon S3 API reference, CopyObject: where versions are
-/// suspended, the id of a copy is always `null`.
+/// The version id of a looked-up object, or of a copy: the null version has the id `null`, if the
+/// bucket ever had versioning. Source: Amazon S3 user guide, Working with objects in a
+/// versioning-suspended bucket; Amazon S3 API reference, CopyObject: with suspended versioning, the
+/// id of a copy is always `null`.
 pub(super) fn with_shown_version(reply: Reply, bucket: &Bucket, object: &Object) -> Reply {
     match (&object.version, &bucket.versioning) {
         (Some(version), _) => reply.header("x-amz-version-id", version.as_str()),
@@ -94,8 +94,8 @@ pub(super) fn with_shown_version(reply: Reply, bucket: &Bucket, object: &Object)
     }
 }
 
-/// The version that a PUT has made; the null version goes without, unlike in the answers to looks,
-/// copies and deletes (recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`).
+/// The version id of a PUT; none for the null version, unlike in responses to look-ups, copies and
+/// deletes (recorded from AWS in LocalStack's `test_put_object_on_suspended_bucket`).
 pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
     match &object.version {
         Some(version) => reply.header("x-amz-version-id", version.as_str()),
@@ -103,8 +103,8 @@ pub(super) fn with_version(reply: Reply, object: &Object) -> Reply {
     }
 }
 
-/// The version that was copied; the null version goes without, as LocalStack has it for CopyObject (it
-/// names it for UploadPartCopy). Source: Amazon S3 API reference, CopyObject,
+/// The id of the copied version; none for the null version, as in LocalStack for CopyObject (which
+/// returns it for UploadPartCopy). Source: Amazon S3 API reference, CopyObject,
 /// `x-amz-copy-source-version-id`.
 pub(super) fn with_source_version(reply: Reply, source: &Object) -> Reply {
     match &source.version {
@@ -113,7 +113,7 @@ pub(super) fn with_source_version(reply: Reply, source: &Object) -> Reply {
     }
 }
 
-/// Whether an S3 Bucket Key protects what was written.
+/// Whether the written object uses an S3 Bucket Key.
 pub(super) fn with_bucket_key(reply: Reply, object: &Object) -> Reply {
     if object.attributes.bucket_key && matches!(object.sse, Sse::Kms { .. }) {
         return reply.header("x-amz-server-side-encryption-bucket-key-enabled", "true");

@@ -1,4 +1,4 @@
-//! Owns the list of uploads in parts that are under way.
+//! Owns the list of multipart uploads in progress.
 
 use percent_encoding::utf8_percent_encode;
 
@@ -11,7 +11,7 @@ use emr_world::ids::canonical_id;
 use emr_world::object::Upload;
 use emr_world::world::World;
 
-/// The uploads of a bucket by key, and by when they were begun. Source: Amazon S3 API reference,
+/// The uploads of a bucket by key and creation time. Source: Amazon S3 API reference,
 /// ListMultipartUploads; common prefixes are not modelled.
 pub(super) fn list(world: &World, call: &Call, bucket: &str) -> Answer {
     let parameter =
@@ -33,7 +33,7 @@ pub(super) fn list(world: &World, call: &Call, bucket: &str) -> Answer {
         .filter(|it| it.bucket == bucket && it.key.starts_with(prefix))
         .collect();
     all.sort_by(|a, b| (&a.key, a.object.last_modified).cmp(&(&b.key, b.object.last_modified)));
-    // The marker may be gone by now; what was begun later than it comes behind it all the same.
+    // The marker may no longer exist; uploads created later come after it all the same.
     let reached = id_marker
         .and_then(|id| all.iter().find(|it| it.id == id))
         .map(|it| it.object.last_modified);
@@ -78,8 +78,8 @@ pub(super) fn list(world: &World, call: &Call, bucket: &str) -> Answer {
     Ok(Reply::xml(xml))
 }
 
-/// Who began an upload, by ARN and name, and who will own what it makes. Source: Amazon S3 API
-/// reference, Initiator: "If the principal is an IAM User, it provides a user ARN value".
+/// The initiator of an upload, by ARN and name, and the owner of its future object. Source: Amazon
+/// S3 API reference, Initiator: "If the principal is an IAM User, it provides a user ARN value".
 pub(super) fn initiated_by(xml: &mut Xml, upload: &Upload) {
     xml.element("Initiator", |xml| {
         let name = upload.initiator.rsplit('/').next().unwrap_or_default();

@@ -120,7 +120,7 @@ fn write_owner(xml: &mut Xml, account: &str) {
     });
 }
 
-/// Where the next page goes on.
+/// The marker of the next page.
 fn marker(line: &Line) -> (String, Option<String>) {
     match line {
         Line::Version { key, version, .. } => {

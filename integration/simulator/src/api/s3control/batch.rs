@@ -1,4 +1,4 @@
-//! Owns S3 Batch Operations: jobs, what their tasks do, and the report they leave.
+//! Owns S3 Batch Operations: jobs, the work of their tasks, and the completion report.
 
 use std::fmt::Write as _;
 
@@ -18,9 +18,9 @@ use emr_world::sse::Sse;
 use emr_world::values::hex;
 use emr_world::world::{Caller, World};
 
-/// So many tasks are done between two looks at a job.
+/// The number of tasks that are done between two requests about a job.
 const TASKS_A_LOOK: usize = 50;
-/// How manifests and reports write keys.
+/// The encoding of keys in manifests and reports.
 const KEY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
@@ -29,7 +29,7 @@ fn of_arn(arn: &str) -> Option<(&str, &str)> {
     arn.rsplit_once(":::").and_then(|(_, rest)| rest.split_once('/'))
 }
 
-/// Brings a job as far as it gets until the next look.
+/// Advances a job by one step per request.
 pub(crate) fn step(world: &mut World, index: usize) {
     let status = match world.jobs[index].status.as_str() {
         "New" => "Preparing".to_owned(),
@@ -73,7 +73,7 @@ fn allowed(world: &World, job: &Job, action: &str, resource: &str) -> bool {
     trusts && decision == Decision::Allowed
 }
 
-/// What a job has to do: out of its manifest, or out of the bucket where it makes one itself.
+/// The tasks of a job: from its manifest, or from the bucket if S3 generates the list.
 fn prepare(world: &mut World, index: usize) -> Result<Vec<JobTask>, (String, String)> {
     let job = world.jobs[index].clone();
     let failed = |code: &str, reason: String| (code.to_owned(), reason);
@@ -122,9 +122,9 @@ fn line_of_manifest(line: &str) -> Option<JobTask> {
     })
 }
 
-/// The list that S3 makes itself. Of a bucket that keeps versions it holds all of them, as
-/// replication wants it; the filters are those of the API reference's `JobManifestGeneratorFilter`,
-/// one by encryption at most.
+/// The list that S3 generates. For a bucket with versioning it contains all versions, as
+/// replication needs; the filters are those of the API reference's `JobManifestGeneratorFilter`, at
+/// most one by encryption.
 fn generate(
     world: &mut World,
     job: &Job,
@@ -184,7 +184,7 @@ fn generate(
     Ok(tasks)
 }
 
-/// Whether a filter by encryption, of which there is one, fits.
+/// Whether the filter by encryption matches.
 fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
     let named = |name: &str| xml::has(filter, name);
     match sse {
@@ -200,8 +200,8 @@ fn is_encrypted_so(filter: &str, sse: &Sse) -> bool {
     }
 }
 
-/// Where the manifest is put that S3 has made: a list in the form of inventories, and what points
-/// to it.
+/// Stores the generated manifest: a list in the form of inventories, and the file that refers to
+/// it.
 fn keep_generated(
     world: &mut World,
     job: &Job,
@@ -242,7 +242,7 @@ fn keep_generated(
         .map_err(|reason| ("ManifestOutputFailed".to_owned(), reason))
 }
 
-/// Where the manifest of a job lies that S3 has made.
+/// The location of a job's generated manifest.
 pub(crate) fn generated_manifest(job: &Job) -> Option<String> {
     let place = inside(&job.request, "ManifestOutputLocation")
         .filter(|_| !matches!(job.status.as_str(), "New" | "Preparing"))?;
@@ -275,7 +275,7 @@ fn work(world: &mut World, index: usize) -> &'static str {
     }
 }
 
-/// One task, as the request that S3 makes for it under the job's role.
+/// One task, as S3's request with the job's role.
 fn perform(world: &mut World, job: &Job, task: &JobTask) -> TaskOutcome {
     let arn = format!("arn:aws:s3:::{}/{}", task.bucket, task.key);
     let operation = inside(&job.request, "Operation").unwrap_or_default();
@@ -347,7 +347,7 @@ fn perform(world: &mut World, job: &Job, task: &JobTask) -> TaskOutcome {
     }
 }
 
-/// The completion report: a CSV file for each kind of end, and a manifest that names them.
+/// The completion report: a CSV file for each kind of result, and a manifest that lists them.
 fn report(world: &mut World, index: usize) -> Result<(), String> {
     let job = world.jobs[index].clone();
     let wish = inside(&job.request, "Report").unwrap_or_default().to_owned();
@@ -396,7 +396,10 @@ fn report(world: &mut World, index: usize) -> Result<(), String> {
         }
         let key =
             format!("{folder}/results/{}.csv", hex(&Md5::digest(format!("{} {status}", job.id))));
-        results.push(json!({"TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": hex(&Md5::digest(&csv)), "Key": key}));
+        results.push(json!({
+            "TaskExecutionStatus": status, "Bucket": bucket, "MD5Checksum": hex(&Md5::digest(&csv)),
+            "Key": key
+        }));
         put(world, &job, &bucket, &key, csv)?;
     }
     let manifest = json!({
