@@ -354,8 +354,12 @@ fn named(id: &str) -> String {
 /// A failed look-up is never taken for an empty result.
 fn unseen<T>(bucket: &str, what: &str, lookup: &Lookup<T>) -> String {
     match lookup {
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => format!(
+        Lookup::Denied(obstacle) => format!(
             "s3://{bucket}: {what} could not be seen: {}; allow {}",
+            obstacle.message, obstacle.operation
+        ),
+        Lookup::Unreachable(obstacle) => format!(
+            "s3://{bucket}: {what} could not be seen: {} ({})",
             obstacle.message, obstacle.operation
         ),
         Lookup::Found(_) | Lookup::Absent => {
