@@ -80,9 +80,13 @@ def equal(saw, wanted, about=""):
 
 
 def documented_run():
-    """The words of the `docker run` in the Dockerfile's first comment."""
+    """The words of the `docker run` in the Dockerfile's first comment; the documentation's page has
+    the same.
+    """
     comment = "\n".join(line.removeprefix("#") for line in (HERE / "Dockerfile").read_text().splitlines() if line.startswith("#"))
-    words = shlex.split(re.search(r"docker (run --rm --read-only(?:.*\\\n)+.*)", comment)[1].replace("\\\n", " "))
+    page = (HERE.parent / "docs/running/docker.md").read_text()
+    words, on_page = (shlex.split(re.search(r"docker (run --rm --read-only(?:.*\\\n)+.*)", text)[1].replace("\\\n", " ")) for text in (comment, page))
+    equal(on_page, words, "the page's command line, beside the Dockerfile's")
     equal((words[0], words[-5:]), ("run", ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]), "the documented command line")
     return words
 

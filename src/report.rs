@@ -4,6 +4,7 @@ mod alerts;
 pub(crate) mod asff;
 mod audit_document;
 pub(crate) mod audited;
+pub(crate) mod caller;
 mod conclusion;
 pub(crate) mod document;
 pub(crate) mod fix_script;

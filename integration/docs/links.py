@@ -1,7 +1,13 @@
-"""Finds broken links in a built book: `links.py FOLDER`. Links to other hosts are not followed."""
+"""Finds broken links in a built book, and files that a page should show and does not.
+
+    links.py FOLDER
+
+Links to other hosts are not followed.
+"""
 
 import html.parser
 import pathlib
+import re
 import sys
 import urllib.parse
 
@@ -15,6 +21,8 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.links, self.places = [], set()
+        # mdbook leaves an `include` of a file that it does not find as it is, and goes on.
+        self.missing = re.findall(r"\{\{#[^}]*\}\}", text)
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -32,6 +40,7 @@ def main():
     pages = {path: Page(path.read_text()) for path in root.rglob("*.html") if path.name not in ("print.html", "toc.html", "404.html")}
     broken, count = [], 0
     for path, page in sorted(pages.items()):
+        broken += [f"{path.relative_to(root)}: {include}: not included" for include in page.missing]
         for link in page.links:
             parts = urllib.parse.urlsplit(link)
             if parts.scheme or parts.netloc:

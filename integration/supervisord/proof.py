@@ -19,7 +19,7 @@ NAME = "emr-etl-guard"
 # The same command, as the same user, with all other settings at their defaults. The default
 # startsecs would count the stage's quick refusals as failed starts; a real refusal, after the AWS
 # calls, takes longer.
-DEFAULTS = "[program:defaults]\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n"
+DEFAULTS = "[program:defaults]\nenvironment=HOME=\"/tmp\"\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n"
 
 
 class Supervisord:
@@ -40,7 +40,8 @@ class Supervisord:
         self.ctl = [bin_folder / "supervisorctl", "-c", conf]
         env = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": "/tmp",
+            # supervisord's own, which every program gets, whatever its `user` is.
+            "HOME": "/root",
             "AWS_SNOWPLOW_ACCESS_KEY": "AKIAFAKE",
             "AWS_SNOWPLOW_SECRET_KEY": "runner",
             "STANDIN_JOURNAL": str(home / "journal"),

@@ -110,78 +110,104 @@ const fn hub(id: &'static str, asks: &'static str, source: &'static str) -> Cont
 
 static AC_3: Control = nist(
     "AC-3",
-    "Enforce approved authorizations for access to information and system resources.",
-    "NIST SP 800-53 Rev. 5, section 3.1, AC-3; https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Access Enforcement: enforce approved authorizations for logical access to information and \
+     system resources, by the applicable policies.",
+    "NIST SP 800-53 Rev. 5, section 3.1, AC-3; https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_8: Control = nist(
     "SC-8",
-    "Protect the confidentiality and integrity of transmitted information.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-8; https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Transmission Confidentiality and Integrity: protect the confidentiality, the integrity, or \
+     both, of transmitted information.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-8; https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_8_1: Control = nist(
     "SC-8(1)",
-    "Use cryptographic mechanisms against disclosure, and to detect changes, in transmission.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-8(1); https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Cryptographic Protection: use cryptographic mechanisms to prevent unauthorized disclosure, to \
+     detect changes, or both, during transmission.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-8(1); https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_12: Control = nist(
     "SC-12",
-    "Establish and manage the cryptographic keys that are used within the system.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-12; https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Cryptographic Key Establishment and Management: establish and manage keys by the \
+     organization's requirements for generation, distribution, storage, access and destruction.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-12; https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_13: Control = nist(
     "SC-13",
-    "Determine the uses of cryptography, and implement the kind that each of them requires.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-13; https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Cryptographic Protection: determine the cryptographic uses, and implement the types of \
+     cryptography that the organization requires for each.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-13; https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_28: Control = nist(
     "SC-28",
-    "Protect the confidentiality and integrity of information at rest.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-28; https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Protection of Information at Rest: protect the confidentiality, the integrity, or both, of \
+     the information at rest that the organization names.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-28; https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static SC_28_1: Control = nist(
     "SC-28(1)",
-    "Use cryptographic mechanisms against disclosure and modification of information at rest.",
-    "NIST SP 800-53 Rev. 5, section 3.18, SC-28(1); https://doi.org/10.6028/NIST.SP.800-53r5",
+    "Cryptographic Protection: use cryptographic mechanisms to prevent unauthorized disclosure and \
+     modification of information at rest, on the components or media that the organization names.",
+    "NIST SP 800-53 Rev. 5, section 3.18, SC-28(1); https://doi.org/10.6028/NIST.SP.800-53r5; \
+     read in NIST's OSCAL catalog, version 5.1.1, github.com/usnistgov/oscal-content",
 );
 static PCI_3_5_1: Control = pci(
     "3.5.1",
-    "PAN is unreadable wherever it is stored, by strong cryptography among other means.",
-    "PCI DSS v4.0.1, requirement 3.5.1 (the same number in v4.0); AWS names it for S3.17",
+    "PAN is unreadable anywhere it is stored: hashes, truncation, index tokens, or strong \
+     cryptography with key-management processes and procedures.",
+    "PCI DSS v4.0, requirement 3.5.1 (read in a public transcription); AWS names v4.0.1/3.5.1 for \
+     S3.17",
 );
 static PCI_3_7_1: Control = pci(
     "3.7.1",
-    "Key management includes the generation of strong keys for stored account data.",
-    "PCI DSS v4.0.1, requirement 3.7.1 (the same number in v4.0)",
+    "Key-management policies and procedures include the generation of strong keys for stored \
+     account data.",
+    "PCI DSS v4.0, requirement 3.7.1 (read in two public transcriptions; v4.0.1 not seen)",
 );
 static PCI_3_7_4: Control = pci(
     "3.7.4",
-    "Key management includes the change of keys at the end of their cryptoperiod.",
-    "PCI DSS v4.0.1, requirement 3.7.4 (the same number in v4.0); AWS names it for KMS.4",
+    "Keys are changed at the end of their cryptoperiod; there is a cryptoperiod for each type of \
+     key, and a process for the change.",
+    "PCI DSS v4.0, requirement 3.7.4 (read in two public transcriptions); AWS names v4.0.1/3.7.4 \
+     for KMS.4",
 );
 static PCI_4_2_1: Control = pci(
     "4.2.1",
-    "Strong cryptography protects PAN in transmission over open, public networks.",
-    "PCI DSS v4.0.1, requirement 4.2.1 (the same number in v4.0); AWS names it for S3.5",
+    "Strong cryptography and security protocols protect PAN in transmission over open, public \
+     networks: trusted and valid certificates alone, no insecure versions, enough strength.",
+    "PCI DSS v4.0, requirement 4.2.1 (read in two public transcriptions); AWS names v4.0.1/4.2.1 \
+     for S3.5",
 );
 static HIPAA_A_1: Control = hipaa(
     "164.312(a)(1)",
-    "Access control: only persons and programs that were granted access reach ePHI.",
-    "45 CFR 164.312(a)(1), Access control",
+    "Access control (standard): technical policies and procedures that allow access only to \
+     persons or programs that have been granted access rights.",
+    "45 CFR 164.312(a)(1), Access control; read in the CFR of 2019, govinfo.gov",
 );
 static HIPAA_A_2_IV: Control = hipaa(
     "164.312(a)(2)(iv)",
     "Encryption and decryption (addressable): a mechanism to encrypt and decrypt ePHI.",
-    "45 CFR 164.312(a)(2)(iv), Encryption and decryption",
+    "45 CFR 164.312(a)(2)(iv), Encryption and decryption; read in the CFR of 2003, \
+     edocket.access.gpo.gov",
 );
 static HIPAA_E_1: Control = hipaa(
     "164.312(e)(1)",
-    "Transmission security: guard against access to ePHI that is being transmitted.",
-    "45 CFR 164.312(e)(1), Transmission security",
+    "Transmission security (standard): technical measures against unauthorized access to ePHI that \
+     is transmitted over an electronic communications network.",
+    "45 CFR 164.312(e)(1), Transmission security; read in ComplianceAsCode/content, \
+     controls/hipaa.yml",
 );
 static HIPAA_E_2_II: Control = hipaa(
     "164.312(e)(2)(ii)",
-    "Encryption (addressable): a mechanism to encrypt ePHI in transmission.",
-    "45 CFR 164.312(e)(2)(ii), Encryption",
+    "Encryption (addressable): a mechanism to encrypt ePHI whenever deemed appropriate, in \
+     transmission.",
+    "45 CFR 164.312(e)(2)(ii), Encryption; read in ComplianceAsCode/content, controls/hipaa.yml",
 );
 static EC2_3: Control = hub(
     "EC2.3",
@@ -448,14 +474,16 @@ pub(crate) static ROWS: &[ControlRow] = &[
     proves(
         &traffic::TARGET_TLS,
         &[&SC_8, &SC_8_1, &PCI_4_2_1, &HIPAA_E_1, &HIPAA_E_2_II, &REDSHIFT_2],
-        "What the loader asks for as a client. The store's own setting (`require_ssl`, which \
-         Redshift.2 judges) is not asked, nor is how the store keeps the data.",
+        "What the loader asks for as a client. An sslMode of REQUIRE passes, which does not verify \
+         the server's certificate, while 4.2.1 wants trusted ones alone. The store's own \
+         setting (`require_ssl`, which Redshift.2 judges) is not asked, nor is how the store keeps \
+         the data.",
     ),
     proves(
         &traffic::ENRICHMENT_SOURCES,
         &[&SC_8, &SC_8_1, &PCI_4_2_1, &HIPAA_E_2_II],
-        "That addresses in enrichments ask for TLS. What those servers accept and do with the \
-         data is not looked at.",
+        "That addresses in enrichments ask for TLS. Whether certificates are verified, which 4.2.1 \
+         wants, and what those servers accept and do with the data, is not looked at.",
     ),
     proves(
         &traffic::MONITORING_TLS,

@@ -25,7 +25,11 @@ chain is missing. `report asff` and `report ocsf` carry the controls with each f
 are records of what the guard saw and did; controls on audit logs (NIST AU-2, AU-12, 45 CFR
 164.312(b)) ask for records of the systems that hold the data, and no check proves those.
 
-What a control asks is given in brief, in our words. The publication alone is binding.
+What a control asks is given in brief, in our words. The publication alone is binding. NIST leaves
+parts of a control to each organization: which information, which media, which kinds of cryptography
+and of key management. The guard does not know these choices; its checks are evidence for encryption
+as the settings require it. `source` names what was read for this table. PCI DSS itself was not: its
+wording is from public transcriptions of v4.0, its numbers in v4.0.1 from AWS's lists.
 ";
 
 /// Prints the page.

@@ -36,12 +36,11 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
             outcome
         }
         ReportCommand::Html(arguments) => render::render_any(arguments, |document| {
+            let signature = ReportSignature::beside(&arguments.file);
             Ok(match document {
-                AnyReport::Run(report) => {
-                    html::page(&report, &ReportSignature::beside(&arguments.file))
-                }
-                AnyReport::Audit(document) => audit::page(&document),
-                AnyReport::Reencrypt(document) => reencrypt::page(&document),
+                AnyReport::Run(report) => html::page(&report, &signature),
+                AnyReport::Audit(document) => audit::page(&document, &signature),
+                AnyReport::Reencrypt(document) => reencrypt::page(&document, &signature),
             })
         }),
         ReportCommand::Markdown(arguments) => render::render_any(arguments, |report| {

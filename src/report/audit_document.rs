@@ -12,7 +12,8 @@ use crate::{
         tally::{ObjectCounts, ObjectJudgement, UncheckedObjects},
     },
     aws::trust::AwsConnections,
-    base::outcome::Outcome,
+    base::{outcome::Outcome, text::shell_word},
+    report::caller::LocalCaller,
     settings::policy::Policy,
 };
 
@@ -44,6 +45,9 @@ pub(crate) struct AuditReport {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
+    /// Who ran it; with `--resume`, its last part. Reports of older guards leave it out.
+    #[serde(default)]
+    pub(crate) who: Option<LocalCaller>,
     /// The source of the facts.
     pub(crate) source: FactSource,
     /// The policy that the objects were checked against.
@@ -88,6 +92,18 @@ pub(crate) struct AuditedLocation {
     pub(crate) unlisted: Vec<UncheckedObjects>,
     /// The bucket does not exist.
     pub(crate) no_bucket: bool,
+}
+
+impl AuditedLocation {
+    /// Whether it has objects that are not encrypted as required.
+    pub(crate) fn offends(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.judgement == ObjectJudgement::Offender)
+    }
+
+    /// The command that shows how its objects would be encrypted; with `--apply` it changes them.
+    pub(crate) fn repair_command(&self) -> String {
+        format!("emr-etl-guard reencrypt {}", shell_word(&self.location))
+    }
 }
 
 /// Objects with the same encryption.

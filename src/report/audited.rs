@@ -20,7 +20,10 @@ use crate::{
     },
     checks::stored::Standard,
     facts::stored::StoredEncryption,
-    report::audit_document::{AuditReport, AuditedEncryption, AuditedLocation, Totals, VERSION},
+    report::{
+        audit_document::{AuditReport, AuditedEncryption, AuditedLocation, Totals, VERSION},
+        caller::LocalCaller,
+    },
     settings::policy::Policy,
 };
 
@@ -121,6 +124,7 @@ impl Audited<'_> {
             command: "audit".to_owned(),
             started: self.started,
             ended: self.ended,
+            who: Some(LocalCaller::of_this_process()),
             source: self.source.clone(),
             policy: policy.clone(),
             locations: self.targets.iter().zip(&self.tallies).map(location).collect(),

@@ -21,6 +21,7 @@ use crate::{
     aws::trust::AwsConnections,
     base::text::shell_word,
     report::{
+        caller::LocalCaller,
         conclusion::{Conclusion, Tone, counted},
         document::{
             RecordedCluster, RecordedEncryption, RecordedLookup, RecordedSurvey,
@@ -200,6 +201,16 @@ fn fact(name: &str, value: &Markup) -> Markup {
 
 fn optional(name: &str, value: Option<&str>) -> Markup {
     html! { @if let Some(value) = value { (fact(name, &html! { code { (value) } })) } }
+}
+
+/// Who ran it; nothing where the report does not say.
+fn caller(who: Option<&LocalCaller>) -> Markup {
+    html! {
+        @if let Some(who) = who {
+            (optional("User", who.user.as_deref()))
+            (optional("Host", Some(&who.host)))
+        }
+    }
 }
 
 /// A SHA-256, in groups for readability.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use nix::unistd::{User, geteuid};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use time::{Date, OffsetDateTime};
@@ -21,6 +20,7 @@ use crate::{
         timeline::{ActionRecord, StateChange, Timeline, TimelineEntry},
     },
     facts::{gather::Facts, stored::StoredEncryption, sts::CallerIdentity, written::OutputSurvey},
+    report::caller::LocalCaller,
     settings::{
         locks::SettingLock,
         policy::Policy,
@@ -183,12 +183,13 @@ impl<'a> RunCaller<'a> {
         runner: Option<&'a Lookup<CallerIdentity>>,
     ) -> Self {
         let (guard, runner) = (guard.and_then(Lookup::found), runner.and_then(Lookup::found));
+        let LocalCaller { user, host } = LocalCaller::of_this_process();
         Self {
             account: runner.map(|identity| &identity.account),
             principal: guard.map(|identity| identity.arn.as_str()),
             runner_principal: runner.map(|identity| identity.arn.as_str()),
-            user: User::from_uid(geteuid()).ok().flatten().map(|user| user.name),
-            host: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            user,
+            host,
         }
     }
 }

@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use crate::{
     aws::trust::AwsConnections,
-    base::{lookup::LookupError, outcome::Outcome},
+    base::{lookup::LookupError, outcome::Outcome, text::shell_word},
     reencrypt::{cost::CostEstimate, job::Job, leftover::SkippedObjects, uploads::OpenUploads},
+    report::caller::LocalCaller,
     settings::policy::Policy,
 };
 
@@ -45,6 +46,9 @@ pub(crate) struct ReencryptReport {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "crate::base::time_format::Rfc3339")]
     pub(crate) ended: OffsetDateTime,
+    /// Who ran it. Reports of older guards leave it out.
+    #[serde(default)]
+    pub(crate) who: Option<LocalCaller>,
     /// The account of the credentials.
     pub(crate) account: String,
     /// The buckets' region.
@@ -86,6 +90,41 @@ pub(crate) struct ReencryptReport {
     pub(crate) outcome: Outcome,
     /// The exit code, after remapping.
     pub(crate) exit_code: u8,
+}
+
+impl ReencryptReport {
+    /// The number of objects of the location that are not encrypted as required after the changes.
+    /// Removed old versions are counted only over all locations together.
+    pub(crate) fn left_in(&self, location: &ReencryptedLocation) -> u64 {
+        let planned = |location: &ReencryptedLocation, purged: bool| {
+            let found = location.found.iter();
+            let of_kind =
+                found.filter(|found| (found.method == ReportedMethod::PurgeOldVersion) == purged);
+            of_kind.map(|found| found.objects).sum::<u64>()
+        };
+        let to_purge: u64 = self.locations.iter().map(|location| planned(location, true)).sum();
+        let purged = self.old_versions_removed >= to_purge;
+        let done: u64 = location.done.iter().map(|done| done.objects).sum();
+        let still_old = if purged { 0 } else { planned(location, true) };
+        planned(location, false).saturating_sub(done) + still_old
+    }
+}
+
+impl ReencryptedLocation {
+    /// The command that continues with this location after `mode`; none if no command can do more.
+    pub(crate) fn command(&self, mode: Mode) -> Option<String> {
+        self.found.iter().any(|found| found.method != ReportedMethod::Leave).then(|| {
+            let place = shell_word(&self.location);
+            let bucket = self.location.strip_prefix("s3://").unwrap_or_default();
+            let bucket = shell_word(bucket.split('/').next().unwrap_or_default());
+            let how = match mode {
+                Mode::DryRun | Mode::Apply => "--apply",
+                Mode::Batch => "--batch-status --confirm",
+                Mode::BatchStatus => "--batch-status",
+            };
+            format!("emr-etl-guard reencrypt {place} --bucket {bucket} {how}")
+        })
+    }
 }
 
 /// The mode of the command.

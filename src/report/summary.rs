@@ -8,7 +8,7 @@ use crate::{
     audit::tally::{ObjectJudgement, UncheckedObjects},
     base::{
         outcome::Outcome,
-        text::{grouped, shell_word, size},
+        text::{grouped, size},
     },
     checks::catalogue::CATALOGUE,
     report::{
@@ -19,7 +19,7 @@ use crate::{
             RecordedResidualRisk, RecordedStatus, RunReport,
         },
         html::{audit, marks::Mark, reencrypt},
-        reencrypt_document::{Mode, ReencryptReport, ReencryptedLocation, ReportedMethod},
+        reencrypt_document::{Mode, ReencryptReport, ReencryptedLocation},
     },
     settings::policy::{Policy, accepted},
 };
@@ -278,7 +278,7 @@ fn audited(location: &AuditedLocation, wanted: &str) -> Vec<RecordedFinding> {
     };
     if !offending.is_empty() {
         let saw = format!("not as required: {}", offending.join(", "));
-        let command = format!("emr-etl-guard reencrypt {}", shell_word(&location.location));
+        let command = location.repair_command();
         findings.push(RecordedFinding {
             fix: Some(format!("{command} (a dry run; with --apply it changes the objects)")),
             ..encrypted(RecordedStatus::Failed, saw)
@@ -364,7 +364,7 @@ fn refusal(mode: Mode, number: usize, why: &str) -> RecordedFinding {
 /// seen.
 fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<RecordedFinding> {
     let mut findings = Vec::new();
-    let left = left(report, location);
+    let left = report.left_in(location);
     let encrypted = |status, saw| RecordedFinding {
         wanted: wanted(&report.policy),
         ..finding(OBJECTS_ENCRYPTED, &location.location, status, saw)
@@ -394,36 +394,9 @@ fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<Reco
     findings
 }
 
-/// The number of objects of the location that are not encrypted as required after the changes.
-/// Removed old versions are counted only over all locations together.
-fn left(report: &ReencryptReport, location: &ReencryptedLocation) -> u64 {
-    let planned = |location: &ReencryptedLocation, purged: bool| {
-        let found = location.found.iter();
-        let of_kind =
-            found.filter(|found| (found.method == ReportedMethod::PurgeOldVersion) == purged);
-        of_kind.map(|found| found.objects).sum::<u64>()
-    };
-    let to_purge: u64 = report.locations.iter().map(|location| planned(location, true)).sum();
-    let purged = report.old_versions_removed >= to_purge;
-    let done: u64 = location.done.iter().map(|done| done.objects).sum();
-    let still_old = if purged { 0 } else { planned(location, true) };
-    planned(location, false).saturating_sub(done) + still_old
-}
-
 /// The fix for what is left in a location.
 fn what_to_do(report: &ReencryptReport, location: &ReencryptedLocation) -> String {
-    let mut steps: Vec<String> = Vec::new();
-    if location.found.iter().any(|found| found.method != ReportedMethod::Leave) {
-        let place = shell_word(&location.location);
-        let bucket = location.location.strip_prefix("s3://").unwrap_or_default();
-        let bucket = shell_word(bucket.split('/').next().unwrap_or_default());
-        let how = match report.mode {
-            Mode::DryRun | Mode::Apply => "--apply",
-            Mode::Batch => "--batch-status --confirm",
-            Mode::BatchStatus => "--batch-status",
-        };
-        steps.push(format!("emr-etl-guard reencrypt {place} --bucket {bucket} {how}"));
-    }
+    let mut steps: Vec<String> = location.command(report.mode).into_iter().collect();
     steps.extend(location.found.iter().filter_map(|found| found.why.clone()));
     steps.join("; ")
 }

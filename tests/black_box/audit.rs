@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     inventories::{self, FORMS, Form, Line},
@@ -117,6 +117,14 @@ fn all_locations_of_a_config_are_looked_at_each_in_its_role() {
         (report["command"].as_str(), report["exit_code"].as_u64(), report["complete"].as_bool()),
         (Some("audit"), Some(0), Some(true))
     );
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(report["who"], json!({"user": user.name, "host": host.trim()}));
+    let mut html = hermetic_command(&programs().guard);
+    html.args(["report", "html"]).arg(stage.path("report.json"));
+    let page = String::from_utf8(html.output().unwrap().stdout).unwrap();
+    let who = format!("<dt>User</dt><dd><code>{}</code></dd>", user.name);
+    assert!(page.contains(&who) && page.contains("no signature stands beside"), "{page}");
     let roles: Vec<&str> = report["locations"]
         .as_array()
         .unwrap()

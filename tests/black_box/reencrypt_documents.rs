@@ -124,6 +124,8 @@ fn what_it_came_to_is_what_s3_was_asked() {
     played.expect_code(75);
     let document = &played.report;
     assert_eq!(document["mode"], "apply");
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+    assert_eq!(document["who"]["user"], user.name);
     let done = numbers(document, "done");
     assert_eq!(
         done,

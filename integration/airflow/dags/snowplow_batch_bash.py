@@ -30,6 +30,8 @@ with DAG(
         env={
             "AWS_SNOWPLOW_ACCESS_KEY": "{{ conn.snowplow_runner.login }}",
             "AWS_SNOWPLOW_SECRET_KEY": "{{ conn.snowplow_runner.password }}",
+            # By itself a user other than root has it below HOME, which a worker in a pod loses.
+            "EMR_ETL_GUARD_STATE_DIR": "/var/lib/emr-etl-guard",
         },
         # PATH, HOME and the worker's AWS credentials.
         append_env=True,

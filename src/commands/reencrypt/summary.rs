@@ -21,9 +21,12 @@ use crate::{
         tally::RepairTally,
         uploads::OpenUploads,
     },
-    report::reencrypt_document::{
-        BucketTarget, Done, Mode, PlannedObjects, ReencryptOptions, ReencryptReport,
-        ReencryptedLocation, ReportedMethod, VERSION,
+    report::{
+        caller::LocalCaller,
+        reencrypt_document::{
+            BucketTarget, Done, Mode, PlannedObjects, ReencryptOptions, ReencryptReport,
+            ReencryptedLocation, ReportedMethod, VERSION,
+        },
     },
     settings::policy,
 };
@@ -111,6 +114,7 @@ impl RepairSummary {
             },
             started: self.started,
             ended: OffsetDateTime::now_utc(),
+            who: Some(LocalCaller::of_this_process()),
             account: scope.account.clone(),
             region: scope.region.clone(),
             policy: settings.policy.clone(),

@@ -13,11 +13,13 @@ use crate::{
         audit_document::{AuditReport, AuditedEncryption, AuditedLocation},
         conclusion::{counted, is},
         html::{
-            Frame, Sections, bar, connections, fact, grouped, headline,
+            Frame, Sections, bar, caller, connections, fact, grouped, headline,
             marks::Mark,
             plot::small,
+            signed,
             times::{day, lasted, time},
         },
+        signature::ReportSignature,
     },
 };
 
@@ -30,12 +32,12 @@ const BLOCK: f64 = 112.0;
 const BAR: f64 = 26.0;
 
 /// The whole page.
-pub(crate) fn page(document: &AuditReport) -> String {
+pub(crate) fn page(document: &AuditReport, signature: &ReportSignature) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
-        ("who", "What, when", Some(what(document))),
-        ("offenders", "What is to be done", offenders(document)),
+        ("offenders", "What to do", offenders(document)),
         ("unseen", "What could not be seen", unseen(document)),
+        ("who", "Who, what, when", Some(what(document, signature))),
         ("objects", "How the objects are encrypted", picture(document)),
         ("locations", "Location by location", Some(locations(document))),
         ("connections", "Who answered as AWS", connections(&document.connections)),
@@ -115,7 +117,7 @@ fn kinds(document: &AuditReport) -> impl Iterator<Item = &AuditedEncryption> {
     document.locations.iter().flat_map(|location| &location.kinds)
 }
 
-fn what(document: &AuditReport) -> Markup {
+fn what(document: &AuditReport, signature: &ReportSignature) -> Markup {
     let policy = &document.policy;
     let accepted: Vec<&str> = policy
         .accept_encryption
@@ -129,6 +131,8 @@ fn what(document: &AuditReport) -> Markup {
                 (time(document.ended)) " "
                 span.soft { "after " (lasted(document.started, document.ended)) }
             }))
+            (caller(document.who.as_ref()))
+            (fact("Signature", &signed(signature)))
             (fact("Required", &html! { (accepted.join(" \
                 or ")) @if !policy.expected_keys.is_empty() { ", \
                 by " code { (policy.expected_keys.join(", ")) } } }))
@@ -191,8 +195,10 @@ fn offenders(document: &AuditReport) -> Option<Markup> {
             } @else {
                 li { "Name them: the same audit with " code { "--offenders FILE" } "." }
             }
-            li { "Encrypt them where they lie: " code { "emr-etl-guard reencrypt" } " with the \
-                same places, a dry run first, then " code { "--apply" } "." }
+            @for location in document.locations.iter().filter(|location| location.offends()) {
+                li { "Encrypt them in place: " code { (location.repair_command()) } ", a dry run; \
+                    with " code { "--apply" } " it changes the objects." }
+            }
             @if of("SSE-C") { li { "SSE-C objects can be rewritten only by their writer, who has \
                 the key." } }
         }
@@ -528,14 +534,41 @@ mod tests {
 
     const RECORDED: &str = include_str!("../../../tests/recordings/documents/audit-v1.json");
 
+    /// As a guard of today writes it: who ran it is in it, too.
+    fn value() -> serde_json::Value {
+        let mut value: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+        value["who"] = serde_json::json!({"user": "snowplow", "host": "etl-1"});
+        value
+    }
+
     fn recorded() -> AuditReport {
-        serde_json::from_str(RECORDED).unwrap()
+        serde_json::from_value(value()).unwrap()
+    }
+
+    fn page(document: &AuditReport) -> String {
+        super::page(document, &ReportSignature::Unsigned)
+    }
+
+    #[test]
+    fn the_page_says_what_to_do_first_who_ran_it_and_whether_it_is_signed() {
+        let text = crate::report::html::tests::lines(&page(&recorded()));
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(place(r#"<section id="offenders""#) < place(r#"<section id="unseen""#));
+        assert!(place(r#"<section id="unseen""#) < place(r#"<section id="who""#));
+        assert!(text.contains("<code>emr-etl-guard reencrypt s3://old/</code>"), "{text}");
+        assert!(text.contains("<dt>User</dt>\n<dd>\n<code>snowplow</code>"), "{text}");
+        assert!(text.contains("not signed"), "{text}");
+        let beside = ReportSignature::Beside { report: "audit.json".into() };
+        assert!(super::page(&recorded(), &beside).contains("report verify --key KEY audit.json"));
+        // A report of an older guard does not say who ran it, and nobody is named.
+        let older = page(&serde_json::from_str(RECORDED).unwrap());
+        assert!(!older.contains("<dt>User</dt>"), "{older}");
     }
 
     #[test]
     fn the_page_of_an_audit_is_the_same_every_time() {
         let page = page(&recorded());
-        assert_eq!(page, crate::report::html::audit::page(&recorded()));
+        assert_eq!(page, self::page(&recorded()));
         insta::assert_snapshot!(crate::report::html::tests::lines(&page));
     }
 
@@ -543,7 +576,7 @@ mod tests {
     fn the_page_is_whole_and_nothing_that_the_document_says_becomes_markup() {
         is_one_page(&page(&recorded()));
         let made = |more: &str| {
-            let mut value = serde_json::from_str(RECORDED).unwrap();
+            let mut value = value();
             with_texts(
                 &mut value,
                 "",

@@ -11,24 +11,27 @@ use crate::{
     },
     report::{
         html::{
-            Frame, Sections, bar, connections, fact, findings, grouped, headline,
+            Frame, Sections, bar, caller, connections, fact, findings, grouped, headline,
             marks::Mark,
+            signed,
             times::{lasted, time},
         },
         reencrypt_document::{
             BucketTarget, Mode, ReencryptReport, ReencryptedLocation, ReportedMethod,
         },
+        signature::ReportSignature,
     },
 };
 
 /// The whole page.
-pub(crate) fn page(document: &ReencryptReport) -> String {
+pub(crate) fn page(document: &ReencryptReport, signature: &ReportSignature) -> String {
     let (mark, title, sentence) = conclusion(document);
     let sections = Sections::new([
-        ("who", "Who, what, when", Some(who(document))),
+        ("to-do", "What to do", to_do(document)),
         ("refused", "What the safety switch says", refused(document)),
-        ("side-effects", "What changes set off", side_effects(document)),
         ("left", "What is not done", left(document)),
+        ("who", "Who, what, when", Some(who(document, signature))),
+        ("side-effects", "What changes set off", side_effects(document)),
         ("locations", "Location by location", locations(document)),
         ("uploads", "Open uploads in parts", open_uploads(document)),
         ("jobs", "Jobs of S3 Batch Operations", jobs(document)),
@@ -164,7 +167,33 @@ fn counts(document: &ReencryptReport) -> Markup {
     }
 }
 
-fn who(document: &ReencryptReport) -> Markup {
+/// The commands that go on, and what stands against each location's change.
+fn to_do(document: &ReencryptReport) -> Option<Markup> {
+    let locations: Vec<_> =
+        document.locations.iter().filter(|location| document.left_in(location) > 0).collect();
+    if locations.is_empty() {
+        return None;
+    }
+    Some(html! {
+        ul.plain {
+            @for location in locations {
+                li {
+                    code { (location.location) } ": " (objects(document.left_in(location))) " not \
+                    as required"
+                    @if let Some(command) = location.command(document.mode) {
+                        "; go on with " code { (command) }
+                    }
+                    @for why in location.found.iter().filter_map(|found| found.why.as_ref()) {
+                        "; " (why)
+                    }
+                    "."
+                }
+            }
+        }
+    })
+}
+
+fn who(document: &ReencryptReport, signature: &ReportSignature) -> Markup {
     let asked_for = match document.mode {
         Mode::DryRun => "a dry run",
         Mode::Apply => "--apply",
@@ -192,6 +221,8 @@ fn who(document: &ReencryptReport) -> Markup {
             }))
             (fact("Account", &html! { code { (document.account) } ", buckets \
                 in " code { (document.region) } }))
+            (caller(document.who.as_ref()))
+            (fact("Signature", &signed(signature)))
         }
         h3 { "What objects get" }
         div.table {
@@ -492,9 +523,35 @@ mod tests {
 
     const RECORDED: &str = include_str!("../../../tests/recordings/documents/reencrypt-v1.json");
 
+    /// As a guard of today writes it: who ran it is in it, too.
+    fn value() -> serde_json::Value {
+        let mut value: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+        value["who"] = serde_json::json!({"user": "snowplow", "host": "etl-1"});
+        value
+    }
+
+    fn page(document: &ReencryptReport) -> String {
+        super::page(document, &ReportSignature::Unsigned)
+    }
+
+    #[test]
+    fn the_page_says_what_to_do_first_who_ran_it_and_whether_it_is_signed() {
+        let text = lines(&page(&serde_json::from_value(value()).unwrap()));
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(place(r#"<section id="to-do""#) < place(r#"<section id="left""#));
+        assert!(place(r#"<section id="left""#) < place(r#"<section id="who""#));
+        let command = "<code>emr-etl-guard reencrypt s3://old/ --bucket old --apply</code>";
+        assert!(text.contains(command), "{text}");
+        assert!(text.contains("<dt>User</dt>\n<dd>\n<code>snowplow</code>"), "{text}");
+        assert!(text.contains("not signed"), "{text}");
+        // A report of an older guard does not say who ran it, and nobody is named.
+        let older = page(&serde_json::from_str(RECORDED).unwrap());
+        assert!(!older.contains("<dt>User</dt>"), "{older}");
+    }
+
     #[test]
     fn the_page_of_a_reencrypt_is_whole_and_the_same_every_time() {
-        let made = || page(&serde_json::from_str(RECORDED).unwrap());
+        let made = || page(&serde_json::from_value(value()).unwrap());
         let page = made();
         assert_eq!(page, made());
         is_one_page(&page);
@@ -533,7 +590,7 @@ mod tests {
             "status",
         ];
         let made = |more: &str| {
-            let mut value = serde_json::from_str(RECORDED).unwrap();
+            let mut value = value();
             with_texts(&mut value, "", &kept, more);
             page(&serde_json::from_value(value).unwrap())
         };
