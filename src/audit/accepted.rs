@@ -3,16 +3,20 @@
 use crate::{
     audit::error::AuditError,
     aws::clients::Aws,
-    base::{lookup::Lookup, names::KeyReference},
+    base::{
+        lookup::{Lookup, LookupErrorKind},
+        names::KeyReference,
+    },
     checks::stored::Standard,
-    facts::kms,
-    settings::policy::Policy,
+    facts::{kms, sts::NoAccess},
+    settings::{aws_options::CredentialSource, policy::Policy},
 };
 
 /// The encryption that the policy accepts. Its keys are given by their ARNs, as objects name them.
 pub(crate) async fn accepted_encryption(
     aws: &Aws,
     policy: &Policy,
+    source: CredentialSource,
 ) -> Result<Standard, AuditError> {
     let mut keys = Vec::new();
     for expected in &policy.expected_keys {
@@ -33,12 +37,17 @@ pub(crate) async fn accepted_encryption(
                 return Err(AuditError::Unusable(why));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                let why = format!(
-                    "which key {expected} is (setting `expected_keys`) is unknown: \
-                    {}; {}",
-                    obstacle.message, obstacle.operation
-                );
-                return Err(AuditError::Unusable(why));
+                let what = format!("which key {expected} is (setting `expected_keys`)");
+                return Err(match NoAccess::by(&obstacle, aws, source).await {
+                    Some(error) if obstacle.kind == LookupErrorKind::Denied => {
+                        error.unseen(&what).or("or name the key by its ARN").into()
+                    }
+                    Some(error) => error.unseen(&what).into(),
+                    None => AuditError::Unusable(format!(
+                        "{what} is unknown: {}; {}",
+                        obstacle.message, obstacle.operation
+                    )),
+                });
             }
         });
     }

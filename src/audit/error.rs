@@ -6,6 +6,9 @@ use crate::{
     facts::sts::NoAccess,
 };
 
+/// What is not done where AWS cannot be asked.
+pub(crate) const NOTHING_SEEN: &str = "nothing was looked at";
+
 /// Why an audit has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
@@ -19,9 +22,9 @@ pub(crate) enum AuditError {
     Offenders(String),
     #[error("the inventory cannot be used: {0}")]
     Inventory(#[from] InventoryError),
-    #[error("nothing was looked at: {0}")]
+    #[error("{NOTHING_SEEN}: {0}")]
     Unusable(String),
-    #[error("nothing was looked at: {0}")]
+    #[error("{NOTHING_SEEN}: {0}")]
     NoAccess(#[from] NoAccess),
 }
 

@@ -232,6 +232,18 @@ pub(crate) fn denied(service: &'static str, actions: &BTreeSet<&str>) -> Explana
     )
 }
 
+/// Explains that this one permission is denied, and of its service nothing more is known.
+pub(crate) fn denied_call(action: &str) -> Explanation {
+    Explanation::new(
+        "access-denied",
+        format!("access denied to {action}"),
+        vec![
+            format!("allow to the guard's credentials: {action}"),
+            "emr-etl-guard explain --permissions    # prints the whole policy".to_owned(),
+        ],
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -286,6 +298,7 @@ mod tests {
         }
         let kms = denied("kms", &BTreeSet::from(["kms:DescribeKey", "kms:ListGrants"]));
         let _ = writeln!(all, "{}", shown(&kms));
+        let _ = writeln!(all, "{}", shown(&denied_call("elasticmapreduce:DescribeCluster")));
         insta::assert_snapshot!(all);
     }
 }

@@ -228,6 +228,11 @@ impl Aws {
         self.trust.private_authorities()
     }
 
+    /// See [`CallLog::denies_as_a_whole`].
+    pub(crate) fn denies_as_a_whole(&self, permission: &str) -> Option<&'static str> {
+        self.calls.denies_as_a_whole(permission)
+    }
+
     /// See [`CallLog::denying_services`].
     pub(crate) fn denying_services(&self) -> Vec<&'static str> {
         self.calls.denying_services()

@@ -129,6 +129,10 @@ impl CallTally {
 /// Service and operation.
 type Name = (Cow<'static, str>, Cow<'static, str>);
 
+/// The services by their names in the SDK, with the prefixes of their permissions.
+const PREFIXES: [(&str, &str); 5] =
+    [("EC2", "ec2"), ("EMR", "elasticmapreduce"), ("IAM", "iam"), ("KMS", "kms"), ("S3", "s3")];
+
 /// The log. Clones share one list. A clone is an interceptor in each client whose requests it
 /// records.
 #[derive(Clone, Debug, Default)]
@@ -154,13 +158,6 @@ impl CallLog {
     /// The services whose calls so far were all answered with a status of denial, by the prefix of
     /// their permissions. Only the errors' codes show whether it was a denial.
     pub(crate) fn denying_services(&self) -> Vec<&'static str> {
-        const PREFIXES: [(&str, &str); 5] = [
-            ("EC2", "ec2"),
-            ("EMR", "elasticmapreduce"),
-            ("IAM", "iam"),
-            ("KMS", "kms"),
-            ("S3", "s3"),
-        ];
         let calls = self.calls();
         let denies = |service: &str| {
             let mut of_service = calls.iter().filter(|calls| calls.service == service).peekable();
@@ -171,6 +168,16 @@ impl CallLog {
         };
         let denying = PREFIXES.into_iter().filter(|(service, _)| denies(service));
         denying.map(|(_, prefix)| prefix).collect()
+    }
+
+    /// The service of a denied permission, if it has denied every call so far, of two operations at
+    /// least: one operation alone proves nothing about the others.
+    pub(crate) fn denies_as_a_whole(&self, permission: &str) -> Option<&'static str> {
+        let (service, prefix) = PREFIXES
+            .into_iter()
+            .find(|(_, prefix)| permission.split(':').next() == Some(prefix))?;
+        let kinds = self.calls().iter().filter(|calls| calls.service == service).count();
+        (kinds > 1 && self.denying_services().contains(&prefix)).then_some(prefix)
     }
 
     /// The log in which a client records its requests.

@@ -28,11 +28,17 @@ impl Regions {
 
 /// No region is configured.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "no region: name the clusters' region in AWS_REGION or in the AWS profile, or give a runner \
-     config behind `--`"
-)]
+#[error("no region: AWS_REGION, the AWS profile and the command line name none")]
 pub struct NoRegion;
+
+impl NoRegion {
+    /// What to do about it, one line each.
+    pub(crate) const FIXES: [&str; 2] = [
+        "export AWS_REGION=REGION    # the one that the clusters are in",
+        "or put `-- run -c config.yml -r resolver.json` behind the cluster ids: then \
+         `aws.emr.region` of the runner config counts",
+    ];
+}
 
 /// The region from the environment, the profile or the instance.
 ///

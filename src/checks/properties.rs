@@ -1058,3 +1058,78 @@ proptest! {
             launch", mutation.name);
     }
 }
+
+/// Something that is not as it should be, and keeps other checks from being judged.
+type Breakage = fn(&mut Facts, &mut ClusterSpec);
+
+/// Everything that one finding can keep from being judged, and how that comes about.
+const BREAKAGES: [(&str, Breakage); 8] = [
+    ("no security configuration is named", |facts, _| facts.security_configuration = None),
+    ("the security configuration does not exist", |facts, _| {
+        facts.security_configuration = Some(Lookup::Absent);
+    }),
+    ("no subnet is named", |facts, cluster| {
+        facts.network = None;
+        cluster.subnet = None;
+    }),
+    ("the subnet does not exist", |facts, _| {
+        if let Some(network) = &mut facts.network {
+            network.vpc = Lookup::Absent;
+        }
+    }),
+    ("no bucket exists", |facts, _| {
+        for bucket in facts.buckets.values_mut() {
+            bucket.region = Lookup::Absent;
+            bucket.ours = Lookup::Absent;
+            bucket.default_encryption = Lookup::Absent;
+            bucket.policy = Lookup::Absent;
+            bucket.versioning = Lookup::Absent;
+            bucket.public_access_block = Lookup::Absent;
+        }
+        facts.data.values_mut().for_each(|data| *data = Lookup::Absent);
+    }),
+    ("no key exists", |facts, _| {
+        facts.keys.values_mut().for_each(|key| key.description = Lookup::Absent);
+    }),
+    ("the roles do not exist", |facts, _| {
+        (facts.role, facts.service_role) = (Lookup::Absent, Lookup::Absent);
+    }),
+    ("the certificates are not there", |facts, _| facts.certificates = Some(Lookup::Absent)),
+];
+
+#[test]
+fn what_waits_for_another_finding_is_only_what_cannot_be_judged_without_it() {
+    use std::fmt::Write as _;
+
+    let policy = strict();
+    let mut told = String::new();
+    for (what, break_it) in BREAKAGES {
+        let mut world = World::new(true, false);
+        let mut facts = world.facts.clone();
+        break_it(&mut facts, &mut world.cluster);
+        let named = facts.security_configuration.is_some();
+        let case =
+            Case { security_configuration: named.then_some("sc"), ..world.case(&policy, &facts) };
+        let findings = pre_flight(&case);
+        let mut waiting: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| finding.is_open()) {
+            match finding.waits_for {
+                Some(first) => {
+                    let first = findings.iter().find(|it| it.check.name == first && it.is_open());
+                    let first = first.unwrap_or_else(|| panic!("{what}: {finding:?}"));
+                    waiting.entry(first.check.name).or_default().insert(finding.check.name);
+                }
+                None => {
+                    waiting.entry(finding.check.name).or_default();
+                }
+            }
+        }
+        let _ = writeln!(told, "{what}:");
+        for (first, waiting) in waiting {
+            let waiting = waiting.into_iter().collect::<Vec<_>>().join(", ");
+            let waiting = if waiting.is_empty() { "nothing" } else { &waiting };
+            let _ = writeln!(told, "  {first} <- {waiting}");
+        }
+    }
+    insta::assert_snapshot!(told);
+}

@@ -12,8 +12,9 @@ use crate::{
     audit::{
         accepted::accepted_encryption,
         by_inventory::read_inventories,
-        error::AuditError,
+        error::{AuditError, NOTHING_SEEN},
         inputs::AuditInputs,
+        inventory::error::InventoryError,
         offenders::Offenders,
         options::AuditScanOptions,
         result::AuditResult,
@@ -29,8 +30,8 @@ use crate::{
         read_config::{read_config, regions_or_default},
     },
     evidence::journal::state_dir,
-    facts::sts,
-    report::{audited::Audited, options::CheckOptions, reporter::Report},
+    facts::sts::{self, NoAccess},
+    report::{audited::Audited, notice::Notice, options::CheckOptions, reporter::Report},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::{policy::Policy, resolve::Settings},
     system::{
@@ -64,7 +65,7 @@ pub(crate) async fn audit(
     ca_certificates::check_ca_certificates()?;
     let gathered = async {
         let aws = connect(config.as_ref(), settings).await?;
-        let wanted = accepted_encryption(&aws, &settings.policy).await?;
+        let wanted = accepted_encryption(&aws, &settings.policy, settings.aws.credentials).await?;
         Ok::<_, AuditError>((aws, wanted))
     };
     let (aws, wanted) = tokio::select! {
@@ -156,19 +157,35 @@ async fn live(
             Ok(stopped(report, signal, how_far))
         }
         ScanEnd::Finished { result, can_resume } => {
-            // A successful audit calls only S3. If nothing could be listed, one test call finds the
-            // reason.
-            if result.tallies.iter().all(AuditTally::nothing_was_listed) {
-                sts::probe(&inputs.aws, settings.aws.credentials)
-                    .await
-                    .map_err(AuditError::from)?;
-            }
+            let cause = why_nothing_was_listed(&result, inputs, settings).await;
             if can_resume {
                 report.say("some of it could not be listed; --resume tries that part again");
             }
-            finish(result, inputs, settings, report)
+            finish(result, cause.as_ref(), inputs, settings, report)
         }
     }
+}
+
+/// The one cause for which nothing at all could be listed, where there is one. A good audit asks
+/// nothing but S3; whether it is the credentials, one question says.
+async fn why_nothing_was_listed(
+    result: &AuditResult,
+    inputs: &AuditInputs,
+    settings: &Settings,
+) -> Option<NoAccess> {
+    if !result.tallies.iter().all(AuditTally::nothing_was_listed) {
+        return None;
+    }
+    let (aws, source) = (&inputs.aws, settings.aws.credentials);
+    let obstacles = result.tallies.iter().flat_map(|tally| &tally.unlisted);
+    let mut obstacles = obstacles.map(|unlisted| &unlisted.obstacle);
+    if let Some(first) = obstacles.next()
+        && obstacles.all(|other| first.is_same_cause(other))
+        && let Some(cause) = NoAccess::by(first, aws, source).await
+    {
+        return Some(cause);
+    }
+    sts::probe(aws, source).await.err()
 }
 
 /// Reads inventories.
@@ -187,21 +204,39 @@ async fn by_inventory(
         };
         return Err(AuditError::Usage(what.to_owned()).into());
     }
-    tokio::select! {
-        result = read_inventories(inputs) => finish(result?, inputs, settings, report),
-        signal = signals::stop_signal(caught) => Ok(stopped(report, signal, " before the \
+    let read = tokio::select! {
+        read = read_inventories(inputs) => read,
+        signal = signals::stop_signal(caught) => return Ok(stopped(report, signal, " before the \
             inventory was read to its end")),
+    };
+    let error = match read {
+        Ok(result) => return finish(result, None, inputs, settings, report),
+        Err(error) => error,
+    };
+    if let AuditError::Inventory(InventoryError::Fetch { place, obstacle: Some(obstacle), .. }) =
+        &error
+        && let Some(cause) = NoAccess::by(obstacle, &inputs.aws, settings.aws.credentials).await
+    {
+        return Err(AuditError::NoAccess(cause.unseen(place)).into());
     }
+    Err(error.into())
 }
 
-/// Reports the result.
+/// Reports the result; `cause` is why nothing could be listed, if so.
 fn finish(
     result: AuditResult,
+    cause: Option<&NoAccess>,
     inputs: &AuditInputs,
     settings: &Settings,
     report: &Report,
 ) -> Result<Outcome, GuardError> {
-    let AuditResult { started, source, targets, tallies, offenders } = result;
+    let AuditResult { started, source, targets, tallies, mut offenders } = result;
+    // An empty list would say that there are none.
+    if cause.is_some()
+        && let Some(offenders) = offenders.take()
+    {
+        offenders.abandon();
+    }
     let wanted = &inputs.wanted;
     let audited = Audited {
         started,
@@ -217,19 +252,22 @@ fn finish(
         .map(Offenders::finish)
         .transpose()
         .map_err(|error| AuditError::Offenders(error.to_string()))?;
-    report.show(&audited.table());
-    report.say(audited.source_line());
+    if cause.is_none() {
+        report.show(&audited.table());
+        report.say(audited.source_line());
+    }
     let listed = list
         .as_deref()
         .map_or_else(String::new, |list| format!("; they are listed in {}", list.display()));
     let verdict = audited.verdict(&wanted.in_words());
-    match outcome {
-        Outcome::Ended(_) => report.say(&verdict),
-        Outcome::Refused => {
+    match (cause, outcome) {
+        (Some(cause), _) => Notice::of_lines(&cause.lines(NOTHING_SEEN)).print(),
+        (None, Outcome::Ended(_)) => report.say(&verdict),
+        (None, Outcome::Refused) => {
             complain(&format!("{verdict}{listed}").into());
             err(&format!("  fix: {}\n", fix(list.as_deref())));
         }
-        _ => complain(&verdict.into()),
+        (None, _) => complain(&verdict.into()),
     }
     let code = outcome.exit_code(&settings.exit_codes);
     report.write_document(&audited.document(

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::{
-    audit::error,
+    audit::error::{self, NOTHING_SEEN},
     aws::{ca_certificates::MissingCaCertificates, region::NoRegion},
     base::{
         outcome::Outcome,
@@ -61,9 +61,13 @@ impl GuardError {
     pub(crate) fn lines(&self) -> Vec<Printable> {
         match self {
             Self::Config(error) => error.lines(),
-            Self::Audit(error::AuditError::NoAccess(error)) => error.lines("nothing was looked at"),
+            Self::Audit(error::AuditError::NoAccess(error)) => error.lines(NOTHING_SEEN),
             Self::Reencrypt(reencrypt_error::ReencryptError::NoAccess(error)) => {
                 error.lines("nothing was changed")
+            }
+            Self::NoRegion(error) => {
+                let fixes = NoRegion::FIXES.into_iter().map(|fix| printable!("  fix: {fix}"));
+                std::iter::once(error.to_string().into()).chain(fixes).collect()
             }
             // The keys in its message are escaped already.
             Self::Reencrypt(error) => vec![printable!("{error}")],

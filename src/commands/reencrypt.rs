@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use crate::{
     aws::{ca_certificates, clients::Aws},
     base::{json::pretty, names::S3Location, outcome::Outcome, printable::printable},
+    checks::fix::CommandContext,
     commands::{
         cli::ReencryptArguments,
         error::GuardError,
@@ -27,9 +28,10 @@ use crate::{
             summary::RepairSummary,
             work::RepairContext,
         },
+        run::guarded_run::commands_of,
     },
     evidence::journal::state_dir,
-    facts::sts,
+    facts::sts::{self, NoAccess},
     permissions::policy,
     reencrypt::{
         batch,
@@ -169,7 +171,16 @@ async fn find_scope(
     if aws.refused_endpoints().next().is_none() {
         sts::probe(&aws, settings.aws.credentials).await?;
     }
-    RepairScope::find(aws, regions.s3, wanted, &options, pipeline.as_ref()).await
+    let found =
+        RepairScope::find(aws.clone(), regions.s3, wanted, &options, pipeline.as_ref()).await;
+    let Err(ReencryptError::Obstructed { what, obstacle }) = &found else { return found };
+    // A single call that is denied says what it is for; what more questions share is said once.
+    let is_shared =
+        obstacle.cause.is_some() || aws.denies_as_a_whole(&obstacle.operation).is_some();
+    if is_shared && let Some(cause) = NoAccess::by(obstacle, &aws, settings.aws.credentials).await {
+        return Err(cause.unseen(what).into());
+    }
+    found
 }
 
 /// Reads all objects, reports what would be done, and does it if requested.
@@ -217,7 +228,7 @@ async fn survey_and_repair(
     let (Some(ledger), Some(run)) = (ledger, run) else {
         work.say_refusals(&books.side_effects);
         let to_do = books.survey.to_do();
-        say_open_uploads(&books, report);
+        say_open_uploads(&books, work);
         report.say(dry_run(to_do, books.survey.unseen()));
         let outcome = outcome(&books.survey, &books.tally, to_do);
         return books.close(work, outcome);
@@ -231,7 +242,7 @@ async fn survey_and_repair(
     came_to.join(&run.spent());
     books.open_uploads =
         uploads::find(scope, Some(ledger), &mut came_to).await.map_err(ReencryptError::from)?;
-    say_open_uploads(&books, report);
+    say_open_uploads(&books, work);
     report.say(printable!(
         "done: {} objects are encrypted as they should be, and verified; {} old versions were \
          removed; {} restores were started",
@@ -259,9 +270,11 @@ fn dry_run(to_do: u64, unseen: u64) -> String {
 
 /// Reports open multipart uploads. They do not make a run incomplete: an open upload is not an
 /// object yet and cannot be read, and where other clients write there is always one.
-fn say_open_uploads(books: &RepairSummary, report: &Report) {
-    for line in books.open_uploads.iter().flat_map(uploads::OpenUploads::lines) {
-        report.say(printable!("{line}"));
+fn say_open_uploads(books: &RepairSummary, work: RepairContext<'_>) {
+    let region = &work.scope.region;
+    let commands = CommandContext { s3_region: region.clone(), ..commands_of(work.settings) };
+    for line in books.open_uploads.iter().flat_map(|uploads| uploads.lines(&commands)) {
+        work.report.say(printable!("{line}"));
     }
 }
 

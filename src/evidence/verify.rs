@@ -50,8 +50,8 @@ const NO_KEY: &str = "\
 emr-etl-guard: error: `report verify` needs the public key of the signer: --key PUBLIC.pem
   fix: emr-etl-guard report verify --key PUBLIC.pem report.json
   get it of a key file: openssl pkey -in KEY.pem -pubout -out PUBLIC.pem
-  get it of a KMS key: aws kms get-public-key --key-id KEY --query PublicKey --output text | \
-base64 -d | openssl pkey -pubin -inform DER -out PUBLIC.pem
+  get it of a KMS key: aws kms get-public-key --region REGION --key-id KEY --query PublicKey \
+--output text | base64 -d | openssl pkey -pubin -inform DER -out PUBLIC.pem
 ";
 
 /// The fields of a report that are compared with its signature.

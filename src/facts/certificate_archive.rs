@@ -97,7 +97,7 @@ pub(crate) fn read(archive: &[u8]) -> Result<Material, String> {
         let shown: Vec<String> =
             names.iter().take(5).map(|name| name.escape_debug().take(60).collect()).collect();
         return Err(format!(
-            "the members {} ({} in all); wanted exactly {KEY}, {CHAIN} and perhaps {TRUSTED}",
+            "the members {} ({} in all); expected exactly {KEY}, {CHAIN} and perhaps {TRUSTED}",
             shown.join(", "),
             names.len()
         ));
@@ -356,7 +356,7 @@ mod tests {
         let (key, certificate, _) = good();
         let said = |members: &[(&str, &str)]| read(&archive(members)).unwrap_err();
         assert_eq!(read(b"hello").unwrap_err(), "no zip archive");
-        let wanted = "wanted exactly privateKey.pem, certificateChain.pem and perhaps \
+        let wanted = "expected exactly privateKey.pem, certificateChain.pem and perhaps \
             trustedCertificates.pem";
         assert_eq!(
             said(&[(KEY, &key)]),

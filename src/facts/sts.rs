@@ -11,8 +11,9 @@ use crate::{
         clients::Aws,
     },
     base::{
+        access::AccessCause,
         aws_calls,
-        lookup::{Lookup, LookupError},
+        lookup::{Lookup, LookupError, LookupErrorKind},
         names::AccountId,
         printable::{Printable, printable},
         reason::Reason,
@@ -47,25 +48,14 @@ pub(crate) async fn identity(sts: &aws_sdk_sts::Client) -> Lookup<CallerIdentity
 /// Why no AWS call is possible with the guard's credentials, if that is so. It makes one test call.
 pub(crate) async fn probe(aws: &Aws, source: CredentialSource) -> Result<(), NoAccess> {
     match identity(&aws.sts).await {
-        Lookup::Denied(error) | Lookup::Unreachable(error) => no_access(&error, source).await,
-        Lookup::Found(_) | Lookup::Absent => Ok(()),
+        Lookup::Denied(error) | Lookup::Unreachable(error) if error.cause.is_some() => {
+            NoAccess::by(&error, aws, source).await.map_or(Ok(()), Err)
+        }
+        Lookup::Found(_) | Lookup::Absent | Lookup::Denied(_) | Lookup::Unreachable(_) => Ok(()),
     }
 }
 
-/// The same for a call that has failed already.
-pub(crate) async fn no_access(
-    error: &LookupError,
-    source: CredentialSource,
-) -> Result<(), NoAccess> {
-    let Some(cause) = error.cause.as_ref().filter(|cause| cause.blocks_everything()) else {
-        return Ok(());
-    };
-    let origin = CredentialOrigin::read(source).await;
-    let explanation = access::explain(cause, &BTreeSet::new(), &origin);
-    Err(NoAccess { explanation, said: error.to_string().into() })
-}
-
-/// No AWS call is possible.
+/// AWS, or one of its services, cannot be called, by a cause that other calls share.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .explanation.what)]
 pub(crate) struct NoAccess {
@@ -74,6 +64,45 @@ pub(crate) struct NoAccess {
 }
 
 impl NoAccess {
+    /// The cause of a failed call; none if the call failed by something that others need not share,
+    /// such as throttling.
+    pub(crate) async fn by(
+        error: &LookupError,
+        aws: &Aws,
+        source: CredentialSource,
+    ) -> Option<Self> {
+        let explanation = match (&error.cause, error.kind) {
+            (Some(cause), _) => {
+                let host = match cause {
+                    AccessCause::Unreachable(host) => Some(host.clone()),
+                    _ => None,
+                };
+                let origin = CredentialOrigin::read(source).await;
+                access::explain(cause, &host.into_iter().collect(), &origin)
+            }
+            (None, LookupErrorKind::Denied) => match aws.denies_as_a_whole(&error.operation) {
+                Some(service) => access::denied(service, &BTreeSet::from([&*error.operation])),
+                None => access::denied_call(&error.operation),
+            },
+            (None, _) => return None,
+        };
+        Some(Self { explanation, said: error.to_string().into() })
+    }
+
+    /// The same, with `what` as what could not be seen.
+    pub(crate) fn unseen(self, what: &str) -> Self {
+        Self {
+            said: printable!("{} could not be seen: {}", Printable::from(what), self.said),
+            ..self
+        }
+    }
+
+    /// The same with one more fix.
+    pub(crate) fn or(mut self, fix: &str) -> Self {
+        self.explanation.fixes.push(fix.into());
+        self
+    }
+
     /// The message about it; `consequence` is what was not done.
     pub(crate) fn reason(&self, consequence: &str) -> Reason {
         let what = printable!("{consequence}: {}", self.explanation.what);

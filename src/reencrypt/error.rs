@@ -2,7 +2,14 @@
 
 use nix::sys::signal::Signal;
 
-use crate::{base::outcome::Outcome, facts::sts::NoAccess, reencrypt::ledger::LedgerError};
+use crate::{
+    base::{
+        lookup::{LookupError, LookupErrorKind},
+        outcome::Outcome,
+    },
+    facts::sts::NoAccess,
+    reencrypt::ledger::LedgerError,
+};
 
 /// Why there was no repair, or only a partial one.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +26,13 @@ pub(crate) enum ReencryptError {
     /// A fact that must be known before any change is unknown.
     #[error("nothing was changed: {0}")]
     Unseen(String),
+    /// The same, because AWS did not answer a request.
+    #[error("nothing was changed: {what} could not be seen: {}", in_words(.obstacle))]
+    Obstructed {
+        /// What was requested.
+        what: String,
+        obstacle: Box<LookupError>,
+    },
     /// No request to AWS is possible.
     #[error("nothing was changed: {0}")]
     NoAccess(#[from] NoAccess),
@@ -33,12 +47,23 @@ pub(crate) enum ReencryptError {
     Stopped(Signal),
 }
 
+/// What AWS or the network said, and which permission it is about.
+fn in_words(obstacle: &LookupError) -> String {
+    let LookupError { message, operation, .. } = obstacle;
+    match obstacle.kind {
+        LookupErrorKind::Denied => format!("{message}; allow {operation}"),
+        _ => format!("{message} ({operation})"),
+    }
+}
+
 impl ReencryptError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
             Self::Refused(_) | Self::RefusedMore(_) => Outcome::Refused,
-            Self::Unseen(_) | Self::NoAccess(_) | Self::Ledger(_) => Outcome::FactsUnknown,
+            Self::Unseen(_) | Self::Obstructed { .. } | Self::NoAccess(_) | Self::Ledger(_) => {
+                Outcome::FactsUnknown
+            }
             Self::Stopped(signal) => {
                 Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
             }

@@ -451,15 +451,14 @@ async fn known(
              that owns it"
         )));
     }
-    if let Lookup::Denied(obstacle) = &where_it_is {
-        return Err(ReencryptError::Unseen(format!(
-            "the region of the bucket {bucket} could not be seen: {}; allow {} (S3 also refuses \
-             where the bucket belongs to another account and is requester pays, which is not \
-             supported)",
-            obstacle.message, obstacle.operation
-        )));
-    }
-    let is_in = found(where_it_is, &about("the region"))?;
+    let hint = match &where_it_is {
+        Lookup::Denied(_) => {
+            " (S3 also refuses where the bucket belongs to another account and is requester pays, \
+             which is not supported)"
+        }
+        _ => "",
+    };
+    let is_in = found(where_it_is, &format!("{}{hint}", about("the region")))?;
     if is_in != region {
         return Err(ReencryptError::Usage(format!(
             "the bucket {bucket} is in {is_in}, not in {region}; run this for that region \
@@ -585,14 +584,9 @@ fn found<T>(lookup: Lookup<T>, what: &str) -> Result<T, ReencryptError> {
         Lookup::Absent => {
             Err(ReencryptError::Usage(format!("{what}: AWS says that there is no such thing")))
         }
-        Lookup::Denied(obstacle) => Err(ReencryptError::Unseen(format!(
-            "{what} could not be seen: {}; allow {}",
-            obstacle.message, obstacle.operation
-        ))),
-        Lookup::Unreachable(obstacle) => Err(ReencryptError::Unseen(format!(
-            "{what} could not be seen: {} ({})",
-            obstacle.message, obstacle.operation
-        ))),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+            Err(ReencryptError::Obstructed { what: what.to_owned(), obstacle: Box::new(obstacle) })
+        }
     }
 }
 

@@ -17,8 +17,10 @@ use crate::{
     base::{
         aws_calls,
         lookup::{Lookup, LookupError},
-        text,
+        names::S3Location,
+        text::{self, shell_word},
     },
+    checks::fix::CommandContext,
     facts::scan::pages::decoded,
     reencrypt::{
         cost::Cost,
@@ -231,8 +233,8 @@ fn open_upload(listed: MultipartUpload, encoded: bool) -> Option<OpenUpload> {
 }
 
 impl OpenUploads {
-    /// The messages about them.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// The messages about them; `commands` completes the command that aborts one.
+    pub(crate) fn lines(&self, commands: &CommandContext) -> Vec<String> {
         let mut lines = Vec::new();
         if self.uploads > 0 {
             let number = match self.uploads {
@@ -249,12 +251,16 @@ impl OpenUploads {
             if others > 0 {
                 lines.push(format!("  and {others} more"));
             }
-            lines.push(
-                "  fix: ask who began them; uploads that will not be completed can be aborted \
-                 (aws s3api abort-multipart-upload, or a lifecycle rule with \
-                 AbortIncompleteMultipartUpload); run this again when the others are completed"
-                    .to_owned(),
-            );
+            let bucket = S3Location::parse(&self.location);
+            let bucket = bucket.as_ref().map_or("BUCKET", |location| location.bucket.as_str());
+            lines.push(format!(
+                "  fix: ask who began them; abort each that will not be completed by its key and \
+                 id (or have a lifecycle rule with AbortIncompleteMultipartUpload do it), and run \
+                 this again when the others are completed: aws s3api abort-multipart-upload{} \
+                 --bucket {} --key KEY --upload-id ID",
+                commands.options("s3api"),
+                shell_word(bucket)
+            ));
         }
         if let Some(obstacle) = &self.obstacle {
             lines.push(format!(
@@ -310,18 +316,22 @@ mod tests {
             begun: (number > 0).then_some(OffsetDateTime::UNIX_EPOCH),
         };
         let open = OpenUploads {
-            location: "s3://b/k/".to_owned(),
+            location: "s3://bkt/k/".to_owned(),
             uploads: 5,
             first: (0..3).map(upload).collect(),
             obstacle: None,
         };
-        insta::assert_snapshot!(open.lines().join("\n"), @r"
-        s3://b/k/: 5 uploads in parts are open: no objects yet, so their encryption was not checked; their parts are billed until they are completed or aborted
+        let commands = CommandContext {
+            profile: Some("nightly".to_owned()),
+            ..CommandContext::in_region("eu-west-1")
+        };
+        insta::assert_snapshot!(open.lines(&commands).join("\n"), @r"
+        s3://bkt/k/: 5 uploads in parts are open: no objects yet, so their encryption was not checked; their parts are billed until they are completed or aborted
           k/0\u{a}, begun at an unknown time by an unknown initiator, upload id id-0
           k/1\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-1
           k/2\u{a}, begun 1970-01-01T00:00:00Z by arn:aws:iam::1:user/x, upload id id-2
           and 2 more
-          fix: ask who began them; uploads that will not be completed can be aborted (aws s3api abort-multipart-upload, or a lifecycle rule with AbortIncompleteMultipartUpload); run this again when the others are completed
+          fix: ask who began them; abort each that will not be completed by its key and id (or have a lifecycle rule with AbortIncompleteMultipartUpload do it), and run this again when the others are completed: aws s3api abort-multipart-upload --region eu-west-1 --profile nightly --bucket bkt --key KEY --upload-id ID
         ");
     }
 }

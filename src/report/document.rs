@@ -26,6 +26,7 @@ use crate::{
     checks::{
         catalogue::{CATALOGUE, find, required_of_runs},
         finding::Level,
+        fix::CommandContext,
     },
     report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
@@ -66,12 +67,12 @@ pub(crate) enum ReadReportError {
     #[error("{}: cannot be read: {error}", shown(file))]
     Unreadable { file: PathBuf, error: std::io::Error },
     #[error(
-        "{}: no document of emr-etl-guard: {why}; wanted the file that the setting `report` \
+        "{}: no document of emr-etl-guard: {why}; expected the file that the setting `report` \
          names, or what `check --json` prints",
         shown(file)
     )]
     NotOne { file: PathBuf, why: String },
-    #[error("{}: version {seen} of the document; wanted {} to {}: use the guard that wrote it, or \
+    #[error("{}: version {seen} of the document; expected {} to {}: use the guard that wrote it, or \
         a later one", shown(file), wanted.start(), wanted.end())]
     Version { file: PathBuf, seen: String, wanted: RangeInclusive<u32> },
     #[error(
@@ -833,7 +834,7 @@ impl RunReport {
                     commands: cluster.remediation.clone().unwrap_or_else(|| {
                         cluster.id.parse().map_or_else(
                             |_| "aws emr terminate-clusters".to_owned(),
-                            |id| manual_termination_commands(&id, self.region()),
+                            |id| manual_termination_commands(&id, &self.commands()),
                         )
                     }),
                 }
@@ -844,6 +845,11 @@ impl RunReport {
     /// Whether a person must terminate a cluster.
     pub(crate) fn must_act_on(&self, cluster: &str) -> bool {
         self.calls_to_act().iter().any(|call| call.cluster == cluster)
+    }
+
+    /// The values for commands about its clusters: a report does not contain the guard's profile.
+    fn commands(&self) -> CommandContext {
+        CommandContext::in_region(self.region().unwrap_or_default())
     }
 
     /// The region of the run's clusters, from the finding about it.
@@ -1127,7 +1133,10 @@ pub(super) mod tests {
     #[test]
     fn an_older_document_of_a_live_unsafe_cluster_is_a_call_to_act_in_every_form_too() {
         let id = "j-COW5ZZE09YJ4Y";
-        let commands = manual_termination_commands(&id.parse().unwrap(), Some("eu-west-1"));
+        let commands = manual_termination_commands(
+            &id.parse().unwrap(),
+            &CommandContext::in_region("eu-west-1"),
+        );
         let over = recorded("unsafe-v2");
         assert_eq!(over.calls_to_act(), []);
         for (form, text) in forms(&over) {

@@ -29,7 +29,7 @@ pub(crate) fn junit(summary: &ReportSummary<'_>) -> anyhow::Result<String> {
 }
 
 fn case(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> TestCase {
-    let seen = format!("saw {}, wanted {}", finding.saw, finding.wanted);
+    let seen = format!("seen {}, expected {}", finding.saw, finding.wanted);
     let status = match (finding.status, finding.level) {
         (RecordedStatus::Passed, _) => TestCaseStatus::success(),
         (RecordedStatus::NotApplicable, _) => skipped(format!("not applicable: {}", finding.saw)),
@@ -56,7 +56,7 @@ fn case(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> TestCase {
     case.set_classname(finding.check.as_str());
     if finding.status == RecordedStatus::Passed {
         case.set_system_out(with_place(
-            &format!("saw {}, wanted {}", finding.saw, finding.wanted),
+            &format!("seen {}, expected {}", finding.saw, finding.wanted),
             finding,
         ));
     }

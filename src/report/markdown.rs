@@ -113,7 +113,7 @@ fn seen(text: &mut String, summary: &ReportSummary<'_>) {
     }
     text.push_str("\n## Findings\n");
     if !causes.is_empty() {
-        text.push_str("\n| | check | subject | saw | wanted |\n|---|---|---|---|---|\n");
+        text.push_str("\n| | check | subject | seen | expected |\n|---|---|---|---|---|\n");
     }
     for finding in causes {
         let at = finding.at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));

@@ -11,7 +11,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     base::{outcome::Outcome, printable::Printable},
-    checks::finding::{Finding, Level, Status},
+    checks::{
+        finding::{Finding, Level, Status},
+        fix::CommandContext,
+    },
     evidence::timeline::Timeline,
     report::{
         alerts::{
@@ -32,6 +35,8 @@ pub(crate) struct Notify {
     pub(crate) timeline: Timeline,
     alerts: Alerts,
     command: &'static str,
+    /// The AWS profile that the guard itself was started with.
+    profile: Option<String>,
     /// Whether the guard's own lines may be printed on standard output.
     may_say: bool,
     began: Instant,
@@ -70,7 +75,9 @@ impl Notify {
             },
             ..News::default()
         };
+        let variable = |name: &str| std::env::var(name).ok();
         Self {
+            profile: CommandContext::profile_of(options.aws.credentials, variable),
             alerts: Alerts::new(options.alerts.clone(), options.aws.clone(), timeline.clone()),
             options: Arc::new(options),
             timeline,
@@ -103,9 +110,11 @@ impl Notify {
         said.push((outcome, notice));
     }
 
-    /// The region of the run's clusters, once it is known.
-    pub(crate) fn region(&self) -> Option<String> {
-        self.news().known.region.clone().map(String::from)
+    /// The values for commands about the run's clusters: their region, once it is known, and the
+    /// guard's own profile.
+    pub(crate) fn commands(&self) -> CommandContext {
+        let region = self.news().known.region.clone().map(String::from).unwrap_or_default();
+        CommandContext { profile: self.profile.clone(), ..CommandContext::in_region(&region) }
     }
 
     /// An unsafe cluster was found: sends an alert at once.

@@ -51,7 +51,7 @@ fn event(summary: &ReportSummary<'_>, finding: &RecordedFinding) -> Value {
         RecordedStatus::Excepted => (3, "Suppressed"),
         RecordedStatus::Failed | RecordedStatus::Unknown => (1, "New"),
     };
-    let seen = format!("Saw {}; wanted {}.", finding.saw, finding.wanted);
+    let seen = format!("Seen {}; expected {}.", finding.saw, finding.wanted);
     let ended = milliseconds(summary.ended);
     let mut event = json!({
         "activity_id": CREATE,

@@ -16,6 +16,7 @@ use crate::{
     },
     checks::{
         finding::{Finding, Level, Status},
+        fix::CommandContext,
         residual_risks::ResidualRisk,
         written::OutputCheck,
     },
@@ -229,9 +230,9 @@ impl Report {
         }
     }
 
-    /// The region of the run's clusters, for commands about them; none before it is known.
-    pub(crate) fn region(&self) -> Option<String> {
-        self.notify.as_ref().and_then(Notify::region)
+    /// What completes a command about the run's clusters.
+    pub(crate) fn commands(&self) -> CommandContext {
+        self.notify.as_ref().map(Notify::commands).unwrap_or_default()
     }
 
     /// Reports an unsafe cluster at once: to the log and by alerts. The first line of standard
@@ -242,8 +243,7 @@ impl Report {
         self.say(&headline);
         let mut notice = Notice::new(printable!("emr-etl-guard: {headline}")).about(cluster);
         if !ends {
-            let commands =
-                terminate::manual_termination_commands(cluster, self.region().as_deref());
+            let commands = terminate::manual_termination_commands(cluster, &self.commands());
             notice.lines.push(NoticeLine::fixing("  fix: ", commands));
         }
         if let Some(notify) = &self.notify {
@@ -255,20 +255,19 @@ impl Report {
     /// Only a person can terminate a cluster that must end: reports that at once.
     pub(crate) fn help_needed(&self, cluster: &ClusterId, is_unsafe: bool, obstacle: &str) {
         let outcome = if is_unsafe { Outcome::UnsafeClusterAlive } else { Outcome::Unconfirmed };
-        let region = self.region();
-        let reason =
-            terminate::operator_instructions(cluster, is_unsafe, region.as_deref(), obstacle);
+        let commands = self.commands();
+        let reason = terminate::operator_instructions(cluster, is_unsafe, &commands, obstacle);
         self.trouble(outcome, &[reason]);
     }
 
     /// The final result: what is confirmed, or why it is not. With `what_goes_on`, standard error
-    /// also lists the clusters that continue.
+    /// also lists the clusters that continue, and what to do next.
     pub(crate) fn confirmation(
         &self,
         confirmation: &Confirmation,
         watched: &WatchResult,
         (objects, written): (OutputCheck, &[OutputSurvey]),
-        what_goes_on: Option<&str>,
+        what_goes_on: Option<&Reason>,
     ) {
         if what_goes_on.is_none() {
             let orphans = watched.clusters.iter().filter_map(ClusterRecord::orphan_line);
@@ -281,13 +280,13 @@ impl Report {
             } else if !written.is_empty() {
                 self.confirmed_objects(written, watched.enforces_objects());
             }
-            if let Some(line) = what_goes_on {
-                self.tell(line);
+            if let Some(reason) = what_goes_on {
+                terminal::what_goes_on(reason).print();
+                self.timeline.note(reason.headline());
             }
         } else {
             let mut notice = terminal::trouble(confirmation.outcome, &confirmation.reasons);
-            let last = what_goes_on.map(|line| NoticeLine::telling(format!("  {line}")));
-            notice.lines.extend(last);
+            notice.lines.extend(what_goes_on.into_iter().flat_map(terminal::below));
             self.paragraph(confirmation.outcome, notice);
         }
         self.warn_of_advice(&watched.failed_advice(&confirmation.findings));

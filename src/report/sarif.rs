@@ -180,7 +180,7 @@ fn result(summary: &ReportSummary<'_>, finding: &RecordedFinding, rules: &[Strin
         // `open` has no level, and few tools show it.
         "kind": "fail",
         "level": level,
-        "message": {"text": format!("{}: saw {}, wanted \
+        "message": {"text": format!("{}: seen {}, expected \
          {}.{fix}", finding.subject, finding.saw, finding.wanted)},
         "locations": [location(summary, finding)],
         "fingerprints": {"checkAndSubject/v1": finding.fingerprint(&finding.subject)},

@@ -420,7 +420,7 @@ pub(super) mod tests {
     fn told(summary: &ReportSummary<'_>) -> String {
         let line = |finding: &RecordedFinding| {
             format!(
-                "{:?} {:?} {} {}: saw {}; wanted {}; fix {}",
+                "{:?} {:?} {} {}: seen {}; expected {}; fix {}",
                 finding.level,
                 finding.status,
                 finding.check,

@@ -217,12 +217,28 @@ pub(super) fn trouble(outcome: Outcome, reasons: &[Reason]) -> Notice {
         });
         let fix = reason.command().cloned();
         notice.lines.push(NoticeLine { fix, ..headline });
-        let details = reason.details().iter();
-        notice.lines.extend(details.map(|detail| NoticeLine::telling(printable!("  {detail}"))));
-        let fixes = reason.fixes().iter();
-        notice.lines.extend(fixes.map(|fix| NoticeLine::fixing("  fix: ", fix)));
+        notice.lines.extend(details_and_fixes(reason));
         notice.clusters.extend_from_slice(reason.clusters());
     }
+    notice.bounded()
+}
+
+fn details_and_fixes(reason: &Reason) -> impl Iterator<Item = NoticeLine> {
+    let details =
+        reason.details().iter().map(|detail| NoticeLine::telling(printable!("  {detail}")));
+    details.chain(reason.fixes().iter().map(|fix| NoticeLine::fixing("  fix: ", fix)))
+}
+
+/// The lines of a reason that follows others.
+pub(super) fn below(reason: &Reason) -> impl Iterator<Item = NoticeLine> {
+    let headline = NoticeLine::telling(printable!("  {}", reason.headline()));
+    std::iter::once(headline).chain(details_and_fixes(reason))
+}
+
+/// The clusters that continue after a stop, if nothing is worse, and what to do next.
+pub(super) fn what_goes_on(reason: &Reason) -> Notice {
+    let mut notice = Notice::new(printable!("emr-etl-guard: {}", reason.headline()));
+    notice.lines.extend(details_and_fixes(reason));
     notice.bounded()
 }
 

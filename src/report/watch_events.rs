@@ -20,10 +20,11 @@ impl WatchEvent {
                  `judge_within`), so it is unknown whether one is unsafe; the runner is stopped: \
                  {why}"
             ))
-            .fix(
+            .fix(format!(
                 "give the guard what is denied (`emr-etl-guard explain --permissions`), or look \
-                at the account's clusters yourself: aws emr list-clusters --active",
-            )]),
+                 at the account's clusters yourself: aws emr list-clusters{} --active",
+                report.commands().options("emr")
+            ))]),
             Self::Unjudged(id, findings) => report.alarm(&[Reason::new(format!(
                 "cluster {id} could not be judged within the time limit (setting `judge_within`), \
                  and goes on; the runner is stopped"

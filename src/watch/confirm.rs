@@ -6,6 +6,7 @@ use crate::{
     checks::{
         clusters::{ExpectedEnd, judge_work},
         finding::{Finding, Level, Status},
+        fix::CommandContext,
         written::{OBJECTS, OutputCheck},
     },
     settings::policy::Policy,
@@ -158,6 +159,8 @@ impl Confirmation {
             .iter()
             .filter(|finding| finding.level == Level::Required)
             .filter(counts)
+            // The finding that they wait for names their cause, and counts itself.
+            .filter(|finding| !finding.counted)
             .collect();
         // Unencrypted objects in several locations have one cause and one fix, so they are one
         // reason.
@@ -197,7 +200,7 @@ impl Confirmation {
     pub(crate) fn by_policy_unsafe(
         mut self,
         ends: &[(ClusterId, TerminationResult)],
-        region: Option<&str>,
+        commands: &CommandContext,
     ) -> Self {
         let alive: Vec<Reason> = ends
             .iter()
@@ -205,7 +208,7 @@ impl Confirmation {
                 TerminationResult::Confirmed => None,
                 TerminationResult::Unconfirmed(obstacle) => Some(
                     Reason::new(may_be_running(id.as_str(), WROTE))
-                        .end_now(manual_termination_commands(id, region))
+                        .end_now(manual_termination_commands(id, commands))
                         .detail(obstacle)
                         .about(id),
                 ),
@@ -236,8 +239,10 @@ fn still_running(record: &ClusterRecord, of_run: &str) -> Option<Reason> {
         None => "its termination was not followed to the end",
     };
     let (id, why) = (&record.id, Finding::open_in_brief(&record.findings));
-    let commands =
-        record.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
+    let commands = record
+        .remediation
+        .clone()
+        .unwrap_or_else(|| manual_termination_commands(id, &CommandContext::default()));
     let reason = Reason::new(may_be_running(&format!("{id}{of_run}"), record.why_it_must_end()))
         .end_now(commands)
         .detail(obstacle)
@@ -325,6 +330,10 @@ mod tests {
     use super::*;
     use crate::watch::machine::{conclusion::WatchConclusion, ownership::Ownership};
 
+    fn in_region() -> CommandContext {
+        CommandContext::in_region("eu-west-1")
+    }
+
     fn unsafe_cluster(end: Option<TerminationResult>) -> ClusterRecord {
         let mut record = ClusterRecord::new("j-1".parse().unwrap(), "list", Ownership::Ours);
         record.is_unsafe = true;
@@ -346,6 +355,7 @@ mod tests {
         let watched = WatchResult {
             clusters,
             search_trouble: search_trouble.map(str::to_owned),
+            search_obstacle: None,
             undecided: Vec::new(),
             conclusion: WatchConclusion { doubts, ..WatchConclusion::default() },
             not_enforced: Vec::new(),
@@ -430,7 +440,7 @@ mod tests {
         let ended = |ends: &[TerminationResult]| {
             let ends: Vec<(ClusterId, TerminationResult)> =
                 ends.iter().map(|end| ("j-1".parse().unwrap(), end.clone())).collect();
-            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends, Some("eu-west-1")).outcome
+            confirmation(Outcome::Unconfirmed).by_policy_unsafe(&ends, &in_region()).outcome
         };
         let stuck = TerminationResult::Unconfirmed("x".to_owned());
         assert_eq!(ended(&[]), Outcome::UnsafeClusterTerminated);
@@ -452,11 +462,11 @@ mod tests {
             ],
             ..WatchResult::default()
         }
-        .with_remediation(&crate::checks::fix::CommandContext::in_region("eu-west-1"));
+        .with_remediation(&in_region());
         let (outcome, reasons) = of_unsafe(&watched, true, " of run r", "").unwrap();
         assert_eq!(outcome, Outcome::UnsafeClusterAlive);
         let said: Vec<String> = reasons.iter().map(|reason| reason.headline().into()).collect();
-        let end = |id| manual_termination_commands(&id, Some("eu-west-1"));
+        let end = |id| manual_termination_commands(&id, &in_region());
         let id = |id: &str| id.parse().unwrap();
         assert_eq!(
             said,

@@ -227,6 +227,7 @@ pub(crate) fn start(
         watched: BTreeSet::new(),
         hinted: BTreeMap::new(),
         listed: BTreeMap::new(),
+        search_obstacle: None,
         asked: JoinSet::new(),
         first: mpsc::unbounded_channel(),
         wake: None,
@@ -278,6 +279,8 @@ struct Driver {
     hinted: BTreeMap<ClusterId, &'static str>,
     /// Their states in the last ListClusters response.
     listed: BTreeMap<ClusterId, ClusterStatus>,
+    /// Why the last search for clusters failed, when it did.
+    search_obstacle: Option<LookupError>,
     asked: JoinSet<Answered>,
     /// Channel for results that arrive before the rest of a poll.
     first: (mpsc::UnboundedSender<Answered>, mpsc::UnboundedReceiver<Answered>),
@@ -376,6 +379,10 @@ impl Driver {
                 if listed.found().is_some() {
                     self.heartbeat();
                 }
+                self.search_obstacle = match &listed {
+                    Lookup::Denied(error) | Lookup::Unreachable(error) => Some(error.clone()),
+                    Lookup::Found(_) | Lookup::Absent => None,
+                };
                 let of_one = |listing: &ClusterListing| ListedCluster {
                     id: listing.id.clone(),
                     has_job_name: listing.name == self.plan.selector.job_name,
@@ -736,7 +743,7 @@ impl Driver {
 
     /// The whole result, including how each cluster ended.
     fn result(self) -> WatchResult {
-        let Self { mut records, watched, plan, expected, concluded, .. } = self;
+        let Self { mut records, watched, plan, expected, concluded, search_obstacle, .. } = self;
         records.retain(|id, _| watched.contains(id));
         let expected = match (plan.mode, plan.until_idle) {
             (WatchMode::Attach, true) if expected != ExpectedEnd::Failed => ExpectedEnd::Persistent,
@@ -759,6 +766,7 @@ impl Driver {
         }
         WatchResult {
             clusters: records.into_values().collect(),
+            search_obstacle: search_obstacle.filter(|_| conclusion.search_trouble.is_some()),
             search_trouble: conclusion.search_trouble.clone(),
             undecided: conclusion.undecided.clone(),
             conclusion,

@@ -6,9 +6,10 @@ use serde::Serialize;
 use crate::{
     base::{
         aws_calls,
-        lookup::Lookup,
+        lookup::{Lookup, LookupError},
         names::ClusterId,
         printable::{Printable, printable},
+        reason::Reason,
     },
     checks::{
         finding::{Check, Finding, Level, Stage, Status},
@@ -152,6 +153,9 @@ pub struct WatchResult {
     pub clusters: Vec<ClusterRecord>,
     /// Why the last search for clusters failed, when it did.
     pub search_trouble: Option<String>,
+    /// The same as an error of AWS or of the network.
+    #[serde(skip)]
+    pub(crate) search_obstacle: Option<LookupError>,
     /// Clusters with the run's name whose ownership is unknown.
     pub undecided: Vec<ClusterId>,
     /// The conclusion of the watch.
@@ -177,14 +181,14 @@ impl WatchResult {
         self.conclusion.open.is_empty()
     }
 
-    /// Adds the remediation for a person; the commands contain the region of the clusters.
+    /// Adds the remediation for a person; the commands contain the region of the clusters, and the
+    /// guard's own profile.
     pub(crate) fn with_remediation(mut self, commands: &CommandContext) -> Self {
         for record in &mut self.clusters {
             record.findings.iter_mut().for_each(|finding| finding.complete_fix(commands));
             let is_left = record.orphan == Some(Orphan::Left) && record.goes_on();
             if is_left || (record.must_end() && record.end != Some(TerminationResult::Confirmed)) {
-                record.remediation =
-                    Some(manual_termination_commands(&record.id, Some(&commands.region)));
+                record.remediation = Some(manual_termination_commands(&record.id, commands));
             }
         }
         self
@@ -194,20 +198,43 @@ impl WatchResult {
     pub(crate) fn with_ends(
         mut self,
         ends: &[(ClusterId, TerminationResult)],
-        region: &str,
+        commands: &CommandContext,
     ) -> Self {
         for record in &mut self.clusters {
             let Some((_, end)) = ends.iter().find(|(id, _)| *id == record.id) else { continue };
             record.remediation = (*end != TerminationResult::Confirmed)
-                .then(|| manual_termination_commands(&record.id, Some(region)));
+                .then(|| manual_termination_commands(&record.id, commands));
             record.end = Some(end.clone());
         }
         self
     }
 
-    /// Lists the clusters that continue, with their ownership, on one line: the first question
-    /// after a stop.
-    pub(crate) fn what_goes_on(&self) -> String {
+    /// Lists the clusters that continue, with their ownership, on one line, and what to do next:
+    /// the first questions after a stop.
+    pub(crate) fn what_goes_on(&self, commands: &CommandContext) -> Reason {
+        let mut reason = Reason::new(self.state_in_words());
+        // The line itself contains the remediation of the others.
+        let goes_on = |record: &&ClusterRecord| record.goes_on() && record.remediation.is_none();
+        let going = || self.clusters.iter().filter(goes_on);
+        // A cluster that existed before the run is not watched to its end, and not terminated.
+        let followed: Vec<&ClusterId> = going()
+            .filter(|record| record.whose != Ownership::Adopted)
+            .map(|record| &record.id)
+            .collect();
+        if !self.is_closed() {
+            reason = reason.detail("the run stays open; the next start continues from here, or:");
+            reason = reason.fix(commands.resume());
+        } else if !followed.is_empty() {
+            reason = reason.fix(printable!("{}    # to the end", commands.watch(followed)));
+        }
+        let ours = going().filter(|record| record.whose == Ownership::Ours);
+        ours.map(|record| &record.id).fold(reason, |reason, id| {
+            let end = manual_termination_commands(id, commands);
+            reason.fix(printable!("{end}    # only if {id} is not needed")).about(id)
+        })
+    }
+
+    fn state_in_words(&self) -> String {
         let (alive, over): (Vec<&ClusterRecord>, Vec<&ClusterRecord>) =
             self.clusters.iter().partition(|record| record.goes_on());
         let undecided = self.undecided.iter().map(|id| {
@@ -239,13 +266,6 @@ impl WatchResult {
                 // These are reported already.
                 Open::Search | Open::Unjudged(_) | Open::Living(_) => {}
             }
-        }
-        if !self.is_closed() {
-            parts.push(
-                "the run stays open: the next start, or `emr-etl-guard watch --resume`, continues \
-                 from here"
-                    .to_owned(),
-            );
         }
         parts.join("; ")
     }
@@ -354,8 +374,11 @@ impl ClusterRecord {
 
     fn orphan_line_of(&self, cluster: &str) -> Option<String> {
         let id = &self.id;
-        let commands =
-            || self.remediation.clone().unwrap_or_else(|| manual_termination_commands(id, None));
+        let commands = || {
+            self.remediation
+                .clone()
+                .unwrap_or_else(|| manual_termination_commands(id, &CommandContext::default()))
+        };
         Some(match (self.orphan?, &self.end) {
             (Orphan::Left, _) => format!(
                 "cluster {cluster} continues, and nothing waits for it: terminate it if it is not \
@@ -545,8 +568,15 @@ mod tests {
 
     fn told(clusters: Vec<ClusterRecord>) -> String {
         WatchResult { clusters, ..WatchResult::default() }
-            .with_remediation(&CommandContext::in_region("eu-west-1"))
-            .what_goes_on()
+            .with_remediation(&commands())
+            .state_in_words()
+    }
+
+    fn commands() -> CommandContext {
+        CommandContext {
+            profile: Some("nightly".to_owned()),
+            ..CommandContext::in_region("eu-west-1")
+        }
     }
 
     #[test]
@@ -588,21 +618,53 @@ mod tests {
             WatchResult {
                 clusters: vec![],
                 search_trouble: Some("denied".to_owned()),
+                search_obstacle: None,
                 undecided: vec!["j-9".parse().unwrap()],
                 conclusion: WatchConclusion::default(),
                 not_enforced: Vec::new(),
             }
-            .what_goes_on(),
+            .state_in_words(),
             WatchResult {
                 clusters: vec![],
                 search_trouble: Some("denied".to_owned()),
+                search_obstacle: None,
                 undecided: vec![],
                 conclusion: WatchConclusion::default(),
                 not_enforced: Vec::new(),
             }
-            .what_goes_on(),
+            .state_in_words(),
         ];
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn what_to_do_next_after_a_stop_ends_no_cluster_that_is_not_the_runs() {
+        let running = Some(ClusterState::Running);
+        let next = |clusters: Vec<ClusterRecord>, open: Vec<Open<ClusterId>>| {
+            let conclusion = WatchConclusion { open, ..WatchConclusion::default() };
+            let watched = WatchResult { clusters, conclusion, ..WatchResult::default() };
+            let reason = watched.with_remediation(&commands()).what_goes_on(&commands());
+            reason.fixes().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let of = |id, whose| record(id, whose, running);
+        let end = |id: &str| {
+            let commands = manual_termination_commands(&id.parse().unwrap(), &commands());
+            assert_eq!(commands.matches(" --profile nightly ").count(), 2, "{commands}");
+            format!("{commands}    # only if {id} is not needed")
+        };
+        let resume = "emr-etl-guard watch --resume".to_owned();
+        let watch = |id: &str| format!("emr-etl-guard watch {id}    # to the end");
+        assert_eq!(next(vec![], vec![]), Vec::<String>::new());
+        assert_eq!(
+            next(vec![of("j-1", Ownership::Ours)], vec![Open::InFlight]),
+            [resume, end("j-1")]
+        );
+        assert_eq!(next(vec![of("j-1", Ownership::Ours)], vec![]), [watch("j-1"), end("j-1")]);
+        assert_eq!(next(vec![of("j-1", Ownership::Named)], vec![]), [watch("j-1")]);
+        assert_eq!(next(vec![of("j-1", Ownership::Presumed)], vec![]), [watch("j-1")]);
+        assert_eq!(next(vec![of("j-1", Ownership::Adopted)], vec![]), Vec::<String>::new());
+        let left = ClusterRecord { orphan: Some(Orphan::Left), ..of("j-1", Ownership::Ours) };
+        assert_eq!(next(vec![left], vec![]), Vec::<String>::new(), "its line has the commands");
     }
 
     #[test]
@@ -623,6 +685,7 @@ mod tests {
                 ClusterRecord { orphan: Some(Orphan::Left), ..ours("j-5") },
             ],
             search_trouble: None,
+            search_obstacle: None,
             undecided: Vec::new(),
             conclusion: WatchConclusion::default(),
             not_enforced: Vec::new(),
@@ -640,7 +703,7 @@ mod tests {
                 ("j-1".parse().unwrap(), TerminationResult::Unconfirmed("denied".to_owned())),
                 ("j-5".parse().unwrap(), TerminationResult::Confirmed),
             ],
-            "eu-west-1",
+            &CommandContext::in_region("eu-west-1"),
         );
         assert!(ended.clusters[0].remediation.is_some() && ended.clusters[4].remediation.is_none());
     }

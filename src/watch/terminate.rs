@@ -14,8 +14,8 @@ use crate::{
         lookup::{Lookup, LookupErrorKind},
         names::ClusterId,
         reason::Reason,
-        text::shell_word,
     },
+    checks::fix::CommandContext,
     evidence::timeline::{GuardAction, Timeline},
     facts::emr::{self, ClusterFacts, ClusterState},
     settings::watch_options::{OnOrphan, OnStop, OnUnjudged, TerminationRules, WatchLimits},
@@ -280,12 +280,12 @@ fn described_state(facts: &ClusterFacts) -> Described {
 pub(crate) fn operator_instructions(
     id: &ClusterId,
     is_unsafe: bool,
-    region: Option<&str>,
+    context: &CommandContext,
     obstacle: &str,
 ) -> Reason {
     let what = if is_unsafe { UNSAFE } else { "must end" };
     Reason::new(may_be_running(&id.to_string(), what))
-        .end_now(manual_termination_commands(id, region))
+        .end_now(manual_termination_commands(id, context))
         .detail(obstacle)
         .about(id)
 }
@@ -305,12 +305,11 @@ pub(crate) fn may_be_running(cluster: &str, what: &str) -> String {
 
 /// Shell commands that terminate a cluster. They lift termination protection first: this changes
 /// nothing where there is none, and if it is refused the second command is sent anyway.
-pub(crate) fn manual_termination_commands(id: &ClusterId, region: Option<&str>) -> String {
-    let region =
-        region.map_or_else(String::new, |region| format!(" --region {}", shell_word(region)));
+pub(crate) fn manual_termination_commands(id: &ClusterId, context: &CommandContext) -> String {
+    let options = context.options("emr");
     format!(
-        "aws emr modify-cluster-attributes{region} --cluster-id {id} --no-termination-protected; \
-         aws emr terminate-clusters{region} --cluster-ids {id}"
+        "aws emr modify-cluster-attributes{options} --cluster-id {id} --no-termination-protected; \
+         aws emr terminate-clusters{options} --cluster-ids {id}"
     )
 }
 
@@ -328,17 +327,23 @@ mod tests {
     };
 
     #[test]
-    fn the_commands_lift_protection_first_and_name_the_region_as_one_word_of_a_shell() {
+    fn the_commands_lift_protection_first_and_name_region_and_profile_as_words_of_a_shell() {
         let id = "j-1".parse().unwrap();
+        let region = CommandContext::in_region;
         assert_eq!(
-            manual_termination_commands(&id, Some("eu-west-1")),
+            manual_termination_commands(&id, &region("eu-west-1")),
             "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-1 \
              --no-termination-protected; aws emr terminate-clusters --region eu-west-1 \
              --cluster-ids j-1"
         );
-        let odd = manual_termination_commands(&id, Some("eu'; reboot"));
+        let odd = manual_termination_commands(&id, &region("eu'; reboot"));
         assert_eq!(odd.matches(r"--region 'eu'\''; reboot' ").count(), 2, "{odd}");
-        assert!(!manual_termination_commands(&id, None).contains("--region"));
+        let unknown = manual_termination_commands(&id, &CommandContext::default());
+        assert!(!unknown.contains("--region") && !unknown.contains("--profile"), "{unknown}");
+        let profile = Some("night run".to_owned());
+        let of_profile = CommandContext { profile, ..region("eu-west-1") };
+        let with = manual_termination_commands(&id, &of_profile);
+        assert_eq!(with.matches(" --region eu-west-1 --profile 'night run' ").count(), 2, "{with}");
     }
 
     const WHOSE: [(Ownership, &str); 5] = [

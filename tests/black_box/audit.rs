@@ -293,7 +293,8 @@ fn what_cannot_be_seen_is_counted_and_named_and_never_clean() {
     stage.set(Set::AddFault(Fault::every("ListObjectsV2", FaultKind::AccessDenied)));
     let played = audited(&stage, &["s3://acme-old/"]);
     played.expect_code(69);
-    assert!(played.stderr.contains("allow s3:ListBucket"), "{}", played.stderr);
+    let fix = "allow to the guard's credentials: s3:ListBucket";
+    assert!(played.stderr.contains(fix), "{}", played.stderr);
 
     let played = audited(&Stage::acme(), &["s3://acme-nowhere/"]);
     played.expect_code(69);

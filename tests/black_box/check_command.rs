@@ -178,7 +178,7 @@ fn junit_and_markdown_tell_what_is_failed_what_is_unknown_and_what_is_only_advic
     assert!(junit.contains(r#"failures="1""#) && junit.contains("errors="), "{junit}");
     assert!(about("subnet-set").contains("aws.emr.ec2_subnet_id"), "{junit}");
     assert!(
-        junit.contains("advisory: saw not all four settings on, nor are they with the account"),
+        junit.contains("advisory: seen not all four settings on, nor are they with the account"),
         "{junit}"
     );
     // If a file cannot be written, nothing is checked.

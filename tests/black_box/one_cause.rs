@@ -4,7 +4,11 @@
 use emr_simulator::{ClockMode, Command as Set, Fault, FaultKind, SetClock};
 use serde_json::Value;
 
-use crate::support::{Played, Stage, hermetic_command, programs};
+use crate::{
+    attach::started_by_hand,
+    resume::murder,
+    support::{Played, Stage, hermetic_command, programs, under_way, wait_until},
+};
 
 /// The longest first line, in characters.
 const FIRST_LINE: usize = 120;
@@ -181,4 +185,126 @@ fn the_other_commands_stop_at_the_same_probe_with_the_same_message() {
     }
     insta::assert_snapshot!(said);
     assert_eq!(stage.sim.requests().len(), 0);
+}
+
+/// A command that is no `check` and no `run`.
+type OtherCommand = fn(&Stage) -> std::process::Command;
+
+/// Proves that a command says one cause, once, with its fix, where AWS cannot be reached, the proxy
+/// does not answer, or `service` denies every call; gives what it says.
+#[track_caller]
+fn each_cause_is_said_once(mut stage: Stage, command: OtherCommand, service: &str) -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = format!("http://127.0.0.1:{port}");
+    let url = stage.sim.url();
+    let mut all = String::new();
+    for cause in ["unreachable", "proxy", "denied"] {
+        stage = stage.without_env("HTTPS_PROXY");
+        stage = match cause {
+            "unreachable" => {
+                stage.env("AWS_ENDPOINT_URL", &closed).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &closed)
+            }
+            "proxy" => stage.without_env("AWS_ENDPOINT_URL").env("HTTPS_PROXY", &closed),
+            _ => stage.env("AWS_ENDPOINT_URL", &url).env("EMR_ETL_GUARD_ALLOW_ENDPOINTS", &url),
+        };
+        if cause == "denied" {
+            let denied = Fault::every("*", FaultKind::AccessDenied);
+            stage.set(Set::AddFault(Fault { service: Some(service.to_owned()), ..denied }));
+        }
+        let played = stage.play(command(&stage));
+        played.expect_code(69);
+        let said = played.redact(&played.stderr).replace(&port.to_string(), "PORT");
+        assert!(said.lines().next().unwrap().chars().count() < FIRST_LINE, "{said}");
+        let messages = said.lines().filter(|line| line.starts_with("emr-etl-guard: ")).count();
+        assert_eq!(messages, 1, "{said}");
+        assert!(said.contains("\n  fix: "), "{said}");
+        all.extend(["--- ", cause, "\n", &said]);
+    }
+    all
+}
+
+#[test]
+fn an_audit_says_once_why_nothing_could_be_looked_at_and_its_report_says_so_too() {
+    let stage = Stage::acme().option("--report=report.json");
+    let said = each_cause_is_said_once(stage, |stage| stage.command("audit"), "s3");
+    insta::assert_snapshot!(said);
+    let stage = Stage::acme().option("--report=report.json");
+    stage.set(Set::AddFault(Fault {
+        service: Some("s3".to_owned()),
+        ..Fault::every("*", FaultKind::AccessDenied)
+    }));
+    let played = stage.play(stage.command("audit"));
+    assert_eq!(
+        (&played.report["complete"], &played.report["exit_code"]),
+        (&false.into(), &69.into())
+    );
+    // One place that is denied is not all of S3.
+    let stage = Stage::acme();
+    stage.set(Set::AddFault(Fault {
+        matching: Some("acme-log".to_owned()),
+        ..Fault::every("ListObjectsV2", FaultKind::AccessDenied)
+    }));
+    let played = stage.play(stage.command("audit"));
+    assert!(played.stderr.contains("NOT ALL WAS SEEN"), "{}", played.transcript());
+}
+
+#[test]
+fn a_key_that_an_audit_may_not_look_up_is_said_once_with_what_else_would_do() {
+    let stage = Stage::acme();
+    stage.write("guard.yml", "expected_keys: [alias/etl]\n");
+    let stage = stage.option("--settings=guard.yml");
+    let said = each_cause_is_said_once(stage, |stage| stage.command("audit"), "kms");
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_reencryption_says_once_why_nothing_was_changed() {
+    let said = each_cause_is_said_once(Stage::acme(), |stage| stage.command("reencrypt"), "s3");
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_watch_says_once_why_nothing_was_watched_with_and_without_a_config() {
+    let stage = || started_by_hand(|_| {});
+    let by_settings = each_cause_is_said_once(
+        stage(),
+        |stage| stage.watch(&["j-BYHAND"], false),
+        "elasticmapreduce",
+    );
+    let by_config = each_cause_is_said_once(
+        stage(),
+        |stage| stage.watch(&["j-BYHAND"], true),
+        "elasticmapreduce",
+    );
+    assert_eq!(by_settings, by_config);
+    insta::assert_snapshot!(by_settings);
+}
+
+#[test]
+fn a_watch_on_what_kms_keeps_from_being_judged_names_that_once_and_confirms_nothing() {
+    let stage = started_by_hand(|_| {});
+    stage.set(Set::AddFault(Fault {
+        service: Some("kms".to_owned()),
+        ..Fault::every("*", FaultKind::AccessDenied)
+    }));
+    for by_config in [true, false] {
+        let played = stage.play(stage.watch(&["j-BYHAND"], by_config));
+        played.expect_code(75);
+        let said = played.stderr.matches("access denied to every call of KMS").count();
+        assert_eq!(said, 1, "{}", played.transcript());
+        assert_eq!(causes(&played).len(), 1, "{}", played.transcript());
+    }
+}
+
+#[test]
+fn closing_an_open_run_says_once_why_that_cannot_be_done_and_the_run_stays_open() {
+    let stage = Stage::acme().misbehave("hang").env("EMR_ETL_GUARD_JUDGE_WITHIN", "2s");
+    let mut child = under_way(&stage);
+    let journals = || std::fs::read_dir(stage.path("state/runs")).into_iter().flatten().flatten();
+    wait_until("the cluster is in the journal", || {
+        journals().any(|file| std::fs::read_to_string(file.path()).unwrap().contains("\"j-"))
+    });
+    murder(&stage, &mut child);
+    let said = each_cause_is_said_once(stage, Stage::watch_resume, "elasticmapreduce");
+    insta::assert_snapshot!(said);
 }

@@ -177,9 +177,23 @@ fn of_a_cluster_that_the_guard_may_not_end_nobody_reads_that_the_guard_ended_it(
 
 /// The reasons for which a stopped run stays open. They include that the runner may have requested
 /// a cluster just before, unless the time for that is over.
-const STAYS_OPEN: &str =
-    "; the run stays open: the next start, or `emr-etl-guard watch --resume`, continues from here";
+const STAYS_OPEN: &str = " the run stays open; the next start continues from here, or: fix: \
+    emr-etl-guard watch --resume";
 const IN_FLIGHT: &str = "; a request of the runner may still start a cluster";
+
+/// The guard's own paragraphs on standard error, each joined to one line, because a first line may
+/// be broken.
+fn paragraphs(played: &Played) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for line in played.stderr.lines() {
+        if line.starts_with("emr-etl-guard: ") {
+            all.push(line.to_owned());
+        } else if let (Some(rest), Some(last)) = (line.strip_prefix("  "), all.last_mut()) {
+            *last += &format!(" {rest}");
+        }
+    }
+    all.iter().map(|it| played.redact(it).replace(IN_FLIGHT, "")).collect()
+}
 
 fn send(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
@@ -199,10 +213,11 @@ fn after_a_stop_by_any_signal_one_line_tells_that_the_runs_cluster_goes_on() {
             let played = stage.finish(child);
             played.expect_code(code);
             assert_eq!(
-                said(&played),
+                paragraphs(&played),
                 [format!(
-                    "emr-etl-guard: cluster j-ID, which this run started, goes on (STARTING when \
-                     last seen){STAYS_OPEN}"
+                    "emr-etl-guard: stopped by {signal}: cluster j-ID, which this run started, \
+                     goes on (STARTING when last seen){STAYS_OPEN} fix: {END_IT}    # only if \
+                     j-ID is not needed"
                 )],
                 "{signal}"
             );
@@ -219,13 +234,16 @@ fn after_a_stop_a_cluster_that_was_there_before_is_told_as_such() {
     assert!(stage.sim.wait_for_request(at_work, Duration::from_secs(120)).is_some());
     send(&child, Signal::SIGTERM);
     let played = stage.finish(child);
-    let said = said(&played);
+    let said = paragraphs(&played);
+    let last = said.last().unwrap();
     assert!(
-        said.last()
-            .unwrap()
-            .starts_with("emr-etl-guard: cluster j-ID, which was there before this run, goes on ("),
+        last.starts_with(
+            "emr-etl-guard: stopped by SIGTERM: cluster j-ID, which was there before this run, \
+             goes on ("
+        ),
         "{said:?}"
     );
+    assert!(!last.contains("terminate-clusters"), "it is not this run's to end: {last}");
 }
 
 #[test]
@@ -241,17 +259,18 @@ fn after_a_stop_that_ends_the_cluster_one_line_tells_whether_its_end_is_confirme
         send(&child, Signal::SIGTERM);
         let played = stage.finish(child);
         played.expect_code(143);
-        let said = said(&played);
+        let said = paragraphs(&played);
         assert_eq!(said.len(), 1, "{said:?}");
         (said[0].clone(), played.stdout)
     };
     let (line, log) = told(0.1);
-    let over = "emr-etl-guard: no cluster continues: j-ID, which this run started, is over";
+    let over = "emr-etl-guard: stopped by SIGTERM: no cluster continues: j-ID, which this run \
+        started, is over";
     assert_eq!(line, format!("{over}{STAYS_OPEN}"));
     assert!(log.contains("; it was terminated, because the run was stopped\n"), "{log}");
     let (line, log) = told(3600.0);
-    let begin = "emr-etl-guard: cluster j-ID, which this run started, was asked to terminate, but \
-        its end is not confirmed (";
+    let begin = "emr-etl-guard: stopped by SIGTERM: cluster j-ID, which this run started, was \
+        asked to terminate, but its end is not confirmed (";
     assert!(line.starts_with(begin) && line.contains(END_IT), "{line}");
     assert!(!log.contains("it was terminated"), "{log}");
 }
@@ -271,9 +290,13 @@ fn after_a_stop_before_there_is_a_cluster_one_line_tells_that_none_is_known() {
         crate::support::wait_until("the runner is ready", || stage.path("ready").exists());
         send(&child, signal);
         let played = stage.finish(child);
+        let cause = match signal {
+            Signal::SIGTERM => "stopped by SIGTERM",
+            _ => "the runner was ended by SIGQUIT",
+        };
         assert_eq!(
-            said(&played),
-            [format!("emr-etl-guard: no cluster of this run is known{open}")],
+            paragraphs(&played),
+            [format!("emr-etl-guard: {cause}: no cluster of this run is known{open}")],
             "{signal}"
         );
     }
@@ -302,8 +325,8 @@ fn after_a_stop_while_an_earlier_run_is_being_closed_its_clusters_are_named() {
     assert_eq!(
         said(&played),
         [
-            "emr-etl-guard: run RUN-ID, which was left open, stays open: it knows of j-ID, which \
-             may continue",
+            "emr-etl-guard: stopped by SIGTERM: run RUN-ID, which was left open, stays open: it \
+             knows of j-ID, which may continue",
             "emr-etl-guard: stopped by SIGTERM before anything was launched"
         ]
     );
@@ -326,17 +349,17 @@ fn a_runner_that_a_signal_ends_is_a_stop_too() {
     let child = under_way(&stage);
     kill(runner_pid(&stage), Signal::SIGKILL).unwrap();
     let played = stage.finish(child);
-    let said = said(&played);
+    let said = paragraphs(&played);
+    let last = said.last().unwrap();
     assert!(
-        said.last()
-            .unwrap()
-            .contains("cluster j-ID, which this run started, continues, and nothing waits for it"),
+        last.starts_with(
+            "emr-etl-guard: the runner was ended by SIGKILL: cluster j-ID, which this run \
+             started, continues, and nothing waits for it"
+        ),
         "{said:?}"
     );
     assert!(
-        said.last()
-            .unwrap()
-            .contains("aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID"),
+        last.contains("aws emr terminate-clusters --region eu-west-1 --cluster-ids j-ID"),
         "{said:?}"
     );
     assert!(!played.stdout.contains("goes on"), "told once: {}", played.stdout);

@@ -256,7 +256,7 @@ fn a_run_whose_watch_checks_are_lowered_is_not_enforced_and_never_called_verifie
     let warning = said.lines().next().unwrap_or_default();
     assert!(
         warning.starts_with("emr-etl-guard: warning: NOT ENFORCED: cluster j-")
-            && warning.contains("cluster-security-configuration: saw no security configuration"),
+            && warning.contains("cluster-security-configuration: seen no security configuration"),
         "{}",
         played.stderr
     );
@@ -305,7 +305,7 @@ fn objects_are_not_called_encrypted_where_that_check_is_lowered() {
     assert!(!played.stdout.contains("encrypted as required"), "{}", played.stdout);
     assert!(played.stdout.contains("not enforced: "), "{}", played.stdout);
     assert!(
-        played.stderr.contains("warning: NOT ENFORCED: raw.archive: written-objects: saw "),
+        played.stderr.contains("warning: NOT ENFORCED: raw.archive: written-objects: seen "),
         "{}",
         played.stderr
     );

@@ -109,7 +109,9 @@ fn a_stop_while_the_launch_is_in_flight_finds_the_cluster_that_nobody_printed() 
     played.expect_code(76);
     assert_eq!(played.clusters().len(), 1);
     assert!(
-        played.unbroken().contains("cluster-security-configuration: saw no security configuration"),
+        played
+            .unbroken()
+            .contains("cluster-security-configuration: seen no security configuration"),
         "{}",
         played.stderr
     );

@@ -193,7 +193,7 @@ fn what_does_not_answer_in_time_is_not_confirmed() {
     assert_eq!(played.findings(CHECK)["enriched.bad"], "passed", "what was done by then counts");
     assert!(
         played.stderr.contains(
-            "saw 0 of the 2 objects found so far: the time limit was over \
+            "seen 0 of the 2 objects found so far: the time limit was over \
         (setting `confirm_timeout`)"
         ),
         "{}",
@@ -375,8 +375,8 @@ fn an_output_bucket_whose_default_was_taken_away_meanwhile_is_not_confirmed_alth
         (buckets["acme-out"].as_str(), buckets["acme-archive"].as_str()),
         ("failed", "passed")
     );
-    let said = "acme-out: output-buckets-at-the-end: saw changed meanwhile: \
-        bucket-default-encryption: saw no default encryption";
+    let said = "acme-out: output-buckets-at-the-end: seen changed meanwhile: \
+        bucket-default-encryption: seen no default encryption";
     assert!(played.unbroken().contains(said), "{}", played.stderr);
 }
 

@@ -13,7 +13,7 @@ use md5::{Digest as _, Md5};
 
 use crate::{
     audit::inventory::{
-        error::InventoryError,
+        error::{FetchFailure, InventoryError},
         manifest::{InventoryLocation, LARGEST_MANIFEST, Listed},
     },
     aws::clients::Aws,
@@ -45,7 +45,8 @@ pub(super) async fn manifest(
     aws: &Aws,
     name: &str,
 ) -> Result<(Vec<u8>, InventoryLocation), InventoryError> {
-    let fetch = |why: String| InventoryError::Fetch { place: name.to_owned(), why };
+    let fetch = |why: String| InventoryError::fetch(name.to_owned(), why);
+    let unseen = |why: FetchFailure| InventoryError::fetch(name.to_owned(), why);
     let (bytes, checksum, place) = if name.contains("://") {
         let object = S3Object::parse(name).ok_or_else(|| {
             fetch("expected s3://bucket/…/manifest.json, or a local file".to_owned())
@@ -53,10 +54,10 @@ pub(super) async fn manifest(
         let s3 = aws.s3_of(&object.bucket).await;
         let bytes = small(&s3, &object)
             .await
-            .map_err(fetch)?
+            .map_err(unseen)?
             .ok_or_else(|| fetch("there is no such object".to_owned()))?;
         let sibling = S3Object { key: sibling(&object.key), ..object };
-        let checksum = small(&s3, &sibling).await.map_err(fetch)?;
+        let checksum = small(&s3, &sibling).await.map_err(unseen)?;
         (bytes, checksum, InventoryLocation::S3)
     } else {
         let file = File::open(name).map_err(|error| fetch(error.to_string()))?;
@@ -91,7 +92,10 @@ fn too_large(most: u64) -> String {
 }
 
 /// Reads a small object as a whole; none if it does not exist.
-async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<u8>>, String> {
+async fn small(
+    s3: &aws_sdk_s3::Client,
+    object: &S3Object,
+) -> Result<Option<Vec<u8>>, FetchFailure> {
     let result = s3.get_object().bucket(object.bucket.as_str()).key(&object.key).send().await;
     match Lookup::from_call(&aws_calls::GET_OBJECT, &["NoSuchKey"], result) {
         Lookup::Found(answer)
@@ -99,7 +103,7 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
                 .content_length
                 .is_some_and(|length| length.unsigned_abs() > LARGEST_MANIFEST) =>
         {
-            Err(too_large(LARGEST_MANIFEST))
+            Err(too_large(LARGEST_MANIFEST).into())
         }
         Lookup::Found(mut answer) => {
             let mut bytes = Vec::new();
@@ -107,16 +111,13 @@ async fn small(s3: &aws_sdk_s3::Client, object: &S3Object) -> Result<Option<Vec<
                 let piece = piece.map_err(|error| format!("ended too early: {error}"))?;
                 bytes.extend_from_slice(&piece);
                 if bytes.len() as u64 > LARGEST_MANIFEST {
-                    return Err(too_large(LARGEST_MANIFEST));
+                    return Err(too_large(LARGEST_MANIFEST).into());
                 }
             }
             Ok(Some(bytes))
         }
         Lookup::Absent => Ok(None),
-        Lookup::Denied(obstacle) => {
-            Err(format!("{}; allow {}", obstacle.message, obstacle.operation))
-        }
-        Lookup::Unreachable(obstacle) => Err(obstacle.message),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Err(obstacle.into()),
     }
 }
 
@@ -131,10 +132,8 @@ pub(super) async fn fetch(
         InventoryLocation::Local(manifest) => local(manifest, listed),
         InventoryLocation::S3 => {
             let named = destination.rsplit(":::").next().unwrap_or(destination);
-            let failed = |why: String| InventoryError::Fetch {
-                place: format!("s3://{named}/{}", listed.key),
-                why,
-            };
+            let failed =
+                |why: String| InventoryError::fetch(format!("s3://{named}/{}", listed.key), why);
             let bucket: BucketName = named
                 .parse()
                 .map_err(|error| failed(format!("the manifest's destinationBucket {error}")))?;
@@ -155,7 +154,7 @@ fn local(manifest: &Path, listed: &Listed) -> Result<VerifiedFile, InventoryErro
         folder.join("files").join(name),
         folder.join(&listed.key),
     ];
-    let failed = |why: String| InventoryError::Fetch { place: listed.key.clone(), why };
+    let failed = |why: String| InventoryError::fetch(listed.key.clone(), why);
     let Some(mut file) = places.iter().find_map(|place| File::open(place).ok()) else {
         return Err(failed(format!(
             "is not beside the manifest: looked for it in {}, and in data/ and ../data/ there",
@@ -182,10 +181,8 @@ async fn download(
     object: &S3Object,
     listed: &Listed,
 ) -> Result<VerifiedFile, InventoryError> {
-    let failed = |why: String| InventoryError::Fetch {
-        place: format!("s3://{}/{}", object.bucket, object.key),
-        why,
-    };
+    let place = || format!("s3://{}/{}", object.bucket, object.key);
+    let failed = |why: String| InventoryError::fetch(place(), why);
     let mut file = tempfile::tempfile()
         .map_err(|error| failed(format!("there is no place to bring it to: {error}")))?;
     let mut digest = Md5::new();
@@ -210,10 +207,9 @@ async fn download(
                     "the manifest lists it, but there is no such object".to_owned(),
                 ));
             }
-            Lookup::Denied(obstacle) => {
-                return Err(failed(format!("{}; allow {}", obstacle.message, obstacle.operation)));
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                return Err(InventoryError::fetch(place(), obstacle));
             }
-            Lookup::Unreachable(obstacle) => return Err(failed(obstacle.message)),
         };
         match append(answer.body, &mut file, &mut digest, &mut length, listed.size).await {
             Ok(()) if length > listed.size => {

@@ -30,7 +30,7 @@ use crate::{
         error::GuardError,
         read_config,
         run::{
-            guarded_run::{Run, RunEnding},
+            guarded_run::{Run, RunEnding, share_causes_of},
             output_verification::OutputVerification,
             stop_time::StopTime,
         },
@@ -40,7 +40,7 @@ use crate::{
         cluster_spec,
         emr::{self, ClusterFacts},
         gather::{self, Facts},
-        sts,
+        sts::NoAccess,
         written::WriteLocations,
     },
     report::{
@@ -139,14 +139,14 @@ pub(crate) async fn watch(
                 ));
             }
             Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
-                if let Err(error) = sts::no_access(&obstacle, settings.aws.credentials).await {
-                    return Ok(cannot(&report, error.reason("nothing was watched")));
-                }
-                return Ok(cannot(
-                    &report,
-                    Reason::new(format!("nothing can be learnt of the cluster {id}: {obstacle}"))
-                        .about(id),
-                ));
+                let source = settings.aws.credentials;
+                let why = match NoAccess::by(&obstacle, &aws, source).await {
+                    Some(cause) => cause.reason(NOTHING_WATCHED),
+                    None => Reason::new(format!(
+                        "nothing can be learnt of the cluster {id}: {obstacle}"
+                    )),
+                };
+                return Ok(cannot(&report, why.about(id)));
             }
         }
     }
@@ -166,6 +166,9 @@ pub(crate) async fn watch(
         None => Box::pin(attaching.by_settings(&regions.emr, until_idle, &mut caught)).await,
     }
 }
+
+/// What is not done if AWS cannot be called.
+const NOTHING_WATCHED: &str = "nothing was watched";
 
 /// Reports why nothing can be watched.
 fn cannot(report: &Report, why: Reason) -> Outcome {
@@ -202,12 +205,13 @@ impl AttachContext<'_> {
     ) -> Result<Outcome, GuardError> {
         let run = Run::new(config, self.settings, invocation, None)?.attached();
         let facts = gathered(self.aws, &run, caught).await?;
-        if let Some(why) = cannot_tell(&facts) {
-            return Ok(cannot(self.report, why.into()));
+        if let Some(why) = self.cannot_tell(&facts).await {
+            return Ok(cannot(self.report, why));
         }
         let case = run.case(&facts);
-        let (findings, residual_risks) =
+        let (mut findings, residual_risks) =
             (catalogue::pre_flight(&case), residual_risks::residual_risks(&case));
+        share_causes_of(&mut findings, &facts, self.aws, self.settings).await;
         let verified = run.verified(&facts).unwrap_or_else(VerifiedConfiguration::nothing);
         let verified =
             self.clusters.iter().map(|cluster| (cluster.id.clone(), verified.clone())).collect();
@@ -237,12 +241,13 @@ impl AttachContext<'_> {
         for (cluster, spec) in self.clusters.iter().zip(&specs) {
             let run = Run::of_cluster(spec.clone(), self.settings);
             let facts = gathered(self.aws, &run, caught).await?;
-            if let Some(why) = cannot_tell(&facts) {
-                return Ok(cannot(self.report, why.into()));
+            if let Some(why) = self.cannot_tell(&facts).await {
+                return Ok(cannot(self.report, why));
             }
             let case = run.case(&facts);
-            let (findings, residual_risks) =
+            let (mut findings, residual_risks) =
                 (catalogue::of_cluster(&case), residual_risks::residual_risks(&case));
+            share_causes_of(&mut findings, &facts, self.aws, self.settings).await;
             // The cluster's original request is unknown, so it is not compared with one.
             let verified = VerifiedConfiguration {
                 asked: None,
@@ -270,6 +275,22 @@ impl AttachContext<'_> {
         };
         let run = Run::of_cluster(spec, self.settings);
         Box::pin(self.follow(&run, standing, until_idle, caught)).await
+    }
+
+    /// Why clusters cannot be compared with anything, if so: without the security configuration any
+    /// judgement would be a guess.
+    async fn cannot_tell(&self, facts: &Facts) -> Option<Reason> {
+        let what = "the security configuration";
+        match facts.security_configuration.as_ref()? {
+            Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+                let source = self.settings.aws.credentials;
+                Some(match NoAccess::by(obstacle, self.aws, source).await {
+                    Some(cause) => cause.unseen(what).reason(NOTHING_WATCHED),
+                    None => Reason::new(format!("{what} cannot be looked at: {obstacle}")),
+                })
+            }
+            Lookup::Found(_) | Lookup::Absent => None,
+        }
     }
 
     /// Watches the clusters to their end, or until the guard is stopped, and verifies their output.
@@ -303,7 +324,7 @@ impl AttachContext<'_> {
                 Some(event) = events.recv() => event.tell(report),
                 watched = &mut task => break watched.map_err(anyhow::Error::from)?,
                 signal = stop_signal(caught) => {
-                    stop.ask();
+                    stop.ask(signal);
                     stopped_by.get_or_insert(signal);
                     let _ = inputs.send(Input::StopAsked);
                 }
@@ -361,7 +382,7 @@ impl AttachContext<'_> {
         let advisory =
             standing.findings.iter().filter(|finding| finding.level == Level::Advisory).cloned();
         let findings = confirmed.confirmation.findings.iter().cloned().chain(advisory).collect();
-        let watched = (watched, RunEnding { runner: ended, stopped: stop.asked().is_some() });
+        let watched = (watched, RunEnding { runner: ended, stopped: stop.signal() });
         let cut = stop.over(caught);
         run.conclude(report, &judged, watched, (confirmed, findings), cut).await
     }
@@ -407,18 +428,6 @@ async fn gathered(aws: &Aws, run: &Run<'_>, caught: &mut Caught) -> Result<Facts
     tokio::select! {
         facts = Box::pin(gather::gather(aws, question)) => Ok(facts),
         signal = stop_signal(caught) => Err(GuardError::Stopped(signal)),
-    }
-}
-
-/// Why clusters cannot be compared with anything, if so: without the security configuration any
-/// judgement would be a guess.
-fn cannot_tell(facts: &Facts) -> Option<String> {
-    match facts.security_configuration.as_ref()? {
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => Some(format!(
-            "the security configuration cannot be looked at: {}: {}",
-            obstacle.operation, obstacle.message
-        )),
-        Lookup::Found(_) | Lookup::Absent => None,
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::clients::Aws,
+    aws::{access::CredentialOrigin, clients::Aws},
     base::{
         digest::sha256,
         lookup::Lookup,
@@ -22,9 +23,10 @@ use crate::{
         secret::RunnerCredentials,
     },
     checks::{
+        blocked::share_causes,
         case::Case,
         catalogue::not_enforced,
-        finding::{Check, Finding},
+        finding::{Check, Finding, Status},
         fix::CommandContext,
         residual_risks::ResidualRisk,
         stored::Standard,
@@ -64,6 +66,7 @@ use crate::{
         seal::{Seal, Sealed},
     },
     settings::{
+        aws_options::CredentialSource,
         digest::settings_digest,
         resolve::{DEFAULT_FILE, Settings},
     },
@@ -407,11 +410,17 @@ impl<'a> Run<'a> {
         let OutputVerificationResult {
             confirmation, objects, written, ends, residual_risks, ..
         } = confirmed;
-        let watched = watched.with_ends(&ends, &self.cluster.region.value);
+        let watched = watched.with_ends(&ends, &self.commands);
         let RunEnding { runner, stopped } = ending;
-        let what_goes_on = tells_what_goes_on(runner, confirmation.outcome, stopped, &watched)
-            .then(|| watched.what_goes_on());
-        report.confirmation(&confirmation, &watched, (objects, &written), what_goes_on.as_deref());
+        let is_told = tells_what_goes_on(runner, confirmation.outcome, stopped.is_some(), &watched);
+        let what_goes_on = is_told.then(|| {
+            let reason = watched.what_goes_on(&self.commands);
+            match stop_cause(runner, stopped) {
+                Some(cause) => reason.within(cause),
+                None => reason,
+            }
+        });
+        report.confirmation(&confirmation, &watched, (objects, &written), what_goes_on.as_ref());
         let residual_risks: Vec<ResidualRisk> =
             judged.residual_risks.iter().cloned().chain(residual_risks).collect();
         let judged = Judged {
@@ -486,7 +495,7 @@ impl<'a> Run<'a> {
         if troubles.is_empty() {
             return Ok(outcome);
         }
-        report.trouble(Outcome::Undelivered, &[undelivered(&self.id, &troubles)]);
+        report.trouble(Outcome::Undelivered, &[undelivered(&self.id, &troubles, &self.commands)]);
         let end = outcome.undelivered(&self.settings.exit_codes);
         // If the runner's own failure has precedence, no alert about the delivery would follow.
         if let Outcome::Ended(_) = end {
@@ -496,8 +505,21 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Groups the findings that are Unknown by one cause: one of them names it.
+pub(super) async fn share_causes_of(
+    findings: &mut [Finding],
+    facts: &Facts,
+    aws: &Aws,
+    settings: &Settings,
+) {
+    if findings.iter().any(|finding| finding.status == Status::Unknown) {
+        let origin = CredentialOrigin::read(settings.aws.credentials).await;
+        share_causes(findings, facts.total_cause(), &aws.denying_services(), &origin);
+    }
+}
+
 /// The reason that a run's report was not delivered. The first cause is in the first line.
-pub(super) fn undelivered(run: &str, troubles: &[String]) -> Reason {
+pub(super) fn undelivered(run: &str, troubles: &[String], commands: &CommandContext) -> Reason {
     let (first, others) = troubles.split_first().unzip();
     let cause = first.map_or("is not where it must be", String::as_str);
     // Causes begin with "it", because in further lines they refer to the report in the first line.
@@ -507,7 +529,18 @@ pub(super) fn undelivered(run: &str, troubles: &[String]) -> Reason {
     let reason = others.fold(reason, Reason::detail);
     reason
         .detail(printable!("it is the report of run {run}; the next start sends it, or now:"))
-        .fix("emr-etl-guard watch --resume")
+        .fix(commands.resume())
+}
+
+/// What ended the run before its time: a signal to the guard, or one to the runner alone.
+fn stop_cause(runner: Outcome, stopped: Option<Signal>) -> Option<String> {
+    if let Some(signal) = stopped {
+        return Some(format!("stopped by {signal}"));
+    }
+    let Outcome::Signalled(number) = runner else { return None };
+    let name = Signal::try_from(i32::from(number))
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+    Some(format!("the runner was ended by {name}"))
 }
 
 /// The checks' names.
@@ -520,17 +553,20 @@ pub(crate) fn names(checks: &[&'static Check]) -> Vec<&'static str> {
 pub(crate) struct RunEnding {
     /// How the runner ended.
     pub(crate) runner: Outcome,
-    /// Whether the guard was stopped.
-    pub(crate) stopped: bool,
+    /// The first signal that asked the guard to stop, if one did.
+    pub(crate) stopped: Option<Signal>,
 }
 
 /// The part of the commands' context that does not depend on a run.
-fn commands_of(settings: &Settings) -> CommandContext {
+pub(crate) fn commands_of(settings: &Settings) -> CommandContext {
     let file = settings.file.as_ref().map(|file| file.path.as_path());
     let named = file.filter(|path| *path != Path::new(DEFAULT_FILE));
     CommandContext {
-        profile: CommandContext::profile_of(|name| std::env::var(name).ok()),
+        profile: CommandContext::profile_of(settings.aws.credentials, |name| {
+            std::env::var(name).ok()
+        }),
         settings: named.map(|path| path.to_string_lossy().into_owned()),
+        runner_credentials: settings.aws.credentials == CredentialSource::RunnerConfig,
         ..CommandContext::default()
     }
 }

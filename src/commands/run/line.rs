@@ -5,16 +5,16 @@ use std::{ffi::OsString, iter, time::Duration};
 use time::OffsetDateTime;
 
 use crate::{
-    aws::{access::CredentialOrigin, ca_certificates, clients::Aws},
+    aws::{ca_certificates, clients::Aws},
     base::{
         lookup::{Lookup, LookupError, LookupErrorKind},
         outcome::Outcome,
+        printable::printable,
         reason::Reason,
     },
     checks::{
-        blocked::share_causes,
         catalogue,
-        finding::{Finding, Level, Status},
+        finding::{Finding, Level},
         residual_risks::{self, ResidualRisk},
         verdict::Verdict,
     },
@@ -22,7 +22,7 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::{
-            guarded_run::{Run, RunEnding, names},
+            guarded_run::{Run, RunEnding, names, share_causes_of},
             output_verification::OutputVerification,
             resume,
             stop_time::StopTime,
@@ -270,11 +270,7 @@ impl<'a> LineSession<'a> {
         if !only.is_empty() {
             findings = catalogue::only(findings, only);
         }
-        if findings.iter().any(|finding| finding.status == Status::Unknown) {
-            let origin = CredentialOrigin::read(settings.aws.credentials).await;
-            let denying = launch.aws.denying_services();
-            share_causes(&mut findings, known.facts.total_cause(), &denying, &origin);
-        }
+        share_causes_of(&mut findings, &known.facts, &launch.aws, settings).await;
         let residual_risks = residual_risks::residual_risks(&case);
         let verdict = Verdict::of(&findings);
         let pre_flight = PreFlight { findings, residual_risks, verdict };
@@ -452,15 +448,15 @@ impl<'a> LineSession<'a> {
             )
         {
             // Otherwise the message about running clusters contains it.
-            report.say(
-                "the run stays open; the next start, or `emr-etl-guard watch --resume`, \
-                continues from here",
-            );
+            report.say(format!(
+                "the run stays open; the next start, or `{}`, continues from here",
+                launch.run.commands().resume()
+            ));
         }
         let findings =
             judged.findings.iter().chain(&confirmed.confirmation.findings).cloned().collect();
         let cut = stop.over(caught);
-        let watched = (watched, RunEnding { runner, stopped: stop.asked().is_some() });
+        let watched = (watched, RunEnding { runner, stopped: stop.signal() });
         launch.run.conclude(report, &judged, watched, (confirmed, findings), cut).await
     }
 }
@@ -559,10 +555,10 @@ async fn resume(
     caught: &mut Caught,
 ) -> Result<Option<Outcome>, GuardError> {
     tokio::select! {
-        outcome = resume::close_unfinished(state, settings, config, report) => outcome,
+        outcome = Box::pin(resume::close_unfinished(state, settings, config, report)) => outcome,
         signal = stop_signal(caught) => {
             for run in state.unfinished()? {
-                report.tell(run.what_stays_open());
+                report.tell(printable!("stopped by {signal}: {}", run.what_stays_open()));
             }
             Err(GuardError::Stopped(signal))
         }

@@ -152,7 +152,7 @@ impl OutputVerification<'_> {
             }
             ends = self.end_all(watched, stopped).await;
             is_closed &= ends.iter().all(|(_, end)| *end == TerminationResult::Confirmed);
-            confirmation = confirmation.by_policy_unsafe(&ends, self.report.region().as_deref());
+            confirmation = confirmation.by_policy_unsafe(&ends, self.commands);
         }
         OutputVerificationResult {
             confirmation,

@@ -13,7 +13,7 @@ use crate::{
     checks::{finding::Finding, fix::CommandContext},
     commands::{
         error::GuardError,
-        run::guarded_run::{names, undelivered},
+        run::guarded_run::{commands_of, names, undelivered},
         run::output_verification::{OutputVerification, OutputVerificationResult},
     },
     evidence::{
@@ -22,7 +22,10 @@ use crate::{
         journal::{Output, StateDir, UnfinishedRun},
         signed_report::SignedReport,
     },
-    facts::{sts, written::OutputSurvey},
+    facts::{
+        sts::{self, NoAccess},
+        written::OutputSurvey,
+    },
     report::{
         json::{self, Record},
         live_view::Live,
@@ -134,8 +137,8 @@ async fn close(
         report.trouble(Outcome::FactsUnknown, &[why.into()]);
         return Ok(Some(Outcome::FactsUnknown));
     }
-    if let Some(why) = other_account(run, &aws).await {
-        report.trouble(Outcome::FactsUnknown, &[why.into()]);
+    if let Some(why) = other_account(run, &aws, settings).await {
+        report.trouble(Outcome::FactsUnknown, &[why]);
         return Ok(Some(Outcome::FactsUnknown));
     }
     let limit = notify::time_to_stop(settings.stop_timeout, &settings.alerts);
@@ -148,6 +151,7 @@ async fn close(
     let started = OffsetDateTime::now_utc();
     let watching = driver::start(aws.clone(), plan, Some(run.reopen()?), report.timeline.clone());
     let live = Live::open(&settings.report, format!("run {id}, which was left open"));
+    let commands = commands_of_run(run, settings);
     if let Some(live) = &live {
         live.clusters(watching.seen.clone());
     }
@@ -166,21 +170,14 @@ async fn close(
             watched = &mut task => break watched.map_err(anyhow::Error::from)?,
         }
     }
-    .with_remediation(&CommandContext::in_region(&run.prepared.region));
+    .with_remediation(&commands);
     drop(live);
-    let (outcome, reasons) = judge(run, &watched);
-    for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
-        let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
-        report.say(match watched.verified_in_words(&record.id) {
-            ClusterVerdict::Verified(words) => printable!("run {id}: {words}; {end}"),
-            ClusterVerdict::NotEnforced(words) => {
-                printable!("run {id}: not enforced: {words}; {end}")
-            }
-        });
-        if let Some(line) = record.orphan_line() {
-            report.say(&line);
-        }
-    }
+    let cause = match &watched.search_obstacle {
+        Some(obstacle) => NoAccess::by(obstacle, &aws, settings.aws.credentials).await,
+        None => None,
+    };
+    let (outcome, reasons) = judge(run, &watched, cause);
+    say_ends(id, &watched, report);
     let closing = match (outcome, output) {
         // The output is verified even if the clusters could not be confirmed.
         (None | Some(Outcome::Unconfirmed), Some(output)) => {
@@ -212,7 +209,7 @@ async fn close(
     }
     // The missing delivery does not forbid the next run. If the next run's report could not be
     // delivered either, its own checks find that before the launch.
-    report.trouble(Outcome::Undelivered, &[undelivered(&run.prepared.run, &troubles)]);
+    report.trouble(Outcome::Undelivered, &[undelivered(&run.prepared.run, &troubles, &commands)]);
     Ok(outcome)
 }
 
@@ -310,7 +307,7 @@ async fn verify_output(
         aws,
         settings,
         policy: &run.prepared.selector.policy,
-        commands: &CommandContext::in_region(&run.prepared.region),
+        commands: &commands_of_run(run, settings),
         report,
         writes: &output.writes,
         standard: &output.standard,
@@ -340,9 +337,20 @@ async fn verify_output(
     Ok(ClosedRun { outcome: Some(confirmation.outcome), reasons, is_closed, findings, written })
 }
 
+/// The values that make the commands of fixes complete.
+fn commands_of_run(run: &UnfinishedRun, settings: &Settings) -> CommandContext {
+    let region = &run.prepared.region;
+    let output = run.prepared.output.as_ref();
+    CommandContext {
+        region: region.clone(),
+        s3_region: output.map_or(region, |output| &output.region).clone(),
+        ..commands_of(settings)
+    }
+}
+
 /// Why the guard's credentials cannot see the run's clusters, if so: in another account it would
 /// find no clusters, and wrongly conclude that they have ended.
-async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
+async fn other_account(run: &UnfinishedRun, aws: &Aws, settings: &Settings) -> Option<Reason> {
     let wanted = run.prepared.account.as_deref()?;
     let id = &run.prepared.run;
     let seen = match sts::identity(&aws.sts).await {
@@ -351,16 +359,50 @@ async fn other_account(run: &UnfinishedRun, aws: &Aws) -> Option<String> {
             format!("the guard's credentials are of account {}", identity.account)
         }
         Lookup::Absent => "the owner of the guard's credentials is unknown".to_owned(),
-        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => obstacle.to_string(),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+            if let Some(cause) = NoAccess::by(&obstacle, aws, settings.aws.credentials).await {
+                let reason = cause.reason(NOTHING_CLOSED);
+                return Some(reason.detail(format!(
+                    "run {id} was left open in account {wanted} and stays open; nothing new was \
+                     launched"
+                )));
+            }
+            obstacle.to_string()
+        }
     };
-    Some(format!(
+    let why = format!(
         "run {id} was left open in account {wanted} and cannot be closed yet, so nothing new was \
          launched: {seen}"
-    ))
+    );
+    Some(why.into())
 }
 
-/// The outcome of an unfinished run, and the reasons.
-fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Reason>) {
+/// Reports how the clusters ended that are not unsafe.
+fn say_ends(id: &str, watched: &WatchResult, report: &Report) {
+    for record in watched.clusters.iter().filter(|record| !record.is_unsafe) {
+        let end = record.findings.last().map_or("", |finding| finding.saw.as_str());
+        report.say(match watched.verified_in_words(&record.id) {
+            ClusterVerdict::Verified(words) => printable!("run {id}: {words}; {end}"),
+            ClusterVerdict::NotEnforced(words) => {
+                printable!("run {id}: not enforced: {words}; {end}")
+            }
+        });
+        if let Some(line) = record.orphan_line() {
+            report.say(&line);
+        }
+    }
+}
+
+/// What is not done if AWS cannot be called.
+const NOTHING_CLOSED: &str = "an open run could not be closed";
+
+/// The outcome of an unfinished run, and the reasons; `cause` is why its clusters could not be
+/// listed, if other calls share it.
+fn judge(
+    run: &UnfinishedRun,
+    watched: &WatchResult,
+    cause: Option<NoAccess>,
+) -> (Option<Outcome>, Vec<Reason>) {
     let id = &run.prepared.run;
     if let Some((outcome, reasons)) = confirm::of_unsafe(
         watched,
@@ -392,10 +434,18 @@ fn judge(run: &UnfinishedRun, watched: &WatchResult) -> (Option<Outcome>, Vec<Re
         format!("it knows of {}", clusters.join(", "))
     };
     let way_out = format!(
-        "try again, or give what is denied; if you have made sure that its clusters have ended \
-         ({known}), remove {}",
+        "if you have made sure that its clusters have ended ({known}), remove {}",
         run.path().display()
     );
+    if let Some(cause) = cause {
+        let reason = cause
+            .reason(NOTHING_CLOSED)
+            .fix(way_out)
+            .detail(format!("run {id} was left open and stays open; nothing new was launched"));
+        let reason = run.clusters.iter().fold(reason, Reason::about);
+        return (Some(Outcome::FactsUnknown), vec![reason]);
+    }
+    let way_out = format!("try again, or give what is denied; {way_out}");
     let reason = run.clusters.iter().fold(Reason::new(why).fix(way_out), Reason::about);
     (Some(Outcome::FactsUnknown), vec![reason])
 }

@@ -48,8 +48,8 @@ pub(crate) struct RunnerExit {
     pub(crate) outcome: Outcome,
     /// Whether it was stopped, by a signal to the guard or because of an unsafe cluster.
     pub(crate) stopped: bool,
-    /// The guard's own deadline, if a signal stopped it.
-    pub(crate) stop_by: Option<Instant>,
+    /// The guard's own deadline, if a signal stopped it, and the first such signal.
+    pub(crate) stop_by: Option<(Instant, Signal)>,
 }
 
 /// Runs the loop until the runner has ended, all of its output was forwarded, and the watch on its
@@ -104,7 +104,7 @@ pub(crate) async fn supervise(
                 if signals::asks_to_stop(signal) {
                     // The guard's own deadline starts with the first signal, even if the runner is
                     // being stopped already.
-                    stop_by.get_or_insert_with(|| Instant::now() + stop_timeout);
+                    stop_by.get_or_insert_with(|| (Instant::now() + stop_timeout, signal));
                     asked = Some(signal);
                     tell(Input::StopAsked);
                 } else if exit.is_none() {

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use crate::{
     base::{outcome::Outcome, text::size},
+    checks::fix::CommandContext,
     reencrypt::{
         cost::{CostEstimate, Item, Paid},
         job::Job,
@@ -258,9 +259,12 @@ fn open_uploads(document: &ReencryptReport) -> Option<Markup> {
     if document.open_uploads.is_empty() {
         return None;
     }
+    // A report does not say which profile the guard had.
+    let commands =
+        CommandContext { s3_region: document.region.clone(), ..CommandContext::default() };
     Some(html! {
         @for open in &document.open_uploads {
-            ul.plain { @for line in open.lines() { li { (line.trim_start()) } } }
+            ul.plain { @for line in open.lines(&commands) { li { (line.trim_start()) } } }
         }
     })
 }
