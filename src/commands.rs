@@ -4,6 +4,8 @@ mod audit;
 pub mod cli;
 mod controls_page;
 pub(crate) mod dispatch;
+#[cfg(test)]
+mod documented;
 pub(crate) mod error;
 mod explain;
 mod help;

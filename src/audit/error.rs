@@ -22,9 +22,9 @@ pub(crate) enum AuditError {
     Offenders(String),
     #[error("the inventory cannot be used: {0}")]
     Inventory(#[from] InventoryError),
-    #[error("{NOTHING_SEEN}: {0}")]
+    #[error("nothing was looked at: {0}")]
     Unusable(String),
-    #[error("{NOTHING_SEEN}: {0}")]
+    #[error("nothing was looked at: {0}")]
     NoAccess(#[from] NoAccess),
 }
 

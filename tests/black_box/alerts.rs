@@ -1,10 +1,7 @@
 //! Alerts: what each channel sends and when, and that no channel, however broken, changes a run or
 //! its exit code.
 
-use std::{
-    os::unix::fs::PermissionsExt as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use emr_simulator::{Calls, Command as Set, Fault, FaultKind};
 use nix::sys::signal::{Signal, kill};
@@ -33,8 +30,7 @@ fn to_webhook(stage: Stage, receiver: &Receiver) -> Stage {
 pub(crate) fn to_command(stage: Stage, script: &str) -> Stage {
     let keep = "n=$(ls -d alert-* 2>/dev/null | wc -l); cat > tmp-$n; env | grep ^GUARD_ALERT_ > \
         env-$n; mv tmp-$n alert-$n";
-    stage.write("page", &format!("#!/bin/sh\n{keep}\n{script}\n"));
-    std::fs::set_permissions(stage.path("page"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.program("page", format!("#!/bin/sh\n{keep}\n{script}\n"));
     let page = stage.path("page").display().to_string();
     stage.env("EMR_ETL_GUARD_ALERT_COMMAND", &page)
 }

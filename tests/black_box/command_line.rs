@@ -411,7 +411,6 @@ fn an_ambiguous_config_is_told_and_refused_if_the_policy_says_so() {
 /// `config` and prints `answer` after that, in which `LENGTH` is replaced by the length of the
 /// rendered config. Tests with a real Ruby are under integration/runner/oracle.
 fn with_ruby(answer: &str) -> Stage {
-    use std::os::unix::fs::PermissionsExt as _;
     let stage = Stage::acme()
         .replace("encrypted: false", "encrypted: <%= 1 + 1 == 2 %>")
         .option("--erb=ruby");
@@ -426,8 +425,7 @@ cat '{rendered}'
 printf '{answer}' \"$(wc -c < '{rendered}')\"
 "
     );
-    stage.write("ruby", &script);
-    std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.program("ruby", &script);
     let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
     stage.env("PATH", &path)
 }
@@ -515,15 +513,13 @@ fn what_the_seal_repairs_is_said_like_every_other_sealed_value() {
 /// The contract of 0.33.0 does not contain the key that those from 0.34.1 on require.
 #[test]
 fn a_config_of_an_older_runner_is_held_to_that_runners_contract() {
-    use std::os::unix::fs::PermissionsExt as _;
     let played = |version: &str| {
         let stage = Stage::acme().replace("    consolidate_shredded_output: true\n", "");
-        stage.write(
+        stage.program(
             "older-runner",
-            &format!("#!/bin/sh\necho 'snowplow-emr-etl-runner {version}'\n"),
+            format!("#!/bin/sh\necho 'snowplow-emr-etl-runner {version}'\n"),
         );
         let path = stage.path("older-runner");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let option = format!("--runner={}", path.display());
         stage.option(&option).check()
     };

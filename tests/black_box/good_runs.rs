@@ -82,7 +82,7 @@ exit 1
 /// A stage whose runner is a jar after this start script, as published; its Java records each
 /// start.
 fn packaged(start_script: &str) -> Stage {
-    use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
+    use std::io::Write as _;
     let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let source = "module Snowplow\n  module EmrEtlRunner\n    NAME    = \
         \"snowplow-emr-etl-runner\"\n    VERSION = \"1.0.4\"\n  end\nend\n";
@@ -96,10 +96,8 @@ fn packaged(start_script: &str) -> Stage {
     }
     let stage = Stage::acme();
     let executable = |name: &str, bytes: &[u8]| {
-        let path = stage.path(name);
-        std::fs::write(&path, bytes).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        path.display().to_string()
+        stage.program(name, bytes);
+        stage.path(name).display().to_string()
     };
     let mut bytes = start_script.as_bytes().to_vec();
     bytes.extend(jar.finish().unwrap().into_inner());

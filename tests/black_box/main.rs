@@ -20,6 +20,7 @@ mod catalogue;
 mod check_command;
 mod command_line;
 mod cost;
+mod documentation;
 mod drop_in;
 mod emr_certificates;
 mod evaluated_by_aws;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     attach::started_by_hand,
     resume::murder,
-    support::{Played, Stage, hermetic_command, programs, under_way, wait_until},
+    support::{Played, Stage, closed_port, hermetic_command, programs, under_way, wait_until},
 };
 
 /// The longest first line, in characters.
@@ -131,7 +131,7 @@ fn a_clock_that_is_off_is_told_from_a_wrong_secret_by_the_answers_date() {
 #[test]
 fn a_host_that_cannot_be_reached_is_one_cause() {
     // A port that was free a moment ago: nothing listens on it.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, port) = closed_port();
     let closed = format!("http://127.0.0.1:{port}");
     let stage = Stage::acme()
         .env("AWS_ENDPOINT_URL", &closed)
@@ -141,7 +141,7 @@ fn a_host_that_cannot_be_reached_is_one_cause() {
 
 #[test]
 fn a_proxy_that_does_not_answer_is_named() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, port) = closed_port();
     let proxy = format!("http://127.0.0.1:{port}");
     // Without the proxy this request would leave the machine; with it none does.
     let stage = Stage::acme().without_env("AWS_ENDPOINT_URL").env("HTTPS_PROXY", &proxy);
@@ -194,7 +194,7 @@ type OtherCommand = fn(&Stage) -> std::process::Command;
 /// does not answer, or `service` denies every call; gives what it says.
 #[track_caller]
 fn each_cause_is_said_once(mut stage: Stage, command: OtherCommand, service: &str) -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, port) = closed_port();
     let closed = format!("http://127.0.0.1:{port}");
     let url = stage.sim.url();
     let mut all = String::new();

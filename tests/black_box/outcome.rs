@@ -2,7 +2,7 @@
 //! unsafe cluster needs action, with a command that works unchanged; after a stop or an unconfirmed
 //! end, one line lists the clusters that continue and who owns them.
 
-use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+use std::time::Duration;
 
 use emr_simulator::{
     ClusterState, Command as Set, Fault, FaultKind, Hook, NextCluster, Sse, Termination, Timings,
@@ -101,8 +101,7 @@ fn the_command_does_as_pasted_into_a_shell_what_ends_the_cluster() {
     played.expect_code(71);
     let id = &played.clusters()[0];
     let (_, command) = played.stderr.lines().next().unwrap().split_once("end it now: ").unwrap();
-    stage.write("aws", "#!/bin/sh\nprintf '%s\\n' \"$*\" >> asked\n");
-    std::fs::set_permissions(stage.path("aws"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.program("aws", "#!/bin/sh\nprintf '%s\\n' \"$*\" >> asked\n");
     let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
     let status = hermetic_command("sh")
         .args(["-c", command])
@@ -189,7 +188,8 @@ fn paragraphs(played: &Played) -> Vec<String> {
         if line.starts_with("emr-etl-guard: ") {
             all.push(line.to_owned());
         } else if let (Some(rest), Some(last)) = (line.strip_prefix("  "), all.last_mut()) {
-            *last += &format!(" {rest}");
+            last.push(' ');
+            last.push_str(rest);
         }
     }
     all.iter().map(|it| played.redact(it).replace(IN_FLIGHT, "")).collect()

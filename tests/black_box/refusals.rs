@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     good_runs::waiting_cluster,
-    support::{Played, Stage},
+    support::{Played, Stage, closed_port},
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
@@ -282,7 +282,7 @@ fn a_persistent_cluster_that_is_still_starting_without_the_security_configuratio
 #[test]
 fn s3_that_cannot_be_reached() {
     // A port that was free a moment ago: nothing listens on it.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, port) = closed_port();
     let closed = format!("http://127.0.0.1:{port}");
     let stage = Stage::acme();
     let allowed = format!("{},{closed}", stage.sim.url());

@@ -302,14 +302,12 @@ fn volumes_that_came_while_nobody_watched_are_looked_at_by_the_next_guard() {
 
 #[test]
 fn what_a_wrapper_script_left_of_the_runner_is_ended_before_anything_else() {
-    use std::os::unix::fs::PermissionsExt as _;
     let stage = Stage::acme();
-    stage.write(
+    stage.program(
         "runner",
         "#!/bin/sh\n[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }\ncat \
          > /dev/null\nsleep 600 &\necho $! > jvm\nwait\n",
     );
-    std::fs::set_permissions(stage.path("runner"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let runner = stage.path("runner").display().to_string();
     let stage = stage.env("EMR_ETL_GUARD_RUNNER", &runner);
     let mut child = stage.command("run").spawn().unwrap();

@@ -1,9 +1,6 @@
 //! The runner's process: its file, its environment, and that none of the guard's secrets are in it.
 
-use std::os::unix::{
-    fs::PermissionsExt as _,
-    process::{CommandExt as _, ExitStatusExt as _},
-};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 
 use nix::{
     sys::{
@@ -20,13 +17,10 @@ const EVIL: &str = "#!/bin/sh\ncat > stolen\nexit 0\n";
 const TELL_VERSION: &str = "echo snowplow-emr-etl-runner 1.0.4";
 
 fn write_program(stage: &Stage, name: &str, text: &str) {
-    // Renamed into place: a child that another test forks meanwhile must not hold it open for
-    // writing.
-    let draft = format!("{name}.draft");
-    stage.write(&draft, text);
-    let program = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(stage.path(&draft), program).unwrap();
-    std::fs::rename(stage.path(&draft), stage.path(name)).unwrap();
+    // Renamed into place: the program that was there keeps its inode.
+    let next = format!("{name}.next");
+    stage.program(&next, text);
+    std::fs::rename(stage.path(&next), stage.path(name)).unwrap();
 }
 
 /// A stage whose runner is a script that runs `on_version` after it printed its version.

@@ -167,8 +167,7 @@ fn whoever_hears_of_an_override_of_a_locked_channel_is_whom_the_file_names() {
     let stage = Stage::acme()
         .env("EMR_ETL_GUARD_SETTINGS", "guard.yml")
         .env("EMR_ETL_GUARD_ALERT_COMMAND", "/bin/true");
-    stage.write("page", script);
-    std::fs::set_permissions(stage.path("page"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.program("page", script);
     let page = stage.path("page").display().to_string();
     guard_yml(&stage, &format!("alert_command: {page}\nlocked: [alert_command]\n"));
     mistake(&stage);

@@ -234,16 +234,13 @@ fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_leaves_no_orphan_unr
 
 #[test]
 fn a_parent_that_ignores_or_blocks_the_ends_of_its_children_does_not_keep_ruby_from_rendering() {
-    use std::os::unix::fs::PermissionsExt as _;
     for option in [IGNORED, BLOCKED] {
         let stage = Stage::acme();
         // A Ruby without any ERB to render.
-        stage.write(
+        stage.program(
             "ruby",
             "#!/bin/sh\ncat > text\ncat text\nprintf '\\000rendered %d 0 0' \"$(wc -c < text)\"\n",
         );
-        std::fs::set_permissions(stage.path("ruby"), std::fs::Permissions::from_mode(0o755))
-            .unwrap();
         let path = format!("{}:/usr/bin:/bin", stage.folder.path().display());
         let stage = stage.env("PATH", &path).env("EMR_ETL_GUARD_ERB", "ruby");
         let played = with_sigchld(&stage, option, &stage.bare_command("seal"));

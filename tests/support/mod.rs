@@ -10,6 +10,7 @@ mod children;
 use std::{
     collections::BTreeMap,
     io::Read,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -256,11 +257,8 @@ impl Stage {
 
     /// Makes a shell script the runner: `script` runs after its version was requested.
     pub(crate) fn scripted(self, script: &str) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
         let version = "[ \"$1\" = --version ] && { echo snowplow-emr-etl-runner 1.0.4; exit; }";
-        self.write("runner", &format!("#!/bin/sh\n{version}\n{script}\n"));
-        std::fs::set_permissions(self.path("runner"), std::fs::Permissions::from_mode(0o755))
-            .expect("a file of one's own");
+        self.program("runner", format!("#!/bin/sh\n{version}\n{script}\n"));
         let runner = self.path("runner").display().to_string();
         self.env("EMR_ETL_GUARD_RUNNER", &runner)
     }
@@ -382,6 +380,19 @@ impl Stage {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("the stage's folder can be written to");
+    }
+
+    /// Writes a program that the guard, or a test, executes.
+    ///
+    /// Another program writes it: if this process did, children that other tests start meanwhile
+    /// could have it open for writing until their exec, and executing it would fail with ETXTBSY.
+    pub(crate) fn program(&self, name: &str, text: impl AsRef<[u8]>) {
+        let draft = self.path(&format!("{name}.draft"));
+        std::fs::write(&draft, text).expect("the stage's folder can be written to");
+        let installed =
+            Command::new("/usr/bin/install").arg("-m755").arg(&draft).arg(self.path(name)).status();
+        assert!(installed.expect("install (coreutils) runs").success(), "{name} is not installed");
+        std::fs::remove_file(&draft).expect("a file of the stage's own");
     }
 
     pub(crate) fn run(&self) -> Played {
@@ -564,6 +575,19 @@ pub(crate) fn valid_document(bytes: &[u8]) -> Value {
         .collect();
     assert!(errors.is_empty(), "the document is not what its schema says:\n{}", errors.join("\n"));
     document
+}
+
+/// A port of loopback at which every connection is refused, as long as what holds it lives. A port
+/// that is only free may become another test's simulator.
+pub(crate) fn closed_port() -> (OwnedFd, u16) {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket,
+    };
+    let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .expect("a socket that does not listen");
+    bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port of loopback");
+    let address: SockaddrIn = getsockname(held.as_raw_fd()).expect("its address");
+    (held, address.port())
 }
 
 /// What each message of the guard begins with.

@@ -1,0 +1,219 @@
+//! Commands in the documentation, run as they are printed: each block of `console` with a command
+//! of the guard is preceded by the world in which it is run, or by the reason why it is not:
+//!
+//! ```text
+//! <!-- world: good -->
+//! <!-- not run: it ends a cluster of yours -->
+//! ```
+//!
+//! Where a block shows output, that is compared with what is printed: standard output, then
+//! standard error. `[…]` matches anything, within a line or as a line for any lines. A command ends
+//! with 0, or with the code in a comment behind it (`# exit 77`, `# a dry run, exit 75`).
+
+use std::path::{Path, PathBuf};
+
+use emr_simulator::{Command as Set, PutObject, Sse};
+use regex::Regex;
+
+use crate::support::{Stage, hermetic_command, programs};
+
+/// A block of a page.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    /// Its first line, from 1.
+    line: usize,
+    marker: Marker,
+    commands: Vec<Shown>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Marker {
+    World(String),
+    NotRun(String),
+    None,
+}
+
+/// A command and the output that is shown for it; empty where none is.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    command: String,
+    output: Vec<String>,
+}
+
+impl Shown {
+    fn is_the_guards(&self) -> bool {
+        self.command.starts_with("emr-etl-guard ")
+    }
+
+    fn code(&self) -> i32 {
+        let comment = self.command.split_once('#').map_or("", |(_, comment)| comment);
+        comment.rsplit_once("exit ").map_or(0, |(_, code)| code.trim().parse().unwrap())
+    }
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut marker = Marker::None;
+    let mut open: Option<Block> = None;
+    for (index, line) in page.lines().enumerate() {
+        let comment = |kind| line.strip_prefix(kind).and_then(|rest| rest.strip_suffix(" -->"));
+        match &mut open {
+            Some(block) => match line.strip_prefix("$ ") {
+                Some(command) => {
+                    block.commands.push(Shown { command: command.to_owned(), output: Vec::new() });
+                }
+                None if line == "```" => blocks.extend(open.take()),
+                None => {
+                    if let Some(shown) = block.commands.last_mut() {
+                        shown.output.push(line.to_owned());
+                    }
+                }
+            },
+            None if line == "```console" => {
+                let marker = std::mem::replace(&mut marker, Marker::None);
+                open = Some(Block { line: index + 1, marker, commands: Vec::new() });
+            }
+            None => {
+                if let Some(world) = comment("<!-- world: ") {
+                    marker = Marker::World(world.to_owned());
+                } else if let Some(why) = comment("<!-- not run: ") {
+                    marker = Marker::NotRun(why.to_owned());
+                } else if !line.is_empty() {
+                    marker = Marker::None;
+                }
+            }
+        }
+    }
+    blocks
+}
+
+/// The pages with commands, from the repository's root. The runbook's are run by a test of their
+/// own, one after the other.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    let mut folders = vec![root.join("docs"), root.join("integration")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "md")
+                && !path.ends_with("runbook/README.md")
+            {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// The stage on which a world's commands are run.
+fn stage(world: &str) -> Stage {
+    let stage = Stage::acme();
+    stage.write("config.yml", &stage.config);
+    stage.write("resolver.json", include_str!("../recordings/resolver.json"));
+    match world {
+        "good" => {}
+        "old objects" => stage.set(Set::PutObject(PutObject {
+            bucket: "acme-archive".to_owned(),
+            key: "enriched/run=2019-01-01/part".to_owned(),
+            body: Some("x".to_owned()),
+            sse: Some(Sse::None),
+            ..PutObject::default()
+        })),
+        "a report" => {
+            stage.check().expect_code(0);
+        }
+        "no security configuration" => {
+            let blank = stage
+                .config
+                .replace("security_configuration: acme-sc\n", "security_configuration:\n");
+            stage.write("config.yml", &blank);
+        }
+        other => panic!("there is no world `{other}`"),
+    }
+    stage
+}
+
+/// Whether what is printed is what is shown.
+fn is_as_shown(shown: &[String], printed: &str) -> bool {
+    let lines: Vec<String> = shown
+        .iter()
+        .map(|line| match line.trim() {
+            "[…]" => "(?:[^\n]*\n)*?".to_owned(),
+            _ => {
+                let parts: Vec<String> = line.trim_end().split("[…]").map(regex::escape).collect();
+                format!("{}[ ]*\n", parts.join("[^\n]*?"))
+            }
+        })
+        .collect();
+    Regex::new(&format!("^{}$", lines.concat())).unwrap().is_match(printed)
+}
+
+#[test]
+fn commands_of_the_documentation_do_what_is_said_of_them() {
+    let mut wrong = Vec::new();
+    let (mut run, mut compared) = (0, 0);
+    let path = format!("{}:/usr/bin:/bin", programs().guard.parent().unwrap().display());
+    for page in pages() {
+        for block in blocks(&std::fs::read_to_string(&page).unwrap()) {
+            let place = format!("{}:{}", page.display(), block.line);
+            if !block.commands.iter().any(Shown::is_the_guards) {
+                continue;
+            }
+            let world = match &block.marker {
+                Marker::World(world) => world,
+                Marker::NotRun(why) => {
+                    assert!(why.len() > 10, "{place}: {why}");
+                    continue;
+                }
+                Marker::None => {
+                    wrong.push(format!(
+                        "{place}: say the world that it is run in, or why it is not"
+                    ));
+                    continue;
+                }
+            };
+            let stage = stage(world);
+            for shown in block.commands.iter().filter(|shown| shown.is_the_guards()) {
+                let mut shell = hermetic_command("sh");
+                shell.args(["-c", &shown.command]);
+                stage.prepare(&mut shell);
+                shell.env("PATH", &path);
+                let played = stage.play(shell);
+                run += 1;
+                let printed = format!("{}{}", played.stdout, played.stderr);
+                let command = &shown.command;
+                if played.code != Some(shown.code()) {
+                    wrong.push(format!("{place}: $ {command}\nended {:?}\n{printed}", played.code));
+                }
+                if !shown.output.is_empty() {
+                    compared += 1;
+                    if !is_as_shown(&shown.output, &printed) {
+                        wrong.push(format!("{place}: $ {command}\nprinted:\n{printed}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(run >= 10 && compared >= 3, "{run} were run, and the output of {compared} compared");
+}
+
+#[test]
+fn blocks_are_read_with_their_markers_and_outputs() {
+    let page = "<!-- world: good -->\n\n```console\n$ emr-etl-guard check    # exit 77\none […] line\n\
+                […]\nlast\n$ ls\n```\n\n<!-- not run: it costs money -->\nText.\n\n```console\n$ ls\n```\n";
+    let found = blocks(page);
+    assert_eq!(found[0].marker, Marker::World("good".to_owned()));
+    assert_eq!((found[0].line, found[0].commands[0].code()), (3, 77));
+    assert!(found[0].commands[0].is_the_guards() && !found[0].commands[1].is_the_guards());
+    assert_eq!(found[1].marker, Marker::None, "a marker belongs to the block right behind it");
+    let shown = &found[0].commands[0].output;
+    assert!(is_as_shown(shown, "one good line\nlast\n"));
+    assert!(is_as_shown(shown, "one x line\ntwo\nthree\nlast\n"));
+    assert!(!is_as_shown(shown, "one x line\ntwo\nlast one\n"));
+    assert!(!is_as_shown(shown, "one x line\nlast\nmore\n"));
+}
