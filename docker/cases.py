@@ -1,10 +1,14 @@
-"""Owns the cases of docker/test: what the images hold, and how they behave under podman as an operator runs them.
+"""Owns the cases of docker/test: what the images hold, and how they behave under podman as an
+operator runs them.
 
-    cases.py FOLDER [WORD…]     FOLDER is for what containers mount; podman's environment and the images are as docker/test made them; with WORDs, only
-                                cases whose names hold one of them, those that are switched off included
+    cases.py FOLDER [WORD…]
 
-The guard is run by the command line that the Dockerfile documents, read from there; only places and names on its right-hand side are replaced. Each case has a
-simulated AWS of its own, in a network that ends at itself.
+FOLDER is for what containers mount; podman's environment and the images are as docker/test made
+them; with WORDs, only cases whose names hold one of them, those that are switched off included.
+
+The guard is run by the command line that the Dockerfile documents, read from there; only places and
+names on its right-hand side are replaced. Each case has a simulated AWS of its own, in a network
+that ends at itself.
 """
 
 import contextlib
@@ -25,7 +29,9 @@ import zlib
 import compose_spec
 
 HERE = pathlib.Path(__file__).resolve().parent
-IMAGE, JRE, REHEARSAL = (f"localhost/emr-etl-guard{suffix}" for suffix in ("", "-jre", "-rehearsal"))
+IMAGE, JRE, REHEARSAL = (
+    f"localhost/emr-etl-guard{suffix}" for suffix in ("", "-jre", "-rehearsal")
+)
 STATE = "/var/lib/emr-etl-guard"
 RUNNER = "/opt/snowplow/snowplow-emr-etl-runner"
 UID = 10001
@@ -46,9 +52,18 @@ def case(name):
 
 def podman(*words, check=True, timeout=120):
     """Runs podman; returns standard output, standard error and exit code."""
-    done = subprocess.run(["podman", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        ["podman", *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
     if check and done.returncode != 0:
-        raise AssertionError(f"podman {' '.join(map(str, words))}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
+        raise AssertionError(
+            f"podman {' '.join(map(str, words))}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+        )
     return done
 
 
@@ -83,11 +98,24 @@ def documented_run():
     """The words of the `docker run` in the Dockerfile's first comment; the documentation's page has
     the same.
     """
-    comment = "\n".join(line.removeprefix("#") for line in (HERE / "Dockerfile").read_text().splitlines() if line.startswith("#"))
+    comment = "\n".join(
+        line.removeprefix("#")
+        for line in (HERE / "Dockerfile").read_text().splitlines()
+        if line.startswith("#")
+    )
     page = (HERE.parent / "docs/running/docker.md").read_text()
-    words, on_page = (shlex.split(re.search(r"docker (run --rm --read-only(?:.*\\\n)+.*)", text)[1].replace("\\\n", " ")) for text in (comment, page))
+    words, on_page = (
+        shlex.split(
+            re.search(r"docker (run --rm --read-only(?:.*\\\n)+.*)", text)[1].replace("\\\n", " ")
+        )
+        for text in (comment, page)
+    )
     equal(on_page, words, "the page's command line, beside the Dockerfile's")
-    equal((words[0], words[-5:]), ("run", ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]), "the documented command line")
+    equal(
+        (words[0], words[-5:]),
+        ("run", ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]),
+        "the documented command line",
+    )
     return words
 
 
@@ -106,10 +134,22 @@ class World:
 
     def __enter__(self):
         podman(
-            *("run", "--detach", "--name", self.simulator, "--network=none", "--read-only", "--cap-drop=ALL", "--entrypoint=emr-simulator"),
+            *(
+                "run",
+                "--detach",
+                "--name",
+                self.simulator,
+                "--network=none",
+                "--read-only",
+                "--cap-drop=ALL",
+                "--entrypoint=emr-simulator",
+            ),
             *(REHEARSAL, "--port", 5000, "--scene", "acme", "--speed", 600),
         )
-        wait_for("the simulator's address", lambda: podman("logs", self.simulator).stdout.startswith("http://127.0.0.1:5000"))
+        wait_for(
+            "the simulator's address",
+            lambda: podman("logs", self.simulator).stdout.startswith("http://127.0.0.1:5000"),
+        )
         return self
 
     def __exit__(self, *_):
@@ -122,10 +162,17 @@ class World:
         """How often `operation` was called."""
         process = inspect("container", self.simulator)["State"]["Pid"]
         ask = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:5000/_control/requests?operation={operation}').read().decode())"
-        done = subprocess.run(["nsenter", f"--net=/proc/{process}/ns/net", "python3", "-c", ask], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["nsenter", f"--net=/proc/{process}/ns/net", "python3", "-c", ask],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return len(json.loads(done.stdout))
 
-    def words(self, arguments, *, image=IMAGE, entrypoint=None, runner=None, options=(), **environment):
+    def words(
+        self, arguments, *, image=IMAGE, entrypoint=None, runner=None, options=(), **environment
+    ):
         """The documented command line with this world's names in it."""
         words = documented_run()
         tail = words.index(next(word for word in words if word.startswith("acme/emr-etl-guard")))
@@ -151,7 +198,11 @@ class World:
             "STANDIN_POLL_MS": "200",
             "STANDIN_JOURNAL": f"{STATE}/standin.jsonl",
         } | environment
-        more = [f"--network=container:{self.simulator}", *options, *(f"--env={name}={value}" for name, value in environment.items())]
+        more = [
+            f"--network=container:{self.simulator}",
+            *options,
+            *(f"--env={name}={value}" for name, value in environment.items()),
+        ]
         if entrypoint:
             more.append(f"--entrypoint={entrypoint}")
         return [*head, *more, image, *(words[tail + 1 :] if arguments is None else arguments)]
@@ -183,7 +234,10 @@ class World:
     def hanging(self, how="hang", **more):
         """A run whose cluster is running and whose runner does not end by itself."""
         name = self.start(STANDIN_MISBEHAVE=how, **more)
-        wait_for("the runner's cluster", lambda: "started, waiting for jobflow" in podman("logs", name).stdout)
+        wait_for(
+            "the runner's cluster",
+            lambda: "started, waiting for jobflow" in podman("logs", name).stdout,
+        )
         return name
 
     def ended(self, name):
@@ -195,7 +249,9 @@ class World:
 # The content of the image.
 
 
-@case("the image names its user by number, its entrypoint, volume, stop signal, and nothing that would be run instead")
+@case(
+    "the image names its user by number, its entrypoint, volume, stop signal, and nothing that would be run instead"
+)
 def _():
     config = inspect("image", IMAGE)["Config"]
     equal(config["User"], f"{UID}:{UID}")
@@ -205,34 +261,63 @@ def _():
     equal(config.get("Cmd"), None)
 
 
-@case("labels tell title, licence, base and the version, which is that of Cargo.toml and of the binary")
+@case(
+    "labels tell title, licence, base and the version, which is that of Cargo.toml and of the binary"
+)
 def _():
-    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in inspect("image", IMAGE)["Labels"].items()}
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value
+        for name, value in inspect("image", IMAGE)["Labels"].items()
+    }
     version = tomllib.loads((HERE.parent / "Cargo.toml").read_text())["package"]["version"]
-    wanted = {"title": "emr-etl-guard", "licenses": "Apache-2.0", "version": version, "base.name": "docker.io/library/debian:bookworm-slim"}
+    wanted = {
+        "title": "emr-etl-guard",
+        "licenses": "Apache-2.0",
+        "version": version,
+        "base.name": "docker.io/library/debian:bookworm-slim",
+    }
     equal({name: labels.get(name) for name in wanted}, wanted)
     for name in ("description", "revision", "created"):
         assert name in labels, name
-    equal(podman("run", "--rm", "--network=none", "--entrypoint=emr-etl-guard", IMAGE, "--version").stdout, f"emr-etl-guard {version}\n")
+    equal(
+        podman(
+            "run", "--rm", "--network=none", "--entrypoint=emr-etl-guard", IMAGE, "--version"
+        ).stdout,
+        f"emr-etl-guard {version}\n",
+    )
 
 
 @case("no file is setuid or setgid or has capabilities")
 def _():
     search = "find / -xdev -type f -perm /6000"
     for image in (IMAGE, JRE):
-        equal(podman("run", "--rm", "--network=none", "--user=0", "--entrypoint=sh", image, "-c", search).stdout, "")
+        equal(
+            podman(
+                "run", "--rm", "--network=none", "--user=0", "--entrypoint=sh", image, "-c", search
+            ).stdout,
+            "",
+        )
         folder = podman("image", "mount", image).stdout.strip()
         try:
-            marked = [str(file) for file in pathlib.Path(folder).rglob("*") if not file.is_symlink() and "security.capability" in os.listxattr(file)]
+            marked = [
+                str(file)
+                for file in pathlib.Path(folder).rglob("*")
+                if not file.is_symlink() and "security.capability" in os.listxattr(file)
+            ]
         finally:
             podman("image", "unmount", image)
         equal(marked, [])
 
 
-@case("the image holds no compiler, no JRE, no way to fetch a program or to become another, no rehearsal")
+@case(
+    "the image holds no compiler, no JRE, no way to fetch a program or to become another, no rehearsal"
+)
 def _():
     names = "as cc c++ cargo cpp curl emr-simulator gcc git java ld make nc pip python3 rustc ssh standin-runner sudo wget"
-    equal(inside(IMAGE, f"for name in {names}; do command -v $name || true; done; ls /opt/snowplow"), "")
+    equal(
+        inside(IMAGE, f"for name in {names}; do command -v $name || true; done; ls /opt/snowplow"),
+        "",
+    )
     equal(inside(IMAGE, "ls /usr/local/bin"), "emr-etl-guard\nsnowplow-emr-etl-runner\n")
 
 
@@ -240,24 +325,58 @@ def _():
 def _():
     script = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev \) -prune -o ! -type l -writable -print 2> /dev/null || true"
     equal(sorted(inside(IMAGE, script).split()), ["/run/lock", "/tmp", STATE, "/var/tmp"])
-    equal(inside(IMAGE, "id -u; id -g; id -G; stat -c %u:%g:%a ."), f"{UID}\n{UID}\n{UID}\n{UID}:{UID}:700\n")
+    equal(
+        inside(IMAGE, "id -u; id -g; id -G; stat -c %u:%g:%a ."),
+        f"{UID}\n{UID}\n{UID}\n{UID}:{UID}:700\n",
+    )
 
 
-@case("the SBOM is CycloneDX and lists every crate that is built into the guard, with Cargo.lock's version and checksum")
+@case(
+    "the SBOM is CycloneDX and lists every crate that is built into the guard, with Cargo.lock's version and checksum"
+)
 def _():
     sbom = json.loads(inside(IMAGE, "cat /usr/share/doc/emr-etl-guard/emr-etl-guard.cdx.json"))
-    equal((sbom["bomFormat"], sbom["specVersion"], sbom["metadata"]["component"]["name"]), ("CycloneDX", "1.5", "emr-etl-guard"))
-    locked = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.loads((HERE.parent / "Cargo.lock").read_text())["package"]}
-    listed = {(c["name"], c["version"]): {h["alg"]: h["content"] for h in c["hashes"]}["SHA-256"] for c in sbom["components"]}
-    equal(listed, {crate: locked.get(crate) for crate in listed}, "what the SBOM says against Cargo.lock")
-    tree = ["cargo", "tree", "--locked", "--package=emr-etl-guard", "--edges=normal,build", "--prefix=none", "--format={p}"]
-    lines = subprocess.run(tree, cwd=HERE.parent, capture_output=True, text=True, check=True).stdout.splitlines()
-    built = {(name, version.removeprefix("v")) for name, version, *_ in map(str.split, lines)} - {("emr-etl-guard", sbom["metadata"]["component"]["version"])}
+    equal(
+        (sbom["bomFormat"], sbom["specVersion"], sbom["metadata"]["component"]["name"]),
+        ("CycloneDX", "1.5", "emr-etl-guard"),
+    )
+    locked = {
+        (p["name"], p["version"]): p.get("checksum")
+        for p in tomllib.loads((HERE.parent / "Cargo.lock").read_text())["package"]
+    }
+    listed = {
+        (c["name"], c["version"]): {h["alg"]: h["content"] for h in c["hashes"]}["SHA-256"]
+        for c in sbom["components"]
+    }
+    equal(
+        listed,
+        {crate: locked.get(crate) for crate in listed},
+        "what the SBOM says against Cargo.lock",
+    )
+    tree = [
+        "cargo",
+        "tree",
+        "--locked",
+        "--package=emr-etl-guard",
+        "--edges=normal,build",
+        "--prefix=none",
+        "--format={p}",
+    ]
+    lines = subprocess.run(
+        tree, cwd=HERE.parent, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    built = {(name, version.removeprefix("v")) for name, version, *_ in map(str.split, lines)} - {
+        ("emr-etl-guard", sbom["metadata"]["component"]["version"])
+    }
     assert len(built) > 150, f"cargo tree lists only {len(built)} crates"
     equal(sorted(built - listed.keys()), [], "crates that the SBOM leaves out")
     for crate in ("proptest", "insta", "windows-sys"):
-        assert crate not in {name for name, _ in listed}, f"{crate} is in the SBOM, and not in the guard"
-    assert all(component.get("licenses") for component in sbom["components"]), "a crate without a licence"
+        assert crate not in {name for name, _ in listed}, (
+            f"{crate} is in the SBOM, and not in the guard"
+        )
+    assert all(component.get("licenses") for component in sbom["components"]), (
+        "a crate without a licence"
+    )
     assert "Apache License" in inside(IMAGE, "cat /usr/share/doc/emr-etl-guard/LICENSE")
 
 
@@ -265,7 +384,9 @@ def section(program, wanted):
     """A section of a 64-bit ELF file. Source: elf(5)."""
     (start,) = struct.unpack_from("<Q", program, 0x28)
     size, count, names = struct.unpack_from("<HHH", program, 0x3A)
-    headers = [struct.unpack_from("<IIQQQQ", program, start + index * size) for index in range(count)]
+    headers = [
+        struct.unpack_from("<IIQQQQ", program, start + index * size) for index in range(count)
+    ]
     for name, _, _, _, offset, length in headers:
         begin = headers[names][4] + name
         if program[begin : program.index(b"\0", begin)] == wanted:
@@ -273,12 +394,17 @@ def section(program, wanted):
     raise AssertionError(f"the program has no section {wanted}")
 
 
-@case("the program itself tells scanners every crate that is built into it, with Cargo.lock's version")
+@case(
+    "the program itself tells scanners every crate that is built into it, with Cargo.lock's version"
+)
 def _():
     program = World.folder / "program"
     podman_cp(program, image=IMAGE, path="/usr/local/bin/emr-etl-guard")
     packages = json.loads(zlib.decompress(section(program.read_bytes(), b".dep-v0")))["packages"]
-    locked = {(p["name"], p["version"]) for p in tomllib.loads((HERE.parent / "Cargo.lock").read_text())["package"]}
+    locked = {
+        (p["name"], p["version"])
+        for p in tomllib.loads((HERE.parent / "Cargo.lock").read_text())["package"]
+    }
     told = {(p["name"], p["version"]) for p in packages}
     equal(sorted(told - locked), [], "crates that Cargo.lock does not know")
     for crate in ("aws-sdk-emr", "rustls", "tokio", "yaml_serde"):
@@ -293,9 +419,18 @@ def _():
     with World() as world:
         done = world.run()
         equal((done.returncode, done.stderr), (0, ""), done.stdout)
-        assert "Completed successfully" in done.stdout and "emr-etl-guard: confirmed: cluster j-" in done.stdout, done.stdout
+        assert (
+            "Completed successfully" in done.stdout
+            and "emr-etl-guard: confirmed: cluster j-" in done.stdout
+        ), done.stdout
         equal(world.requests("RunJobFlow"), 1)
-        equal((world.file("report.json").stat().st_uid, json.loads(world.file("report.json").read_text())["outcome"]), (UID, {"ended": 0}))
+        equal(
+            (
+                world.file("report.json").stat().st_uid,
+                json.loads(world.file("report.json").read_text())["outcome"],
+            ),
+            (UID, {"ended": 0}),
+        )
 
 
 @case("the runner's own codes pass through: 3 where there is no data, 9 where it says so")
@@ -307,12 +442,18 @@ def _():
         equal(world.run(STANDIN_MISBEHAVE="exit=9").returncode, 9)
 
 
-@case("what a run remembers on the volume, the next container knows: the runner is asked for its version once")
+@case(
+    "what a run remembers on the volume, the next container knows: the runner is asked for its version once"
+)
 def _():
     with World() as world:
         world.run()
         world.run()
-        asked = [entry for entry in world.journal() if entry["event"] == "spawned" and entry["argv"] == ["--version"]]
+        asked = [
+            entry
+            for entry in world.journal()
+            if entry["event"] == "spawned" and entry["argv"] == ["--version"]
+        ]
         equal(len(asked), 1)
 
 
@@ -322,7 +463,10 @@ def _():
         done = world.run(EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing")
         equal(done.returncode, 77, done.stdout + done.stderr)
         first = done.stderr.splitlines()[0]
-        assert first.startswith("emr-etl-guard: REFUSED, nothing was launched") and "acme-missing" in first, first
+        assert (
+            first.startswith("emr-etl-guard: REFUSED, nothing was launched")
+            and "acme-missing" in first
+        ), first
         equal((world.runner_started(), world.requests("RunJobFlow")), (False, 0))
 
 
@@ -348,7 +492,11 @@ def _():
     with World() as world:
         script = "cp /bin/true /tmp/true && /tmp/true && touch $HOME/file && echo works; for place in / /etc /usr /opt; do ! touch $place/file; done"
         done = world.run(["-c", script], entrypoint="sh")
-        equal((done.returncode, done.stdout, done.stderr.count("Read-only file system")), (0, "works\n", 4), done.stderr)
+        equal(
+            (done.returncode, done.stdout, done.stderr.count("Read-only file system")),
+            (0, "works\n", 4),
+            done.stderr,
+        )
 
 
 @case("the guard is PID 1, with no privilege, and the runner its child in a group of its own")
@@ -361,21 +509,37 @@ def _():
         status = dict(line.split(":\t", 1) for line in (guard / "status").read_text().splitlines())
         equal(status["NSpid"].split()[-1], "1")
         equal((set(status["Uid"].split()), set(status["Gid"].split())), ({str(UID)}, {str(UID)}))
-        equal((int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]), (0, 0, "1"))
-        (child,) = (guard / "task" / str(state["Pid"]) / "children").read_text().split() or children(state["Pid"])
+        equal(
+            (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]),
+            (0, 0, "1"),
+        )
+        (child,) = (
+            guard / "task" / str(state["Pid"]) / "children"
+        ).read_text().split() or children(state["Pid"])
         equal(os.readlink(f"/proc/{child}/exe"), RUNNER)
         equal(os.getpgid(int(child)), int(child))
 
 
 def children(process):
     """The child processes of all threads of `process`."""
-    return [child for file in pathlib.Path(f"/proc/{process}/task").glob("*/children") for child in file.read_text().split()]
+    return [
+        child
+        for file in pathlib.Path(f"/proc/{process}/task").glob("*/children")
+        for child in file.read_text().split()
+    ]
 
 
 def bare(world, signal):
     """The exit code of the runner alone, as PID 1, after a signal."""
-    name = world.start(["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"], entrypoint=RUNNER, STANDIN_MISBEHAVE="hang")
-    wait_for("the runner's cluster", lambda: "started, waiting for jobflow" in podman("logs", name).stdout)
+    name = world.start(
+        ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"],
+        entrypoint=RUNNER,
+        STANDIN_MISBEHAVE="hang",
+    )
+    wait_for(
+        "the runner's cluster",
+        lambda: "started, waiting for jobflow" in podman("logs", name).stdout,
+    )
     podman("kill", "--signal", signal, name)
     return world.ended(name)
 
@@ -390,13 +554,21 @@ def signalled(signal, number, stop):
         stop(name)
         equal(world.ended(name), 128 + number, podman("logs", name).stderr)
         took = time.monotonic() - began
-        equal([entry["signal"] for entry in world.journal() if entry["event"] == "signal"], [number])
+        equal(
+            [entry["signal"] for entry in world.journal() if entry["event"] == "signal"], [number]
+        )
         assert world.file("report.json").exists(), "the guard did not come to its own end"
         assert took < GRACE, f"it took {took:.1f} s"
-        equal(world.requests("TerminateJobFlows"), 0, "a verified cluster goes on, as without the guard")
+        equal(
+            world.requests("TerminateJobFlows"),
+            0,
+            "a verified cluster goes on, as without the guard",
+        )
 
 
-@case("`podman stop` (SIGTERM) reaches the runner, and both exit 143 within the stop timeout, as the runner does alone")
+@case(
+    "`podman stop` (SIGTERM) reaches the runner, and both exit 143 within the stop timeout, as the runner does alone"
+)
 def _():
     signalled("TERM", 15, lambda name: podman("stop", "--time", GRACE, name))
 
@@ -420,15 +592,25 @@ def ignoring(*grace):
         began = time.monotonic()
         podman("stop", *(f"--time={seconds}" for seconds in grace), name)
         took = time.monotonic() - began
-        signals = [(entry["signal"], entry["ignored"]) for entry in world.journal() if entry["event"] == "signal"]
+        signals = [
+            (entry["signal"], entry["ignored"])
+            for entry in world.journal()
+            if entry["event"] == "signal"
+        ]
         # podman's own SIGKILL would give the same code. The difference is the report, which the
         # guard writes last.
         saw = (world.ended(name), signals, world.file("report.json").exists())
-        equal(saw, (137, [(15, True)], True), f"code, the runner's signals, report; after {took:.1f} s: {podman('logs', name).stderr}")
+        equal(
+            saw,
+            (137, [(15, True)], True),
+            f"code, the runner's signals, report; after {took:.1f} s: {podman('logs', name).stderr}",
+        )
         return took
 
 
-@case("a runner that ignores SIGTERM is killed after half of stop_timeout (8 s), and the guard comes to its own end within the whole of it")
+@case(
+    "a runner that ignores SIGTERM is killed after half of stop_timeout (8 s), and the guard comes to its own end within the whole of it"
+)
 def _():
     took = ignoring()
     assert 4 <= took < 8 + 2, f"it took {took:.1f} s"
@@ -456,7 +638,10 @@ def _():
         states = lambda: [state for state in map(state_of, children(process)) if state]
         # A process that has just ended is a zombie until PID 1 reaps it; if it is never reaped,
         # this wait fails.
-        wait_for("the end of every orphan, zombies included, so that the runner alone is left", lambda: len(states()) == 1)
+        wait_for(
+            "the end of every orphan, zombies included, so that the runner alone is left",
+            lambda: len(states()) == 1,
+        )
         podman("stop", name)
         equal(world.ended(name), 143)
 
@@ -464,7 +649,9 @@ def _():
 def state_of(process):
     """The state's letter, such as Z for a zombie; empty if there is no such process."""
     try:
-        return re.search(r"^State:\t(.)", pathlib.Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1]
+        return re.search(
+            r"^State:\t(.)", pathlib.Path(f"/proc/{process}/status").read_text(), re.MULTILINE
+        )[1]
     # The process can end between opening the file and reading it.
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -474,7 +661,11 @@ def state_of(process):
 def _():
     with World() as world:
         equal(world.run().returncode, 0)
-        left = [file for file in world.file(".").iterdir() if file.name not in (".cache", "report.json", "standin.jsonl")]
+        left = [
+            file
+            for file in world.file(".").iterdir()
+            if file.name not in (".cache", "report.json", "standin.jsonl")
+        ]
         assert left, "the state's folder holds nothing of the guard's"
 
 
@@ -482,7 +673,10 @@ def _():
 def _():
     with World() as world:
         done = world.run(EMR_ETL_GUARD_STATE_DIR="/nowhere")
-        assert done.returncode not in (0, 3) and "/nowhere" in done.stderr, (done.returncode, done.stderr)
+        assert done.returncode not in (0, 3) and "/nowhere" in done.stderr, (
+            done.returncode,
+            done.stderr,
+        )
         equal((world.runner_started(), world.requests("RunJobFlow")), (False, 0))
 
 
@@ -513,9 +707,19 @@ def _():
         jar.writestr("META-INF/MANIFEST.MF", "Main-Class: Runner\n")
         jar.writestr("Runner.class", class_that_prints("snowplow-emr-etl-runner 1.0.4"))
     with World() as world:
-        done = world.run(["--version"], image=JRE, runner=folder, EMR_ETL_GUARD_RUNNER="/opt/snowplow/runner.jar", JAVA_OPTS="-Xmx32m")
-        equal((done.returncode, done.stdout, done.stderr), (0, "snowplow-emr-etl-runner 1.0.4\n", ""))
-        done = world.run(["--version"], runner=folder, EMR_ETL_GUARD_RUNNER="/opt/snowplow/runner.jar")
+        done = world.run(
+            ["--version"],
+            image=JRE,
+            runner=folder,
+            EMR_ETL_GUARD_RUNNER="/opt/snowplow/runner.jar",
+            JAVA_OPTS="-Xmx32m",
+        )
+        equal(
+            (done.returncode, done.stdout, done.stderr), (0, "snowplow-emr-etl-runner 1.0.4\n", "")
+        )
+        done = world.run(
+            ["--version"], runner=folder, EMR_ETL_GUARD_RUNNER="/opt/snowplow/runner.jar"
+        )
         equal(done.returncode == 0, False, "without a JRE")
 
 
@@ -539,7 +743,9 @@ def class_that_prints(text):
         return constant(7, short(utf8(name)))
 
     def member(tag, owner, name, kind):
-        return constant(tag, short(class_of(owner)), short(constant(12, short(utf8(name)), short(utf8(kind)))))
+        return constant(
+            tag, short(class_of(owner)), short(constant(12, short(utf8(name)), short(utf8(kind))))
+        )
 
     out = member(9, "java/lang/System", "out", "Ljava/io/PrintStream;")
     println = member(10, "java/io/PrintStream", "println", "(Ljava/lang/String;)V")
@@ -549,25 +755,59 @@ def class_that_prints(text):
     # getstatic, ldc, invokevirtual, return
     body = b"\xb2" + short(out) + b"\x12" + bytes([said]) + b"\xb6" + short(println) + b"\xb1"
     attribute = short(2) + short(1) + struct.pack(">I", len(body)) + body + short(0) + short(0)
-    method = short(0x0009) + short(main) + short(kind) + short(1) + short(code) + struct.pack(">I", len(attribute)) + attribute
+    method = (
+        short(0x0009)
+        + short(main)
+        + short(kind)
+        + short(1)
+        + short(code)
+        + struct.pack(">I", len(attribute))
+        + attribute
+    )
     # Version 49: the last one without stack maps.
     head = b"\xca\xfe\xba\xbe" + short(0) + short(49) + short(len(pool) + 1) + b"".join(pool)
-    return head + short(0x0021) + short(this) + short(parent) + short(0) + short(0) + short(1) + method + short(0)
+    return (
+        head
+        + short(0x0021)
+        + short(this)
+        + short(parent)
+        + short(0)
+        + short(0)
+        + short(1)
+        + method
+        + short(0)
+    )
 
 
 def buildah(*words):
     """Builds; returns exit code and both streams. As in docker/test, buildah's own failure with a
     sealed copy of itself is not the image's.
     """
-    command = ["buildah", "bud", "--isolation=chroot", "--network=host", "--pull-never", *map(str, words)]
+    command = [
+        "buildah",
+        "bud",
+        "--isolation=chroot",
+        "--network=host",
+        "--pull-never",
+        *map(str, words),
+    ]
     for _ in range(3):
-        done = subprocess.run(command, cwd=HERE.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=HERE.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if "sealing memfd copy" not in done.stderr:
             break
     return done
 
 
-@case("over-runner.Dockerfile puts the guard over an image that has a runner and an entrypoint of its own")
+@case(
+    "over-runner.Dockerfile puts the guard over an image that has a runner and an entrypoint of its own"
+)
 def _():
     folder = World.folder / "theirs"
     folder.mkdir(exist_ok=True)
@@ -585,10 +825,20 @@ def _():
     )
     built = buildah("--tag=localhost/theirs", folder)
     equal(built.returncode, 0, built.stdout + built.stderr)
-    over = [f"--file={HERE / 'over-runner.Dockerfile'}", f"--build-arg=GUARD_IMAGE={IMAGE}", "--build-arg=IMAGE_USER=snowplow"]
+    over = [
+        f"--file={HERE / 'over-runner.Dockerfile'}",
+        f"--build-arg=GUARD_IMAGE={IMAGE}",
+        "--build-arg=IMAGE_USER=snowplow",
+    ]
 
     def put_over(runner_image, runner):
-        return buildah("--tag=localhost/over", *over, f"--build-arg=RUNNER_IMAGE={runner_image}", f"--build-arg=RUNNER={runner}", ".")
+        return buildah(
+            "--tag=localhost/over",
+            *over,
+            f"--build-arg=RUNNER_IMAGE={runner_image}",
+            f"--build-arg=RUNNER={runner}",
+            ".",
+        )
 
     built = put_over("localhost/theirs", "/snowplow/bin/snowplow-emr-etl-runner")
     equal(built.returncode, 0, built.stdout + built.stderr)
@@ -598,12 +848,22 @@ def _():
             equal((done.returncode, done.stderr), (0, ""), done.stdout)
             assert "emr-etl-guard: confirmed" in done.stdout, done.stdout
             equal(world.file("report.json").stat().st_uid, 1234)
-            done = world.run(image="localhost/over", EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing")
+            done = world.run(
+                image="localhost/over", EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing"
+            )
             equal(done.returncode, 77)
         for complaint, image, runner in (
             ("RUNNER: there is no /nowhere", "localhost/theirs", "/nowhere"),
-            ("the image lacks ca-certificates: install them", "docker.io/library/debian:bookworm-slim", "/bin/true"),
-            ("/usr/local/bin/snowplow-emr-etl-runner is the guard's place: move the runner elsewhere in its own image", IMAGE, "/bin/true"),
+            (
+                "the image lacks ca-certificates: install them",
+                "docker.io/library/debian:bookworm-slim",
+                "/bin/true",
+            ),
+            (
+                "/usr/local/bin/snowplow-emr-etl-runner is the guard's place: move the runner elsewhere in its own image",
+                IMAGE,
+                "/bin/true",
+            ),
         ):
             # On a busy machine buildah can lose the output of a step that ended at once, but never
             # its exit code.
@@ -635,11 +895,21 @@ def _():
 
 
 def compose(*words):
-    command = ["podman-compose", "--no-ansi", "--in-pod=false", f"--file={HERE / 'compose.yml'}", *words]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    command = [
+        "podman-compose",
+        "--no-ansi",
+        "--in-pod=false",
+        f"--file={HERE / 'compose.yml'}",
+        *words,
+    ]
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
-@case("compose.yml plays a good run (0), a refusal (77) and an unsafe cluster (76), in a network that ends at itself")
+@case(
+    "compose.yml plays a good run (0), a refusal (77) and an unsafe cluster (76), in a network that ends at itself"
+)
 def _():
     try:
         done = compose("up", "--no-build", "--exit-code-from", "guard")
@@ -647,11 +917,16 @@ def _():
         assert "emr-etl-guard: confirmed: cluster j-" in done.stdout, done.stdout
         equal(compose("down", "--volumes").returncode, 0)
         # The commands in its comments, with -T because there is no terminal here.
-        for code, variable in ((77, "EMR_ETL_GUARD_SECURITY_CONFIGURATION=acme-missing"), (76, "STANDIN_MISBEHAVE=drop-security-configuration")):
+        for code, variable in (
+            (77, "EMR_ETL_GUARD_SECURITY_CONFIGURATION=acme-missing"),
+            (76, "STANDIN_MISBEHAVE=drop-security-configuration"),
+        ):
             assert f"run --rm -e {variable} guard" in (HERE / "compose.yml").read_text(), variable
             done = compose("run", "--rm", "-T", "-e", variable, "guard")
             equal(done.returncode, code, done.stdout + done.stderr)
-        devices = podman("exec", "emr-etl-guard-rehearsal_simulator_1", "cat", "/proc/net/dev").stdout
+        devices = podman(
+            "exec", "emr-etl-guard-rehearsal_simulator_1", "cat", "/proc/net/dev"
+        ).stdout
         equal(re.findall(r"^ *(\S+):", devices, re.MULTILINE), ["lo"])
     finally:
         compose("down", "--volumes")
@@ -674,7 +949,11 @@ def main(folder, wanted):
     podman_cp(World.folder / "runner" / "snowplow-emr-etl-runner")
     names = [name for name, _ in CASES]
     failed = 0
-    ran = [(name, function) for name, function in CASES if not wanted or any(word in name for word in wanted)]
+    ran = [
+        (name, function)
+        for name, function in CASES
+        if not wanted or any(word in name for word in wanted)
+    ]
     for name, function in ran:
         began = time.monotonic()
         try:
@@ -682,7 +961,10 @@ def main(folder, wanted):
         except Exception as error:
             failed += 1
             print(f"docker: FAILED {name}")
-            print("    " + ("".join(traceback.format_exception(error))).replace("\n", "\n    "), flush=True)
+            print(
+                "    " + ("".join(traceback.format_exception(error))).replace("\n", "\n    "),
+                flush=True,
+            )
         else:
             print(f"docker: ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
     print(f"{len(ran) - failed} passed, {failed} failed")

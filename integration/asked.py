@@ -39,16 +39,32 @@ def s3_operation(method: str, path: str, query: dict, headers: dict) -> str:
     has_key = "/" in path.strip("/")
     copies = "x-amz-copy-source" in headers
     if "uploadId" in query and method != "GET":
-        return {"PUT": "UploadPartCopy" if copies else "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}[method]
+        return {
+            "PUT": "UploadPartCopy" if copies else "UploadPart",
+            "POST": "CompleteMultipartUpload",
+            "DELETE": "AbortMultipartUpload",
+        }[method]
     if method == "POST":
-        return "CreateMultipartUpload" if "uploads" in query else "RestoreObject" if "restore" in query else "POST"
+        return (
+            "CreateMultipartUpload"
+            if "uploads" in query
+            else "RestoreObject"
+            if "restore" in query
+            else "POST"
+        )
     if method == "PUT" and "encryption" in query and has_key:
         return "UpdateObjectEncryption"
     for name, operation in SUBRESOURCES.items():
         if name in query:
             return operation if method == "GET" else f"{method} {name}"
     if not has_key:
-        return "HeadBucket" if method == "HEAD" else "ListObjectsV2" if method == "GET" else f"{method} bucket"
+        return (
+            "HeadBucket"
+            if method == "HEAD"
+            else "ListObjectsV2"
+            if method == "GET"
+            else f"{method} bucket"
+        )
     if method == "PUT" and copies:
         return "CopyObject"
     return PLAIN[method] + (" of a version" if "versionId" in query else "")
@@ -66,7 +82,12 @@ def call(method: str, target: str, headers: dict, body: bytes) -> str | None:
         rest = path.removeprefix("/v20180820/").split("/")
         if rest[0] == "configuration":
             return "s3control GetPublicAccessBlock"
-        jobs = {("POST", 1): "CreateJob", ("GET", 1): "ListJobs", ("GET", 2): "DescribeJob", ("POST", 3): "UpdateJobStatus"}
+        jobs = {
+            ("POST", 1): "CreateJob",
+            ("GET", 1): "ListJobs",
+            ("GET", 2): "DescribeJob",
+            ("POST", 3): "UpdateJobStatus",
+        }
         return f"s3control {jobs[method, len(rest)]}"
     if service == "s3":
         return f"s3 {s3_operation(method, path, query, headers)}"
@@ -90,15 +111,24 @@ class Asked:
 
     def compared(self, file: pathlib.Path, what: str) -> int:
         """Compares the list in a file with the record; returns the number of differences."""
-        listed = {line for line in file.read_text().splitlines() if line and not line.startswith("#")}
+        listed = {
+            line for line in file.read_text().splitlines() if line and not line.startswith("#")
+        }
         if listed == self.calls:
-            print(f"{what}: ok the list of the {len(listed)} calls that were answered is the one in {file.name}")
+            print(
+                f"{what}: ok the list of the {len(listed)} calls that were answered is the one in {file.name}"
+            )
             return 0
         for name in sorted(self.calls - listed):
             print(f"{what}: FAILED {file}: {name} was answered and is not listed")
         for name in sorted(listed - self.calls):
             print(f"{what}: FAILED {file}: {name} is listed and was not answered")
-        print(f"fix: write these lines into {file}, and run `cargo test contracts`:", *sorted(self.calls), sep="\n", flush=True)
+        print(
+            f"fix: write these lines into {file}, and run `cargo test contracts`:",
+            *sorted(self.calls),
+            sep="\n",
+            flush=True,
+        )
         return 1
 
 
@@ -126,7 +156,11 @@ class Proxy:
                 """Any method."""
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = self.rfile.read(int(headers.get("content-length", 0)))
-                sent = {name: value for name, value in headers.items() if name not in ("connection", "expect")}
+                sent = {
+                    name: value
+                    for name, value in headers.items()
+                    if name not in ("connection", "expect")
+                }
                 try:
                     self.upstream.request(self.command, self.path, body=body or None, headers=sent)
                     response = self.upstream.getresponse()
@@ -141,7 +175,11 @@ class Proxy:
                 for name, value in response.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                         self.send_header(name, value)
-                length = response.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
+                length = (
+                    response.getheader("content-length", "0")
+                    if self.command == "HEAD"
+                    else str(len(content))
+                )
                 if response.status != 204:
                     self.send_header("content-length", length)
                 self.end_headers()

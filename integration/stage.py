@@ -1,8 +1,10 @@
-"""Owns the stage on which definitions for schedulers and orchestrators are played: the simulator as AWS, the stand-in as the runner, the real guard between
-them, once as a plain process and once in a container made of the fields that such definitions have.
+"""Owns the stage on which definitions for schedulers and orchestrators are played: the simulator as
+AWS, the stand-in as the runner, the real guard between them, once as a plain process and once in a
+container made of the fields that such definitions have.
 
-A container is made by bubblewrap: a root of its own that can be read-only, a user of its own with no capability, the guard as process 1. No image is needed,
-and the paths in a definition are the paths that the guard really sees.
+A container is made by bubblewrap: a root of its own that can be read-only, a user of its own with
+no capability, the guard as process 1. No image is needed, and the paths in a definition are the
+paths that the guard really sees.
 """
 
 import dataclasses
@@ -30,15 +32,33 @@ class Codes:
     """The exit codes from the built guard's own help, so that no list here can be outdated."""
 
     def __init__(self, programs: pathlib.Path):
-        text = subprocess.run([programs / "emr-etl-guard", "--help"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [programs / "emr-etl-guard", "--help"], capture_output=True, text=True, check=True
+        ).stdout
         first, _, rest = text[text.index("Exit codes:") :].partition(").")
         self.runner = {int(code) for code in re.findall(r"(\d+)\s[a-z]", first)}
         own = re.findall(r"^  (\d+(?:, \d+)*)  ", rest, re.MULTILINE)
         self.guard = {int(code) for group in own for code in group.split(", ")}
-        if not ({0, 1, 3} <= self.runner and {64, 69, 71, 77, 126, 127} <= self.guard and "128+n" in rest):
-            raise AssertionError(f"the guard's help does not tell its exit codes as expected:\n{text}")
+        if not (
+            {0, 1, 3} <= self.runner
+            and {64, 69, 71, 77, 126, 127} <= self.guard
+            and "128+n" in rest
+        ):
+            raise AssertionError(
+                f"the guard's help does not tell its exit codes as expected:\n{text}"
+            )
         # The exit codes of kill -9, a regular stop, a lost terminal and a crash.
-        self.signals = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)}
+        self.signals = {
+            128 + number
+            for number in (
+                signal.SIGHUP,
+                signal.SIGINT,
+                signal.SIGABRT,
+                signal.SIGKILL,
+                signal.SIGSEGV,
+                signal.SIGTERM,
+            )
+        }
 
     @property
     def all(self) -> list[int]:
@@ -77,12 +97,16 @@ class Stage:
         self.folder = pathlib.Path(self.temporary.name).resolve()
         # Users other than root must be able to enter it.
         self.folder.chmod(0o755)
-        self.simulator = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True)
+        self.simulator = subprocess.Popen(
+            [programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True
+        )
         self.url = self.simulator.stdout.readline().strip()
         config = (RECORDINGS / "config.yml").read_text()
         wanted = "security_configuration:\n"
         assert config.count(wanted) == 1
-        (self.folder / "config.yml").write_text(config.replace(wanted, "security_configuration: acme-sc\n"))
+        (self.folder / "config.yml").write_text(
+            config.replace(wanted, "security_configuration: acme-sc\n")
+        )
         (self.folder / "resolver.json").write_text((RECORDINGS / "resolver.json").read_text())
         # Given explicitly, so that this machine's own settings are never read.
         (self.folder / "guard.yml").write_text("")
@@ -102,7 +126,11 @@ class Stage:
 
     def control(self, *commands: dict):
         """Sets the simulated world."""
-        request = urllib.request.Request(f"{self.url}/_control/apply", json.dumps(commands).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/_control/apply",
+            json.dumps(commands).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request):
             pass
 
@@ -117,15 +145,34 @@ class Stage:
 
     def world(self):
         """The scene as it was at the start: a run in it ends with 0."""
-        self.control({"command": "reset"}, {"command": "seed", "scene": "acme"}, {"command": "set_quotas", "on": False})
+        self.control(
+            {"command": "reset"},
+            {"command": "seed", "scene": "acme"},
+            {"command": "set_quotas", "on": False},
+        )
         # Open runs belong to the world before it.
         for state in self.states:
             for journal in (state / "runs").glob("*.journal"):
                 journal.unlink()
         # The example keys of AWS's documentation, which definitions use, are valid here.
-        self.control({"command": "put_access_key", "id": "AKIAIOSFODNN7EXAMPLE", "arn": "arn:aws:iam::123456789012:user/snowplow"})
+        self.control(
+            {
+                "command": "put_access_key",
+                "id": "AKIAIOSFODNN7EXAMPLE",
+                "arn": "arn:aws:iam::123456789012:user/snowplow",
+            }
+        )
         # Fast clusters whose termination takes some time, or their volumes could not be checked.
-        self.control({"command": "set_timings", "starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0})
+        self.control(
+            {
+                "command": "set_timings",
+                "starting": 0.02,
+                "bootstrapping": 0.02,
+                "step_start": 0.0,
+                "step": 0.01,
+                "terminating": 2.0,
+            }
+        )
 
     def prepare(self, code: int) -> dict[str, str]:
         """Sets up a world in which a run ends with `code`, and returns the environment that the run
@@ -136,18 +183,37 @@ class Stage:
             case 0:
                 return {}
             case 3:
-                self.control(*({"command": "delete_object", "bucket": "acme-raw-in", "key": key} for key in RAW))
+                self.control(
+                    *(
+                        {"command": "delete_object", "bucket": "acme-raw-in", "key": key}
+                        for key in RAW
+                    )
+                )
                 return {}
             case 64:
                 return {"EMR_ETL_GUARD_WATCH_INTERVAL": "soon"}
             case 69:
-                self.control({"command": "add_fault", "operation": "DescribeSecurityConfiguration", "kind": "access_denied"})
+                self.control(
+                    {
+                        "command": "add_fault",
+                        "operation": "DescribeSecurityConfiguration",
+                        "kind": "access_denied",
+                    }
+                )
                 return {}
             case 71:
                 # Its life is so long that it cannot end by itself meanwhile.
-                timings = dict.fromkeys(("starting", "bootstrapping", "step_start", "step", "terminating"), 3600)
-                self.control({"command": "set_timings", **timings}, {"command": "set_next_cluster", "termination": "refused"})
-                return {"STANDIN_MISBEHAVE": "drop-security-configuration", "EMR_ETL_GUARD_TERMINATION_TIMEOUT": "1s"}
+                timings = dict.fromkeys(
+                    ("starting", "bootstrapping", "step_start", "step", "terminating"), 3600
+                )
+                self.control(
+                    {"command": "set_timings", **timings},
+                    {"command": "set_next_cluster", "termination": "refused"},
+                )
+                return {
+                    "STANDIN_MISBEHAVE": "drop-security-configuration",
+                    "EMR_ETL_GUARD_TERMINATION_TIMEOUT": "1s",
+                }
             case 74:
                 # The note that the run starts is delivered, its report is not.
                 self.control(
@@ -212,19 +278,44 @@ class Stage:
         code, in the current world. Only `settings` are added to the definition.
         """
         # The settings of the image of docker/ itself.
-        env = {"PATH": "/image/bin:/usr/bin:/bin", "EMR_ETL_GUARD_RUNNER": "/opt/snowplow/snowplow-emr-etl-runner"} | container.env
+        env = {
+            "PATH": "/image/bin:/usr/bin:/bin",
+            "EMR_ETL_GUARD_RUNNER": "/opt/snowplow/snowplow-emr-etl-runner",
+        } | container.env
         prepared = self.settings() | ({} if code is None else self.prepare(code))
         for name in prepared:
-            if name.startswith("EMR_ETL_GUARD_") and name in container.env and name not in ("EMR_ETL_GUARD_RUNNER", "EMR_ETL_GUARD_TERMINATION_TIMEOUT"):
+            if (
+                name.startswith("EMR_ETL_GUARD_")
+                and name in container.env
+                and name not in ("EMR_ETL_GUARD_RUNNER", "EMR_ETL_GUARD_TERMINATION_TIMEOUT")
+            ):
                 raise AssertionError(f"the stage would hide the definition's own {name}")
         env |= prepared
-        argv = ["bwrap", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]
+        argv = [
+            "bwrap",
+            "--ro-bind",
+            "/usr",
+            "/usr",
+            "--symlink",
+            "usr/bin",
+            "/bin",
+            "--symlink",
+            "usr/lib",
+            "/lib",
+            "--symlink",
+            "usr/lib64",
+            "/lib64",
+        ]
         # The certificates of an image, without which the AWS SDK does not start.
         argv += ["--ro-bind", "/etc/ssl", "/etc/ssl"]
         argv += ["--dev", "/dev", "--proc", "/proc", "--ro-bind", self.folder, self.folder]
         argv += ["--ro-bind", self.programs / "emr-etl-guard", "/image/bin/emr-etl-guard"]
         argv += ["--symlink", "emr-etl-guard", "/image/bin/snowplow-emr-etl-runner"]
-        argv += ["--ro-bind", self.programs / "standin-runner", "/opt/snowplow/snowplow-emr-etl-runner"]
+        argv += [
+            "--ro-bind",
+            self.programs / "standin-runner",
+            "/opt/snowplow/snowplow-emr-etl-runner",
+        ]
         for source, target, read_only in container.mounts:
             if source is None:
                 argv += ["--tmpfs", target]
@@ -232,8 +323,23 @@ class Stage:
                 argv += ["--ro-bind" if read_only else "--bind", source, target]
         if container.read_only_root:
             argv += ["--remount-ro", "/"]
-        argv += ["--unshare-user", "--uid", container.user, "--gid", container.group, "--cap-drop", "ALL"]
-        argv += ["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--new-session", "--die-with-parent", "--clearenv"]
+        argv += [
+            "--unshare-user",
+            "--uid",
+            container.user,
+            "--gid",
+            container.group,
+            "--cap-drop",
+            "ALL",
+        ]
+        argv += [
+            "--unshare-pid",
+            "--as-pid-1",
+            "--unshare-ipc",
+            "--new-session",
+            "--die-with-parent",
+            "--clearenv",
+        ]
         for name, value in env.items():
             argv += ["--setenv", name, value]
         return subprocess.Popen(
@@ -253,7 +359,9 @@ class Stage:
         """Sends a signal to process 1 of a container, as a container's runtime does."""
         if process.poll() is not None:
             raise AssertionError(f"it has ended before it could be stopped:\n{finish(process)}")
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        children = (
+            pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        )
         expect(len(children), 1, "children of bubblewrap: process 1 and no other")
         os.kill(int(children[0]), what)
 
@@ -275,7 +383,11 @@ def pod_container(pod: dict, documents: list[dict], stage: Stage) -> Container:
     env = {}
     for variable in container["env"]:
         source = variable.get("valueFrom", {}).get("secretKeyRef")
-        env[variable["name"]] = named["Secret", source["name"]]["stringData"][source["key"]] if source else variable["value"]
+        env[variable["name"]] = (
+            named["Secret", source["name"]]["stringData"][source["key"]]
+            if source
+            else variable["value"]
+        )
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = []
     for mount in container["volumeMounts"]:
@@ -306,7 +418,9 @@ def finish(process: subprocess.Popen) -> Ended:
         process.kill()
         output, _ = process.communicate()
         raise AssertionError(f"did not end in {PATIENCE} s:\n{output}") from None
-    return Ended(process.returncode if process.returncode >= 0 else 128 - process.returncode, output)
+    return Ended(
+        process.returncode if process.returncode >= 0 else 128 - process.returncode, output
+    )
 
 
 class Cases:
@@ -324,7 +438,10 @@ class Cases:
         except Exception as error:
             self.failed += 1
             told = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
-            print(f"{self.name}: FAILED {sentence}\n    " + "\n    ".join(told[-6000:].splitlines()), flush=True)
+            print(
+                f"{self.name}: FAILED {sentence}\n    " + "\n    ".join(told[-6000:].splitlines()),
+                flush=True,
+            )
         else:
             self.passed += 1
             print(f"{self.name}: ok {sentence}", flush=True)

@@ -1,10 +1,17 @@
-"""Owns the proof that a real Airflow parses the DAGs and makes of each exit code of the guard what it should.
+"""Owns the proof that a real Airflow parses the DAGs and makes of each exit code of the guard what
+it should.
 
-    proof.py FOLDER         FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator; /etc/snowplow and /etc/emr-etl-guard are empty and can be written to
+    proof.py FOLDER
 
-Airflow runs the DAGs as they are shipped, by `dag.test()`: its own scheduling loop, task runner, callbacks and a metadata database in a temporary folder; only the delay
-before a retry is made short. The Bash DAG runs the real guard against the simulated AWS, the stand-in as its runner. So does the Kubernetes DAG: the pod that its operator
-asks for is run as a container (see `stage.py`), and the operator is told the exit code, in place of a cluster. Mail goes to a server in this process.
+FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator; /etc/snowplow and
+/etc/emr-etl-guard are empty and can be written to.
+
+Airflow runs the DAGs as they are shipped, by `dag.test()`: its own scheduling loop, task runner,
+callbacks and a metadata database in a temporary folder; only the delay before a retry is made
+short. The Bash DAG runs the real guard against the simulated AWS, the stand-in as its runner. So
+does the Kubernetes DAG: the pod that its operator asks for is run as a container (see `stage.py`),
+and the operator is told the exit code, in place of a cluster. Mail goes to a server in this
+process.
 """
 
 import contextlib
@@ -66,7 +73,9 @@ class MailConnection(socketserver.StreamRequestHandler):
 def subject(mail: str) -> str:
     """A mail's subject, unfolded."""
     head = mail.replace("\r\n", "\n").partition("\n\n")[0].replace("\n ", " ")
-    [found] = [line.removeprefix("Subject: ") for line in head.splitlines() if line.startswith("Subject: ")]
+    [found] = [
+        line.removeprefix("Subject: ") for line in head.splitlines() if line.startswith("Subject: ")
+    ]
     return found
 
 
@@ -79,7 +88,11 @@ class Airflow:
         self.home, self.stage, self.mail = home, stage, mail
         self.log = home / "log"
         self.runs = 0
-        for name in [name for name in os.environ if name.startswith(("AIRFLOW", "AWS_", "EMR_ETL_GUARD_", "STANDIN_", "XDG_"))]:
+        for name in [
+            name
+            for name in os.environ
+            if name.startswith(("AIRFLOW", "AWS_", "EMR_ETL_GUARD_", "STANDIN_", "XDG_"))
+        ]:
             del os.environ[name]
         os.environ |= {
             # The guard's cache between runs is the worker's own, and deleted afterwards.
@@ -89,13 +102,21 @@ class Airflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_SNOWPLOW_RUNNER": json.dumps({"conn_type": "aws", "login": "AKIAFAKE", "password": SECRET}),
+            "AIRFLOW_CONN_SNOWPLOW_RUNNER": json.dumps(
+                {"conn_type": "aws", "login": "AKIAFAKE", "password": SECRET}
+            ),
             "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(
                 {
                     "conn_type": "smtp",
                     "host": "127.0.0.1",
                     "port": mail.server_address[1],
-                    "extra": json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "airflow@acme.example"}),
+                    "extra": json.dumps(
+                        {
+                            "disable_ssl": True,
+                            "disable_tls": True,
+                            "from_email": "airflow@acme.example",
+                        }
+                    ),
                 }
             ),
             "PATH": f"{home}/bin:{pathlib.Path(sys.executable).parent}:/usr/bin:/bin",
@@ -103,12 +124,20 @@ class Airflow:
         }
         # As on a real worker: guard and runner on PATH, their files in /etc.
         (home / "bin").mkdir()
-        for program, name in (("emr-etl-guard", "emr-etl-guard"), ("standin-runner", "snowplow-emr-etl-runner")):
+        for program, name in (
+            ("emr-etl-guard", "emr-etl-guard"),
+            ("standin-runner", "snowplow-emr-etl-runner"),
+        ):
             (home / "bin" / name).symlink_to(stage.programs / program)
         for name in ("config.yml", "resolver.json"):
             shutil.copy(stage.folder / name, f"/etc/snowplow/{name}")
         pathlib.Path("/etc/emr-etl-guard/guard.yml").write_text("stop_timeout: 3s\n")
-        done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         expect(done.returncode, 0, f"exit code of `airflow db migrate`\n{done.stdout}{done.stderr}")
 
     def import_dags(self):
@@ -145,7 +174,9 @@ class Airflow:
         [task] = dag.tasks
         # The shipped value is ten minutes.
         task.retry_delay, task.retry_exponential_backoff = datetime.timedelta(0), 0
-        when = datetime.datetime(2026, 2, 1, 4, tzinfo=datetime.timezone.utc) + datetime.timedelta(days=self.runs)
+        when = datetime.datetime(2026, 2, 1, 4, tzinfo=datetime.timezone.utc) + datetime.timedelta(
+            days=self.runs
+        )
         with unittest.mock.patch.dict(os.environ, self.stage.settings() | env), self.quiet():
             run = dag.test(logical_date=when)
             found = run.get_task_instance("run")
@@ -160,18 +191,48 @@ def the_dags_parse_and_are_what_they_should_be(airflow: Airflow, dags: dict):
     expect(sorted(dags), ["snowplow_batch_bash", "snowplow_batch_kubernetes"], "DAGs")
     for dag in dags.values():
         [task] = dag.tasks
-        expect((dag.max_active_runs, dag.catchup, task.retries), (1, False, 3), "concurrency, catch-up and retries")
+        expect(
+            (dag.max_active_runs, dag.catchup, task.retries),
+            (1, False, 3),
+            "concurrency, catch-up and retries",
+        )
         expect(task.retry_delay, datetime.timedelta(minutes=10), "the delay before a retry")
-        expect(task.execution_timeout < datetime.timedelta(days=1), True, "whether a run that hangs ends before the next is due")
-        expect(list(task.skip_on_exit_code) if not isinstance(task.skip_on_exit_code, int) else [task.skip_on_exit_code], [3], "codes that skip")
+        expect(
+            task.execution_timeout < datetime.timedelta(days=1),
+            True,
+            "whether a run that hangs ends before the next is due",
+        )
+        expect(
+            list(task.skip_on_exit_code)
+            if not isinstance(task.skip_on_exit_code, int)
+            else [task.skip_on_exit_code],
+            [3],
+            "codes that skip",
+        )
 
 
 def every_exit_code_of_the_guards_help_is_known(codes: Codes):
     from emr_etl_guard_outcomes import MEANINGS, NO_DATA, is_worth_another_try
 
-    saw = {code: "again" if is_worth_another_try(code) else "fail" for code in codes.all if code not in (0, NO_DATA)}
-    expect(saw, {code: "again" if code == 69 or code in codes.signals else "fail" for code in codes.all if code not in (0, 3)}, "codes")
-    expect(set(MEANINGS), {code for code, fate in saw.items() if fate == "fail"}, "codes with a meaning")
+    saw = {
+        code: "again" if is_worth_another_try(code) else "fail"
+        for code in codes.all
+        if code not in (0, NO_DATA)
+    }
+    expect(
+        saw,
+        {
+            code: "again" if code == 69 or code in codes.signals else "fail"
+            for code in codes.all
+            if code not in (0, 3)
+        },
+        "codes",
+    )
+    expect(
+        set(MEANINGS),
+        {code for code, fate in saw.items() if fate == "fail"},
+        "codes with a meaning",
+    )
 
 
 def ends(airflow: Airflow, dag, code: int, state: str, tries: int, mail: str | None):
@@ -187,29 +248,65 @@ def ends(airflow: Airflow, dag, code: int, state: str, tries: int, mail: str | N
 def a_try_that_could_not_ask_aws_is_repeated_and_may_succeed(airflow: Airflow, dag):
     airflow.stage.world()
     # All calls of the first try, and none of the second.
-    fault = {"command": "add_fault", "operation": "DescribeSecurityConfiguration", "kind": "access_denied", "calls": {"range": {"from": 1, "to": 1}}}
+    fault = {
+        "command": "add_fault",
+        "operation": "DescribeSecurityConfiguration",
+        "kind": "access_denied",
+        "calls": {"range": {"from": 1, "to": 1}},
+    }
     airflow.stage.control(fault)
     expect(airflow.test(dag, {}), ("success", 2), f"state and tries\n{airflow.printed()}")
-    expect("ended with 69" in airflow.printed() or "code 69" in airflow.printed(), True, f"whether the first try ended with 69\n{airflow.printed()}")
+    expect(
+        "ended with 69" in airflow.printed() or "code 69" in airflow.printed(),
+        True,
+        f"whether the first try ended with 69\n{airflow.printed()}",
+    )
     expect(airflow.mail.mails, [], "mails")
 
 
 def a_killed_task_stops_the_guard_and_through_it_the_runner(airflow: Airflow, dag):
     # A process of its own, because the signal goes to the whole process.
     journal = airflow.home / "journal"
-    env = os.environ | airflow.stage.settings() | airflow.stage.prepare(143) | {"STANDIN_JOURNAL": str(journal)}
-    command = [sys.executable, "-m", "airflow", "dags", "test", dag.dag_id, "2026-07-01T04:00:00+00:00"]
+    env = (
+        os.environ
+        | airflow.stage.settings()
+        | airflow.stage.prepare(143)
+        | {"STANDIN_JOURNAL": str(journal)}
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "airflow",
+        "dags",
+        "test",
+        dag.dag_id,
+        "2026-07-01T04:00:00+00:00",
+    ]
     with airflow.log.open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
     try:
-        airflow.stage.until(lambda: process.poll() is not None or airflow.stage.requests("RunJobFlow"), f"a cluster is launched\n{airflow.printed()}")
+        airflow.stage.until(
+            lambda: process.poll() is not None or airflow.stage.requests("RunJobFlow"),
+            f"a cluster is launched\n{airflow.printed()}",
+        )
         process.send_signal(signal.SIGTERM)
         ended = "Command exited with return code 143"
-        airflow.stage.until(lambda: ended in airflow.printed(), f"the guard ends with 143\n{airflow.printed()}")
+        airflow.stage.until(
+            lambda: ended in airflow.printed(), f"the guard ends with 143\n{airflow.printed()}"
+        )
         events = [json.loads(line) for line in journal.read_text().splitlines()]
-        signals = [event.get("signal") or event.get("name") for event in events if event["event"] == "signal"]
+        signals = [
+            event.get("signal") or event.get("name")
+            for event in events
+            if event["event"] == "signal"
+        ]
         expect(len(signals), 1, f"signals that the runner got\n{events}")
-        airflow.stage.until(lambda: "UP_FOR_RETRY" in airflow.printed() or "up_for_retry" in airflow.printed(), f"another try is planned\n{airflow.printed()}")
+        airflow.stage.until(
+            lambda: "UP_FOR_RETRY" in airflow.printed() or "up_for_retry" in airflow.printed(),
+            f"another try is planned\n{airflow.printed()}",
+        )
     finally:
         process.kill()
         process.wait()
@@ -224,7 +321,10 @@ class Cluster:
         self.stage, self.code, self.client = stage, code, client
         self.asked: list[dict] = []
         documents = HERE.parent / "kubernetes"
-        self.documents = [*yaml.safe_load_all((documents / "emr-etl-guard.yml").read_text()), yaml.safe_load((documents / "secret.example.yml").read_text())]
+        self.documents = [
+            *yaml.safe_load_all((documents / "emr-etl-guard.yml").read_text()),
+            yaml.safe_load((documents / "secret.example.yml").read_text()),
+        ]
 
     def create(self, _operator, pod_request_obj, context):
         asked = self.client.ApiClient().sanitize_for_serialization(pod_request_obj)
@@ -233,9 +333,16 @@ class Cluster:
         print(ended.output)
         terminated = self.client.V1ContainerStateTerminated(exit_code=ended.code)
         status = self.client.V1ContainerStatus(
-            name="emr-etl-guard", image="", image_id="", ready=False, restart_count=0, state=self.client.V1ContainerState(terminated=terminated)
+            name="emr-etl-guard",
+            image="",
+            image_id="",
+            ready=False,
+            restart_count=0,
+            state=self.client.V1ContainerState(terminated=terminated),
         )
-        pod_request_obj.status = self.client.V1PodStatus(phase="Failed" if ended.code else "Succeeded", container_statuses=[status])
+        pod_request_obj.status = self.client.V1PodStatus(
+            phase="Failed" if ended.code else "Succeeded", container_statuses=[status]
+        )
         self.pod = pod_request_obj
         return self.pod
 
@@ -248,9 +355,17 @@ class Cluster:
         hook = unittest.mock.MagicMock(is_in_cluster=False)
         with contextlib.ExitStack() as patches:
             patch = unittest.mock.patch.object
-            patches.enter_context(patch(operator, "get_or_create_pod", autospec=True, side_effect=self.create))
+            patches.enter_context(
+                patch(operator, "get_or_create_pod", autospec=True, side_effect=self.create)
+            )
             patches.enter_context(patch(operator, "find_pod", lambda *_, **__: self.pod))
-            for name in ("await_pod_start", "await_init_containers_completion", "await_pod_completion", "process_pod_deletion", "patch_already_checked"):
+            for name in (
+                "await_pod_start",
+                "await_init_containers_completion",
+                "await_pod_completion",
+                "process_pod_deletion",
+                "patch_already_checked",
+            ):
                 patches.enter_context(patch(operator, name, lambda *_, **__: None))
             patches.enter_context(patch(operator, "pod_manager", manager))
             patches.enter_context(patch(operator, "hook", hook))
@@ -272,11 +387,21 @@ def the_pod_that_is_asked_for_is_the_cronjobs(airflow: Airflow, dag):
     # Here Airflow handles 3, and the guard is process 1.
     template["spec"]["containers"][0]["command"] = ["emr-etl-guard"]
     # Without the fields that the operator adds by itself, and empty ones.
-    spec = {key: value for key, value in pod["spec"].items() if value not in ([], {}, False) or key in template["spec"]}
+    spec = {
+        key: value
+        for key, value in pod["spec"].items()
+        if value not in ([], {}, False) or key in template["spec"]
+    }
     [container] = spec["containers"]
-    spec["containers"] = [{key: value for key, value in container.items() if value not in ([], {}, None)}]
+    spec["containers"] = [
+        {key: value for key, value in container.items() if value not in ([], {}, None)}
+    ]
     expect(spec, template["spec"], "the pod's spec")
-    expect(template["metadata"]["labels"].items() <= pod["metadata"]["labels"].items(), True, "the label that the network policy goes by")
+    expect(
+        template["metadata"]["labels"].items() <= pod["metadata"]["labels"].items(),
+        True,
+        "the label that the network policy goes by",
+    )
     expect(pod["metadata"]["annotations"], template["metadata"]["annotations"], "annotations")
     expect(pod["metadata"]["namespace"], "snowplow", "namespace")
 
@@ -292,30 +417,104 @@ def main(programs: pathlib.Path) -> int:
         version = package.__version__
         dags = airflow.import_dags()
         bash, kubernetes = dags["snowplow_batch_bash"], dags["snowplow_batch_kubernetes"]
-        cases.case(f"Airflow {version} parses both DAGs without an error", the_dags_parse_and_are_what_they_should_be, airflow, dags)
-        cases.case("every exit code of the guard's own help is known", every_exit_code_of_the_guards_help_is_known, codes)
+        cases.case(
+            f"Airflow {version} parses both DAGs without an error",
+            the_dags_parse_and_are_what_they_should_be,
+            airflow,
+            dags,
+        )
+        cases.case(
+            "every exit code of the guard's own help is known",
+            every_exit_code_of_the_guards_help_is_known,
+            codes,
+        )
         story = "snowplow_batch_{}: emr-etl-guard ended with {}: {}"
         rows = [
             (0, "success", 1, None, "a good run: success"),
             (3, "skipped", 1, None, "a night without data: skipped, and no mail"),
-            (77, "failed", 1, "refused: a required check failed", "a refusal: failed at once, never retried, one mail"),
-            (76, "failed", 1, "an unsafe cluster was found and terminated", "an unsafe cluster that was ended: failed at once"),
-            (71, "failed", 1, "AN UNSAFE CLUSTER MAY STILL BE RUNNING: a person must act now", "an unsafe cluster that may be alive: failed at once, the mail is urgent"),
+            (
+                77,
+                "failed",
+                1,
+                "refused: a required check failed",
+                "a refusal: failed at once, never retried, one mail",
+            ),
+            (
+                76,
+                "failed",
+                1,
+                "an unsafe cluster was found and terminated",
+                "an unsafe cluster that was ended: failed at once",
+            ),
+            (
+                71,
+                "failed",
+                1,
+                "AN UNSAFE CLUSTER MAY STILL BE RUNNING: a person must act now",
+                "an unsafe cluster that may be alive: failed at once, the mail is urgent",
+            ),
         ]
         more = [
-            (4, "failed", 1, "an earlier run is unfinished: its files are in the way", "the runner's own 4: failed at once"),
-            (75, "failed", 1, "the run ended, but encryption could not be confirmed", "a run that could not be confirmed: failed at once"),
-            (127, "failed", 1, "the runner was not found", "a runner that is not there: failed at once"),
+            (
+                4,
+                "failed",
+                1,
+                "an earlier run is unfinished: its files are in the way",
+                "the runner's own 4: failed at once",
+            ),
+            (
+                75,
+                "failed",
+                1,
+                "the run ended, but encryption could not be confirmed",
+                "a run that could not be confirmed: failed at once",
+            ),
+            (
+                127,
+                "failed",
+                1,
+                "the runner was not found",
+                "a runner that is not there: failed at once",
+            ),
         ]
-        for name, dag, proof, table in (("bash", bash, ends, rows + more), ("kubernetes", kubernetes, ends_in_a_pod, rows)):
+        for name, dag, proof, table in (
+            ("bash", bash, ends, rows + more),
+            ("kubernetes", kubernetes, ends_in_a_pod, rows),
+        ):
             for code, state, tries, meaning, sentence in table:
-                told = meaning and ("ACT NOW: " if code == 71 else "") + story.format(name, code, meaning)
+                told = meaning and ("ACT NOW: " if code == 71 else "") + story.format(
+                    name, code, meaning
+                )
                 cases.case(f"{name}: {sentence}", proof, airflow, dag, code, state, tries, told)
         tired = "snowplow_batch_bash: Bash command failed. The command returned a non-zero exit code 69."
-        cases.case("bash: AWS cannot be asked: three retries, then failed, one mail", ends, airflow, bash, 69, "failed", 4, tired)
-        cases.case("bash: AWS can be asked again: the second try succeeds, and no mail", a_try_that_could_not_ask_aws_is_repeated_and_may_succeed, airflow, bash)
-        cases.case("bash: a killed task stops the guard and the runner, once, and is tried again", a_killed_task_stops_the_guard_and_through_it_the_runner, airflow, bash)
-        cases.case("kubernetes: the pod that is asked for is the CronJob's", the_pod_that_is_asked_for_is_the_cronjobs, airflow, kubernetes)
+        cases.case(
+            "bash: AWS cannot be asked: three retries, then failed, one mail",
+            ends,
+            airflow,
+            bash,
+            69,
+            "failed",
+            4,
+            tired,
+        )
+        cases.case(
+            "bash: AWS can be asked again: the second try succeeds, and no mail",
+            a_try_that_could_not_ask_aws_is_repeated_and_may_succeed,
+            airflow,
+            bash,
+        )
+        cases.case(
+            "bash: a killed task stops the guard and the runner, once, and is tried again",
+            a_killed_task_stops_the_guard_and_through_it_the_runner,
+            airflow,
+            bash,
+        )
+        cases.case(
+            "kubernetes: the pod that is asked for is the CronJob's",
+            the_pod_that_is_asked_for_is_the_cronjobs,
+            airflow,
+            kubernetes,
+        )
     return cases.finish()
 
 

@@ -10,7 +10,11 @@ import boto3
 from botocore.config import Config
 
 endpoint, bucket, prefix, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-s3 = boto3.client("s3", endpoint_url=endpoint, config=Config(max_pool_connections=threads, s3={"addressing_style": "path"}))
+s3 = boto3.client(
+    "s3",
+    endpoint_url=endpoint,
+    config=Config(max_pool_connections=threads, s3={"addressing_style": "path"}),
+)
 
 
 def encryption(key):

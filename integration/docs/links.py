@@ -37,7 +37,11 @@ class Page(html.parser.HTMLParser):
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     # print.html repeats every page: its links are those of the others.
-    pages = {path: Page(path.read_text()) for path in root.rglob("*.html") if path.name not in ("print.html", "toc.html", "404.html")}
+    pages = {
+        path: Page(path.read_text())
+        for path in root.rglob("*.html")
+        if path.name not in ("print.html", "toc.html", "404.html")
+    }
     broken, count = [], 0
     for path, page in sorted(pages.items()):
         broken += [f"{path.relative_to(root)}: {include}: not included" for include in page.missing]
@@ -46,16 +50,26 @@ def main():
             if parts.scheme or parts.netloc:
                 continue
             count += 1
-            target = path if not parts.path else (path.parent / urllib.parse.unquote(parts.path)).resolve()
+            target = (
+                path
+                if not parts.path
+                else (path.parent / urllib.parse.unquote(parts.path)).resolve()
+            )
             if target.is_dir() and (target / "index.html").is_file():
                 target /= "index.html"
             where = path.relative_to(root)
             if not target.exists() or not target.is_relative_to(root):
                 broken.append(f"{where}: {link}: there is no such file")
-            elif parts.fragment and target in pages and urllib.parse.unquote(parts.fragment) not in pages[target].places:
+            elif (
+                parts.fragment
+                and target in pages
+                and urllib.parse.unquote(parts.fragment) not in pages[target].places
+            ):
                 broken.append(f"{where}: {link}: the page has no such place")
     if len(pages) < FEWEST_PAGES or count < FEWEST_LINKS:
-        broken.append(f"{len(pages)} pages with {count} links; expected at least {FEWEST_PAGES} with {FEWEST_LINKS}")
+        broken.append(
+            f"{len(pages)} pages with {count} links; expected at least {FEWEST_PAGES} with {FEWEST_LINKS}"
+        )
     print("\n".join(broken) if broken else f"{len(pages)} pages, {count} links: none is broken")
     return 1 if broken else 0
 

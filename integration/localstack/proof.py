@@ -29,7 +29,9 @@ class S3:
         self.url = url
         self.where = urllib.parse.urlsplit(url).netloc
 
-    def ask(self, method: str, path: str, headers: dict | None = None, body: bytes = b"") -> "Answer":
+    def ask(
+        self, method: str, path: str, headers: dict | None = None, body: bytes = b""
+    ) -> "Answer":
         """Signed, as far as both check it."""
         connection = http.client.HTTPConnection(self.where, timeout=60)
         scope = f"AKIAGUARD/20260101/{REGION}/s3/aws4_request"
@@ -40,7 +42,11 @@ class S3:
         }
         connection.request(method, path, body=body, headers={**signed, **(headers or {})})
         response = connection.getresponse()
-        answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode())
+        answer = Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read().decode(),
+        )
         connection.close()
         return answer
 
@@ -76,12 +82,16 @@ def stack(s3: S3) -> list[str]:
     """Versions and delete markers of `a`, newest first, by id and size. The two lists of S3 are
     merged, in the order of the document.
     """
-    found = re.findall(r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S)
+    found = re.findall(
+        r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S
+    )
     lines = []
     for kind, text in found:
         version = re.search("<VersionId>([^<]*)<", text).group(1)
         size = re.search("<Size>([^<]*)<", text)
-        lines.append(f"{'null' if version == 'null' else 'id'} {size.group(1) if size else 'marker'} {re.search('<IsLatest>([^<]*)<', text).group(1)}")
+        lines.append(
+            f"{'null' if version == 'null' else 'id'} {size.group(1) if size else 'marker'} {re.search('<IsLatest>([^<]*)<', text).group(1)}"
+        )
     return sorted(lines)
 
 
@@ -96,7 +106,9 @@ def versioning(s3: S3, status: str):
     this call.
     """
     if s3.ask("GET", "/_control/state").status == 200:
-        command = [{"command": "put_bucket", "name": "the-bucket", "region": REGION, "versioning": status}]
+        command = [
+            {"command": "put_bucket", "name": "the-bucket", "region": REGION, "versioning": status}
+        ]
         asked = s3.ask("POST", "/_control/apply", body=json.dumps(command).encode())
     else:
         body = f'<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>{status}</Status></VersioningConfiguration>'
@@ -138,7 +150,9 @@ def suspended_versions(s3: S3):
     upload = begun(s3, {})
     part = s3.ask("PUT", f"/the-bucket/a?partNumber=1&uploadId={upload}", SOURCE)
     yield part.said()[:3]
-    yield completed(s3, upload, [{"PartNumber": 1, "ETag": part.xml("ETag").replace("&quot;", '"')}]).said()
+    yield completed(
+        s3, upload, [{"PartNumber": 1, "ETag": part.xml("ETag").replace("&quot;", '"')}]
+    ).said()
     yield stack(s3)
     yield s3.ask("DELETE", "/the-bucket/a").said()
     yield stack(s3)
@@ -179,7 +193,10 @@ def begun(s3: S3, headers: dict) -> str:
 
 def completed(s3: S3, upload: str, parts: list[dict], headers: dict | None = None) -> Answer:
     """Completes it."""
-    listed = "".join("<Part>" + "".join(f"<{name}>{value}</{name}>" for name, value in part.items()) + "</Part>" for part in parts)
+    listed = "".join(
+        "<Part>" + "".join(f"<{name}>{value}</{name}>" for name, value in part.items()) + "</Part>"
+        for part in parts
+    )
     body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}</CompleteMultipartUpload>'
     return s3.ask("POST", f"/the-bucket/a?uploadId={upload}", headers, body.encode())
 
@@ -200,17 +217,31 @@ def uploads_and_writers(s3: S3):
     s3.ask("DELETE", "/the-bucket/a")
     yield completed(s3, upload, parts, {"if-match": etag}).said()[:2]
     listed = s3.ask("GET", "/the-bucket?uploads&prefix=a")
-    yield (listed.xml("Key"), listed.xml("UploadId") == upload, listed.xml("IsTruncated"), "<Initiator>" in listed.body, listed.xml("Initiated") is not None)
+    yield (
+        listed.xml("Key"),
+        listed.xml("UploadId") == upload,
+        listed.xml("IsTruncated"),
+        "<Initiator>" in listed.body,
+        listed.xml("Initiated") is not None,
+    )
     yield s3.ask("GET", "/the-bucket?uploads&prefix=b").xml("UploadId")
     yield s3.ask("DELETE", f"/the-bucket/a?uploadId={upload}").status
     yield completed(s3, upload, parts).said()[:2]
 
 
 # LocalStack 4.3 does not support conditions on copies and deletes, nor checksums of copied parts.
-CONVERSATIONS = [null_versions, suspended_versions, markers, conditional_writes, uploads_and_writers]
+CONVERSATIONS = [
+    null_versions,
+    suspended_versions,
+    markers,
+    conditional_writes,
+    uploads_and_writers,
+]
 
 
-def guard(programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess:
+def guard(
+    programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str
+) -> subprocess.CompletedProcess:
     """Runs the guard's `reencrypt` on the bucket."""
     (folder / "guard.yml").write_text("")
     env = {
@@ -225,11 +256,32 @@ def guard(programs: pathlib.Path, url: str, folder: pathlib.Path, *words: str) -
         "EMR_ETL_GUARD_ALLOW_ENDPOINTS": url,
         "EMR_ETL_GUARD_STATE_DIR": str(folder / "state"),
     }
-    argv = [programs / "emr-etl-guard", "reencrypt", "s3://the-bucket", "--bucket", "the-bucket", "--encryption", "SSE-S3", "--apply", *words]
-    return subprocess.run(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    argv = [
+        programs / "emr-etl-guard",
+        "reencrypt",
+        "s3://the-bucket",
+        "--bucket",
+        "the-bucket",
+        "--encryption",
+        "SSE-S3",
+        "--apply",
+        *words,
+    ]
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
-def the_guard_replaces_a_null_version_and_names_open_uploads(programs: pathlib.Path, s3: S3, proxy: Proxy, folder: pathlib.Path):
+def the_guard_replaces_a_null_version_and_names_open_uploads(
+    programs: pathlib.Path, s3: S3, proxy: Proxy, folder: pathlib.Path
+):
     """A suspended bucket whose only version is the null version, and with an upload of another
     writer.
     """
@@ -240,9 +292,17 @@ def the_guard_replaces_a_null_version_and_names_open_uploads(programs: pathlib.P
     done = guard(programs, proxy.url, folder)
     said = done.stdout + done.stderr
     head = s3.ask("HEAD", "/the-bucket/a").headers
-    saw = (done.returncode, head.get("x-amz-server-side-encryption"), head.get("x-amz-meta-who"), stack(s3), upload in done.stdout)
+    saw = (
+        done.returncode,
+        head.get("x-amz-server-side-encryption"),
+        head.get("x-amz-meta-who"),
+        stack(s3),
+        upload in done.stdout,
+    )
     assert saw == (0, "AES256", "me", ["null 4 true"], True), f"{saw}\n{said}"
-    assert s3.ask("GET", f"/the-bucket/a?uploadId={upload}").status == 200, "the upload is somebody else's"
+    assert s3.ask("GET", f"/the-bucket/a?uploadId={upload}").status == 200, (
+        "the upload is somebody else's"
+    )
 
 
 def free_port() -> int:
@@ -272,7 +332,14 @@ class LocalStack:
             "FILESYSTEM_ROOT": str(folder / "files"),
         }
         self.log = open(folder / "log", "w", encoding="utf-8")  # pylint: disable=consider-using-with
-        self.process = subprocess.Popen([sys.executable, "-m", "localstack.runtime.main"], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "localstack.runtime.main"],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
         deadline = time.monotonic() + 120
         while True:
             try:
@@ -294,7 +361,12 @@ class Simulator:
     """The simulated S3, new for each conversation."""
 
     def __init__(self, programs: pathlib.Path):
-        self.process = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [programs / "emr-simulator", "--scene", "acme"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.s3 = S3(self.process.stdout.readline().strip())
 
     def end(self):
@@ -306,8 +378,13 @@ class Simulator:
 
 def empty(s3: S3):
     """Removes the bucket with all its content."""
-    for _, text in re.findall(r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S):
-        key, version = re.search("<Key>([^<]*)<", text).group(1), re.search("<VersionId>([^<]*)<", text).group(1)
+    for _, text in re.findall(
+        r"<(Version|DeleteMarker)>(.*?)</\1>", s3.ask("GET", "/the-bucket?versions").body, re.S
+    ):
+        key, version = (
+            re.search("<Key>([^<]*)<", text).group(1),
+            re.search("<VersionId>([^<]*)<", text).group(1),
+        )
         s3.ask("DELETE", f"/the-bucket/{key}?versionId={version}")
     for upload in re.findall("<UploadId>([^<]*)<", s3.ask("GET", "/the-bucket?uploads").body):
         s3.ask("DELETE", f"/the-bucket/a?uploadId={upload}")
@@ -326,7 +403,11 @@ def compared(conversation, programs: pathlib.Path, theirs: S3) -> list[str]:
     finally:
         simulator.end()
     ours, others = said
-    different = [f"answer {number}: the simulator {one}, LocalStack {other}" for number, (one, other) in enumerate(zip(ours, others), 1) if one != other]
+    different = [
+        f"answer {number}: the simulator {one}, LocalStack {other}"
+        for number, (one, other) in enumerate(zip(ours, others), 1)
+        if one != other
+    ]
     return different + ([] if len(ours) == len(others) else ["one says more than the other"])
 
 
@@ -343,13 +424,22 @@ def main(programs: pathlib.Path) -> int:
             for conversation in CONVERSATIONS:
                 different = compared(conversation, programs, localstack.s3)
                 failed += bool(different)
-                print(f"localstack: {'FAILED' if different else 'ok'} {conversation.__name__}", *different, sep="\n  ", flush=True)
+                print(
+                    f"localstack: {'FAILED' if different else 'ok'} {conversation.__name__}",
+                    *different,
+                    sep="\n  ",
+                    flush=True,
+                )
             try:
-                the_guard_replaces_a_null_version_and_names_open_uploads(programs, localstack.s3, proxy, folder)
+                the_guard_replaces_a_null_version_and_names_open_uploads(
+                    programs, localstack.s3, proxy, folder
+                )
                 print("localstack: ok the guard replaces a null version and names open uploads")
             except AssertionError as error:
                 failed += 1
-                print(f"localstack: FAILED the guard replaces a null version and names open uploads\n{error}")
+                print(
+                    f"localstack: FAILED the guard replaces a null version and names open uploads\n{error}"
+                )
         finally:
             proxy.end()
             localstack.end()

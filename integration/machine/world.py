@@ -1,4 +1,5 @@
-"""Owns what the proofs in a throwaway machine have in common: a host with a runner and its config, a simulated AWS, and how a case is told.
+"""Owns what the proofs in a throwaway machine have in common: a host with a runner and its config,
+a simulated AWS, and how a case is told.
 
 The programs are the built ones; the host's files are where the shipped ones expect them.
 """
@@ -24,11 +25,19 @@ class World:
 
     def __init__(self, programs: pathlib.Path, name: str):
         self.name, self.passed, self.failed = name, 0, 0
-        self.simulator = subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True)
+        self.simulator = subprocess.Popen(
+            [programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True
+        )
         self.url = self.simulator.stdout.readline().strip()
         # Fast clusters, polled as often as that needs; their termination takes some time, or their
         # volumes could not be checked.
-        timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
+        timings = {
+            "starting": 0.02,
+            "bootstrapping": 0.02,
+            "step_start": 0.0,
+            "step": 0.01,
+            "terminating": 2.0,
+        }
         self.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
         pathlib.Path("/opt/snowplow").mkdir(parents=True, exist_ok=True)
         if not RUNNER.exists():
@@ -36,13 +45,22 @@ class World:
 
     def control(self, *commands: dict):
         """Sets the simulated world."""
-        request = urllib.request.Request(f"{self.url}/_control/apply", json.dumps(commands).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/_control/apply",
+            json.dumps(commands).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request):
             pass
 
     def raw_events(self):
         """Raw events to process, which every good run uses up."""
-        body = {"bucket": "acme-raw-in", "key": "logs/2020-08-22-raw.lzo", "body": "hello\n", "sse": "AES256"}
+        body = {
+            "bucket": "acme-raw-in",
+            "key": "logs/2020-08-22-raw.lzo",
+            "body": "hello\n",
+            "sse": "AES256",
+        }
         self.control({"command": "put_object", **body})
 
     def settings(self) -> str:
@@ -70,7 +88,12 @@ class World:
         folder.mkdir(exist_ok=True)
         config = (RECORDINGS / "config.yml").read_text()
         assert config.count("security_configuration:\n") == 1
-        put(folder / "config.yml", config.replace("security_configuration:\n", "security_configuration: acme-sc\n"), owner, mode)
+        put(
+            folder / "config.yml",
+            config.replace("security_configuration:\n", "security_configuration: acme-sc\n"),
+            owner,
+            mode,
+        )
         put(folder / "resolver.json", (RECORDINGS / "resolver.json").read_text(), owner, mode)
 
     def tell(self, what: str, wrong: list[str], shown: str = ""):
@@ -105,7 +128,11 @@ def events(kind: str, journal: pathlib.Path = JOURNAL) -> list[dict]:
     """The events of one kind in the stand-in runner's journal."""
     if not journal.exists():
         return []
-    return [event for event in map(json.loads, journal.read_text().splitlines()) if event["event"] == kind]
+    return [
+        event
+        for event in map(json.loads, journal.read_text().splitlines())
+        if event["event"] == kind
+    ]
 
 
 def forget():
@@ -135,4 +162,12 @@ def mails(user: str = "root") -> list[str]:
 
 def sh(*words, **options) -> subprocess.CompletedProcess:
     """Runs a command to its end, with both its outputs in `stdout`."""
-    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120, **options)
+    return subprocess.run(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )

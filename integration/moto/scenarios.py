@@ -1,23 +1,35 @@
 """Owns the scenarios in which the guard meets moto, an AWS that nobody of this project wrote.
 
-    scenarios.py FOLDER         FOLDER holds the built emr-etl-guard and standin-runner
+    scenarios.py FOLDER
 
-Each scenario gets a world of its own, seeded by boto3 with what tests/recordings/config.yml names. moto serves it over HTTP on loopback from
-this very process, so there is no other process to end, and a scenario can play the part of EMR that moto leaves out.
+FOLDER holds the built emr-etl-guard and standin-runner.
+
+Each scenario gets a world of its own, seeded by boto3 with what tests/recordings/config.yml names.
+moto serves it over HTTP on loopback from this very process, so there is no other process to end,
+and a scenario can play the part of EMR that moto leaves out.
 
 Where moto is less than AWS, and what is done about it:
 
-- SimulatePrincipalPolicy is not there (HTTP 500): the checks in UNANSWERED stay Unknown and are lowered to advice. `a_check_that_moto_cannot_answer` shows that without this the
-  guard refuses, as it must.
-- GetBucketVersioning's answer has a root element of another name than AWS's, which the SDK does not read: `no-earlier-versions` stays Unknown, and only advises.
-- EMR takes the region from the host's name, and on loopback is always us-east-1: so all of the config is put there.
-- A cluster is WAITING at once and its steps never move, so no run can be confirmed on moto as it is (exit 75). Where a scenario wants a run to its end,
-  `Hadoop` moves a step with each ListSteps. Nothing in the answers is changed: they are moto's.
-- No volume is ever encrypted, whatever the security configuration says: `volumes_that_are_not_encrypted_end_the_cluster` shows what the guard makes of that. Where a scenario
-  wants a cluster that is as it was asked for, `Ebs` encrypts the volumes of its instances, as EMR would.
-- ListInstanceGroups shows no Configurations: what the guard makes of those of a group cannot be seen here.
-- HeadBucket ignores the expected owner: that a bucket of another account is refused cannot be seen here.
-- RunJobFlow takes a security configuration that does not exist: the guard must find that out by itself, before.
+- SimulatePrincipalPolicy is not there (HTTP 500): the checks in UNANSWERED stay Unknown and are
+  lowered to advice. `a_check_that_moto_cannot_answer` shows that without this the guard refuses, as
+  it must.
+- GetBucketVersioning's answer has a root element of another name than AWS's, which the SDK does not
+  read: `no-earlier-versions` stays Unknown, and only advises.
+- EMR takes the region from the host's name, and on loopback is always us-east-1: so all of the
+  config is put there.
+- A cluster is WAITING at once and its steps never move, so no run can be confirmed on moto as it is
+  (exit 75). Where a scenario wants a run to its end, `Hadoop` moves a step with each ListSteps.
+  Nothing in the answers is changed: they are moto's.
+- No volume is ever encrypted, whatever the security configuration says:
+  `volumes_that_are_not_encrypted_end_the_cluster` shows what the guard makes of that. Where a
+  scenario wants a cluster that is as it was asked for, `Ebs` encrypts the volumes of its instances,
+  as EMR would.
+- ListInstanceGroups shows no Configurations: what the guard makes of those of a group cannot be
+  seen here.
+- HeadBucket ignores the expected owner: that a bucket of another account is refused cannot be seen
+  here.
+- RunJobFlow takes a security configuration that does not exist: the guard must find that out by
+  itself, before.
 - Termination is immediate: the wait for TERMINATED cannot be seen here.
 - Any access key is accepted as one of account 123456789012, unless it was issued for another.
 """
@@ -58,12 +70,29 @@ RUN_TAG = "emr-etl-guard-run"
 JOB_NAME = "Snowplow ETL"
 
 # The checks that need a call which moto does not support.
-UNANSWERED = {"jobflow-role-may-use-key", "service-role-may-use-key", "jobflow-role-may-read-object"}
+UNANSWERED = {
+    "jobflow-role-may-use-key",
+    "service-role-may-use-key",
+    "jobflow-role-may-read-object",
+}
 # The same, for checks that are advisory by default.
-UNANSWERED_ADVICE = {"no-earlier-versions", "guard-may-end-clusters", "runner-may-tag-clusters", "organization-allows"}
+UNANSWERED_ADVICE = {
+    "no-earlier-versions",
+    "guard-may-end-clusters",
+    "runner-may-tag-clusters",
+    "organization-allows",
+}
 
 # The checks on a cluster's components.
-OF_CLUSTERS = ("cluster-configurations", "cluster-roles", "cluster-ami", "cluster-bootstrap-actions", "cluster-groups", "cluster-volumes", "step-arguments")
+OF_CLUSTERS = (
+    "cluster-configurations",
+    "cluster-roles",
+    "cluster-ami",
+    "cluster-bootstrap-actions",
+    "cluster-groups",
+    "cluster-volumes",
+    "step-arguments",
+)
 
 REFUSED, UNCONFIRMED, TERMINATED, FACTS_UNKNOWN = 77, 75, 76, 69
 
@@ -85,7 +114,9 @@ def pem_zip() -> bytes:
         .not_valid_after(now + datetime.timedelta(days=365))
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr("privateKey.pem", private)
@@ -105,25 +136,44 @@ class World:
         for bucket in BUCKETS:
             self.s3.create_bucket(Bucket=bucket)
             rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-            self.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+            self.s3.put_bucket_encryption(
+                Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}
+            )
         self.s3.put_object(Bucket="acme-raw-in", Key="logs/2020-08-21-raw.lzo", Body=b"hello\n")
         self.s3.put_object(Bucket="acme-etl", Key="certs/emr.zip", Body=certificates)
         # Without a policy of its own, a key gets AWS's default one, which leaves the decision to
         # the account's IAM policies. Its usage is given explicitly, because moto lacks AWS's
         # default for it.
         self.key = self.kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
-        trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        self.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
-        self.iam.create_role(RoleName=SERVICE_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        self.iam.create_role(
+            RoleName=ROLE,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+        self.iam.create_role(
+            RoleName=SERVICE_ROLE,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
         self.iam.create_instance_profile(InstanceProfileName=ROLE)
         self.iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
         subnet = self.ec2.describe_subnets()["Subnets"][0]
         self.subnet = subnet["SubnetId"]
-        options = [{"Key": "domain-name", "Values": ["ec2.internal"]}, {"Key": "domain-name-servers", "Values": ["AmazonProvidedDNS"]}]
-        dhcp = self.ec2.create_dhcp_options(DhcpConfigurations=options)["DhcpOptions"]["DhcpOptionsId"]
+        options = [
+            {"Key": "domain-name", "Values": ["ec2.internal"]},
+            {"Key": "domain-name-servers", "Values": ["AmazonProvidedDNS"]},
+        ]
+        dhcp = self.ec2.create_dhcp_options(DhcpConfigurations=options)["DhcpOptions"][
+            "DhcpOptionsId"
+        ]
         self.ec2.associate_dhcp_options(DhcpOptionsId=dhcp, VpcId=subnet["VpcId"])
         self.ec2.modify_vpc_attribute(VpcId=subnet["VpcId"], EnableDnsHostnames={"Value": True})
-        self.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content()))
+        self.emr.create_security_configuration(
+            Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content())
+        )
 
     def client(self, service: str):
         credentials = {"aws_access_key_id": "AKIASEED", "aws_secret_access_key": "seed"}
@@ -132,7 +182,11 @@ class World:
     def content(self, in_transit: bool = True) -> dict:
         """What the security configuration says."""
         certificates = {"CertificateProviderType": "PEM", "S3Object": "s3://acme-etl/certs/emr.zip"}
-        disk = {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": self.key, "EnableEbsEncryption": True}
+        disk = {
+            "EncryptionKeyProviderType": "AwsKms",
+            "AwsKmsKey": self.key,
+            "EnableEbsEncryption": True,
+        }
         encryption = {
             "EnableAtRestEncryption": True,
             "AtRestEncryptionConfiguration": {
@@ -142,7 +196,9 @@ class World:
             "EnableInTransitEncryption": in_transit,
         }
         if in_transit:
-            encryption["InTransitEncryptionConfiguration"] = {"TLSCertificateConfiguration": certificates}
+            encryption["InTransitEncryptionConfiguration"] = {
+                "TLSCertificateConfiguration": certificates
+            }
         return {"EncryptionConfiguration": encryption}
 
     def clusters(self) -> list[dict]:
@@ -185,24 +241,36 @@ class Ended:
         self.code, self.stdout, self.stderr = done.returncode, done.stdout, done.stderr
         report, journal = folder / "report.json", folder / "journal"
         self.report = json.loads(report.read_text()) if report.exists() else {}
-        events = [json.loads(line)["event"] for line in journal.read_text().splitlines()] if journal.exists() else []
+        events = (
+            [json.loads(line)["event"] for line in journal.read_text().splitlines()]
+            if journal.exists()
+            else []
+        )
         # `--version` also makes the stand-in `spawned`, but only a run makes it `started`.
         self.runner_ran = "started" in events
 
     def findings(self) -> list[dict]:
         """Every finding: those of the run, and those of each cluster that was watched."""
         watched = self.report.get("watched") or {"clusters": []}
-        return self.report.get("findings", []) + [finding for cluster in watched["clusters"] for finding in cluster["findings"]]
+        return self.report.get("findings", []) + [
+            finding for cluster in watched["clusters"] for finding in cluster["findings"]
+        ]
 
     def open(self) -> set[tuple]:
         """The required findings that did not pass, as check, subject and status."""
         required = (finding for finding in self.findings() if finding["level"] == "required")
         # A finding that only waits for another is that finding's consequence.
-        return {(f["check"], f["subject"], f["status"]) for f in required if f["status"] not in ("passed", "not-applicable") and "waits_for" not in f}
+        return {
+            (f["check"], f["subject"], f["status"])
+            for f in required
+            if f["status"] not in ("passed", "not-applicable") and "waits_for" not in f
+        }
 
     def status(self, check: str) -> list[str]:
         """The answers of one check, over all its subjects."""
-        return sorted({finding["status"] for finding in self.findings() if finding["check"] == check})
+        return sorted(
+            {finding["status"] for finding in self.findings() if finding["check"] == check}
+        )
 
     def __str__(self):
         return f"exit {self.code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}\n--- report\n{json.dumps(self.report, indent=1)[:20000]}"
@@ -211,7 +279,14 @@ class Ended:
 class Stage:
     """One scenario's world and folder, and ways to run the guard in them."""
 
-    def __init__(self, programs: pathlib.Path, world: World, requests: Requests, folder: pathlib.Path, proxy: Proxy):
+    def __init__(
+        self,
+        programs: pathlib.Path,
+        world: World,
+        requests: Requests,
+        folder: pathlib.Path,
+        proxy: Proxy,
+    ):
         self.programs, self.world, self.requests, self.folder = programs, world, requests, folder
         self.proxy = proxy
         self.last: Ended | None = None
@@ -255,7 +330,16 @@ class Stage:
         }
         env = {name: value for name, value in env.items() if value is not None}
         argv = [self.programs / "emr-etl-guard", command, *words]
-        done = subprocess.run(argv, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            argv,
+            cwd=self.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         self.last = Ended(done, self.folder)
         return self.last
 
@@ -289,7 +373,9 @@ class Hadoop:
     @classmethod
     def at_work(cls):
         """The time in which steps move."""
-        return unittest.mock.patch.object(ElasticMapReduceBackend, "list_steps", autospec=True, side_effect=cls())
+        return unittest.mock.patch.object(
+            ElasticMapReduceBackend, "list_steps", autospec=True, side_effect=cls()
+        )
 
 
 class Ebs:
@@ -303,9 +389,13 @@ class Ebs:
     def __call__(self, backend, cluster_id, *args, **kwargs):
         self.run_instances(backend, cluster_id, *args, **kwargs)
         cluster = backend.clusters[cluster_id]
-        configuration = backend.security_configurations[cluster.security_configuration].security_configuration
+        configuration = backend.security_configurations[
+            cluster.security_configuration
+        ].security_configuration
         content = json.loads(configuration) if isinstance(configuration, str) else configuration
-        disk = content["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+        disk = content["EncryptionConfiguration"]["AtRestEncryptionConfiguration"][
+            "LocalDiskEncryptionConfiguration"
+        ]
         for instance in cluster.ec2_instances if disk["EnableEbsEncryption"] else []:
             for device in instance.ec2_instance.block_device_mapping.values():
                 volume = backend.ec2_backend.volumes[device.volume_id]
@@ -314,7 +404,9 @@ class Ebs:
     @classmethod
     def at_work(cls):
         """The time in which volumes are encrypted."""
-        return unittest.mock.patch.object(ElasticMapReduceBackend, "run_instances", autospec=True, side_effect=cls())
+        return unittest.mock.patch.object(
+            ElasticMapReduceBackend, "run_instances", autospec=True, side_effect=cls()
+        )
 
 
 @contextlib.contextmanager
@@ -332,7 +424,9 @@ def when_a_cluster_starts(before=None, after=None):
             after(cluster)
         return cluster
 
-    with unittest.mock.patch.object(ElasticMapReduceBackend, "run_job_flow", autospec=True, side_effect=run):
+    with unittest.mock.patch.object(
+        ElasticMapReduceBackend, "run_job_flow", autospec=True, side_effect=run
+    ):
         yield
 
 
@@ -346,7 +440,14 @@ def a_world_with_everything_in_place_passes_the_check(stage: Stage):
     unknown = {finding["check"] for finding in ended.findings() if finding["status"] == "unknown"}
     expect(unknown, UNANSWERED | UNANSWERED_ADVICE, "checks without an answer")
     expect(bool(stage.requests.lines), True, "whether moto was asked")
-    for check in ("bucket-default-encryption", "bucket-region", "security-configuration-exists", "in-transit", "kms-key-enabled", "same-account"):
+    for check in (
+        "bucket-default-encryption",
+        "bucket-region",
+        "security-configuration-exists",
+        "in-transit",
+        "kms-key-enabled",
+        "same-account",
+    ):
         expect("passed" in ended.status(check), True, f"whether `{check}` is proved")
     expect(ended.runner_ran, False, "whether the runner ran")
     expect(stage.world.clusters(), [], "clusters")
@@ -354,43 +455,62 @@ def a_world_with_everything_in_place_passes_the_check(stage: Stage):
 
 def a_check_that_moto_cannot_answer_is_unknown_and_refuses(stage: Stage):
     ended = stage.guard("run", EMR_ETL_GUARD_ADVISE=None)
-    unknown = {(f"{role}-role-may-use-key", stage.world.key, "unknown") for role in ("jobflow", "service")}
+    unknown = {
+        (f"{role}-role-may-use-key", stage.world.key, "unknown") for role in ("jobflow", "service")
+    }
     unknown.add(("jobflow-role-may-read-object", "s3://acme-etl/certs/emr.zip", "unknown"))
     expect_refused(stage, ended, FACTS_UNKNOWN, unknown)
 
 
 def a_bucket_without_default_encryption_refuses(stage: Stage):
     stage.world.s3.delete_bucket_encryption(Bucket="acme-out")
-    expect_refused(stage, stage.guard("run"), REFUSED, {("bucket-default-encryption", "acme-out", "failed")})
+    expect_refused(
+        stage, stage.guard("run"), REFUSED, {("bucket-default-encryption", "acme-out", "failed")}
+    )
 
 
 def a_bucket_that_does_not_exist_refuses(stage: Stage):
     stage.world.s3.delete_bucket(Bucket="acme-archive")
     checks = ("bucket-exists", "bucket-region", "bucket-owner", "bucket-default-encryption")
-    expect_refused(stage, stage.guard("run"), REFUSED, {(check, "acme-archive", "failed") for check in checks})
+    expect_refused(
+        stage, stage.guard("run"), REFUSED, {(check, "acme-archive", "failed") for check in checks}
+    )
 
 
 def a_security_configuration_that_does_not_exist_refuses(stage: Stage):
     stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
-    expect_refused(stage, stage.guard("run"), REFUSED, {("security-configuration-exists", SECURITY_CONFIGURATION, "failed")})
+    expect_refused(
+        stage,
+        stage.guard("run"),
+        REFUSED,
+        {("security-configuration-exists", SECURITY_CONFIGURATION, "failed")},
+    )
 
 
 def a_security_configuration_without_encryption_in_transit_refuses(stage: Stage):
     stage.world.emr.delete_security_configuration(Name=SECURITY_CONFIGURATION)
     weak = json.dumps(stage.world.content(in_transit=False))
-    stage.world.emr.create_security_configuration(Name=SECURITY_CONFIGURATION, SecurityConfiguration=weak)
-    expect_refused(stage, stage.guard("run"), REFUSED, {("in-transit", SECURITY_CONFIGURATION, "failed")})
+    stage.world.emr.create_security_configuration(
+        Name=SECURITY_CONFIGURATION, SecurityConfiguration=weak
+    )
+    expect_refused(
+        stage, stage.guard("run"), REFUSED, {("in-transit", SECURITY_CONFIGURATION, "failed")}
+    )
 
 
 def a_disabled_key_refuses(stage: Stage):
     # Unchanged moto: the steps never progress, so the runner falsely reports success, and the guard
     # must not believe it.
     stage.world.kms.disable_key(KeyId=stage.world.key.rpartition("/")[2])
-    expect_refused(stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "failed")})
+    expect_refused(
+        stage, stage.guard("run"), REFUSED, {("kms-key-enabled", stage.world.key, "failed")}
+    )
 
 
 def a_guard_that_looks_at_another_account_refuses(stage: Stage):
-    issued = stage.world.sts.assume_role(RoleArn="arn:aws:iam::222222222222:role/guard", RoleSessionName="guard")["Credentials"]
+    issued = stage.world.sts.assume_role(
+        RoleArn="arn:aws:iam::222222222222:role/guard", RoleSessionName="guard"
+    )["Credentials"]
     ended = stage.guard(
         "run",
         AWS_ACCESS_KEY_ID=issued["AccessKeyId"],
@@ -398,7 +518,11 @@ def a_guard_that_looks_at_another_account_refuses(stage: Stage):
         AWS_SESSION_TOKEN=issued["SessionToken"],
     )
     expect(ended.code, REFUSED, "exit code")
-    expect(("same-account", "guard and runner", "failed") in ended.open(), True, "whether `same-account` failed")
+    expect(
+        ("same-account", "guard and runner", "failed") in ended.open(),
+        True,
+        "whether `same-account` failed",
+    )
     expect(ended.runner_ran, False, "whether the runner ran")
     expect(stage.world.clusters(), [], "clusters")
 
@@ -412,22 +536,48 @@ def an_endpoint_that_the_settings_do_not_allow_is_never_asked(stage: Stage):
     expect(stage.world.clusters(), [], "clusters")
 
 
-def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed(stage: Stage):
+def a_cluster_that_the_log_never_names_is_found_by_its_tag_and_proved_but_left_unconfirmed(
+    stage: Stage,
+):
     # moto as it is: the steps never move, so the runner is made to claim success, and the guard
     # must not believe it.
     with Ebs.at_work():
         ended = stage.guard("run", STANDIN_MISBEHAVE="leave-running,no-id")
-    expect((ended.code, ended.runner_ran), (UNCONFIRMED, True), "exit code, and whether the runner ran")
+    expect(
+        (ended.code, ended.runner_ran), (UNCONFIRMED, True), "exit code, and whether the runner ran"
+    )
     [cluster] = stage.world.clusters()
-    expect(cluster["SecurityConfiguration"], SECURITY_CONFIGURATION, "the cluster's security configuration")
-    expect({tag["Key"]: tag["Value"] for tag in cluster["Tags"]}, {RUN_TAG: ended.report["run"]}, "the cluster's tags")
+    expect(
+        cluster["SecurityConfiguration"],
+        SECURITY_CONFIGURATION,
+        "the cluster's security configuration",
+    )
+    expect(
+        {tag["Key"]: tag["Value"] for tag in cluster["Tags"]},
+        {RUN_TAG: ended.report["run"]},
+        "the cluster's tags",
+    )
     [record] = ended.report["watched"]["clusters"]
-    expect((record["id"], record["found_by"], record["is_unsafe"]), (cluster["Id"], "list", False), "the cluster that the guard watched")
-    for check in ("cluster-security-configuration", "cluster-release", "cluster-subnet", "step-encryption-flag", *OF_CLUSTERS):
+    expect(
+        (record["id"], record["found_by"], record["is_unsafe"]),
+        (cluster["Id"], "list", False),
+        "the cluster that the guard watched",
+    )
+    for check in (
+        "cluster-security-configuration",
+        "cluster-release",
+        "cluster-subnet",
+        "step-encryption-flag",
+        *OF_CLUSTERS,
+    ):
         expect(ended.status(check), ["passed"], f"`{check}`")
     wanted = {("cluster-ended", cluster["Id"], "failed"), ("run-did-its-work", "the run", "failed")}
     expect(ended.open(), wanted, "required findings that are open")
-    expect(cluster["Status"]["State"], "WAITING", "the cluster's state: it is safe, so it is left alone")
+    expect(
+        cluster["Status"]["State"],
+        "WAITING",
+        "the cluster's state: it is safe, so it is left alone",
+    )
     for step in stage.world.emr.list_steps(ClusterId=cluster["Id"])["Steps"]:
         flagged = "--s3ServerSideEncryption" in step["Config"]["Args"]
         expect(flagged, "s3-dist-cp" in step["Config"]["Jar"], f"the flag on `{step['Name']}`")
@@ -440,15 +590,26 @@ def a_cluster_without_the_security_configuration_is_terminated(stage: Stage):
     expect(cluster.get("SecurityConfiguration"), None, "the cluster's security configuration")
     expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
     [record] = ended.report["watched"]["clusters"]
-    expect((record["id"], record["is_unsafe"], record["end"]), (cluster["Id"], True, "confirmed"), "the cluster that the guard watched")
+    expect(
+        (record["id"], record["is_unsafe"], record["end"]),
+        (cluster["Id"], True, "confirmed"),
+        "the cluster that the guard watched",
+    )
 
 
 def a_second_unsafe_cluster_that_the_log_never_names_is_terminated_too(stage: Stage):
     ended = stage.guard("run", STANDIN_MISBEHAVE="second-cluster-unsafe")
     expect(ended.code, TERMINATED, "exit code")
-    by_configuration = {cluster.get("SecurityConfiguration"): cluster["Status"]["State"] for cluster in stage.world.clusters()}
+    by_configuration = {
+        cluster.get("SecurityConfiguration"): cluster["Status"]["State"]
+        for cluster in stage.world.clusters()
+    }
     expect(by_configuration[None], "TERMINATED", "the unsafe cluster's state")
-    expect(set(by_configuration), {None, SECURITY_CONFIGURATION}, "the clusters' security configurations")
+    expect(
+        set(by_configuration),
+        {None, SECURITY_CONFIGURATION},
+        "the clusters' security configurations",
+    )
 
 
 def termination_protection_is_lifted_from_an_unsafe_cluster(stage: Stage):
@@ -459,7 +620,11 @@ def termination_protection_is_lifted_from_an_unsafe_cluster(stage: Stage):
         ended = stage.guard("run", STANDIN_MISBEHAVE="drop-security-configuration")
     expect(ended.code, TERMINATED, "exit code")
     [cluster] = stage.world.clusters()
-    expect((cluster["Status"]["State"], cluster["TerminationProtected"]), ("TERMINATED", False), "the cluster's state and protection")
+    expect(
+        (cluster["Status"]["State"], cluster["TerminationProtected"]),
+        ("TERMINATED", False),
+        "the cluster's state and protection",
+    )
 
 
 def a_security_configuration_swapped_between_the_look_and_the_launch_ends_the_cluster(stage: Stage):
@@ -473,7 +638,11 @@ def a_security_configuration_swapped_between_the_look_and_the_launch_ends_the_cl
         ended = stage.guard("run")
     expect(ended.code, TERMINATED, "exit code")
     [cluster] = stage.world.clusters()
-    expect(cluster["SecurityConfiguration"], SECURITY_CONFIGURATION, "the cluster's security configuration: the name is right")
+    expect(
+        cluster["SecurityConfiguration"],
+        SECURITY_CONFIGURATION,
+        "the cluster's security configuration: the name is right",
+    )
     expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
 
 
@@ -487,7 +656,11 @@ def a_security_configuration_made_anew_with_the_same_content_ends_the_cluster(st
     with when_a_cluster_starts(before=swap):
         ended = stage.guard("run")
     expect(ended.code, TERMINATED, "exit code")
-    expect([cluster["Status"]["State"] for cluster in stage.world.clusters()], ["TERMINATED"], "the clusters' states")
+    expect(
+        [cluster["Status"]["State"] for cluster in stage.world.clusters()],
+        ["TERMINATED"],
+        "the clusters' states",
+    )
 
 
 def a_run_whose_steps_complete_is_confirmed(stage: Stage):
@@ -496,8 +669,18 @@ def a_run_whose_steps_complete_is_confirmed(stage: Stage):
     expect((ended.code, ended.stderr), (0, ""), "exit code and standard error")
     expect(ended.open(), set(), "required findings that are open")
     [cluster] = stage.world.clusters()
-    expect((cluster["Status"]["State"], cluster["SecurityConfiguration"]), ("TERMINATED", SECURITY_CONFIGURATION), "the cluster")
-    for check in ("cluster-security-configuration", "step-encryption-flag", "cluster-ended", "run-did-its-work", *OF_CLUSTERS):
+    expect(
+        (cluster["Status"]["State"], cluster["SecurityConfiguration"]),
+        ("TERMINATED", SECURITY_CONFIGURATION),
+        "the cluster",
+    )
+    for check in (
+        "cluster-security-configuration",
+        "step-encryption-flag",
+        "cluster-ended",
+        "run-did-its-work",
+        *OF_CLUSTERS,
+    ):
         expect(ended.status(check), ["passed"], f"`{check}`")
 
 
@@ -508,17 +691,27 @@ def volumes_that_are_not_encrypted_end_the_cluster(stage: Stage):
     expect(cluster["Status"]["State"], "TERMINATED", "the cluster's state")
     expect(ended.status("cluster-volumes"), ["failed"], "`cluster-volumes`")
     [record] = ended.report["watched"]["clusters"]
-    expect({volume["encrypted"] for volume in record["volumes"]}, {False}, "whether the volumes that EC2 shows are encrypted")
+    expect(
+        {volume["encrypted"] for volume in record["volumes"]},
+        {False},
+        "whether the volumes that EC2 shows are encrypted",
+    )
 
 
 def a_cluster_with_an_additional_bootstrap_action_ends(stage: Stage):
     def tamper(cluster):
-        cluster.add_bootstrap_action({"name": "theirs", "script_bootstrap_action": {"path": "s3://evil/x.sh", "args": []}})
+        cluster.add_bootstrap_action(
+            {"name": "theirs", "script_bootstrap_action": {"path": "s3://evil/x.sh", "args": []}}
+        )
 
     with Ebs.at_work(), when_a_cluster_starts(after=tamper):
         ended = stage.guard("run")
     expect(ended.code, TERMINATED, "exit code")
-    wrong = {finding["check"] for finding in ended.findings() if finding["status"] == "failed" and finding["check"].startswith("cluster-")}
+    wrong = {
+        finding["check"]
+        for finding in ended.findings()
+        if finding["status"] == "failed" and finding["check"].startswith("cluster-")
+    }
     expect(wrong, {"cluster-bootstrap-actions"}, "what failed of the cluster")
 
 
@@ -547,15 +740,27 @@ def an_audit_tells_kinds_and_keys_apart_in_every_version(stage: Stage):
     for key in ("a/plain", odd, "a/fixed"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     s3.put_object(Bucket=bucket, Key="a/fixed", Body=b"x", ServerSideEncryption="AES256")
-    s3.put_object(Bucket=bucket, Key="a/kms", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=stage.world.key)
+    s3.put_object(
+        Bucket=bucket,
+        Key="a/kms",
+        Body=b"x",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=stage.world.key,
+    )
     s3.put_object(Bucket=bucket, Key="a/gone", Body=b"x", ServerSideEncryption="AES256")
     s3.delete_object(Bucket=bucket, Key="a/gone")
     ended = stage.call("audit", f"s3://{bucket}/a", "--offenders", "list.jsonl", AWS_REGION=REGION)
     expect(ended.code, REFUSED, "exit code")
     expect(kinds(ended), {"none": 2, "SSE-S3": 1, "SSE-KMS": 1}, "current objects by encryption")
-    listed = [json.loads(line)["key"] for line in (stage.folder / "list.jsonl").read_text().splitlines()]
+    listed = [
+        json.loads(line)["key"] for line in (stage.folder / "list.jsonl").read_text().splitlines()
+    ]
     expect(listed, [odd, "a/plain"], "offenders")
-    keys = {kind["kms_key"] for kind in ended.report["locations"][0]["kinds"] if kind["encryption"] == "SSE-KMS"}
+    keys = {
+        kind["kms_key"]
+        for kind in ended.report["locations"][0]["kinds"]
+        if kind["encryption"] == "SSE-KMS"
+    }
     expect(keys, {stage.world.key}, "keys")
     ended = stage.call("audit", f"s3://{bucket}/a", "--versions", AWS_REGION=REGION)
     expect(ended.code, REFUSED, "exit code")
@@ -565,7 +770,9 @@ def an_audit_tells_kinds_and_keys_apart_in_every_version(stage: Stage):
 
 def an_audit_of_more_than_a_page_in_folders_sees_every_object_once(stage: Stage):
     for number in range(1300):
-        stage.world.s3.put_object(Bucket="acme-archive", Key=f"raw/run={number // 100:02}/{number:04}", Body=b"x")
+        stage.world.s3.put_object(
+            Bucket="acme-archive", Key=f"raw/run={number // 100:02}/{number:04}", Body=b"x"
+        )
     ended = stage.call("audit", "s3://acme-archive/raw", AWS_REGION=REGION)
     expect(ended.code, 0, "exit code")
     expect(kinds(ended), {"SSE-S3": 1300}, "objects by encryption")
@@ -583,10 +790,22 @@ def attributes(stage: Stage, key: str) -> dict:
     """The properties that must be preserved, as moto shows them."""
     s3, where = stage.world.s3, {"Bucket": "acme-old", "Key": key}
     head = s3.head_object(**where)
-    kept = ("ContentLength", "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata", "StorageClass", "WebsiteRedirectLocation")
+    kept = (
+        "ContentLength",
+        "ContentType",
+        "CacheControl",
+        "ContentDisposition",
+        "ContentEncoding",
+        "ContentLanguage",
+        "Metadata",
+        "StorageClass",
+        "WebsiteRedirectLocation",
+    )
     return {
         "body": s3.get_object(**where)["Body"].read(),
-        "tags": sorted((tag["Key"], tag["Value"]) for tag in s3.get_object_tagging(**where)["TagSet"]),
+        "tags": sorted(
+            (tag["Key"], tag["Value"]) for tag in s3.get_object_tagging(**where)["TagSet"]
+        ),
         "acl": s3.get_object_acl(**where)["Grants"],
         **{name: head.get(name) for name in kept},
     }
@@ -619,7 +838,10 @@ def old_objects(stage: Stage):
 def pages_are_made_of_what_audits_and_repairs_found(stage: Stage):
     old_objects(stage)
     repair = ("reencrypt", "s3://acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key)
-    for words, code, title in ((("audit", "s3://acme-old"), REFUSED, "Not encrypted as required"), (repair, UNCONFIRMED, "Something is to be done")):
+    for words, code, title in (
+        (("audit", "s3://acme-old"), REFUSED, "Not encrypted as required"),
+        (repair, UNCONFIRMED, "Something is to be done"),
+    ):
         expect(stage.call(*words, AWS_REGION=REGION).code, code, f"exit code of {words[0]}")
         (stage.folder / "report.json").rename(stage.folder / "document.json")
         page = stage.call("report", "html", "document.json")
@@ -631,7 +853,17 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     old_objects(stage)
     before = {key: attributes(stage, key) for key in ("plain", "laden \u00fc+%20")}
     # moto's response about notifications has another root element than S3's, so it cannot be read.
-    words = ["s3://acme-old", "--bucket", "acme-old", "--encryption", "SSE-KMS", "--kms-key", stage.world.key, "--despite", "notifications"]
+    words = [
+        "s3://acme-old",
+        "--bucket",
+        "acme-old",
+        "--encryption",
+        "SSE-KMS",
+        "--kms-key",
+        stage.world.key,
+        "--despite",
+        "notifications",
+    ]
     dry = stage.call("reencrypt", *words, AWS_REGION=REGION)
     expect(dry.code, UNCONFIRMED, "exit code of the dry run")
     expect({key: attributes(stage, key) for key in before}, before, "objects after the dry run")
@@ -639,40 +871,112 @@ def a_repair_encrypts_what_is_old_in_place_and_loses_nothing(stage: Stage):
     expect((found, dry.report["spent"]), ({"copy": 2}, None), "what the dry run found")
     done = stage.call("reencrypt", *words, "--apply", AWS_REGION=REGION)
     expect(done.code, UNCONFIRMED, "exit code: old versions are left")
-    expect([(it["method"], it["objects"]) for it in done.report["locations"][0]["done"]], [("copy", 2)], "what was done")
-    copies = sum(item["number"] for item in done.report["spent"]["items"] if item["what"] == "writes")
-    expect(copies, sum("PUT /acme-old" in line for line in stage.requests.lines), "writes that it came to")
-    expect(sum("?encryption" in line and "PUT" in line for line in stage.requests.lines), 0, "updates of an encryption, which moto must not be asked for")
-    expect("an old version: --purge-old-versions removes those" in done.stderr, True, "whether they are named")
+    expect(
+        [(it["method"], it["objects"]) for it in done.report["locations"][0]["done"]],
+        [("copy", 2)],
+        "what was done",
+    )
+    copies = sum(
+        item["number"] for item in done.report["spent"]["items"] if item["what"] == "writes"
+    )
+    expect(
+        copies,
+        sum("PUT /acme-old" in line for line in stage.requests.lines),
+        "writes that it came to",
+    )
+    expect(
+        sum("?encryption" in line and "PUT" in line for line in stage.requests.lines),
+        0,
+        "updates of an encryption, which moto must not be asked for",
+    )
+    expect(
+        "an old version: --purge-old-versions removes those" in done.stderr,
+        True,
+        "whether they are named",
+    )
     expect({key: attributes(stage, key) for key in before}, before, "what objects carry")
     for key in before:
         head = stage.world.s3.head_object(Bucket="acme-old", Key=key)
-        expect((head.get("ServerSideEncryption"), head.get("SSEKMSKeyId")), ("aws:kms", stage.world.key), key)
+        expect(
+            (head.get("ServerSideEncryption"), head.get("SSEKMSKeyId")),
+            ("aws:kms", stage.world.key),
+            key,
+        )
     again = stage.call("reencrypt", *words, "--apply", "--purge-old-versions", AWS_REGION=REGION)
     expect(again.code, 0, "exit code of another run")
     versions = stage.world.s3.list_object_versions(Bucket="acme-old")["Versions"]
     expect(sorted(version["Key"] for version in versions), sorted(before), "versions that are left")
     expect({key: attributes(stage, key) for key in before}, before, "what objects carry in the end")
-    expect(sum("PUT /acme-old" in line for line in stage.requests.lines), 0, "copies of another run")
+    expect(
+        sum("PUT /acme-old" in line for line in stage.requests.lines), 0, "copies of another run"
+    )
 
 
 def the_first_contact_records_answers_and_tells_nothing_of_the_account(stage: Stage):
     world, out = stage.world, stage.folder / "answers"
     stage.guard("run")
-    argv = [ROOT / "integration" / "aws" / "first-contact", "--region", REGION, "--bucket", "acme-raw-in", "--kms-key", world.key]
-    argv += ["--security-configuration", SECURITY_CONFIGURATION, "--out", out, "--endpoint", world.url]
-    env = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "AKIAOWNER", "AWS_SECRET_ACCESS_KEY": "owner"}
-    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    argv = [
+        ROOT / "integration" / "aws" / "first-contact",
+        "--region",
+        REGION,
+        "--bucket",
+        "acme-raw-in",
+        "--kms-key",
+        world.key,
+    ]
+    argv += [
+        "--security-configuration",
+        SECURITY_CONFIGURATION,
+        "--out",
+        out,
+        "--endpoint",
+        world.url,
+    ]
+    env = {
+        "PATH": os.environ["PATH"],
+        "AWS_ACCESS_KEY_ID": "AKIAOWNER",
+        "AWS_SECRET_ACCESS_KEY": "owner",
+    }
+    done = subprocess.run(
+        argv,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     expect((done.returncode, done.stderr), (0, ""), "exit code and standard error")
     recorded = [json.loads(file.read_text()) for file in sorted(out.iterdir())]
     asked = {it["operation"] for it in recorded if it["status"] == 200}
-    wanted = {"GetCallerIdentity", "HeadObject", "GetKeyPolicy", "DescribeCluster", "ListInstances", "DescribeVolumes", "DescribeDhcpOptions", "GetRole"}
+    wanted = {
+        "GetCallerIdentity",
+        "HeadObject",
+        "GetKeyPolicy",
+        "DescribeCluster",
+        "ListInstances",
+        "DescribeVolumes",
+        "DescribeDhcpOptions",
+        "GetRole",
+    }
     expect(wanted - asked, set(), "calls that were not answered")
     said = done.stdout.replace(str(out), "") + json.dumps(recorded)
     [cluster] = world.clusters()
-    secret = ["acme", SECURITY_CONFIGURATION, world.subnet, cluster["Id"], cluster["Name"], world.key, world.key.rpartition("/")[2]]
+    secret = [
+        "acme",
+        SECURITY_CONFIGURATION,
+        world.subnet,
+        cluster["Id"],
+        cluster["Name"],
+        world.key,
+        world.key.rpartition("/")[2],
+    ]
     expect([text for text in secret if text in said], [], "what is shown of the account")
-    expect(done.stdout.splitlines()[-1].startswith(f"{len(recorded)} answers are in "), True, "the last line")
+    expect(
+        done.stdout.splitlines()[-1].startswith(f"{len(recorded)} answers are in "),
+        True,
+        "the last line",
+    )
     # moto returns another root element than S3.
     differing = next(line for line in done.stdout.splitlines() if "-s3-GetBucketVersioning" in line)
     expect(differing.endswith("differences"), True, "whether an answer that is not AWS's is told")
@@ -725,11 +1029,19 @@ def main(programs: pathlib.Path) -> int:
         stage = None
         with tempfile.TemporaryDirectory() as folder:
             try:
-                stage = Stage(programs, World(f"http://{host}:{port}", certificates), requests, pathlib.Path(folder), proxy)
+                stage = Stage(
+                    programs,
+                    World(f"http://{host}:{port}", certificates),
+                    requests,
+                    pathlib.Path(folder),
+                    proxy,
+                )
                 scenario(stage)
             except Exception as error:  # pylint: disable=broad-except
                 failed.append(name)
-                print(f"moto: FAILED {name}\n{type(error).__name__}: {error}\n{stage.last if stage else ''}")
+                print(
+                    f"moto: FAILED {name}\n{type(error).__name__}: {error}\n{stage.last if stage else ''}"
+                )
             else:
                 print(f"moto: ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
     proxy.end()

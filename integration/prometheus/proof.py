@@ -1,6 +1,10 @@
-"""Owns the proof that what the guard writes is what Prometheus' own tools read: promtool parses the file, and node_exporter's textfile collector serves it.
+"""Owns the proof that what the guard writes is what Prometheus' own tools read: promtool parses the
+file, and node_exporter's textfile collector serves it.
 
-    proof.py FOLDER         FOLDER holds emr-etl-guard, standin-runner and emr-simulator; promtool and prometheus-node-exporter are on PATH
+    proof.py FOLDER
+
+FOLDER holds emr-etl-guard, standin-runner and emr-simulator; promtool and prometheus-node-exporter
+are on PATH.
 """
 
 import os
@@ -17,10 +21,24 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from stage import ROOT, RECORDINGS, Cases, Stage, expect  # noqa: E402
 
-ARGUMENTS = ["--", "run", "-c", str(RECORDINGS / "config.yml"), "-r", str(RECORDINGS / "resolver.json")]
+ARGUMENTS = [
+    "--",
+    "run",
+    "-c",
+    str(RECORDINGS / "config.yml"),
+    "-r",
+    str(RECORDINGS / "resolver.json"),
+]
 
 
-def guard(programs: pathlib.Path, stage: Stage, folder: pathlib.Path, command: str, code: int, **settings: str) -> str:
+def guard(
+    programs: pathlib.Path,
+    stage: Stage,
+    folder: pathlib.Path,
+    command: str,
+    code: int,
+    **settings: str,
+) -> str:
     """Runs the guard, which must end with `code`, and returns the metrics file."""
     env = {
         "PATH": "/usr/bin:/bin",
@@ -37,14 +55,23 @@ def guard(programs: pathlib.Path, stage: Stage, folder: pathlib.Path, command: s
         "EMR_ETL_GUARD_METRICS_LABELS": 'pipeline=a "quoted" \\ name',
         **settings,
     }
-    ended = subprocess.run([programs / "emr-etl-guard", command, *ARGUMENTS], env=env, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    ended = subprocess.run(
+        [programs / "emr-etl-guard", command, *ARGUMENTS],
+        env=env,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     expect(ended.returncode, code, f"the exit code of {command}\n{ended.stdout}{ended.stderr}")
     return (folder / "textfile" / "emr-etl-guard.prom").read_text()
 
 
 def promtool(text: str):
     """Parses and checks a file of metrics with promtool."""
-    ended = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    ended = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+    )
     expect((ended.returncode, ended.stderr), (0, ""), f"what promtool says of\n{text}")
 
 
@@ -53,8 +80,15 @@ def served(folder: pathlib.Path) -> tuple[dict[str, float], float]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={folder}", f"--web.listen-address={address}"]
-    exporter = subprocess.Popen(["prometheus-node-exporter", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    flags = [
+        "--collector.disable-defaults",
+        "--collector.textfile",
+        f"--collector.textfile.directory={folder}",
+        f"--web.listen-address={address}",
+    ]
+    exporter = subprocess.Popen(
+        ["prometheus-node-exporter", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     answer = []
     try:
 
@@ -72,7 +106,9 @@ def served(folder: pathlib.Path) -> tuple[dict[str, float], float]:
         exporter.wait()
     lines = [line for line in answer[-1].splitlines() if not line.startswith("#")]
     samples = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
-    return {name: value for name, value in samples.items() if name.startswith("emr_etl_guard_")}, samples["node_textfile_scrape_error"]
+    return {
+        name: value for name, value in samples.items() if name.startswith("emr_etl_guard_")
+    }, samples["node_textfile_scrape_error"]
 
 
 def main() -> int:
@@ -92,17 +128,31 @@ def main() -> int:
                 promtool(text)
             written = [line for line in text.splitlines() if not line.startswith("#")]
             # node_exporter runs as another user.
-            expect(os.stat(folder / "textfile" / "emr-etl-guard.prom").st_mode & 0o777, 0o644, "who may read the file")
+            expect(
+                os.stat(folder / "textfile" / "emr-etl-guard.prom").st_mode & 0o777,
+                0o644,
+                "who may read the file",
+            )
             samples, error = served(folder / "textfile")
             expect(error, 0.0, "whether node_exporter failed to read the file")
             expect(len(samples), len(written), f"how many samples node_exporter serves of\n{text}")
-            code = {re.search('command="(.*?)"', name)[1]: value for name, value in samples.items() if name.startswith("emr_etl_guard_run_exit_code")}
+            code = {
+                re.search('command="(.*?)"', name)[1]: value
+                for name, value in samples.items()
+                if name.startswith("emr_etl_guard_run_exit_code")
+            }
             expect(code, {"run": 77.0, "check": 0.0}, "the exit codes")
 
     def a_broken_file_would_be_seen():
         with tempfile.TemporaryDirectory() as folder:
-            (pathlib.Path(folder) / "x.prom").write_text('emr_etl_guard_run_exit_code{command="run} 0\n')
-            expect(served(pathlib.Path(folder))[1], 1.0, "whether node_exporter fails to read a broken file")
+            (pathlib.Path(folder) / "x.prom").write_text(
+                'emr_etl_guard_run_exit_code{command="run} 0\n'
+            )
+            expect(
+                served(pathlib.Path(folder))[1],
+                1.0,
+                "whether node_exporter fails to read a broken file",
+            )
 
     def documented():
         """Every metric in a rule or the documentation exists."""
@@ -114,7 +164,16 @@ def main() -> int:
         for file in [HERE / "emr-etl-guard.rules.yml", ROOT / "docs/alerts-and-metrics.md"]:
             named = set(re.findall(r"\bemr_etl_guard_\w+", file.read_text()))
             expect(named - there, set(), f"metrics that {file.name} names and that are not there")
-        expect(there - set(re.findall(r"\bemr_etl_guard_\w+", (ROOT / "docs/alerts-and-metrics.md").read_text())), set(), "metrics that the documentation does not name")
+        expect(
+            there
+            - set(
+                re.findall(
+                    r"\bemr_etl_guard_\w+", (ROOT / "docs/alerts-and-metrics.md").read_text()
+                )
+            ),
+            set(),
+            "metrics that the documentation does not name",
+        )
 
     cases.case("promtool and node_exporter read what the guard writes", file_is_read)
     cases.case("a file that they could not read would be noticed here", a_broken_file_would_be_seen)

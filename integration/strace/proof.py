@@ -1,17 +1,23 @@
-"""Owns the proof that the guard writes neither the sealed config nor a secret to any file, puts neither in an argument, and prints no secret.
+"""Owns the proof that the guard writes neither the sealed config nor a secret to any file, puts
+neither in an argument, and prints no secret.
 
-    proof.py FOLDER         FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator
+    proof.py FOLDER
 
-Whole runs go under strace, the stand-in runner as their child, the simulator as AWS. From the trace:
+FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator.
+
+Whole runs go under strace, the stand-in runner as their child, the simulator as AWS. From the
+trace:
 
 - every file opened for writing is on a short list, and so is every new name that a file gets;
-- no bytes written to a file hold a secret or a part of the sealed config; a secret goes through one pipe, the runner's standard input, and
-  through no socket;
+- no bytes written to a file hold a secret or a part of the sealed config; a secret goes through one
+  pipe, the runner's standard input, and through no socket;
 - no program's arguments hold either;
-- nothing is written in a way that these traces could not show (shared mappings, io_uring, splicing, memory files).
+- nothing is written in a way that these traces could not show (shared mappings, io_uring, splicing,
+  memory files).
 
-Afterwards no file in the run's folders holds a secret, and neither does what the guard printed. So that this cannot pass by looking at nothing, each
-run must have shown what a good trace shows, and at the end programs that do leak must be caught.
+Afterwards no file in the run's folders holds a secret, and neither does what the guard printed. So
+that this cannot pass by looking at nothing, each run must have shown what a good trace shows, and
+at the end programs that do leak must be caught.
 """
 
 import json
@@ -89,11 +95,15 @@ class Trace:
         for text, cut in STRING.findall(arguments):
             if cut:
                 self.trouble.append(f"a text that strace cut: {line[:200]}")
-            strings.append(text.encode(errors="surrogateescape").decode("unicode_escape").encode("latin-1"))
+            strings.append(
+                text.encode(errors="surrogateescape").decode("unicode_escape").encode("latin-1")
+            )
         getattr(self, KIND[call])(call, arguments, strings, result)
 
     def opening(self, call, arguments, strings, result):
-        if result.startswith("-1 ") or not (call == "creat" or any(flag in STRING.sub("", arguments) for flag in WRITABLE)):
+        if result.startswith("-1 ") or not (
+            call == "creat" or any(flag in STRING.sub("", arguments) for flag in WRITABLE)
+        ):
             return
         opened = re.match(r"^\d+<(.+)>$", result)
         if opened:
@@ -101,9 +111,13 @@ class Trace:
         elif result in ("?", ""):
             # The process ended during this call. It may have opened the file all the same.
             folder = DESCRIPTOR.match(arguments)
-            self.opened.add(os.path.join(plain(folder[1]) if folder else "", os.fsdecode(strings[0])))
+            self.opened.add(
+                os.path.join(plain(folder[1]) if folder else "", os.fsdecode(strings[0]))
+            )
         else:
-            self.trouble.append(f"an opened file without a name: {call}({arguments[:200]}) = {result}")
+            self.trouble.append(
+                f"an opened file without a name: {call}({arguments[:200]}) = {result}"
+            )
 
     def writing(self, call, arguments, strings, _result):
         descriptor = DESCRIPTOR.match(arguments)
@@ -124,10 +138,16 @@ class Trace:
     def naming(self, call, _arguments, strings, result):
         if not result.startswith("-1 "):
             names = [os.fsdecode(name) for name in strings]
-            self.named.add((names[0], names[-1]) if call.startswith("rename") else (call, names[-1]))
+            self.named.add(
+                (names[0], names[-1]) if call.startswith("rename") else (call, names[-1])
+            )
 
     def mapping(self, call, arguments, _strings, _result):
-        if "MAP_SHARED" in arguments and "PROT_WRITE" in arguments and "MAP_ANONYMOUS" not in arguments:
+        if (
+            "MAP_SHARED" in arguments
+            and "PROT_WRITE" in arguments
+            and "MAP_ANONYMOUS" not in arguments
+        ):
             self.trouble.append(f"a file mapped for writing: {call}({arguments[:200]})")
 
     def hidden(self, call, arguments, _strings, result):
@@ -163,7 +183,11 @@ def judge(trace: Trace, may_open: list[str], may_name: list[tuple[str, str]]) ->
         for secret in (RUNNER_SECRET, GUARD_SECRET):
             if not target.startswith(("/", "pipe:")) and secret.encode() in text:
                 wrong.append(f"{secret} was written to {target}")
-    pipes = [target for target, text in trace.written.items() if target.startswith("pipe:") and RUNNER_SECRET.encode() in text]
+    pipes = [
+        target
+        for target, text in trace.written.items()
+        if target.startswith("pipe:") and RUNNER_SECRET.encode() in text
+    ]
     if len(pipes) > 1:
         wrong.append(f"the runner's secret went through {len(pipes)} pipes")
     if any(GUARD_SECRET.encode() in text for text in trace.written.values()):
@@ -175,15 +199,36 @@ def judge(trace: Trace, may_open: list[str], may_name: list[tuple[str, str]]) ->
     return wrong
 
 
-def strace(argv: list, folder: pathlib.Path, env: dict) -> tuple[subprocess.CompletedProcess, Trace]:
+def strace(
+    argv: list, folder: pathlib.Path, env: dict
+) -> tuple[subprocess.CompletedProcess, Trace]:
     """Runs `argv` in `folder` under strace. The traces contain the secrets, so they are elsewhere,
     and deleted when this returns.
     """
     calls = ",".join(f"?{call}" for call in KIND)
     with tempfile.TemporaryDirectory() as traces:
-        options = ["-ff", "-qqq", "-yy", "--seccomp-bpf", "-s", str(STRING_LIMIT), "-e", f"trace={calls}", "-e", "signal=none", "-o", f"{traces}/t"]
+        options = [
+            "-ff",
+            "-qqq",
+            "-yy",
+            "--seccomp-bpf",
+            "-s",
+            str(STRING_LIMIT),
+            "-e",
+            f"trace={calls}",
+            "-e",
+            "signal=none",
+            "-o",
+            f"{traces}/t",
+        ]
         done = subprocess.run(
-            ["strace", *options, *argv], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False
+            ["strace", *options, *argv],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
+            check=False,
         )
         return done, Trace(pathlib.Path(traces))
 
@@ -195,7 +240,10 @@ class Proof:
         self.programs, self.url, self.folder = programs, url, folder
         self.wrong: list[str] = []
         config = (RECORDINGS / "config.yml").read_text()
-        for old, new in [("security_configuration:\n", "security_configuration: acme-sc\n"), ("ec2_key_name: acme-key", f"ec2_key_name: {SEALED}")]:
+        for old, new in [
+            ("security_configuration:\n", "security_configuration: acme-sc\n"),
+            ("ec2_key_name: acme-key", f"ec2_key_name: {SEALED}"),
+        ]:
             assert config.count(old) == 1, old
             config = config.replace(old, new)
         (folder / "config.yml").write_text(config)
@@ -254,13 +302,19 @@ class Proof:
 
     def control(self, *commands: dict):
         """Sets the simulated world."""
-        request = urllib.request.Request(f"{self.url}/_control/apply", json.dumps(commands).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/_control/apply",
+            json.dumps(commands).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request):
             pass
 
     def guard(self, name: str, wanted: int, *words: str, **more: str) -> Trace:
         """Runs the guard under strace, and checks the trace."""
-        done, trace = strace([self.programs / "emr-etl-guard", *words], self.folder, self.env | more)
+        done, trace = strace(
+            [self.programs / "emr-etl-guard", *words], self.folder, self.env | more
+        )
         wrong = judge(trace, self.may_open, self.may_name)
         if done.returncode != wanted:
             wrong.append(f"exit {done.returncode} instead of {wanted}")
@@ -271,7 +325,10 @@ class Proof:
         for file in self.folder.rglob("*"):
             if file.is_file():
                 for what in (RUNNER_SECRET, GUARD_SECRET, SEALED):
-                    if what.encode() in file.read_bytes() and (file.name, what) != ("config.yml", SEALED):
+                    if what.encode() in file.read_bytes() and (file.name, what) != (
+                        "config.yml",
+                        SEALED,
+                    ):
                         wrong.append(f"{what} is in {file}")
         self.tell(name, wrong, (done.stdout + done.stderr).decode(errors="replace"))
         return trace
@@ -291,13 +348,24 @@ class Proof:
         for file in opened:
             if not any(re.fullmatch(file, seen) for seen in trace.opened):
                 wrong.append(f"the trace does not show that {file} was opened")
-        through = {what: {t.split(":")[0] for t, text in trace.written.items() if what.encode() in text} for what in (RUNNER_SECRET, SEALED)}
+        through = {
+            what: {t.split(":")[0] for t, text in trace.written.items() if what.encode() in text}
+            for what in (RUNNER_SECRET, SEALED)
+        }
         if through[RUNNER_SECRET] != {"pipe"}:
-            wrong.append(f"the sealed config's secret should go through a pipe, went through {sorted(through[RUNNER_SECRET])}")
+            wrong.append(
+                f"the sealed config's secret should go through a pipe, went through {sorted(through[RUNNER_SECRET])}"
+            )
         if through[SEALED] != {"pipe", "TCP"}:
-            wrong.append(f"the sealed config should go to the runner by a pipe and to EMR by TCP, went through {sorted(through[SEALED])}")
-        if not any(words[0].endswith(b"/standin-runner") and b"-" in words for words in trace.arguments):
-            wrong.append("the trace does not show that the runner was started with its config on standard input")
+            wrong.append(
+                f"the sealed config should go to the runner by a pipe and to EMR by TCP, went through {sorted(through[SEALED])}"
+            )
+        if not any(
+            words[0].endswith(b"/standin-runner") and b"-" in words for words in trace.arguments
+        ):
+            wrong.append(
+                "the trace does not show that the runner was started with its config on standard input"
+            )
         self.tell(name, wrong)
 
     def catches(self, name: str, script: str, wanted: str):
@@ -313,21 +381,55 @@ def main(programs: pathlib.Path) -> int:
     run = ["run", "--", "run", "-c", "config.yml", "-r", "resolver.json", "-l", "lock"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen([programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True) as simulator,
+        subprocess.Popen(
+            [programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True
+        ) as simulator,
     ):
         try:
-            proof = Proof(programs, simulator.stdout.readline().strip(), pathlib.Path(folder).resolve())
+            proof = Proof(
+                programs, simulator.stdout.readline().strip(), pathlib.Path(folder).resolve()
+            )
             # Fast clusters, polled as often as that needs; their termination takes some time, or
             # their volumes could not be checked.
-            timings = {"starting": 0.02, "bootstrapping": 0.02, "step_start": 0.0, "step": 0.01, "terminating": 2.0}
-            proof.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
+            timings = {
+                "starting": 0.02,
+                "bootstrapping": 0.02,
+                "step_start": 0.0,
+                "step": 0.01,
+                "terminating": 2.0,
+            }
+            proof.control(
+                {"command": "set_quotas", "on": False}, {"command": "set_timings", **timings}
+            )
 
-            good = proof.guard("a good run writes neither the sealed config nor a secret to a file", 0, *run)
-            proof.has_shown("the trace of the good run shows all that it should", good, proof.may_open[2:])
-            proof.guard("neither does a refused run", 77, *run, EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing")
+            good = proof.guard(
+                "a good run writes neither the sealed config nor a secret to a file", 0, *run
+            )
+            proof.has_shown(
+                "the trace of the good run shows all that it should", good, proof.may_open[2:]
+            )
+            proof.guard(
+                "neither does a refused run",
+                77,
+                *run,
+                EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing",
+            )
             # The good run has processed the scene's raw events.
-            proof.control({"command": "put_object", "bucket": "acme-raw-in", "key": "logs/2020-08-22-raw.lzo", "body": "hello\n", "sse": "AES256"})
-            proof.guard("neither does a run with an unsafe cluster", 76, *run, STANDIN_MISBEHAVE="drop-security-configuration")
+            proof.control(
+                {
+                    "command": "put_object",
+                    "bucket": "acme-raw-in",
+                    "key": "logs/2020-08-22-raw.lzo",
+                    "body": "hello\n",
+                    "sse": "AES256",
+                }
+            )
+            proof.guard(
+                "neither does a run with an unsafe cluster",
+                76,
+                *run,
+                STANDIN_MISBEHAVE="drop-security-configuration",
+            )
             proof.guard("neither does `seal`, which masks secrets", 0, "seal", "--", *run[2:])
             proof.catches(
                 "a secret in a file is caught",

@@ -1,6 +1,10 @@
-"""Owns the proof of what supervisord makes of the guard's exit codes, with the section that is shipped and with its own defaults.
+"""Owns the proof of what supervisord makes of the guard's exit codes, with the section that is
+shipped and with its own defaults.
 
-    proof.py FOLDER         FOLDER holds emr-etl-guard, standin-runner and emr-simulator; the files that the section names are there or can be written to
+    proof.py FOLDER
+
+FOLDER holds emr-etl-guard, standin-runner and emr-simulator; the files that the section names are
+there or can be written to.
 """
 
 import os
@@ -19,7 +23,7 @@ NAME = "emr-etl-guard"
 # The same command, as the same user, with all other settings at their defaults. The default
 # startsecs would count the stage's quick refusals as failed starts; a real refusal, after the AWS
 # calls, takes longer.
-DEFAULTS = "[program:defaults]\nenvironment=HOME=\"/tmp\"\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n"
+DEFAULTS = '[program:defaults]\nenvironment=HOME="/tmp"\ncommand=emr-etl-guard run -- run -c /etc/snowplow/config.yml -r /etc/snowplow/resolver.json\nuser=snowplow\nautostart=false\nstartsecs=0\n'
 
 
 class Supervisord:
@@ -51,9 +55,16 @@ class Supervisord:
         # For both users.
         home.chmod(0o777)
         self.process = subprocess.Popen(
-            [bin_folder / "supervisord", "-c", conf], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [bin_folder / "supervisord", "-c", conf],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        stage.until(lambda: self.process.poll() is not None or (home / "socket").exists(), "supervisord starts")
+        stage.until(
+            lambda: self.process.poll() is not None or (home / "socket").exists(),
+            "supervisord starts",
+        )
         expect(self.process.poll(), None, f"whether supervisord runs\n{self.log()}")
 
     def __enter__(self):
@@ -64,7 +75,9 @@ class Supervisord:
         self.process.wait()
 
     def control(self, *words: str) -> str:
-        return subprocess.run([*self.ctl, *words], capture_output=True, text=True, check=False).stdout
+        return subprocess.run(
+            [*self.ctl, *words], capture_output=True, text=True, check=False
+        ).stdout
 
     def log(self) -> str:
         file = self.home / "log"
@@ -79,7 +92,10 @@ class Supervisord:
 
 
 def play(stage: Stage, code: int, proof):
-    with tempfile.TemporaryDirectory() as home, Supervisord(stage, code, pathlib.Path(home)) as supervisord:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Supervisord(stage, code, pathlib.Path(home)) as supervisord,
+    ):
         proof(supervisord)
 
 
@@ -90,10 +106,22 @@ def a_refusal_is_not_repeated(stage: Stage):
         # Long enough that supervisord would have restarted it several times.
         supervisord.control("start", "defaults")
         stage.until(lambda: supervisord.starts("defaults") >= 6, "the defaults start it anew")
-        expect((supervisord.starts(NAME), supervisord.ends(NAME)), (1, ["exit status 77; not expected"]), f"starts and ends\n{supervisord.log()}")
+        expect(
+            (supervisord.starts(NAME), supervisord.ends(NAME)),
+            (1, ["exit status 77; not expected"]),
+            f"starts and ends\n{supervisord.log()}",
+        )
         expect("EXITED" in supervisord.control("status", NAME), True, "state")
-        expect(set(supervisord.ends("defaults")), {"exit status 77; not expected"}, "ends with the defaults")
-        expect("FATAL" in supervisord.control("status", "defaults"), False, "whether the defaults ever give up")
+        expect(
+            set(supervisord.ends("defaults")),
+            {"exit status 77; not expected"},
+            "ends with the defaults",
+        )
+        expect(
+            "FATAL" in supervisord.control("status", "defaults"),
+            False,
+            "whether the defaults ever give up",
+        )
 
     play(stage, 77, proof)
 
@@ -112,9 +140,15 @@ def an_end_is_expected(stage: Stage, code: int):
 def a_stop_reaches_guard_and_runner_once(stage: Stage):
     def proof(supervisord: Supervisord):
         supervisord.control("start", NAME)
-        stage.until(lambda: supervisord.ends(NAME) or stage.requests("RunJobFlow"), "a cluster is launched")
+        stage.until(
+            lambda: supervisord.ends(NAME) or stage.requests("RunJobFlow"), "a cluster is launched"
+        )
         supervisord.control("stop", NAME)
-        expect("stopped: emr-etl-guard (exit status 143)" in supervisord.log(), True, f"how it was stopped\n{supervisord.log()}")
+        expect(
+            "stopped: emr-etl-guard (exit status 143)" in supervisord.log(),
+            True,
+            f"how it was stopped\n{supervisord.log()}",
+        )
         journal = (supervisord.home / "journal").read_text()
         expect(journal.count('"event":"signal"'), 1, f"signals that the runner got\n{journal}")
 
@@ -128,10 +162,18 @@ def main(programs: pathlib.Path) -> int:
             shutil.copy(stage.folder / name, f"/etc/snowplow/{name}")
         pathlib.Path("/etc/emr-etl-guard/guard.yml").write_text("")
         os.chown("/var/lib/emr-etl-guard", 10001, 10001)
-        cases.case("a refusal is started once, where supervisord's defaults start it anew without end", a_refusal_is_not_repeated, stage)
+        cases.case(
+            "a refusal is started once, where supervisord's defaults start it anew without end",
+            a_refusal_is_not_repeated,
+            stage,
+        )
         cases.case("a good run is expected, and logged", an_end_is_expected, stage, 0)
         cases.case("so is a night without data", an_end_is_expected, stage, 3)
-        cases.case("a stop reaches the guard and through it the runner, once", a_stop_reaches_guard_and_runner_once, stage)
+        cases.case(
+            "a stop reaches the guard and through it the runner, once",
+            a_stop_reaches_guard_and_runner_once,
+            stage,
+        )
     return cases.finish()
 
 

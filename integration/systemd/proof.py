@@ -1,6 +1,8 @@
 """Owns the proof of the systemd units, under a real systemd: run by `run` in a throwaway machine.
 
-    proof.py FOLDER         FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator
+    proof.py FOLDER
+
+FOLDER holds the built emr-etl-guard, standin-runner and emr-simulator.
 """
 
 import os
@@ -56,7 +58,11 @@ def shown(unit: str, *properties: str) -> dict[str, str]:
 def now() -> str:
     """The journal's current cursor."""
     sh("journalctl", "--sync")
-    return sh("journalctl", "--lines=1", "--show-cursor").stdout.splitlines()[-1].removeprefix("-- cursor: ")
+    return (
+        sh("journalctl", "--lines=1", "--show-cursor")
+        .stdout.splitlines()[-1]
+        .removeprefix("-- cursor: ")
+    )
 
 
 def log_since(cursor: str) -> str:
@@ -78,9 +84,22 @@ class Proof:
         for unit in HERE.glob("emr-etl-guard*.*"):
             shutil.copy(unit, UNITS)
         # As long as another active unit refers to the service, systemd keeps its result.
-        (UNITS / "pin.service").write_text(f"[Unit]\nAfter={SERVICE}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+        (UNITS / "pin.service").write_text(
+            f"[Unit]\nAfter={SERVICE}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+        )
         home = "/var/lib/emr-etl-guard"
-        subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home, "emr-etl-guard"], check=True)
+        subprocess.run(
+            [
+                "useradd",
+                "--system",
+                "--user-group",
+                "--no-create-home",
+                "--home-dir",
+                home,
+                "emr-etl-guard",
+            ],
+            check=True,
+        )
         pathlib.Path("/etc/emr-etl-guard").mkdir()
         # Only root can read them, so the run gets them from the service manager.
         put(pathlib.Path("/etc/emr-etl-guard/guard.yml"), world.settings(), mode=0o600)
@@ -92,7 +111,11 @@ class Proof:
     def environment(self, **more: str):
         """The environment file, as shipped and with this world's additions."""
         shipped = (ROOT / "integration" / "debian" / "environment").read_text()
-        put(pathlib.Path("/etc/emr-etl-guard/environment"), shipped + self.world.environment(**more), mode=0o600)
+        put(
+            pathlib.Path("/etc/emr-etl-guard/environment"),
+            shipped + self.world.environment(**more),
+            mode=0o600,
+        )
 
     def drop_in(self, *lines: str):
         """Lines in the service's drop-in; none removes it."""
@@ -103,7 +126,9 @@ class Proof:
             (folder / "test.conf").write_text("[Service]\n" + "\n".join(lines) + "\n")
         subprocess.run(["systemctl", "daemon-reload"], check=True)
 
-    def run(self, what: str, result: str, status: int, launched: bool, says: str, started: int = 0) -> str:
+    def run(
+        self, what: str, result: str, status: int, launched: bool, says: str, started: int = 0
+    ) -> str:
         """Starts the service and waits for its end, which must be as given. Returns the run's
         invocation id.
         """
@@ -111,7 +136,9 @@ class Proof:
         sh("systemctl", "reset-failed", SERVICE)
         cursor = now()
         start = sh("systemctl", "start", SERVICE)
-        seen = shown(SERVICE, "Result", "ExecMainStatus", "InvocationID", "NRestarts", "ActiveState")
+        seen = shown(
+            SERVICE, "Result", "ExecMainStatus", "InvocationID", "NRestarts", "ActiveState"
+        )
         log = log_since(cursor)
         wrong = []
         for name, wanted in {
@@ -136,50 +163,122 @@ class Proof:
         """systemd's messages about the files themselves."""
         units = sorted(str(file) for file in UNITS.glob("emr-etl-guard*.*"))
         verify = sh("systemd-analyze", "verify", "--man=no", *units)
-        self.world.tell("systemd-analyze verify has nothing to say about the units", [] if (verify.returncode, verify.stdout) == (0, "") else ["it has"], verify.stdout)
-        security = sh("systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={EXPOSURE}", UNITS / SERVICE)
+        self.world.tell(
+            "systemd-analyze verify has nothing to say about the units",
+            [] if (verify.returncode, verify.stdout) == (0, "") else ["it has"],
+            verify.stdout,
+        )
+        security = sh(
+            "systemd-analyze",
+            "security",
+            "--no-pager",
+            "--offline=yes",
+            f"--threshold={EXPOSURE}",
+            UNITS / SERVICE,
+        )
         level = security.stdout.strip().splitlines()[-1]
-        self.world.tell(f"systemd-analyze security: {level[2:]}", [] if security.returncode == 0 else [f"more than {EXPOSURE / 10}"], security.stdout)
+        self.world.tell(
+            f"systemd-analyze security: {level[2:]}",
+            [] if security.returncode == 0 else [f"more than {EXPOSURE / 10}"],
+            security.stdout,
+        )
 
     def runs(self):
         """Runs, as they end."""
-        run = self.run("a good run succeeds, its config and settings read through credentials", "success", 0, True, "Completed successfully")
+        run = self.run(
+            "a good run succeeds, its config and settings read through credentials",
+            "success",
+            0,
+            True,
+            "Completed successfully",
+        )
         (started,) = events("started")
         wrong = [] if started["argv"][-2:] == ["-x", "analyze"] else [f"it got {started['argv']}"]
-        self.world.tell("the runner got the arguments of the environment file too, each by itself", wrong)
+        self.world.tell(
+            "the runner got the arguments of the environment file too, each by itself", wrong
+        )
         report = pathlib.Path(f"/var/log/emr-etl-guard/report-{run}.json")
         wrong = [] if report.exists() else ["there is none"]
-        if not wrong and (report.owner(), report.stat().st_mode & 0o777) != ("emr-etl-guard", 0o640):
+        if not wrong and (report.owner(), report.stat().st_mode & 0o777) != (
+            "emr-etl-guard",
+            0o640,
+        ):
             wrong.append(f"it belongs to {report.owner()}, with mode {report.stat().st_mode:o}")
-        self.world.tell("its report has the invocation's id in its name, and group and owner alone can read it", wrong)
-        mode = {name: pathlib.Path(f"/var/{name}/emr-etl-guard").stat().st_mode & 0o777 for name in ("lib", "log", "cache")}
-        self.world.tell("its folders are closed to others", [f"{mode}"] if set(mode.values()) != {0o750} else [])
+        self.world.tell(
+            "its report has the invocation's id in its name, and group and owner alone can read it",
+            wrong,
+        )
+        mode = {
+            name: pathlib.Path(f"/var/{name}/emr-etl-guard").stat().st_mode & 0o777
+            for name in ("lib", "log", "cache")
+        }
+        self.world.tell(
+            "its folders are closed to others", [f"{mode}"] if set(mode.values()) != {0o750} else []
+        )
 
         self.run("no data (3) is a success", "success", 3, True, "No logs to process")
-        self.world.tell("neither has mailed anything", ["there is mail"] if mails() else [], "".join(mails()))
+        self.world.tell(
+            "neither has mailed anything", ["there is mail"] if mails() else [], "".join(mails())
+        )
 
         self.world.raw_events()
         self.environment(EMR_ETL_GUARD_SECURITY_CONFIGURATION="acme-missing")
-        self.run("a refusal (77) fails, launches nothing and is not repeated", "exit-code", 77, False, "REFUSED, nothing was launched")
-        wait_for("end of the mail's unit", lambda: shown("emr-etl-guard-failure.service", "ActiveState")["ActiveState"] in ("inactive", "failed"))
+        self.run(
+            "a refusal (77) fails, launches nothing and is not repeated",
+            "exit-code",
+            77,
+            False,
+            "REFUSED, nothing was launched",
+        )
+        wait_for(
+            "end of the mail's unit",
+            lambda: (
+                shown("emr-etl-guard-failure.service", "ActiveState")["ActiveState"]
+                in ("inactive", "failed")
+            ),
+        )
         failure = sh("journalctl", "--unit=emr-etl-guard-failure.service").stdout
-        self.world.tell("the failure unit ends well", [] if "Finished" in failure else ["it does not"], failure)
+        self.world.tell(
+            "the failure unit ends well", [] if "Finished" in failure else ["it does not"], failure
+        )
         (mail,) = wait_for("mail", mails)
         headers, _, body = mail.partition("\n\n")
         wrong = []
-        if "Subject: emr-etl-guard on batch-1: exit 77: refused: a required check failed\n" not in headers:
+        if (
+            "Subject: emr-etl-guard on batch-1: exit 77: refused: a required check failed\n"
+            not in headers
+        ):
             wrong.append("its subject is another")
-        if not body.startswith("refused: a required check failed\n\n") or "emr-etl-guard: REFUSED, nothing was launched" not in body:
+        if (
+            not body.startswith("refused: a required check failed\n\n")
+            or "emr-etl-guard: REFUSED, nothing was launched" not in body
+        ):
             wrong.append("its text is another")
-        self.world.tell("it mails one message whose subject says it all, with the run's log", wrong, mail)
+        self.world.tell(
+            "it mails one message whose subject says it all, with the run's log", wrong, mail
+        )
 
         self.drop_in("Restart=on-failure", "RestartSec=100ms")
-        self.run("not even where a drop-in restarts failed runs", "exit-code", 77, False, "REFUSED, nothing was launched")
-        self.environment(AWS_ENDPOINT_URL="http://127.0.0.1:9", EMR_ETL_GUARD_ALLOW_ENDPOINTS="http://127.0.0.1:9", EMR_ETL_GUARD_AWS_TIMEOUT="1s")
+        self.run(
+            "not even where a drop-in restarts failed runs",
+            "exit-code",
+            77,
+            False,
+            "REFUSED, nothing was launched",
+        )
+        self.environment(
+            AWS_ENDPOINT_URL="http://127.0.0.1:9",
+            EMR_ETL_GUARD_ALLOW_ENDPOINTS="http://127.0.0.1:9",
+            EMR_ETL_GUARD_AWS_TIMEOUT="1s",
+        )
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         try:
             wait_for("restart", lambda: int(shown(SERVICE, "NRestarts")["NRestarts"]) > 0, 60)
-            wrong = [] if shown(SERVICE, "ExecMainStatus")["ExecMainStatus"] in ("69", "0") else ["after another code"]
+            wrong = (
+                []
+                if shown(SERVICE, "ExecMainStatus")["ExecMainStatus"] in ("69", "0")
+                else ["after another code"]
+            )
         except TimeoutError as error:
             wrong = [str(error)]
         self.world.tell("there, what AWS did not answer (69) is tried again", wrong)
@@ -200,7 +299,9 @@ class Proof:
         forget()
         cursor = now()
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
-        wait_for("cluster", lambda: any(event["operation"] == "RunJobFlow" for event in events("answer")))
+        wait_for(
+            "cluster", lambda: any(event["operation"] == "RunJobFlow" for event in events("answer"))
+        )
         # A second start joins the run.
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         subprocess.run(["systemctl", "stop", SERVICE], check=False)
@@ -212,8 +313,16 @@ class Proof:
             wrong.append(f"{len(events('started'))} runners were started")
         if seen["Result"] != "exit-code" or seen["ExecMainStatus"] not in ("137", "143"):
             wrong.append(f"it ended as {seen}")
-        self.world.tell("a stop reaches the guard alone, and the runner once, through the guard", wrong, log_since(cursor))
-        left = [pid for pid in os.listdir("/proc") if pid.isdigit() and "snowplow-emr-etl-runner" in name_of(pid)]
+        self.world.tell(
+            "a stop reaches the guard alone, and the runner once, through the guard",
+            wrong,
+            log_since(cursor),
+        )
+        left = [
+            pid
+            for pid in os.listdir("/proc")
+            if pid.isdigit() and "snowplow-emr-etl-runner" in name_of(pid)
+        ]
         self.world.tell("nothing of the run is left", [f"processes {left}"] if left else [])
         self.environment()
 
@@ -240,7 +349,11 @@ class Proof:
         follows = shown("emr-etl-guard.timer", "NextElapseUSecRealtime")["NextElapseUSecRealtime"]
         if "04:00:00" not in sh("date", "--utc", "--date", follows, "+%T").stdout:
             wrong.append(f"the next one comes at {follows}")
-        self.world.tell("the timer makes up for a night that was missed, and the next run comes at 04:00 UTC", wrong, enable.stdout)
+        self.world.tell(
+            "the timer makes up for a night that was missed, and the next run comes at 04:00 UTC",
+            wrong,
+            enable.stdout,
+        )
         sh("systemctl", "disable", "--now", "emr-etl-guard.timer")
 
     def sandbox(self):
@@ -256,20 +369,42 @@ class Proof:
         wrong = re.findall(r"^(?:allowed|denied): .*$", log, re.MULTILINE)
         if start.returncode != 0:
             wrong.append("the probes did not end")
-        self.world.tell(f"the sandbox holds, by {PROBES.count('allowed ') + PROBES.count('denied ')} probes from within", wrong, log)
+        self.world.tell(
+            f"the sandbox holds, by {PROBES.count('allowed ') + PROBES.count('denied ')} probes from within",
+            wrong,
+            log,
+        )
 
         ruby = "require 'socket'; require 'openssl'; require 'tmpdir'; puts 'ruby on ' + RUBY_PLATFORM; puts Dir.tmpdir; puts Process.getpgid(0) > 0"
         for what, extra, command, says in [
             ("a JVM runs in it", [], "/usr/bin/java -version", "Server VM"),
-            ("so does JRuby, which the runner is written for", [], f'/usr/bin/jruby -e "{ruby}"', "ruby on java\n/tmp\ntrue\n"),
-            ("with MemoryDenyWriteExecute=yes no JVM would, which is why that is off", ["MemoryDenyWriteExecute=yes"], "/usr/bin/java -version", None),
+            (
+                "so does JRuby, which the runner is written for",
+                [],
+                f'/usr/bin/jruby -e "{ruby}"',
+                "ruby on java\n/tmp\ntrue\n",
+            ),
+            (
+                "with MemoryDenyWriteExecute=yes no JVM would, which is why that is off",
+                ["MemoryDenyWriteExecute=yes"],
+                "/usr/bin/java -version",
+                None,
+            ),
         ]:
             self.drop_in("OnFailure=", *extra, "ExecStart=", f"ExecStart={command}")
             sh("systemctl", "reset-failed", SERVICE)
             cursor = now()
             start = sh("systemctl", "start", SERVICE)
             log = log_since(cursor)
-            wrong = [] if (start.returncode == 0 and says in log if says else start.returncode != 0 and "Server VM" not in log) else ["the other way round"]
+            wrong = (
+                []
+                if (
+                    start.returncode == 0 and says in log
+                    if says
+                    else start.returncode != 0 and "Server VM" not in log
+                )
+                else ["the other way round"]
+            )
             self.world.tell(what, wrong, start.stdout + log)
         self.drop_in()
 
@@ -292,7 +427,11 @@ def main(programs: pathlib.Path) -> int:
         proof.timer()
         proof.sandbox()
     except TimeoutError as error:
-        world.tell("nothing is waited for in vain", [str(error)], sh("journalctl", "--lines=60", "--no-pager").stdout)
+        world.tell(
+            "nothing is waited for in vain",
+            [str(error)],
+            sh("journalctl", "--lines=60", "--no-pager").stdout,
+        )
     return world.end()
 
 

@@ -1,10 +1,13 @@
-"""Owns what Airflow makes of the guard's exit codes: success, skip, try again, or fail for good and tell a person.
+"""Owns what Airflow makes of the guard's exit codes: success, skip, try again, or fail for good and
+tell a person.
 
-For Airflow 3 (tested on the version in requirements.txt). It lies beside the DAGs, in the DAGs folder, which Airflow puts on `sys.path`.
+For Airflow 3 (tested on the version in requirements.txt). It lies beside the DAGs, in the DAGs
+folder, which Airflow puts on `sys.path`.
 
-Airflow by itself knows 0, `skip_on_exit_code`, and one kind of failure that it retries as often as `retries` says. For the guard that would be wrong: a refusal (77) is a
-decision that the next try repeats, and 71 means that a person must act now, not after three more tries. So a code that a retry cannot fix becomes an
-`AirflowFailException`, which Airflow never retries.
+Airflow by itself knows 0, `skip_on_exit_code`, and one kind of failure that it retries as often as
+`retries` says. For the guard that would be wrong: a refusal (77) is a decision that the next try
+repeats, and 71 means that a person must act now, not after three more tries. So a code that a retry
+cannot fix becomes an `AirflowFailException`, which Airflow never retries.
 """
 
 from __future__ import annotations
@@ -43,14 +46,17 @@ class GuardFailure(AirflowFailException):
 
     def __init__(self, code: int):
         self.code = code
-        super().__init__(f"emr-etl-guard ended with {code}: {MEANINGS.get(code, 'a code of the runner that is not known here')}")
+        super().__init__(
+            f"emr-etl-guard ended with {code}: {MEANINGS.get(code, 'a code of the runner that is not known here')}"
+        )
 
 
 def is_worth_another_try(code: int | None) -> bool:
     """Whether Airflow's own retries may go on.
 
-    Signals (above 128; below 0 where Python saw the process itself die) are tried again because the guard's next start closes the run that was cut off, and the
-    sooner the better. No code at all means that the guard never ran, or that nobody knows: the next start finds out.
+    Signals (above 128; below 0 where Python saw the process itself die) are tried again because the
+    guard's next start closes the run that was cut off, and the sooner the better. No code at all
+    means that the guard never ran, or that nobody knows: the next start finds out.
     """
     return code is None or code < 0 or code > 128 or code == FACTS_UNKNOWN
 
@@ -103,13 +109,18 @@ else:
         def exit_code(self, remote_pod) -> int | None:
             """The exit code of the guard's container; none if it did not end, or did not start."""
             for status in (remote_pod.status and remote_pod.status.container_statuses) or []:
-                if status.name == self.base_container_name and status.state and status.state.terminated:
+                if (
+                    status.name == self.base_container_name
+                    and status.state
+                    and status.state.terminated
+                ):
                     return status.state.terminated.exit_code
             return None
 
 
 class TellAPerson(SmtpNotifier):
-    """The mail about a task that failed for good (`on_failure_callback`; Airflow does not call it for a try that it will repeat). Sent over `smtp_default`.
+    """The mail about a task that failed for good (`on_failure_callback`; Airflow does not call it
+    for a try that it will repeat). Sent over `smtp_default`.
 
     71 is told apart in the subject and by `X-Priority`, so that a mail rule can page somebody.
     """
@@ -119,5 +130,7 @@ class TellAPerson(SmtpNotifier):
         urgent = getattr(error, "code", None) == 71
         self.subject = f"{'ACT NOW: ' if urgent else ''}{context['ti'].dag_id}: {str(error).splitlines()[0] if error else 'failed'}"
         self.custom_headers = {"X-Priority": "1"} if urgent else {}
-        self.html_content = f"<p>{error}</p><p><a href='{context['ti'].log_url}'>The log</a> says more.</p>"
+        self.html_content = (
+            f"<p>{error}</p><p><a href='{context['ti'].log_url}'>The log</a> says more.</p>"
+        )
         super().notify(context)

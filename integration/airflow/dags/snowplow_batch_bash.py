@@ -1,8 +1,11 @@
-"""Owns the nightly Snowplow batch run on an Airflow worker that has the guard and the runner installed.
+"""Owns the nightly Snowplow batch run on an Airflow worker that has the guard and the runner
+installed.
 
-Airflow Connection `snowplow_runner`: login is the runner's access key id, password its secret (Airflow masks it in logs). The guard's own AWS credentials are the
-worker's: an instance or pod role. The guard's settings are in /etc/emr-etl-guard/guard.yml on the worker, its journal in /var/lib/emr-etl-guard: on a disk that
-outlives the worker, and the same one for the next try (a queue of its own, or one worker).
+Airflow Connection `snowplow_runner`: login is the runner's access key id, password its secret
+(Airflow masks it in logs). The guard's own AWS credentials are the worker's: an instance or pod
+role. The guard's settings are in /etc/emr-etl-guard/guard.yml on the worker, its journal in
+/var/lib/emr-etl-guard: on a disk that outlives the worker, and the same one for the next try (a
+queue of its own, or one worker).
 """
 
 from __future__ import annotations
@@ -43,5 +46,7 @@ with DAG(
         # Less than a day, so that a run that hangs does not block the next one. The guard gets
         # SIGTERM then.
         execution_timeout=datetime.timedelta(hours=23),
-        on_failure_callback=TellAPerson(to="data-oncall@acme.example", from_email="airflow@acme.example"),
+        on_failure_callback=TellAPerson(
+            to="data-oncall@acme.example", from_email="airflow@acme.example"
+        ),
     )

@@ -1,6 +1,8 @@
-"""Owns the nightly Snowplow batch run in a pod that Airflow starts. Instead of the CronJob of integration/kubernetes, never beside it.
+"""Owns the nightly Snowplow batch run in a pod that Airflow starts. Instead of the CronJob of
+integration/kubernetes, never beside it.
 
-The pod's service account, ConfigMaps, claim and network policy are those of integration/kubernetes/emr-etl-guard.yml: apply them without the CronJob.
+The pod's service account, ConfigMaps, claim and network policy are those of
+integration/kubernetes/emr-etl-guard.yml: apply them without the CronJob.
 """
 
 from __future__ import annotations
@@ -39,5 +41,7 @@ with DAG(
         retry_delay=datetime.timedelta(minutes=10),
         retry_exponential_backoff=True,
         execution_timeout=datetime.timedelta(hours=23),
-        on_failure_callback=TellAPerson(to="data-oncall@acme.example", from_email="airflow@acme.example"),
+        on_failure_callback=TellAPerson(
+            to="data-oncall@acme.example", from_email="airflow@acme.example"
+        ),
     )
