@@ -1,5 +1,7 @@
 //! Numbers, sizes and times in words.
 
+use std::fmt::Display;
+
 use time::OffsetDateTime;
 
 /// A time for people: UTC, to the second.
@@ -66,6 +68,12 @@ pub(crate) fn size(bytes: u64) -> String {
         unit = next;
     }
     format!("{value:.1} {unit}")
+}
+
+/// `1 object`, `2 objects`.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {what}{ending}")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::{
         names::{KeyReference, S3Location},
-        text::shell_word,
+        text::{counted, shell_word},
     },
     checks::{
         finding::{Check, CheckSubject, Finding},
@@ -162,11 +162,10 @@ fn is_accepted(standard: &Standard, stored: &StoredEncryption) -> bool {
 /// A text such as `2 objects (1024 bytes) unencrypted: logs/a, logs/b`.
 fn offenders(tally: &EncryptionTally) -> String {
     let more = if tally.objects > tally.first.len() as u64 { ", …" } else { "" };
-    let objects = if tally.objects == 1 { "object" } else { "objects" };
     format!(
-        "{} {objects} ({} bytes) {}: {}{more}",
-        tally.objects,
-        tally.bytes,
+        "{} ({}) {}: {}{more}",
+        counted(tally.objects, "object"),
+        counted(tally.bytes, "byte"),
         shown(&tally.stored),
         tally.first.join(", ")
     )

@@ -14,7 +14,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::{
-    base::lookup::{Lookup, LookupError, LookupErrorKind},
+    base::{
+        lookup::{Lookup, LookupError, LookupErrorKind},
+        text::counted,
+    },
     facts::{
         objects,
         scan::{self, pages, scope},
@@ -351,7 +354,7 @@ impl RepairSurvey {
             let wrong: u64 = found.groups.values().map(|group| group.objects).sum();
             lines.push(format!(
                 "{place}: {} looked at, {wrong} not as they should be",
-                plural(found.looked_at, "object")
+                counted(found.looked_at, "object")
             ));
             for (choice, group) in &found.groups {
                 lines.push(format!("  {}: {}{}", said(*choice), group.shown(), group.why_copied()));
@@ -359,7 +362,7 @@ impl RepairSurvey {
             if let Some(obstacle) = &found.obstacle {
                 lines.push(format!(
                     "  could not be looked at: {}: {} ({})",
-                    plural(found.unseen, "object"),
+                    counted(found.unseen, "object"),
                     obstacle.message,
                     obstacle.operation
                 ));
@@ -389,7 +392,7 @@ impl RepairSurvey {
             }
             if let Some(obstacle) = &found.obstacle {
                 let why = unseen(obstacle);
-                let line = format!("{place}: {} {why}", plural(found.unseen, "object"));
+                let line = format!("{place}: {} {why}", counted(found.unseen, "object"));
                 leftovers.push(Leftover::of_objects(line, &why, found.unseen, place));
             }
         }
@@ -593,16 +596,12 @@ impl ObjectGroup {
     fn shown(&self) -> String {
         let more = if self.objects > self.first.len() as u64 { ", …" } else { "" };
         format!(
-            "{} ({} bytes): {}{more}",
-            plural(self.objects, "object"),
-            self.bytes,
+            "{} ({}): {}{more}",
+            counted(self.objects, "object"),
+            counted(self.bytes, "byte"),
             self.first.join(", ")
         )
     }
-}
-
-fn plural(number: u64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn said(choice: Choice) -> &'static str {

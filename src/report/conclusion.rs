@@ -1,5 +1,6 @@
 //! The conclusion of a report: a title and one sentence, for readers who read nothing else.
 
+pub(super) use crate::base::text::counted;
 use crate::report::document::{
     CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome, RecordedStatus, RecordedVerdict,
     RunReport,
@@ -318,11 +319,6 @@ fn open_required(document: &RunReport) -> impl Iterator<Item = &RecordedFinding>
             && finding.waits_for.is_none()
             && !finding.not_there
     })
-}
-
-/// `1 object`, `2 objects`.
-pub(super) fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 pub(super) fn is(number: usize) -> &'static str {

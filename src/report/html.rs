@@ -269,7 +269,7 @@ fn signed(signature: &ReportSignature) -> Markup {
             (Mark::Failed.with("not of this content:")) " what stands beside the report is no \
                 signature of it: " (verify(report))
         },
-        ReportSignature::Unsigned => html! { "not signed: no signature stands beside the report" },
+        ReportSignature::Unsigned => html! { "not signed: no signature is beside the report" },
         ReportSignature::NotLooked => {
             html! { "not known: the report came from standard input" }
         }

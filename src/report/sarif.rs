@@ -119,7 +119,7 @@ fn other_rule(name: &str) -> Value {
     let text = match name {
         OBJECTS_ENCRYPTED => "Objects in S3 are encrypted as the policy requires.",
         OBJECTS_SEEN => "Every object of a location could be looked at.",
-        CHANGE_ALLOWED => "Nothing stands against a change of objects.",
+        CHANGE_ALLOWED => "Nothing prevents a change of objects.",
         _ => return json!({"id": name}),
     };
     json!({"id": name, "name": pascal(name), "shortDescription": {"text": text}})

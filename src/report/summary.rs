@@ -355,7 +355,7 @@ fn refusal(mode: Mode, number: usize, why: &str) -> RecordedFinding {
         if mode == Mode::DryRun { RecordedLevel::Advisory } else { RecordedLevel::Required };
     RecordedFinding {
         level,
-        wanted: "nothing that stands against a change".to_owned(),
+        wanted: "nothing that prevents a change".to_owned(),
         ..finding(CHANGE_ALLOWED, &subject, RecordedStatus::Failed, why.to_owned())
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn table(findings: &[Finding], colour: bool) -> String {
 
 /// The risks that remain whatever the checks show.
 pub(super) fn residual_risks(residual_risks: &[ResidualRisk]) -> String {
-    let mut text = "What stays open whatever the checks prove:\n".to_owned();
+    let mut text = "Residual risks, which no check can close:\n".to_owned();
     for residual_risk in residual_risks {
         write_escaped_line!(&mut text, "  {:<20} {}", residual_risk.name, residual_risk.what);
     }

@@ -45,7 +45,9 @@ impl Channels {
     pub(crate) fn of(named: AlertChannelSettings) -> Result<Self, String> {
         let named_text = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         if named.limit.is_zero() {
-            return Err("alert_timeout: must be longer than nothing".to_owned());
+            return Err(
+                "alert_timeout: must be longer than 0s; write a time such as 30s".to_owned()
+            );
         }
         let sns = named_text(named.sns).map(|arn| arn.parse().map(Channel::Sns)).transpose()?;
         let webhook = named_text(named.webhook)

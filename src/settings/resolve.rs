@@ -1048,7 +1048,7 @@ impl Settings {
         let interval = span(given.watch_interval, stored.watch_interval, 5);
         if interval.is_zero() {
             return Err(SettingsError::Value(
-                "watch_interval: must be longer than nothing".to_owned(),
+                "watch_interval: must be longer than 0s; write a time such as 30s".to_owned(),
             ));
         }
         let security_configuration = given.security_configuration.or(stored.security_configuration);

@@ -156,7 +156,7 @@ fn a_document_may_come_through_a_pipe_and_what_is_made_of_it_may_go_to_a_file() 
     // A report from a pipe cannot have a signature beside it.
     let page = page.replace(
         "not known: the report came from standard input",
-        "not signed: no signature stands beside the report",
+        "not signed: no signature is beside the report",
     );
     assert_eq!(page, made(&stage, &["html", "report.json"]));
     let files = std::fs::read_dir(stage.folder.path()).unwrap().flatten();

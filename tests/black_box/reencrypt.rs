@@ -823,7 +823,7 @@ fn batch_jobs_do_what_loses_nothing_once_they_are_confirmed_and_the_rest_is_name
         confirmed.stderr
     );
     assert!(
-        confirmed.stdout.contains("to copy in place: 1 object (1 bytes): redirect"),
+        confirmed.stdout.contains("to copy in place: 1 object (1 byte): redirect"),
         "it is looked at again: {}",
         confirmed.stdout
     );

@@ -93,7 +93,7 @@ fn a_dry_run_knows_what_an_update_refuses_and_says_why_each_is_copied() {
     let words = ["s3://old", "--bucket", "old", "--kms-key", KEY, "--list", "list.jsonl"];
     let played = reencrypt(&stage, &words);
     for line in [
-        "to update in place: 1 object (1 bytes): free\n",
+        "to update in place: 1 object (1 byte): free\n",
         "to copy in place: 3 objects (3 bytes): kept, plain, twice; UpdateObjectEncryption does \
          not take them: 1 not encrypted, 1 under neither SSE-S3 nor SSE-KMS, 1 under Object Lock\n",
     ] {

@@ -124,7 +124,7 @@ fn one_object_among_the_bad_rows_is_enough() {
     assert!(
         played
             .unbroken()
-            .contains(&format!("1 object (1 bytes) unencrypted: {folder}stray, of all 2 objects")),
+            .contains(&format!("1 object (1 byte) unencrypted: {folder}stray, of all 2 objects")),
         "{}",
         played.stderr
     );

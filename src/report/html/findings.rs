@@ -178,7 +178,7 @@ pub(super) fn all(document: &RunReport) -> Option<Markup> {
                 .filter(|(check, _)| catalogue::find(check).map(|check| check.stage) == stage)
                 .collect();
             @if !of_stage.is_empty() {
-                @let number = of_stage.iter().map(|(_, findings)| findings.len()).sum();
+                @let number: usize = of_stage.iter().map(|(_, findings)| findings.len()).sum();
                 details open {
                     summary {
                         (title) " " span.soft {
