@@ -71,7 +71,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// `1 object`, `2 objects`.
-pub(crate) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
     let ending = if number == N::from(1) { "" } else { "s" };
     format!("{number} {what}{ending}")
 }
