@@ -296,14 +296,14 @@ def of_page(name):
 
 
 def not_for_security_hub(name):
-    """One line says which reports the format supports, and which command renders another; exit code
-    65.
+    """One message says which reports the format supports, and which command renders another; exit
+    code 65.
     """
     ended = subprocess.run([GUARD, "report", "asff", source(name)], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (65, ""), ended
-    assert (
-        len(ended.stderr.splitlines()) == 1 and "fix: emr-etl-guard report markdown" in ended.stderr
-    ), ended.stderr
+    said, fix = ended.stderr.splitlines()
+    assert said.startswith("emr-etl-guard: "), ended.stderr
+    assert fix.startswith("  fix: emr-etl-guard report markdown "), ended.stderr
 
 
 def other_forms(name):
