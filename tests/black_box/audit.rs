@@ -124,7 +124,7 @@ fn all_locations_of_a_config_are_looked_at_each_in_its_role() {
     html.args(["report", "html"]).arg(stage.path("report.json"));
     let page = String::from_utf8(html.output().unwrap().stdout).unwrap();
     let who = format!("<dt>User</dt><dd><code>{}</code></dd>", user.name);
-    assert!(page.contains(&who) && page.contains("no signature stands beside"), "{page}");
+    assert!(page.contains(&who) && page.contains("no signature is beside"), "{page}");
     let roles: Vec<&str> = report["locations"]
         .as_array()
         .unwrap()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use emr_simulator::{Command as Set, Fault, FaultKind, Hook, PutBucket, UpdateCluster};
+use emr_simulator::{Command as Set, Fault, FaultKind, Hook, PutBucket, Timings, UpdateCluster};
 use serde_json::{Value, json};
 
 use crate::{
@@ -180,6 +180,8 @@ fn what_aws_says_before_a_launch() {
 fn what_aws_and_a_cluster_say_while_it_runs() {
     let receiver = Receiver::start(vec![Answer::Status(200, "")]);
     let stage = telling(Stage::acme(), &receiver).option("--termination-timeout=500ms");
+    // The cluster does not end by itself while its end is awaited.
+    stage.set(Set::SetTimings(Timings::all(3600.0)));
     let update = UpdateCluster {
         request: json!({
             "ServiceRole": EVIL, "CustomAmiId": EVIL, "LogUri": format!("s3://acme-log/{EVIL}"),
