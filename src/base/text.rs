@@ -51,6 +51,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 object`, `1,234 objects`.
+pub(crate) fn grouped_count(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A size such as `1.5 GB`, in powers of ten as S3's consoles and bills show it.
 #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
 pub(crate) fn size(bytes: u64) -> String {

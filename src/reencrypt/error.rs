@@ -48,7 +48,7 @@ pub(crate) enum ReencryptError {
 }
 
 /// What AWS or the network said, and which permission it is about.
-fn in_words(obstacle: &LookupError) -> String {
+pub(super) fn in_words(obstacle: &LookupError) -> String {
     let LookupError { message, operation, .. } = obstacle;
     match obstacle.kind {
         LookupErrorKind::Denied => format!("{message}; allow {operation}"),

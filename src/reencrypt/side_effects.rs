@@ -13,6 +13,7 @@ use crate::{
         NotificationRule,
     },
     reencrypt::{
+        error::in_words,
         ledger::{Ledger, LedgerError, PAGE},
         machine::versioning::Versioning,
         machine::{
@@ -354,14 +355,9 @@ fn named(id: &str) -> String {
 /// A failed look-up is never taken for an empty result.
 fn unseen<T>(bucket: &str, what: &str, lookup: &Lookup<T>) -> String {
     match lookup {
-        Lookup::Denied(obstacle) => format!(
-            "s3://{bucket}: {what} could not be seen: {}; allow {}",
-            obstacle.message, obstacle.operation
-        ),
-        Lookup::Unreachable(obstacle) => format!(
-            "s3://{bucket}: {what} could not be seen: {} ({})",
-            obstacle.message, obstacle.operation
-        ),
+        Lookup::Denied(obstacle) | Lookup::Unreachable(obstacle) => {
+            format!("s3://{bucket}: {what} could not be seen: {}", in_words(obstacle))
+        }
         Lookup::Found(_) | Lookup::Absent => {
             format!("s3://{bucket}: {what} could not be seen: there is no such bucket any more")
         }

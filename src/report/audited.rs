@@ -16,7 +16,7 @@ use crate::{
     base::{
         outcome::Outcome,
         printable::write_escaped_line,
-        text::{grouped, size},
+        text::{grouped, grouped_count, size},
     },
     checks::stored::Standard,
     facts::stored::StoredEncryption,
@@ -166,7 +166,7 @@ impl Audited<'_> {
                 write_escaped_line!(
                     &mut text,
                     "  {badge:<10} {encryption:<9} {:>15} {:>10}  {}{old}{}",
-                    counted(objects, "object"),
+                    grouped_count(objects, "object"),
                     size(bytes),
                     period(&row.counts),
                     key.map_or_else(String::new, |key| format!("  {key}"))
@@ -177,7 +177,7 @@ impl Audited<'_> {
                 write_escaped_line!(
                     &mut text,
                     "  UNKNOWN    {}, the first {first}: {}",
-                    counted(hidden.objects, "object"),
+                    grouped_count(hidden.objects, "object"),
                     in_words(hidden)
                 );
             }
@@ -192,14 +192,14 @@ impl Audited<'_> {
                 write_escaped_line!(
                     &mut text,
                     "  -          {}: listed, and gone when asked",
-                    counted(tally.vanished, "object")
+                    grouped_count(tally.vanished, "object")
                 );
             }
             let nothing: Vec<String> =
                 [(tally.empty, "empty object"), (tally.delete_markers, "delete marker")]
                     .into_iter()
                     .filter(|(number, _)| *number > 0)
-                    .map(|(number, what)| counted(number, what))
+                    .map(|(number, what)| grouped_count(number, what))
                     .collect();
             if !nothing.is_empty() {
                 write_escaped_line!(
@@ -229,7 +229,7 @@ impl Audited<'_> {
                     let InventorySource { format, bucket, created, age_seconds, rows, .. } =
                         inventory;
                     let (rows, created, age) = (
-                        counted(*rows, "row"),
+                        grouped_count(*rows, "row"),
                         crate::base::text::shown(*created),
                         age(*age_seconds),
                     );
@@ -239,7 +239,7 @@ impl Audited<'_> {
                 let outside = if *outside == 0 {
                     String::new()
                 } else {
-                    format!("; {} in none of the locations", counted(*outside, "row"))
+                    format!("; {} in none of the locations", grouped_count(*outside, "row"))
                 };
                 format!(
                     "read {}; what was written since, and what its configuration leaves out, is \
@@ -253,7 +253,7 @@ impl Audited<'_> {
     /// The one-line summary.
     pub(crate) fn verdict(&self, wanted: &str) -> String {
         let totals = self.totals();
-        let seen = format!("{} ({})", counted(totals.objects, "object"), size(totals.bytes));
+        let seen = format!("{} ({})", grouped_count(totals.objects, "object"), size(totals.bytes));
         let unseen = self.unseen_in_words(&totals);
         match self.outcome() {
             Outcome::Refused => {
@@ -263,7 +263,7 @@ impl Audited<'_> {
                 format!(
                     "OFFENDERS: {} ({}) of {seen} {verb} not encrypted as required ({wanted}): \
                      {}{more}",
-                    counted(totals.offenders, "object"),
+                    grouped_count(totals.offenders, "object"),
                     size(totals.offending_bytes),
                     self.offending_in_words()
                 )
@@ -274,7 +274,7 @@ impl Audited<'_> {
             ),
             _ => format!(
                 "audit: {seen} in {} encrypted as required ({wanted})",
-                counted(self.targets.len() as u64, "location")
+                grouped_count(self.targets.len() as u64, "location")
             ),
         }
     }
@@ -294,7 +294,7 @@ impl Audited<'_> {
     fn unseen_in_words(&self, totals: &Totals) -> String {
         let mut parts = Vec::new();
         if totals.unseen > 0 {
-            parts.push(format!("{} could not be judged", counted(totals.unseen, "object")));
+            parts.push(format!("{} could not be judged", grouped_count(totals.unseen, "object")));
         }
         let hidden =
             self.tallies.iter().flat_map(|tally| tally.unseen.iter().chain(&tally.unlisted));
@@ -349,10 +349,6 @@ fn in_words(hidden: &UncheckedObjects) -> String {
     } else {
         format!("no answer: {}", obstacle.message)
     }
-}
-
-fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 fn period(counts: &ObjectCounts) -> String {

@@ -8,7 +8,7 @@ use crate::{
     audit::tally::{ObjectJudgement, UncheckedObjects},
     base::{
         outcome::Outcome,
-        text::{grouped, size},
+        text::{grouped, grouped_count, size},
     },
     checks::catalogue::CATALOGUE,
     report::{
@@ -260,7 +260,7 @@ fn wanted(policy: &Policy) -> String {
 }
 
 fn objects(number: u64) -> String {
-    format!("{} object{}", grouped(number), if number == 1 { "" } else { "s" })
+    grouped_count(number, "object")
 }
 
 /// The finding on the encryption of a location's objects, then on whether all of them were seen.

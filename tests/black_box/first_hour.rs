@@ -1,10 +1,11 @@
 //! The first hour of a new user: from no credentials to a passing check. Each message names the
 //! next step.
 
-use emr_simulator::{BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket};
+use emr_simulator::{Command as Set, Fault, FaultKind, Named};
 
 use crate::{
     fixes,
+    refusals::without_default_encryption,
     support::{Played, Stage},
 };
 
@@ -73,15 +74,7 @@ fn from_no_credentials_to_a_passing_check_each_message_names_the_next_step() {
         name: "acme-sc".to_owned(),
         ..Default::default()
     }));
-    // A bucket whose only rule on encryption is the one it blocks.
-    stage.set(Set::PutBucket(PutBucket {
-        name: "acme-out".to_owned(),
-        default_encryption: Some(BucketEncryption {
-            blocked: vec!["SSE-C".to_owned()],
-            ..Default::default()
-        }),
-        ..Default::default()
-    }));
+    stage.set(without_default_encryption("acme-out"));
     stage.write("guard.yml", "quiet: false\nrequre: [s3-at-rest]\n");
     let with_settings = |stage: Stage| stage.option("--settings=guard.yml");
     let stage = with_settings(stage);

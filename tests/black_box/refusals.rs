@@ -81,17 +81,22 @@ fn buckets_encrypted_otherwise_than_the_policy_accepts() {
     insta::assert_snapshot!(played.transcript());
 }
 
-#[test]
-fn a_bucket_whose_rule_does_not_encrypt() {
-    let stage = Stage::acme();
-    stage.set(Set::PutBucket(PutBucket {
-        name: "acme-out".to_owned(),
+/// A bucket with a rule on encryption that only blocks one kind.
+pub(crate) fn without_default_encryption(bucket: &str) -> Set {
+    Set::PutBucket(PutBucket {
+        name: bucket.to_owned(),
         default_encryption: Some(BucketEncryption {
             blocked: vec!["SSE-C".to_owned()],
             ..Default::default()
         }),
         ..Default::default()
-    }));
+    })
+}
+
+#[test]
+fn a_bucket_whose_rule_does_not_encrypt() {
+    let stage = Stage::acme();
+    stage.set(without_default_encryption("acme-out"));
     let played = refused(&stage, 77);
     assert_eq!(played.findings("bucket-default-encryption")["acme-out"], "failed");
 }
