@@ -125,6 +125,11 @@ fn whatever_is_wrong_with_the_queue_is_a_line_and_no_judgement() {
         let stage = with_queue()
             .env("EMR_ETL_GUARD_WATCH_INTERVAL", "30ms")
             .env("EMR_ETL_GUARD_AWS_TIMEOUT", "3s");
+        // Long enough for volumes to be checked by polling alone on a busy machine.
+        stage.set(Set::SetTimings(emr_simulator::Timings {
+            bootstrapping: 240.0,
+            ..emr_simulator::Timings::all(6.0)
+        }));
         let fault = |kind| stage.set(Set::AddFault(Fault::every("ReceiveMessage", kind)));
         match wrong {
             "denied" => fault(FaultKind::AccessDenied),
