@@ -4,8 +4,18 @@
 # A test that is called with `--prepare` only installs its dependencies. `.ci/run` does that for all
 # of them while it compiles.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/emr-etl-guard
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+clone=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 mkdir -p "$cache"
+if [[ -z ${CARGO_TARGET_DIR:-} ]]; then
+    export CARGO_TARGET_DIR=$cache/target
+    # Cargo compares the times of files. A clone at another path, whose files are older than what
+    # was built last, would be tested with the code of that other clone.
+    if [[ -d $CARGO_TARGET_DIR && $(cat "$CARGO_TARGET_DIR/clone" 2> /dev/null) != "$clone" ]]; then
+        (cd "$clone" && cargo clean --quiet --workspace) || rm -rf "$CARGO_TARGET_DIR"
+    fi
+    mkdir -p "$CARGO_TARGET_DIR"
+    printf '%s' "$clone" > "$CARGO_TARGET_DIR/clone"
+fi
 
 # need_packages PROBE:PACKAGE…: a probe is a command, or a file by its whole path; if it is missing,
 # Debian's package is installed, as root.
