@@ -1,7 +1,14 @@
 //! The audit of S3 itself: every location is listed and every object is read by HeadObject. If the
 //! state of an earlier audit of the same scope was kept, the scan continues from it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use time::OffsetDateTime;
@@ -195,6 +202,7 @@ impl<'a> LiveScan<'a> {
         scans: &mut tokio::task::JoinSet<()>,
     ) {
         let gate = Arc::new(Semaphore::new(TARGETS_AT_ONCE));
+        let has_answered = Arc::new(AtomicBool::new(false));
         for (index, (target, known)) in
             self.inputs.targets.iter().zip(&self.state.targets).enumerate()
         {
@@ -211,10 +219,15 @@ impl<'a> LiveScan<'a> {
             });
             let (aws, crew, sender, gate) =
                 (self.inputs.aws.clone(), Arc::clone(crew), sender.clone(), Arc::clone(&gate));
+            let has_answered = Arc::clone(&has_answered);
             scans.spawn(async move {
                 // The semaphore is never closed, so a permit always comes.
                 let _permit = gate.acquire().await;
-                let s3 = aws.s3_of(&scope.location.bucket).await;
+                let (s3, region) = aws.s3_of(&scope.location.bucket).await;
+                if let Some(why) = never_reached(&region, &has_answered) {
+                    let _ = sender.send(ScanEvent::Stopped(index, why)).await;
+                    return;
+                }
                 // An error means that the receiver is gone, and no work is left to do.
                 let _ = scan_one(&s3, &scope, splits, index, &crew, &sender).await;
             });
@@ -269,6 +282,16 @@ impl<'a> LiveScan<'a> {
         }
         Ok(file.write(&self.state)?)
     }
+}
+
+/// Why S3 is not asked for lists, if it has never answered: no network, no credentials. The client
+/// for lists retries for a minute, which is meant for interruptions of a scan under way.
+fn never_reached(region: &Lookup<String>, has_answered: &AtomicBool) -> Option<Lookup<()>> {
+    let Some(error) = region.never_reached() else {
+        has_answered.store(true, Ordering::Relaxed);
+        return None;
+    };
+    (!has_answered.load(Ordering::Relaxed)).then(|| Lookup::Unreachable(error.clone()))
 }
 
 /// Scans one target; none when the receiver is gone.

@@ -265,17 +265,18 @@ impl Aws {
     }
 
     /// The bulk client for one bucket, in the bucket's region, or in the client's own if S3 does
-    /// not give it.
-    pub(crate) async fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
+    /// not give it; and what S3 said about the region.
+    pub(crate) async fn s3_of(&self, bucket: &BucketName) -> (aws_sdk_s3::Client, Lookup<String>) {
         let own = self.s3_bulk.config().region();
-        match crate::aws::bucket_region::region(&self.s3, bucket).await {
+        let region = crate::aws::bucket_region::region(&self.s3, bucket).await;
+        let client = match &region {
             Lookup::Found(region) if own.is_none_or(|own| own.as_ref() != region) => {
-                aws_sdk_s3::Client::from_conf(
-                    self.s3_bulk.config().to_builder().region(Region::new(region)).build(),
-                )
+                let config = self.s3_bulk.config().to_builder().region(Region::new(region.clone()));
+                aws_sdk_s3::Client::from_conf(config.build())
             }
             _ => self.s3_bulk.clone(),
-        }
+        };
+        (client, region)
     }
 
     /// The endpoints that must not be called.

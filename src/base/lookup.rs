@@ -131,6 +131,16 @@ impl<T> Lookup<T> {
         }
     }
 
+    /// The error, if by it AWS cannot be reached at all, or not with these credentials. A wrong
+    /// region is an answer.
+    pub(crate) fn never_reached(&self) -> Option<&LookupError> {
+        match self {
+            Self::Denied(error) | Self::Unreachable(error) => Some(error)
+                .filter(|error| !matches!(error.cause, None | Some(AccessCause::WrongRegion(_)))),
+            Self::Found(_) | Self::Absent => None,
+        }
+    }
+
     /// Applies `f` to the fact, if it was found.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {

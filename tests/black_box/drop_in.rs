@@ -113,14 +113,14 @@ fn the_next_runner_on_the_path_is_taken_and_never_the_guard_itself() {
 /// A copy of the guard under the runner's name in a folder of its own. `another_build`: with one
 /// more byte, as in another version.
 fn copy_of_the_guard(stage: &Stage, folder: &str, another_build: bool) -> std::path::PathBuf {
-    let folder = stage.path(folder);
-    std::fs::create_dir(&folder).unwrap();
-    let copy = folder.join("snowplow-emr-etl-runner");
-    std::fs::copy(&programs().guard, &copy).unwrap();
+    std::fs::create_dir(stage.path(folder)).unwrap();
+    let name = format!("{folder}/snowplow-emr-etl-runner");
+    let mut guard = std::fs::read(&programs().guard).unwrap();
     if another_build {
-        std::fs::OpenOptions::new().append(true).open(&copy).unwrap().write_all(b"\n").unwrap();
+        guard.push(b'\n');
     }
-    copy
+    stage.program(&name, guard);
+    stage.path(&name)
 }
 
 fn on_path(command: &mut Command, programs: &[&std::path::Path]) {

@@ -51,7 +51,10 @@ pub(super) async fn manifest(
         let object = S3Object::parse(name).ok_or_else(|| {
             fetch("expected s3://bucket/…/manifest.json, or a local file".to_owned())
         })?;
-        let s3 = aws.s3_of(&object.bucket).await;
+        let (s3, region) = aws.s3_of(&object.bucket).await;
+        if let Some(error) = region.never_reached() {
+            return Err(unseen(error.clone().into()));
+        }
         let bytes = small(&s3, &object)
             .await
             .map_err(unseen)?
@@ -137,7 +140,7 @@ pub(super) async fn fetch(
             let bucket: BucketName = named
                 .parse()
                 .map_err(|error| failed(format!("the manifest's destinationBucket {error}")))?;
-            let s3 = aws.s3_of(&bucket).await;
+            let (s3, _) = aws.s3_of(&bucket).await;
             download(&s3, &S3Object { bucket, key: listed.key.clone() }, listed).await
         }
     }
