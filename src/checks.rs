@@ -1,11 +1,11 @@
 //! The catalogue of checks, and their findings. Pure functions of facts.
 
 pub mod blocked;
-mod buckets;
+pub(crate) mod buckets;
 mod built;
 pub mod case;
 pub mod catalogue;
-mod certificates;
+pub(crate) mod certificates;
 pub(crate) mod clusters;
 mod config;
 pub(crate) mod controls;
@@ -16,20 +16,20 @@ mod guard_rights;
 mod keys;
 mod launch;
 mod network;
-mod node_names;
+pub(crate) mod node_names;
 mod node_objects;
 mod organization;
 pub(crate) mod outputs;
 mod overrides;
 mod persistent;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 mod release_lifecycle;
-mod release_support;
+pub(crate) mod release_support;
 pub mod residual_risks;
 mod roles;
-mod sample_configuration;
-mod security_configuration;
+pub(crate) mod sample_configuration;
+pub(crate) mod security_configuration;
 pub(crate) mod stored;
 mod traffic;
 pub mod verdict;

@@ -16,4 +16,5 @@ mod report;
 pub(crate) mod run;
 mod seal;
 mod settings_page;
+pub(crate) mod setup;
 pub(crate) mod short_forms;

@@ -1,6 +1,7 @@
 //! Calls to AWS, and their answers as plain structs. AWS SDK types are not used outside this
 //! module.
 
+pub(crate) mod account_state;
 mod certificate;
 pub mod certificate_archive;
 pub(crate) mod cluster_spec;

@@ -13,7 +13,7 @@
 //!
 //! A module imports only from those before it in this list: `base`, `system`, `settings`, `spec`,
 //! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
-//! `report`, `commands`. A test enforces that order.
+//! `setup`, `report`, `commands`. A test enforces that order.
 
 #![warn(
     clippy::print_stdout,
@@ -35,6 +35,7 @@ mod reencrypt;
 pub mod report;
 pub mod runners;
 pub mod settings;
+mod setup;
 pub mod spec;
 pub mod system;
 pub mod watch;

@@ -1,3 +1,4 @@
 //! The IAM actions that the guard needs.
 
 pub(crate) mod policy;
+pub(crate) mod setup;

@@ -25,6 +25,8 @@ pub mod render;
 pub mod reporter;
 pub(crate) mod sarif;
 pub(crate) mod schema;
+pub(crate) mod setup_document;
+pub(crate) mod setup_text;
 mod severity;
 pub(crate) mod signature;
 pub(crate) mod summary;

@@ -14,6 +14,7 @@ pub(crate) mod private_dir;
 pub mod process;
 pub(crate) mod quietly;
 pub(crate) mod reap;
+pub(crate) mod replace_file;
 pub(crate) mod runner_environment;
 pub(crate) mod screen;
 pub(crate) mod signals;

@@ -20,6 +20,7 @@ const MODULES: &[&str] = &[
     "audit",
     "reencrypt",
     "permissions",
+    "setup",
     "report",
     "commands",
     "lib",

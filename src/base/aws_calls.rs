@@ -52,6 +52,8 @@ pub(crate) static GET_BUCKET_ENCRYPTION: Call =
 
 pub(crate) static GET_BUCKET_POLICY: Call =
     call("GetBucketPolicy", "s3:GetBucketPolicy", Resource::Bucket);
+pub(crate) static GET_BUCKET_POLICY_STATUS: Call =
+    call("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", Resource::Bucket);
 pub(crate) static GET_PUBLIC_ACCESS_BLOCK: Call =
     call("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Resource::Bucket);
 
@@ -132,6 +134,12 @@ pub(crate) static SIGN: Call = call("Sign", "kms:Sign", Resource::Key);
 pub(crate) static GET_INSTANCE_PROFILE: Call =
     call("GetInstanceProfile", "iam:GetInstanceProfile", Resource::InstanceProfile);
 pub(crate) static GET_ROLE: Call = call("GetRole", "iam:GetRole", Resource::Role);
+pub(crate) static LIST_ATTACHED_ROLE_POLICIES: Call =
+    call("ListAttachedRolePolicies", "iam:ListAttachedRolePolicies", Resource::Role);
+pub(crate) static GET_ROLE_POLICY: Call =
+    call("GetRolePolicy", "iam:GetRolePolicy", Resource::Role);
+pub(crate) static GET_USER_POLICY: Call =
+    call("GetUserPolicy", "iam:GetUserPolicy", Resource::Principal);
 pub(crate) static SIMULATE_PRINCIPAL_POLICY: Call =
     call("SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", Resource::Principal);
 
@@ -183,3 +191,80 @@ pub(crate) static DESCRIBE_DHCP_OPTIONS: Call =
     call("DescribeDhcpOptions", "ec2:DescribeDhcpOptions", Resource::Any);
 
 pub(crate) static PUBLISH: Call = call("Publish", "sns:Publish", Resource::Topic);
+
+// The changes of the command `setup`, and what it looks at to take them back.
+
+pub(crate) static CREATE_ROLE: Call = call("CreateRole", "iam:CreateRole", Resource::Role);
+pub(crate) static ATTACH_ROLE_POLICY: Call =
+    call("AttachRolePolicy", "iam:AttachRolePolicy", Resource::Role);
+pub(crate) static DETACH_ROLE_POLICY: Call =
+    call("DetachRolePolicy", "iam:DetachRolePolicy", Resource::Role);
+pub(crate) static DELETE_ROLE: Call = call("DeleteRole", "iam:DeleteRole", Resource::Role);
+pub(crate) static LIST_ROLE_POLICIES: Call =
+    call("ListRolePolicies", "iam:ListRolePolicies", Resource::Role);
+pub(crate) static LIST_INSTANCE_PROFILES_FOR_ROLE: Call =
+    call("ListInstanceProfilesForRole", "iam:ListInstanceProfilesForRole", Resource::Role);
+pub(crate) static PUT_ROLE_POLICY: Call =
+    call("PutRolePolicy", "iam:PutRolePolicy", Resource::Role);
+pub(crate) static DELETE_ROLE_POLICY: Call =
+    call("DeleteRolePolicy", "iam:DeleteRolePolicy", Resource::Role);
+pub(crate) static PUT_USER_POLICY: Call =
+    call("PutUserPolicy", "iam:PutUserPolicy", Resource::Principal);
+pub(crate) static DELETE_USER_POLICY: Call =
+    call("DeleteUserPolicy", "iam:DeleteUserPolicy", Resource::Principal);
+pub(crate) static CREATE_INSTANCE_PROFILE: Call =
+    call("CreateInstanceProfile", "iam:CreateInstanceProfile", Resource::InstanceProfile);
+pub(crate) static ADD_ROLE_TO_INSTANCE_PROFILE: Call =
+    call("AddRoleToInstanceProfile", "iam:AddRoleToInstanceProfile", Resource::InstanceProfile);
+pub(crate) static REMOVE_ROLE_FROM_INSTANCE_PROFILE: Call = call(
+    "RemoveRoleFromInstanceProfile",
+    "iam:RemoveRoleFromInstanceProfile",
+    Resource::InstanceProfile,
+);
+pub(crate) static DELETE_INSTANCE_PROFILE: Call =
+    call("DeleteInstanceProfile", "iam:DeleteInstanceProfile", Resource::InstanceProfile);
+
+pub(crate) static CREATE_KEY: Call = call("CreateKey", "kms:CreateKey", Resource::Any);
+pub(crate) static CREATE_ALIAS: Call = call("CreateAlias", "kms:CreateAlias", Resource::Key);
+pub(crate) static ENABLE_KEY_ROTATION: Call =
+    call("EnableKeyRotation", "kms:EnableKeyRotation", Resource::Key);
+pub(crate) static DISABLE_KEY_ROTATION: Call =
+    call("DisableKeyRotation", "kms:DisableKeyRotation", Resource::Key);
+pub(crate) static PUT_KEY_POLICY: Call = call("PutKeyPolicy", "kms:PutKeyPolicy", Resource::Key);
+pub(crate) static LIST_KEYS: Call = call("ListKeys", "kms:ListKeys", Resource::Any);
+pub(crate) static LIST_RESOURCE_TAGS: Call =
+    call("ListResourceTags", "kms:ListResourceTags", Resource::Key);
+
+pub(crate) static CREATE_BUCKET: Call = call("CreateBucket", "s3:CreateBucket", Resource::Bucket);
+pub(crate) static DELETE_BUCKET: Call = call("DeleteBucket", "s3:DeleteBucket", Resource::Bucket);
+pub(crate) static PUT_BUCKET_ENCRYPTION: Call =
+    call("PutBucketEncryption", "s3:PutEncryptionConfiguration", Resource::Bucket);
+/// The same permission allows the deletion, which makes SSE-S3 the default again.
+pub(crate) static DELETE_BUCKET_ENCRYPTION: Call =
+    call("DeleteBucketEncryption", "s3:PutEncryptionConfiguration", Resource::Bucket);
+pub(crate) static PUT_PUBLIC_ACCESS_BLOCK: Call =
+    call("PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", Resource::Bucket);
+/// The same permission allows the deletion.
+pub(crate) static DELETE_PUBLIC_ACCESS_BLOCK: Call =
+    call("DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock", Resource::Bucket);
+pub(crate) static PUT_BUCKET_POLICY: Call =
+    call("PutBucketPolicy", "s3:PutBucketPolicy", Resource::Bucket);
+pub(crate) static DELETE_BUCKET_POLICY: Call =
+    call("DeleteBucketPolicy", "s3:DeleteBucketPolicy", Resource::Bucket);
+pub(crate) static DELETE_OBJECT: Call = call("DeleteObject", "s3:DeleteObject", Resource::Object);
+
+pub(crate) static CREATE_SECURITY_CONFIGURATION: Call = call(
+    "CreateSecurityConfiguration",
+    "elasticmapreduce:CreateSecurityConfiguration",
+    Resource::Any,
+);
+pub(crate) static DELETE_SECURITY_CONFIGURATION: Call = call(
+    "DeleteSecurityConfiguration",
+    "elasticmapreduce:DeleteSecurityConfiguration",
+    Resource::Any,
+);
+pub(crate) static LIST_SECURITY_CONFIGURATIONS: Call = call(
+    "ListSecurityConfigurations",
+    "elasticmapreduce:ListSecurityConfigurations",
+    Resource::Any,
+);

@@ -191,7 +191,7 @@ impl fmt::Display for S3Location {
 }
 
 /// An object in S3.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct S3Object {
     /// The bucket.
     pub bucket: BucketName,

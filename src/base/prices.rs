@@ -16,6 +16,8 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::text::grouped;
+
 /// One billionth of a US dollar.
 pub(crate) type NanoUsd = u64;
 
@@ -66,6 +68,34 @@ const TABLE: [(&str, f64, u64); 38] = [
     ("batch-objects", 1.0, 1_000_000),
     ("manifest-objects", 0.015, 1_000_000),
 ];
+
+/// A KMS key of one's own, in US dollars a month. Source: aws.amazon.com/kms/pricing.
+const KMS_KEY: f64 = 1.0;
+/// A secret of Secrets Manager, in US dollars a month. Source:
+/// aws.amazon.com/secrets-manager/pricing.
+const SECRET: f64 = 0.4;
+
+/// What a KMS key costs, in words, for an account of this partition.
+pub(crate) fn kms_key(partition: &str) -> String {
+    let requests = TABLE.iter().find(|(name, ..)| *name == "kms");
+    let requests = requests.map_or_else(String::new, |(_, usd, units)| {
+        format!(", and ${usd:.2} for {} requests", grouped(*units))
+    });
+    format!("${KMS_KEY:.2} a month for the key{requests}{}", elsewhere(partition))
+}
+
+/// What a secret of Secrets Manager costs, in words, for an account of this partition.
+pub(crate) fn secret(partition: &str) -> String {
+    format!("${SECRET:.2} a month for the secret{}", elsewhere(partition))
+}
+
+fn elsewhere(partition: &str) -> &'static str {
+    if partition == "aws" {
+        ""
+    } else {
+        " (list prices of us-east-1, from which those of this partition differ)"
+    }
+}
 
 /// The minimum storage duration of each storage class, in days: an object is charged for at least
 /// that long.

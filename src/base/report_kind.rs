@@ -15,4 +15,6 @@ pub enum ReportKind {
     Audit,
     /// Of `reencrypt`
     Reencrypt,
+    /// Of `setup`
+    Setup,
 }

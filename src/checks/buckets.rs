@@ -237,7 +237,7 @@ fn public_access(subject: CheckSubject, facts: &BucketFacts) -> Finding {
 }
 
 /// Whether a bucket's policy denies every request without TLS, for everyone.
-fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
+pub(crate) fn denies_plain_http(policy: &str, bucket: &str, region: &str) -> bool {
     let object = format!("arn:{}:s3:::{bucket}/any-object", partition(region));
     let denies = |action: &str| {
         let context = BTreeMap::from([("aws:securetransport", Some("false"))]);

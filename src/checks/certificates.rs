@@ -1,10 +1,10 @@
 //! Checks on the certificates for traffic between nodes: those in the PEM archive that the security
 //! configuration names, and the validity of those that EMR creates.
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::{
-    base::{aws_calls, text::shown},
+    base::{aws_calls, text::shown, time_format::days_in_words},
     checks::{
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
@@ -15,6 +15,7 @@ use crate::{
     facts::{
         certificate_archive::{Certificate, Material},
         emr::{SecurityConfiguration, Tls},
+        gather::Facts,
     },
     settings::policy::Protection,
 };
@@ -250,23 +251,47 @@ fn wanted_validity(case: &Case<'_>) -> String {
 /// cannot be read before a cluster runs.
 fn managed_validity(case: &Case<'_>, found: &SecurityConfiguration, tls: &Tls) -> Finding {
     let subject = VALIDITY.on(found.name.as_str(), wanted_validity(case));
-    let days = tls.validity_in_days.as_ref().map_or(Ok(DEFAULT_VALIDITY_IN_DAYS), |days| {
-        days.parse::<u32>().map_err(|_| format!("ValidityInDays is `{days}`, no number of days"))
-    });
-    let days = match days {
+    let days = match validity_in_days(tls) {
         Ok(days) => days,
         Err(saw) => return subject.unknown_with(saw, make_anew(found)),
     };
     let now = case.facts.asked_at;
-    let ends = found.created.saturating_add(Duration::days(i64::from(days)));
+    let ends = managed_end(found, days);
+    let in_days = days_in_words(ends, now);
     let made = format!("EMR made the certificates at {}, for {days} days", shown(found.created));
     let wanted_until = now.saturating_add(Duration::days(i64::from(case.policy.certificate_days)));
     if ends >= wanted_until {
-        return subject.passed(format!("until {}, by ValidityInDays", shown(ends)));
+        return subject.passed(format!("until {}, {in_days}, by ValidityInDays", shown(ends)));
     }
     let expiry = if ends < now { "expired" } else { "expire" };
-    let failed = subject.failed(format!("{made}: they {expiry} at {}", shown(ends)));
+    let failed = subject.failed(format!("{made}: they {expiry} at {}, {in_days}", shown(ends)));
     failed.with_fix(make_anew(found))
+}
+
+/// `ValidityInDays`, or its default.
+///
+/// # Errors
+/// What it is, if it is no number.
+fn validity_in_days(tls: &Tls) -> Result<u32, String> {
+    tls.validity_in_days.as_ref().map_or(Ok(DEFAULT_VALIDITY_IN_DAYS), |days| {
+        days.parse().map_err(|_| format!("ValidityInDays is `{days}`, no number of days"))
+    })
+}
+
+fn managed_end(found: &SecurityConfiguration, days: u32) -> OffsetDateTime {
+    found.created.saturating_add(Duration::days(i64::from(days)))
+}
+
+/// When the first of the certificates for traffic between nodes expires, as far as it is known:
+/// those of the PEM archive, or those that EMR makes.
+pub(crate) fn first_expiry(facts: &Facts) -> Option<OffsetDateTime> {
+    let configuration = facts.security_configuration.as_ref()?.found()?;
+    let content = &configuration.content;
+    let tls = content.tls.as_ref().filter(|_| content.in_transit_enabled)?;
+    if tls.is_by_emr() {
+        return Some(managed_end(configuration, validity_in_days(tls).ok()?));
+    }
+    facts.certificates.as_ref()?.found()?.as_ref().ok()?.first_expiry()
 }
 
 fn make_anew(found: &SecurityConfiguration) -> FixTemplate {
@@ -275,6 +300,7 @@ fn make_anew(found: &SecurityConfiguration) -> FixTemplate {
 
 fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Finding {
     let now = case.facts.asked_at;
+    let end = |time: OffsetDateTime| format!("{}, {}", shown(time), days_in_words(time, now));
     let wrong = |certificate: &Certificate| {
         if certificate.not_before > now {
             Some(format!(
@@ -283,11 +309,11 @@ fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Find
                 shown(certificate.not_before)
             ))
         } else if certificate.not_after < now {
-            Some(format!("`{}` expired at {}", certificate.subject, shown(certificate.not_after)))
+            Some(format!("`{}` expired at {}", certificate.subject, end(certificate.not_after)))
         } else if certificate.not_after
             < now.saturating_add(Duration::days(i64::from(case.policy.certificate_days)))
         {
-            Some(format!("`{}` expires at {}", certificate.subject, shown(certificate.not_after)))
+            Some(format!("`{}` expires at {}", certificate.subject, end(certificate.not_after)))
         } else {
             None
         }
@@ -295,9 +321,8 @@ fn validity(case: &Case<'_>, subject: CheckSubject, material: &Material) -> Find
     match material.chain.iter().find_map(wrong) {
         Some(wrong) => subject.failed(wrong),
         None => {
-            let first = material.chain.iter().map(|certificate| certificate.not_after).min();
-            subject
-                .passed(first.map_or_else(String::new, |first| format!("until {}", shown(first))))
+            let first = material.first_expiry();
+            subject.passed(first.map_or_else(String::new, |first| format!("until {}", end(first))))
         }
     }
 }
@@ -367,6 +392,41 @@ mod tests {
         for check in ["certificate-object", "certificate-key", "certificate-names"] {
             assert_eq!(status(&world(0, Tls::for_tests("EMR")), check), NotApplicable, "{check}");
         }
+    }
+
+    #[test]
+    fn the_days_that_are_left_are_told_and_the_end_is_a_fact() {
+        let managed = world(1, valid_for("365"));
+        let saw = managed.of_check("certificate-validity").remove(0).1;
+        assert!(saw.ends_with("Z, in 364 days, by ValidityInDays"), "{saw}");
+        let asked = managed.facts.asked_at;
+        assert_eq!(first_expiry(&managed.facts), Some(asked + Duration::days(364)));
+
+        let mut world = World::new(false, false);
+        let ends = world.facts.asked_at + Duration::days(40) + Duration::HOUR;
+        let Some(Lookup::Found(Ok(material))) = &mut world.facts.certificates else {
+            unreachable!()
+        };
+        let mut root = material.chain[0].clone();
+        root.not_after = ends;
+        material.chain.push(root);
+        assert_eq!(first_expiry(&world.facts), Some(ends));
+        let saw = world.of_check("certificate-validity").remove(0).1;
+        assert!(saw.ends_with("Z, in 40 days"), "{saw}");
+        world.facts.asked_at += Duration::days(41);
+        let saw = world.of_check("certificate-validity").remove(0).1;
+        assert!(saw.contains("` expired at ") && saw.ends_with("less than a day ago"), "{saw}");
+
+        // What is not used, or is not known, has no end.
+        let unknown = self::world(0, valid_for("soon"));
+        assert_eq!(first_expiry(&unknown.facts), None);
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.content.in_transit_enabled = false;
+        assert_eq!(first_expiry(&world.facts), None);
+        world.facts.certificates = Some(Lookup::Absent);
+        assert_eq!(first_expiry(&world.facts), None);
     }
 
     #[test]

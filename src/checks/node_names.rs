@@ -46,7 +46,7 @@ const RESOLVER: [IpAddr; 2] = [
 ];
 
 /// The default domain of instances in a region.
-pub(super) fn regional_domain(region: &str) -> String {
+pub(crate) fn regional_domain(region: &str) -> String {
     if region == "us-east-1" {
         "ec2.internal".to_owned()
     } else {

@@ -63,11 +63,11 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole";
 const ARCHIVE: &str = "s3://acme-certificates/emr.zip";
 
 /// A run with all facts known and correct.
-pub(super) struct World {
-    pub(super) cluster: ClusterSpec,
-    paths: DataPaths,
+pub(crate) struct World {
+    pub(crate) cluster: ClusterSpec,
+    pub(crate) paths: DataPaths,
     observed: Observations,
-    pub(super) facts: Facts,
+    pub(crate) facts: Facts,
     commands: CommandContext,
 }
 
@@ -76,7 +76,7 @@ static WORLDS: LazyLock<[World; 3]> =
 
 impl World {
     /// `kms`: everything is under one key. `adopts`: the run reuses an existing cluster.
-    pub(super) fn new(kms: bool, adopts: bool) -> Self {
+    pub(crate) fn new(kms: bool, adopts: bool) -> Self {
         let env = |name: &str| name.starts_with("AWS_").then(|| "AKIAFAKE".into());
         let text = include_str!("../../tests/recordings/config.yml")
             .replace("security_configuration:\n", "security_configuration: sc\n");
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    pub(super) fn findings(
+    pub(crate) fn findings(
         &self,
         policy: &Policy,
         facts: &Facts,
@@ -877,7 +877,7 @@ fn bucket_damages(mutations: &mut Mutations, bucket: &BucketName) {
     mutations.spoil(&of("account"), "unblocked", of_account(bucket), |on| *on = false);
 }
 
-pub(super) fn strict() -> Policy {
+pub(crate) fn strict() -> Policy {
     let file = tempfile::NamedTempFile::new().unwrap();
     Settings::resolve(Options::default(), Some(file.path())).unwrap().policy
 }

@@ -8,9 +8,9 @@ pub(super) const FIRST_WITH_SECURITY_CONFIGURATIONS: ReleaseLabel = ReleaseLabel
 /// guide, Encryption options.
 pub(super) const FIRST_WITH_AES_RPC: ReleaseLabel = ReleaseLabel::new(5, 9, 0);
 /// `EnableEbsEncryption` works since this release.
-pub(super) const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
+pub(crate) const FIRST_WITH_EBS_ENCRYPTION: ReleaseLabel = ReleaseLabel::new(5, 24, 0);
 /// The certificate provider `EMR` exists since this release.
-pub(super) const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
+pub(crate) const FIRST_WITH_EMR_CERTIFICATES: ReleaseLabel = ReleaseLabel::new(7, 11, 0);
 
 /// The release that a security configuration needs, and the feature that needs it.
 pub(super) fn needed(content: &Content) -> (ReleaseLabel, &'static str) {

@@ -127,20 +127,62 @@ fn configuration(
     unknown_key: &str,
     certificates: &str,
 ) -> Value {
-    let release = &case.cluster.release.value;
     let key = known_key.unwrap_or(unknown_key);
     let accepts = |kind| case.policy.accept_encryption.contains(&kind);
     let by_key = accepts(EncryptionKind::SseKms) && known_key.is_some();
-    let s3 = if accepts(EncryptionKind::SseS3) && !by_key {
-        json!({"EncryptionMode": "SSE-S3"})
-    } else {
+    ConfigurationParts {
+        release: &case.cluster.release.value,
+        s3_by_key: !accepts(EncryptionKind::SseS3) || by_key,
+        key,
+        certificates,
+    }
+    .content()
+}
+
+/// What decides about the content of a security configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfigurationParts<'a> {
+    /// The release of its clusters.
+    pub(crate) release: &'a ReleaseLabel,
+    /// Whether EMRFS encrypts by SSE-KMS under the key; else by SSE-S3.
+    pub(crate) s3_by_key: bool,
+    /// The KMS key of disks, and of S3 where that is by key.
+    pub(crate) key: &'a str,
+    /// The S3 URI of the certificate archive; not used where EMR makes the certificates.
+    pub(crate) certificates: &'a str,
+}
+
+impl ConfigurationParts<'_> {
+    /// The JSON that EMR stores: all three protections, as far as the release supports them.
+    pub(crate) fn content(&self) -> Value {
+        content(*self)
+    }
+}
+
+/// Whether EMR makes the certificates for traffic between nodes.
+pub(crate) fn has_emr_certificates(release: &ReleaseLabel) -> bool {
+    *release >= FIRST_WITH_EMR_CERTIFICATES
+}
+
+/// Whether clusters of the release can require version 2 of the metadata service.
+pub(crate) fn has_metadata_v2(release: &ReleaseLabel) -> bool {
+    let [of_5, of_6] = FIRST_WITH_METADATA_V2;
+    let before_6 = *release < ReleaseLabel::new(6, 0, 0);
+    (before_6 && *release >= of_5) || *release >= of_6
+}
+
+fn content(parts: ConfigurationParts<'_>) -> Value {
+    let ConfigurationParts { release, s3_by_key, key, certificates } = parts;
+    let s3 = if s3_by_key {
         json!({"EncryptionMode": "SSE-KMS", "AwsKmsKey": key})
+    } else {
+        json!({"EncryptionMode": "SSE-S3"})
     };
     let mut disk = json!({"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": key});
     if *release >= FIRST_WITH_EBS_ENCRYPTION {
         disk["EnableEbsEncryption"] = json!(true);
     }
-    let tls = if *release >= FIRST_WITH_EMR_CERTIFICATES {
+    let tls = if has_emr_certificates(release) {
         json!({"CertificateProviderType": "EMR"})
     } else {
         json!({"CertificateProviderType": "PEM", "S3Object": certificates})
@@ -156,9 +198,7 @@ fn configuration(
             "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": tls},
         },
     });
-    let [of_5, of_6] = FIRST_WITH_METADATA_V2;
-    let before_6 = *release < ReleaseLabel::new(6, 0, 0);
-    if (before_6 && *release >= of_5) || *release >= of_6 {
+    if has_metadata_v2(release) {
         configuration["InstanceMetadataServiceConfiguration"] =
             json!({"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1});
     }

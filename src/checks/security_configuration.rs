@@ -197,7 +197,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 /// Whether `content` has every protection of `require` on `release`: what was seen, or what is
 /// missing.
-pub(super) fn protects(
+pub(crate) fn protects(
     content: &Content,
     release: &ReleaseLabel,
     require: &[Protection],

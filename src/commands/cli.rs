@@ -13,6 +13,7 @@ use crate::{
     base::{names::ClusterId, printable::Printable, report_kind::ReportKind},
     commands::{
         help,
+        setup::flags::SetupFlags,
         short_forms::{self, ShortForm},
     },
     evidence::verify::VerifyArguments,
@@ -97,6 +98,22 @@ pub enum CliCommand {
         after_help = help::MORE
     )]
     Audit(AuditArguments),
+    /// Plan, write as infrastructure code, or make live what encryption needs in AWS
+    ///
+    /// Looks at the account as `check` does, and prints what is there, what is missing, and what
+    /// would be made or changed, in order and with reasons: keys, roles, buckets, certificates, the
+    /// security configuration. Without `--apply` nothing is changed. What exists is never replaced
+    /// or weakened.
+    ///
+    /// `setup config.yml -r resolver.json` is short for `setup -- run -c config.yml -r
+    /// resolver.json`. Exit code 0: the plan is complete, or was made live. 77: something cannot be
+    /// made without a decision. 69: not everything could be looked at, or AWS failed.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::SETUP_EXAMPLES,
+        after_help = help::MORE
+    )]
+    Setup(Box<SetupArguments>),
     /// Print the sealed runner config; ask AWS nothing
     ///
     /// `seal config.yml` is short for `seal -- run -c config.yml`. Credentials are masked unless
@@ -255,6 +272,23 @@ pub struct CheckArguments {
     /// What to check and what to print.
     #[command(flatten)]
     pub check: CheckOptions,
+    /// The runner config; short for `-- run -c CONFIG`
+    #[arg(value_name = "CONFIG")]
+    pub config_file: Option<OsString>,
+    /// The files of a short form.
+    #[command(flatten)]
+    pub short: ShortForm,
+    /// Settings and runner arguments.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
+/// What `setup` takes.
+#[derive(Args, Debug)]
+pub struct SetupArguments {
+    /// What to do and what to make.
+    #[command(flatten)]
+    pub flags: SetupFlags,
     /// The runner config; short for `-- run -c CONFIG`
     #[arg(value_name = "CONFIG")]
     pub config_file: Option<OsString>,
@@ -578,6 +612,7 @@ impl Cli {
             | CliCommand::Audit(AuditArguments { launch, .. })
             | CliCommand::Seal(SealArguments { launch, .. }) => launch,
             CliCommand::Reencrypt(arguments) => &arguments.launch,
+            CliCommand::Setup(arguments) => &arguments.launch,
             CliCommand::Report { .. }
             | CliCommand::Explain { .. }
             | CliCommand::Completions { .. }
@@ -625,6 +660,10 @@ impl Cli {
                 launch.expand(short, config_file.take())
             }
             CliCommand::Seal(SealArguments { config_file, short, launch, .. }) => {
+                launch.expand(short, config_file.take())
+            }
+            CliCommand::Setup(arguments) => {
+                let SetupArguments { config_file, short, launch, .. } = &mut **arguments;
                 launch.expand(short, config_file.take())
             }
             CliCommand::Audit(AuditArguments { locations, short, launch, .. }) => {

@@ -18,7 +18,7 @@ use crate::{
         read_config::launch_scope,
         reencrypt, report,
         run::{attach, line::resume_only},
-        seal, settings_page,
+        seal, settings_page, setup,
     },
     permissions::policy::{self, PermissionOptions},
     report::{notice::Notice, notify::Notify, options::CheckOptions},
@@ -62,6 +62,11 @@ where
         CliCommand::Audit(arguments) => {
             with_settings("audit", &arguments.launch, None, &async |settings, _| {
                 Box::pin(audit::audit(&arguments, settings)).await
+            })
+        }
+        CliCommand::Setup(arguments) => {
+            with_settings("setup", &arguments.launch, None, &async |settings, _| {
+                Box::pin(setup::setup(&arguments, settings)).await
             })
         }
         CliCommand::Seal(arguments) => {

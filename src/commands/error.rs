@@ -16,6 +16,7 @@ use crate::{
         plan::RunnerStartError,
     },
     settings::resolve::SettingsError,
+    setup::error::SetupError,
     system::process::LaunchError,
 };
 
@@ -52,6 +53,8 @@ pub(crate) enum GuardError {
     Audit(#[from] error::AuditError),
     #[error("{0}")]
     Reencrypt(#[from] reencrypt_error::ReencryptError),
+    #[error("{0}")]
+    Setup(#[from] SetupError),
     #[error("a bug in emr-etl-guard: {0:#}")]
     Bug(#[from] anyhow::Error),
 }
@@ -64,6 +67,10 @@ impl GuardError {
             Self::Audit(error::AuditError::NoAccess(error)) => error.lines(NOTHING_SEEN),
             Self::Reencrypt(reencrypt_error::ReencryptError::NoAccess(error)) => {
                 error.lines("nothing was changed")
+            }
+            Self::Setup(SetupError::NoAccess(error)) => error.lines("nothing was changed"),
+            Self::Setup(SetupError::ByHand(lines)) => {
+                lines.lines().map(|line| printable!("{line}")).collect()
             }
             Self::NoRegion(error) => {
                 let fixes = NoRegion::FIXES.into_iter().map(|fix| printable!("  fix: {fix}"));
@@ -94,6 +101,7 @@ impl GuardError {
                 Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
             }
             Self::Reencrypt(error) => error.outcome(),
+            Self::Setup(error) => error.outcome(),
             Self::Bug(_) => Outcome::Bug,
         }
     }

@@ -36,6 +36,12 @@ Examples:
   emr-etl-guard audit s3://bucket/folder --offenders=offenders.csv
   emr-etl-guard audit --inventory=s3://bucket/inventory/manifest.json";
 
+pub(super) const SETUP_EXAMPLES: &str = "\
+Examples:
+  emr-etl-guard setup config.yml -r resolver.json
+  emr-etl-guard setup --terraform=terraform config.yml
+  emr-etl-guard setup --apply --report=setup.json --write-config config.yml";
+
 pub(super) const SEAL_EXAMPLES: &str = "\
 Examples:
   emr-etl-guard seal config.yml

@@ -7,7 +7,7 @@ use crate::{
     report::{
         asff,
         document::AnyReport,
-        html::{self, audit, reencrypt},
+        html::{self, audit, reencrypt, setup},
         junit, markdown, ocsf, render, sarif, schema,
         signature::ReportSignature,
         summary::ReportSummary,
@@ -41,6 +41,7 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
                 AnyReport::Run(report) => html::page(&report, &signature),
                 AnyReport::Audit(document) => audit::page(&document, &signature),
                 AnyReport::Reencrypt(document) => reencrypt::page(&document, &signature),
+                AnyReport::Setup(document) => setup::page(&document, &signature),
             })
         }),
         ReportCommand::Markdown(arguments) => render::render_any(arguments, |report| {

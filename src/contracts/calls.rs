@@ -43,7 +43,49 @@ pub(super) const NOT_RECORDED: &[(&str, &str, &str)] = &[
         "sqs:DeleteMessage",
         "Its answer holds nothing that is read: a message that stays does no harm.",
     ),
+    ("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", SETUP_READS),
+    ("ListAttachedRolePolicies", "iam:ListAttachedRolePolicies", SETUP_READS),
+    ("GetRolePolicy", "iam:GetRolePolicy", SETUP_READS),
+    ("GetUserPolicy", "iam:GetUserPolicy", SETUP_READS),
+    ("CreateRole", "iam:CreateRole", SETUP_WRITES),
+    ("AttachRolePolicy", "iam:AttachRolePolicy", SETUP_WRITES),
+    ("DetachRolePolicy", "iam:DetachRolePolicy", SETUP_WRITES),
+    ("DeleteRole", "iam:DeleteRole", SETUP_WRITES),
+    ("ListRolePolicies", "iam:ListRolePolicies", SETUP_READS),
+    ("ListInstanceProfilesForRole", "iam:ListInstanceProfilesForRole", SETUP_READS),
+    ("PutRolePolicy", "iam:PutRolePolicy", SETUP_WRITES),
+    ("DeleteRolePolicy", "iam:DeleteRolePolicy", SETUP_WRITES),
+    ("PutUserPolicy", "iam:PutUserPolicy", SETUP_WRITES),
+    ("DeleteUserPolicy", "iam:DeleteUserPolicy", SETUP_WRITES),
+    ("CreateInstanceProfile", "iam:CreateInstanceProfile", SETUP_WRITES),
+    ("AddRoleToInstanceProfile", "iam:AddRoleToInstanceProfile", SETUP_WRITES),
+    ("RemoveRoleFromInstanceProfile", "iam:RemoveRoleFromInstanceProfile", SETUP_WRITES),
+    ("DeleteInstanceProfile", "iam:DeleteInstanceProfile", SETUP_WRITES),
+    ("CreateKey", "kms:CreateKey", SETUP_WRITES),
+    ("CreateAlias", "kms:CreateAlias", SETUP_WRITES),
+    ("EnableKeyRotation", "kms:EnableKeyRotation", SETUP_WRITES),
+    ("DisableKeyRotation", "kms:DisableKeyRotation", SETUP_WRITES),
+    ("PutKeyPolicy", "kms:PutKeyPolicy", SETUP_WRITES),
+    ("ListKeys", "kms:ListKeys", SETUP_READS),
+    ("ListResourceTags", "kms:ListResourceTags", SETUP_READS),
+    ("CreateBucket", "s3:CreateBucket", SETUP_WRITES),
+    ("DeleteBucket", "s3:DeleteBucket", SETUP_WRITES),
+    ("PutBucketEncryption", "s3:PutEncryptionConfiguration", SETUP_WRITES),
+    ("DeleteBucketEncryption", "s3:PutEncryptionConfiguration", SETUP_WRITES),
+    ("PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", SETUP_WRITES),
+    ("DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock", SETUP_WRITES),
+    ("PutBucketPolicy", "s3:PutBucketPolicy", SETUP_WRITES),
+    ("DeleteBucketPolicy", "s3:DeleteBucketPolicy", SETUP_WRITES),
+    ("DeleteObject", "s3:DeleteObject", SETUP_WRITES),
+    ("CreateSecurityConfiguration", "elasticmapreduce:CreateSecurityConfiguration", SETUP_WRITES),
+    ("DeleteSecurityConfiguration", "elasticmapreduce:DeleteSecurityConfiguration", SETUP_WRITES),
+    ("ListSecurityConfigurations", "elasticmapreduce:ListSecurityConfigurations", SETUP_READS),
 ];
+
+const SETUP_WRITES: &str =
+    "What it changed is looked at again afterwards, whatever its own answer says.";
+const SETUP_READS: &str =
+    "No recording of it has been looked for; its form is that of the SDK's model.";
 
 const NO_BATCH: &str =
     "No public suite makes jobs of S3 Batch Operations: LocalStack has none, and they cost money.";

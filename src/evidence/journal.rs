@@ -210,6 +210,24 @@ pub(crate) fn default_place(
         .ok_or(StateError::Nowhere)
 }
 
+/// The runs in the state directory at `path` that were not closed. Nothing is locked or changed, so
+/// that they can be looked at while a guard is at work.
+///
+/// # Errors
+/// [`StateError`] for the first journal that cannot be read.
+pub(crate) fn open_runs(path: &Path) -> Result<Vec<UnfinishedRun>, StateError> {
+    let Some(root) = PrivateDir::existing(path)? else { return Ok(Vec::new()) };
+    let Some(runs) = root.existing_below("runs")? else { return Ok(Vec::new()) };
+    let runs = Arc::new(runs);
+    let mut open = Vec::new();
+    for name in runs.names()? {
+        if Path::new(&name).extension().is_some_and(|ending| ending == ENDING) {
+            open.extend(read(&runs, &name)?);
+        }
+    }
+    Ok(open)
+}
+
 impl StateDir {
     /// Locks the state directory at `path`, and creates it if it does not exist.
     ///

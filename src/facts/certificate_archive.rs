@@ -46,6 +46,11 @@ impl Material {
     pub fn names(&self) -> &[String] {
         self.chain.first().map(|own| own.names.as_slice()).unwrap_or_default()
     }
+
+    /// When the first certificate of the chain expires; none if there is no certificate.
+    pub(crate) fn first_expiry(&self) -> Option<OffsetDateTime> {
+        self.chain.iter().map(|certificate| certificate.not_after).min()
+    }
 }
 
 /// One certificate.

@@ -10,6 +10,7 @@ use aws_sdk_emr::{
         list_bootstrap_actions::ListBootstrapActionsOutput, list_clusters::ListClustersOutput,
         list_instance_fleets::ListInstanceFleetsOutput,
         list_instance_groups::ListInstanceGroupsOutput, list_instances::ListInstancesOutput,
+        list_security_configurations::ListSecurityConfigurationsOutput,
         list_steps::ListStepsOutput,
     },
     primitives::DateTime,
@@ -182,17 +183,16 @@ fn text(value: &Value, key: &str) -> Option<String> {
 }
 
 impl SecurityConfiguration {
-    /// Parses the JSON text that EMR stores; `None` if it is not a JSON object.
-    fn read(name: &str, created: OffsetDateTime, text: &str) -> Option<Self> {
-        let json: Value = serde_json::from_str(text).ok().filter(Value::is_object)?;
-        let digest = sha256(canonical(&json));
-        Some(Self { name: name.to_owned(), created, digest, content: Content::read(&json) })
+    /// Takes the JSON object that EMR stores.
+    fn read(name: &str, created: OffsetDateTime, json: &Value) -> Self {
+        let digest = sha256(canonical(json));
+        Self { name: name.to_owned(), created, digest, content: Content::read(json) }
     }
 
     /// A configuration with this content.
     #[cfg(test)]
     pub(crate) fn for_tests(text: &str) -> Self {
-        Self::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap()
+        Self::read("sc", OffsetDateTime::UNIX_EPOCH, &json_object(text).unwrap())
     }
 
     /// Every key that it names.
@@ -212,7 +212,8 @@ impl S3AtRest {
 }
 
 impl Content {
-    fn read(json: &Value) -> Self {
+    /// Reads the JSON that EMR stores.
+    pub(crate) fn read(json: &Value) -> Self {
         let encryption = &json["EncryptionConfiguration"];
         let at_rest = &encryption["AtRestEncryptionConfiguration"];
         let key = |value: &Value| text(value, "AwsKmsKey").map(|key| KeyReference::new(&key));
@@ -304,7 +305,7 @@ fn truth(value: &Value) -> bool {
 }
 
 /// JSON text with sorted keys and no blanks, so that equal contents have equal digests.
-fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
@@ -546,6 +547,23 @@ pub(crate) async fn security_configuration(
     emr: &aws_sdk_emr::Client,
     name: &str,
 ) -> Lookup<SecurityConfiguration> {
+    let described = described_configuration(emr, name).await;
+    described.map(|(created, json)| SecurityConfiguration::read(name, created, &json))
+}
+
+/// The content of the security configuration `name`, as EMR stores it.
+pub(crate) async fn security_configuration_content(
+    emr: &aws_sdk_emr::Client,
+    name: &str,
+) -> Lookup<Value> {
+    described_configuration(emr, name).await.map(|(_, json)| json)
+}
+
+/// When the security configuration `name` was created, and its content.
+async fn described_configuration(
+    emr: &aws_sdk_emr::Client,
+    name: &str,
+) -> Lookup<(OffsetDateTime, Value)> {
     let result = emr.describe_security_configuration().name(name).send().await;
     if let Err(error) = &result
         && let Some(service) = error.as_service_error()
@@ -575,8 +593,13 @@ pub(crate) async fn security_configuration(
             let came = format!("its text, {} characters, is no JSON object", text.chars().count());
             Lookup::unusable(call, &came)
         };
-        SecurityConfiguration::read(name, created, &text).map_or_else(no_json, Lookup::Found)
+        json_object(&text).map_or_else(no_json, |json| Lookup::Found((created, json)))
     })
+}
+
+/// Parses the JSON text that EMR stores; `None` if it is not a JSON object.
+fn json_object(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(Value::is_object)
 }
 
 /// Parses EMR's message, which is done nowhere else in this module. DescribeSecurityConfiguration
@@ -872,6 +895,50 @@ pub(crate) async fn list(
     })
 }
 
+/// What each live cluster uses, as `DescribeCluster` describes it; also of those that are about to
+/// end.
+pub(crate) async fn live(emr: &aws_sdk_emr::Client) -> Lookup<Vec<ClusterFacts>> {
+    let states = [
+        SdkClusterState::Starting,
+        SdkClusterState::Bootstrapping,
+        SdkClusterState::Running,
+        SdkClusterState::Waiting,
+        SdkClusterState::Terminating,
+    ];
+    let listings = match list(emr, None, &states).await {
+        Lookup::Found(listings) => listings,
+        other => return other.map(|_| Vec::new()),
+    };
+    let mut clusters = Vec::new();
+    // One after another: EMR's quota for this call is small, and the guards of runs share it.
+    for listing in listings {
+        match cluster(emr, &listing.id).await {
+            Lookup::Found(cluster) => clusters.push(cluster),
+            other => return other.map(|_| Vec::new()),
+        }
+    }
+    Lookup::Found(clusters)
+}
+
+/// The names of all security configurations.
+pub(crate) async fn security_configuration_names(emr: &aws_sdk_emr::Client) -> Lookup<Vec<String>> {
+    let request = emr.list_security_configurations();
+    let pages = whole_list(
+        &aws_calls::LIST_SECURITY_CONFIGURATIONS,
+        &[],
+        |marker| request.clone().set_marker(marker).send(),
+        ListSecurityConfigurationsOutput::marker,
+        |page| {
+            named(page.security_configurations.as_ref(), types::SecurityConfigurationSummary::name)
+        },
+    );
+    pages.await.map(|pages| {
+        let summaries =
+            pages.into_iter().flat_map(|page| page.security_configurations.unwrap_or_default());
+        summaries.filter_map(|summary| summary.name).collect()
+    })
+}
+
 /// A live cluster that the runner could reuse, with the steps that are not this run's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Adoptable {
@@ -1012,18 +1079,14 @@ mod tests {
         let json = json!({"EncryptionConfiguration": {"AtRestEncryptionConfiguration": {
             "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "a", "Overrides": [{"BucketName": "x", "EncryptionMode": "SSE-KMS", "AwsKmsKey": "b"}, {"BucketName": "y", "EncryptionMode": "SSE-S3"}]},
             "LocalDiskEncryptionConfiguration": {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": "a"}}}});
-        let configuration =
-            SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, &json.to_string())
-                .unwrap();
+        let configuration = SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, &json);
         let keys: Vec<String> = configuration.keys().iter().map(ToString::to_string).collect();
         assert_eq!(keys, ["a", "b"]);
     }
 
     #[test]
     fn the_digest_does_not_see_the_order_of_keys_but_sees_every_value() {
-        let digest = |text| {
-            SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text).unwrap().digest
-        };
+        let digest = |text| SecurityConfiguration::for_tests(text).digest;
         assert_eq!(digest(r#"{"a": 1, "b": [true, "x"]}"#), digest(r#"{"b":[true,"x"],"a":1}"#));
         assert_ne!(digest(r#"{"a": 1}"#), digest(r#"{"a": "1"}"#));
         assert_ne!(digest(r#"{"b": [1, 2]}"#), digest(r#"{"b": [2, 1]}"#));
@@ -1032,7 +1095,7 @@ mod tests {
     #[test]
     fn a_security_configuration_that_is_no_json_object_is_not_read() {
         for text in ["", "[]", "{", "\"x\""] {
-            assert_eq!(SecurityConfiguration::read("sc", OffsetDateTime::UNIX_EPOCH, text), None);
+            assert_eq!(json_object(text), None);
         }
     }
 }

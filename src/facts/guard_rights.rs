@@ -115,7 +115,7 @@ impl GuardRights {
 
 /// The principal of `identity`. A session's ARN lacks the path of its role; the role's own ARN has
 /// it.
-pub(super) async fn principal(
+pub(crate) async fn principal(
     iam: &aws_sdk_iam::Client,
     identity: Lookup<CallerIdentity>,
 ) -> Lookup<Principal> {

@@ -315,7 +315,7 @@ fn understood(metadata: KeyMetadata) -> Result<KmsKey, &'static str> {
     })
 }
 
-async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
+pub(super) async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
     let result = kms.get_key_rotation_status().key_id(key.as_str()).send().await;
     Lookup::from_call(
         &aws_calls::GET_KEY_ROTATION_STATUS,
@@ -325,7 +325,7 @@ async fn rotation(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<bool> {
     .map(|answer| answer.key_rotation_enabled)
 }
 
-async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
+pub(super) async fn policy(kms: &aws_sdk_kms::Client, key: &KeyArn) -> Lookup<String> {
     let result = kms.get_key_policy().key_id(key.as_str()).policy_name("default").send().await;
     Lookup::from_call(&aws_calls::GET_KEY_POLICY, &["NotFoundException"], result).and_then(
         |answer| {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_s3::types::{EncryptionType, ServerSideEncryptionRule};
 use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -197,7 +198,7 @@ pub(crate) async fn fetch_write_defaults(
 ///
 /// One call gives both. But its answer is 403 both if another account owns the bucket and if access
 /// is denied. If the same call without the account is allowed, the owner must be the reason.
-async fn place(
+pub(super) async fn place(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
     account: Option<&AccountId>,
@@ -242,7 +243,17 @@ pub(crate) async fn ours(
 }
 
 pub(super) async fn policy(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Option<String>> {
-    let result = s3.get_bucket_policy().bucket(bucket.as_str()).send().await;
+    policy_of(s3, bucket, None).await
+}
+
+/// The policy of `bucket`. If an `owner` is given, S3 denies access to another owner's bucket.
+pub(super) async fn policy_of(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    owner: Option<&AccountId>,
+) -> Lookup<Option<String>> {
+    let request = s3.get_bucket_policy().bucket(bucket.as_str());
+    let result = request.set_expected_bucket_owner(owner.map(AccountId::to_string)).send().await;
     // The SDK does not model these codes for this call. Here they are valid answers.
     if result.as_ref().is_err_and(|error| is_code(error, "NoSuchBucketPolicy")) {
         return Lookup::Found(None);
@@ -262,9 +273,20 @@ async fn versioning(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Opti
 }
 
 async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lookup<Block> {
-    let result = s3.get_public_access_block().bucket(bucket.as_str()).send().await;
+    block_of(s3, bucket, None).await.map(Option::unwrap_or_default)
+}
+
+/// The public access block of `bucket`, if it has one. If an `owner` is given, S3 denies access to
+/// another owner's bucket.
+pub(super) async fn block_of(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    owner: Option<&AccountId>,
+) -> Lookup<Option<Block>> {
+    let request = s3.get_public_access_block().bucket(bucket.as_str());
+    let result = request.set_expected_bucket_owner(owner.map(AccountId::to_string)).send().await;
     if result.as_ref().is_err_and(|error| is_code(error, NO_BLOCK)) {
-        return Lookup::Found(Block::default());
+        return Lookup::Found(None);
     }
     Lookup::from_call(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, &["NoSuchBucket"], result).and_then(
         |answer| {
@@ -277,7 +299,7 @@ async fn public_access_block(s3: &aws_sdk_s3::Client, bucket: &BucketName) -> Lo
                 ]
                 .map(|on| on == Some(true))
             });
-            Lookup::expect_in_answer(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, settings)
+            Lookup::expect_in_answer(&aws_calls::GET_PUBLIC_ACCESS_BLOCK, settings).map(Some)
         },
     )
 }
@@ -297,10 +319,13 @@ pub(crate) struct EncryptionRule {
     /// `BucketKeyEnabled`: objects under SSE-KMS use a bucket key if their writer does not choose
     /// otherwise.
     pub(crate) bucket_key: bool,
+    /// `BlockedEncryptionTypes`: whether requests with SSE-C are rejected.
+    pub(crate) blocks_sse_c: bool,
 }
 
 impl EncryptionRule {
-    const NONE: Self = Self { default: DefaultEncryption::None, bucket_key: false };
+    const NONE: Self =
+        Self { default: DefaultEncryption::None, bucket_key: false, blocks_sse_c: false };
 }
 
 /// The complete encryption rule.
@@ -308,7 +333,18 @@ pub(crate) async fn encryption_rule(
     s3: &aws_sdk_s3::Client,
     bucket: &BucketName,
 ) -> Lookup<EncryptionRule> {
-    let result = s3.get_bucket_encryption().bucket(bucket.as_str()).send().await;
+    encryption_rule_of(s3, bucket, None).await
+}
+
+/// The complete encryption rule. If an `owner` is given, S3 denies access to another owner's
+/// bucket.
+pub(super) async fn encryption_rule_of(
+    s3: &aws_sdk_s3::Client,
+    bucket: &BucketName,
+    owner: Option<&AccountId>,
+) -> Lookup<EncryptionRule> {
+    let request = s3.get_bucket_encryption().bucket(bucket.as_str());
+    let result = request.set_expected_bucket_owner(owner.map(AccountId::to_string)).send().await;
     // AWS answers AES256 for a bucket without a configured rule. Older simulators answer with this
     // error, which the SDK does not model.
     if result
@@ -330,19 +366,27 @@ pub(crate) async fn encryption_rule(
             let configuration =
                 configuration.filter(|configuration| !configuration.rules.is_empty());
             configuration.map_or_else(none, Lookup::Found).map(|configuration| {
+                let blocked = |rule: &ServerSideEncryptionRule| {
+                    let types = rule.blocked_encryption_types.as_ref();
+                    types.is_some_and(|types| {
+                        types.encryption_type().contains(&EncryptionType::SseC)
+                    })
+                };
+                let blocks_sse_c = configuration.rules.iter().any(blocked);
+                let none = EncryptionRule { blocks_sse_c, ..EncryptionRule::NONE };
                 let mut rules = configuration.rules.into_iter();
                 let applied = rules.find_map(|rule| {
                     let bucket_key = rule.bucket_key_enabled == Some(true);
                     Some((rule.apply_server_side_encryption_by_default?, bucket_key))
                 });
-                applied.map_or(EncryptionRule::NONE, |(default, bucket_key)| {
+                applied.map_or(none, |(default, bucket_key)| {
                     let default = match encryption_kind(&default.sse_algorithm) {
                         Some(kind) => {
                             DefaultEncryption::Kind { kind, key: default.kms_master_key_id }
                         }
                         None => DefaultEncryption::Other(default.sse_algorithm.as_str().to_owned()),
                     };
-                    EncryptionRule { default, bucket_key }
+                    EncryptionRule { default, bucket_key, blocks_sse_c }
                 })
             })
         },

@@ -10,7 +10,7 @@ use crate::{
         aws_calls::{self, Call, Resource},
         names::{S3Location, partition},
     },
-    checks::catalogue::CATALOGUE,
+    checks::{catalogue::CATALOGUE, finding::Stage},
     settings::{destination::Destination, evidence_options::EvidenceOptions, sign_key::KeyName},
     spec::{cluster_spec::ClusterSpec, data_paths::DataLocation},
 };
@@ -36,6 +36,12 @@ pub(crate) struct PermissionOptions<'a> {
 fn calls() -> impl Iterator<Item = &'static Call> {
     let of_checks = CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
     of_checks.chain([&aws_calls::TERMINATE_JOB_FLOWS, &aws_calls::SET_TERMINATION_PROTECTION])
+}
+
+/// Every call that decides a check before a launch.
+pub(super) fn pre_flight_calls() -> impl Iterator<Item = &'static Call> {
+    let pre_flight = CATALOGUE.iter().filter(|check| check.stage == Stage::PreFlight);
+    pre_flight.flat_map(|check| check.asks.iter().copied())
 }
 
 /// Every call of the command `audit`.
@@ -164,7 +170,7 @@ static ALONG: [(&str, Resource); 15] = [
     ("iam:PassRole", Resource::Role),
 ];
 
-fn document(
+pub(super) fn document(
     needed: impl Iterator<Item = (&'static str, Resource)>,
     launch: Option<LaunchScope<'_>>,
     options: Option<PermissionOptions<'_>>,

@@ -28,7 +28,10 @@ use crate::{
         finding::Level,
         fix::CommandContext,
     },
-    report::{audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport},
+    report::{
+        audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport,
+        setup_document::SetupReport,
+    },
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
 };
 
@@ -38,6 +41,7 @@ const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
         ReportKind::Run => 1..=RUN_REPORT_VERSION,
         ReportKind::Audit => 1..=crate::report::audit_document::VERSION,
         ReportKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
+        ReportKind::Setup => 1..=crate::report::setup_document::VERSION,
     }
 }
 
@@ -47,6 +51,7 @@ impl ReportKind {
         match command {
             "audit" => Self::Audit,
             "reencrypt" => Self::Reencrypt,
+            "setup" => Self::Setup,
             _ => Self::Run,
         }
     }
@@ -57,6 +62,7 @@ impl ReportKind {
             Self::Run => "a run",
             Self::Audit => "an audit",
             Self::Reencrypt => "a reencrypt",
+            Self::Setup => "a setup",
         }
     }
 }
@@ -688,6 +694,7 @@ pub(crate) enum AnyReport {
     Run(Box<RunReport>),
     Audit(Box<AuditReport>),
     Reencrypt(Box<ReencryptReport>),
+    Setup(Box<SetupReport>),
 }
 
 impl AnyReport {
@@ -735,6 +742,7 @@ impl AnyReport {
                 .map(|document: RunReport| Self::Run(Box::new(document.without_claims()))),
             ReportKind::Audit => serde_json::from_value(value).map(Self::Audit),
             ReportKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
+            ReportKind::Setup => serde_json::from_value(value).map(Self::Setup),
         };
         read.map_err(|error| not_one(error.to_string()))
     }
@@ -749,6 +757,7 @@ impl AnyReport {
             Self::Run(document) => Ok(*document),
             Self::Audit(_) => run_only(ReportKind::Audit),
             Self::Reencrypt(_) => run_only(ReportKind::Reencrypt),
+            Self::Setup(_) => run_only(ReportKind::Setup),
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 
 use crate::{
-    checks::finding::{Level, Status},
+    checks::{
+        certificates,
+        finding::{Level, Status},
+    },
     facts::stored::StoredEncryption,
     report::judged::Judged,
     settings::{metrics_targets::Labels, policy::EncryptionKind},
@@ -37,6 +40,8 @@ pub(crate) struct MetricCounts {
     findings: BTreeMap<(&'static str, &'static str), u64>,
     clusters: BTreeMap<&'static str, u64>,
     objects: BTreeMap<&'static str, u64>,
+    /// When the first certificate for traffic between nodes expires, if that is known.
+    certificates_expire: Option<OffsetDateTime>,
 }
 
 const STATUSES: [Status; 5] =
@@ -99,6 +104,7 @@ impl MetricCounts {
             objects: ["NOT-SSE", "SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C", "other", "unseen"]
                 .map(|name| (name, 0))
                 .into(),
+            certificates_expire: certificates::first_expiry(judged.facts),
         };
         let clusters = watched.into_iter().flat_map(|watched| &watched.clusters);
         let of_clusters = clusters.clone().flat_map(|record| &record.findings);
@@ -183,8 +189,15 @@ const OBJECTS: Description = (
     "Objects that the last run wrote and that were looked at, by their encryption",
 );
 
-const DESCRIPTIONS: [Description; 7] =
-    [DURATION, ENDED, SUCCESS, EXIT_CODE, FINDINGS, CLUSTERS, OBJECTS];
+const EXPIRY: Description = (
+    "emr_etl_guard_certificate_expiry_timestamp_seconds",
+    "emr_etl_guard.certificate.expiry_timestamp",
+    "s",
+    "When the first certificate for traffic between nodes expires, since 1970",
+);
+
+const DESCRIPTIONS: [Description; 8] =
+    [DURATION, ENDED, SUCCESS, EXIT_CODE, FINDINGS, CLUSTERS, OBJECTS, EXPIRY];
 
 #[expect(clippy::cast_precision_loss, reason = "no run counts 2^53 of anything")]
 fn number(count: u64) -> f64 {
@@ -198,7 +211,8 @@ fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
         all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     };
     let one = |value: f64| vec![(own(&[]), value)];
-    let ended = number(measured.ended.unix_timestamp().unsigned_abs());
+    let since = |time: OffsetDateTime| number(time.unix_timestamp().unsigned_abs());
+    let ended = since(measured.ended);
     let counts = measured.counts.as_ref();
     let findings = counts.into_iter().flat_map(|counts| &counts.findings);
     let by = |name: &'static str, counted: Option<&BTreeMap<&'static str, u64>>| {
@@ -220,6 +234,9 @@ fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
             .collect(),
         by("judgement", counts.map(|counts| &counts.clusters)),
         by("encryption", counts.map(|counts| &counts.objects)),
+        counts
+            .and_then(|counts| counts.certificates_expire)
+            .map_or_else(Vec::new, |expiry| one(since(expiry))),
     ];
     let described = DESCRIPTIONS.into_iter().zip(samples);
     described

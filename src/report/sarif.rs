@@ -16,7 +16,7 @@ use crate::{
     },
     report::{
         document::{CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
-        summary::{CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, ReportSummary},
+        summary::{CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, PIECE_IN_PLACE, ReportSummary},
     },
 };
 
@@ -120,6 +120,7 @@ fn other_rule(name: &str) -> Value {
         OBJECTS_ENCRYPTED => "Objects in S3 are encrypted as the policy requires.",
         OBJECTS_SEEN => "Every object of a location could be looked at.",
         CHANGE_ALLOWED => "Nothing prevents a change of objects.",
+        PIECE_IN_PLACE => "What a guarded run needs in AWS is there, with the required settings.",
         _ => return json!({"id": name}),
     };
     json!({"id": name, "name": pascal(name), "shortDescription": {"text": text}})

@@ -10,6 +10,7 @@ use crate::{
         audit_document::{self, AuditReport},
         json::Record,
         reencrypt_document::{self, ReencryptReport},
+        setup_document::{self, SetupReport},
     },
 };
 
@@ -32,6 +33,10 @@ pub(crate) fn text(kind: ReportKind) -> anyhow::Result<String> {
         ReportKind::Reencrypt => (
             generator.into_root_schema_for::<ReencryptReport>(),
             format!("reencrypt/v{}", reencrypt_document::VERSION),
+        ),
+        ReportKind::Setup => (
+            generator.into_root_schema_for::<SetupReport>(),
+            format!("setup/v{}", setup_document::VERSION),
         ),
     };
     schema.insert(
@@ -64,10 +69,11 @@ fn unwrap_lines(schema: &mut Schema) {
 mod tests {
     use super::*;
 
-    const PUBLISHED: [(ReportKind, &str, &str); 3] = [
+    const PUBLISHED: [(ReportKind, &str, &str); 4] = [
         (ReportKind::Run, "schema.json", include_str!("schema.json")),
         (ReportKind::Audit, "schema-audit.json", include_str!("schema-audit.json")),
         (ReportKind::Reencrypt, "schema-reencrypt.json", include_str!("schema-reencrypt.json")),
+        (ReportKind::Setup, "schema-setup.json", include_str!("schema-setup.json")),
     ];
 
     #[test]

@@ -18,8 +18,9 @@ use crate::{
             AnyReport, CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome,
             RecordedResidualRisk, RecordedStatus, RunReport,
         },
-        html::{audit, marks::Mark, reencrypt},
+        html::{audit, marks::Mark, reencrypt, setup},
         reencrypt_document::{Mode, ReencryptReport, ReencryptedLocation},
+        setup_document::{PlannedAction, PlannedStep, SetupReport},
     },
     settings::policy::{Policy, accepted},
 };
@@ -30,6 +31,8 @@ pub(super) const OBJECTS_ENCRYPTED: &str = "objects-encrypted";
 pub(super) const OBJECTS_SEEN: &str = "objects-seen";
 /// The name of the finding on the objections to a change of objects.
 pub(super) const CHANGE_ALLOWED: &str = "reencrypt-allowed";
+/// Whether a piece of a setup is as it should be.
+pub(super) const PIECE_IN_PLACE: &str = "setup-in-place";
 
 /// The data that the formats need, from a report of any kind.
 #[derive(Clone, Debug)]
@@ -83,6 +86,7 @@ impl<'a> ReportSummary<'a> {
             AnyReport::Run(report) => Self::of_run(report),
             AnyReport::Audit(report) => Self::of_audit(report),
             AnyReport::Reencrypt(report) => Self::of_reencrypt(report),
+            AnyReport::Setup(report) => Self::of_setup(report),
         }
     }
 
@@ -145,6 +149,25 @@ impl<'a> ReportSummary<'a> {
             config: None,
             calls: Vec::new(),
             findings,
+            residual_risks: &[],
+        }
+    }
+
+    fn of_setup(report: &'a SetupReport) -> Self {
+        Self {
+            guard: &report.guard,
+            command: &report.command,
+            run: None,
+            started: report.started,
+            ended: report.ended,
+            account: Some(&report.account),
+            region: Some(&report.region),
+            conclusion: concluded(setup::conclusion(report)),
+            exit_code: report.exit_code,
+            is_bug: report.outcome == Outcome::Bug,
+            config: None,
+            calls: Vec::new(),
+            findings: report.plan.iter().map(|step| planned(report, step)).collect(),
             residual_risks: &[],
         }
     }
@@ -392,6 +415,33 @@ fn changed(report: &ReencryptReport, location: &ReencryptedLocation) -> Vec<Reco
         findings.push(encrypted(RecordedStatus::NotApplicable, "nothing to encrypt".to_owned()));
     }
     findings
+}
+
+/// The finding on a piece of a setup: whether it is as it should be, after what was done.
+fn planned(report: &SetupReport, step: &PlannedStep) -> RecordedFinding {
+    let applied = report.record.iter().flat_map(|record| &record.steps);
+    let is_made = applied.into_iter().any(|done| {
+        done.verified && done.piece.kind() == step.kind && done.piece.subject() == step.subject
+    });
+    let seen = step.seen.clone().unwrap_or_default();
+    let (status, saw) = match step.action {
+        PlannedAction::Keep => (RecordedStatus::Passed, "in place".to_owned()),
+        PlannedAction::Create | PlannedAction::Change if is_made => {
+            (RecordedStatus::Passed, "made by this setup, and looked at afterwards".to_owned())
+        }
+        PlannedAction::Create => (RecordedStatus::Failed, "does not exist".to_owned()),
+        PlannedAction::Change => (RecordedStatus::Failed, "has other settings".to_owned()),
+        PlannedAction::Refuse => (RecordedStatus::Failed, seen),
+        PlannedAction::Unknown => (RecordedStatus::Unknown, seen),
+    };
+    let fix = (status != RecordedStatus::Passed).then(|| {
+        step.fix.clone().unwrap_or_else(|| "emr-etl-guard setup --apply makes it".to_owned())
+    });
+    RecordedFinding {
+        wanted: "as setup plans it".to_owned(),
+        fix,
+        ..finding(PIECE_IN_PLACE, &format!("{} {}", step.kind, step.subject), status, saw)
+    }
 }
 
 /// The fix for what is left in a location.

@@ -2,6 +2,7 @@
 //! run.
 
 pub mod config;
+pub(crate) mod config_edit;
 pub mod config_error;
 mod contract;
 pub mod documents;
@@ -24,4 +25,5 @@ pub mod seal;
 mod secrets;
 mod targets;
 pub(crate) mod version;
+mod yaml_layout;
 mod yaml_value;

@@ -162,7 +162,7 @@ impl Policy {
 
 /// Snowplow's public buckets: `snowplow-hosted-assets` in eu-west-1; elsewhere the region is
 /// appended.
-pub(super) const HOSTED_ASSETS: [&str; 2] = ["snowplow-hosted-assets", "snowplow-hosted-assets-*"];
+pub(crate) const HOSTED_ASSETS: [&str; 2] = ["snowplow-hosted-assets", "snowplow-hosted-assets-*"];
 
 pub(crate) fn kind_name(kind: EncryptionKind) -> &'static str {
     match kind {

@@ -90,7 +90,19 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
 /// [`io::ErrorKind::AlreadyExists`] when the name is taken; any other error when the file cannot be
 /// written.
 pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut draft = draft(file, 0o600)?;
+    write_new_with(file, bytes, 0o600)
+}
+
+/// The same for a file that other users may read, as far as the umask allows it.
+///
+/// # Errors
+/// As [`write_new`].
+pub(crate) fn write_new_readable(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_new_with(file, bytes, OTHERS_MAY_READ)
+}
+
+fn write_new_with(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut draft = draft(file, mode)?;
     draft.as_file_mut().write_all(bytes)?;
     draft.as_file().sync_all()?;
     draft.persist_noclobber(file)?;

@@ -14,9 +14,10 @@ fn play(arguments: &[&str]) -> Played {
 }
 
 /// Each command.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "check",
+    "setup",
     "watch",
     "audit",
     "seal",

@@ -3,8 +3,11 @@
 //!
 //! ```text
 //! <!-- world: good -->
+//! <!-- then -->
 //! <!-- not run: it ends a cluster of yours -->
 //! ```
+//!
+//! `then` goes on in the world of the block before it on the same page, as that has left it.
 //!
 //! Where a block shows output, that is compared with what is printed: standard output, then
 //! standard error. `[…]` matches anything, within a line or as a line for any lines. A command ends
@@ -12,7 +15,7 @@
 
 use std::path::{Path, PathBuf};
 
-use emr_simulator::{Command as Set, PutObject, Sse};
+use emr_simulator::{Command as Set, PutObject, Seed, Sse};
 use regex::Regex;
 
 use crate::support::{Stage, hermetic_command, programs};
@@ -29,6 +32,7 @@ struct Block {
 #[derive(Debug, PartialEq, Eq)]
 enum Marker {
     World(String),
+    Then,
     NotRun(String),
     None,
 }
@@ -76,6 +80,8 @@ fn blocks(page: &str) -> Vec<Block> {
             None => {
                 if let Some(world) = comment("<!-- world: ") {
                     marker = Marker::World(world.to_owned());
+                } else if line == "<!-- then -->" {
+                    marker = Marker::Then;
                 } else if let Some(why) = comment("<!-- not run: ") {
                     marker = Marker::NotRun(why.to_owned());
                 } else if !line.is_empty() {
@@ -126,6 +132,15 @@ fn stage(world: &str) -> Stage {
         "a report" => {
             stage.check().expect_code(0);
         }
+        "empty account" => {
+            stage.set(Set::Reset);
+            stage.set(Set::Seed(Seed { scene: "empty".to_owned(), region: None }));
+            let blank = stage
+                .config
+                .replace("security_configuration: acme-sc\n", "security_configuration:\n");
+            stage.write("config.yml", &blank);
+            return stage.timed();
+        }
         "no security configuration" => {
             let blank = stage
                 .config
@@ -158,13 +173,15 @@ fn commands_of_the_documentation_do_what_is_said_of_them() {
     let (mut run, mut compared) = (0, 0);
     let path = format!("{}:/usr/bin:/bin", programs().guard.parent().unwrap().display());
     for page in pages() {
+        let mut last = None;
         for block in blocks(&std::fs::read_to_string(&page).unwrap()) {
             let place = format!("{}:{}", page.display(), block.line);
             if !block.commands.iter().any(Shown::is_the_guards) {
                 continue;
             }
-            let world = match &block.marker {
-                Marker::World(world) => world,
+            let stage = match &block.marker {
+                Marker::World(world) => last.insert(stage(world)),
+                Marker::Then => last.as_mut().unwrap_or_else(|| panic!("{place}: after what?")),
                 Marker::NotRun(why) => {
                     assert!(why.len() > 10, "{place}: {why}");
                     continue;
@@ -176,7 +193,6 @@ fn commands_of_the_documentation_do_what_is_said_of_them() {
                     continue;
                 }
             };
-            let stage = stage(world);
             for shown in block.commands.iter().filter(|shown| shown.is_the_guards()) {
                 let mut shell = hermetic_command("sh");
                 shell.args(["-c", &shown.command]);

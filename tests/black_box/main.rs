@@ -61,6 +61,7 @@ mod runner_process;
 mod search;
 mod secrets;
 mod settings;
+mod setup;
 mod shown_by_aws;
 mod signals;
 mod state_directory;

@@ -54,6 +54,8 @@ fn the_file_tells_of_a_good_run() {
     assert!(own("run_exit_code").abs() < f64::EPSILON);
     assert!(own("run_duration_seconds") > 0.0 && own("run_duration_seconds") < now() - began + 1.0);
     assert!((began - 1.0..=now()).contains(&own("run_last_success_timestamp_seconds")));
+    // The certificates of the stage are valid for long.
+    assert!(own("certificate_expiry_timestamp_seconds") > now() + 31.0 * 86_400.0);
     let kind = |name: &str, label: &str| {
         samples[&format!("emr_etl_guard_{name}{{command=\"run\",{label},pipeline=\"acme\"}}")]
     };

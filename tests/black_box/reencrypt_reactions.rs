@@ -323,7 +323,7 @@ fn of_another_account(bucket: PutBucket) -> PutBucket {
     let may = json!({
         "Version": "2012-10-17",
         "Statement": [{
-            "Effect": "Allow", "Principal": "*", "Action": "s3:*",
+            "Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "s3:*",
             "Resource": ["arn:aws:s3:::old", "arn:aws:s3:::old/*"]
         }]
     });

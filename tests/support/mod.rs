@@ -177,9 +177,7 @@ impl Stage {
             sim,
             folder,
         };
-        stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
-        // Long enough at the start for volumes to be checked on a busy machine.
-        stage.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
+        let stage = stage.timed();
         stage.write("authority.pem", &Authority::of_stages().pem);
         let trusted = stage.path("authority.pem").display().to_string();
         let url = stage.sim.url();
@@ -204,6 +202,14 @@ impl Stage {
             .env("STANDIN_POLL_MS", "500")
             .env("STANDIN_RETRY_MS", "100")
             .env("STANDIN_BOOTSTRAP_RETRY_MS", "300")
+    }
+
+    /// The same with the pace of a stage, which a reset of the world takes away.
+    pub(crate) fn timed(self) -> Self {
+        self.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(SPEED), at: None }));
+        // Long enough at the start for volumes to be checked on a busy machine.
+        self.set(Set::SetTimings(Timings { bootstrapping: 36.0, ..Timings::all(6.0) }));
+        self
     }
 
     /// The same with twelve buckets of its own, all as required.
@@ -311,6 +317,12 @@ impl Stage {
         self
     }
 
+    /// Changes every such text in the runner config.
+    pub(crate) fn replace_all(mut self, from: &str, to: &str) -> Self {
+        self.config = self.config.replace(from, to);
+        self
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -339,6 +351,16 @@ impl Stage {
             command.arg("--report").arg(&self.report);
         }
         command.arg("--").args(&self.arguments);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// The command line of another command with these options of its own.
+    pub(crate) fn with_options(&self, subcommand: &str, options: &[&str]) -> Command {
+        self.write("config.yml", &self.config);
+        self.write("resolver.json", RESOLVER);
+        let mut command = isolated_guard();
+        command.arg(subcommand).args(options).arg("--").args(&self.arguments);
         self.prepare(&mut command);
         command
     }
@@ -722,9 +744,10 @@ fn text(value: &Value) -> String {
 /// Times, ids and pids replaced.
 pub(crate) fn redact_times(text: &str) -> String {
     // Built once: in an unoptimised build that takes longer than most tests' work.
-    static VARYING: LazyLock<[(regex::Regex, &str); 5]> = LazyLock::new(|| {
+    static VARYING: LazyLock<[(regex::Regex, &str); 6]> = LazyLock::new(|| {
         [
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+00:00:00|Z)?", "TIME"),
+            (r"TIME, in \d+ days", "TIME, in N days"),
             (r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d", "RUN-TIME"),
             (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "RUN-ID"),
             (r"\bj-[A-Z0-9]+\b", "j-ID"),

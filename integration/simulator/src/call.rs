@@ -139,6 +139,7 @@ impl Call {
                 self.subject.operation = self.form.get("Action").cloned().unwrap_or_default();
                 let names = [
                     "RoleName",
+                    "UserName",
                     "InstanceProfileName",
                     "PolicyArn",
                     "PolicySourceArn",
@@ -180,12 +181,23 @@ impl Call {
                 self.subject.operation = self.s3_operation();
             }
         }
+        self.subject.writes = self.writes();
+    }
+
+    /// Whether the operation can change something in AWS.
+    fn writes(&self) -> bool {
+        const READS: [&str; 7] = ["Describe", "Get", "Head", "List", "Receive", "Sign", "Simulate"];
+        match self.service {
+            Service::S3 => !matches!(self.method.as_str(), "GET" | "HEAD"),
+            _ => !READS.iter().any(|verb| self.subject.operation.starts_with(verb)),
+        }
     }
 
     fn understand_json(&mut self) {
         let string = |name: &str| self.json.get(name).and_then(Value::as_str).map(str::to_owned);
         if self.service == Service::Kms {
-            self.subject.key = string("KeyId");
+            self.subject.key = string("KeyId").or_else(|| string("TargetKeyId"));
+            self.subject.name = string("AliasName");
             return;
         }
         if self.service == Service::Sqs {
@@ -227,9 +239,18 @@ impl Call {
                 ("PUT", "encryption") => "PutBucketEncryption",
                 ("GET", "location") => "GetBucketLocation",
                 ("GET", "policy") => "GetBucketPolicy",
+                ("DELETE", "encryption") => "DeleteBucketEncryption",
                 ("PUT", "policy") => "PutBucketPolicy",
+                ("DELETE", "policy") => "DeleteBucketPolicy",
+                ("GET", "policyStatus") => "GetBucketPolicyStatus",
                 ("GET", "publicAccessBlock") => "GetPublicAccessBlock",
+                ("PUT", "publicAccessBlock") => "PutPublicAccessBlock",
+                ("DELETE", "publicAccessBlock") => "DeletePublicAccessBlock",
                 ("GET", "versioning") => "GetBucketVersioning",
+                ("PUT", "versioning") => "PutBucketVersioning",
+                ("GET", "tagging") => "GetBucketTagging",
+                ("PUT", "tagging") => "PutBucketTagging",
+                ("DELETE", "tagging") => "DeleteBucketTagging",
                 ("GET", "website") => "GetBucketWebsite",
                 ("GET", "notification") => "GetBucketNotificationConfiguration",
                 ("GET", "replication") => "GetBucketReplication",

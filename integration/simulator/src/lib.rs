@@ -51,16 +51,17 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub use emr_world::access_block::PublicAccessBlock;
 pub use emr_world::clock::ClockMode;
 pub use emr_world::cluster::{
     Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
 };
 pub use emr_world::command::{
     AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
-    Moment, Named, ObjectName, ObjectVersion, PutAccessKey, PutBucket, PutDhcp, PutInstanceProfile,
-    PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload, PutUser, PutVpc,
-    Rounds, Seed, SendMessage, SetClock, SetLatency, SetOrganization, StartCluster, Switch,
-    UpdateCluster,
+    Moment, Named, ObjectName, ObjectVersion, PrincipalDelay, PutAccessKey, PutBucket, PutDhcp,
+    PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload,
+    PutUser, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency, SetOrganization,
+    StartCluster, Switch, UpdateCluster,
 };
 pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};
@@ -71,7 +72,7 @@ pub use emr_world::object::{
 };
 pub use emr_world::scene::certificates;
 pub use emr_world::sse::{BucketEncryption, Sse};
-pub use emr_world::subject::Subject;
+pub use emr_world::subject::{ANY_WRITE, Subject};
 pub use emr_world::world::{
     Bucket, BucketConfigurations, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message,
     Publication, Role, SecurityConfiguration, Subnet, Vpc, World,
@@ -133,10 +134,20 @@ impl Simulator {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn acme() -> io::Result<Self> {
+        Self::with_scene(Seed { scene: "acme".to_owned(), region: None })
+    }
+
+    /// Starts with the scene `empty` in this region: an account in which nothing is set up.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn empty_account(region: &str) -> io::Result<Self> {
+        Self::with_scene(Seed { scene: "empty".to_owned(), region: Some(region.to_owned()) })
+    }
+
+    fn with_scene(seed: Seed) -> io::Result<Self> {
         let simulator = Self::start()?;
-        simulator
-            .apply(Command::Seed(Seed { scene: "acme".to_owned() }))
-            .map_err(io::Error::other)?;
+        simulator.apply(Command::Seed(seed)).map_err(io::Error::other)?;
         Ok(simulator)
     }
 

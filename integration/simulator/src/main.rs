@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use emr_simulator::{ClockMode, Command, Seed, SetClock, Simulator};
 
-const USAGE: &str = "usage: emr-simulator [--port N] [--scene acme] [--speed N]
+const USAGE: &str = "usage: emr-simulator [--port N] [--scene acme|empty] [--speed N]
 Plays EMR, S3, KMS, IAM, STS and EC2 on 127.0.0.1 until killed. The first line of its output is \
 its URL.
   --port N     listen on this port (default: a free one)
-  --scene S    begin with this scene (acme); default: an empty world
+  --scene S    begin with this scene (acme, empty); default: an empty world
   --speed N    let simulated time pass N times as fast (default: 1)";
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{USAGE}"));
         match word.as_str() {
             "--port" => port = value()?.parse().map_err(|error| format!("--port: {error}"))?,
-            "--scene" => commands.push(Command::Seed(Seed { scene: value()? })),
+            "--scene" => commands.push(Command::Seed(Seed { scene: value()?, region: None })),
             "--speed" => {
                 let speed = value()?.parse().map_err(|error| format!("--speed: {error}"))?;
                 commands

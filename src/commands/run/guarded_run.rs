@@ -16,7 +16,7 @@ use crate::{
     base::{
         digest::sha256,
         lookup::Lookup,
-        names::KeyReference,
+        names::{AccountId, KeyReference},
         outcome::Outcome,
         printable::{Printable, printable},
         reason::Reason,
@@ -70,6 +70,7 @@ use crate::{
         digest::settings_digest,
         resolve::{DEFAULT_FILE, Settings},
     },
+    setup::{desired::SetupInputs, options::SetupOptions},
     spec::{
         cluster_spec::{ClusterSpec, RUN_TAG},
         data_paths::{DataPaths, LaunchPlan},
@@ -263,6 +264,27 @@ impl<'a> Run<'a> {
             policy: &self.settings.policy,
             facts,
             commands: &self.commands,
+        }
+    }
+
+    /// The input of a plan of `setup` for this run. `guard` and `launcher` are the ARNs of the
+    /// roles or users of both credentials.
+    pub(crate) fn setup_inputs<'b>(
+        &'b self,
+        options: &'b SetupOptions,
+        account: &'b AccountId,
+        guard: Option<&'b str>,
+        launcher: Option<&'b str>,
+    ) -> SetupInputs<'b> {
+        SetupInputs {
+            cluster: &self.cluster,
+            paths: &self.paths,
+            policy: &self.settings.policy,
+            options,
+            account,
+            guard,
+            launcher,
+            configured: self.security_configuration.as_deref(),
         }
     }
 

@@ -126,6 +126,7 @@ mod tests {
                 ]),
                 clusters: BTreeMap::from([("verified", 1)]),
                 objects: BTreeMap::from([("SSE-KMS", 120), ("unseen", 0)]),
+                certificates_expire: OffsetDateTime::from_unix_timestamp(1_795_536_000).ok(),
             }),
         }
     }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The size limit of a config in bytes (the real one has 2 KiB).
-const LARGEST: u64 = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
 
 /// Replaces the file's name for a config from standard input.
 const STDIN: &str = "<stdin>";
@@ -339,6 +339,16 @@ impl RunnerConfig {
         })
     }
 
+    /// The whole config, credentials included.
+    pub(super) fn root(&self) -> &YamlNode {
+        self.root.reveal()
+    }
+
+    /// `text` for people, with a mask for each secret of the config in it.
+    pub(super) fn masked(&self, text: &str) -> String {
+        self.secrets.masked(text)
+    }
+
     /// Whether only some versions of the runner accept it.
     pub(crate) fn depends_on_version(&self) -> bool {
         !self.later_breaches.is_empty()
@@ -432,7 +442,11 @@ fn dumped(value: &Value) -> serde_json::Value {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
+/// The bytes of a config, up to a size limit.
+///
+/// # Errors
+/// [`ConfigError`] when it is no regular file, or cannot be read.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let name = path.display().to_string();
     let unreadable =
         |error: std::io::Error| ConfigError::of(&name, format!("cannot be read: {error}"));

@@ -23,6 +23,11 @@ impl ConfigPosition {
         }
     }
 
+    /// The line.
+    pub(super) const fn line(self) -> usize {
+        self.line
+    }
+
     /// Whether it is on the same line as `other`, at the same column or after it.
     pub(super) fn is_behind_on_line(self, other: Self) -> bool {
         self.line == other.line && self.column >= other.column

@@ -39,8 +39,9 @@ pub struct Sealed {
 }
 
 /// The keys that the seal sets: path of the map, key in it.
-const SECURITY_CONFIGURATION: (&[&str], &str) = (&["aws", "emr"], "security_configuration");
-const ENCRYPTED: (&[&str], &str) = (&["aws", "s3", "buckets"], "encrypted");
+pub(super) const SECURITY_CONFIGURATION: (&[&str], &str) =
+    (&["aws", "emr"], "security_configuration");
+pub(super) const ENCRYPTED: (&[&str], &str) = (&["aws", "s3", "buckets"], "encrypted");
 const TAGS: &[&str] = &["monitoring", "tags"];
 
 /// Seals `original`.
@@ -120,7 +121,7 @@ fn set(
 }
 
 /// A value for a report: only the sealed keys are shown this way.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "(blank)".to_owned(),
         Value::Text(text) => text.to_string(),
@@ -161,18 +162,8 @@ fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError
         )
     };
     let loaded = reloaded(text)?.ok_or_else(|| broken("ERB would change it"))?;
-    let is = |path: &[&str], key: &str, value: Value| {
-        loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value)
-    };
-    if !is(
-        SECURITY_CONFIGURATION.0,
-        SECURITY_CONFIGURATION.1,
-        Value::Text(seal.security_configuration.as_str().into()),
-    ) {
-        return Err(broken("aws.emr.security_configuration is not the sealed name"));
-    }
-    if !is(ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true)) {
-        return Err(broken("aws.s3.buckets.encrypted is not true"));
+    if let Some(what) = wrong_encryption(&loaded, &seal.security_configuration) {
+        return Err(broken(what));
     }
     let mut own = vec![SECURITY_CONFIGURATION, ENCRYPTED];
     if let Some((key, _)) = &seal.tag {
@@ -182,6 +173,27 @@ fn prove(original: &YamlNode, text: &str, seal: &Seal) -> Result<(), ConfigError
         return Err(broken("something else than the sealed keys differs"));
     }
     Ok(())
+}
+
+/// Which of the two encryption settings `loaded` does not have, if one is wrong; the security
+/// configuration should be `name`.
+pub(super) fn wrong_encryption(loaded: &YamlNode, name: &str) -> Option<&'static str> {
+    let is = |path: &[&str], key: &str, value: Value| {
+        loaded.find(path).and_then(|map| map.get(key)).is_some_and(|node| node.value == value)
+    };
+    if !is(SECURITY_CONFIGURATION.0, SECURITY_CONFIGURATION.1, Value::Text(name.into())) {
+        return Some("aws.emr.security_configuration is not the sealed name");
+    }
+    if !is(ENCRYPTED.0, ENCRYPTED.1, Value::Bool(true)) {
+        return Some("aws.s3.buckets.encrypted is not true");
+    }
+    None
+}
+
+/// Whether the two differ in nothing but the encryption settings.
+pub(super) fn differ_only_in_encryption(one: &YamlNode, other: &YamlNode) -> bool {
+    let own = [SECURITY_CONFIGURATION, ENCRYPTED];
+    without(one, &own) == without(other, &own)
 }
 
 fn without(root: &YamlNode, keys: &[(&[&str], &str)]) -> YamlNode {

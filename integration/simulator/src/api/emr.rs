@@ -1,5 +1,7 @@
 //! Owns EMR's operations.
 
+mod configuration_check;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -9,6 +11,7 @@ use emr_world::clock::epoch_seconds;
 use emr_world::cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step};
 use emr_world::fate::Termination;
 use emr_world::life;
+use emr_world::partition::internal_domain;
 use emr_world::provisioning::{self, Birth};
 use emr_world::values::{strings, tags, text, truthy};
 use emr_world::world::{Caller, SecurityConfiguration, World};
@@ -29,7 +32,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         "CreateSecurityConfiguration" => emr.create_security_configuration(),
         "DescribeSecurityConfiguration" => emr.describe_security_configuration(),
         "DeleteSecurityConfiguration" => emr.delete_security_configuration(),
-        "ListSecurityConfigurations" => Ok(emr.list_security_configurations()),
+        "ListSecurityConfigurations" => emr.list_security_configurations(),
         "RunJobFlow" => emr.run_job_flow(),
         "AddJobFlowSteps" => emr.add_job_flow_steps(),
         "AddInstanceGroups" => emr.add_instance_groups(),
@@ -88,11 +91,7 @@ impl Emr<'_> {
     fn create_security_configuration(&mut self) -> Output {
         let name = self.required("Name")?.to_owned();
         let content = self.required("SecurityConfiguration")?.to_owned();
-        if !serde_json::from_str(&content).is_ok_and(|it: Value| it.is_object()) {
-            return Err(invalid(
-                "Failed to parse the security configuration: it is not valid JSON.",
-            ));
-        }
+        configuration_check::check(&content).map_err(invalid)?;
         if self.world.security_configuration(self.account, self.region, &name).is_some() {
             return Err(invalid(format!(
                 "Security configuration with name '{name}' already exists."
@@ -148,15 +147,19 @@ impl Emr<'_> {
         Ok(json!({}))
     }
 
-    fn list_security_configurations(&self) -> Value {
-        let found: Vec<Value> = self
+    fn list_security_configurations(&self) -> Output {
+        let found: Vec<&SecurityConfiguration> = self
             .world
             .security_configurations
             .iter()
             .filter(|it| it.account == self.account && it.region == self.region)
+            .collect();
+        let (page, marker) = self.page(&found, |it| it.name.clone())?;
+        let page: Vec<Value> = page
+            .iter()
             .map(|it| json!({"Name": it.name, "CreationDateTime": epoch_seconds(it.created)}))
             .collect();
-        json!({"SecurityConfigurations": found})
+        Ok(with_marker(json!({"SecurityConfigurations": page}), marker))
     }
 
     fn run_job_flow(&mut self) -> Output {
@@ -172,6 +175,7 @@ impl Emr<'_> {
                 "Security configuration with name '{name}' does not exist."
             )));
         }
+        self.check_visible()?;
         if self.input["Steps"].as_array().is_some_and(|steps| steps.len() > 256) {
             return Err(validation("Maximum number of steps for job flow exceeded"));
         }
@@ -185,6 +189,26 @@ impl Emr<'_> {
         let index = provisioning::create(self.world, birth);
         let cluster = &self.world.clusters[index];
         Ok(json!({"JobFlowId": cluster.id, "ClusterArn": cluster.arn()}))
+    }
+
+    /// An instance profile or role that was created a moment ago is unknown to EMR.
+    fn check_visible(&self) -> Result<(), Failure> {
+        let named = |member: &str| {
+            text(self.input, member).map(|it| it.rsplit('/').next().unwrap_or_default())
+        };
+        let profile = named("JobFlowRole")
+            .and_then(|name| self.world.instance_profile(self.account, name))
+            .filter(|it| !self.world.is_visible(it.visible_from));
+        if let Some(profile) = profile {
+            return Err(validation(format!("Invalid InstanceProfile: {}.", profile.name)));
+        }
+        let role = named("ServiceRole")
+            .and_then(|name| self.world.role(self.account, name))
+            .filter(|it| !self.world.is_visible(it.visible_from));
+        match role {
+            Some(role) => Err(validation(format!("Invalid ServiceRole: {}.", role.name))),
+            None => Ok(()),
+        }
     }
 
     fn add_job_flow_steps(&mut self) -> Output {
@@ -765,10 +789,7 @@ fn instance_state(cluster: &Cluster) -> &'static str {
 /// `ip-172-31-4-5.eu-west-1.compute.internal`
 fn private_name(cluster: &Cluster, instance: &Instance) -> String {
     let (third, fourth) = instance.address;
-    let suffix = match cluster.region.as_str() {
-        "us-east-1" => "ec2.internal".to_owned(),
-        region => format!("{region}.compute.internal"),
-    };
+    let suffix = internal_domain(&cluster.region);
     format!("ip-172-31-{third}-{fourth}.{suffix}")
 }
 

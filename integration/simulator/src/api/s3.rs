@@ -2,6 +2,8 @@
 
 mod admission;
 mod attributes;
+mod bucket_policies;
+mod bucket_settings;
 mod buckets;
 mod multipart;
 mod objects;
@@ -11,12 +13,15 @@ mod versions;
 
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
+use emr_world::partition::partition_of;
 use emr_world::world::{Caller, World};
 
-use admission::{admit, check_region};
+use admission::{admit, check_region, context_of};
+use bucket_policies::{bucket_policy, policy_status, public_access_block};
+use bucket_settings::create_bucket;
 use buckets::{
-    bucket_policy, create_bucket, encryption_xml, lifecycle, list, location_xml, notification,
-    public_access_block, replication, request_payment, versioning_xml, website,
+    encryption_xml, lifecycle, list, location_xml, notification, replication, request_payment,
+    versioning_xml, website,
 };
 use objects::read;
 use request::{Request, denied, no_such_bucket, with_shown_version};
@@ -34,12 +39,13 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     let found = world.buckets.get(bucket).ok_or_else(|| no_such_bucket(bucket))?;
     let location = found.region.clone();
     check_region(call, operation, found, caller.is_some())?;
-    let admitted = admit(found, call, caller, action);
+    let context = context_of(world, caller);
+    let admitted = admit(found, call, (caller, &context), action);
     admitted.map_err(|failure| failure.header("x-amz-bucket-region", location.as_str()))?;
     // A request that compares ETags needs the permission to read the object. Source: Amazon S3 user
     // guide, How to perform conditional deletes.
     if operation == "DeleteObject" && call.header("if-match").is_some_and(|it| it != "*") {
-        admit(found, call, caller, "GetObject")?;
+        admit(found, call, (caller, &context), "GetObject")?;
     }
     let s3 = Request {
         call,
@@ -51,12 +57,25 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
     let answer = match operation {
         "HeadBucket" => Ok(Reply::empty(200)
             .header("content-type", "application/xml")
-            .header("x-amz-bucket-arn", format!("arn:aws:s3:::{}", found.name))
+            .header(
+                "x-amz-bucket-arn",
+                format!("arn:{}:s3:::{}", partition_of(&found.region), found.name),
+            )
             .header("x-amz-access-point-alias", "false")),
         "GetBucketLocation" => Ok(location_xml(found)),
         "GetBucketEncryption" => Ok(encryption_xml(found)),
         "GetBucketPolicy" => bucket_policy(found),
+        "GetBucketPolicyStatus" => policy_status(found),
         "GetPublicAccessBlock" => public_access_block(found),
+        "GetBucketTagging" => bucket_settings::get_tags(found),
+        "DeleteBucket" => s3.delete_bucket(world),
+        "DeleteBucketEncryption" => Ok(s3.delete_encryption(world)),
+        "DeleteBucketPolicy" => Ok(s3.delete_policy(world)),
+        "PutPublicAccessBlock" => s3.put_public_access_block(world),
+        "DeletePublicAccessBlock" => Ok(s3.delete_public_access_block(world)),
+        "PutBucketVersioning" => s3.put_versioning(world),
+        "PutBucketTagging" => s3.put_bucket_tags(world),
+        "DeleteBucketTagging" => Ok(s3.delete_bucket_tags(world)),
         "GetBucketWebsite" => website(found),
         "GetBucketVersioning" => Ok(versioning_xml(found)),
         "GetBucketNotificationConfiguration" => Ok(notification(found)),
@@ -126,11 +145,18 @@ fn action_of(operation: &str, of_version: bool) -> Option<&'static str> {
         "HeadBucket" | "ListObjectsV2" => "ListBucket",
         "GetBucketLocation" => "GetBucketLocation",
         "GetBucketEncryption" => "GetEncryptionConfiguration",
-        "PutBucketEncryption" => "PutEncryptionConfiguration",
+        "PutBucketEncryption" | "DeleteBucketEncryption" => "PutEncryptionConfiguration",
         "GetBucketPolicy" => "GetBucketPolicy",
         "PutBucketPolicy" => "PutBucketPolicy",
+        "DeleteBucketPolicy" => "DeleteBucketPolicy",
+        "GetBucketPolicyStatus" => "GetBucketPolicyStatus",
         "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "PutBucketPublicAccessBlock",
+        "DeleteBucket" => "DeleteBucket",
         "GetBucketVersioning" => "GetBucketVersioning",
+        "PutBucketVersioning" => "PutBucketVersioning",
+        "GetBucketTagging" => "GetBucketTagging",
+        "PutBucketTagging" | "DeleteBucketTagging" => "PutBucketTagging",
         "GetBucketWebsite" => "GetBucketWebsite",
         "GetBucketNotificationConfiguration" => "GetBucketNotification",
         "GetBucketReplication" => "GetReplicationConfiguration",

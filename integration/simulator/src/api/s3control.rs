@@ -35,7 +35,7 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
 }
 
 fn public_access_block(world: &World, account: &str) -> Answer {
-    let Some(on) = world.account_blocks.get(account) else {
+    let Some(block) = world.account_blocks.get(account) else {
         return Err(Failure::new(
             404,
             "NoSuchPublicAccessBlockConfiguration",
@@ -45,9 +45,7 @@ fn public_access_block(world: &World, account: &str) -> Answer {
     };
     let mut xml = Xml::new();
     xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {
-        for setting in
-            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
-        {
+        for (setting, on) in block.settings() {
             xml.text(setting, on.to_string());
         }
     });

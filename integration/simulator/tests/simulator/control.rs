@@ -89,7 +89,7 @@ fn a_command_that_is_misspelt_or_makes_no_sense_is_refused_with_a_reason() {
     let missing = refused(json!({"command": "put_object", "bucket": "nowhere", "key": "k"}));
     assert_eq!(missing, (400, "there is no bucket nowhere".to_owned()));
     let scene = refused(json!({"command": "seed", "scene": "x"}));
-    assert_eq!(scene, (400, "there is no scene \"x\"; there is: acme".to_owned()));
+    assert_eq!(scene, (400, "there is no scene \"x\"; there are: acme, empty".to_owned()));
 }
 
 #[test]

@@ -467,3 +467,122 @@ fn groups_that_join_a_cluster_or_grow_bring_instances_and_volumes_of_their_own()
         "Master instance group can not be resized.",
     );
 }
+
+/// Creates a security configuration of this name and content.
+fn create(client: &Client, name: &str, content: &Value) -> Got {
+    let body = json!({"Name": name, "SecurityConfiguration": content.to_string()});
+    client.emr("CreateSecurityConfiguration", &body)
+}
+
+#[test]
+fn a_security_configuration_is_checked_against_a_schema() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let good = json!({"EncryptionConfiguration": {
+        "EnableInTransitEncryption": true,
+        "EnableAtRestEncryption": true,
+        "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": {
+            "CertificateProviderType": "PEM", "S3Object": "s3://acme-etl/certs/emr.zip",
+        }},
+        "AtRestEncryptionConfiguration": {
+            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": "k"},
+            "LocalDiskEncryptionConfiguration": {
+                "EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": "k",
+                "EnableEbsEncryption": true,
+            },
+        },
+    }});
+    assert_eq!(create(&guard, "good", &good).status, 200);
+    let emr = json!({"CertificateProviderType": "EMR", "WildcardDnsSuffix": "ec2.internal"});
+    let mut by_emr = good.clone();
+    let in_transit = "/EncryptionConfiguration/InTransitEncryptionConfiguration";
+    *by_emr.pointer_mut(&format!("{in_transit}/TLSCertificateConfiguration")).unwrap() = emr;
+    assert_eq!(create(&guard, "by-emr", &by_emr).status, 200);
+    let disks = "/EncryptionConfiguration/AtRestEncryptionConfiguration\
+        /LocalDiskEncryptionConfiguration";
+    let s3 = "/EncryptionConfiguration/AtRestEncryptionConfiguration/S3EncryptionConfiguration";
+    let tls = format!("{in_transit}/TLSCertificateConfiguration");
+    let encryption = "/EncryptionConfiguration".to_owned();
+    let metadata = json!({"MinimumInstanceMetadataServiceVersion": 3});
+    let bad = [
+        (disks.to_owned(), "Type", json!("AwsKms"), "object has invalid properties: [Type]."),
+        (
+            disks.to_owned(),
+            "EncryptionKeyProviderType",
+            json!("Aws"),
+            "EncryptionKeyProviderType 'Aws' is not one of [AwsKms, Custom].",
+        ),
+        (
+            disks.to_owned(),
+            "AwsKmsKey",
+            Value::Null,
+            "object has missing required properties: [AwsKmsKey].",
+        ),
+        (
+            s3.to_owned(),
+            "EncryptionMode",
+            json!("SSE-C"),
+            "EncryptionMode 'SSE-C' is not one of [SSE-S3, SSE-KMS, CSE-KMS, CSE-Custom].",
+        ),
+        (tls.clone(), "S3Object", json!("acme-etl"), "S3Object 'acme-etl' is not valid"),
+        (
+            tls,
+            "CertificateProviderType",
+            json!("ACM"),
+            "CertificateProviderType 'ACM' is not one of [PEM, Custom, EMR].",
+        ),
+        (
+            encryption,
+            "EnableAtRestEncryption",
+            json!(1),
+            "EnableAtRestEncryption must be a boolean",
+        ),
+        (
+            String::new(),
+            "InstanceMetadataServiceConfiguration",
+            metadata,
+            "MinimumInstanceMetadataServiceVersion must be 1 or 2",
+        ),
+    ];
+    for (place, member, value, message) in bad {
+        let mut content = good.clone();
+        content.pointer_mut(&place).unwrap()[member] = value;
+        let message = format!("Invalid security configuration; {message}");
+        refused(&create(&guard, "bad", &content), "InvalidRequestException", &message);
+    }
+    let part = json!({"EncryptionConfiguration": {"EnableAtRestEncryption": true}});
+    let message = "Invalid security configuration; object has missing required properties: \
+        [AtRestEncryptionConfiguration].";
+    refused(&create(&guard, "bad", &part), "InvalidRequestException", message);
+}
+
+#[test]
+fn security_configurations_are_listed_in_pages() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    for number in 0..60 {
+        assert_eq!(create(&guard, &format!("sc-{number}"), &json!({})).status, 200);
+    }
+    let first = guard.emr("ListSecurityConfigurations", &json!({})).json();
+    let next = json!({"Marker": first["Marker"]});
+    let second = guard.emr("ListSecurityConfigurations", &next).json();
+    let length = |page: &Value| page["SecurityConfigurations"].as_array().unwrap().len();
+    assert_eq!((length(&first), length(&second)), (50, 11));
+    assert_eq!(second["Marker"], Value::Null);
+    let other = guard.in_region("us-east-1").emr("ListSecurityConfigurations", &json!({})).json();
+    assert_eq!(length(&other), 0);
+}
+
+#[test]
+fn a_security_configuration_is_deleted_when_no_cluster_uses_it_any_more() {
+    let sim = stepped();
+    let guard = Client::new(&sim);
+    let id = run_job_flow(&guard);
+    let delete = || guard.emr("DeleteSecurityConfiguration", &json!({"Name": "acme-sc"}));
+    let got = delete();
+    assert_eq!(got.error(), (400, "InvalidRequestException".to_owned()));
+    assert_eq!(got.json()["ErrorCode"], "SECURITY_CONFIGURATION_IN_USE");
+    guard.emr("TerminateJobFlows", &json!({"JobFlowIds": [id]}));
+    sim.advance(std::time::Duration::from_hours(1));
+    assert_eq!(delete().status, 200);
+}

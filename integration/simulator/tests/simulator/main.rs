@@ -1,6 +1,8 @@
 //! Owns the list of the simulator's tests, all of them over HTTP.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
+mod account;
+mod bucket_writes;
 mod callers;
 #[path = "../../../../tests/support/children.rs"]
 mod children;
@@ -8,6 +10,8 @@ mod control;
 mod emr;
 mod facts;
 mod faults;
+mod iam_writes;
+mod kms_writes;
 mod life;
 mod objects;
 mod quotas;

@@ -494,6 +494,7 @@ fn an_account_has_a_public_access_block_of_its_own() {
     sim.apply(Command::SetAccountPublicAccessBlock(emr_simulator::AccountBlock {
         account: None,
         on: Some(true),
+        ..Default::default()
     }))
     .unwrap();
     assert_eq!(ask().xml("BlockPublicPolicy"), Some("true"));

@@ -220,7 +220,7 @@ fn a_policy_the_simulator_cannot_evaluate_is_refused() {
         "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
     }]});
     let put = Client::new(&sim).put("/acme-out?policy", &[], &policy.to_string());
-    assert_eq!(put.error(), (400, "MalformedPolicy".to_owned()));
+    assert_eq!(put.error(), (501, "NotModelled".to_owned()));
     let command =
         PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..Default::default() };
     assert!(sim.apply(Command::PutBucket(command)).is_err());

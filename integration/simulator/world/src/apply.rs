@@ -1,17 +1,20 @@
 //! Owns the application of commands.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::access_block::PublicAccessBlock;
 use crate::command::{
     Applied, ChangeObject, Command, CommandError, Named, ObjectVersion, PutAccessKey, PutBucket,
     PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet,
     PutUpload, PutUser, PutVpc, SendMessage, StartCluster, UpdateCluster,
 };
-use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, uuid};
+use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, iam_id, uuid};
 use crate::life;
 use crate::object::{self, Attributes, Object, Upload};
+use crate::partition::partition_of;
 use crate::policy;
 use crate::provisioning::{self, Birth};
 use crate::s3write;
@@ -42,8 +45,8 @@ impl World {
             Command::PutUpload(put) => return self.put_upload(&put),
             Command::SetAccountPublicAccessBlock(set) => {
                 let (account, _) = place(set.account.as_ref(), None);
-                match set.on {
-                    Some(on) => drop(self.account_blocks.insert(account, on)),
+                match set.settings.or_else(|| set.on.map(PublicAccessBlock::all)) {
+                    Some(block) => drop(self.account_blocks.insert(account, block)),
                     None => drop(self.account_blocks.remove(&account)),
                 }
             }
@@ -57,7 +60,8 @@ impl World {
             Command::PutKey(put) => return self.put_key(put),
             Command::PutTopic(named) => {
                 let (account, region) = place(named.account.as_ref(), named.region.as_ref());
-                let arn = format!("arn:aws:sns:{region}:{account}:{}", named.name);
+                let partition = partition_of(&region);
+                let arn = format!("arn:{partition}:sns:{region}:{account}:{}", named.name);
                 self.topics.entry(arn).or_default();
             }
             Command::SetEbsEncryptionByDefault(switch) => {
@@ -77,6 +81,7 @@ impl World {
                 let (account, _) = place(set.account.as_ref(), None);
                 self.organizations.insert(account, set.policies);
             }
+            Command::SetPrincipalDelay(delay) => self.principal_delay = delay.seconds,
             Command::PutInstanceProfile(put) => self.put_instance_profile(put),
             Command::DeleteInstanceProfile(named) => {
                 let (account, _) = place(named.account.as_ref(), None);
@@ -125,9 +130,9 @@ impl World {
         }
         let (account, region) = place(put.account.as_ref(), put.region.as_ref());
         let old = self.buckets.remove(&put.name);
-        let (objects, older, created) = old.map_or_else(
-            || (BTreeMap::new(), BTreeMap::new(), self.now),
-            |old| (old.objects, old.older, old.created),
+        let (objects, older, created, tags) = old.map_or_else(
+            || (BTreeMap::new(), BTreeMap::new(), self.now, Vec::new()),
+            |old| (old.objects, old.older, old.created, old.tags),
         );
         let bucket = Bucket {
             name: put.name.clone(),
@@ -137,14 +142,17 @@ impl World {
             policy: put.policy,
             public: put.public,
             versioning: put.versioning,
-            public_access_block: (!put.configurations.no_public_access_block)
-                .then(|| put.public_access_block.unwrap_or(!put.public)),
+            public_access_block: (!put.configurations.no_public_access_block).then(|| {
+                let all = PublicAccessBlock::all(put.public_access_block.unwrap_or(!put.public));
+                put.public_access_settings.unwrap_or(all)
+            }),
             object_lock_days: put.object_lock_days,
             created,
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
             object_lock: put.object_lock || put.object_lock_days.is_some(),
             website: put.website,
             configurations: put.configurations,
+            tags,
             objects,
             older,
         };
@@ -300,6 +308,8 @@ impl World {
         let text =
             |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         self.keys.retain(|it| !(it.account == account && it.region == region && it.id == put.id));
+        let is_pending = put.state.as_deref() == Some("PendingDeletion");
+        let deletion = is_pending.then(|| self.now + Duration::from_hours(30 * 24));
         let key = Key {
             id: put.id,
             aliases: put.aliases,
@@ -310,8 +320,10 @@ impl World {
             multi_region: put.multi_region,
             rotation: put.rotation,
             description: String::new(),
-            policy: put.policy.unwrap_or_else(|| delegating(&account)),
+            policy: put.policy.unwrap_or_else(|| delegating(&account, partition_of(&region))),
             grants: put.grants,
+            tags: Vec::new(),
+            deletion,
             material: None,
             created: self.now,
             account,
@@ -345,14 +357,18 @@ impl World {
             self.put_instance_profile(PutInstanceProfile {
                 name: profile,
                 account: Some(account.clone()),
+                partition: put.partition.clone(),
                 path: put.path.clone(),
                 roles: vec![put.name.clone()],
             });
         }
         self.roles.retain(|it| !(it.account == account && it.name == put.name));
         let policies = put.policies.into_iter().zip(1..);
+        let partition = put.partition.unwrap_or_else(|| self.partition_of_account(&account));
         self.roles.push(Role {
+            id: iam_id("AROA", &format!("{account} {}", put.name)),
             name: put.name,
+            partition,
             account,
             path: put.path.unwrap_or_else(|| "/".to_owned()),
             trust: put.trust.unwrap_or_else(|| trusting("ec2.amazonaws.com")),
@@ -361,7 +377,10 @@ impl World {
                 .collect(),
             attached: put.attached.into_iter().map(|it| (it.arn, it.document)).collect(),
             boundary: put.boundary,
+            description: None,
+            tags: Vec::new(),
             created: self.now,
+            visible_from: None,
         });
         Ok(())
     }
@@ -373,8 +392,11 @@ impl World {
         }
         self.users.retain(|it| !(it.account == account && it.name == put.name));
         let policies = put.policies.into_iter().zip(1..);
+        let partition = put.partition.unwrap_or_else(|| self.partition_of_account(&account));
         self.users.push(Role {
+            id: iam_id("AIDA", &format!("{account} {}", put.name)),
             name: put.name,
+            partition,
             account,
             path: "/".to_owned(),
             trust: Value::Null,
@@ -383,7 +405,10 @@ impl World {
                 .collect(),
             attached: Vec::new(),
             boundary: None,
+            description: None,
+            tags: Vec::new(),
             created: self.now,
+            visible_from: None,
         });
         Ok(())
     }
@@ -391,11 +416,17 @@ impl World {
     fn put_instance_profile(&mut self, put: PutInstanceProfile) {
         let (account, _) = place(put.account.as_ref(), None);
         self.instance_profiles.retain(|it| !(it.account == account && it.name == put.name));
+        let partition = put.partition.unwrap_or_else(|| self.partition_of_account(&account));
         self.instance_profiles.push(InstanceProfile {
+            id: iam_id("AIPA", &format!("{account} {}", put.name)),
             name: put.name,
+            partition,
             account,
             path: put.path.unwrap_or_else(|| "/".to_owned()),
             roles: put.roles,
+            tags: Vec::new(),
+            created: self.now,
+            visible_from: None,
         });
     }
 
@@ -513,14 +544,15 @@ fn place(account: Option<&String>, region: Option<&String>) -> (String, String) 
 }
 
 /// The default key policy: the account's IAM policies decide.
-fn delegating(account: &str) -> Value {
+#[must_use]
+pub fn delegating(account: &str, partition: &str) -> Value {
     json!({
         "Version": "2012-10-17",
         "Id": "key-default-1",
         "Statement": [{
             "Sid": "Enable IAM User Permissions",
             "Effect": "Allow",
-            "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
+            "Principal": {"AWS": format!("arn:{partition}:iam::{account}:root")},
             "Action": "kms:*",
             "Resource": "*",
         }],

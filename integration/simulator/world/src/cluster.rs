@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::fate::{NextCluster, Timings};
+use crate::partition::partition_of;
 use crate::values::truthy;
 
 /// The states of a cluster.
@@ -260,7 +261,9 @@ impl Cluster {
     /// The cluster's ARN.
     #[must_use]
     pub fn arn(&self) -> String {
-        format!("arn:aws:elasticmapreduce:{}:{}:cluster/{}", self.region, self.account, self.id)
+        let partition = partition_of(&self.region);
+        let Self { region, account, id, .. } = self;
+        format!("arn:{partition}:elasticmapreduce:{region}:{account}:cluster/{id}")
     }
 
     /// `RunJobFlow`'s field of this name.

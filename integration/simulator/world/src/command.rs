@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access_block::PublicAccessBlock;
 use crate::clock::ClockMode;
 use crate::fate::{NextCluster, StartState, Termination, Timings};
 use crate::faults::{Calls, Fault};
@@ -58,6 +59,8 @@ pub enum Command {
     PutUser(PutUser),
     /// Makes an account part of an organisation, or changes the organisation's policies.
     SetOrganization(SetOrganization),
+    /// Sets how long principals that are created with the API are unknown to other services.
+    SetPrincipalDelay(PrincipalDelay),
     /// Makes or replaces an instance profile.
     PutInstanceProfile(PutInstanceProfile),
     /// Removes an instance profile.
@@ -174,6 +177,9 @@ pub struct PutBucket {
     /// All four settings of the public access block; default: on, unless public.
     #[serde(default)]
     pub public_access_block: Option<bool>,
+    /// Its settings one by one, instead.
+    #[serde(default)]
+    pub public_access_settings: Option<PublicAccessBlock>,
     /// Object Lock's default retention in days (`COMPLIANCE`); none: off.
     #[serde(default)]
     pub object_lock_days: Option<u32>,
@@ -241,6 +247,9 @@ pub struct AccountBlock {
     /// All four settings; absent: the account has no block.
     #[serde(default)]
     pub on: Option<bool>,
+    /// Its settings one by one, instead.
+    #[serde(default)]
+    pub settings: Option<PublicAccessBlock>,
 }
 
 /// Names one object.
@@ -388,6 +397,9 @@ pub struct PutRole {
     /// Twelve digits.
     #[serde(default)]
     pub account: Option<String>,
+    /// Default: that of the account's callers.
+    #[serde(default)]
+    pub partition: Option<String>,
     /// Default `/`.
     #[serde(default)]
     pub path: Option<String>,
@@ -417,9 +429,20 @@ pub struct PutUser {
     /// Twelve digits.
     #[serde(default)]
     pub account: Option<String>,
+    /// Default: that of the account's callers.
+    #[serde(default)]
+    pub partition: Option<String>,
     /// Documents of inline policies; they are called `inline-1`, `inline-2`, …
     #[serde(default)]
     pub policies: Vec<Value>,
+}
+
+/// See [`Command::SetPrincipalDelay`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalDelay {
+    /// Simulated seconds; from the start 0. Real ones are 5 to 15.
+    pub seconds: f64,
 }
 
 /// See [`Command::SetOrganization`].
@@ -442,6 +465,9 @@ pub struct PutInstanceProfile {
     /// Twelve digits.
     #[serde(default)]
     pub account: Option<String>,
+    /// Default: that of the account's callers.
+    #[serde(default)]
+    pub partition: Option<String>,
     /// Default `/`.
     #[serde(default)]
     pub path: Option<String>,
@@ -650,8 +676,11 @@ impl Default for Rounds {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seed {
-    /// `acme`.
+    /// `acme` or `empty`.
     pub scene: String,
+    /// The region of `empty`, which also gives its partition; `acme` is always in `eu-west-1`.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 fn yes() -> bool {

@@ -104,7 +104,8 @@ pub struct Fault {
     /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`; absent: any.
     #[serde(default)]
     pub service: Option<String>,
-    /// `RunJobFlow`, `HeadObject`, …; `*`: any.
+    /// `RunJobFlow`, `HeadObject`, …; `*`: any; [`ANY_WRITE`](crate::subject::ANY_WRITE): any that
+    /// can change something.
     pub operation: String,
     /// Which of those calls.
     #[serde(default)]

@@ -28,6 +28,13 @@ pub fn parse_kms_arn(text: &str) -> Option<(&str, &str, &str)> {
     Some((account, region, name))
 }
 
+/// An id as IAM makes them, such as `AROA…`: the same for the same text.
+#[must_use]
+pub fn iam_id(prefix: &str, text: &str) -> String {
+    let digest = hex(&Md5::digest(text)).to_uppercase();
+    format!("{prefix}{}", &digest[..17])
+}
+
 /// The id by which ACLs name an account.
 #[must_use]
 pub fn canonical_id(account: &str) -> String {

@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), emr_world::command::CommandError> {
 //! let mut simulation = Simulation::new();
 //! simulation.apply(Command::SetClock(SetClock { mode: ClockMode::Stepped, at: None }))?;
-//! simulation.apply(Command::Seed(Seed { scene: "acme".to_owned() }))?;
+//! simulation.apply(Command::Seed(Seed { scene: "acme".to_owned(), region: None }))?;
 //! let start = StartCluster { state: StartState::Starting, ..StartCluster::default() };
 //! simulation.apply(Command::StartCluster(start))?;
 //! simulation.apply(Command::Advance(Advance { seconds: 300.0 }))?;
@@ -21,15 +21,18 @@
 //!
 //! The modules, in their order; each imports only from those before it:
 //!
-//! - [`values`], [`ids`], [`clock`], [`policy`], [`signing`], [`quota`]: what knows nothing of the
+//! - [`values`], [`ids`], [`clock`], [`partition`], [`policy`], [`policy_document`],
+//!   [`access_block`], [`managed_policies`], [`signing`], [`quota`]: what knows nothing of the
 //!   world;
 //! - [`sse`], [`object`], [`fate`], [`cluster`], [`job`], [`world`]: what the world holds;
-//! - [`versions`], [`s3write`], [`provisioning`], `steps`, [`life`]: how it changes;
+//! - [`principals`], [`versions`], [`s3write`], [`provisioning`], `steps`, [`life`]: how it
+//!   changes;
 //! - [`subject`], [`faults`], [`command`], [`hooks`], `apply`, [`scene`]: how it is set up and
 //!   steered;
 //! - [`simulation`]: all of it.
 
-mod apply;
+pub mod access_block;
+pub mod apply;
 pub mod clock;
 pub mod cluster;
 pub mod command;
@@ -39,8 +42,12 @@ pub mod hooks;
 pub mod ids;
 pub mod job;
 pub mod life;
+pub mod managed_policies;
 pub mod object;
+pub mod partition;
 pub mod policy;
+pub mod policy_document;
+pub mod principals;
 pub mod provisioning;
 pub mod quota;
 pub mod s3write;

@@ -34,6 +34,7 @@ impl World {
             happen(self, index, next, at);
         }
         self.now = now;
+        self.keys.retain(|key| key.deletion.is_none_or(|at| at > now));
         self.tell();
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::partition::partition_of_arn;
+
 /// Condition keys and the values a request has for them.
 pub type Context = BTreeMap<String, Vec<String>>;
 
@@ -73,7 +75,12 @@ pub fn evaluate_resource(
     principal: &str,
     account: &str,
 ) -> Decision {
-    evaluate(document, ask, |statement| principal_matches(statement, principal, account))
+    // A role's ARN has the role's path, which the ARN of its session does not have.
+    let role = match lookup(ask.context, "aws:PrincipalArn") {
+        Some([role, ..]) => role.clone(),
+        _ => role_of_session(principal),
+    };
+    evaluate(document, ask, |statement| principal_matches(statement, principal, &role, account))
 }
 
 fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> bool) -> Decision {
@@ -127,7 +134,8 @@ pub fn is_told(context: &Context, key: &str) -> bool {
     lookup(context, key).is_some()
 }
 
-fn statements(document: &Value) -> &[Value] {
+/// A policy's statements, also where there is only one outside of a list.
+pub fn statements(document: &Value) -> &[Value] {
     match &document["Statement"] {
         Value::Array(list) => list,
         Value::Null => &[],
@@ -145,22 +153,22 @@ fn one_of(
     match (statement.get(positive), statement.get(negative)) {
         (Some(patterns), _) => any(patterns),
         (None, Some(patterns)) => !any(patterns),
-        // A key policy may omit the resource; a valid policy has an action.
-        (None, None) => positive == "Resource",
+        // A key policy may omit both; the statement has no effect then. Source: AWS KMS API
+        // reference, CreateKey.
+        (None, None) => false,
     }
 }
 
-fn principal_matches(statement: &Value, principal: &str, account: &str) -> bool {
-    let role = role_of_session(principal);
+fn principal_matches(statement: &Value, principal: &str, role: &str, account: &str) -> bool {
     let is_me = |value: &Value| match value {
         Value::String(all) => all == "*",
         Value::Object(kinds) => kinds.get("AWS").is_some_and(|names| {
             texts(names).iter().any(|name| {
                 name == "*"
                     || name == account
-                    || *name == format!("arn:aws:iam::{account}:root")
+                    || is_root(name, account)
                     || name == principal
-                    || *name == role
+                    || name == role
             })
         }),
         _ => false,
@@ -170,6 +178,12 @@ fn principal_matches(statement: &Value, principal: &str, account: &str) -> bool 
         (None, Some(names)) => !is_me(names),
         (None, None) => false,
     }
+}
+
+/// Whether this is the ARN of an account itself, in any partition.
+fn is_root(name: &str, account: &str) -> bool {
+    partition_of_arn(name)
+        .is_some_and(|partition| *name == format!("arn:{partition}:iam::{account}:root"))
 }
 
 /// The role behind a role session's ARN; other ARNs as they are.
@@ -210,6 +224,11 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
         Some(operator) => (operator, true),
         None => (operator, false),
     };
+    // A missing key fails it, also where the test is negated.
+    if let Some(operator) = operator.strip_prefix("ForAnyValue:") {
+        let fits = |value: &String| holds(operator, Some(std::slice::from_ref(value)), wanted);
+        return present.is_some_and(|values| values.iter().any(fits));
+    }
     let (operator, if_exists) = match operator.strip_suffix("IfExists") {
         Some(operator) => (operator, true),
         None => (operator, false),
@@ -219,6 +238,7 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
     }
     let (operator, negated) = match operator {
         "StringNotEquals" => ("StringEquals", true),
+        "StringNotEqualsIgnoreCase" => ("StringEqualsIgnoreCase", true),
         "StringNotLike" | "ArnNotLike" | "ArnNotEquals" => ("StringLike", true),
         "ArnLike" | "ArnEquals" => ("StringLike", false),
         other => (other, false),
@@ -244,10 +264,11 @@ fn holds(operator: &str, present: Option<&[String]>, wanted: &[String]) -> bool 
 
 /// The part of a policy document that the simulator cannot evaluate, or that is invalid.
 pub fn unsupported(document: &Value) -> Option<String> {
-    const OPERATORS: [&str; 11] = [
+    const OPERATORS: [&str; 12] = [
         "StringEquals",
         "StringNotEquals",
         "StringEqualsIgnoreCase",
+        "StringNotEqualsIgnoreCase",
         "StringLike",
         "StringNotLike",
         "ArnLike",
@@ -267,7 +288,10 @@ pub fn unsupported(document: &Value) -> Option<String> {
         for operator in
             statement["Condition"].as_object().into_iter().flatten().map(|(operator, _)| operator)
         {
-            let plain = operator.strip_prefix("ForAllValues:").unwrap_or(operator);
+            let plain = operator
+                .strip_prefix("ForAllValues:")
+                .or_else(|| operator.strip_prefix("ForAnyValue:"))
+                .unwrap_or(operator);
             if !OPERATORS.contains(&plain.strip_suffix("IfExists").unwrap_or(plain)) {
                 return Some(format!("condition operator {operator} is not modelled"));
             }
@@ -277,7 +301,7 @@ pub fn unsupported(document: &Value) -> Option<String> {
 }
 
 /// A string, or all strings of an array; booleans as text.
-fn texts(value: &Value) -> Vec<String> {
+pub fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Bool(on) => vec![on.to_string()],

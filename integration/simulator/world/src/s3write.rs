@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::object::{self, Attributes, Extent, Object};
+use crate::partition::partition_of;
 use crate::policy::{self, Ask, Decision};
 use crate::sse::{Sse, header_of, sse_named};
 use crate::world::World;
@@ -55,7 +56,7 @@ pub fn permit(
     let Some(bucket) = world.buckets.get(bucket_name) else {
         return Err((404, "NoSuchBucket", "The specified bucket does not exist".to_owned()));
     };
-    let mut context = policy::base_context(principal, account);
+    let mut context = world.context_of(principal, account);
     if let Some(sse) = &header {
         let (algorithm, key) = header_of(sse);
         context.insert("s3:x-amz-server-side-encryption".to_owned(), vec![algorithm.to_owned()]);
@@ -68,7 +69,7 @@ pub fn permit(
     }
     let ask = Ask {
         action: "s3:PutObject",
-        resource: &format!("arn:aws:s3:::{bucket_name}/{key}"),
+        resource: &format!("arn:{}:s3:::{bucket_name}/{key}", partition_of(&bucket.region)),
         context: &context,
     };
     let decision = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {
@@ -76,6 +77,11 @@ pub fn permit(
     });
     let own = bucket.account == account;
     if decision == Decision::ExplicitDeny || (!own && decision != Decision::Allowed) {
+        return Err((403, "AccessDenied", "Access Denied".to_owned()));
+    }
+    let blocked = bucket.default_encryption.as_ref().map(|rule| rule.blocked.as_slice());
+    let is_blocked = blocked.unwrap_or_default().iter().any(|it| it == "SSE-C");
+    if header == Some(Sse::Customer) && is_blocked {
         return Err((403, "AccessDenied", "Access Denied".to_owned()));
     }
     resolve(world, bucket_name, account, header)

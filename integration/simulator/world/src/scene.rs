@@ -12,8 +12,10 @@ use zip::write::SimpleFileOptions;
 use crate::apply::trusting;
 use crate::command::{
     Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutUser, PutVpc,
+    PutSecurityConfiguration, PutSubnet, PutUser, PutVpc, Seed,
 };
+use crate::ids::DEFAULT_REGION;
+use crate::partition::{internal_domain, partition_of};
 use crate::sse::{BucketEncryption, Sse};
 
 /// Snowplow's account, which owns the public buckets.
@@ -22,14 +24,34 @@ const SNOWPLOW: &str = "719197435995";
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
 /// The commands that make a scene.
-pub(crate) fn commands(scene: &str) -> Option<Vec<Command>> {
-    (scene == "acme").then(acme)
+pub(crate) fn commands(seed: &Seed) -> Option<Vec<Command>> {
+    match seed.scene.as_str() {
+        "acme" => Some(acme()),
+        "empty" => Some(empty(seed.region.as_deref().unwrap_or(DEFAULT_REGION))),
+        _ => None,
+    }
+}
+
+/// The account of a Snowplow user before anything is set up: the runner's user, the guard's role, a
+/// network, and Snowplow's public buckets.
+fn empty(region: &str) -> Vec<Command> {
+    let partition = partition_of(region);
+    let mut commands = callers(partition);
+    let objects = objects()
+        .into_iter()
+        .filter(|it| matches!(it, Command::PutObject(put) if put.bucket.starts_with("snowplow-")));
+    commands.extend(public_buckets(region));
+    commands.extend(objects);
+    commands.extend([runner(partition), guard(region)]);
+    commands.extend(network(region));
+    commands
 }
 
 /// A Snowplow user of eu-west-1 whose encryption is complete.
 fn acme() -> Vec<Command> {
-    let mut commands = callers();
+    let mut commands = callers(partition_of(DEFAULT_REGION));
     commands.extend(buckets());
+    commands.extend(public_buckets(DEFAULT_REGION));
     commands.extend(objects());
     commands.push(Command::PutKey(PutKey {
         id: "11111111-1111-1111-1111-111111111111".to_owned(),
@@ -39,7 +61,7 @@ fn acme() -> Vec<Command> {
     }));
     commands.push(Command::PutTopic(Named { name: "etl-alerts".to_owned(), ..Named::default() }));
     commands.extend(roles());
-    commands.extend(network());
+    commands.extend(network(DEFAULT_REGION));
     commands.push(Command::PutSecurityConfiguration(PutSecurityConfiguration {
         name: "acme-sc".to_owned(),
         content: security_configuration(),
@@ -74,23 +96,20 @@ fn security_configuration() -> Value {
     })
 }
 
-fn callers() -> Vec<Command> {
+fn callers(partition: &str) -> Vec<Command> {
+    let session = "assumed-role/emr-etl-guard/emr-etl-guard";
     let known = [
-        ("AKIAFAKE", "123456789012", "arn:aws:iam::123456789012:user/snowplow"),
-        (
-            "AKIAGUARD",
-            "123456789012",
-            "arn:aws:sts::123456789012:assumed-role/emr-etl-guard/emr-etl-guard",
-        ),
-        ("AKIAOTHER", "999999999999", "arn:aws:iam::999999999999:user/other"),
+        ("AKIAFAKE", "123456789012", "iam", "user/snowplow"),
+        ("AKIAGUARD", "123456789012", "sts", session),
+        ("AKIAOTHER", "999999999999", "iam", "user/other"),
     ];
     known
         .into_iter()
-        .map(|(id, account, arn)| {
+        .map(|(id, account, service, name)| {
             Command::PutAccessKey(PutAccessKey {
                 id: id.to_owned(),
                 account: Some(account.to_owned()),
-                arn: arn.to_owned(),
+                arn: format!("arn:{partition}:{service}::{account}:{name}"),
             })
         })
         .collect()
@@ -112,12 +131,18 @@ fn buckets() -> Vec<Command> {
         policy: Some(tls_only(name)),
         ..PutBucket::default()
     });
+    own.map(Command::PutBucket).collect()
+}
+
+/// Snowplow's buckets, and EMR's own of a region.
+fn public_buckets(region: &str) -> Vec<Command> {
+    let emr = format!("{region}.elasticmapreduce");
     let public = [
         ("snowplow-hosted-assets", "eu-west-1"),
         ("snowplow-hosted-assets-us-east-1", "us-east-1"),
         ("snowplow-hosted-assets-us-west-2", "us-west-2"),
         ("snowplow-hosted-assets-eu-central-1", "eu-central-1"),
-        ("eu-west-1.elasticmapreduce", "eu-west-1"),
+        (emr.as_str(), region),
     ];
     let public = public.into_iter().map(|(name, region)| PutBucket {
         name: name.to_owned(),
@@ -126,7 +151,7 @@ fn buckets() -> Vec<Command> {
         public: true,
         ..PutBucket::default()
     });
-    own.chain(public).map(Command::PutBucket).collect()
+    public.map(Command::PutBucket).collect()
 }
 
 /// The policy that the S3 user guide recommends against plain http.
@@ -228,40 +253,9 @@ fn roles() -> Vec<Command> {
             },
         ],
     });
-    let guard = json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Action": [
-                "elasticmapreduce:DescribeCluster", "elasticmapreduce:ListBootstrapActions",
-                "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances",
-                "elasticmapreduce:ListSteps", "elasticmapreduce:SetTerminationProtection",
-                "elasticmapreduce:TerminateJobFlows",
-            ],
-            "Resource": "arn:aws:elasticmapreduce:eu-west-1:123456789012:cluster/*",
-        }],
-    });
-    let runner = json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Action": ["elasticmapreduce:*", "iam:PassRole", "s3:*"],
-            "Resource": "*",
-        }],
-    });
     vec![
-        Command::PutUser(PutUser {
-            name: "snowplow".to_owned(),
-            policies: vec![runner],
-            ..PutUser::default()
-        }),
-        // The path is not in the ARN of the guard's session.
-        Command::PutRole(PutRole {
-            name: "emr-etl-guard".to_owned(),
-            path: Some("/etl/".to_owned()),
-            policies: vec![guard],
-            ..PutRole::default()
-        }),
+        runner(partition_of(DEFAULT_REGION)),
+        guard(DEFAULT_REGION),
         Command::PutRole(PutRole {
             name: "EMR_EC2_DefaultRole".to_owned(),
             policies: vec![nodes],
@@ -277,25 +271,71 @@ fn roles() -> Vec<Command> {
     ]
 }
 
-fn network() -> Vec<Command> {
+/// The user of the runner.
+fn runner(partition: &str) -> Command {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["elasticmapreduce:*", "iam:PassRole", "s3:*"],
+            "Resource": "*",
+        }],
+    });
+    Command::PutUser(PutUser {
+        name: "snowplow".to_owned(),
+        partition: Some(partition.to_owned()),
+        policies: vec![policy],
+        ..PutUser::default()
+    })
+}
+
+/// The role of the guard. Its path is not in the ARN of the guard's session.
+fn guard(region: &str) -> Command {
+    let partition = partition_of(region);
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": [
+                "elasticmapreduce:DescribeCluster", "elasticmapreduce:ListBootstrapActions",
+                "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances",
+                "elasticmapreduce:ListSteps", "elasticmapreduce:SetTerminationProtection",
+                "elasticmapreduce:TerminateJobFlows",
+            ],
+            "Resource": format!("arn:{partition}:elasticmapreduce:{region}:123456789012:cluster/*"),
+        }],
+    });
+    Command::PutRole(PutRole {
+        name: "emr-etl-guard".to_owned(),
+        path: Some("/etl/".to_owned()),
+        partition: Some(partition.to_owned()),
+        policies: vec![policy],
+        ..PutRole::default()
+    })
+}
+
+fn network(region: &str) -> Vec<Command> {
     let options = BTreeMap::from([
-        ("domain-name".to_owned(), vec!["eu-west-1.compute.internal".to_owned()]),
+        ("domain-name".to_owned(), vec![internal_domain(region)]),
         ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
     ]);
     vec![
         Command::PutDhcp(PutDhcp {
             id: "dopt-0123456789abcdef0".to_owned(),
             options,
+            region: Some(region.to_owned()),
             ..PutDhcp::default()
         }),
         Command::PutVpc(PutVpc {
             id: "vpc-0123456789abcdef0".to_owned(),
             dhcp_options: "dopt-0123456789abcdef0".to_owned(),
+            region: Some(region.to_owned()),
             ..PutVpc::default()
         }),
         Command::PutSubnet(PutSubnet {
             id: "subnet-0123456789abcdef0".to_owned(),
             vpc: "vpc-0123456789abcdef0".to_owned(),
+            region: Some(region.to_owned()),
             ..PutSubnet::default()
         }),
     ]

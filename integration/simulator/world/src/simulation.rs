@@ -1,7 +1,7 @@
 //! Owns the simulated AWS as a whole: the world, its clock, its quotas, and its faults.
 
 use crate::clock::Clock;
-use crate::command::{Applied, Command, CommandError};
+use crate::command::{Applied, Command, CommandError, Seed};
 use crate::faults::Faults;
 use crate::hooks::Hooks;
 use crate::quota::Quotas;
@@ -67,8 +67,9 @@ impl Simulation {
             Command::SetQuotas(switch) => self.quotas = switch.on.then(Quotas::default),
             Command::Reset => *self = Self::new(),
             Command::Seed(seed) => {
-                let commands = scene::commands(&seed.scene).ok_or_else(|| {
-                    CommandError(format!("there is no scene {:?}; there is: acme", seed.scene))
+                let commands = scene::commands(&seed).ok_or_else(|| {
+                    let Seed { scene, .. } = &seed;
+                    CommandError(format!("there is no scene {scene:?}; there are: acme, empty"))
                 })?;
                 for command in commands {
                     self.apply(command)?;

@@ -3,6 +3,7 @@
 use regex_lite::Regex;
 
 use crate::cluster::Cluster;
+use crate::partition::partition_of;
 use crate::s3write::{self, Write};
 use crate::sse::Sse;
 use crate::world::World;
@@ -252,6 +253,7 @@ fn store(
 ) -> Result<(), String> {
     let cluster = &world.clusters[index];
     let account = cluster.account.clone();
+    let partition = partition_of(&cluster.region);
     let profile = cluster.requested("/JobFlowRole").unwrap_or("EMR_EC2_DefaultRole").to_owned();
     let role = world
         .instance_profiles
@@ -272,7 +274,7 @@ fn store(
         extents: None,
         attributes: crate::object::Attributes::default(),
         parts: None,
-        principal: &format!("arn:aws:sts::{account}:assumed-role/{role}/i-0"),
+        principal: &format!("arn:{partition}:sts::{account}:assumed-role/{role}/i-0"),
         account: &account,
         written_by,
     };

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// In faults and hooks, the operation that matches every call that can change something.
+pub const ANY_WRITE: &str = "any write";
+
 /// The subject of a call, for faults, hooks and filters.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Subject {
@@ -15,8 +18,10 @@ pub struct Subject {
     pub bucket: Option<String>,
     /// The object's key, or the KMS key as it was named.
     pub key: Option<String>,
-    /// A security configuration's, role's, policy's, subnet's or topic's name.
+    /// A security configuration's, role's, user's, policy's, alias', subnet's or topic's name.
     pub name: Option<String>,
+    /// Whether it can change something.
+    pub writes: bool,
 }
 
 impl Subject {
@@ -27,7 +32,9 @@ impl Subject {
         matching: Option<&str>,
     ) -> bool {
         service.is_none_or(|service| service == self.service)
-            && (operation == "*" || operation == self.operation)
+            && (operation == "*"
+                || operation == self.operation
+                || (operation == ANY_WRITE && self.writes))
             && matching.is_none_or(|wanted| {
                 [&self.cluster_id, &self.bucket, &self.key, &self.name]
                     .into_iter()

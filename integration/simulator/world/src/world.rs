@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::access_block::PublicAccessBlock;
 use crate::cluster::Cluster;
 use crate::fate::{NextCluster, Timings};
 use crate::ids::{parse_kms_arn, uuid};
 use crate::job::Job;
 use crate::object::{Object, Older, Upload};
+use crate::partition::partition_of;
 use crate::sse::BucketEncryption;
 
 /// The whole state of the simulated AWS. Change it with a [`Command`](crate::command::Command).
@@ -56,9 +58,11 @@ pub struct World {
     pub uploads: Vec<Upload>,
     /// S3 Batch Operations jobs, oldest first.
     pub jobs: Vec<Job>,
-    /// Public access blocks of whole accounts, all four settings; an account that is not here has
-    /// none.
-    pub account_blocks: BTreeMap<String, bool>,
+    /// Public access blocks of whole accounts; an account that is not here has none.
+    pub account_blocks: BTreeMap<String, PublicAccessBlock>,
+    /// So many simulated seconds pass until a principal that was created with the API exists for
+    /// other services than IAM.
+    pub principal_delay: f64,
     /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
     /// is sent to all of them, as by an EventBridge rule.
     pub queues: BTreeMap<String, Vec<Message>>,
@@ -120,8 +124,8 @@ pub struct Bucket {
     pub public: bool,
     /// `Enabled`, `Suspended`, or never configured.
     pub versioning: Option<String>,
-    /// All four settings of the public access block; `None` when it was removed.
-    pub public_access_block: Option<bool>,
+    /// The public access block; `None` when it was removed.
+    pub public_access_block: Option<PublicAccessBlock>,
     /// The default retention of Object Lock, in days; `None` when that is off.
     pub object_lock_days: Option<u32>,
     /// When it was made.
@@ -135,6 +139,8 @@ pub struct Bucket {
     pub website: bool,
     /// Its other configurations.
     pub configurations: BucketConfigurations,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
     /// Its objects by key: the current versions, without keys whose current version is a delete
     /// marker.
     pub objects: BTreeMap<String, Object>,
@@ -220,6 +226,11 @@ pub struct Key {
     pub policy: Value,
     /// Its grants.
     pub grants: Vec<Grant>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// When it is deleted, if that is scheduled.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub deletion: Option<OffsetDateTime>,
     /// The private key of an asymmetric key: PKCS#8.
     #[serde(skip)]
     pub material: Option<Vec<u8>>,
@@ -232,15 +243,20 @@ impl Key {
     /// The key's ARN.
     #[must_use]
     pub fn arn(&self) -> String {
-        format!("arn:aws:kms:{}:{}:key/{}", self.region, self.account, self.id)
+        let partition = partition_of(&self.region);
+        format!("arn:{partition}:kms:{}:{}:key/{}", self.region, self.account, self.id)
     }
 }
 
 /// An IAM role.
 #[derive(Debug, Clone, Serialize)]
 pub struct Role {
+    /// Its unique id: `AROA…`, of a user `AIDA…`.
+    pub id: String,
     /// Its name.
     pub name: String,
+    /// `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
     /// Twelve digits.
     pub account: String,
     /// `/` or `/…/`.
@@ -253,30 +269,64 @@ pub struct Role {
     pub attached: Vec<(String, Value)>,
     /// The document of a permissions boundary.
     pub boundary: Option<Value>,
+    /// Its description.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
+    /// From when on other services than IAM know it; none: from the start.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub visible_from: Option<OffsetDateTime>,
 }
 
 impl Role {
     /// The role's ARN.
     #[must_use]
     pub fn arn(&self) -> String {
-        format!("arn:aws:iam::{}:role{}{}", self.account, self.path, self.name)
+        format!("arn:{}:iam::{}:role{}{}", self.partition, self.account, self.path, self.name)
+    }
+
+    /// The ARN of a user, which is stored as a role is.
+    #[must_use]
+    pub fn user_arn(&self) -> String {
+        format!("arn:{}:iam::{}:user{}{}", self.partition, self.account, self.path, self.name)
     }
 }
 
 /// An instance profile.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceProfile {
+    /// Its unique id: `AIPA…`
+    pub id: String,
     /// Its name.
     pub name: String,
+    /// `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
     /// Twelve digits.
     pub account: String,
     /// `/` or `/…/`.
     pub path: String,
     /// Names of the roles in it: none or one.
     pub roles: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// From when on EMR knows it; none: from the start.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub visible_from: Option<OffsetDateTime>,
+}
+
+impl InstanceProfile {
+    /// Its ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let Self { partition, account, path, name, .. } = self;
+        format!("arn:{partition}:iam::{account}:instance-profile{path}{name}")
+    }
 }
 
 /// A subnet.
@@ -351,6 +401,7 @@ impl World {
             uploads: Vec::new(),
             jobs: Vec::new(),
             account_blocks: BTreeMap::new(),
+            principal_delay: 0.0,
             queues: BTreeMap::new(),
             random: fastrand::Rng::with_seed(0x00E7_13A2),
         }
@@ -402,6 +453,12 @@ impl World {
         self.roles.iter().find(|role| role.account == account && role.name == name)
     }
 
+    /// The instance profile of that name.
+    #[must_use]
+    pub fn instance_profile(&self, account: &str, name: &str) -> Option<&InstanceProfile> {
+        self.instance_profiles.iter().find(|it| it.account == account && it.name == name)
+    }
+
     /// `PREFIX` and `length` characters out of A to Z and 0 to 9, as EMR makes its ids.
     pub fn emr_id(&mut self, prefix: &str, length: usize) -> String {
         const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -434,6 +491,8 @@ impl World {
             manager: "AWS".to_owned(),
             multi_region: false,
             rotation: true,
+            tags: Vec::new(),
+            deletion: None,
             material: None,
             description: "Default key that protects my S3 objects when no other key is defined"
                 .to_owned(),

@@ -3,8 +3,10 @@
 use super::request::denied;
 use crate::call::Call;
 use crate::reply::Failure;
-use emr_world::policy::{self, Ask, Decision};
-use emr_world::world::{Bucket, Caller};
+use emr_world::access_block::is_public;
+use emr_world::partition::partition_of;
+use emr_world::policy::{self, Ask, Context, Decision};
+use emr_world::world::{Bucket, Caller, World};
 
 /// Real S3 answers for a bucket only in its own region, and names that region otherwise. Its
 /// location can also be requested from us-east-1; unsigned requests have no region.
@@ -27,16 +29,33 @@ pub(super) fn check_region(
         .header("x-amz-bucket-region", bucket.region.as_str()))
 }
 
+/// The context of a caller's requests, signed or not.
+pub(super) fn context_of(world: &World, caller: Option<&Caller>) -> Context {
+    match caller {
+        Some(caller) => world.context_of(&caller.arn, &caller.account),
+        None => policy::base_context("anonymous", ""),
+    }
+}
+
 /// Owner expectation, ownership, publicity and bucket policy: whether this caller may do this.
 /// Writes of objects evaluate the policy again with their headers.
 pub(super) fn admit(
     bucket: &Bucket,
     call: &Call,
-    caller: Option<&Caller>,
+    (caller, context): (Option<&Caller>, &Context),
     action: &str,
 ) -> Result<(), Failure> {
-    if call.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != bucket.account) {
-        return Err(denied());
+    if let Some(owner) = call.header("x-amz-expected-bucket-owner") {
+        if owner.len() != 12 || !owner.chars().all(|it| it.is_ascii_digit()) {
+            let message = format!(
+                "The value of the expected bucket owner parameter must be an AWS Account ID... \
+                 [{owner}]"
+            );
+            return Err(Failure::new(400, "InvalidBucketOwnerAWSAccountID", message));
+        }
+        if owner != bucket.account {
+            return Err(denied());
+        }
     }
     let own = caller.is_some_and(|caller| caller.account == bucket.account);
     if bucket.configurations.requester_pays
@@ -55,13 +74,13 @@ pub(super) fn admit(
     }
     let (arn, account) =
         caller.map_or(("anonymous", ""), |caller| (caller.arn.as_str(), caller.account.as_str()));
-    let mut context = policy::base_context(arn, account);
+    let mut context = context.clone();
     if let Some(prefix) = call.query.get("prefix") {
         context.insert("s3:prefix".to_owned(), vec![prefix.clone()]);
     }
     let resource = match &call.subject.key {
-        Some(key) => format!("arn:aws:s3:::{}/{key}", bucket.name),
-        None => format!("arn:aws:s3:::{}", bucket.name),
+        Some(key) => format!("arn:{}:s3:::{}/{key}", partition_of(&bucket.region), bucket.name),
+        None => format!("arn:{}:s3:::{}", partition_of(&bucket.region), bucket.name),
     };
     let action_name = format!("s3:{action}");
     let ask = Ask { action: &action_name, resource: &resource, context: &context };
@@ -75,7 +94,12 @@ pub(super) fn admit(
     }
     let public =
         bucket.public && matches!(action, "GetObject" | "ListBucket" | "GetBucketLocation");
+    // A public policy then opens the bucket to its own account only.
+    let is_restricted = !own
+        && bucket.public_access_block.is_some_and(|it| it.restrict_public_buckets)
+        && bucket.policy.as_ref().is_some_and(is_public);
     match opinion {
+        Decision::Allowed if is_restricted => Err(denied()),
         Decision::Allowed => Ok(()),
         Decision::ImplicitDeny if own || public => Ok(()),
         Decision::ImplicitDeny | Decision::ExplicitDeny => Err(denied()),
@@ -92,7 +116,7 @@ pub(super) fn admit_source(
     let context = policy::base_context(&caller.arn, &caller.account);
     let ask = Ask {
         action: "s3:GetObject",
-        resource: &format!("arn:aws:s3:::{}/{key}", bucket.name),
+        resource: &format!("arn:{}:s3:::{}/{key}", partition_of(&bucket.region), bucket.name),
         context: &context,
     };
     let opinion = bucket.policy.as_ref().map_or(Decision::ImplicitDeny, |document| {

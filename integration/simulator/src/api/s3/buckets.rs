@@ -1,63 +1,19 @@
 //! Owns the requests about buckets, and the list of their objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use percent_encoding::utf8_percent_encode;
-use serde_json::Value;
 
-use super::request::{LISTED, NAMESPACE, Request};
+use super::request::{LISTED, NAMESPACE};
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
-use crate::xml::{self, Xml};
+use crate::xml::Xml;
 use emr_world::clock::iso;
 use emr_world::object::Object;
-use emr_world::policy;
 use emr_world::sse::BucketEncryption;
 use emr_world::values::hex;
-use emr_world::world::{Bucket, BucketConfigurations, Caller, World};
-
-pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
-    if let Some(existing) = world.buckets.get(name) {
-        return Err(if existing.account == caller.account {
-            Failure::new(
-                409,
-                "BucketAlreadyOwnedByYou",
-                "Your previous request to create the named bucket succeeded and you already own \
-                 it.",
-            )
-        } else {
-            Failure::new(
-                409,
-                "BucketAlreadyExists",
-                "The requested bucket name is not available. The bucket namespace is shared by \
-                 all users of the system. Please select a different name and try again.",
-            )
-        });
-    }
-    let body = String::from_utf8_lossy(&call.body);
-    let region = xml::text(&body, "LocationConstraint").unwrap_or_else(|| call.region.clone());
-    let bucket = Bucket {
-        name: name.to_owned(),
-        region,
-        account: caller.account.clone(),
-        default_encryption: None,
-        policy: None,
-        public: false,
-        versioning: None,
-        public_access_block: Some(true),
-        object_lock_days: None,
-        created: world.now,
-        ownership: "BucketOwnerEnforced".to_owned(),
-        object_lock: false,
-        website: false,
-        configurations: BucketConfigurations::default(),
-        objects: BTreeMap::new(),
-        older: BTreeMap::new(),
-    };
-    world.buckets.insert(name.to_owned(), bucket);
-    Ok(Reply::empty(200).header("location", format!("/{name}")))
-}
+use emr_world::world::Bucket;
 
 pub(super) fn location_xml(bucket: &Bucket) -> Reply {
     let mut xml = Xml::new();
@@ -92,35 +48,6 @@ pub(super) fn encryption_xml(bucket: &Bucket) -> Reply {
         });
     });
     Reply::xml(xml)
-}
-
-pub(super) fn bucket_policy(bucket: &Bucket) -> Answer {
-    let Some(policy) = &bucket.policy else {
-        return Err(Failure::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist")
-            .with("BucketName", bucket.name.as_str()));
-    };
-    let body = policy.to_string().into_bytes();
-    Ok(Reply { body, ..Reply::empty(200).header("content-type", "application/json") })
-}
-
-pub(super) fn public_access_block(bucket: &Bucket) -> Answer {
-    let Some(on) = bucket.public_access_block else {
-        return Err(Failure::new(
-            404,
-            "NoSuchPublicAccessBlockConfiguration",
-            "The public access block configuration was not found",
-        )
-        .with("BucketName", bucket.name.as_str()));
-    };
-    let mut xml = Xml::new();
-    xml.root("PublicAccessBlockConfiguration", NAMESPACE, |xml| {
-        for setting in
-            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
-        {
-            xml.text(setting, on.to_string());
-        }
-    });
-    Ok(Reply::xml(xml))
 }
 
 pub(super) fn website(bucket: &Bucket) -> Answer {
@@ -300,36 +227,4 @@ fn decode_token(token: &str) -> Result<String, Failure> {
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
         Failure::new(400, "InvalidArgument", "The continuation token provided is incorrect")
     })
-}
-
-impl Request<'_> {
-    pub(super) fn put_encryption(&self, world: &mut World) -> Answer {
-        let body = self.body();
-        let rule = BucketEncryption {
-            algorithm: xml::text(&body, "SSEAlgorithm"),
-            key: xml::text(&body, "KMSMasterKeyID"),
-            bucket_key: Some(xml::text(&body, "BucketKeyEnabled").is_some_and(|it| it == "true")),
-            blocked: xml::texts(&body, "EncryptionType"),
-        };
-        if !body.contains("<Rule") {
-            let message = "The XML you provided was not well-formed or did not validate against \
-                our published schema";
-            return Err(Failure::new(400, "MalformedXML", message));
-        }
-        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
-            bucket.default_encryption = Some(rule);
-        }
-        Ok(Reply::empty(200))
-    }
-
-    pub(super) fn put_policy(&self, world: &mut World) -> Answer {
-        let document: Value = serde_json::from_slice(&self.call.body).unwrap_or_default();
-        if let Some(problem) = policy::unsupported(&document) {
-            return Err(Failure::new(400, "MalformedPolicy", problem));
-        }
-        if let Some(bucket) = world.buckets.get_mut(&self.bucket) {
-            bucket.policy = Some(document);
-        }
-        Ok(Reply::empty(204))
-    }
 }

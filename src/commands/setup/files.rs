@@ -1,0 +1,223 @@
+//! The files that `setup` writes: infrastructure code, and the two settings in the runner config. A
+//! file that somebody else wrote is never replaced.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use crate::{
+    base::printable::{Printable, printable},
+    commands::setup::{SetupWork, look::Survey},
+    runners::emr_etl_runner::{
+        config_edit::{self, ConfigEditError, ConfigRendering},
+        invocation::ConfigSource,
+    },
+    setup::{
+        cloudformation::cloudformation,
+        code::CodeContext,
+        error::SetupError,
+        guard_settings::{self, GuardSettings},
+        terraform::terraform,
+    },
+    system::{
+        output::{draft, open_regular},
+        process::Program,
+    },
+};
+
+/// The first line of every file that `setup` writes; a file that begins with it may be replaced.
+pub(super) const MARK: &str =
+    "# Written by `emr-etl-guard setup`; a later `setup` replaces this file.";
+
+impl SetupWork<'_> {
+    /// Writes the plan as infrastructure code, if that was asked for.
+    ///
+    /// # Errors
+    /// [`SetupError::File`].
+    pub(super) fn write_code(&self, survey: &Survey) -> Result<(), SetupError> {
+        let flags = &self.arguments.flags;
+        let context = CodeContext {
+            name: &self.options.name,
+            account: &survey.account,
+            region: &self.config.emr_region.value,
+            s3_region: &self.config.s3_region.value,
+        };
+        if let Some(folder) = &flags.terraform {
+            fs::create_dir_all(folder)
+                .map_err(|error| SetupError::File(format!("{}: {error}", folder.display())))?;
+            for (name, text) in terraform(&survey.plan, &context) {
+                write_marked(&folder.join(name), &text)?;
+            }
+            self.report.say(printable!(
+                "the plan as Terraform code is in {}",
+                Printable::from(folder.display().to_string())
+            ));
+        }
+        if let Some(file) = &flags.cloudformation {
+            write_marked(file, &cloudformation(&survey.plan, &context))?;
+            self.report.say(printable!(
+                "the plan as a CloudFormation template is in {}",
+                Printable::from(file.display().to_string())
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the runner config and the guard's settings, if that was asked for and everything that
+    /// they name exists.
+    ///
+    /// # Errors
+    /// As for each.
+    pub(super) fn write_files_of_plan(&self, survey: &Survey) -> Result<(), SetupError> {
+        let flags = &self.arguments.flags;
+        if !flags.write_config && flags.write_settings.is_none() {
+            return Ok(());
+        }
+        if survey.plan.changes().next().is_some() {
+            self.report.say(
+                "the runner config and the guard's settings were not written: they would name what \
+                 does not exist yet; --apply makes it, and writes them",
+            );
+            return Ok(());
+        }
+        if let Some(name) = survey.plan.security_configuration.as_deref()
+            && flags.write_config
+        {
+            self.write_config(name)?;
+        }
+        self.write_settings(survey)
+    }
+
+    /// Sets the two settings in the runner config, once the security configuration `name` exists.
+    ///
+    /// # Errors
+    /// [`SetupError::File`] with the lines to change by hand, where they cannot be set.
+    pub(super) fn write_config(&self, name: &str) -> Result<(), SetupError> {
+        let ConfigSource::File(path) = &self.invocation.config else {
+            let by_hand = config_edit::by_hand_for_stdin(&self.config, name);
+            return Err(by_hand_error(&by_hand.lines()));
+        };
+        let ruby = Program::ruby(self.settings.erb, self.settings.runner.as_deref())
+            .map_err(|error| SetupError::File(error.to_string()))?;
+        let rendering =
+            ConfigRendering { ruby: ruby.as_ref(), env: &|name| std::env::var_os(name) };
+        let edited =
+            config_edit::edit_file(path, name, rendering).map_err(|error| match error {
+                ConfigEditError::ByHand(by_hand) => by_hand_error(&by_hand.lines()),
+                error @ ConfigEditError::Config(_) => SetupError::File(error.to_string()),
+            })?;
+        if edited.digest_before() != self.config.digest {
+            return Err(SetupError::File(format!(
+                "{}: was changed since setup read it, and was left alone; fix: run the same command \
+                 again",
+                path.display()
+            )));
+        }
+        edited.write(path).map_err(|error| SetupError::File(error.to_string()))?;
+        for change in &edited.changes {
+            self.report.say(printable!(
+                "{}: line {} is now `{}`",
+                Printable::from(path.display().to_string()),
+                change.line,
+                Printable::from(change.after.trim())
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the guard's settings for what was decided, if that was asked for.
+    ///
+    /// # Errors
+    /// [`SetupError::File`].
+    pub(super) fn write_settings(&self, survey: &Survey) -> Result<(), SetupError> {
+        let Some(file) = &self.arguments.flags.write_settings else { return Ok(()) };
+        let settings = GuardSettings {
+            security_configuration: survey.plan.security_configuration.clone(),
+            ..GuardSettings::of_policy(&self.settings.policy)
+        };
+        let written = guard_settings::write(file, &settings)
+            .map_err(|error| SetupError::File(error.to_string()))?;
+        for line in written.lines(file) {
+            self.report.say(line);
+        }
+        Ok(())
+    }
+}
+
+/// An error of several lines, each of which is printable.
+fn by_hand_error(lines: &[Printable]) -> SetupError {
+    let lines: Vec<&str> = lines.iter().map(Printable::as_str).collect();
+    SetupError::ByHand(lines.join("\n"))
+}
+
+/// Writes `text` below [`MARK`] to `file`.
+///
+/// # Errors
+/// When it cannot be written, or when a file exists that `setup` has not written.
+pub(super) fn write_marked(file: &Path, text: &str) -> Result<(), SetupError> {
+    written(file, text).map_err(|error| SetupError::File(format!("{}: {error}", file.display())))
+}
+
+fn written(file: &Path, text: &str) -> io::Result<()> {
+    let mut draft = draft(file, 0o666)?;
+    draft.as_file_mut().write_all(format!("{MARK}\n{text}").as_bytes())?;
+    if is_own(file)? {
+        draft.persist(file)?;
+    } else {
+        draft.persist_noclobber(file)?;
+    }
+    Ok(())
+}
+
+/// Whether `file` exists as a file of `setup`.
+fn is_own(file: &Path) -> io::Result<bool> {
+    let others = || {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it exists, and `setup` did not write it; expected: a new name, or a file of an \
+             earlier `setup`; fix: give another name, or remove the file",
+        )
+    };
+    match fs::symlink_metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+        Ok(seen) if !seen.is_file() => return Err(others()),
+        Ok(_) => {}
+    }
+    let mut start = Vec::new();
+    open_regular(file)?.take(200).read_to_end(&mut start)?;
+    if String::from_utf8_lossy(&start).lines().next() == Some(MARK) {
+        Ok(true)
+    } else {
+        Err(others())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_setup_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("main.tf");
+        for text in ["one\n", "two\n"] {
+            write_marked(&file, text).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{MARK}\n{text}"));
+        }
+        for text in ["", "resource \"aws_s3_bucket\" \"mine\" {}\n"] {
+            fs::write(&file, text).unwrap();
+            let error = write_marked(&file, "three\n").unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{}: it exists", file.display())), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+        let link = folder.path().join("link.tf");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(write_marked(&link, "four\n").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}

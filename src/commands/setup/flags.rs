@@ -1,0 +1,93 @@
+//! The flags of `setup`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{settings::policy::EncryptionKind, setup::options::SetupPart};
+
+const CODE: &str = "Infrastructure code and files";
+const CHOICES: &str = "What is made";
+const LATER: &str = "Later";
+
+/// How `setup` works, and what it makes.
+#[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct SetupFlags {
+    /// Make the plan live, step by step; without it nothing is changed
+    ///
+    /// Each step is looked at afterwards. The first failure ends it; the same command continues
+    /// where it stopped.
+    #[arg(long)]
+    pub apply: bool,
+    /// Print the report (JSON) on standard output, in place of the plan's text
+    #[arg(hide_short_help = true, long)]
+    pub json: bool,
+    /// Write the plan as Terraform code into this folder
+    #[arg(long, value_name = "DIR", help_heading = CODE)]
+    pub terraform: Option<PathBuf>,
+    /// Write the plan as a CloudFormation template
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = CODE)]
+    pub cloudformation: Option<PathBuf>,
+    /// Set the two settings for encryption in the runner config
+    ///
+    /// These are `aws.emr.security_configuration` and `aws.s3.buckets.encrypted`. Comments and layout
+    /// stay. It is done once the security configuration exists.
+    #[arg(long, help_heading = CODE)]
+    pub write_config: bool,
+    /// Write the guard's settings for what was decided
+    #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = CODE)]
+    pub write_settings: Option<PathBuf>,
+    /// The start of the names of everything that is made
+    #[arg(hide_short_help = true, long, value_name = "NAME", default_value = "emr-etl", help_heading = CHOICES)]
+    pub name: String,
+    /// The KMS key to use: an ARN, id or alias [default: the setting `expected_keys`, else a new
+    /// one with the alias alias/NAME]
+    #[arg(hide_short_help = true, long, value_name = "KEY", help_heading = CHOICES)]
+    pub key: Option<String>,
+    /// The default encryption of all buckets [default: what the policy accepts stays]
+    #[arg(hide_short_help = true, long, value_enum, value_name = "KIND", help_heading = CHOICES)]
+    pub bucket_encryption: Option<EncryptionKind>,
+    /// Where the archive with the nodes' certificates is [default: a bucket of its own]
+    #[arg(hide_short_help = true, long, value_name = "S3_URI", help_heading = CHOICES)]
+    pub certificates: Option<String>,
+    /// The days for which new certificates are valid
+    #[arg(hide_short_help = true,
+        long,
+        value_name = "DAYS",
+        default_value_t = 365,
+        value_parser = clap::value_parser!(u16).range(1..=3650),
+        help_heading = CHOICES
+    )]
+    pub certificate_days: u16,
+    /// Parts that are left alone
+    #[arg(hide_short_help = true, long, value_enum, value_delimiter = ',', value_name = "PART", help_heading = CHOICES)]
+    pub without: Vec<SetupPart>,
+    /// Write the key of the certificates' private authority to this new file
+    #[arg(hide_short_help = true, long, value_name = "FILE", requires = "apply", help_heading = CHOICES)]
+    pub keep_ca: Option<PathBuf>,
+    /// Make new certificates, and a security configuration that names them
+    #[arg(hide_short_help = true, long, help_heading = LATER, conflicts_with_all = ["undo", "retire"])]
+    pub rotate_certificates: bool,
+    /// Take back what the report of an earlier `setup --apply` says was made
+    ///
+    /// What is used, or was changed since, stays. Without `--apply` it says what would be done.
+    #[arg(hide_short_help = true,
+        long,
+        value_name = "REPORT",
+        help_heading = LATER,
+        conflicts_with_all = ["retire", "terraform", "cloudformation", "write_config"]
+    )]
+    pub undo: Option<PathBuf>,
+    /// Delete a security configuration that `setup` made and that nothing uses any more
+    #[arg(hide_short_help = true,
+        long,
+        value_name = "NAME",
+        help_heading = LATER,
+        conflicts_with_all = ["terraform", "cloudformation", "write_config"]
+    )]
+    pub retire: Option<String>,
+    /// Print the IAM policy that these flags need
+    #[arg(hide_short_help = true, long, help_heading = LATER)]
+    pub permissions: bool,
+}

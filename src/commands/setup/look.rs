@@ -1,0 +1,164 @@
+//! The look at the account before a plan: the findings of `check`, and what exists of the pieces.
+
+use crate::{
+    aws::clients::Aws,
+    base::{
+        lookup::Lookup,
+        names::{AccountId, KeyReference, S3Object},
+        printable::{Printable, printable},
+    },
+    checks::{
+        catalogue,
+        finding::{Finding, Status},
+    },
+    commands::{cli::SetupArguments, error::GuardError, run::guarded_run::Run},
+    facts::{
+        account_state::{self, AccountState},
+        gather::{self, Facts},
+        guard_rights::{self, Principal},
+        sts::NoAccess,
+    },
+    settings::resolve::Settings,
+    setup::{error::SetupError, options::SetupOptions, plan::SetupPlan},
+};
+
+/// What is known about the account, and the plan that follows from it.
+pub(crate) struct Survey {
+    pub(crate) account: AccountId,
+    pub(crate) facts: Facts,
+    /// What `check` finds on the account as it is.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) state: AccountState,
+    pub(crate) plan: SetupPlan,
+    /// What the plan leaves out because it could not be seen.
+    pub(crate) unseen: Vec<Printable>,
+}
+
+/// The checks without which nothing in the account may be changed: AWS itself must have answered,
+/// and the account must be the one that clusters are launched in.
+const MUST_PASS: [&str; 3] = ["aws-endpoint", "aws-trust-store", "same-account"];
+
+/// The options, by the flags.
+pub(crate) fn options(arguments: &SetupArguments) -> Result<SetupOptions, SetupError> {
+    let flags = &arguments.flags;
+    let legal =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let is_name = (3..=30).contains(&flags.name.len())
+        && flags.name.chars().all(legal)
+        && flags.name.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && !flags.name.ends_with('-');
+    if !is_name {
+        return Err(SetupError::Usage(format!(
+            "--name: seen `{}`; expected 3 to 30 lower-case letters, digits and hyphens, because it \
+             starts the names of buckets, too; fix: give another name",
+            flags.name
+        )));
+    }
+    let certificates = flags.certificates.as_deref().map(|uri| {
+        S3Object::parse(uri)
+            .filter(|object| object.key.to_ascii_lowercase().ends_with(".zip"))
+            .ok_or_else(|| {
+                SetupError::Usage(format!(
+                    "--certificates: seen `{uri}`; expected the S3 URI of an archive, such as \
+                 s3://bucket/emr-certificates.zip"
+                ))
+            })
+    });
+    Ok(SetupOptions {
+        name: flags.name.clone(),
+        without: flags.without.iter().copied().collect(),
+        key: flags.key.as_deref().map(KeyReference::new),
+        bucket_encryption: flags.bucket_encryption,
+        certificates: certificates.transpose()?,
+        certificate_days: flags.certificate_days,
+    })
+}
+
+/// Looks at the account, and plans.
+pub(crate) async fn survey(
+    aws: &Aws,
+    run: &Run<'_>,
+    settings: &Settings,
+    options: &SetupOptions,
+) -> Result<Survey, GuardError> {
+    let facts = gather::gather(aws, run.question(false)).await;
+    if let Lookup::Denied(error) | Lookup::Unreachable(error) = &facts.guard
+        && facts.total_cause().is_some()
+        && let Some(cause) = NoAccess::by(error, aws, settings.aws.credentials).await
+    {
+        return Err(SetupError::NoAccess(cause).into());
+    }
+    let findings = catalogue::pre_flight(&run.case(&facts));
+    if let Some(finding) = forbids_changes(&findings) {
+        let at = if finding.status == Status::Unknown { "unknown" } else { "failed" };
+        let ends = if finding.status == Status::Unknown {
+            SetupError::NotSeen
+        } else {
+            SetupError::Refused
+        };
+        return Err(ends(format!(
+            "{} {at}: seen {}; expected {}; fix: {}",
+            finding.check.name,
+            finding.saw,
+            finding.wanted,
+            finding.fix.as_ref().map_or("run `emr-etl-guard check`", |fix| fix.as_str())
+        ))
+        .into());
+    }
+    let account = account(&facts)?;
+    let (guard, launcher) = tokio::join!(
+        guard_rights::principal(&aws.iam, facts.guard.clone()),
+        guard_rights::principal(&aws.iam, facts.runner.clone())
+    );
+    let inputs = run.setup_inputs(options, &account, simulated(&guard), simulated(&launcher));
+    let mut state = account_state::look(aws, &inputs.query()).await;
+    if let Some(again) = inputs.query_again(&state) {
+        state = account_state::look(aws, &again).await;
+    }
+    let plan = inputs.plan(&state);
+    let unseen = [("the guard's", &guard), ("the runner's", &launcher)]
+        .into_iter()
+        .filter_map(|(whose, principal)| left_out(whose, principal))
+        .collect();
+    Ok(Survey { account, facts, findings, state, plan, unseen })
+}
+
+/// The finding that forbids any change, if there is one.
+fn forbids_changes(findings: &[Finding]) -> Option<&Finding> {
+    findings.iter().find(|finding| MUST_PASS.contains(&finding.check.name) && finding.is_open())
+}
+
+/// The account in which everything is made.
+fn account(facts: &Facts) -> Result<AccountId, SetupError> {
+    match &facts.guard {
+        Lookup::Found(identity) => Ok(identity.account.clone()),
+        Lookup::Denied(error) | Lookup::Unreachable(error) => Err(SetupError::Unseen {
+            what: "the account of the credentials",
+            error: Box::new(error.clone()),
+        }),
+        Lookup::Absent => {
+            Err(SetupError::Refused("the account of the credentials does not exist".to_owned()))
+        }
+    }
+}
+
+/// Why the plan gives a principal no rights, if that is so.
+fn left_out(whose: &str, principal: &Lookup<Principal>) -> Option<Printable> {
+    let why = match principal {
+        Lookup::Found(Principal::Simulated(_) | Principal::Root) => return None,
+        Lookup::Found(Principal::Other(arn)) => {
+            printable!("{} is neither a user nor a role", Printable::from(arn))
+        }
+        Lookup::Absent => printable!("the role does not exist"),
+        Lookup::Denied(error) | Lookup::Unreachable(error) => error.to_string().into(),
+    };
+    Some(printable!("the plan gives {whose} credentials no rights: {why}"))
+}
+
+/// The ARN of a principal whose policies can be read; none for the account itself.
+fn simulated(principal: &Lookup<Principal>) -> Option<&str> {
+    match principal {
+        Lookup::Found(Principal::Simulated(arn)) => Some(arn),
+        _ => None,
+    }
+}

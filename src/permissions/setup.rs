@@ -1,0 +1,89 @@
+//! The IAM policy of `setup`: what a plan looks at, and what carrying it out, taking it back and
+//! rotating certificates change.
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::{
+        aws_calls::{self, Call, Resource},
+        names::partition,
+    },
+    permissions::policy::{LaunchScope, document, pre_flight_calls},
+};
+
+/// The calls of `setup` in addition to those of `check`.
+static SETUP: [&Call; 39] = [
+    &aws_calls::GET_BUCKET_POLICY_STATUS,
+    &aws_calls::GET_BUCKET_WEBSITE,
+    &aws_calls::GET_ROLE_POLICY,
+    &aws_calls::GET_USER_POLICY,
+    &aws_calls::LIST_ATTACHED_ROLE_POLICIES,
+    &aws_calls::LIST_ROLE_POLICIES,
+    &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
+    &aws_calls::LIST_KEYS,
+    &aws_calls::LIST_RESOURCE_TAGS,
+    &aws_calls::LIST_SECURITY_CONFIGURATIONS,
+    &aws_calls::LIST_OBJECT_VERSIONS,
+    &aws_calls::LIST_MULTIPART_UPLOADS,
+    &aws_calls::HEAD_VERSION,
+    &aws_calls::CREATE_ROLE,
+    &aws_calls::ATTACH_ROLE_POLICY,
+    &aws_calls::DETACH_ROLE_POLICY,
+    &aws_calls::DELETE_ROLE,
+    &aws_calls::PUT_ROLE_POLICY,
+    &aws_calls::DELETE_ROLE_POLICY,
+    &aws_calls::PUT_USER_POLICY,
+    &aws_calls::DELETE_USER_POLICY,
+    &aws_calls::CREATE_INSTANCE_PROFILE,
+    &aws_calls::ADD_ROLE_TO_INSTANCE_PROFILE,
+    &aws_calls::REMOVE_ROLE_FROM_INSTANCE_PROFILE,
+    &aws_calls::DELETE_INSTANCE_PROFILE,
+    &aws_calls::CREATE_KEY,
+    &aws_calls::CREATE_ALIAS,
+    &aws_calls::ENABLE_KEY_ROTATION,
+    &aws_calls::DISABLE_KEY_ROTATION,
+    &aws_calls::PUT_KEY_POLICY,
+    &aws_calls::CREATE_BUCKET,
+    &aws_calls::DELETE_BUCKET,
+    &aws_calls::PUT_BUCKET_ENCRYPTION,
+    &aws_calls::PUT_PUBLIC_ACCESS_BLOCK,
+    &aws_calls::PUT_BUCKET_POLICY,
+    &aws_calls::DELETE_BUCKET_POLICY,
+    &aws_calls::PUT_OBJECT,
+    &aws_calls::CREATE_SECURITY_CONFIGURATION,
+    &aws_calls::DELETE_SECURITY_CONFIGURATION,
+];
+
+/// Permissions that those calls also need: the tag of a new key, the role of an instance profile,
+/// and the key of the certificate archive.
+static ALONG: [(&str, Resource); 5] = [
+    ("kms:TagResource", Resource::Key),
+    ("iam:PassRole", Resource::Role),
+    ("kms:GenerateDataKey", Resource::Key),
+    ("kms:Decrypt", Resource::Key),
+    ("s3:DeleteObject", Resource::Object),
+];
+
+/// The policy document of `setup` with all of its options, for pieces whose names start with
+/// `name`.
+pub(crate) fn policy(launch: Option<LaunchScope<'_>>, name: &str) -> Value {
+    let calls = pre_flight_calls().chain(SETUP.iter().copied());
+    let needed = calls.map(|call| (call.permission, call.on)).chain(ALONG.iter().copied());
+    let mut document = document(needed, launch, None);
+    let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
+    let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
+    let own = [
+        ("S3Bucket", format!("arn:{partition}:s3:::{name}-certificates-*")),
+        ("KmsKey", format!("arn:{partition}:kms:{region}:*:alias/{name}")),
+    ];
+    for statement in document["Statement"].as_array_mut().into_iter().flatten() {
+        for (sid, resource) in &own {
+            if statement["Sid"] == *sid
+                && let Some(resources) = statement["Resource"].as_array_mut()
+            {
+                resources.push(json!(resource));
+            }
+        }
+    }
+    document
+}

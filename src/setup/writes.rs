@@ -1,0 +1,476 @@
+//! The calls of AWS by which `setup` changes something. Each is sent once and returns its result;
+//! `apply` and `undo` decide what follows.
+
+use std::collections::BTreeMap;
+
+use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
+use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
+use aws_sdk_s3::{
+    config::retry::RetryConfig,
+    error::ProvideErrorMetadata,
+    primitives::ByteStream,
+    types::{
+        BlockedEncryptionTypes, BucketLocationConstraint, CreateBucketConfiguration,
+        EncryptionType, PublicAccessBlockConfiguration, ServerSideEncryption,
+        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    },
+};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_types::request_id::RequestId;
+use serde_json::Value;
+
+use crate::{
+    aws::{
+        answer::{describe, kind},
+        clients::Aws,
+    },
+    base::{
+        aws_calls::{self, Call},
+        lookup::LookupErrorKind,
+        names::{AccountId, BucketName, S3Object},
+    },
+    facts::{
+        account_state::{
+            BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings, SETUP_MARK,
+            in_region,
+        },
+        stored::server_side_encryption,
+    },
+    setup::{
+        piece::{CertificateArchive, NamedConfiguration},
+        record::MadeIds,
+    },
+};
+
+/// A call that succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct WriteDone {
+    /// AWS's id of the request.
+    pub(super) request: Option<String>,
+    /// How AWS identifies what was made.
+    pub(super) made: MadeIds,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {message} ({permission})")]
+pub(super) struct WriteFailure {
+    /// The API's name of the call.
+    pub(super) operation: &'static str,
+    /// The permission that allows it.
+    pub(super) permission: &'static str,
+    /// AWS's error code, if an answer had one.
+    pub(super) code: String,
+    /// The message of AWS or the network.
+    pub(super) message: String,
+    /// Whether it may have taken effect nevertheless.
+    pub(super) unclear: bool,
+    /// AWS's id of the request.
+    pub(super) request: Option<String>,
+}
+
+type WriteAnswer = Result<WriteDone, WriteFailure>;
+
+/// Sorts a call's result. `made` reads what was made from a successful answer.
+fn sorted<T: RequestId, E>(
+    call: &'static Call,
+    result: Result<T, SdkError<E, HttpResponse>>,
+    made: impl FnOnce(&T) -> MadeIds,
+) -> WriteAnswer
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let error = match result {
+        Ok(answer) => {
+            let request = answer.request_id().map(str::to_owned);
+            return Ok(WriteDone { request, made: made(&answer) });
+        }
+        Err(error) => error,
+    };
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    let unclear = match kind(&error) {
+        LookupErrorKind::TimedOut
+        | LookupErrorKind::Connection
+        | LookupErrorKind::ServerError
+        | LookupErrorKind::UnreadableAnswer => !THROTTLING_ERRORS.contains(&code),
+        LookupErrorKind::Denied
+        | LookupErrorKind::Throttled
+        | LookupErrorKind::NotAsked
+        | LookupErrorKind::Other => code == "InternalError",
+    };
+    Err(WriteFailure {
+        operation: call.operation,
+        permission: call.permission,
+        code: code.to_owned(),
+        message: describe(&error),
+        unclear,
+        request: error.request_id().map(str::to_owned),
+    })
+}
+
+fn nothing<T>(_: &T) -> MadeIds {
+    MadeIds::default()
+}
+
+/// The clients for changes. None of them sends a call again by itself: whether a call without an
+/// answer took effect is looked at first.
+#[derive(Clone, Debug)]
+pub(super) struct SetupWriter {
+    s3: aws_sdk_s3::Client,
+    kms: aws_sdk_kms::Client,
+    iam: aws_sdk_iam::Client,
+    emr: aws_sdk_emr::Client,
+    account: AccountId,
+    /// The regions of buckets, where they are known.
+    regions: BTreeMap<BucketName, String>,
+}
+
+macro_rules! sent_once {
+    ($client:expr, $service:ident) => {
+        $service::Client::from_conf(
+            $client.config().to_builder().retry_config(RetryConfig::disabled()).build(),
+        )
+    };
+}
+
+impl SetupWriter {
+    pub(super) fn new(aws: &Aws, account: &AccountId) -> Self {
+        Self {
+            s3: sent_once!(aws.s3, aws_sdk_s3),
+            kms: sent_once!(aws.kms, aws_sdk_kms),
+            iam: sent_once!(aws.iam, aws_sdk_iam),
+            emr: sent_once!(aws.emr, aws_sdk_emr),
+            account: account.clone(),
+            regions: BTreeMap::new(),
+        }
+    }
+
+    /// Remembers the region of a bucket.
+    pub(super) fn bucket_is_in(&mut self, bucket: &BucketName, region: &str) {
+        self.regions.insert(bucket.clone(), region.to_owned());
+    }
+
+    fn s3_of(&self, bucket: &BucketName) -> aws_sdk_s3::Client {
+        in_region(&self.s3, self.regions.get(bucket))
+    }
+
+    pub(super) async fn create_role(&self, name: &str, trust: &Value) -> WriteAnswer {
+        let request = self.iam.create_role().role_name(name);
+        let result = request.assume_role_policy_document(trust.to_string()).send().await;
+        sorted(&aws_calls::CREATE_ROLE, result, |answer| MadeIds {
+            arn: answer.role().map(|role| role.arn().to_owned()),
+            ..MadeIds::default()
+        })
+    }
+
+    pub(super) async fn attach_role_policy(&self, role: &str, policy: &str) -> WriteAnswer {
+        let request = self.iam.attach_role_policy().role_name(role).policy_arn(policy);
+        sorted(&aws_calls::ATTACH_ROLE_POLICY, request.send().await, nothing)
+    }
+
+    pub(super) async fn detach_role_policy(&self, role: &str, policy: &str) -> WriteAnswer {
+        let request = self.iam.detach_role_policy().role_name(role).policy_arn(policy);
+        sorted(&aws_calls::DETACH_ROLE_POLICY, request.send().await, nothing)
+    }
+
+    pub(super) async fn delete_role(&self, role: &str) -> WriteAnswer {
+        let result = self.iam.delete_role().role_name(role).send().await;
+        sorted(&aws_calls::DELETE_ROLE, result, nothing)
+    }
+
+    pub(super) async fn create_instance_profile(&self, name: &str) -> WriteAnswer {
+        let result = self.iam.create_instance_profile().instance_profile_name(name).send().await;
+        sorted(&aws_calls::CREATE_INSTANCE_PROFILE, result, |answer| MadeIds {
+            arn: answer.instance_profile().map(|profile| profile.arn().to_owned()),
+            ..MadeIds::default()
+        })
+    }
+
+    pub(super) async fn add_role(&self, profile: &str, role: &str) -> WriteAnswer {
+        let request = self.iam.add_role_to_instance_profile().instance_profile_name(profile);
+        let result = request.role_name(role).send().await;
+        sorted(&aws_calls::ADD_ROLE_TO_INSTANCE_PROFILE, result, nothing)
+    }
+
+    pub(super) async fn remove_role(&self, profile: &str, role: &str) -> WriteAnswer {
+        let request = self.iam.remove_role_from_instance_profile().instance_profile_name(profile);
+        let result = request.role_name(role).send().await;
+        sorted(&aws_calls::REMOVE_ROLE_FROM_INSTANCE_PROFILE, result, nothing)
+    }
+
+    pub(super) async fn delete_instance_profile(&self, name: &str) -> WriteAnswer {
+        let result = self.iam.delete_instance_profile().instance_profile_name(name).send().await;
+        sorted(&aws_calls::DELETE_INSTANCE_PROFILE, result, nothing)
+    }
+
+    pub(super) async fn put_inline_policy(
+        &self,
+        holder: &PolicyHolder,
+        name: &str,
+        policy: &Value,
+    ) -> WriteAnswer {
+        let policy = policy.to_string();
+        match holder {
+            PolicyHolder::Role(role) => {
+                let request = self.iam.put_role_policy().role_name(role).policy_name(name);
+                let result = request.policy_document(policy).send().await;
+                sorted(&aws_calls::PUT_ROLE_POLICY, result, nothing)
+            }
+            PolicyHolder::User(user) => {
+                let request = self.iam.put_user_policy().user_name(user).policy_name(name);
+                let result = request.policy_document(policy).send().await;
+                sorted(&aws_calls::PUT_USER_POLICY, result, nothing)
+            }
+        }
+    }
+
+    pub(super) async fn delete_inline_policy(
+        &self,
+        holder: &PolicyHolder,
+        name: &str,
+    ) -> WriteAnswer {
+        match holder {
+            PolicyHolder::Role(role) => {
+                let request = self.iam.delete_role_policy().role_name(role).policy_name(name);
+                sorted(&aws_calls::DELETE_ROLE_POLICY, request.send().await, nothing)
+            }
+            PolicyHolder::User(user) => {
+                let request = self.iam.delete_user_policy().user_name(user).policy_name(name);
+                sorted(&aws_calls::DELETE_USER_POLICY, request.send().await, nothing)
+            }
+        }
+    }
+
+    /// A symmetric key for encryption, with `mark` as the value of its tag.
+    pub(super) async fn create_key(&self, policy: &Value, mark: &str) -> WriteAnswer {
+        let request = self
+            .kms
+            .create_key()
+            .key_spec(KeySpec::SymmetricDefault)
+            .key_usage(KeyUsageType::EncryptDecrypt)
+            .description("End-to-end encryption of EMR, made by emr-etl-guard setup")
+            .policy(policy.to_string());
+        let tag = Tag::builder().tag_key(SETUP_MARK).tag_value(mark).build();
+        let result = request.set_tags(tag.ok().map(|tag| vec![tag])).send().await;
+        sorted(&aws_calls::CREATE_KEY, result, |answer| MadeIds {
+            arn: answer.key_metadata().and_then(|key| key.arn()).map(str::to_owned),
+            ..MadeIds::default()
+        })
+    }
+
+    pub(super) async fn create_alias(&self, alias: &str, key: &str) -> WriteAnswer {
+        // This call takes only the id or the ARN of a key.
+        let result = self.kms.create_alias().alias_name(alias).target_key_id(key).send().await;
+        sorted(&aws_calls::CREATE_ALIAS, result, nothing)
+    }
+
+    pub(super) async fn enable_rotation(&self, key: &str) -> WriteAnswer {
+        let result = self.kms.enable_key_rotation().key_id(key).send().await;
+        sorted(&aws_calls::ENABLE_KEY_ROTATION, result, nothing)
+    }
+
+    pub(super) async fn disable_rotation(&self, key: &str) -> WriteAnswer {
+        let result = self.kms.disable_key_rotation().key_id(key).send().await;
+        sorted(&aws_calls::DISABLE_KEY_ROTATION, result, nothing)
+    }
+
+    pub(super) async fn put_key_policy(&self, key: &str, policy: &Value) -> WriteAnswer {
+        let request = self.kms.put_key_policy().key_id(key).policy_name("default");
+        // KMS refuses a policy under which the caller could not change it again.
+        let result = request.policy(policy.to_string()).send().await;
+        sorted(&aws_calls::PUT_KEY_POLICY, result, nothing)
+    }
+
+    pub(super) async fn create_bucket(&self, bucket: &BucketName) -> WriteAnswer {
+        let region = self.regions.get(bucket).filter(|region| *region != "us-east-1");
+        let place = region.map(|region| {
+            CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(region.as_str()))
+                .build()
+        });
+        let request = self.s3_of(bucket).create_bucket().bucket(bucket.as_str());
+        let result = request.set_create_bucket_configuration(place).send().await;
+        sorted(&aws_calls::CREATE_BUCKET, result, nothing)
+    }
+
+    pub(super) async fn delete_bucket(&self, bucket: &BucketName) -> WriteAnswer {
+        let request = self.s3_of(bucket).delete_bucket().bucket(bucket.as_str());
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::DELETE_BUCKET, result, nothing)
+    }
+
+    pub(super) async fn put_bucket_encryption(
+        &self,
+        bucket: &BucketName,
+        settings: &BucketEncryptionSettings,
+    ) -> WriteAnswer {
+        let call = &aws_calls::PUT_BUCKET_ENCRYPTION;
+        let default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(server_side_encryption(settings.kind))
+            .set_kms_master_key_id(settings.key.clone())
+            .build();
+        let blocked =
+            if settings.blocks_sse_c { EncryptionType::SseC } else { EncryptionType::None };
+        let built = default.ok().and_then(|default| {
+            let rule = ServerSideEncryptionRule::builder()
+                .apply_server_side_encryption_by_default(default)
+                .bucket_key_enabled(settings.bucket_key)
+                .blocked_encryption_types(
+                    BlockedEncryptionTypes::builder().encryption_type(blocked).build(),
+                )
+                .build();
+            ServerSideEncryptionConfiguration::builder().rules(rule).build().ok()
+        });
+        let Some(configuration) = built else { return Err(not_sent(call)) };
+        let request = self.s3_of(bucket).put_bucket_encryption().bucket(bucket.as_str());
+        let request = request.server_side_encryption_configuration(configuration);
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(call, result, nothing)
+    }
+
+    /// Makes SSE-S3 the default again.
+    pub(super) async fn delete_bucket_encryption(&self, bucket: &BucketName) -> WriteAnswer {
+        let request = self.s3_of(bucket).delete_bucket_encryption().bucket(bucket.as_str());
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::DELETE_BUCKET_ENCRYPTION, result, nothing)
+    }
+
+    pub(super) async fn put_public_access_block(
+        &self,
+        bucket: &BucketName,
+        settings: PublicAccessBlockSettings,
+    ) -> WriteAnswer {
+        let configuration = PublicAccessBlockConfiguration::builder()
+            .block_public_acls(settings.block_public_acls)
+            .ignore_public_acls(settings.ignore_public_acls)
+            .block_public_policy(settings.block_public_policy)
+            .restrict_public_buckets(settings.restrict_public_buckets)
+            .build();
+        let request = self.s3_of(bucket).put_public_access_block().bucket(bucket.as_str());
+        let request = request.public_access_block_configuration(configuration);
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::PUT_PUBLIC_ACCESS_BLOCK, result, nothing)
+    }
+
+    pub(super) async fn delete_public_access_block(&self, bucket: &BucketName) -> WriteAnswer {
+        let request = self.s3_of(bucket).delete_public_access_block().bucket(bucket.as_str());
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::DELETE_PUBLIC_ACCESS_BLOCK, result, nothing)
+    }
+
+    pub(super) async fn put_bucket_policy(
+        &self,
+        bucket: &BucketName,
+        policy: &Value,
+    ) -> WriteAnswer {
+        let request = self.s3_of(bucket).put_bucket_policy().bucket(bucket.as_str());
+        // S3 refuses a policy under which the caller could not change it again.
+        let request = request.policy(policy.to_string());
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::PUT_BUCKET_POLICY, result, nothing)
+    }
+
+    pub(super) async fn delete_bucket_policy(&self, bucket: &BucketName) -> WriteAnswer {
+        let request = self.s3_of(bucket).delete_bucket_policy().bucket(bucket.as_str());
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::DELETE_BUCKET_POLICY, result, nothing)
+    }
+
+    /// Puts the archive where no object is yet, with `mark` in its metadata. The answer says how S3
+    /// has encrypted it.
+    pub(super) async fn put_archive(
+        &self,
+        archive: &CertificateArchive,
+        bytes: Vec<u8>,
+        mark: &str,
+    ) -> WriteAnswer {
+        let call = &aws_calls::PUT_OBJECT;
+        let object = &archive.object;
+        let request = self
+            .s3_of(&object.bucket)
+            .put_object()
+            .bucket(object.bucket.as_str())
+            .key(&object.key)
+            .if_none_match("*")
+            .content_type("application/zip")
+            .metadata(SETUP_MARK, mark)
+            .body(ByteStream::from(bytes))
+            .expected_bucket_owner(self.account.as_str());
+        let request = match &archive.key {
+            Some(key) => {
+                request.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key)
+            }
+            None => request,
+        };
+        let result = request.send().await;
+        let encryption = result.as_ref().ok().map(|answer| {
+            (answer.server_side_encryption().cloned(), answer.ssekms_key_id().map(str::to_owned))
+        });
+        let done = sorted(call, result, |answer| MadeIds {
+            arn: None,
+            etag: answer.e_tag().map(str::to_owned),
+            version: answer.version_id().map(str::to_owned),
+        })?;
+        let under_key = encryption.is_some_and(|(kind, key)| {
+            archive.key.is_none()
+                || (kind == Some(ServerSideEncryption::AwsKms) && key == archive.key)
+        });
+        if under_key {
+            return Ok(done);
+        }
+        Err(WriteFailure {
+            operation: call.operation,
+            permission: call.permission,
+            code: String::new(),
+            message: format!(
+                "S3 took the archive, but its answer does not say that it is encrypted under {}",
+                archive.key.as_deref().unwrap_or("a key")
+            ),
+            unclear: true,
+            request: done.request,
+        })
+    }
+
+    /// Deletes exactly this object: its version in a bucket that keeps versions, else the object
+    /// with this ETag.
+    pub(super) async fn delete_object(&self, object: &S3Object, made: &MadeIds) -> WriteAnswer {
+        let request = self.s3_of(&object.bucket).delete_object().bucket(object.bucket.as_str());
+        let request = request.key(&object.key).expected_bucket_owner(self.account.as_str());
+        match &made.version {
+            Some(version) => {
+                let result = request.version_id(version).send().await;
+                sorted(&aws_calls::DELETE_OBJECT_VERSION, result, nothing)
+            }
+            None => {
+                let result = request.set_if_match(made.etag.clone()).send().await;
+                sorted(&aws_calls::DELETE_OBJECT, result, nothing)
+            }
+        }
+    }
+
+    pub(super) async fn create_configuration(
+        &self,
+        configuration: &NamedConfiguration,
+    ) -> WriteAnswer {
+        let request = self.emr.create_security_configuration().name(&configuration.name);
+        let content = configuration.content.to_string();
+        let result = request.security_configuration(content).send().await;
+        sorted(&aws_calls::CREATE_SECURITY_CONFIGURATION, result, nothing)
+    }
+
+    pub(super) async fn delete_configuration(&self, name: &str) -> WriteAnswer {
+        let result = self.emr.delete_security_configuration().name(name).send().await;
+        sorted(&aws_calls::DELETE_SECURITY_CONFIGURATION, result, nothing)
+    }
+}
+
+fn not_sent(call: &'static Call) -> WriteFailure {
+    WriteFailure {
+        operation: call.operation,
+        permission: call.permission,
+        code: String::new(),
+        message: "the request could not be made".to_owned(),
+        unclear: false,
+        request: None,
+    }
+}

@@ -1,0 +1,414 @@
+//! `setup` on whole accounts: what it plans, what it makes, and that `check` passes afterwards.
+
+use std::{collections::BTreeSet, path::Path, process::Child};
+
+use emr_simulator::{
+    ANY_WRITE, BucketEncryption, Command as Set, Fault, FaultKind, Named, PutBucket, PutKey,
+    PutObject, Seed, Sse,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    catalogue::for_each,
+    support::{Played, Stage, wait_until},
+};
+
+/// Beginnings of the names of calls that change nothing.
+const READS: [&str; 5] = ["Get", "List", "Describe", "Head", "Simulate"];
+const APPLY: [&str; 3] = ["--apply", "--write-config", "--report=setup.json"];
+
+/// An account of `region` that has nothing of a pipeline but its network, and a config without
+/// encryption.
+fn empty_account(region: &str) -> Stage {
+    let stage = Stage::acme()
+        .replace("security_configuration: acme-sc\n", "security_configuration:\n")
+        .replace_all("eu-west-1", region);
+    stage.set(Set::Reset);
+    stage.set(Set::Seed(Seed { scene: "empty".to_owned(), region: Some(region.to_owned()) }));
+    stage.timed()
+}
+
+/// The calls of the guard that have changed something, in order.
+fn writes(stage: &Stage) -> Vec<String> {
+    let of_guard = stage.sim.requests().into_iter().filter(|request| {
+        request.access_key.as_deref() == Some("AKIAGUARD")
+            && !READS.iter().any(|read| request.subject.operation.starts_with(read))
+    });
+    of_guard.map(|request| request.subject.operation).collect()
+}
+
+/// What `setup` with these options prints and ends with. The config that it leaves is that of the
+/// stage afterwards.
+fn setup(stage: &mut Stage, options: &[&str]) -> Played {
+    let played = stage.play(stage.with_options("setup", options));
+    stage.config = std::fs::read_to_string(stage.path("config.yml")).unwrap();
+    played
+}
+
+/// The steps of the plan in a report, as `action kind subject`, without those that stay.
+fn to_do(stage: &Stage, file: &str) -> Vec<String> {
+    let report: Value = serde_json::from_slice(&std::fs::read(stage.path(file)).unwrap()).unwrap();
+    let steps = report["plan"].as_array().unwrap().iter();
+    steps
+        .filter(|step| step["action"] != "keep")
+        .map(|step| {
+            let text = |name: &str| step[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", text("action"), text("kind"), text("subject"))
+        })
+        .collect()
+}
+
+/// The transcript without the digest of new certificates and the time in an archive's name.
+fn steady(played: &Played) -> String {
+    let digest = regex::Regex::new("SHA-256 [0-9a-f]{64}").unwrap();
+    let text = played.transcript();
+    digest.replace_all(&text, "SHA-256 DIGEST").into_owned()
+}
+
+/// Makes a whole account, from an empty one.
+fn made_account() -> Stage {
+    let mut stage = empty_account("eu-west-1");
+    setup(&mut stage, &APPLY).expect_code(0);
+    stage
+}
+
+/// Events that the collectors have written, under the bucket's default encryption.
+fn events(stage: &Stage) {
+    stage.set(Set::PutObject(PutObject {
+        bucket: "acme-raw-in".to_owned(),
+        key: "logs/2026-11-30-raw.lzo".to_owned(),
+        ..PutObject::default()
+    }));
+}
+
+/// What matters of an account: everything but clusters and what the guard only reads.
+fn account(stage: &Stage) -> Value {
+    stage.sim.with_world(|world| {
+        let world = serde_json::to_value(world).unwrap();
+        let parts =
+            ["buckets", "keys", "roles", "users", "instance_profiles", "security_configurations"];
+        parts.iter().map(|part| ((*part).to_owned(), world[*part].clone())).collect()
+    })
+}
+
+#[test]
+fn a_plan_for_an_empty_account_says_everything_and_changes_nothing() {
+    let mut stage = empty_account("eu-west-1");
+    let before = account(&stage);
+    let played = setup(&mut stage, &[]);
+    played.expect_code(0);
+    assert_eq!(writes(&stage), [] as [&str; 0]);
+    assert_eq!(account(&stage), before);
+    insta::assert_snapshot!(played.transcript());
+}
+
+#[test]
+fn from_an_empty_account_one_command_leads_to_a_check_that_passes_and_to_a_confirmed_run() {
+    let mut stage = empty_account("eu-west-1");
+    let played = setup(&mut stage, &APPLY);
+    played.expect_code(0);
+    insta::assert_snapshot!(steady(&played));
+    stage.check().expect_code(0);
+    // Nothing is left to do, and nothing is done.
+    let before = writes(&stage).len();
+    setup(&mut stage, &["--apply", "--report=again.json"]).expect_code(0);
+    assert_eq!(to_do(&stage, "again.json"), [] as [&str; 0]);
+    assert_eq!(writes(&stage).len(), before);
+    events(&stage);
+    stage.run().expect_code(0);
+}
+
+#[test]
+fn govcloud_and_china_have_their_own_partitions() {
+    for (region, partition) in [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")] {
+        let mut stage = empty_account(region);
+        setup(&mut stage, &APPLY).expect_code(0);
+        let text = account(&stage).to_string();
+        assert!(text.contains(&format!("arn:{partition}:")), "{region}");
+        assert!(!text.contains("arn:aws:"), "{region}: {text}");
+        stage.check().expect_code(0);
+    }
+}
+
+#[test]
+fn whatever_one_piece_is_missing_only_that_is_made_and_check_passes() {
+    let whole = made_account();
+    let name = whole.sim.with_world(|world| world.security_configurations[0].name.clone());
+    let of = |name: &str| Named { name: name.to_owned(), ..Named::default() };
+    let bucket = |name: &str| PutBucket { name: name.to_owned(), ..PutBucket::default() };
+    let cases: Vec<(Set, &str)> = vec![
+        (Set::DeleteSecurityConfiguration(of(&name)), "create security configuration"),
+        (Set::DeleteBucket(of("acme-log")), "create bucket acme-log"),
+        (
+            Set::PutBucket(PutBucket { policy: None, ..bucket("acme-out") }),
+            "create bucket policy acme-out",
+        ),
+        (Set::DeleteInstanceProfile(of("EMR_EC2_DefaultRole")), "create instance profile"),
+    ];
+    for (loss, expected) in cases {
+        let mut stage = made_account();
+        stage.set(loss);
+        let played = setup(&mut stage, &APPLY);
+        played.expect_code(0);
+        let done = to_do(&stage, "setup.json");
+        assert!(done.iter().any(|step| step.starts_with(expected)), "{expected}: {done:?}");
+        stage.check().expect_code(0);
+    }
+}
+
+#[test]
+fn what_others_wrote_in_policies_stays_and_what_contradicts_is_refused() {
+    let mut stage = empty_account("eu-west-1");
+    let statement = json!({
+        "Sid": "Auditors", "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-out/*",
+    });
+    let bucket = |policy: &Value| PutBucket {
+        name: "acme-out".to_owned(),
+        default_encryption: Some(BucketEncryption::aes256()),
+        policy: Some(json!({"Version": "2008-10-17", "Id": "ours", "Statement": policy})),
+        ..PutBucket::default()
+    };
+    stage.set(Set::PutBucket(bucket(&statement)));
+    setup(&mut stage, &APPLY).expect_code(0);
+    let policy = stage.sim.with_world(|world| world.buckets["acme-out"].policy.clone()).unwrap();
+    assert_eq!((&policy["Version"], &policy["Id"]), (&"2008-10-17".into(), &"ours".into()));
+    assert_eq!(policy["Statement"][0], statement);
+    assert_eq!(policy["Statement"].as_array().unwrap().len(), 2);
+
+    let mut stage = empty_account("eu-west-1");
+    let deny = json!({
+        "Sid": "Nobody", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::acme-out/*",
+    });
+    stage.set(Set::PutBucket(bucket(&deny)));
+    let before = account(&stage);
+    let played = setup(&mut stage, &APPLY);
+    played.expect_code(77);
+    assert_eq!((writes(&stage), account(&stage)), (Vec::new(), before));
+    assert!(played.stdout.contains("REFUSED  bucket policy"), "{}", played.transcript());
+}
+
+/// Starts `setup --apply`, and kills it where the simulator holds it.
+fn killed(stage: &Stage, kind: FaultKind, nth: u64) -> bool {
+    stage.set(Set::AddFault(Fault::nth(ANY_WRITE, nth, kind)));
+    let mut child: Child = stage.with_options("setup", &APPLY).spawn().unwrap();
+    let is_held = |stage: &Stage| stage.sim.requests().iter().any(|it| it.fault.is_some());
+    let mut has_ended = false;
+    wait_until("it is held, or has ended", || {
+        has_ended = child.try_wait().unwrap().is_some();
+        has_ended || is_held(stage)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    stage.set(Set::ClearFaults);
+    stage.set(Set::ClearRequests);
+    !has_ended
+}
+
+#[test]
+fn killed_before_or_after_a_write_the_same_command_finishes_and_makes_nothing_twice() {
+    let whole = made_account();
+    let number = writes(&whole).len() as u64;
+    assert!(number > 20, "{number}");
+    let keys = whole.sim.with_world(|world| world.keys.len());
+    let kinds = [FaultKind::Hang, FaultKind::AppliedThenHang];
+    // A few of them on the whole program; src/setup/tests has every one.
+    let cases: Vec<(u64, &FaultKind)> = (1..=number).step_by(9).zip(kinds.iter().cycle()).collect();
+    for_each(&cases, |(nth, kind)| {
+        let mut stage = empty_account("eu-west-1");
+        if !killed(&stage, (*kind).clone(), *nth) {
+            return Err(format!("{nth} {kind:?}: it was not held"));
+        }
+        stage.config = std::fs::read_to_string(stage.path("config.yml")).unwrap();
+        let played = setup(&mut stage, &APPLY);
+        let made = stage.sim.with_world(|world| world.keys.len());
+        if played.code != Some(0) || made != keys {
+            return Err(format!("{nth} {kind:?}: {made} keys\n{}", played.transcript()));
+        }
+        let checked = stage.check();
+        let is_good = checked.code == Some(0);
+        if is_good { Ok(()) } else { Err(format!("{nth} {kind:?}\n{}", checked.transcript())) }
+    });
+}
+
+#[test]
+fn a_permission_that_is_missing_ends_it_with_a_message_and_the_same_command_goes_on_with_it() {
+    let whole = made_account();
+    let operations: BTreeSet<String> = writes(&whole).into_iter().collect();
+    let operations: Vec<String> = operations.into_iter().collect();
+    assert!(operations.len() > 10, "{operations:?}");
+    for_each(&operations, |operation| {
+        let mut stage = empty_account("eu-west-1");
+        stage.set(Set::AddFault(Fault::every(operation, FaultKind::AccessDenied)));
+        let played = setup(&mut stage, &APPLY);
+        let says = played.unbroken().contains("then run the same command again");
+        if played.code != Some(69) || !says {
+            return Err(format!("{operation}\n{}", played.transcript()));
+        }
+        stage.set(Set::ClearFaults);
+        let played = setup(&mut stage, &APPLY);
+        if played.code == Some(0) {
+            Ok(())
+        } else {
+            Err(format!("{operation}\n{}", played.transcript()))
+        }
+    });
+}
+
+#[test]
+fn of_two_at_once_one_holds_and_the_other_says_so() {
+    let stage = empty_account("eu-west-1");
+    stage.set(Set::AddFault(Fault::nth(ANY_WRITE, 1, FaultKind::Hang)));
+    let mut first = stage.with_options("setup", &APPLY).spawn().unwrap();
+    wait_until("the first is held", || stage.sim.requests().iter().any(|it| it.fault.is_some()));
+    let second = stage.play(stage.with_options("setup", &APPLY));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    second.expect_code(69);
+    assert!(second.unbroken().contains("another setup with this state directory is under way"));
+}
+
+#[test]
+fn undo_takes_back_what_a_setup_made_but_the_key_and_what_is_used() {
+    let mut stage = made_account();
+    stage.set(Set::PutObject(PutObject {
+        bucket: "acme-raw-in".to_owned(),
+        key: "logs/today".to_owned(),
+        body: Some("x".to_owned()),
+        sse: Some(Sse::None),
+        ..PutObject::default()
+    }));
+    let planned = setup(&mut stage, &["--undo=setup.json"]);
+    planned.expect_code(0);
+    let before = writes(&stage).len();
+    let played = setup(&mut stage, &["--undo=setup.json", "--apply", "--report=undo.json"]);
+    assert!(writes(&stage).len() > before);
+    insta::assert_snapshot!(played.transcript());
+    let left: Vec<String> = stage.sim.with_world(|world| world.buckets.keys().cloned().collect());
+    assert!(left.contains(&"acme-raw-in".to_owned()), "{left:?}");
+    assert!(!left.contains(&"acme-out".to_owned()), "{left:?}");
+    stage.sim.with_world(|world| {
+        assert!(world.keys.iter().all(|key| key.state == "Enabled"));
+        assert!(world.security_configurations.is_empty());
+    });
+}
+
+#[test]
+fn certificates_are_rotated_and_the_old_security_configuration_is_retired_once_nothing_uses_it() {
+    let mut stage = made_account();
+    let names = |stage: &Stage| -> Vec<String> {
+        stage.sim.with_world(|world| {
+            world.security_configurations.iter().map(|it| it.name.clone()).collect()
+        })
+    };
+    let old = names(&stage);
+    let played = setup(
+        &mut stage,
+        &["--rotate-certificates", "--apply", "--write-config", "--report=rotation.json"],
+    );
+    played.expect_code(0);
+    assert_eq!(names(&stage).len(), 2);
+    stage.check().expect_code(0);
+    events(&stage);
+    stage.run().expect_code(0);
+    // The new one is named by the config.
+    let new = names(&stage).into_iter().find(|name| !old.contains(name)).unwrap();
+    let refused = setup(&mut stage, &["--apply", &format!("--retire={new}")]);
+    refused.expect_code(77);
+    setup(&mut stage, &["--apply", &format!("--retire={}", old[0])]).expect_code(0);
+    assert_eq!(names(&stage), [new]);
+}
+
+#[test]
+fn code_is_written_for_the_same_plan_and_nobodys_file_is_replaced() {
+    let mut stage = empty_account("eu-west-1");
+    let options = ["--terraform=terraform", "--cloudformation=setup.yml"];
+    for _ in 0..2 {
+        setup(&mut stage, &options).expect_code(0);
+    }
+    assert_eq!(writes(&stage), [] as [&str; 0]);
+    let main = std::fs::read_to_string(stage.path("terraform/s3.tf")).unwrap();
+    assert!(main.contains("aws_s3_bucket_policy"), "{main}");
+    stage.write("setup.yml", "Resources: {}\n");
+    setup(&mut stage, &options).expect_code(64);
+    let kept = std::fs::read_to_string(stage.path("setup.yml")).unwrap();
+    assert_eq!(kept, "Resources: {}\n");
+}
+
+#[test]
+fn the_policy_that_is_printed_allows_every_call_of_a_whole_setup() {
+    let mut stage = empty_account("eu-west-1");
+    let printed = setup(&mut stage, &["--permissions"]);
+    printed.expect_code(0);
+    let policy: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let allowed: BTreeSet<String> = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|statement| statement["Action"].as_array().unwrap())
+        .map(|action| action.as_str().unwrap().to_owned())
+        .collect();
+    setup(&mut stage, &APPLY).expect_code(0);
+    setup(&mut stage, &["--rotate-certificates", "--apply"]).expect_code(0);
+    setup(&mut stage, &["--undo=setup.json", "--apply"]);
+    let missing: BTreeSet<String> = stage
+        .sim
+        .requests()
+        .into_iter()
+        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+        .map(|request| permission(&request.subject.service, &request.subject.operation))
+        .filter(|needed| !allowed.contains(needed))
+        .collect();
+    assert_eq!(missing, BTreeSet::new());
+}
+
+/// The IAM action of a call, where it has another name.
+fn permission(service: &str, operation: &str) -> String {
+    let action = match operation {
+        "HeadBucket" | "ListObjectsV2" => "ListBucket",
+        "ListObjectVersions" => "ListBucketVersions",
+        "ListMultipartUploads" => "ListBucketMultipartUploads",
+        "HeadObject" => "GetObject",
+        "GetBucketEncryption" => "GetEncryptionConfiguration",
+        "PutBucketEncryption" | "DeleteBucketEncryption" => "PutEncryptionConfiguration",
+        "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "PutBucketPublicAccessBlock",
+        other => other,
+    };
+    format!("{service}:{action}")
+}
+
+#[test]
+fn a_config_that_cannot_be_edited_is_left_alone_and_the_lines_are_printed() {
+    let mut stage = empty_account("eu-west-1")
+        .replace("      encrypted: false\n", "      encrypted: <%= ENV['NOT_THERE'] || false %>\n");
+    let before = stage.config.clone();
+    let played = setup(&mut stage, &APPLY);
+    assert_eq!(stage.config, before);
+    assert_ne!(played.code, Some(0));
+    assert!(played.stderr.contains("encrypted: true"), "{}", played.transcript());
+    assert!(Path::new(&stage.path("setup.json")).exists());
+}
+
+#[test]
+fn a_key_of_the_owners_is_used_with_its_policy_kept() {
+    let mut stage = empty_account("eu-west-1");
+    stage.set(Set::PutKey(PutKey {
+        id: "33333333-3333-3333-3333-333333333333".to_owned(),
+        aliases: vec!["alias/owners".to_owned()],
+        ..PutKey::default()
+    }));
+    let before = stage.sim.with_world(|world| world.keys[0].policy.clone());
+    let options: Vec<&str> = APPLY.into_iter().chain(["--key=alias/owners"]).collect();
+    setup(&mut stage, &options).expect_code(0);
+    stage.sim.with_world(|world| {
+        assert_eq!(world.keys.len(), 1);
+        let after = &world.keys[0].policy;
+        let statements = |policy: &Value| policy["Statement"].as_array().unwrap().clone();
+        assert_eq!(statements(after)[..statements(&before).len()], statements(&before));
+        assert!(world.keys[0].rotation);
+    });
+    stage.check().expect_code(0);
+}
