@@ -31,8 +31,8 @@ pub struct SetupFlags {
     pub cloudformation: Option<PathBuf>,
     /// Set the two settings for encryption in the runner config
     ///
-    /// These are `aws.emr.security_configuration` and `aws.s3.buckets.encrypted`. Comments and layout
-    /// stay. It is done once the security configuration exists.
+    /// These are `aws.emr.security_configuration` and `aws.s3.buckets.encrypted`. Comments and
+    /// layout stay. It is done once the security configuration exists.
     #[arg(long, help_heading = CODE)]
     pub write_config: bool,
     /// Write the guard's settings for what was decided
