@@ -8,6 +8,7 @@ pub(crate) mod heap;
 pub(crate) mod held_file;
 pub(crate) mod http;
 pub(crate) mod locale;
+pub(crate) mod marked_file;
 pub(crate) mod orphaned_processes;
 pub(crate) mod output;
 pub(crate) mod private_dir;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    io::{self, Read as _, Write as _},
+    io,
     path::Path,
 };
 
@@ -13,11 +13,22 @@ use crate::{
         catalogue::CATALOGUE,
         finding::{Finding, Level, Status},
     },
-    system::output::{draft, open_regular},
+    system::{marked_file::MarkedFile, output::draft},
 };
 
 /// The second line of every script that the guard writes; a file with it may be overwritten.
 const MARK: &str = "# Written by `emr-etl-guard check --fix-script`.";
+/// Scripts are for their owner alone.
+const SCRIPT: MarkedFile = MarkedFile { mark: MARK, line: 1, mode: 0o700, others: not_own };
+
+/// The error for a file that the guard has not written.
+fn not_own() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "it exists, and the guard did not write it; expected: a new name, or an earlier \
+        script of the guard; fix: give another name, or remove the file",
+    )
+}
 
 /// Commands that are written as comments, because their effects cannot be undone.
 const BY_HAND: [&str; 3] =
@@ -29,7 +40,7 @@ const BY_HAND: [&str; 3] =
 /// When it cannot be created, or when a file exists that the guard has not written.
 pub(crate) fn probe(file: &Path) -> io::Result<()> {
     draft(file, 0o600)?;
-    existing(file).map(drop)
+    SCRIPT.exists(file).map(drop)
 }
 
 /// Writes the script, with permissions for its owner alone.
@@ -37,35 +48,7 @@ pub(crate) fn probe(file: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`probe`].
 pub(crate) fn write(file: &Path, findings: &[Finding]) -> io::Result<()> {
-    let mut draft = draft(file, 0o700)?;
-    draft.as_file_mut().write_all(script(findings).as_bytes())?;
-    if existing(file)? {
-        draft.persist(file)?;
-    } else {
-        draft.persist_noclobber(file)?;
-    }
-    Ok(())
-}
-
-/// Whether `file` exists as a script of the guard.
-fn existing(file: &Path) -> io::Result<bool> {
-    let others = || {
-        io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "it exists, and the guard did not write it; expected: a new name, or an earlier \
-             script of the guard; fix: give another name, or remove the file",
-        )
-    };
-    match std::fs::symlink_metadata(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-        Ok(seen) if !seen.is_file() => return Err(others()),
-        Ok(_) => {}
-    }
-    let mut start = Vec::new();
-    open_regular(file)?.take(200).read_to_end(&mut start)?;
-    let start = String::from_utf8_lossy(&start);
-    if start.lines().nth(1) == Some(MARK) { Ok(true) } else { Err(others()) }
+    SCRIPT.write(file, &script(findings))
 }
 
 /// The whole script. All foreign text is printable, so it contains no newline and cannot end a

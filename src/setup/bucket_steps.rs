@@ -428,7 +428,8 @@ fn wanted_block(
     {
         return (StepAction::Keep, Some("the account's public access block is counted in"));
     }
-    if let Some(error) = error_of(own) {
+    // What the bucket lacks could be what the account already has.
+    if let Some(error) = error_of(own).or_else(|| error_of(&state.account_block)) {
         return (unknown(error), None);
     }
     let shown = Printable::from(name.as_str());

@@ -110,13 +110,7 @@ fn missing(inputs: &SetupInputs<'_>, roles: &PlannedRoles) -> PlannedKey {
         return PlannedKey { key: Availability::Missing(why), steps: Vec::new() };
     }
     let (users, notes) = users(inputs, roles);
-    let unknown_role =
-        [(&roles.instances, "the role of the instances"), (&roles.service, "the service role")]
-            .into_iter()
-            .find_map(|(role, what)| match role {
-                Availability::Unknown(_) => role.obstacle(what),
-                _ => None,
-            });
+    let unknown_role = unknown_role(roles);
     let (policy, action) = match documents::key_policy(inputs, &users) {
         Ok(policy) => (policy, unknown_role.unwrap_or(StepAction::Create)),
         Err(error) => (
@@ -137,6 +131,16 @@ fn missing(inputs: &SetupInputs<'_>, roles: &PlannedRoles) -> PlannedKey {
     PlannedKey { key: Availability::of(&step.action, MADE_KEY.to_owned()), steps: vec![step] }
 }
 
+/// Why the key's policy is unknown, if a role that it has to name is.
+fn unknown_role(roles: &PlannedRoles) -> Option<StepAction> {
+    [(&roles.instances, "the role of the instances"), (&roles.service, "the service role")]
+        .into_iter()
+        .find_map(|(role, what)| match role {
+            Availability::Unknown(_) => role.obstacle(what),
+            _ => None,
+        })
+}
+
 fn existing(inputs: &SetupInputs<'_>, key: &KeyState, roles: &PlannedRoles) -> PlannedKey {
     let arn = key.arn.as_str().to_owned();
     let named = Printable::from(&arn);
@@ -154,13 +158,7 @@ fn existing(inputs: &SetupInputs<'_>, key: &KeyState, roles: &PlannedRoles) -> P
         let step = step(piece(present()), refuse(saw.clone(), fix), &CHECKS, SOURCE);
         return PlannedKey { key: Availability::Missing(saw), steps: vec![step] };
     }
-    let unknown_role =
-        [(&roles.instances, "the role of the instances"), (&roles.service, "the service role")]
-            .into_iter()
-            .find_map(|(role, what)| match role {
-                Availability::Unknown(_) => role.obstacle(what),
-                _ => None,
-            });
+    let unknown_role = unknown_role(roles);
     let (users, notes) = users(inputs, roles);
     let (policy, action) = match (&key.policy, unknown_role) {
         (Lookup::Found(policy), Some(obstacle)) => (policy.clone(), obstacle),

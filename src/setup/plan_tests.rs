@@ -978,6 +978,34 @@ fn strikes(state: &AccountState) -> Vec<Strike> {
 }
 
 #[test]
+fn a_block_that_the_account_may_have_is_not_made_for_a_bucket() {
+    let (setup, mut account) = complete("emr-5.29.0", "eu-west-1");
+    let all = PublicAccessBlockSettings {
+        block_public_acls: true,
+        ignore_public_acls: true,
+        block_public_policy: true,
+        restrict_public_buckets: true,
+    };
+    account.block = all;
+    let parts = [
+        Lookup::Absent,
+        Lookup::Found(PublicAccessBlockSettings { ignore_public_acls: false, ..all }),
+    ];
+    for part in parts {
+        for bucket in account.buckets.values_mut() {
+            bucket.public_access_block = part.clone();
+        }
+        let mut state = account.look(&setup.inputs().query());
+        assert_eq!(setup.inputs().plan(&state).changes().count(), 0, "{part:?}");
+        state.account_block = Lookup::Denied(error());
+        let plan = setup.inputs().plan(&state);
+        assert_eq!(plan.changes().count(), 0, "{part:?}");
+        let unknown = plan.obstacles().filter(|step| step.piece.kind() == "public access block");
+        assert_eq!(unknown.count(), account.buckets.len(), "{part:?}");
+    }
+}
+
+#[test]
 fn what_is_denied_is_unknown_and_nothing_is_made_of_it() {
     let mut shown = String::new();
     let (setup, whole) = complete("emr-5.29.0", "eu-west-1");

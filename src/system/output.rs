@@ -115,7 +115,7 @@ pub(crate) fn probe(file: &Path) -> io::Result<()> {
 }
 
 /// The mode of a file that other users may read, before the umask.
-const OTHERS_MAY_READ: u32 = 0o666;
+pub(crate) const OTHERS_MAY_READ: u32 = 0o666;
 
 /// Creates a temporary file beside `file`, with an unpredictable name that ends in `.part`. It is
 /// removed when dropped.

@@ -9,9 +9,10 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{File, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
     path::{Component, Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -29,6 +30,9 @@ use crate::system::file_owner::{FileUser, NotOwnError, OwnedPath};
 /// The number of symbolic links that are followed, the same as in the kernel. Source:
 /// path_resolution(7).
 const LINKS: usize = 40;
+
+/// The longest time that a child takes between its fork and its exec, on a busy machine.
+const INHERITED_AT_MOST: Duration = Duration::from_secs(2);
 
 /// Why a private directory, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -256,24 +260,40 @@ impl PrivateDir {
     /// Takes the lock `name`. The kernel releases it when its holder dies, for whatever reason. The
     /// file's content names the holder, for people only.
     ///
+    /// A lock that this process has released is free a moment later only: a child between its fork
+    /// and its exec has inherited it. So one that names this process is tried for
+    /// [`INHERITED_AT_MOST`].
+    ///
     /// # Errors
     /// [`LockError`] when another process holds it, or the file cannot be used.
     pub(crate) fn lock(&self, name: &str) -> Result<File, LockError> {
         let mut lock = self.lock_file(name).map_err(LockError::Dir)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                return Err(LockError::Held(holder.trim().to_owned()));
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let own = format!("process {} on {}, since ", std::process::id(), host.display());
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut holder));
+                    if !holder.starts_with(&own) || start.elapsed() > INHERITED_AT_MOST {
+                        return Err(LockError::Held(holder.trim().to_owned()));
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(LockError::Dir(self.error(name, error)));
+                }
             }
-            Err(TryLockError::Error(error)) => return Err(LockError::Dir(self.error(name, error))),
         }
         let now = crate::base::text::shown(OffsetDateTime::now_utc());
-        let host = nix::unistd::gethostname().unwrap_or_default();
-        let holder = format!("process {} on {}, since {now}\n", std::process::id(), host.display());
+        let holder = format!("{own}{now}\n");
         // A full disk must not prevent a lock, which needs no space. So errors are ignored here.
-        let _ = lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes()));
+        let _ = lock
+            .rewind()
+            .and_then(|()| lock.set_len(0))
+            .and_then(|()| lock.write_all(holder.as_bytes()));
         Ok(lock)
     }
 
@@ -546,6 +566,23 @@ mod tests {
         assert!(holder.starts_with(&format!("process {} on ", std::process::id())), "{holder}");
         drop(held);
         assert!(inner.lock("lock").is_ok());
+    }
+
+    /// As a child between its fork and its exec releases what it inherited.
+    #[test]
+    fn a_lock_of_this_process_that_is_released_in_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = PrivateDir::create(&folder.path().join("inner")).unwrap();
+        let held = inner.lock("lock").unwrap();
+        let inherited = held.try_clone().unwrap();
+        drop(held);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                drop(inherited);
+            });
+            assert!(inner.lock("lock").is_ok());
+        });
     }
 
     #[test]

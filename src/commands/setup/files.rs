@@ -1,11 +1,7 @@
 //! The files that `setup` writes: infrastructure code, and the two settings in the runner config. A
 //! file that somebody else wrote is never replaced.
 
-use std::{
-    fs,
-    io::{self, Read as _, Write as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use crate::{
     base::printable::{Printable, printable},
@@ -21,15 +17,21 @@ use crate::{
         guard_settings::{self, GuardSettings},
         terraform::terraform,
     },
-    system::{
-        output::{draft, open_regular},
-        process::Program,
-    },
+    system::{marked_file::MarkedFile, output::OTHERS_MAY_READ, process::Program},
 };
 
 /// The first line of every file that `setup` writes; a file that begins with it may be replaced.
-pub(super) const MARK: &str =
-    "# Written by `emr-etl-guard setup`; a later `setup` replaces this file.";
+const MARK: &str = "# Written by `emr-etl-guard setup`; a later `setup` replaces this file.";
+const CODE: MarkedFile = MarkedFile { mark: MARK, line: 0, mode: OTHERS_MAY_READ, others: not_own };
+
+/// The error for a file that `setup` has not written.
+fn not_own() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "it exists, and `setup` did not write it; expected: a new name, or a file of an \
+        earlier `setup`; fix: give another name, or remove the file",
+    )
+}
 
 impl SetupWork<'_> {
     /// Writes the plan as infrastructure code, if that was asked for.
@@ -156,43 +158,9 @@ fn by_hand_error(lines: &[Printable]) -> SetupError {
 ///
 /// # Errors
 /// When it cannot be written, or when a file exists that `setup` has not written.
-pub(super) fn write_marked(file: &Path, text: &str) -> Result<(), SetupError> {
-    written(file, text).map_err(|error| SetupError::File(format!("{}: {error}", file.display())))
-}
-
-fn written(file: &Path, text: &str) -> io::Result<()> {
-    let mut draft = draft(file, 0o666)?;
-    draft.as_file_mut().write_all(format!("{MARK}\n{text}").as_bytes())?;
-    if is_own(file)? {
-        draft.persist(file)?;
-    } else {
-        draft.persist_noclobber(file)?;
-    }
-    Ok(())
-}
-
-/// Whether `file` exists as a file of `setup`.
-fn is_own(file: &Path) -> io::Result<bool> {
-    let others = || {
-        io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "it exists, and `setup` did not write it; expected: a new name, or a file of an \
-             earlier `setup`; fix: give another name, or remove the file",
-        )
-    };
-    match fs::symlink_metadata(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-        Ok(seen) if !seen.is_file() => return Err(others()),
-        Ok(_) => {}
-    }
-    let mut start = Vec::new();
-    open_regular(file)?.take(200).read_to_end(&mut start)?;
-    if String::from_utf8_lossy(&start).lines().next() == Some(MARK) {
-        Ok(true)
-    } else {
-        Err(others())
-    }
+fn write_marked(file: &Path, text: &str) -> Result<(), SetupError> {
+    CODE.write(file, &format!("{MARK}\n{text}"))
+        .map_err(|error| SetupError::File(format!("{}: {error}", file.display())))
 }
 
 #[cfg(test)]

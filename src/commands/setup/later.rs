@@ -125,13 +125,6 @@ impl SetupWork<'_> {
         survey: &Survey,
         name: &str,
     ) -> Result<Outcome, GuardError> {
-        let mut journal = self.journal(survey)?;
-        let folder = state_dir(self.settings.state_dir.as_deref())?;
-        let own = self.settings.security_configuration.as_deref();
-        let of_config =
-            self.config.security_configuration.as_ref().map(|named| named.value.as_str());
-        let configured: BTreeSet<String> =
-            own.into_iter().chain(of_config).map(str::to_owned).collect();
         if !self.arguments.flags.apply {
             self.report.say(printable!(
                 "the security configuration {} would be deleted, if setup made it and nothing uses \
@@ -140,6 +133,13 @@ impl SetupWork<'_> {
             ));
             return Ok(Outcome::Ended(0));
         }
+        let mut journal = self.journal(survey)?;
+        let folder = state_dir(self.settings.state_dir.as_deref())?;
+        let own = self.settings.security_configuration.as_deref();
+        let of_config =
+            self.config.security_configuration.as_ref().map(|named| named.value.as_str());
+        let configured: BTreeSet<String> =
+            own.into_iter().chain(of_config).map(str::to_owned).collect();
         let inputs =
             RetireInputs { name, configured: &configured, state_dir: &folder, record: None };
         retire::retire(aws, &mut journal, inputs).await.map_err(SetupError::from)?;

@@ -90,14 +90,12 @@ pub(crate) async fn survey(
     }
     let findings = catalogue::pre_flight(&run.case(&facts));
     if let Some(finding) = forbids_changes(&findings) {
-        let at = if finding.status == Status::Unknown { "unknown" } else { "failed" };
-        let ends = if finding.status == Status::Unknown {
-            SetupError::NotSeen
-        } else {
-            SetupError::Refused
+        let (word, ends): (_, fn(String) -> SetupError) = match finding.status {
+            Status::Unknown => ("unknown", SetupError::NotSeen),
+            _ => ("failed", SetupError::Refused),
         };
         return Err(ends(format!(
-            "{} {at}: seen {}; expected {}; fix: {}",
+            "{} {word}: seen {}; expected {}; fix: {}",
             finding.check.name,
             finding.saw,
             finding.wanted,

@@ -196,7 +196,7 @@ fn a_bucket_policy_that_aws_would_not_store_is_refused_and_the_old_one_stays() {
     assert_eq!(here.s3("GET", "/acme-out?policy", &[]).body, before);
     let good = with("Sid", json!("with spaces"));
     assert_eq!(here.put("/acme-out?policy", &[], &good).status, 204);
-    // Whoever is not in this world cannot be known not to exist.
+    // A principal of an account that is not in this world may exist.
     let foreign = allow(&json!({"AWS": "arn:aws:iam::210987654321:role/theirs"}));
     assert_eq!(here.put("/acme-out?policy", &[], &foreign.to_string()).status, 204);
 }

@@ -143,7 +143,7 @@ fn a_deleted_role_is_named_by_its_id_in_the_policies_that_named_it() {
     create_role(&guard, "r");
     let read = guard.s3("GET", "/acme-out?policy", &[]).body;
     assert!(read.contains(id) && !read.contains(arn), "{read}");
-    // Nobody has this id any more.
+    // This id belongs to no role any more.
     let put = guard.put("/acme-out?policy", &[], &read);
     assert_eq!(put.error(), (400, "MalformedPolicy".to_owned()));
 }

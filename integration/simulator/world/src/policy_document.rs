@@ -27,7 +27,7 @@ pub enum GrammarError {
     Resource(String),
 }
 
-/// Whose policies these are; their grammars differ.
+/// The kind of policy; their grammars differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentKind {
     /// Of a user or role.
@@ -261,12 +261,7 @@ pub fn principals(document: &Value) -> Vec<(String, String)> {
 /// the ARN of the account, and a list of one text becomes the text.
 #[must_use]
 pub fn canonical(mut document: Value, partition: &str) -> Value {
-    let statements = match document.get_mut("Statement") {
-        Some(Value::Array(list)) => list.as_mut_slice(),
-        Some(one) => std::slice::from_mut(one),
-        None => &mut [],
-    };
-    for statement in statements {
+    for statement in statements_mut(&mut document) {
         for element in ["Principal", "NotPrincipal"] {
             let kinds = statement.get_mut(element).and_then(Value::as_object_mut);
             for (kind, names) in kinds.into_iter().flatten() {
@@ -285,14 +280,18 @@ pub fn canonical(mut document: Value, partition: &str) -> Value {
     document
 }
 
-/// A principal's name elsewhere in a document becomes another one.
-pub(crate) fn rename_principal(document: &mut Value, from: &str, to: &str) {
-    let statements = match document.get_mut("Statement") {
+/// The statements of a document, which may have a single one without a list.
+fn statements_mut(document: &mut Value) -> &mut [Value] {
+    match document.get_mut("Statement") {
         Some(Value::Array(list)) => list.as_mut_slice(),
         Some(one) => std::slice::from_mut(one),
         None => &mut [],
-    };
-    for statement in statements {
+    }
+}
+
+/// A principal's name elsewhere in a document becomes another one.
+pub(crate) fn rename_principal(document: &mut Value, from: &str, to: &str) {
+    for statement in statements_mut(document) {
         for element in ["Principal", "NotPrincipal"] {
             if let Some(names) = statement.get_mut(element).and_then(|it| it.get_mut("AWS")) {
                 each_text(names, &mut |name| (name == from).then(|| to.to_owned()));

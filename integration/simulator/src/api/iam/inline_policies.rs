@@ -8,7 +8,7 @@ use crate::xml::Xml;
 use emr_world::policy_document::counted_length;
 use emr_world::world::{Role, World};
 
-/// Whose policies they are.
+/// The kind of holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HolderKind {
     Role,
