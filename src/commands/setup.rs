@@ -18,6 +18,7 @@ use crate::{
     aws::{ca_certificates, clients::Aws},
     base::{
         json::pretty,
+        names::AccountId,
         outcome::Outcome,
         printable::{Printable, printable},
     },
@@ -26,7 +27,7 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::guarded_run::Run,
-        setup::look::{Survey, options, survey},
+        setup::look::{Survey, may_change, options, survey},
     },
     permissions,
     report::{
@@ -106,7 +107,9 @@ struct SetupWork<'a> {
 /// How the command ends.
 struct SetupEnd<'a> {
     mode: SetupMode,
-    survey: &'a Survey,
+    account: &'a AccountId,
+    /// What was looked at for a plan; none where nothing was planned.
+    survey: Option<&'a Survey>,
     record: Option<SetupRecord>,
     taken_back: Vec<UndoneStep>,
     outcome: Outcome,
@@ -117,13 +120,13 @@ impl SetupWork<'_> {
         let regions = read_config::regions(&self.config);
         let aws = Aws::connect(&regions, Some(&self.config.credentials), &self.settings.aws).await;
         let flags = &self.arguments.flags;
-        let mut survey = Box::pin(self.survey(&aws, None)).await?;
         if let Some(file) = &flags.undo {
-            return Box::pin(self.undo(&aws, &survey, file)).await;
+            return Box::pin(self.undo(&aws, file)).await;
         }
         if let Some(name) = &flags.retire {
-            return Box::pin(self.retire(&aws, &survey, name)).await;
+            return Box::pin(self.retire(&aws, name)).await;
         }
+        let mut survey = Box::pin(self.survey(&aws, None)).await?;
         if flags.rotate_certificates {
             survey.plan = self.rotation(&survey)?;
         }
@@ -137,7 +140,8 @@ impl SetupWork<'_> {
         self.write_files_of_plan(&survey)?;
         let end = SetupEnd {
             mode: SetupMode::Plan,
-            survey: &survey,
+            account: &survey.account,
+            survey: Some(&survey),
             record: None,
             taken_back: Vec::new(),
             outcome,
@@ -160,6 +164,14 @@ impl SetupWork<'_> {
         let check = CheckOptions::default();
         let run = Run::new(&self.config, &settings, &self.invocation, Some(&check))?;
         survey(aws, &run, &settings, &self.options).await
+    }
+
+    /// The account, once nothing forbids a change in it.
+    async fn account(&self, aws: &Aws) -> Result<AccountId, GuardError> {
+        let check = CheckOptions::default();
+        let run = Run::new(&self.config, self.settings, &self.invocation, Some(&check))?;
+        let (account, _, _) = may_change(aws, &run, self.settings).await?;
+        Ok(account)
     }
 
     /// The plan, for people.
@@ -200,7 +212,15 @@ impl SetupWork<'_> {
 
     /// Writes the report.
     fn write_report(&self, aws: &Aws, end: SetupEnd<'_>) -> Result<(), GuardError> {
-        let Survey { account, findings, plan, .. } = end.survey;
+        let (plan, left) = match end.survey {
+            Some(Survey { plan, findings, .. }) => (
+                PlannedStep::all(plan).map_err(anyhow::Error::from)?,
+                setup_text::required_left(plan, findings),
+            ),
+            None => (Vec::new(), Vec::new()),
+        };
+        let configuration =
+            end.survey.and_then(|survey| survey.plan.security_configuration.clone());
         let document = SetupReport {
             version: VERSION,
             guard: env!("CARGO_PKG_VERSION").to_owned(),
@@ -210,13 +230,13 @@ impl SetupWork<'_> {
             ended: OffsetDateTime::now_utc(),
             who: LocalCaller::of_this_process(),
             config: self.config.origin.clone(),
-            account: account.to_string(),
+            account: end.account.to_string(),
             region: self.config.emr_region.value.clone(),
-            plan: PlannedStep::all(plan).map_err(anyhow::Error::from)?,
+            plan,
             record: end.record,
             taken_back: end.taken_back,
-            security_configuration: plan.security_configuration.clone(),
-            left: setup_text::required_left(plan, findings),
+            security_configuration: configuration,
+            left,
             connections: aws.connections(),
             outcome: end.outcome,
             exit_code: end.outcome.exit_code(&self.settings.exit_codes),

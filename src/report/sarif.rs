@@ -16,7 +16,10 @@ use crate::{
     },
     report::{
         document::{CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
-        summary::{CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, PIECE_IN_PLACE, ReportSummary},
+        summary::{
+            CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, PIECE_IN_PLACE, PIECE_TAKEN_BACK,
+            ReportSummary,
+        },
     },
 };
 
@@ -121,6 +124,7 @@ fn other_rule(name: &str) -> Value {
         OBJECTS_SEEN => "Every object of a location could be looked at.",
         CHANGE_ALLOWED => "Nothing prevents a change of objects.",
         PIECE_IN_PLACE => "What a guarded run needs in AWS is there, with the required settings.",
+        PIECE_TAKEN_BACK => "What a setup had made was taken back, or stays for a reason.",
         _ => return json!({"id": name}),
     };
     json!({"id": name, "name": pascal(name), "shortDescription": {"text": text}})

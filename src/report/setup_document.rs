@@ -57,13 +57,14 @@ pub(crate) struct SetupReport {
     pub(crate) account: String,
     /// The region of clusters, keys and security configurations.
     pub(crate) region: String,
-    /// What was planned, in order; for `apply`, before it was carried out.
+    /// What was planned, in order; for `apply`, before it was carried out. Empty for `undo` and
+    /// `retire`, which plan nothing.
     pub(crate) plan: Vec<PlannedStep>,
     /// What was made and changed; none if nothing was to be.
     pub(crate) record: Option<SetupRecord>,
     /// What was taken back, or left and why, in order.
     pub(crate) taken_back: Vec<UndoneStep>,
-    /// The security configuration that the runner config has to name.
+    /// The security configuration that the runner config has to name; none if nothing was planned.
     pub(crate) security_configuration: Option<String>,
     /// The required checks that are left to people.
     pub(crate) left: Vec<String>,

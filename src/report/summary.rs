@@ -23,6 +23,7 @@ use crate::{
         setup_document::{PlannedAction, PlannedStep, SetupReport},
     },
     settings::policy::{Policy, accepted},
+    setup::undo::{UndoResult, UndoneStep},
 };
 
 /// The name of the finding on the encryption of a location's objects.
@@ -33,6 +34,8 @@ pub(super) const OBJECTS_SEEN: &str = "objects-seen";
 pub(super) const CHANGE_ALLOWED: &str = "reencrypt-allowed";
 /// Whether a piece of a setup is as it should be.
 pub(super) const PIECE_IN_PLACE: &str = "setup-in-place";
+/// Whether a piece that a setup had made was taken back.
+pub(super) const PIECE_TAKEN_BACK: &str = "setup-taken-back";
 
 /// The data that the formats need, from a report of any kind.
 #[derive(Clone, Debug)]
@@ -167,7 +170,9 @@ impl<'a> ReportSummary<'a> {
             is_bug: report.outcome == Outcome::Bug,
             config: None,
             calls: Vec::new(),
-            findings: report.plan.iter().map(|step| planned(report, step)).collect(),
+            findings: (report.plan.iter().map(|step| planned(report, step)))
+                .chain(report.taken_back.iter().map(taken_back))
+                .collect(),
             residual_risks: &[],
         }
     }
@@ -444,6 +449,30 @@ fn planned(report: &SetupReport, step: &PlannedStep) -> RecordedFinding {
     }
 }
 
+/// The finding on a piece that was to be taken back. What stays for a good reason is as it should
+/// be.
+fn taken_back(step: &UndoneStep) -> RecordedFinding {
+    let fix = "see why it stays, then run the same command again";
+    let (status, saw, fix) = match &step.result {
+        UndoResult::Undone { stays: None } => {
+            (RecordedStatus::Passed, "taken back, and looked at afterwards".to_owned(), None)
+        }
+        UndoResult::Undone { stays: Some(why) } => {
+            (RecordedStatus::Passed, format!("taken back, except: {why}"), None)
+        }
+        UndoResult::Gone => (RecordedStatus::Passed, "was gone already".to_owned(), None),
+        UndoResult::Kept { why } => (RecordedStatus::NotApplicable, format!("stays: {why}"), None),
+        UndoResult::Unknown { why } => (RecordedStatus::Unknown, why.clone(), Some(fix)),
+        UndoResult::Failed { why } => (RecordedStatus::Failed, why.clone(), Some(fix)),
+    };
+    let subject = format!("{} {}", step.piece.kind(), step.piece.subject());
+    RecordedFinding {
+        wanted: "taken back, unless it is used or somebody has changed it".to_owned(),
+        fix: fix.map(str::to_owned),
+        ..finding(PIECE_TAKEN_BACK, &subject, status, saw)
+    }
+}
+
 /// The fix for what is left in a location.
 fn what_to_do(report: &ReencryptReport, location: &ReencryptedLocation) -> String {
     let mut steps: Vec<String> = location.command(report.mode).into_iter().collect();
@@ -462,6 +491,8 @@ pub(super) mod tests {
         let text = match name {
             "audit" => include_str!("../../tests/recordings/documents/audit-v1.json"),
             "reencrypt" => include_str!("../../tests/recordings/documents/reencrypt-v1.json"),
+            "setup" => include_str!("../../tests/recordings/documents/setup-apply-v1.json"),
+            "undo" => include_str!("../../tests/recordings/documents/setup-undo-v1.json"),
             _ => include_str!("../../tests/recordings/documents/reencrypt-batch-v1.json"),
         };
         AnyReport::parse(Path::new(name), text.as_bytes()).unwrap()
@@ -484,8 +515,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_audit_and_a_reencrypt_have_findings_for_each_location() {
-        for name in ["audit", "reencrypt", "reencrypt-batch"] {
+    fn an_audit_and_a_reencrypt_have_findings_for_each_location_and_a_setup_for_each_piece() {
+        for name in ["audit", "reencrypt", "reencrypt-batch", "setup", "undo"] {
             let report = other(name);
             let summary = ReportSummary::of(&report);
             insta::assert_snapshot!(name, told(&summary));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use crate::{
     aws::{clients::Aws, patience::Patience},
@@ -21,6 +22,7 @@ use crate::{
         journal::{SetupJournal, SetupJournalError},
         piece::{MADE_KEY, NamedConfiguration, Piece},
         record::{AppliedAction, AppliedCall, SetupRecord},
+        undo::{UndoResult, UndoneStep},
         uses::{InUse, Uses},
         writes::SetupWriter,
     },
@@ -87,7 +89,7 @@ pub(crate) struct RetireInputs<'a> {
     pub(crate) record: Option<&'a SetupRecord>,
 }
 
-/// Deletes the security configuration, and looks at it afterwards. Returns the call that did it.
+/// Deletes the security configuration, and looks at it afterwards.
 ///
 /// # Errors
 /// [`RetireError`] when it is in use, not made by `setup`, or cannot be deleted.
@@ -95,7 +97,7 @@ pub(crate) async fn retire(
     aws: &Aws,
     journal: &mut SetupJournal,
     inputs: RetireInputs<'_>,
-) -> Result<AppliedCall, RetireError> {
+) -> Result<UndoneStep, RetireError> {
     retire_at(aws, journal, inputs, SettlingTime::REAL).await
 }
 
@@ -104,7 +106,7 @@ pub(super) async fn retire_at(
     journal: &mut SetupJournal,
     inputs: RetireInputs<'_>,
     time: SettlingTime,
-) -> Result<AppliedCall, RetireError> {
+) -> Result<UndoneStep, RetireError> {
     if let Some(refused) = aws.refused_endpoints().next() {
         return Err(RetireError::Endpoint(refused.refusal()));
     }
@@ -153,9 +155,15 @@ pub(super) async fn retire_at(
         match emr::security_configuration_content(&aws.emr, name).await {
             Lookup::Absent => {
                 let piece = NamedConfiguration { name: name.to_owned(), content };
-                journal.undone(&Piece::SecurityConfiguration(piece))?;
+                let piece = Piece::SecurityConfiguration(piece);
+                journal.undone(&piece)?;
                 let operation = "DeleteSecurityConfiguration".to_owned();
-                return Ok(AppliedCall { operation, request });
+                return Ok(UndoneStep {
+                    piece,
+                    result: UndoResult::Undone { stays: None },
+                    calls: vec![AppliedCall { operation, request }],
+                    at: OffsetDateTime::now_utc(),
+                });
             }
             Lookup::Found(_) => {}
             Lookup::Denied(error) | Lookup::Unreachable(error) => {

@@ -45,9 +45,13 @@ fn setup(stage: &mut Stage, options: &[&str]) -> Played {
     played
 }
 
+fn document(stage: &Stage, file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(stage.path(file)).unwrap()).unwrap()
+}
+
 /// The steps of the plan in a report, as `action kind subject`, without those that stay.
 fn to_do(stage: &Stage, file: &str) -> Vec<String> {
-    let report: Value = serde_json::from_slice(&std::fs::read(stage.path(file)).unwrap()).unwrap();
+    let report = document(stage, file);
     let steps = report["plan"].as_array().unwrap().iter();
     steps
         .filter(|step| step["action"] != "keep")
@@ -282,10 +286,20 @@ fn undo_takes_back_what_a_setup_made_but_the_key_and_what_is_used() {
     }));
     let planned = setup(&mut stage, &["--undo=setup.json"]);
     planned.expect_code(0);
+    // S3 itself blocks public access to a new bucket: setup found that, and has not made it.
+    let would = planned.transcript();
+    assert!(
+        would.contains(": bucket acme-out") && !would.contains("public access block"),
+        "{would}"
+    );
     let before = writes(&stage).len();
     let played = setup(&mut stage, &["--undo=setup.json", "--apply", "--report=undo.json"]);
     assert!(writes(&stage).len() > before);
     insta::assert_snapshot!(played.transcript());
+    // What was in place before the undo is not said to be.
+    let undone = document(&stage, "undo.json");
+    assert_eq!((&undone["plan"], &undone["left"]), (&json!([]), &json!([])));
+    assert_eq!(undone["taken_back"].as_array().unwrap().len(), 28);
     let left: Vec<String> = stage.sim.with_world(|world| world.buckets.keys().cloned().collect());
     assert!(left.contains(&"acme-raw-in".to_owned()), "{left:?}");
     assert!(!left.contains(&"acme-out".to_owned()), "{left:?}");
@@ -317,8 +331,16 @@ fn certificates_are_rotated_and_the_old_security_configuration_is_retired_once_n
     let new = names(&stage).into_iter().find(|name| !old.contains(name)).unwrap();
     let refused = setup(&mut stage, &["--apply", &format!("--retire={new}")]);
     refused.expect_code(77);
-    setup(&mut stage, &["--apply", &format!("--retire={}", old[0])]).expect_code(0);
+    let retire = format!("--retire={}", old[0]);
+    setup(&mut stage, &["--apply", &retire, "--report=retired.json"]).expect_code(0);
     assert_eq!(names(&stage), [new]);
+    let retired = document(&stage, "retired.json");
+    let [piece] = retired["taken_back"].as_array().unwrap().as_slice() else {
+        panic!("one was retired: {retired}")
+    };
+    assert_eq!(piece["piece"]["name"], old[0]);
+    assert_eq!(piece["calls"][0]["operation"], "DeleteSecurityConfiguration");
+    assert!(piece["calls"][0]["request"].is_string(), "{piece}");
 }
 
 #[test]

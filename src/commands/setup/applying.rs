@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::{
     aws::clients::Aws,
     base::{
+        names::AccountId,
         outcome::Outcome,
         printable::{Printable, printable},
         text::shown,
@@ -31,7 +32,7 @@ use crate::{
 impl SetupWork<'_> {
     /// Carries the plan of `survey` out.
     pub(super) async fn apply(&self, aws: &Aws, mut survey: Survey) -> Result<Outcome, GuardError> {
-        let mut journal = self.journal(&survey)?;
+        let mut journal = self.journal(&survey.account)?;
         // What an earlier setup was cut off in is looked at before the plan is shown.
         let known = journal.steps().len();
         let recovered = self.recover(aws, &mut journal).await;
@@ -57,7 +58,8 @@ impl SetupWork<'_> {
         };
         let end = SetupEnd {
             mode: SetupMode::Apply,
-            survey: &survey,
+            account: &survey.account,
+            survey: Some(&survey),
             record: Some(record),
             taken_back: Vec::new(),
             outcome,
@@ -70,11 +72,11 @@ impl SetupWork<'_> {
         result
     }
 
-    pub(super) fn journal(&self, survey: &Survey) -> Result<SetupJournal, GuardError> {
+    pub(super) fn journal(&self, account: &AccountId) -> Result<SetupJournal, GuardError> {
         let folder = state_dir(self.settings.state_dir.as_deref())?;
         let identity = SetupIdentity {
             name: self.options.name.clone(),
-            account: survey.account.clone(),
+            account: account.clone(),
             region: self.config.emr_region.value.clone(),
         };
         Ok(SetupJournal::open(&folder, identity).map_err(SetupError::from)?)

@@ -24,7 +24,7 @@ use crate::{
         error::SetupError,
         piece::NamedConfiguration,
         plan::SetupPlan,
-        record::SetupRecord,
+        record::{AppliedAction, AppliedStep, SetupRecord},
         retire::{self, RetireInputs},
         rotation_plan::rotation_plan,
         undo::{self, UndoResult, UndoneStep},
@@ -75,15 +75,12 @@ impl SetupWork<'_> {
     }
 
     /// Takes back what a report says was made.
-    pub(super) async fn undo(
-        &self,
-        aws: &Aws,
-        survey: &Survey,
-        file: &Path,
-    ) -> Result<Outcome, GuardError> {
+    pub(super) async fn undo(&self, aws: &Aws, file: &Path) -> Result<Outcome, GuardError> {
         let record = record_in(file)?;
+        let account = self.account(aws).await?;
         if !self.arguments.flags.apply {
-            for step in record.steps.iter().rev() {
+            let made = |step: &&AppliedStep| step.action != AppliedAction::Found;
+            for step in record.steps.iter().rev().filter(made) {
                 self.report.say(printable!(
                     "would be taken back, if nothing uses it and nobody has changed it: {} {}",
                     step.piece.kind(),
@@ -93,7 +90,7 @@ impl SetupWork<'_> {
             self.report.say("nothing was changed; add --apply to do it");
             return Ok(Outcome::Ended(0));
         }
-        let mut journal = self.journal(survey)?;
+        let mut journal = self.journal(&account)?;
         let report = &self.report;
         let mut on_undone = |step: &UndoneStep| {
             report.say(printable!(
@@ -113,18 +110,21 @@ impl SetupWork<'_> {
         } else {
             Outcome::Ended(0)
         };
-        let end = SetupEnd { mode: SetupMode::Undo, survey, record: None, taken_back, outcome };
+        let end = SetupEnd {
+            mode: SetupMode::Undo,
+            account: &account,
+            survey: None,
+            record: None,
+            taken_back,
+            outcome,
+        };
         self.write_report(aws, end)?;
         Ok(outcome)
     }
 
     /// Deletes a security configuration that nothing uses.
-    pub(super) async fn retire(
-        &self,
-        aws: &Aws,
-        survey: &Survey,
-        name: &str,
-    ) -> Result<Outcome, GuardError> {
+    pub(super) async fn retire(&self, aws: &Aws, name: &str) -> Result<Outcome, GuardError> {
+        let account = self.account(aws).await?;
         if !self.arguments.flags.apply {
             self.report.say(printable!(
                 "the security configuration {} would be deleted, if setup made it and nothing uses \
@@ -133,7 +133,7 @@ impl SetupWork<'_> {
             ));
             return Ok(Outcome::Ended(0));
         }
-        let mut journal = self.journal(survey)?;
+        let mut journal = self.journal(&account)?;
         let folder = state_dir(self.settings.state_dir.as_deref())?;
         let own = self.settings.security_configuration.as_deref();
         let of_config =
@@ -142,16 +142,17 @@ impl SetupWork<'_> {
             own.into_iter().chain(of_config).map(str::to_owned).collect();
         let inputs =
             RetireInputs { name, configured: &configured, state_dir: &folder, record: None };
-        retire::retire(aws, &mut journal, inputs).await.map_err(SetupError::from)?;
+        let retired = retire::retire(aws, &mut journal, inputs).await.map_err(SetupError::from)?;
         self.report.say(printable!(
             "the security configuration {} was deleted, and is gone",
             Printable::from(name)
         ));
         let end = SetupEnd {
             mode: SetupMode::Retire,
-            survey,
+            account: &account,
+            survey: None,
             record: None,
-            taken_back: Vec::new(),
+            taken_back: vec![retired],
             outcome: Outcome::Ended(0),
         };
         self.write_report(aws, end)?;

@@ -81,6 +81,30 @@ pub(crate) async fn survey(
     settings: &Settings,
     options: &SetupOptions,
 ) -> Result<Survey, GuardError> {
+    let (account, facts, findings) = may_change(aws, run, settings).await?;
+    let (guard, launcher) = tokio::join!(
+        guard_rights::principal(&aws.iam, facts.guard.clone()),
+        guard_rights::principal(&aws.iam, facts.runner.clone())
+    );
+    let inputs = run.setup_inputs(options, &account, simulated(&guard), simulated(&launcher));
+    let mut state = account_state::look(aws, &inputs.query()).await;
+    if let Some(again) = inputs.query_again(&state) {
+        state = account_state::look(aws, &again).await;
+    }
+    let plan = inputs.plan(&state);
+    let unseen = [("the guard's", &guard), ("the runner's", &launcher)]
+        .into_iter()
+        .filter_map(|(whose, principal)| left_out(whose, principal))
+        .collect();
+    Ok(Survey { account, facts, findings, state, plan, unseen })
+}
+
+/// The account, once nothing forbids a change in it, with what `check` finds in it.
+pub(crate) async fn may_change(
+    aws: &Aws,
+    run: &Run<'_>,
+    settings: &Settings,
+) -> Result<(AccountId, Facts, Vec<Finding>), GuardError> {
     let facts = gather::gather(aws, run.question(false)).await;
     if let Lookup::Denied(error) | Lookup::Unreachable(error) = &facts.guard
         && facts.total_cause().is_some()
@@ -103,22 +127,7 @@ pub(crate) async fn survey(
         ))
         .into());
     }
-    let account = account(&facts)?;
-    let (guard, launcher) = tokio::join!(
-        guard_rights::principal(&aws.iam, facts.guard.clone()),
-        guard_rights::principal(&aws.iam, facts.runner.clone())
-    );
-    let inputs = run.setup_inputs(options, &account, simulated(&guard), simulated(&launcher));
-    let mut state = account_state::look(aws, &inputs.query()).await;
-    if let Some(again) = inputs.query_again(&state) {
-        state = account_state::look(aws, &again).await;
-    }
-    let plan = inputs.plan(&state);
-    let unseen = [("the guard's", &guard), ("the runner's", &launcher)]
-        .into_iter()
-        .filter_map(|(whose, principal)| left_out(whose, principal))
-        .collect();
-    Ok(Survey { account, facts, findings, state, plan, unseen })
+    Ok((account(&facts)?, facts, findings))
 }
 
 /// The finding that forbids any change, if there is one.

@@ -344,3 +344,107 @@ fn settings(step: &PlannedStep) -> Markup {
         details { summary { "as it should be" } pre { (step.wanted_text()) } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::html::tests::{is_one_page, lines, texts_stay_texts, with_texts};
+
+    const APPLIED: &str = include_str!("../../../tests/recordings/documents/setup-apply-v1.json");
+    const TAKEN_BACK: &str = include_str!("../../../tests/recordings/documents/setup-undo-v1.json");
+
+    fn page(value: Value) -> String {
+        super::page(&serde_json::from_value(value).unwrap(), &ReportSignature::Unsigned)
+    }
+
+    fn recorded(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// One that stopped: a step failed, another is refused, another unknown, a check is left.
+    fn stopped() -> Value {
+        let mut value = recorded(APPLIED);
+        value["outcome"] = json!("facts-unknown");
+        value["exit_code"] = json!(75);
+        value["left"] = json!(["vpc-dhcp-options"]);
+        let steps = value["record"]["steps"].as_array_mut().unwrap();
+        let last = steps.last_mut().unwrap();
+        last["verified"] = json!(false);
+        last["error"] = json!("CreateSecurityConfiguration was denied");
+        last["calls"][0]["request"] = Value::Null;
+        value["plan"][0]["action"] = json!("refuse");
+        value["plan"][0]["seen"] = json!("another trusts it");
+        value["plan"][0]["remediation"] = json!("choose another role");
+        value["plan"][1]["action"] = json!("unknown");
+        value["plan"][1]["seen"] = json!("GetInstanceProfile was denied");
+        value["plan"][2]["action"] = json!("change");
+        value["plan"][2]["before"] = json!({"enabled": false});
+        value
+    }
+
+    #[test]
+    fn the_page_names_each_piece_that_was_made_with_the_ids_of_the_requests() {
+        let value = recorded(APPLIED);
+        let page = page(value.clone());
+        is_one_page(&page);
+        assert!(page.contains("Everything is in place"), "{page}");
+        assert!(!page.contains(r#"id="to-do""#) && !page.contains(r#"id="taken-back""#));
+        for step in value["record"]["steps"].as_array().unwrap() {
+            for call in step["calls"].as_array().unwrap() {
+                let shown = format!(
+                    "{} <code>{}",
+                    call["operation"].as_str().unwrap(),
+                    call["request"].as_str().unwrap()
+                );
+                assert!(page.contains(&shown), "{shown}");
+            }
+        }
+        insta::assert_snapshot!(lines(&page));
+    }
+
+    #[test]
+    fn the_page_of_one_that_stopped_says_first_what_is_left_and_why() {
+        let page = page(stopped());
+        is_one_page(&page);
+        let text = lines(&page);
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(place("Not everything is in place") < place(r#"<section id="to-do""#));
+        assert!(place(r#"<section id="to-do""#) < place(r#"<section id="who""#));
+        for part in [
+            "another trusts it; fix: choose another role",
+            "GetInstanceProfile was denied",
+            "CreateSecurityConfiguration was denied",
+            "<code>vpc-dhcp-options</code>",
+        ] {
+            assert!(place(part) < place(r#"<section id="who""#), "{part}");
+        }
+        assert!(text.contains("(no answer)") && text.contains("not complete"), "{text}");
+    }
+
+    /// What was there before is no more: the page does not show it as being there.
+    #[test]
+    fn the_page_of_an_undo_says_what_is_gone_and_what_stays_and_nothing_of_a_plan() {
+        let page = page(recorded(TAKEN_BACK));
+        is_one_page(&page);
+        assert!(page.contains("Taken back") && page.contains("stays:"), "{page}");
+        assert!(!page.contains("in place") && !page.contains(r#"id="plan""#), "{page}");
+        insta::assert_snapshot!(lines(&page));
+    }
+
+    #[test]
+    fn nothing_that_the_document_says_becomes_markup() {
+        let kept = [
+            "started", "ended", "finished", "mode", "command", "outcome", "action", "kind",
+            "result", "holder", "region", "bucket", "key", "names",
+        ];
+        for value in [stopped(), recorded(TAKEN_BACK)] {
+            texts_stay_texts(|more| {
+                let mut value = value.clone();
+                with_texts(&mut value, "", &kept, more);
+                page(value)
+            });
+        }
+    }
+}
