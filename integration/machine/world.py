@@ -29,14 +29,14 @@ class World:
             [programs / "emr-simulator", "--scene", "acme"], stdout=subprocess.PIPE, text=True
         )
         self.url = self.simulator.stdout.readline().strip()
-        # Fast clusters, polled as often as that needs; their termination takes some time, or their
-        # volumes could not be checked.
+        # Fast clusters, polled as often as that needs; their termination takes long enough for their
+        # volumes to be checked on a busy machine.
         timings = {
             "starting": 0.02,
             "bootstrapping": 0.02,
             "step_start": 0.0,
             "step": 0.01,
-            "terminating": 2.0,
+            "terminating": 8.0,
         }
         self.control({"command": "set_quotas", "on": False}, {"command": "set_timings", **timings})
         pathlib.Path("/opt/snowplow").mkdir(parents=True, exist_ok=True)
