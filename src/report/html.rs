@@ -9,6 +9,7 @@ mod picture;
 mod plot;
 pub(crate) mod reencrypt;
 pub(crate) mod setup;
+mod table;
 mod times;
 
 use std::{collections::BTreeSet, path::Path};
@@ -30,6 +31,7 @@ use crate::{
         },
         html::{
             marks::Mark,
+            table::{Column, table},
             times::{day, lasted, precise, time},
         },
         path::{DataPath, Proof, StationKind},
@@ -344,14 +346,9 @@ fn inputs(document: &RunReport) -> Markup {
         }
         @if !inputs.sealed.is_empty() {
             h3 { "What the seal set" }
-            div.table {
-                table.cards {
-                    thead {
-                        tr {
-                            th scope="col" { "Key" } th scope="col" { "Was" }
-                            th scope="col" { "Is" }
-                        }
-                    }
+            (table(
+                &[Column::Text("Key"), Column::Text("Was"), Column::Text("Is")],
+                &html! {
                     tbody { @for change in &inputs.sealed {
                         tr {
                             th scope="row" { code { (change.key) } }
@@ -361,8 +358,8 @@ fn inputs(document: &RunReport) -> Markup {
                             td data-label="Is" { code { (change.after) } }
                         }
                     } }
-                }
-            }
+                },
+            ))
         }
         @if let Some(facts) = facts {
             @let elsewhere: Vec<_> = facts.endpoints.iter().map(|endpoint| format!("{} at \
@@ -394,10 +391,12 @@ fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
         figure { div.scroll tabindex="0" role="region" aria-label="Picture of the data's \
             path" { (picture::picture(path)) } }
         h3 { "On the way" }
-        div.table {
-            table.cards {
-                thead { tr { th scope="col" { "Way" } th scope="col" { "Carried \
-                    by" } th scope="col" { "Shown" } th scope="col" { "Encryption in transit" } } }
+        (table(
+            &[
+                Column::Text("Way"), Column::Text("Carried by"), Column::Text("Shown"),
+                Column::Text("Encryption in transit"),
+            ],
+            &html! {
                 tbody {
                     @for (index, hop) in path.hops.iter().enumerate() {
                         tr {
@@ -408,17 +407,15 @@ fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
                         }
                     }
                 }
-            }
-        }
+            },
+        ))
         h3 { "At rest, and within the cluster" }
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Where" } th scope="col" { "Part" }
-                        th scope="col" { "Shown" } th scope="col" { "Encryption" }
-                    }
-                }
+        (table(
+            &[
+                Column::Text("Where"), Column::Text("Part"), Column::Text("Shown"),
+                Column::Text("Encryption"),
+            ],
+            &html! {
                 @for station in &path.stations {
                     tbody {
                         @for (index, part) in station.parts.iter().enumerate() {
@@ -440,8 +437,8 @@ fn protections(document: &RunReport, path: &DataPath) -> Option<Markup> {
                         }
                     }
                 }
-            }
-        }
+            },
+        ))
     })
 }
 
@@ -546,18 +543,15 @@ fn objects(document: &RunReport) -> Option<Markup> {
         @for (title, rows) in tables {
             @if !rows.is_empty() {
                 h3 { (title) }
-                div.table {
-                    table.cards {
-                        thead {
-                            tr {
-                                th scope="col" { "Location" } th scope="col" { "Encryption" }
-                                th.number scope="col" { "Objects" }
-                                th.number scope="col" { "Bytes" } th scope="col" { "Share" }
-                            }
-                        }
+                (table(
+                    &[
+                        Column::Text("Location"), Column::Text("Encryption"),
+                        Column::Number("Objects"), Column::Number("Bytes"), Column::Text("Share"),
+                    ],
+                    &html! {
                         @for (role, survey, cut) in rows { (location(role, survey, cut)) }
-                    }
-                }
+                    },
+                ))
             }
         }
     })
@@ -661,15 +655,12 @@ fn requests(document: &RunReport) -> Option<Markup> {
         p { (counted(usize::try_from(all).unwrap_or(usize::MAX), "request")) " of the guard's \
             own. AWS knows each by its request id, in CloudTrail too; the document keeps more of \
             them than this page shows." }
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Operation" } th.number scope="col" { "Requests" }
-                        th.number scope="col" { "Failed" } th.number scope="col" { "Attempts" }
-                        th scope="col" { "First request" }
-                    }
-                }
+        (table(
+            &[
+                Column::Text("Operation"), Column::Number("Requests"), Column::Number("Failed"),
+                Column::Number("Attempts"), Column::Text("First request"),
+            ],
+            &html! {
                 tbody { @for calls in &document.calls {
                     tr {
                         th scope="row" { (calls.service) " " code { (calls.operation) } }
@@ -685,8 +676,8 @@ fn requests(document: &RunReport) -> Option<Markup> {
                         } }
                     }
                 } }
-            }
-        }
+            },
+        ))
     })
 }
 
@@ -702,14 +693,12 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
     Some(html! {
         p { "Over TLS, the certificate authority of each server; where none is listed, AWS was \
             asked without TLS." }
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "By" } th scope="col" { "Standing" }
-                        th scope="col" { "Servers" } th scope="col" { "SHA-256 of its certificate" }
-                    }
-                }
+        (table(
+            &[
+                Column::Text("By"), Column::Text("Standing"), Column::Text("Servers"),
+                Column::Text("SHA-256 of its certificate"),
+            ],
+            &html! {
                 tbody {
                     @for root in roots {
                         tr {
@@ -729,8 +718,8 @@ fn connections(AwsConnections { roots, proxies }: &AwsConnections) -> Option<Mar
                         }
                     }
                 }
-            }
-        }
+            },
+        ))
     })
 }
 

@@ -180,7 +180,7 @@ pub(super) fn has_header_writers(inputs: &SetupInputs<'_>, bucket: &BucketName) 
     })
 }
 
-/// The kind for a bucket whose default is not accepted, or why there is none.
+/// The kind for a bucket with a default that is not accepted, or why there is none.
 fn wanted_kind(inputs: &SetupInputs<'_>) -> Result<EncryptionKind, (Printable, Printable)> {
     let accepts = |kind| inputs.policy.accept_encryption.contains(&kind);
     let key_fits = inputs.region() == inputs.s3_region();

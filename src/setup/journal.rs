@@ -128,7 +128,7 @@ enum SetupEntry {
     Reported,
 }
 
-/// A piece whose writing was not finished.
+/// A piece that may be written in part.
 #[derive(Clone, Debug)]
 pub(super) struct OpenPiece {
     /// The last call.
@@ -252,7 +252,7 @@ impl SetupJournal {
         format!("{}/{}", self.identity.name, self.id)
     }
 
-    /// The piece whose writing was not finished.
+    /// The piece that may be written in part.
     pub(super) fn open_piece(&self) -> Option<&OpenPiece> {
         self.state.open.as_ref()
     }

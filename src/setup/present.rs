@@ -155,7 +155,7 @@ impl PieceReader<'_> {
         region.map(|region| in_region(&self.aws.s3, Some(&region)))
     }
 
-    /// The ARN of the key whose tag has the value `mark`; `Absent` if there is none. Every key of
+    /// The ARN of the key with the tag value `mark`; `Absent` if there is none. Every key of
     /// the account is looked at, so it is asked only where a key may have been made and no answer
     /// said so.
     pub(super) async fn marked_key(&self, mark: &str) -> Lookup<String> {

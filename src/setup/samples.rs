@@ -56,7 +56,7 @@ const ALL_BLOCKED: PublicAccessBlockSettings = PublicAccessBlockSettings {
     restrict_public_buckets: true,
 };
 
-/// The plans whose code is committed, and held against other programs.
+/// The plans with committed code, which other programs check.
 pub(super) fn samples() -> Vec<SamplePlan> {
     vec![
         sample("empty", empty_account(), "eu-west-1", "eu-west-1"),

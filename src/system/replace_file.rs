@@ -106,7 +106,7 @@ pub(crate) fn replace_file(
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-/// The status of `file`, whose content is `before` and which has one name.
+/// The status of `file`, if its content is `before` and it has one name.
 fn unchanged(file: &Path, before: &[u8]) -> Result<Metadata, ReplaceFileError> {
     let read = || -> io::Result<(Metadata, Vec<u8>)> {
         let opened = open_regular(file)?;

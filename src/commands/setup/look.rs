@@ -94,7 +94,7 @@ pub(crate) async fn survey(
     let plan = inputs.plan(&state);
     let unseen = [("the guard's", &guard), ("the runner's", &launcher)]
         .into_iter()
-        .filter_map(|(whose, principal)| left_out(whose, principal))
+        .filter_map(|(owner, principal)| left_out(owner, principal))
         .collect();
     Ok(Survey { account, facts, findings, state, plan, unseen })
 }
@@ -150,7 +150,7 @@ fn account(facts: &Facts) -> Result<AccountId, SetupError> {
 }
 
 /// Why the plan gives a principal no rights, if that is so.
-fn left_out(whose: &str, principal: &Lookup<Principal>) -> Option<Printable> {
+fn left_out(owner: &str, principal: &Lookup<Principal>) -> Option<Printable> {
     let why = match principal {
         Lookup::Found(Principal::Simulated(_) | Principal::Root) => return None,
         Lookup::Found(Principal::Other(arn)) => {
@@ -159,10 +159,10 @@ fn left_out(whose: &str, principal: &Lookup<Principal>) -> Option<Printable> {
         Lookup::Absent => printable!("the role does not exist"),
         Lookup::Denied(error) | Lookup::Unreachable(error) => error.to_string().into(),
     };
-    Some(printable!("the plan gives {whose} credentials no rights: {why}"))
+    Some(printable!("the plan gives {owner} credentials no rights: {why}"))
 }
 
-/// The ARN of a principal whose policies can be read; none for the account itself.
+/// The ARN of a principal with policies that can be read; none for the account itself.
 fn simulated(principal: &Lookup<Principal>) -> Option<&str> {
     match principal {
         Lookup::Found(Principal::Simulated(arn)) => Some(arn),

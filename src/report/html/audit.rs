@@ -17,6 +17,7 @@ use crate::{
             marks::Mark,
             plot::small,
             signed,
+            table::{Column, table},
             times::{day, lasted, time},
         },
         signature::ReportSignature,
@@ -438,21 +439,20 @@ fn short(name: &str) -> String {
 }
 
 fn locations(document: &AuditReport) -> Markup {
-    html! {
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Location" } th scope="col" { "Encryption" }
-                        th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
-                        th.date scope="col" { "Oldest" } th.date scope="col" { "Newest" }
-                        th scope="col" { "Share" }
-                    }
-                }
-                @for location in &document.locations { (rows(location)) }
-            }
-        }
-    }
+    table(
+        &[
+            Column::Text("Location"),
+            Column::Text("Encryption"),
+            Column::Number("Objects"),
+            Column::Number("Bytes"),
+            Column::Date("Oldest"),
+            Column::Date("Newest"),
+            Column::Text("Share"),
+        ],
+        &html! {
+            @for location in &document.locations { (rows(location)) }
+        },
+    )
 }
 
 /// The rows of one location: one for each kind of encryption, and those for unseen objects and for

@@ -8,7 +8,10 @@ use crate::{
     report::{
         conclusion::counted,
         document::{RecordedFinding, RecordedLevel, RecordedStatus, RunReport},
-        html::marks::Mark,
+        html::{
+            marks::Mark,
+            table::{Column, table},
+        },
     },
 };
 
@@ -226,33 +229,31 @@ pub(super) fn exceptions(document: &RunReport) -> Option<Markup> {
     let fits = |pattern: &str, subject: &str| {
         pattern.strip_suffix('*').map_or(pattern == subject, |start| subject.starts_with(start))
     };
-    Some(html! {
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Check" } th scope="col" { "On" }
-                        th scope="col" { "Reason" } th scope="col" { "Until" }
-                        th scope="col" { "Covers" }
-                    }
+    Some(table(
+        &[
+            Column::Text("Check"),
+            Column::Text("On"),
+            Column::Text("Reason"),
+            Column::Text("Until"),
+            Column::Text("Covers"),
+        ],
+        &html! {
+            tbody { @for exception in exceptions {
+                @let excepted = document
+                    .of_check(&exception.check)
+                    .filter(|finding| {
+                        finding.status == RecordedStatus::Excepted
+                            && fits(&exception.subject, &finding.subject)
+                    })
+                    .count();
+                tr {
+                    th scope="row" { code { (exception.check) } }
+                    td { (exception.subject) } td { (exception.reason) }
+                    td { (exception.expires) }
+                    td { @if excepted == 0 { "nothing: remove it from the \
+                        settings" } @else { (counted(excepted, "finding")) } }
                 }
-                tbody { @for exception in exceptions {
-                    @let excepted = document
-                        .of_check(&exception.check)
-                        .filter(|finding| {
-                            finding.status == RecordedStatus::Excepted
-                                && fits(&exception.subject, &finding.subject)
-                        })
-                        .count();
-                    tr {
-                        th scope="row" { code { (exception.check) } }
-                        td { (exception.subject) } td { (exception.reason) }
-                        td { (exception.expires) }
-                        td { @if excepted == 0 { "nothing: remove it from the \
-                            settings" } @else { (counted(excepted, "finding")) } }
-                    }
-                } }
-            }
-        }
-    })
+            } }
+        },
+    ))
 }

@@ -15,6 +15,7 @@ use crate::{
             Frame, Sections, bar, caller, connections, fact, findings, grouped, headline,
             marks::Mark,
             signed,
+            table::{Column, table},
             times::{lasted, time},
         },
         reencrypt_document::{
@@ -226,18 +227,15 @@ fn who(document: &ReencryptReport, signature: &ReportSignature) -> Markup {
             (fact("Signature", &signed(signature)))
         }
         h3 { "What objects get" }
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Bucket" } th scope="col" { "Encryption" }
-                        th scope="col" { "Key" } th scope="col" { "Said by" }
-                        th scope="col" { "Versions" }
-                    }
-                }
+        (table(
+            &[
+                Column::Text("Bucket"), Column::Text("Encryption"), Column::Text("Key"),
+                Column::Text("Said by"), Column::Text("Versions"),
+            ],
+            &html! {
                 tbody { @for target in &document.buckets { (row_of_target(target)) } }
-            }
-        }
+            },
+        ))
     }
 }
 
@@ -323,21 +321,19 @@ fn locations(document: &ReencryptReport) -> Option<Markup> {
     if document.locations.is_empty() {
         return None;
     }
-    Some(html! {
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Location" } th scope="col" { "What" }
-                        th.number scope="col" { "Objects" } th.number scope="col" { "Bytes" }
-                        th scope="col" { "Share of what was looked at" } th scope="col" { "First \
-                            of them" }
-                    }
-                }
-                @for location in &document.locations { (rows(location)) }
-            }
-        }
-    })
+    Some(table(
+        &[
+            Column::Text("Location"),
+            Column::Text("What"),
+            Column::Number("Objects"),
+            Column::Number("Bytes"),
+            Column::Text("Share of what was looked at"),
+            Column::Text("First of them"),
+        ],
+        &html! {
+            @for location in &document.locations { (rows(location)) }
+        },
+    ))
 }
 
 /// The rows of one location: what was found, then the results.
@@ -401,20 +397,19 @@ fn jobs(document: &ReencryptReport) -> Option<Markup> {
     if document.jobs.is_empty() {
         return None;
     }
-    Some(html! {
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "Job" } th scope="col" { "Status" }
-                        th.number scope="col" { "Objects" } th.number scope="col" { "Done" }
-                        th.number scope="col" { "Failed" } th scope="col" { "Manifest" }
-                    }
-                }
-                tbody { @for job in &document.jobs { (row_of_job(job)) } }
-            }
-        }
-    })
+    Some(table(
+        &[
+            Column::Text("Job"),
+            Column::Text("Status"),
+            Column::Number("Objects"),
+            Column::Number("Done"),
+            Column::Number("Failed"),
+            Column::Text("Manifest"),
+        ],
+        &html! {
+            tbody { @for job in &document.jobs { (row_of_job(job)) } }
+        },
+    ))
 }
 
 fn row_of_job(job: &Job) -> Markup {
@@ -473,15 +468,12 @@ fn cost(document: &ReencryptReport) -> Markup {
             |item| format!("{}, {}", grouped(item.number), dollars(item.usd)),
         )
     };
+    let mut columns = vec![Column::Text("What"), Column::Number("Estimate")];
+    columns.extend(spent.map(|_| Column::Number("Came to")));
     html! {
-        div.table {
-            table.cards {
-                thead {
-                    tr {
-                        th scope="col" { "What" } th.number scope="col" { "Estimate" }
-                        @if spent.is_some() { th.number scope="col" { "Came to" } }
-                    }
-                }
+        (table(
+            &columns,
+            &html! {
                 tbody {
                     @for item in items {
                         tr {
@@ -510,8 +502,8 @@ fn cost(document: &ReencryptReport) -> Markup {
                             to" { strong { "about " (dollars(spent.usd)) } } }
                     }
                 }
-            }
-        }
+            },
+        ))
         p.soft { "By " (findings::words(&document.estimate.prices)) "." @if !document.estimate.changed_prices.is_empty() { " The settings have changed " (document.estimate.changed_prices.join(", ")) "." } }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
             Frame, Sections, caller, connections, fact, grouped, headline,
             marks::Mark,
             optional, signed,
+            table::{Column, table},
             times::{lasted, time},
         },
         setup_document::{PlannedAction, PlannedStep, SetupMode, SetupReport},
@@ -212,31 +213,28 @@ fn calls(calls: &[AppliedCall]) -> Markup {
 fn done(document: &SetupReport) -> Option<Markup> {
     let steps = applied(document);
     (!steps.is_empty()).then(|| {
-        html! {
-            div.table {
-                table.cards {
-                    thead {
+        table(
+            &[
+                Column::Text("Step"),
+                Column::Text("Result"),
+                Column::Text("Calls, with the ids of AWS's requests"),
+                Column::Text("When"),
+            ],
+            &html! {
+                tbody {
+                    @for step in steps {
                         tr {
-                            th scope="col" { "Step" } th scope="col" { "Result" }
-                            th scope="col" { "Calls, with the ids of AWS's requests" }
-                            th scope="col" { "When" }
-                        }
-                    }
-                    tbody {
-                        @for step in steps {
-                            tr {
-                                th scope="row" data-label="Step" {
-                                    (step.piece.kind()) " " code { (step.piece.subject()) }
-                                }
-                                td data-label="Result" { (result(step)) }
-                                td data-label="Calls" { (calls(&step.calls)) }
-                                td data-label="When" { (time(step.at)) }
+                            th scope="row" data-label="Step" {
+                                (step.piece.kind()) " " code { (step.piece.subject()) }
                             }
+                            td data-label="Result" { (result(step)) }
+                            td data-label="Calls" { (calls(&step.calls)) }
+                            td data-label="When" { (time(step.at)) }
                         }
                     }
                 }
-            }
-        }
+            },
+        )
     })
 }
 
@@ -251,29 +249,26 @@ fn result(step: &AppliedStep) -> Markup {
 
 fn taken_back(document: &SetupReport) -> Option<Markup> {
     (!document.taken_back.is_empty()).then(|| {
-        html! {
-            div.table {
-                table.cards {
-                    thead {
+        table(
+            &[
+                Column::Text("Piece"),
+                Column::Text("Result"),
+                Column::Text("Calls, with the ids of AWS's requests"),
+            ],
+            &html! {
+                tbody {
+                    @for step in &document.taken_back {
                         tr {
-                            th scope="col" { "Piece" } th scope="col" { "Result" }
-                            th scope="col" { "Calls, with the ids of AWS's requests" }
-                        }
-                    }
-                    tbody {
-                        @for step in &document.taken_back {
-                            tr {
-                                th scope="row" data-label="Piece" {
-                                    (step.piece.kind()) " " code { (step.piece.subject()) }
-                                }
-                                td data-label="Result" { (came_of(step)) }
-                                td data-label="Calls" { (calls(&step.calls)) }
+                            th scope="row" data-label="Piece" {
+                                (step.piece.kind()) " " code { (step.piece.subject()) }
                             }
+                            td data-label="Result" { (came_of(step)) }
+                            td data-label="Calls" { (calls(&step.calls)) }
                         }
                     }
                 }
-            }
-        }
+            },
+        )
     })
 }
 
@@ -292,35 +287,33 @@ fn came_of(step: &UndoneStep) -> Markup {
 
 fn plan(document: &SetupReport) -> Option<Markup> {
     (!document.plan.is_empty()).then(|| {
-        html! {
-            div.table {
-                table.cards {
-                    thead {
+        table(
+            &[
+                Column::Text("Step"),
+                Column::Text("Action"),
+                Column::Text("Asked by"),
+                Column::Text("Settings"),
+            ],
+            &html! {
+                tbody {
+                    @for step in &document.plan {
                         tr {
-                            th scope="col" { "Step" } th scope="col" { "Action" }
-                            th scope="col" { "Asked by" } th scope="col" { "Settings" }
-                        }
-                    }
-                    tbody {
-                        @for step in &document.plan {
-                            tr {
-                                th scope="row" data-label="Step" {
-                                    (step.kind) " " code { (step.subject) }
-                                }
-                                td data-label="Action" { (action(step.action)) }
-                                td data-label="Asked by" {
-                                    (step.checks.join(", "))
-                                    @for note in &step.notes { p.soft { (note) } }
-                                    @if let Some(cost) = &step.cost { p.soft { (cost) } }
-                                    p.soft { (step.source) }
-                                }
-                                td data-label="Settings" { (settings(step)) }
+                            th scope="row" data-label="Step" {
+                                (step.kind) " " code { (step.subject) }
                             }
+                            td data-label="Action" { (action(step.action)) }
+                            td data-label="Asked by" {
+                                (step.checks.join(", "))
+                                @for note in &step.notes { p.soft { (note) } }
+                                @if let Some(cost) = &step.cost { p.soft { (cost) } }
+                                p.soft { (step.source) }
+                            }
+                            td data-label="Settings" { (settings(step)) }
                         }
                     }
                 }
-            }
-        }
+            },
+        )
     })
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn edit_file(
     with_encryption(&path.display().to_string(), bytes, name, rendering)
 }
 
-/// Sets the two values in the config `bytes`, whose file is called `origin`.
+/// Sets the two values in the config `bytes`, read from the file `origin`.
 ///
 /// # Errors
 /// As [`edit_file`].

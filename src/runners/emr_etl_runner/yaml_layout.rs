@@ -13,7 +13,7 @@ use crate::system::quietly::quietly;
 /// The maximum depth. The loader of configs allows less.
 const DEEPEST: usize = 48;
 
-/// A text whose ERB tags are masked.
+/// A text with masked ERB tags.
 #[derive(Debug)]
 pub(super) struct MaskedTags {
     /// The text, of the same length.

@@ -31,7 +31,7 @@ pub(super) enum HclExpression {
 pub(super) enum TemplatePart {
     /// Text as it is.
     Fixed(String),
-    /// An expression whose value is inserted.
+    /// An expression; its value is inserted.
     Inserted(String),
 }
 

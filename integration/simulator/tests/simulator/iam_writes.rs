@@ -19,7 +19,7 @@ fn allow(action: &str) -> Value {
     }]})
 }
 
-/// A call with parameters, whose values are encoded here.
+/// A call with parameters. Their values are encoded here.
 pub(crate) fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Got {
     let encode = |value| utf8_percent_encode(value, NON_ALPHANUMERIC);
     let mut form = vec![format!("Action={action}")];
