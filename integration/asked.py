@@ -5,6 +5,7 @@ operations, and a list of them that is compared with the record.
 import http.client
 import http.server
 import pathlib
+import re
 import sys
 import threading
 import urllib.parse
@@ -13,6 +14,7 @@ import urllib.parse
 SUBRESOURCES = {
     "encryption": "GetBucketEncryption",
     "policy": "GetBucketPolicy",
+    "policyStatus": "GetBucketPolicyStatus",
     "publicAccessBlock": "GetPublicAccessBlock",
     "versioning": "GetBucketVersioning",
     "website": "GetBucketWebsite",
@@ -30,6 +32,21 @@ SUBRESOURCES = {
     "versions": "ListObjectVersions",
     "uploads": "ListMultipartUploads",
     "uploadId": "ListParts",
+}
+# The operations of these subresources that change something, by the method.
+CHANGES = {
+    ("PUT", "encryption"): "PutBucketEncryption",
+    ("DELETE", "encryption"): "DeleteBucketEncryption",
+    ("PUT", "policy"): "PutBucketPolicy",
+    ("DELETE", "policy"): "DeleteBucketPolicy",
+    ("PUT", "publicAccessBlock"): "PutPublicAccessBlock",
+    ("DELETE", "publicAccessBlock"): "DeletePublicAccessBlock",
+}
+BUCKET = {
+    "HEAD": "HeadBucket",
+    "GET": "ListObjectsV2",
+    "PUT": "CreateBucket",
+    "DELETE": "DeleteBucket",
 }
 PLAIN = {"HEAD": "HeadObject", "GET": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 
@@ -56,15 +73,9 @@ def s3_operation(method: str, path: str, query: dict, headers: dict) -> str:
         return "UpdateObjectEncryption"
     for name, operation in SUBRESOURCES.items():
         if name in query:
-            return operation if method == "GET" else f"{method} {name}"
+            return operation if method == "GET" else CHANGES.get((method, name), f"{method} {name}")
     if not has_key:
-        return (
-            "HeadBucket"
-            if method == "HEAD"
-            else "ListObjectsV2"
-            if method == "GET"
-            else f"{method} bucket"
-        )
+        return BUCKET[method]
     if method == "PUT" and copies:
         return "CopyObject"
     return PLAIN[method] + (" of a version" if "versionId" in query else "")
@@ -96,18 +107,41 @@ def call(method: str, target: str, headers: dict, body: bytes) -> str | None:
     return f"{service} {dict(urllib.parse.parse_qsl(body.decode())).get('Action', '')}"
 
 
+# How AWS says that something does not exist, where the status is not 404.
+NOT_THERE = {"NotFoundException", "InvalidRequestException"}
+
+
+def code_of(content: bytes) -> str:
+    """AWS's error code in an answer; empty where it is none of AWS's."""
+    text = content.decode(errors="replace")
+    found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r'"__type": ?"([\w.#]+)"', text)
+    return found.group(1).rpartition("#")[2] if found else ""
+
+
 class Asked:
-    """The calls of one caller that were answered without an error."""
+    """The calls of the guard that were answered without an error, and the errors that were
+    answered to the others. The guard is known by its access keys.
+    """
 
     def __init__(self, access_key: str):
-        self.access_key = access_key
+        self.access_keys = {access_key}
         self.calls: set[str] = set()
+        # Call, status and code, without the answers that something does not exist.
+        self.errors: set[tuple[str, int, str]] = set()
 
-    def note(self, method: str, target: str, headers: dict, body: bytes, status: int):
-        """Records a call, if it is that caller's and was answered."""
+    def note(self, method: str, target: str, headers: dict, body: bytes, answer: tuple[int, bytes]):
+        """Records a call, if it is the guard's."""
+        status, content = answer
         name = call(method, target, headers, body)
-        if name and status < 400 and f"Credential={self.access_key}/" in headers["authorization"]:
+        if not name or not any(
+            f"Credential={key}/" in headers["authorization"] for key in self.access_keys
+        ):
+            return
+        code = code_of(content) if status >= 400 else ""
+        if status < 400:
             self.calls.add(name)
+        elif status != 404 and code not in NOT_THERE:
+            self.errors.add((name, status, code))
 
     def compared(self, file: pathlib.Path, what: str) -> int:
         """Compares the list in a file with the record; returns the number of differences."""
@@ -137,6 +171,7 @@ class Proxy:
 
     def __init__(self, url: str, asked: Asked):
         where = urllib.parse.urlsplit(url).netloc
+        self.asked = asked
 
         class Handler(http.server.BaseHTTPRequestHandler):
             """One connection of a client, with one of its own to the stand-in."""
@@ -170,7 +205,7 @@ class Proxy:
                     self.upstream.request(self.command, self.path, body=body or None, headers=sent)
                     response = self.upstream.getresponse()
                 content = response.read()
-                asked.note(self.command, self.path, headers, body, response.status)
+                asked.note(self.command, self.path, headers, body, (response.status, content))
                 self.send_response_only(response.status, response.reason)
                 for name, value in response.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length"):

@@ -21,7 +21,7 @@ use crate::{
         form::of_facts,
         proxy::{Answer, Proxy},
     },
-    evidence, facts, reencrypt, watch,
+    evidence, facts, reencrypt, setup, watch,
 };
 
 /// The result of a call.
@@ -48,6 +48,7 @@ async fn ask(fixture: &Fixture, others: &[Fixture], is_answered: bool) -> Asked 
         Some("reencrypt") => reencrypt::contracts::ask(&aws, operation, about).await,
         Some("watch") => watch::contracts::ask(&aws, operation, about).await,
         Some("evidence") => evidence::contracts::ask(&aws, operation, about).await,
+        Some("setup") => Box::pin(setup::contracts::ask(&aws, operation, about)).await,
         Some("report") => Some(publish(&proxy.url).await),
         _ => Box::pin(facts::contracts::ask(&aws, operation, on, about)).await,
     };

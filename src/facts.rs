@@ -16,6 +16,8 @@ pub mod iam;
 pub(crate) mod iam_policy;
 pub mod kms;
 pub mod node_objects;
+pub(crate) mod notification_state;
+pub(crate) mod object_lock;
 pub mod objects;
 pub mod s3;
 pub(crate) mod s3_configurations;

@@ -1,5 +1,5 @@
 """Sends the same requests to the simulated S3 and to LocalStack, and compares the responses; then
-runs the guard against LocalStack.
+runs the guard against LocalStack: `reencrypt` here, and `setup` as setup_proof.py has it.
 """
 
 import http.client
@@ -15,6 +15,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import setup_proof  # pylint: disable=wrong-import-position
 from asked import Asked, Proxy  # pylint: disable=wrong-import-position
 
 REGION = "eu-west-1"
@@ -303,6 +304,7 @@ def the_guard_replaces_a_null_version_and_names_open_uploads(
     assert s3.ask("GET", f"/the-bucket/a?uploadId={upload}").status == 200, (
         "the upload is somebody else's"
     )
+    empty(s3)
 
 
 def free_port() -> int:
@@ -430,16 +432,18 @@ def main(programs: pathlib.Path) -> int:
                     sep="\n  ",
                     flush=True,
                 )
-            try:
-                the_guard_replaces_a_null_version_and_names_open_uploads(
-                    programs, localstack.s3, proxy, folder
-                )
-                print("localstack: ok the guard replaces a null version and names open uploads")
-            except AssertionError as error:
-                failed += 1
-                print(
-                    f"localstack: FAILED the guard replaces a null version and names open uploads\n{error}"
-                )
+            for proof in [
+                the_guard_replaces_a_null_version_and_names_open_uploads,
+                setup_proof.what_setup_needs_and_localstack_lacks,
+                setup_proof.from_an_empty_account_setup_makes_what_it_can_and_takes_it_back,
+            ]:
+                name = proof.__name__.replace("_", " ")
+                try:
+                    proof(programs, localstack.s3, proxy, folder)
+                    print(f"localstack: ok {name}", flush=True)
+                except AssertionError as error:
+                    failed += 1
+                    print(f"localstack: FAILED {name}\n{error}")
         finally:
             proxy.end()
             localstack.end()

@@ -32,6 +32,8 @@ Where moto is less than AWS, and what is done about it:
   itself, before.
 - Termination is immediate: the wait for TERMINATED cannot be seen here.
 - Any access key is accepted as one of account 123456789012, unless it was issued for another.
+
+setup_scenarios.py has the scenarios of `setup`, and what moto lacks for them.
 """
 
 import contextlib
@@ -127,12 +129,20 @@ def pem_zip() -> bytes:
 class World:
     """moto with its content, and the ways in which a scenario changes and reads it."""
 
+    # What the config has behind `security_configuration:`.
+    configured = f" {SECURITY_CONFIGURATION}"
+
     def __init__(self, url: str, certificates: bytes):
         self.url = url
         with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")):
             pass
         self.s3, self.kms, self.iam = self.client("s3"), self.client("kms"), self.client("iam")
         self.emr, self.ec2, self.sts = self.client("emr"), self.client("ec2"), self.client("sts")
+        self.subnet = self.network()
+        self.seed(certificates)
+
+    def seed(self, certificates: bytes):
+        """Makes what the scenarios start from."""
         for bucket in BUCKETS:
             self.s3.create_bucket(Bucket=bucket)
             rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
@@ -160,8 +170,13 @@ class World:
         )
         self.iam.create_instance_profile(InstanceProfileName=ROLE)
         self.iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
+        self.emr.create_security_configuration(
+            Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content())
+        )
+
+    def network(self) -> str:
+        """A subnet of a VPC with the names of its region; moto has one."""
         subnet = self.ec2.describe_subnets()["Subnets"][0]
-        self.subnet = subnet["SubnetId"]
         options = [
             {"Key": "domain-name", "Values": ["ec2.internal"]},
             {"Key": "domain-name-servers", "Values": ["AmazonProvidedDNS"]},
@@ -171,13 +186,12 @@ class World:
         ]
         self.ec2.associate_dhcp_options(DhcpOptionsId=dhcp, VpcId=subnet["VpcId"])
         self.ec2.modify_vpc_attribute(VpcId=subnet["VpcId"], EnableDnsHostnames={"Value": True})
-        self.emr.create_security_configuration(
-            Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(self.content())
-        )
+        return subnet["SubnetId"]
 
-    def client(self, service: str):
+    def client(self, service: str, **more):
         credentials = {"aws_access_key_id": "AKIASEED", "aws_secret_access_key": "seed"}
-        return boto3.client(service, endpoint_url=self.url, region_name=REGION, **credentials)
+        where = {"endpoint_url": self.url, "region_name": REGION}
+        return boto3.client(service, **where, **credentials, **more)
 
     def content(self, in_transit: bool = True) -> dict:
         """What the security configuration says."""
@@ -212,7 +226,7 @@ class World:
         for old, new, times in [
             ("region: eu-west-1", f"region: {REGION}", 2),
             ("ec2_subnet_id: subnet-0123456789abcdef0", f"ec2_subnet_id: {self.subnet}", 1),
-            ("security_configuration:\n", f"security_configuration: {SECURITY_CONFIGURATION}\n", 1),
+            ("security_configuration:\n", f"security_configuration:{self.configured}\n", 1),
         ]:
             expect(text.count(old), times, f"how often `{old}` stands in the recorded config")
             text = text.replace(old, new)
@@ -1015,6 +1029,10 @@ SCENARIOS = [
 
 
 def main(programs: pathlib.Path) -> int:
+    import setup_scenarios  # pylint: disable=import-outside-toplevel
+
+    worlds = [(World, scenario) for scenario in SCENARIOS]
+    worlds += [(setup_scenarios.EmptyWorld, scenario) for scenario in setup_scenarios.SCENARIOS]
     requests = Requests()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -1023,7 +1041,7 @@ def main(programs: pathlib.Path) -> int:
     proxy = Proxy(f"http://{host}:{port}", asked)
     certificates = pem_zip()
     failed = []
-    for scenario in SCENARIOS:
+    for world, scenario in worlds:
         name = scenario.__name__.replace("_", " ")
         began = time.monotonic()
         stage = None
@@ -1031,7 +1049,7 @@ def main(programs: pathlib.Path) -> int:
             try:
                 stage = Stage(
                     programs,
-                    World(f"http://{host}:{port}", certificates),
+                    world(f"http://{host}:{port}", certificates),
                     requests,
                     pathlib.Path(folder),
                     proxy,
@@ -1046,12 +1064,15 @@ def main(programs: pathlib.Path) -> int:
                 print(f"moto: ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
     proxy.end()
     server.stop()
-    asked.calls -= UNREADABLE
+    asked.calls -= UNREADABLE | setup_scenarios.MADE_UP
     if not failed and asked.compared(pathlib.Path(__file__).with_name("asked.txt"), "moto"):
         failed.append("the list of calls")
-    print(f"moto: {len(SCENARIOS) + 1 - len(failed)} passed, {len(failed)} failed")
+    print(f"moto: {len(worlds) + 1 - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(pathlib.Path(sys.argv[1]).resolve()))
+    # By its name, so that setup_scenarios.py imports the same module.
+    import scenarios
+
+    sys.exit(scenarios.main(pathlib.Path(sys.argv[1]).resolve()))

@@ -26,8 +26,10 @@ WHOLE = ["empty", "existing"]
 NOT_FOLLOWED = {
     "CKV_AWS_18": "access logs need a bucket of their own; the guide does not ask for them",
     "CKV_AWS_21": "versioning would keep every deleted raw event, and cost; it is the owner's choice",
+    "CKV_AWS_27": "the queue is under a key of SQS itself, which Checkov does not read in templates",
     "CKV_AWS_40": "the launcher may be a user: what it lacks is given to it, and no group is made",
     "CKV_AWS_144": "a copy in another region is the owner's choice",
+    "CKV_AWS_385": "it takes the account's own root for another account",
     "CKV2_AWS_61": "what expires, and when, is the owner's choice",
     "CKV2_AWS_62": "nothing of the guard uses events of buckets",
     "CKV2_AWS_64": "the policy of a key that exists is a resource of its own, or not changed",

@@ -93,8 +93,9 @@ fn fault(service: &str, operation: &str, body: &[u8]) -> Option<FormFault> {
 /// Whether AWS answers a call in JSON rather than in XML. `service` may be the SDK's name or the
 /// permission prefix.
 fn is_json(service: &str, operation: &str) -> bool {
-    matches!(service, "EMR" | "elasticmapreduce" | "KMS" | "kms" | "SQS" | "sqs")
-        || operation == "GetBucketPolicy"
+    const JSON: [&str; 8] =
+        ["EMR", "elasticmapreduce", "KMS", "kms", "SQS", "sqs", "EventBridge", "events"];
+    JSON.contains(&service) || operation == "GetBucketPolicy"
 }
 
 pub(super) fn has_request_id(response: &HttpResponse) -> bool {

@@ -19,7 +19,9 @@ use crate::{
     aws::{
         answer_form::AnswerForm,
         ec2_query::Ec2,
-        endpoint::{EndpointOverride, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws},
+        endpoint::{
+            EndpointOverride, NOTIFICATIONS, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws,
+        },
         log::CallLog,
         observers::{ServiceClock, Throttled},
         patience::Patience,
@@ -56,6 +58,18 @@ macro_rules! patient {
     (@classified $service:ident, $config:expr) => { $config };
 }
 
+/// A client that is created on first use, with the log of requests and the check of answers.
+macro_rules! lazy_logged {
+    ($base:expr, $calls:expr, $service:ident) => {{
+        let (base, calls) = ($base.clone(), $calls.clone());
+        lazy(move || {
+            let config = $service::config::Builder::from(&base);
+            let config = config.interceptor(calls).interceptor(AnswerForm);
+            $service::Client::from_conf(config.build())
+        })
+    }};
+}
+
 /// The clients of one run. EMR, KMS and EC2 are called in the cluster's region, S3 in the buckets'
 /// region.
 #[derive(Clone, Debug)]
@@ -67,6 +81,10 @@ pub struct Aws {
     /// How many times EMR has asked to slow down.
     pub(crate) emr_throttled: Throttled,
     pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
+    /// SQS, SNS and EventBridge for `setup`.
+    pub(crate) queues: Lazy<aws_sdk_sqs::Client>,
+    pub(crate) topics: Lazy<aws_sdk_sns::Client>,
+    pub(crate) event_rules: Lazy<aws_sdk_eventbridge::Client>,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for bulk requests. If S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
@@ -88,6 +106,8 @@ pub struct Aws {
     pub endpoints: Vec<EndpointOverride>,
     /// The override for S3's control plane.
     pub(crate) control_endpoint: Option<EndpointOverride>,
+    /// The overrides for SNS, SQS and EventBridge.
+    notification_endpoints: Vec<EndpointOverride>,
 }
 
 impl Aws {
@@ -115,6 +135,8 @@ impl Aws {
         trust: AwsTrust,
     ) -> Self {
         let control_endpoint = endpoint(base, S3_CONTROL, &options.allow_endpoints);
+        let notification_endpoints =
+            endpoints(base, NOTIFICATIONS.into_iter(), &options.allow_endpoints);
         // The endpoint of a service that is not called does not matter.
         let services = SERVICES.into_iter().chain(options.event_queue.as_ref().map(|_| "SQS"));
         let endpoints = endpoints(base, services, &options.allow_endpoints);
@@ -147,6 +169,9 @@ impl Aws {
             let base = base.clone();
             lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
+        let queues = lazy_logged!(base, calls, aws_sdk_sqs);
+        let topics = lazy_logged!(base, calls, aws_sdk_sns);
+        let event_rules = lazy_logged!(base, calls, aws_sdk_eventbridge);
         let runner_sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm);
@@ -182,6 +207,9 @@ impl Aws {
             emr_clock,
             emr_throttled,
             sqs,
+            queues,
+            topics,
+            event_rules,
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
@@ -195,6 +223,7 @@ impl Aws {
             trust,
             endpoints,
             control_endpoint,
+            notification_endpoints,
         }
     }
 
@@ -251,7 +280,16 @@ impl Aws {
             let (s3control, patience) = (self.s3control.clone(), patience.clone());
             lazy(move || patient!(s3control, aws_sdk_s3control, patience))
         };
+        macro_rules! lazy_patient {
+            ($client:expr, $service:ident) => {{
+                let (client, patience) = ($client.clone(), patience.clone());
+                lazy(move || patient!(client, $service, patience))
+            }};
+        }
         Self {
+            queues: lazy_patient!(self.queues, aws_sdk_sqs),
+            topics: lazy_patient!(self.topics, aws_sdk_sns),
+            event_rules: lazy_patient!(self.event_rules, aws_sdk_eventbridge),
             emr: patient!(self.emr, aws_sdk_emr, patience),
             s3: patient!(self.s3, aws_sdk_s3, patience),
             s3control,
@@ -277,6 +315,14 @@ impl Aws {
             _ => self.s3_bulk.clone(),
         };
         (client, region)
+    }
+
+    /// Why the service of notifications with this name, as the SDK names it in variables, must not
+    /// be called; none if it may.
+    pub(crate) fn notification_refusal(&self, service: &str) -> Option<String> {
+        let is_it =
+            |endpoint: &&EndpointOverride| endpoint.service == service && !endpoint.accepted;
+        self.notification_endpoints.iter().find(is_it).map(EndpointOverride::refusal)
     }
 
     /// The endpoints that must not be called.

@@ -34,6 +34,8 @@ pub(super) const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"]
 /// S3's control plane, which includes Batch Operations. A run calls it only if a bucket's own
 /// public access block is incomplete, and accepts no answer from an endpoint that is not accepted.
 pub(super) const S3_CONTROL: &str = "S3_CONTROL";
+/// The services of notifications, which only `setup` and what is set by it use.
+pub(super) const NOTIFICATIONS: [&str; 3] = ["SNS", "SQS", "EVENTBRIDGE"];
 
 /// The endpoint overrides from the environment and the profile, per service.
 pub(super) fn endpoints(
@@ -118,6 +120,7 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
             vec![EndpointSettings { region, fips, dual_stack, configured: None }.url().ok()]
         }
         "EMR" => vec![resolved!(aws_sdk_emr)],
+        "EVENTBRIDGE" => vec![resolved!(aws_sdk_eventbridge)],
         "IAM" => vec![resolved!(aws_sdk_iam)],
         "KMS" => vec![resolved!(aws_sdk_kms)],
         "S3" => vec![resolved!(aws_sdk_s3), resolved!(aws_sdk_s3, use_global_endpoint = true)],
@@ -173,6 +176,8 @@ mod tests {
             ("EC2", "ec2.eu-west-1.amazonaws.com"),
             ("SQS", "sqs.eu-west-1.amazonaws.com"),
             ("SNS", "sns.eu-west-1.amazonaws.com"),
+            ("EVENTBRIDGE", "events.eu-west-1.amazonaws.com"),
+            ("EVENTBRIDGE", "vpce-0a1b.events.eu-west-1.vpce.amazonaws.com"),
         ] {
             assert!(is_aws(service, &format!("https://{host}/")), "{service} {host}");
         }

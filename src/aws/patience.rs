@@ -170,7 +170,14 @@ fn is_throttled(service: Option<&str>, response: &HttpResponse) -> bool {
     }
     let body = response.body().bytes().unwrap_or_default();
     error_code(response.headers().get("x-amzn-errortype"), body)
-        .is_some_and(|code| THROTTLING_ERRORS.contains(&code.as_str()))
+        .is_some_and(|code| is_throttling(&code))
+}
+
+/// Whether an error code asks to slow down. KMS says by `LimitExceededException`, which the SDK
+/// takes for throttling, that a quota of keys, aliases or grants is used up. Source: AWS KMS API
+/// reference, CreateKey (Errors); AWS KMS developer guide, Throttling requests.
+pub(crate) fn is_throttling(code: &str) -> bool {
+    THROTTLING_ERRORS.contains(&code) && code != "LimitExceededException"
 }
 
 #[cfg(test)]
@@ -213,6 +220,7 @@ mod tests {
             ("EMR", answer(500, ""), false),
             ("EMR", answer(200, r#"{"__type":"ThrottlingException"}"#), false),
             ("EC2", answer(503, limit), true),
+            ("KMS", answer(400, r#"{"__type":"LimitExceededException","message":"x"}"#), false),
             ("S3", answer(503, slow), true),
             ("S3", answer(503, ""), true),
             ("S3", answer(500, ""), false),

@@ -37,6 +37,10 @@ pub enum Resource {
     Cluster,
     /// An SNS topic.
     Topic,
+    /// An SQS queue.
+    Queue,
+    /// A rule of EventBridge.
+    EventRule,
 }
 
 const fn call(operation: &'static str, permission: &'static str, on: Resource) -> Call {
@@ -174,9 +178,10 @@ pub(crate) static LIST_STEPS: Call =
 /// Needed only if the setting `event_queue` names a queue; integration/aws/README.md has the policy
 /// for it.
 pub(crate) static RECEIVE_MESSAGE: Call =
-    call("ReceiveMessage", "sqs:ReceiveMessage", Resource::Any);
+    call("ReceiveMessage", "sqs:ReceiveMessage", Resource::Queue);
 /// Also for the event queue: a message is deleted after it was read.
-pub(crate) static DELETE_MESSAGE: Call = call("DeleteMessage", "sqs:DeleteMessage", Resource::Any);
+pub(crate) static DELETE_MESSAGE: Call =
+    call("DeleteMessage", "sqs:DeleteMessage", Resource::Queue);
 
 pub(crate) static GET_EBS_ENCRYPTION_BY_DEFAULT: Call =
     call("GetEbsEncryptionByDefault", "ec2:GetEbsEncryptionByDefault", Resource::Any);
@@ -236,6 +241,11 @@ pub(crate) static LIST_RESOURCE_TAGS: Call =
     call("ListResourceTags", "kms:ListResourceTags", Resource::Key);
 
 pub(crate) static CREATE_BUCKET: Call = call("CreateBucket", "s3:CreateBucket", Resource::Bucket);
+pub(crate) static PUT_BUCKET_VERSIONING: Call =
+    call("PutBucketVersioning", "s3:PutBucketVersioning", Resource::Bucket);
+/// `CreateBucket` needs this permission and the one above as well, for a bucket with Object Lock.
+pub(crate) static PUT_OBJECT_LOCK_CONFIGURATION: Call =
+    call("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration", Resource::Bucket);
 pub(crate) static DELETE_BUCKET: Call = call("DeleteBucket", "s3:DeleteBucket", Resource::Bucket);
 pub(crate) static PUT_BUCKET_ENCRYPTION: Call =
     call("PutBucketEncryption", "s3:PutEncryptionConfiguration", Resource::Bucket);
@@ -268,3 +278,28 @@ pub(crate) static LIST_SECURITY_CONFIGURATIONS: Call = call(
     "elasticmapreduce:ListSecurityConfigurations",
     Resource::Any,
 );
+
+pub(crate) static CREATE_TOPIC: Call = call("CreateTopic", "sns:CreateTopic", Resource::Topic);
+pub(crate) static GET_TOPIC_ATTRIBUTES: Call =
+    call("GetTopicAttributes", "sns:GetTopicAttributes", Resource::Topic);
+pub(crate) static SET_TOPIC_ATTRIBUTES: Call =
+    call("SetTopicAttributes", "sns:SetTopicAttributes", Resource::Topic);
+pub(crate) static DELETE_TOPIC: Call = call("DeleteTopic", "sns:DeleteTopic", Resource::Topic);
+
+pub(crate) static CREATE_QUEUE: Call = call("CreateQueue", "sqs:CreateQueue", Resource::Queue);
+pub(crate) static GET_QUEUE_URL: Call = call("GetQueueUrl", "sqs:GetQueueUrl", Resource::Queue);
+pub(crate) static GET_QUEUE_ATTRIBUTES: Call =
+    call("GetQueueAttributes", "sqs:GetQueueAttributes", Resource::Queue);
+pub(crate) static SET_QUEUE_ATTRIBUTES: Call =
+    call("SetQueueAttributes", "sqs:SetQueueAttributes", Resource::Queue);
+pub(crate) static DELETE_QUEUE: Call = call("DeleteQueue", "sqs:DeleteQueue", Resource::Queue);
+
+pub(crate) static PUT_RULE: Call = call("PutRule", "events:PutRule", Resource::EventRule);
+pub(crate) static DESCRIBE_RULE: Call =
+    call("DescribeRule", "events:DescribeRule", Resource::EventRule);
+pub(crate) static PUT_TARGETS: Call = call("PutTargets", "events:PutTargets", Resource::EventRule);
+pub(crate) static LIST_TARGETS_BY_RULE: Call =
+    call("ListTargetsByRule", "events:ListTargetsByRule", Resource::EventRule);
+pub(crate) static REMOVE_TARGETS: Call =
+    call("RemoveTargets", "events:RemoveTargets", Resource::EventRule);
+pub(crate) static DELETE_RULE: Call = call("DeleteRule", "events:DeleteRule", Resource::EventRule);

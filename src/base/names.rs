@@ -55,6 +55,11 @@ text_newtype!(
     /// An AWS account's twelve digits.
     AccountId
 );
+text_newtype!(
+    /// The ARN of a role or user as policies compare it with `aws:PrincipalArn`; its account and
+    /// name can have the wildcards `*` and `?`.
+    PrincipalPattern
+);
 
 /// The partition of a region, as ARNs contain it. Source: AWS SDKs, partitions.json.
 #[must_use]
@@ -101,6 +106,56 @@ impl FromStr for ClusterId {
             Err(NameError(format!(
                 "`{text}` is not a cluster id (`j-` and capital letters and digits)"
             )))
+        }
+    }
+}
+
+impl PrincipalPattern {
+    /// The partition in the ARN.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+}
+
+impl FromStr for PrincipalPattern {
+    type Err = NameError;
+
+    /// Accepts `arn:PARTITION:iam::ACCOUNT:role/NAME` and `…:user/NAME`, with paths. A session has
+    /// no ARN of its own there: `aws:PrincipalArn` is that of its role.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let is_account = |account: &str| {
+            account == "*" || (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let is_name = |resource: &str| {
+            let name = resource.strip_prefix("role/").or_else(|| resource.strip_prefix("user/"));
+            name.is_some_and(|name| {
+                let allowed =
+                    |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/*?".contains(&byte);
+                !name.is_empty() && name.bytes().all(allowed)
+            })
+        };
+        match parts[..] {
+            ["arn", partition, "iam", "", account, resource]
+                if partition.starts_with("aws") && is_account(account) && is_name(resource) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            ["arn", partition, "sts", "", account, session]
+                if session.starts_with("assumed-role/") =>
+            {
+                let role = session.split('/').nth(1).unwrap_or_default();
+                Err(NameError(format!(
+                    "is the ARN of a session; policies compare that of its role: \
+                     arn:{partition}:iam::{account}:role/{role} (with the role's path, if it has \
+                     one)"
+                )))
+            }
+            _ => Err(NameError(
+                "is not the ARN of a role or user, such as arn:aws:iam::123456789012:role/etl"
+                    .to_owned(),
+            )),
         }
     }
 }
@@ -431,5 +486,32 @@ mod tests {
         for text in ["j-", "J-ABC", "j-abc", "x", "j-A B"] {
             assert!(text.parse::<ClusterId>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_principal_is_a_role_or_user_and_no_session() {
+        for arn in [
+            "arn:aws:iam::123456789012:role/etl",
+            "arn:aws-us-gov:iam::*:role/platform/*",
+            "arn:aws-cn:iam::123456789012:user/people/ann@example.com",
+        ] {
+            assert_eq!(arn.parse::<PrincipalPattern>().unwrap().as_str(), arn);
+        }
+        for text in [
+            "",
+            "etl",
+            "arn:aws:iam::123456789012:root",
+            "arn:aws:iam::123456789012:group/x",
+            "arn:aws:iam::1234:role/etl",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::123456789012:role/a b",
+            "arn:other:iam::123456789012:role/etl",
+        ] {
+            let error = text.parse::<PrincipalPattern>().unwrap_err().to_string();
+            assert!(error.starts_with("is not the ARN of a role or user"), "{text}: {error}");
+        }
+        let session = "arn:aws:sts::123456789012:assumed-role/etl/i-1".parse::<PrincipalPattern>();
+        let error = session.unwrap_err().to_string();
+        assert!(error.contains("arn:aws:iam::123456789012:role/etl "), "{error}");
     }
 }

@@ -89,6 +89,18 @@ pub(crate) fn secret(partition: &str) -> String {
     format!("${SECRET:.2} a month for the secret{}", elsewhere(partition))
 }
 
+/// What an SNS topic costs, in words, for an account of this partition. Source:
+/// aws.amazon.com/sns/pricing.
+pub(crate) fn topic(partition: &str) -> String {
+    format!("$0.50 for 1,000,000 messages, and their delivery{}", elsewhere(partition))
+}
+
+/// What an SQS queue costs, in words, for an account of this partition. Source:
+/// aws.amazon.com/sqs/pricing.
+pub(crate) fn queue(partition: &str) -> String {
+    format!("$0.40 for 1,000,000 requests{}", elsewhere(partition))
+}
+
 fn elsewhere(partition: &str) -> &'static str {
     if partition == "aws" {
         ""

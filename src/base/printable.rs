@@ -84,6 +84,9 @@ impl Printable {
 
 impl From<&str> for Printable {
     fn from(raw: &str) -> Self {
+        if is_plain(raw) && !raw.contains('\\') {
+            return Self(raw.to_owned());
+        }
         let mut text = String::with_capacity(raw.len());
         for (place, letter) in raw.char_indices() {
             let looks_like_an_escape = letter == '\\' && raw[place + 1..].starts_with("u{");
@@ -254,8 +257,13 @@ pub(crate) fn neutralised_lines(text: &str) -> Cow<'_, str> {
     without(text, |letter| letter != '\n' && is_invisible(letter))
 }
 
+/// Whether a text holds only letters of ASCII that are visible, and blanks: most texts do.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 fn without(text: &str, is_unwanted: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&is_unwanted) {
+    if is_plain(text) || !text.contains(&is_unwanted) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);

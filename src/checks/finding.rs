@@ -260,6 +260,15 @@ const UNUSABLE: &str = "try again; if it stays so, ask the same by the AWS CLI, 
 /// The fix if no answer came.
 const SILENT: &str = "try again; if it stays so, look at network, endpoints and credentials";
 
+/// The fix if AWS gave no answer, or none that can be read: permissions are not at fault.
+pub(crate) const fn fix_of_silence(kind: LookupErrorKind) -> &'static str {
+    match kind {
+        LookupErrorKind::Throttled => THROTTLED,
+        LookupErrorKind::UnreadableAnswer => UNUSABLE,
+        _ => SILENT,
+    }
+}
+
 /// A check and its subject, before the finding is made.
 pub(crate) struct CheckSubject {
     check: &'static Check,
@@ -378,10 +387,10 @@ impl CheckSubject {
     pub(crate) fn unreachable(self, obstacle: &LookupError) -> Finding {
         let LookupError { operation, message, .. } = obstacle;
         let silence = format!("no answer to {operation}: {message}");
-        let (saw, fix) = match obstacle.kind {
-            LookupErrorKind::Throttled => (silence, THROTTLED),
-            LookupErrorKind::UnreadableAnswer => (format!("{operation}: {message}"), UNUSABLE),
-            _ => (silence, SILENT),
+        let fix = fix_of_silence(obstacle.kind);
+        let saw = match obstacle.kind {
+            LookupErrorKind::UnreadableAnswer => format!("{operation}: {message}"),
+            _ => silence,
         };
         Finding { obstacle: Some(obstacle.clone()), ..self.unknown(saw, fix) }
     }

@@ -60,7 +60,7 @@ pub(super) fn is_same_domain(a: &str, b: &str) -> bool {
 }
 
 /// Whether one of a certificate's names covers every host directly below `domain`.
-pub(super) fn covers(names: &[String], domain: &str) -> bool {
+pub(crate) fn covers(names: &[String], domain: &str) -> bool {
     names
         .iter()
         .filter_map(|name| name.strip_prefix("*."))
@@ -68,15 +68,15 @@ pub(super) fn covers(names: &[String], domain: &str) -> bool {
 }
 
 /// The DHCP options of a VPC.
-pub(super) type DhcpOptions = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type DhcpOptions = BTreeMap<String, BTreeSet<String>>;
 
 /// The values of one DHCP option.
-pub(super) fn values<'a>(options: &'a DhcpOptions, key: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(options: &'a DhcpOptions, key: &str) -> Vec<&'a str> {
     options.get(key).into_iter().flatten().map(String::as_str).collect()
 }
 
 /// The domain in the DHCP options; none if they have no domain, or several.
-pub(super) fn dhcp_domain(options: &DhcpOptions) -> Option<&str> {
+pub(crate) fn dhcp_domain(options: &DhcpOptions) -> Option<&str> {
     match values(options, "domain-name").as_slice() {
         [domain] => Some(domain),
         _ => None,

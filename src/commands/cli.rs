@@ -10,7 +10,11 @@ use clap::{
 
 use crate::{
     audit::offenders::OffendersFormat,
-    base::{names::ClusterId, printable::Printable, report_kind::ReportKind},
+    base::{
+        names::{ClusterId, PrincipalPattern},
+        printable::Printable,
+        report_kind::ReportKind,
+    },
     commands::{
         help,
         setup::flags::SetupFlags,
@@ -152,13 +156,14 @@ pub enum CliCommand {
     /// List the checks, or explain one: its reason, what it looks at, how to fix a failure
     ///
     /// With `--permissions`: print the IAM policy that the guard's credentials need, limited to
-    /// what the runner config in ARGS uses.
+    /// what the runner config in ARGS uses. With `--scp`: print what an organisation can deny
+    /// beside the guard.
     #[command(help_template = help::TEMPLATE, before_help = help::EXPLAIN_EXAMPLES)]
     Explain {
         /// The name of a check
         check: Option<String>,
         /// Print the IAM policy that the guard's credentials need
-        #[arg(long, conflicts_with = "check")]
+        #[arg(long, conflicts_with = "check", group = "policy")]
         permissions: bool,
         /// With `--permissions`: the policy for `audit`, in place of that for checks and runs
         #[arg(long, requires = "permissions")]
@@ -173,8 +178,26 @@ pub enum CliCommand {
         /// Print all settings as Markdown
         #[arg(long, conflicts_with_all = ["check", "permissions", "markdown", "controls"])]
         settings: bool,
+        /// Print a service control policy: what an AWS organisation can deny beside the guard
+        ///
+        /// On standard error it says what each statement does not stop. With a runner config in
+        /// ARGS, the statement about volumes is limited to its service role.
+        #[arg(
+            long,
+            group = "policy",
+            conflicts_with_all = ["check", "permissions", "markdown", "controls", "settings"],
+            requires_all = ["launcher", "admin"]
+        )]
+        scp: bool,
+        /// With `--scp`: the ARN of a role or user that may start clusters; repeatable
+        #[arg(hide_short_help = true, long, value_name = "ARN", requires = "scp")]
+        launcher: Vec<PrincipalPattern>,
+        /// With `--scp`: the ARN of a role or user that may change security configurations;
+        /// repeatable
+        #[arg(hide_short_help = true, long, value_name = "ARN", requires = "scp")]
+        admin: Vec<PrincipalPattern>,
         /// The runner's own arguments, behind `--`
-        #[arg(last = true, value_name = "ARGS", requires = "permissions")]
+        #[arg(last = true, value_name = "ARGS", requires = "policy")]
         arguments: Vec<OsString>,
     },
     /// Print completions for a shell

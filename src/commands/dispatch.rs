@@ -1,10 +1,11 @@
 //! Dispatch from the parsed command line to the command.
 
-use std::ffi::OsString;
+use std::{collections::BTreeSet, ffi::OsString};
 
 use crate::{
     base::{
         json,
+        names::PrincipalPattern,
         outcome::{ExitCodes, Outcome},
         printable::{Printable, printable},
     },
@@ -20,7 +21,10 @@ use crate::{
         run::{attach, line::resume_only},
         seal, settings_page, setup,
     },
-    permissions::policy::{self, PermissionOptions},
+    permissions::{
+        policy::{self, PermissionOptions},
+        service_control::{self, ServiceControlScope},
+    },
     report::{notice::Notice, notify::Notify, options::CheckOptions},
     runners::emr_etl_runner::{config::RunnerConfig, invocation::Invocation},
     settings::resolve::{Settings, SettingsError, SettingsProvenance},
@@ -83,6 +87,9 @@ where
         CliCommand::Explain { permissions: true, audit, arguments, .. } => {
             finish(print_permissions(&arguments, audit), &ExitCodes::default())
         }
+        CliCommand::Explain { scp: true, launcher, admin, arguments, .. } => {
+            finish(print_service_control(&arguments, &launcher, &admin), &ExitCodes::default())
+        }
         CliCommand::Explain { controls: true, .. } => controls_page::print().code(),
         CliCommand::Explain { settings: true, .. } => settings_page::print().code(),
         CliCommand::Explain { markdown: true, .. } => explain::markdown().code(),
@@ -99,13 +106,7 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
     // and the settings file.
     let launch = Launch::without_flags();
     let settings = Settings::resolve(launch.options, launch.settings.as_deref())?;
-    let config = match arguments {
-        [] => None,
-        arguments => match Invocation::parse(arguments)? {
-            Invocation::Run(invocation) => Some(RunnerConfig::read(&invocation.config, None)?),
-            Invocation::NoLaunch => None,
-        },
-    };
+    let config = config_of(arguments)?;
     let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
     let launch = launch_scope(config.as_ref(), cluster.as_ref());
     let policy = if audit {
@@ -113,6 +114,7 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
     } else {
         let options = PermissionOptions {
             topic: settings.alerts.topic(),
+            queue: settings.aws.event_queue.as_deref(),
             evidence: &settings.evidence,
             expected_keys: &settings.policy.expected_keys,
         };
@@ -120,6 +122,53 @@ fn print_permissions(arguments: &[OsString], audit: bool) -> Result<Outcome, Gua
     };
     output::out(&format!("{}\n", json::pretty(&policy).map_err(anyhow::Error::from)?));
     Ok(Outcome::Ended(0))
+}
+
+/// Prints the service control policy on standard output, and the limits of its statements on
+/// standard error.
+fn print_service_control(
+    arguments: &[OsString],
+    launchers: &[PrincipalPattern],
+    admins: &[PrincipalPattern],
+) -> Result<Outcome, GuardError> {
+    let config = config_of(arguments)?;
+    let cluster = config.as_ref().map(RunnerConfig::cluster_spec);
+    let partitions: BTreeSet<&str> =
+        launchers.iter().chain(admins).map(PrincipalPattern::partition).collect();
+    if partitions.len() > 1 {
+        let all = partitions.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(SettingsError::Value(format!(
+            "--launcher and --admin name several partitions ({all}); an organisation is in one; \
+             fix: print one policy for each"
+        ))
+        .into());
+    }
+    let scope = ServiceControlScope { launchers, admins, cluster: cluster.as_ref() };
+    let statements = service_control::statements(scope);
+    let document = service_control::document(&statements);
+    output::out(&format!("{}\n", json::pretty(&document).map_err(anyhow::Error::from)?));
+    for deny in &statements {
+        let sid = Printable::from(deny.sid());
+        for (what, list) in
+            [("does not stop", deny.does_not_stop), ("also denies", deny.also_denies)]
+        {
+            for item in list {
+                output::complain(&printable!("{sid} {what}: {item}"));
+            }
+        }
+    }
+    Ok(Outcome::Ended(0))
+}
+
+/// The runner config in `arguments`, if there is one.
+fn config_of(arguments: &[OsString]) -> Result<Option<RunnerConfig>, GuardError> {
+    Ok(match arguments {
+        [] => None,
+        arguments => match Invocation::parse(arguments)? {
+            Invocation::Run(invocation) => Some(RunnerConfig::read(&invocation.config, None)?),
+            Invocation::NoLaunch => None,
+        },
+    })
 }
 
 fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {

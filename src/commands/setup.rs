@@ -201,7 +201,8 @@ impl SetupWork<'_> {
         report.say(match outcome {
             Outcome::Ended(0) => "nothing was changed; add --apply to make it live",
             Outcome::FactsUnknown => {
-                "nothing was changed; not everything could be looked at: see UNKNOWN above"
+                "nothing was changed; not everything could be looked at: see UNKNOWN and `by hand` \
+                 above"
             }
             _ => {
                 "nothing was changed; not everything that is required can be made: see REFUSED and \
@@ -251,11 +252,9 @@ fn outcome(survey: &Survey) -> Outcome {
     let Survey { findings, plan, .. } = survey;
     if plan.is_unknown() {
         Outcome::FactsUnknown
-    } else if plan.obstacles().next().is_some()
-        || !setup_text::required_left(plan, findings).is_empty()
-    {
+    } else if plan.obstacles().next().is_some() {
         Outcome::Refused
     } else {
-        Outcome::Ended(0)
+        setup_text::refusal_by_left(plan, findings).unwrap_or(Outcome::Ended(0))
     }
 }

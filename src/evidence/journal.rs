@@ -578,8 +578,8 @@ mod tests {
         let lines: Vec<usize> = entries(&whole).map(<[u8]>::len).collect();
         let all: usize = lines.iter().sum();
         for cut in 0..all {
-            let mut torn = whole[..cut].to_vec();
-            torn.resize(whole.len(), 0);
+            let mut torn = vec![0; whole.len()];
+            torn[..cut].copy_from_slice(&whole[..cut]);
             fs::write(&path, &torn).unwrap();
             let found = read(&state.runs, &name).unwrap().map(|run| run.clusters.len());
             assert_eq!(found, (cut >= lines[0]).then_some(0), "cut at {cut}");

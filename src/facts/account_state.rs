@@ -25,6 +25,8 @@ use crate::{
         emr,
         gather::ENDPOINT_REFUSED,
         kms,
+        notification_state::{self, NotificationQuery, NotificationState},
+        object_lock::{LockState, lock_state},
         s3::{self, DefaultEncryption},
         simulation::{ContextValue, SimulationDecision, SimulationQuery, every_request, simulate},
         stored::encryption_kind,
@@ -55,6 +57,10 @@ pub(crate) struct AccountStateQuery {
     pub(crate) inline_policies: BTreeSet<(PolicyHolder, String)>,
     /// What roles and users need, to find out what they lack.
     pub(crate) needs: Vec<AccessNeed>,
+    /// The buckets whose Object Lock matters.
+    pub(crate) locks: BTreeSet<BucketName>,
+    /// The topic, the queue and the rule that `setup` makes if they are asked for.
+    pub(crate) notifications: NotificationQuery,
 }
 
 /// The answers. Every map has an entry for each thing that was asked for.
@@ -80,6 +86,10 @@ pub(crate) struct AccountState {
     pub(crate) security_configurations: BTreeMap<String, Lookup<Value>>,
     /// The certificate archive: the ETag of the object.
     pub(crate) certificates: Option<Lookup<String>>,
+    /// Object Lock of buckets.
+    pub(crate) locks: BTreeMap<BucketName, LockState>,
+    /// The topic, the queue and the rule that were asked for.
+    pub(crate) notifications: NotificationState,
 }
 
 /// A bucket of the account.
@@ -216,6 +226,22 @@ pub(crate) async fn look(aws: &Aws, query: &AccountStateQuery) -> AccountState {
     let configurations = query.security_configurations.iter().map(async |name| {
         (name.clone(), emr::security_configuration_content(&aws.emr, name).await)
     });
+    let object_locks = query.locks.iter().map(async |bucket| {
+        let state = match bucket_place(&aws.s3, &query.account, bucket).await {
+            Lookup::Found((true, region)) => {
+                let s3 = in_region(&aws.s3, Some(&region));
+                lock_state(&s3, &query.account, bucket).await
+            }
+            Lookup::Found((false, _)) => {
+                LockState::not_asked("the bucket belongs to another account")
+            }
+            Lookup::Absent => LockState { versioning: Lookup::Absent, lock: Lookup::Absent },
+            Lookup::Denied(_) | Lookup::Unreachable(_) => {
+                LockState::not_asked("it is not known whether the bucket belongs to the account")
+            }
+        };
+        (bucket.clone(), state)
+    });
     let certificates = async {
         match &query.certificates {
             Some(object) => {
@@ -234,6 +260,8 @@ pub(crate) async fn look(aws: &Aws, query: &AccountStateQuery) -> AccountState {
         lacks,
         configurations,
         certificates,
+        object_locks,
+        notifications,
     ) = tokio::join!(
         join_all(buckets).boxed(),
         account_block(aws, &query.account).boxed(),
@@ -243,6 +271,8 @@ pub(crate) async fn look(aws: &Aws, query: &AccountStateQuery) -> AccountState {
         lacks(&aws.iam, query).boxed(),
         join_all(configurations).boxed(),
         certificates.boxed(),
+        join_all(object_locks).boxed(),
+        notification_state::look(aws, &query.notifications).boxed(),
     );
     AccountState {
         buckets: buckets.into_iter().collect(),
@@ -254,6 +284,8 @@ pub(crate) async fn look(aws: &Aws, query: &AccountStateQuery) -> AccountState {
         lacks,
         security_configurations: configurations.into_iter().collect(),
         certificates,
+        locks: object_locks.into_iter().collect(),
+        notifications,
     }
 }
 
@@ -298,6 +330,12 @@ impl AccountStateQuery {
                 .certificates
                 .as_ref()
                 .map(|_| Lookup::not_asked(&aws_calls::HEAD_OBJECT, why)),
+            locks: self
+                .locks
+                .iter()
+                .map(|bucket| (bucket.clone(), LockState::not_asked(why)))
+                .collect(),
+            notifications: self.notifications.not_asked(why),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     },
     contracts::about::About,
     facts::{
+        account_state::{self, PolicyHolder},
         ec2, emr, iam, kms, objects, s3, s3_configurations,
         scan::{self, scope::ScanScope},
         simulation::{self, SimulationQuery},
@@ -98,6 +99,17 @@ async fn of_iam(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
     Some(match operation {
         "GetInstanceProfile" => plain(&iam::instance_role(&aws.iam, about.text("name")).await),
         "GetRole" => plain(&iam::role(&aws.iam, about.text("name")).await),
+        "ListAttachedRolePolicies" => {
+            let role = account_state::role(&aws.iam, about.text("name")).await;
+            plain(&role.and_then(|role| role.attached))
+        }
+        "GetRolePolicy" | "GetUserPolicy" => {
+            let holder = match operation {
+                "GetRolePolicy" => PolicyHolder::Role(about.text("name").to_owned()),
+                _ => PolicyHolder::User(about.text("name").to_owned()),
+            };
+            plain(&account_state::inline_policy(&aws.iam, &holder, about.text("policy")).await)
+        }
         "SimulatePrincipalPolicy" => {
             let (actions, resources) = (about.texts("actions"), about.texts("resources"));
             let query = SimulationQuery {

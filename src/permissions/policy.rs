@@ -23,10 +23,12 @@ pub(crate) struct LaunchScope<'a> {
 }
 
 /// The settings on which a policy depends.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct PermissionOptions<'a> {
     /// The topic to which alerts are published.
     pub(crate) topic: Option<&'a str>,
+    /// The URL of the queue with the events of EMR.
+    pub(crate) queue: Option<&'a str>,
     pub(crate) evidence: &'a EvidenceOptions,
     /// The keys that the encryption policy requires.
     pub(crate) expected_keys: &'a [String],
@@ -61,8 +63,10 @@ pub(crate) fn policy(
     launch: Option<LaunchScope<'_>>,
     options: Option<PermissionOptions<'_>>,
 ) -> Value {
-    let topic = options.and_then(|options| options.topic);
-    let calls = calls().chain(topic.map(|_| &aws_calls::PUBLISH));
+    let topic = options.and_then(|options| options.topic).map(|_| &aws_calls::PUBLISH);
+    let queue = options.and_then(|options| options.queue);
+    let events = queue.map(|_| [&aws_calls::RECEIVE_MESSAGE, &aws_calls::DELETE_MESSAGE]);
+    let calls = calls().chain(topic).chain(events.into_iter().flatten());
     let mut document = document(calls.map(|call| (call.permission, call.on)), launch, options);
     if let Some(statements) = document["Statement"].as_array_mut() {
         statements.extend(certificates(launch));
@@ -175,7 +179,6 @@ pub(super) fn document(
     launch: Option<LaunchScope<'_>>,
     options: Option<PermissionOptions<'_>>,
 ) -> Value {
-    let topic = options.and_then(|options| options.topic);
     let mut actions: BTreeMap<(&str, Resource), BTreeSet<&str>> = BTreeMap::new();
     for (permission, on) in needed {
         let service = permission.split(':').next().unwrap_or_default();
@@ -183,7 +186,7 @@ pub(super) fn document(
     }
     let statements = actions
         .into_iter()
-        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, launch, topic)}))
+        .map(|((service, on), actions)| json!({"Sid": sid(service, on), "Effect": "Allow", "Action": actions, "Resource": resources(on, launch, options)}))
         .chain(options.into_iter().flat_map(|options| evidence(launch, options)));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<Value>>()})
 }
@@ -244,12 +247,27 @@ fn sid(service: &str, on: Resource) -> String {
         "ec2" => "Ec2",
         "sts" => "Sts",
         "sns" => "Sns",
+        "sqs" => "Sqs",
+        "events" => "Events",
         _ => "Other",
     };
     format!("{service}{on:?}")
 }
 
-fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>) -> Vec<String> {
+/// The ARN of a queue by its URL, `https://sqs.REGION.DOMAIN/ACCOUNT/NAME`. An endpoint of another
+/// form does not show the region.
+fn queue_arn(url: &str, partition: &str) -> Option<String> {
+    let (host, path) = url.split_once("://")?.1.split_once('/')?;
+    let (account, name) = path.split_once('/')?;
+    let region = host.strip_prefix("sqs.").and_then(|rest| rest.split('.').next());
+    Some(format!("arn:{partition}:sqs:{}:{account}:{name}", region.unwrap_or("*")))
+}
+
+fn resources(
+    on: Resource,
+    launch: Option<LaunchScope<'_>>,
+    options: Option<PermissionOptions<'_>>,
+) -> Vec<String> {
     let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
     let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
     let buckets: BTreeSet<&str> = launch.map_or_else(
@@ -282,7 +300,15 @@ fn resources(on: Resource, launch: Option<LaunchScope<'_>>, topic: Option<&str>)
         Resource::Principal => {
             ["role", "user"].map(|kind| format!("arn:{partition}:iam::*:{kind}/*")).to_vec()
         }
-        Resource::Topic => vec![topic.unwrap_or("*").to_owned()],
+        Resource::Topic => {
+            vec![options.and_then(|options| options.topic).unwrap_or("*").to_owned()]
+        }
+        Resource::Queue => {
+            let url = options.and_then(|options| options.queue);
+            let arn = url.and_then(|url| queue_arn(url, partition));
+            vec![arn.unwrap_or_else(|| format!("arn:{partition}:sqs:{region}:*:*"))]
+        }
+        Resource::EventRule => vec![format!("arn:{partition}:events:{region}:*:rule/*")],
         Resource::Cluster => vec![format!("arn:{partition}:elasticmapreduce:{region}:*:cluster/*")],
     }
 }
@@ -319,5 +345,34 @@ mod tests {
             key["Condition"],
             json!({"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}})
         );
+    }
+
+    #[test]
+    fn the_policy_allows_the_queue_that_the_settings_name() {
+        let evidence = EvidenceOptions::default();
+        let of = |queue| PermissionOptions {
+            topic: None,
+            queue,
+            evidence: &evidence,
+            expected_keys: &[],
+        };
+        let statement = |queue| {
+            let policy = policy(None, Some(of(queue)));
+            let all = policy["Statement"].as_array().unwrap().clone();
+            all.into_iter().find(|statement| statement["Sid"] == "SqsQueue")
+        };
+        assert_eq!(statement(None), None);
+        for (url, arn) in [
+            (
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/emr",
+                "arn:aws:sqs:eu-west-1:123456789012:emr",
+            ),
+            ("https://queue.example/123456789012/emr", "arn:aws:sqs:*:123456789012:emr"),
+            ("no URL", "arn:aws:sqs:*:*:*"),
+        ] {
+            let statement = statement(Some(url)).unwrap();
+            assert_eq!(statement["Action"], json!(["sqs:DeleteMessage", "sqs:ReceiveMessage"]));
+            assert_eq!(statement["Resource"], json!([arn]));
+        }
     }
 }

@@ -12,9 +12,11 @@ use crate::{
 };
 
 /// The calls of `setup` in addition to those of `check`.
-static SETUP: [&Call; 39] = [
+static SETUP: [&Call; 43] = [
     &aws_calls::GET_BUCKET_POLICY_STATUS,
     &aws_calls::GET_BUCKET_WEBSITE,
+    &aws_calls::GET_BUCKET_VERSIONING,
+    &aws_calls::GET_OBJECT_LOCK_CONFIGURATION,
     &aws_calls::GET_ROLE_POLICY,
     &aws_calls::GET_USER_POLICY,
     &aws_calls::LIST_ATTACHED_ROLE_POLICIES,
@@ -44,6 +46,8 @@ static SETUP: [&Call; 39] = [
     &aws_calls::DISABLE_KEY_ROTATION,
     &aws_calls::PUT_KEY_POLICY,
     &aws_calls::CREATE_BUCKET,
+    &aws_calls::PUT_BUCKET_VERSIONING,
+    &aws_calls::PUT_OBJECT_LOCK_CONFIGURATION,
     &aws_calls::DELETE_BUCKET,
     &aws_calls::PUT_BUCKET_ENCRYPTION,
     &aws_calls::PUT_PUBLIC_ACCESS_BLOCK,
@@ -52,6 +56,25 @@ static SETUP: [&Call; 39] = [
     &aws_calls::PUT_OBJECT,
     &aws_calls::CREATE_SECURITY_CONFIGURATION,
     &aws_calls::DELETE_SECURITY_CONFIGURATION,
+];
+
+/// The calls on the topic for alerts, on the queue with the events of EMR, and on its rule.
+static NOTIFICATIONS: [&Call; 15] = [
+    &aws_calls::CREATE_TOPIC,
+    &aws_calls::GET_TOPIC_ATTRIBUTES,
+    &aws_calls::SET_TOPIC_ATTRIBUTES,
+    &aws_calls::DELETE_TOPIC,
+    &aws_calls::CREATE_QUEUE,
+    &aws_calls::GET_QUEUE_URL,
+    &aws_calls::GET_QUEUE_ATTRIBUTES,
+    &aws_calls::SET_QUEUE_ATTRIBUTES,
+    &aws_calls::DELETE_QUEUE,
+    &aws_calls::PUT_RULE,
+    &aws_calls::DESCRIBE_RULE,
+    &aws_calls::PUT_TARGETS,
+    &aws_calls::LIST_TARGETS_BY_RULE,
+    &aws_calls::REMOVE_TARGETS,
+    &aws_calls::DELETE_RULE,
 ];
 
 /// Permissions that those calls also need: the tag of a new key, the role of an instance profile,
@@ -67,13 +90,14 @@ static ALONG: [(&str, Resource); 5] = [
 /// The policy document of `setup` with all of its options, for pieces whose names start with
 /// `name`.
 pub(crate) fn policy(launch: Option<LaunchScope<'_>>, name: &str) -> Value {
-    let calls = pre_flight_calls().chain(SETUP.iter().copied());
+    let calls = pre_flight_calls().chain(SETUP.iter().chain(&NOTIFICATIONS).copied());
     let needed = calls.map(|call| (call.permission, call.on)).chain(ALONG.iter().copied());
     let mut document = document(needed, launch, None);
     let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
     let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
     let own = [
         ("S3Bucket", format!("arn:{partition}:s3:::{name}-certificates-*")),
+        ("S3Bucket", format!("arn:{partition}:s3:::{name}-evidence-*")),
         ("KmsKey", format!("arn:{partition}:kms:{region}:*:alias/{name}")),
     ];
     for statement in document["Statement"].as_array_mut().into_iter().flatten() {
@@ -82,6 +106,19 @@ pub(crate) fn policy(launch: Option<LaunchScope<'_>>, name: &str) -> Value {
                 && let Some(resources) = statement["Resource"].as_array_mut()
             {
                 resources.push(json!(resource));
+            }
+        }
+        // Of these, only the own ones are touched.
+        for (sid, resource) in [
+            ("SnsTopic", format!("arn:{partition}:sns:{region}:*:{name}-alerts")),
+            ("SqsQueue", format!("arn:{partition}:sqs:{region}:*:{name}-emr-events")),
+            (
+                "EventsEventRule",
+                format!("arn:{partition}:events:{region}:*:rule/{name}-emr-events"),
+            ),
+        ] {
+            if statement["Sid"] == sid {
+                statement["Resource"] = json!([resource]);
             }
         }
     }

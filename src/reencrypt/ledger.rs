@@ -710,15 +710,13 @@ mod tests {
         })
     }
 
-    /// An offset in the file with data, or any offset.
-    fn at(content: &[u8], choice: proptest::sample::Index, used: bool) -> usize {
-        let places = || content.iter().enumerate().filter(|(_, byte)| **byte != 0);
-        let count = places().count();
-        if used && count > 0 {
-            places().nth(choice.index(count)).unwrap().0
-        } else {
-            choice.index(content.len())
-        }
+    /// An offset in the file of [`real`] with data, or any offset.
+    fn offset(choice: proptest::sample::Index, used: bool) -> usize {
+        static USED: std::sync::LazyLock<Vec<usize>> = std::sync::LazyLock::new(|| {
+            let bytes = real().0.iter().enumerate();
+            bytes.filter(|(_, byte)| **byte != 0).map(|(place, _)| place).collect()
+        });
+        if used { *choice.get(&USED) } else { choice.index(real().0.len()) }
     }
 
     proptest::proptest! {
@@ -732,7 +730,7 @@ mod tests {
             let (whole, held) = real();
             let mut content = whole.clone();
             for (place, flip, used, size) in flips {
-                let place = at(&content, place, used);
+                let place = offset(place, used);
                 let end = content.len().min(place + [1, 8, 4096][size]);
                 content[place..end].iter_mut().for_each(|byte| *byte ^= flip);
             }

@@ -8,9 +8,14 @@ use similar::{ChangeTag, TextDiff};
 use crate::{
     base::{
         json::pretty,
+        lookup::{LookupError, LookupErrorKind},
+        outcome::Outcome,
         printable::{Printable, printable},
     },
-    checks::finding::{Finding, Level},
+    checks::{
+        finding::{Finding, Level, fix_of_silence},
+        verdict::Verdict,
+    },
     setup::{
         piece::MADE_KEY,
         plan::{SetupPlan, Step, StepAction},
@@ -81,6 +86,7 @@ fn details(
         if !step.checks.is_empty() {
             details.push(("asked by", printable!("{}", step.checks.join(", "))));
         }
+        details.extend(step.piece.asked_by().map(|option| ("asked by", option.into())));
         details.extend(what_checks_say(step, subject, findings));
     }
     match &step.action {
@@ -88,11 +94,7 @@ fn details(
             details.extend([("seen", saw.clone()), ("fix", fix.clone())]);
         }
         StepAction::Unknown { error } => {
-            let fix = printable!(
-                "allow {} to the guard's credentials, then plan again",
-                Printable::from(&error.operation)
-            );
-            details.extend([("seen", error.to_string().into()), ("fix", fix)]);
+            details.extend([("seen", error.to_string().into()), ("fix", fix_of_unknown(error))]);
         }
         StepAction::Create | StepAction::Change { .. } | StepAction::Keep => {}
     }
@@ -102,6 +104,19 @@ fn details(
         details.push(("source", step.source.into()));
     }
     details
+}
+
+/// The fix if a piece could not be looked at.
+fn fix_of_unknown(error: &LookupError) -> Printable {
+    match error.kind {
+        LookupErrorKind::Denied if error.cause.is_none() => printable!(
+            "allow {} to the guard's credentials, then plan again",
+            Printable::from(&error.operation)
+        ),
+        // The reason says what blocked it.
+        LookupErrorKind::NotAsked => "first do what is said about that, then plan again".into(),
+        kind => fix_of_silence(kind).into(),
+    }
 }
 
 /// What the checks of a step say about its subject: what was seen and what was expected, where that
@@ -181,6 +196,14 @@ fn unresolved<'a>(
     })
 }
 
+/// What the required findings that are open after the plan mean for a launch; none if there are
+/// none.
+pub(crate) fn refusal_by_left(plan: &SetupPlan, findings: &[Finding]) -> Option<Outcome> {
+    let required = unresolved(plan, findings).filter(|finding| finding.level == Level::Required);
+    let left: Vec<Finding> = required.cloned().collect();
+    if left.is_empty() { None } else { Verdict::of(&left).refusal() }
+}
+
 /// The required checks that are open after the plan, each once.
 pub(crate) fn required_left(plan: &SetupPlan, findings: &[Finding]) -> Vec<String> {
     let required = unresolved(plan, findings).filter(|finding| finding.level == Level::Required);
@@ -208,4 +231,33 @@ pub(crate) fn left_to_people(plan: &SetupPlan, findings: &[Finding]) -> String {
         let _ = writeln!(text, "         {:<9} {}", "fix", advice.fix);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_is_asked_for_only_where_one_was_denied() {
+        let fix = |kind| {
+            let error = LookupError::new("iam:SimulatePrincipalPolicy", kind, "a message");
+            fix_of_unknown(&error).to_string()
+        };
+        assert_eq!(
+            fix(LookupErrorKind::Denied),
+            "allow iam:SimulatePrincipalPolicy to the guard's credentials, then plan again"
+        );
+        for kind in [
+            LookupErrorKind::Throttled,
+            LookupErrorKind::TimedOut,
+            LookupErrorKind::Connection,
+            LookupErrorKind::ServerError,
+            LookupErrorKind::UnreadableAnswer,
+            LookupErrorKind::NotAsked,
+            LookupErrorKind::Other,
+        ] {
+            let fix = fix(kind);
+            assert!(!fix.contains("allow") && !fix.is_empty(), "{kind:?}: {fix}");
+        }
+    }
 }

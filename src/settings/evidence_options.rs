@@ -6,7 +6,7 @@ use crate::settings::{
 };
 
 /// The settings for the delivery of reports.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EvidenceOptions {
     /// Where documents go.
     pub destinations: Vec<Destination>,

@@ -26,6 +26,7 @@ use crate::{
     },
     facts::account_state::PolicyHolder,
     setup::{
+        compare::says_the_same,
         journal::{
             IntendedWrite, KnownPiece, OpenPiece, SetupJournal, SetupJournalError, WriteResult,
         },
@@ -242,6 +243,12 @@ enum PieceWrite {
     EnableRotation {
         key: String,
     },
+    SetTopicPolicy,
+    SetTopicKey,
+    SetQueue {
+        url: String,
+    },
+    PutTarget,
     /// All others: the one call that writes the piece as a whole.
     Whole,
 }
@@ -265,6 +272,16 @@ fn next_write(piece: &Piece, present: Option<&Value>) -> Option<PieceWrite> {
         }
         (Piece::Key(_), Some(present)) => PieceWrite::EnableRotation { key: key(present) },
         (Piece::KeyRotation(of), _) => PieceWrite::EnableRotation { key: of.key.clone() },
+        (Piece::AlertTopic(of), Some(present))
+            if !says_the_same(&of.policy, &present["policy"]) =>
+        {
+            PieceWrite::SetTopicPolicy
+        }
+        (Piece::AlertTopic(_), Some(_)) => PieceWrite::SetTopicKey,
+        (Piece::EventQueue(_), Some(present)) => {
+            PieceWrite::SetQueue { url: present["url"].as_str().unwrap_or_default().to_owned() }
+        }
+        (Piece::EventRule(_), Some(_)) => PieceWrite::PutTarget,
         _ => PieceWrite::Whole,
     })
 }
@@ -462,6 +479,10 @@ impl<'a> Applying<'a> {
                     && present["arn"].as_str() == self.key.as_deref()
                     && is_as_wanted(piece, &whole)
             }
+            Piece::EventRule(of) => {
+                whole["target"] = of.queue.clone().into();
+                is_known && present["target"].is_null() && is_as_wanted(piece, &whole)
+            }
             _ => false,
         }
     }
@@ -633,7 +654,12 @@ impl<'a> Applying<'a> {
             "NoSuchEntity" | "NoSuchEntityException" => {
                 names_new_role() || matches!(piece, Piece::InstanceProfile(_))
             }
-            "NoSuchBucket" => true,
+            // The versioning of a bucket needs up to 15 minutes until all servers know it.
+            "InvalidBucketState" => matches!(piece, Piece::ObjectLock(_)),
+            // The name of a queue is free a minute after its deletion.
+            "NoSuchBucket"
+            | "QueueDeletedRecently"
+            | "AWS.SimpleQueueService.QueueDeletedRecently" => true,
             "NotFoundException" => matches!(piece, Piece::Key(_)) || uses_new_key(),
             "KMS.NotFoundException" | "KMS.KMSInvalidStateException" => uses_new_key(),
             _ => false,
@@ -668,7 +694,7 @@ impl<'a> Applying<'a> {
             (Piece::InlinePolicy(of), _) => {
                 writer.put_inline_policy(&of.holder, &of.name, &of.policy).await
             }
-            (Piece::Bucket(of), _) => writer.create_bucket(&of.bucket).await,
+            (Piece::Bucket(of), _) => writer.create_bucket(&of.bucket, of.object_lock).await,
             (Piece::BucketEncryption(of), _) => {
                 writer.put_bucket_encryption(&of.bucket, &of.settings).await
             }
@@ -683,6 +709,25 @@ impl<'a> Applying<'a> {
             (Piece::SecurityConfiguration(configuration), _) => {
                 writer.create_configuration(configuration).await
             }
+            (Piece::BucketVersioning(of), _) => writer.enable_versioning(&of.bucket).await,
+            (Piece::ObjectLock(of), _) => {
+                writer.put_object_lock(&of.bucket, Some(of.retention)).await
+            }
+            (Piece::AlertTopic(of), PieceWrite::SetTopicPolicy) => {
+                writer.set_topic_policy(&of.arn, &of.policy).await
+            }
+            (Piece::AlertTopic(of), PieceWrite::SetTopicKey) => {
+                writer.set_topic_key(&of.arn, &of.key).await
+            }
+            (Piece::AlertTopic(of), _) => writer.create_topic(of).await,
+            (Piece::EventQueue(of), PieceWrite::SetQueue { url }) => {
+                // A key that a queue has stays.
+                let by_sqs = of.key.is_none().then_some(true);
+                writer.set_queue(url, Some(&of.policy), by_sqs).await
+            }
+            (Piece::EventQueue(of), _) => writer.create_queue(of).await,
+            (Piece::EventRule(of), PieceWrite::PutTarget) => writer.put_target(of).await,
+            (Piece::EventRule(of), _) => writer.put_rule(of).await,
         }
     }
 
@@ -875,6 +920,16 @@ fn call_of(piece: &Piece, write: &PieceWrite) -> &'static Call {
         (Piece::BucketPolicy(_), _) => &aws_calls::PUT_BUCKET_POLICY,
         (Piece::Certificates(_), _) => &aws_calls::PUT_OBJECT,
         (Piece::SecurityConfiguration(_), _) => &aws_calls::CREATE_SECURITY_CONFIGURATION,
+        (Piece::BucketVersioning(_), _) => &aws_calls::PUT_BUCKET_VERSIONING,
+        (Piece::ObjectLock(_), _) => &aws_calls::PUT_OBJECT_LOCK_CONFIGURATION,
+        (Piece::AlertTopic(_), PieceWrite::SetTopicPolicy | PieceWrite::SetTopicKey) => {
+            &aws_calls::SET_TOPIC_ATTRIBUTES
+        }
+        (Piece::AlertTopic(_), _) => &aws_calls::CREATE_TOPIC,
+        (Piece::EventQueue(_), PieceWrite::SetQueue { .. }) => &aws_calls::SET_QUEUE_ATTRIBUTES,
+        (Piece::EventQueue(_), _) => &aws_calls::CREATE_QUEUE,
+        (Piece::EventRule(_), PieceWrite::PutTarget) => &aws_calls::PUT_TARGETS,
+        (Piece::EventRule(_), _) => &aws_calls::PUT_RULE,
     }
 }
 

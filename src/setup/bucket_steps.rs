@@ -109,7 +109,11 @@ pub(super) fn bucket(
     }
     let availability = Availability::of(&action, ());
     let made = step(
-        Piece::Bucket(Bucket { bucket: name.clone(), region }),
+        Piece::Bucket(Bucket {
+            bucket: name.clone(),
+            region,
+            object_lock: is_new && inputs.evidence_bucket().as_ref() == Some(name),
+        }),
         action,
         &["bucket-exists", "bucket-owner", "bucket-region"],
         "Setup guide, Setting up end to end encryption; Amazon S3 API reference, CreateBucket",
@@ -583,7 +587,7 @@ fn wanted_policy(
     }
     match merge::merge(DocumentKind::Bucket, policy, &statements) {
         Ok(merged) if merged == *policy => (merged, StepAction::Keep),
-        Ok(merged) => match merge::gone_principal(policy) {
+        Ok(merged) => match merge::gone_principal(&merged) {
             Some(principal) => (policy.clone(), refuse_gone(&principal)),
             None => (merged, StepAction::Change { before: policy.clone() }),
         },

@@ -5,6 +5,7 @@
 //! parameter `Step`: with `import` it describes what exists as it is, and with `change` what the
 //! plan asks for.
 
+mod network;
 mod resources;
 #[cfg(test)]
 mod tests;
@@ -131,6 +132,7 @@ impl<'a> CloudFormationCode<'a> {
                 .push(TemplateEntry::new("Conditions", TemplateNode::map([(CHANGING, equals)])));
         }
         let mut resources = self.resources();
+        resources.extend(self.network_resources());
         if resources.is_empty() {
             // A template must have a resource. This one makes nothing.
             let handle = TemplateNode::map([(
@@ -184,6 +186,7 @@ impl<'a> CloudFormationCode<'a> {
             lines.push("What this template leaves alone:".to_owned());
             lines.extend(left);
         }
+        lines.extend(self.network_lines());
         for advice in &self.plan.advice {
             lines.push(String::new());
             let line = printable!("By hand: seen: {}. Fix: {}.", advice.saw, advice.fix);
@@ -314,6 +317,19 @@ impl<'a> CloudFormationCode<'a> {
         if self.references.makes_key {
             add("KmsKeyArn", "The ARN of the KMS key", TemplateNode::attribute("Key", "Arn"), true);
         }
+        for step in &self.steps {
+            match &step.piece {
+                Piece::AlertTopic(_) => {
+                    let arn = TemplateNode::reference("AlertTopic");
+                    add("AlertSns", "What the guard's setting alert_sns names", arn, true);
+                }
+                Piece::EventQueue(_) => {
+                    let url = TemplateNode::reference("EventQueue");
+                    add("EventQueueUrl", "What the guard's setting event_queue names", url, true);
+                }
+                _ => {}
+            }
+        }
         outputs
     }
 
@@ -418,10 +434,20 @@ fn why_impossible(
     }
     match &step.piece {
         Piece::Certificates(_) => Some("a private key is never part of a template"),
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_)
+            if step.action != StepAction::Create =>
+        {
+            Some(
+                "it exists, and templates only make such things: `setup --apply` or the Terraform \
+                 code changes it",
+            )
+        }
         Piece::Bucket(_)
         | Piece::BucketEncryption(_)
         | Piece::PublicAccessBlock(_)
         | Piece::BucketPolicy(_)
+        | Piece::BucketVersioning(_)
+        | Piece::ObjectLock(_)
             if context.s3_region != context.region =>
         {
             Some("a stack only makes buckets of its own region")
@@ -450,7 +476,12 @@ fn why_impossible(
 fn name_of(piece: &Piece) -> Option<String> {
     match piece {
         Piece::InlinePolicy(policy) => Some(inline_policy_name(&policy.holder, &policy.name)),
-        Piece::Key(_) | Piece::Certificates(_) | Piece::SecurityConfiguration(_) => None,
+        Piece::Key(_)
+        | Piece::Certificates(_)
+        | Piece::SecurityConfiguration(_)
+        | Piece::AlertTopic(_)
+        | Piece::EventQueue(_)
+        | Piece::EventRule(_) => None,
         _ => Some(piece.subject()),
     }
 }

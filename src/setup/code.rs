@@ -14,6 +14,7 @@ use crate::{
     facts::account_state::PolicyHolder,
     settings::policy::EncryptionKind,
     setup::{
+        network_code::NetworkCode,
         piece::{CertificateArchive, MADE_KEY, Piece},
         plan::{SetupPlan, Step, StepAction},
     },
@@ -33,6 +34,8 @@ pub(crate) struct CodeContext<'a> {
     pub(crate) region: &'a str,
     /// The region of buckets.
     pub(crate) s3_region: &'a str,
+    /// What is added to the network, if that was asked for.
+    pub(crate) network: Option<&'a NetworkCode>,
 }
 
 /// Something that code can refer to.
@@ -237,7 +240,10 @@ pub(crate) fn reasons(step: &Step) -> Vec<Printable> {
     let mut lines =
         vec![printable!("{} {}: {verb}.", piece.kind(), Printable::from(piece.subject()))];
     lines.push(match step.checks.as_slice() {
-        [] => printable!("Needed by other pieces. Source: {}.", step.source),
+        [] => match piece.asked_by() {
+            Some(option) => printable!("Asked for by {option}. Source: {}.", step.source),
+            None => printable!("Needed by other pieces. Source: {}.", step.source),
+        },
         checks => printable!("Asked for by {}. Source: {}.", checks.join(", "), step.source),
     });
     if let Some(cost) = &step.cost {

@@ -33,6 +33,7 @@ use crate::{
         piece::{CertificateArchive, MADE_KEY, NamedConfiguration, Piece},
         plan::{Step, StepAction},
         planning::{Availability, error_of, not_asked, refuse, step, unknown},
+        role_steps::PlannedRole,
     },
 };
 
@@ -236,12 +237,14 @@ pub(super) enum Configured {
     Unknown(String, LookupError),
 }
 
-/// Judges the security configuration that the config names.
+/// Judges the security configuration that the config names. `instances` is the role of the
+/// instances.
 pub(super) fn configured(
     inputs: &SetupInputs<'_>,
     state: &AccountState,
     key: &Availability<String>,
     defaults: &Defaults<'_>,
+    instances: &Availability<PlannedRole>,
 ) -> Configured {
     let Some(name) = inputs.configured.filter(|name| !name.is_empty()) else {
         return Configured::Replaced(None);
@@ -252,13 +255,10 @@ pub(super) fn configured(
         Lookup::Unreachable(not_asked(&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &what))
     });
     match lookup {
-        Lookup::Found(content) => match passes(inputs, &content, key, defaults) {
-            Ok(()) => {
-                let tls = Content::read(&content).tls;
-                let uri = tls.filter(|tls| !tls.is_by_emr()).and_then(|tls| tls.s3_object);
-                let archive = uri.as_deref().and_then(S3Object::parse);
-                Configured::Keeps { name: name.to_owned(), content, archive }
-            }
+        Lookup::Found(content) => match passes(inputs, &content, key, defaults)
+            .and_then(|()| readable_archive(inputs, &content, instances))
+        {
+            Ok(archive) => Configured::Keeps { name: name.to_owned(), content, archive },
             Err(why) => {
                 let why = Printable::from(&why);
                 let extras = extras(&content);
@@ -283,6 +283,27 @@ pub(super) fn configured(
         Lookup::Denied(error) | Lookup::Unreachable(error) => {
             Configured::Unknown(name.to_owned(), error)
         }
+    }
+}
+
+/// The certificate archive that a security configuration names. One that this setup does not look
+/// after, and so gives nobody access to, is unreadable for a role that it makes.
+fn readable_archive(
+    inputs: &SetupInputs<'_>,
+    content: &Value,
+    instances: &Availability<PlannedRole>,
+) -> Result<Option<S3Object>, String> {
+    let tls = Content::read(content).tls.filter(|tls| !tls.is_by_emr());
+    let archive = tls.and_then(|tls| S3Object::parse(&tls.s3_object?));
+    match (&archive, instances.there()) {
+        (Some(other), Some(role)) if role.is_new && inputs.archive().as_ref() != Some(other) => {
+            Err(format!(
+                "its certificates, s3://{}/{}, are not of this setup, so the new role {} could not \
+                 read them",
+                other.bucket, other.key, role.name
+            ))
+        }
+        _ => Ok(archive),
     }
 }
 

@@ -7,8 +7,9 @@ use crate::{
     },
     checks::sample_configuration::has_emr_certificates,
     facts::account_state::PolicyHolder,
+    permissions::policy::PermissionOptions,
     settings::policy::Policy,
-    setup::options::{SetupOptions, SetupPart},
+    setup::options::{SetupExtra, SetupOptions, SetupPart},
     spec::{
         cluster_spec::ClusterSpec,
         data_paths::{DataLocation, DataPaths},
@@ -30,6 +31,8 @@ pub(crate) struct SetupInputs<'a> {
     pub(crate) paths: &'a DataPaths,
     /// The requirements.
     pub(crate) policy: &'a Policy,
+    /// The settings on which the guard's own permissions depend.
+    pub(crate) permissions: PermissionOptions<'a>,
     /// The choices of the person who runs `setup`.
     pub(crate) options: &'a SetupOptions,
     /// The account that everything must belong to.
@@ -46,6 +49,11 @@ impl<'a> SetupInputs<'a> {
     /// Whether a part is not switched off.
     pub(super) fn makes(&self, part: SetupPart) -> bool {
         !self.options.without.contains(&part)
+    }
+
+    /// Whether a part that no launch demands is asked for.
+    pub(super) fn makes_extra(&self, extra: SetupExtra) -> bool {
+        self.options.with.contains(&extra)
     }
 
     /// The region of clusters and keys.
@@ -143,7 +151,18 @@ impl<'a> SetupInputs<'a> {
         {
             return None;
         }
-        let end = format!("-certificates-{}-{}", self.account, self.s3_region());
+        self.own_bucket("certificates")
+    }
+
+    /// The bucket for evidence; none if it is not asked for.
+    pub(super) fn evidence_bucket(&self) -> Option<BucketName> {
+        self.makes_extra(SetupExtra::EvidenceBucket).then(|| self.own_bucket("evidence")).flatten()
+    }
+
+    /// The name of a bucket that is made for one purpose. It has account and region, because names
+    /// of buckets are unique among all accounts.
+    fn own_bucket(&self, purpose: &str) -> Option<BucketName> {
+        let end = format!("-{purpose}-{}-{}", self.account, self.s3_region());
         let legal = |letter: char| match letter.to_ascii_lowercase() {
             letter if letter.is_ascii_lowercase() || letter.is_ascii_digit() => letter,
             _ => '-',
@@ -160,6 +179,19 @@ impl<'a> SetupInputs<'a> {
             if short.is_empty() { digest.to_owned() } else { format!("{short}-{digest}") }
         };
         format!("{start}{end}").parse().ok()
+    }
+
+    /// The name of the inline policy for the guard's own role or user. The runner may have the same
+    /// one, with a policy of its own.
+    pub(super) fn guard_policy(&self) -> String {
+        format!("{}-emr-etl-guard-checks", self.options.name)
+    }
+
+    /// The holder of the guard's policy, with its ARN; none if it is unknown, of another account,
+    /// or the account itself.
+    pub(super) fn guard_holder(&self) -> Option<(PolicyHolder, &'a str)> {
+        let arn = self.guard?;
+        Some((holder(arn, self.account)?, arn))
     }
 
     /// The holder of the launcher's policies; none if it is unknown, of another account, or the

@@ -22,17 +22,23 @@ use crate::{
         desired::SetupInputs,
         merge::{self, MergeError, SID_START},
         needs::Need,
+        options::SetupExtra,
     },
 };
 
 /// A statement of `setup`, with its id.
-fn statement(name: &str, purpose: &str, mut statement: Value) -> Value {
+pub(super) fn statement(name: &str, purpose: &str, mut statement: Value) -> Value {
     let digest = sha256(format!("{name}\n{}", canonical(&statement)));
     let sid = format!("{SID_START}{purpose}{}", &digest[..8]);
     if let Some(fields) = statement.as_object_mut() {
         fields.shift_insert(0, "Sid".to_owned(), Value::String(sid));
     }
     statement
+}
+
+/// A document of these statements.
+pub(super) fn of(statements: &[Value]) -> Value {
+    merge::unsized_document(statements)
 }
 
 /// The service that assumes a role.
@@ -163,6 +169,9 @@ pub(super) enum KeyUserKind {
 const USE: [&str; 5] =
     ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"];
 
+/// What S3 needs of the key for a new object.
+const WRITE: &str = "kms:GenerateDataKey";
+
 /// The actions of an administrator who cannot use the key. `kms:CreateGrant` is not among them,
 /// because a grant gives its use.
 const ADMINISTRATION: [&str; 20] = [
@@ -205,25 +214,29 @@ impl KeyUser {
             KeyUserKind::Launcher => {
                 vec![("Launcher", vec!["kms:Decrypt", "kms:GenerateDataKey"], by_s3)]
             }
-            KeyUserKind::Guard => vec![
-                (
-                    "Guard",
-                    vec![
-                        "kms:DescribeKey",
-                        "kms:GetKeyPolicy",
-                        "kms:GetKeyRotationStatus",
-                        "kms:ListGrants",
-                    ],
-                    Value::Null,
-                ),
-                ("GuardReads", vec!["kms:Decrypt"], by_s3),
-            ],
+            KeyUserKind::Guard => {
+                let looks = vec![
+                    "kms:DescribeKey",
+                    "kms:GetKeyPolicy",
+                    "kms:GetKeyRotationStatus",
+                    "kms:ListGrants",
+                ];
+                let mut all = vec![
+                    ("Guard", looks, Value::Null),
+                    ("GuardReads", vec!["kms:Decrypt"], by_s3.clone()),
+                ];
+                // The bucket for evidence has this key as its default.
+                if inputs.makes_extra(SetupExtra::EvidenceBucket) {
+                    all.push(("GuardWrites", vec![WRITE], by_s3));
+                }
+                all
+            }
         }
     }
 
     /// The requests by which it is found out whether a policy allows what it needs: the action, and
     /// the service that asks on its behalf.
-    fn requests(&self) -> Vec<(&'static str, ViaService)> {
+    fn requests(&self, inputs: &SetupInputs<'_>) -> Vec<(&'static str, ViaService)> {
         let through = |via: ViaService, actions: &[&'static str]| {
             actions.iter().map(|action| (*action, via)).collect::<Vec<_>>()
         };
@@ -259,6 +272,9 @@ impl KeyUser {
                 ];
                 let mut all = through(ViaService::Itself, &looks);
                 all.extend(through(ViaService::S3, &["kms:Decrypt"]));
+                if inputs.makes_extra(SetupExtra::EvidenceBucket) {
+                    all.extend(through(ViaService::S3, &[WRITE]));
+                }
                 all
             }
         }
@@ -292,14 +308,15 @@ impl KeyUser {
     pub(super) fn standing(&self, inputs: &SetupInputs<'_>, policy: &Value) -> KeyStanding {
         let text = policy.to_string();
         let mut standing = KeyStanding::Allowed;
-        for request in self.requests() {
+        for request in self.requests(inputs) {
             match self.decision(inputs, &text, request) {
                 PolicyDecision::Denies(statement) => {
                     return KeyStanding::Denied { action: request.0, statement };
                 }
                 PolicyDecision::AllowsCaller => {}
                 // What the guard may do is in the policy that `explain --permissions` prints.
-                PolicyDecision::DelegatesToAccount if self.kind == KeyUserKind::Guard => {}
+                PolicyDecision::DelegatesToAccount
+                    if self.kind == KeyUserKind::Guard && request.0 != WRITE => {}
                 PolicyDecision::Unclear(statement) => {
                     standing = KeyStanding::Unclear { statement };
                 }

@@ -5,7 +5,7 @@
 //! A journal holds no secret: the certificates of an archive are never part of a piece.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
@@ -69,6 +69,14 @@ pub(crate) struct SetupIdentity {
     pub(crate) account: AccountId,
     /// The region of clusters, keys and security configurations.
     pub(crate) region: String,
+}
+
+impl SetupIdentity {
+    /// The name of its journal.
+    fn file_name(&self) -> String {
+        let key = format!("{}\n{}\n{}", self.account, self.region, self.name);
+        format!("{}.journal", &sha256(key)[..32])
+    }
 }
 
 /// A call that is about to be made.
@@ -152,6 +160,35 @@ pub(super) struct KnownPiece {
     pub(super) mark: Option<String>,
 }
 
+/// What earlier setups began and did not complete, where the account alone does not show that: what
+/// they left could be somebody's choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeftUndone {
+    /// The buckets that a setup made without the default encryption that it planned for them.
+    pub(crate) buckets: BTreeSet<String>,
+    /// The roles that a setup made, perhaps without their managed policies.
+    pub(crate) roles: BTreeSet<String>,
+}
+
+impl LeftUndone {
+    /// What the journal of this setup in the state directory at `state_dir` says; nothing if there
+    /// is none. It is only read, also while a setup is under way.
+    ///
+    /// # Errors
+    /// [`SetupJournalError`] when it cannot be read.
+    pub(crate) fn read(
+        state_dir: &Path,
+        identity: &SetupIdentity,
+    ) -> Result<Self, SetupJournalError> {
+        let Some(folder) = PrivateDir::existing(state_dir)? else { return Ok(Self::default()) };
+        let Some(folder) = folder.existing_below(FOLDER)? else { return Ok(Self::default()) };
+        let name = identity.file_name();
+        let Some(bytes) = folder.read(&name)? else { return Ok(Self::default()) };
+        let state = entries(&bytes[..whole_lines(&bytes)]);
+        Ok(state.map_err(|error| error.of(&folder, &name))?.left_undone())
+    }
+}
+
 /// What the entries say.
 #[derive(Debug, Default)]
 struct JournalState {
@@ -160,6 +197,8 @@ struct JournalState {
     steps: Vec<AppliedStep>,
     /// By kind and subject.
     known: BTreeMap<(String, String), KnownPiece>,
+    /// The pieces whose last step found them as they should be, by kind and subject.
+    verified: BTreeSet<(String, String)>,
     /// When the first setup that no report has began.
     begun: Option<OffsetDateTime>,
 }
@@ -193,8 +232,7 @@ impl SetupJournal {
             LockError::Held(holder) => SetupJournalError::Held { holder },
             LockError::Dir(error) => SetupJournalError::Dir(error),
         })?;
-        let key = format!("{}\n{}\n{}", identity.account, identity.region, identity.name);
-        let name = format!("{}.journal", &sha256(key)[..32]);
+        let name = identity.file_name();
         let (mut file, state) = match folder.open(&name)? {
             Some(mut file) => {
                 let state = read(&mut file).map_err(|error| error.of(&folder, &name))?;
@@ -376,11 +414,19 @@ impl JournalState {
                 self.open = None;
             }
             SetupEntry::Step(step) => {
+                let key = key(&step.piece);
+                if step.verified {
+                    self.verified.insert(key);
+                } else {
+                    self.verified.remove(&key);
+                }
                 self.steps.push(*step);
                 self.open = None;
             }
             SetupEntry::Undone { kind, subject } => {
-                self.known.remove(&(kind, subject));
+                let key = (kind, subject);
+                self.known.remove(&key);
+                self.verified.remove(&key);
             }
             SetupEntry::Reported => {
                 self.steps.clear();
@@ -402,6 +448,23 @@ impl JournalState {
             if known.made.arn.is_some() {
                 known.mark = None;
             }
+        }
+    }
+
+    fn left_undone(&self) -> LeftUndone {
+        let made = |kind: &'static str| {
+            let subjects = self.known.keys().filter(move |(of, _)| of == kind);
+            subjects.map(|(_, subject)| subject.clone())
+        };
+        let is_verified =
+            |kind: &str, subject: &str| self.verified.contains(&(kind.to_owned(), subject.into()));
+        let encrypted: BTreeSet<String> = made("default encryption").collect();
+        LeftUndone {
+            buckets: made("bucket")
+                .filter(|bucket| !encrypted.contains(bucket))
+                .filter(|bucket| !is_verified("default encryption", bucket))
+                .collect(),
+            roles: made("role").filter(|role| !is_verified("role", role)).collect(),
         }
     }
 
@@ -446,12 +509,22 @@ fn io_error(folder: &PrivateDir, name: &str, source: io::Error) -> PrivateDirErr
 fn read(file: &mut File) -> Result<JournalState, ReadError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(ReadError::Io)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let whole = whole_lines(&bytes);
     if whole < bytes.len() {
         file.set_len(whole as u64).and_then(|()| file.sync_data()).map_err(ReadError::Io)?;
     }
+    entries(&bytes[..whole])
+}
+
+/// The length of the lines that have an end, in bytes.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
+/// The state after these lines.
+fn entries(lines: &[u8]) -> Result<JournalState, ReadError> {
     let mut state = JournalState::default();
-    for line in bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let entry: SetupEntry =
             serde_json::from_slice(line).map_err(|error| ReadError::Entry(error.to_string()))?;
         if let SetupEntry::Begun { version, .. } = &entry

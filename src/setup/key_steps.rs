@@ -282,7 +282,7 @@ fn merged(inputs: &SetupInputs<'_>, policy: &Value, users: &[KeyUser]) -> (Value
     }
     match merge::merge(DocumentKind::Key, policy, &statements) {
         Ok(merged) if merged == *policy => (merged, StepAction::Keep),
-        Ok(merged) => match merge::gone_principal(policy) {
+        Ok(merged) => match merge::gone_principal(&merged) {
             Some(principal) => (policy.clone(), refuse_gone(&principal)),
             None => (merged, StepAction::Change { before: policy.clone() }),
         },

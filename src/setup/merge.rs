@@ -18,17 +18,25 @@ pub(crate) enum DocumentKind {
     RoleInline,
     /// An inline policy of a user: 2,048 characters without white space.
     UserInline,
+    /// The policy of an SNS topic: 30 KB.
+    Topic,
+    /// The policy of an SQS queue: 8 KB.
+    Queue,
 }
 
 impl DocumentKind {
     /// The largest size. Source: Amazon S3 user guide, Bucket policies; AWS KMS developer guide,
-    /// Resource quotas (key policy document size); IAM user guide, IAM and AWS STS quotas.
+    /// Resource quotas (key policy document size); IAM user guide, IAM and AWS STS quotas; AWS
+    /// general reference, Amazon SNS endpoints and quotas; Amazon SQS developer guide, Amazon SQS
+    /// policy quotas.
     const fn largest(self) -> usize {
         match self {
             Self::Bucket => 20 * 1024,
             Self::Key => 32 * 1024,
             Self::RoleInline => 10_240,
             Self::UserInline => 2_048,
+            Self::Topic => 30 * 1024,
+            Self::Queue => 8 * 1024,
         }
     }
 
@@ -36,7 +44,7 @@ impl DocumentKind {
     fn size(self, document: &Value) -> usize {
         let text = document.to_string();
         match self {
-            Self::Bucket | Self::Key => text.len(),
+            Self::Bucket | Self::Key | Self::Topic | Self::Queue => text.len(),
             Self::RoleInline | Self::UserInline => {
                 text.chars().filter(|letter| !letter.is_whitespace()).count()
             }
@@ -330,6 +338,8 @@ mod tests {
             (DocumentKind::Key, 32_768),
             (DocumentKind::RoleInline, 10_240),
             (DocumentKind::UserInline, 2_048),
+            (DocumentKind::Topic, 30_720),
+            (DocumentKind::Queue, 8_192),
         ] {
             assert!(fresh(kind, &of(largest)).is_ok(), "{kind:?}");
             let error = fresh(kind, &of(largest + 1)).unwrap_err();

@@ -34,6 +34,19 @@ pub enum SetupPart {
     SecurityConfiguration,
 }
 
+/// A part that no launch demands, and that is made only if it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum SetupExtra {
+    /// What the guard's own role or user lacks.
+    GuardPolicy,
+    /// A queue that receives EMR's state changes, and the EventBridge rule that sends them.
+    EventQueue,
+    /// An SNS topic for alerts.
+    AlertTopic,
+    /// A bucket with Object Lock for reports and attestations.
+    EvidenceBucket,
+}
+
 /// The choices of the person who runs `setup`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SetupOptions {
@@ -41,6 +54,8 @@ pub(crate) struct SetupOptions {
     pub(crate) name: String,
     /// The parts that are left alone.
     pub(crate) without: BTreeSet<SetupPart>,
+    /// The parts that are made although no launch demands them.
+    pub(crate) with: BTreeSet<SetupExtra>,
     /// The key to use; none: the policy's expected key, else one with the alias `alias/NAME`.
     pub(crate) key: Option<KeyReference>,
     /// The default encryption of every bucket; none: existing defaults that the policy accepts

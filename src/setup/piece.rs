@@ -4,16 +4,25 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     base::names::{BucketName, S3Object},
-    facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+    facts::{
+        account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+        object_lock::{DefaultRetention, VERSIONING_ON},
+    },
 };
 
 /// The ARN of the key that `setup` makes, in documents that are written before the key exists. It
 /// is replaced when the key is known; infrastructure code refers to the key's resource.
 pub(crate) const MADE_KEY: &str = "${emr-etl-guard:key-arn}";
+
+/// The description of the key that `setup` makes.
+pub(crate) const KEY_DESCRIPTION: &str =
+    "End-to-end encryption of EMR, made by emr-etl-guard setup";
+/// The description of the rule that `setup` makes.
+pub(crate) const RULE_DESCRIPTION: &str = "Events of EMR, made by emr-etl-guard setup";
 
 /// One piece. The order of the variants is the order in which pieces are made: each refers only to
 /// earlier ones.
@@ -44,6 +53,16 @@ pub(crate) enum Piece {
     Certificates(CertificateArchive),
     /// An EMR security configuration.
     SecurityConfiguration(NamedConfiguration),
+    /// The versioning of a bucket.
+    BucketVersioning(BucketVersioning),
+    /// Object Lock of a bucket, with the retention that every new object gets.
+    ObjectLock(BucketObjectLock),
+    /// An SNS topic for alerts.
+    AlertTopic(AlertTopic),
+    /// An SQS queue for the events of EMR.
+    EventQueue(EventQueue),
+    /// The rule of EventBridge that sends the events of EMR to the queue.
+    EventRule(EventRule),
 }
 
 /// A role.
@@ -109,6 +128,9 @@ pub(crate) struct Bucket {
     pub(crate) bucket: BucketName,
     /// Its region.
     pub(crate) region: String,
+    /// Whether it is made with Object Lock, and so with versioning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) object_lock: bool,
 }
 
 /// The default encryption of a bucket.
@@ -161,6 +183,91 @@ pub(crate) struct NamedConfiguration {
     pub(crate) content: Value,
 }
 
+/// The versioning of a bucket: it is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct BucketVersioning {
+    /// The bucket.
+    pub(crate) bucket: BucketName,
+}
+
+/// Object Lock of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct BucketObjectLock {
+    /// The bucket.
+    pub(crate) bucket: BucketName,
+    /// The retention of every new object.
+    pub(crate) retention: DefaultRetention,
+}
+
+/// An SNS topic, encrypted, with its policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AlertTopic {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// The KMS key: an ARN, an id or an alias.
+    pub(crate) key: String,
+    /// The whole policy.
+    pub(crate) policy: Value,
+}
+
+/// An SQS queue, encrypted, with its policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct EventQueue {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// The KMS key of a queue that exists; none: SQS's own.
+    pub(crate) key: Option<String>,
+    /// The whole policy.
+    pub(crate) policy: Value,
+}
+
+/// A rule of EventBridge on the default bus, enabled, with its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct EventRule {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// The pattern of its events.
+    pub(crate) pattern: Value,
+    /// The ARN of the queue that gets them.
+    pub(crate) queue: String,
+}
+
+impl AlertTopic {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        last_of_arn(&self.arn)
+    }
+}
+
+impl EventQueue {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        last_of_arn(&self.arn)
+    }
+
+    /// Its URL. Source: Amazon SQS developer guide, Amazon SQS queue and message identifiers.
+    pub(crate) fn url(&self) -> String {
+        let part = |number: usize| self.arn.split(':').nth(number).unwrap_or_default();
+        let (partition, region, account) = (part(1), part(3), part(4));
+        let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        format!("https://sqs.{region}.{domain}/{account}/{}", self.name())
+    }
+}
+
+impl EventRule {
+    /// The id of the target that `setup` adds.
+    pub(crate) const TARGET: &str = "emr-etl-guard";
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+fn last_of_arn(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or_default()
+}
+
 impl Piece {
     /// What kind of piece it is, in words: "bucket policy".
     pub(crate) const fn kind(&self) -> &'static str {
@@ -177,6 +284,11 @@ impl Piece {
             Self::BucketPolicy(_) => "bucket policy",
             Self::Certificates(_) => "certificates",
             Self::SecurityConfiguration(_) => "security configuration",
+            Self::BucketVersioning(_) => "versioning",
+            Self::ObjectLock(_) => "default retention",
+            Self::AlertTopic(_) => "alert topic",
+            Self::EventQueue(_) => "event queue",
+            Self::EventRule(_) => "event rule",
         }
     }
 
@@ -193,11 +305,16 @@ impl Piece {
             Self::Bucket(Bucket { bucket, .. })
             | Self::BucketEncryption(BucketEncryption { bucket, .. })
             | Self::PublicAccessBlock(PublicAccessBlock { bucket, .. })
-            | Self::BucketPolicy(BucketPolicy { bucket, .. }) => bucket.to_string(),
+            | Self::BucketPolicy(BucketPolicy { bucket, .. })
+            | Self::BucketVersioning(BucketVersioning { bucket })
+            | Self::ObjectLock(BucketObjectLock { bucket, .. }) => bucket.to_string(),
             Self::Certificates(archive) => {
                 format!("s3://{}/{}", archive.object.bucket, archive.object.key)
             }
             Self::SecurityConfiguration(configuration) => configuration.name.clone(),
+            Self::AlertTopic(topic) => topic.name().to_owned(),
+            Self::EventQueue(queue) => queue.name().to_owned(),
+            Self::EventRule(rule) => rule.name().to_owned(),
         }
     }
 
@@ -223,6 +340,15 @@ impl Piece {
             }
             Self::Certificates(archive) => serde_json::to_value(archive)?,
             Self::SecurityConfiguration(configuration) => configuration.content.clone(),
+            Self::BucketVersioning(_) => VERSIONING_ON.into(),
+            Self::ObjectLock(BucketObjectLock { retention, .. }) => {
+                serde_json::to_value(retention)?
+            }
+            Self::AlertTopic(topic) => json!({"key": topic.key, "policy": topic.policy}),
+            Self::EventQueue(queue) => json!({
+                "key": queue.key, "by_sqs": queue.key.is_none(), "policy": queue.policy,
+            }),
+            Self::EventRule(rule) => json!({"pattern": rule.pattern, "target": rule.queue}),
         })
     }
 
@@ -232,7 +358,9 @@ impl Piece {
             Self::Bucket(Bucket { bucket, .. })
             | Self::BucketEncryption(BucketEncryption { bucket, .. })
             | Self::PublicAccessBlock(PublicAccessBlock { bucket, .. })
-            | Self::BucketPolicy(BucketPolicy { bucket, .. }) => Some(bucket),
+            | Self::BucketPolicy(BucketPolicy { bucket, .. })
+            | Self::BucketVersioning(BucketVersioning { bucket })
+            | Self::ObjectLock(BucketObjectLock { bucket, .. }) => Some(bucket),
             Self::Certificates(archive) => Some(&archive.object.bucket),
             Self::Role(_)
             | Self::InstanceProfile(_)
@@ -240,7 +368,19 @@ impl Piece {
             | Self::KeyPolicy(_)
             | Self::KeyRotation(_)
             | Self::InlinePolicy(_)
-            | Self::SecurityConfiguration(_) => None,
+            | Self::SecurityConfiguration(_)
+            | Self::AlertTopic(_)
+            | Self::EventQueue(_)
+            | Self::EventRule(_) => None,
+        }
+    }
+
+    /// The option that asks for it, if no check does.
+    pub(crate) const fn asked_by(&self) -> Option<&'static str> {
+        match self {
+            Self::AlertTopic(_) => Some("--with alert-topic"),
+            Self::EventQueue(_) | Self::EventRule(_) => Some("--with event-queue"),
+            _ => None,
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct Step {
     /// What has to be done.
     #[serde(flatten)]
     pub(crate) action: StepAction,
-    /// The names of the checks that ask for it, in the catalogue's order. None asks for what other
-    /// pieces need, such as the role of an instance profile.
+    /// The names of the checks that ask for it, in the catalogue's order; the option, where no
+    /// check does. None asks for what other pieces need, such as the role of an instance profile.
     pub(crate) checks: Vec<&'static str>,
     /// The section of the setup guide or of AWS's documentation.
     pub(crate) source: &'static str,

@@ -30,15 +30,21 @@ use crate::{
         iam::RoleFacts,
         kms::{KeyFacts, KeyUserSimulation, KmsKey, RoleKind, ViaService},
         node_objects::{NodeObject, OtherBucket},
+        notification_state::NotificationState,
+        object_lock::{DefaultRetention, LockState, RetentionMode, RetentionPeriod, VERSIONING_ON},
         s3::{BucketFacts, DefaultEncryption},
         simulation::{Simulated, SimulationDecision},
     },
-    settings::policy::{EncryptionKind, Policy},
+    permissions::policy::{self, LaunchScope, PermissionOptions},
+    settings::{
+        evidence_options::EvidenceOptions,
+        policy::{EncryptionKind, Policy},
+    },
     setup::{
         desired::SetupInputs,
         merge,
-        options::{SetupOptions, SetupPart},
-        piece::{MADE_KEY, Piece},
+        options::{SetupExtra, SetupOptions, SetupPart},
+        piece::{BucketObjectLock, MADE_KEY, Piece},
         plan::{SetupPlan, Step, StepAction},
     },
 };
@@ -49,6 +55,7 @@ const ACCOUNT: &str = "123456789012";
 struct Setup {
     world: World,
     policy: Policy,
+    evidence: EvidenceOptions,
     options: SetupOptions,
     account: AccountId,
     guard: Option<String>,
@@ -67,9 +74,11 @@ impl Setup {
         Self {
             world,
             policy: strict(),
+            evidence: EvidenceOptions::default(),
             options: SetupOptions {
                 name: "acme".to_owned(),
                 without: BTreeSet::new(),
+                with: BTreeSet::new(),
                 key: None,
                 bucket_encryption: None,
                 certificates: None,
@@ -87,6 +96,12 @@ impl Setup {
             cluster: &self.world.cluster,
             paths: &self.world.paths,
             policy: &self.policy,
+            permissions: PermissionOptions {
+                topic: None,
+                queue: None,
+                evidence: &self.evidence,
+                expected_keys: &self.policy.expected_keys,
+            },
             options: &self.options,
             account: &self.account,
             guard: self.guard.as_deref(),
@@ -342,6 +357,7 @@ struct Account {
     configurations: BTreeMap<String, Value>,
     /// URIs.
     objects: BTreeSet<String>,
+    locks: BTreeMap<BucketName, LockState>,
     partition: String,
 }
 
@@ -359,6 +375,7 @@ impl Account {
             policies: BTreeMap::new(),
             configurations: BTreeMap::new(),
             objects: BTreeSet::new(),
+            locks: BTreeMap::new(),
             partition: partition(&setup.world.cluster.region.value).to_owned(),
         }
     }
@@ -464,6 +481,15 @@ impl Account {
                     Lookup::Absent
                 }
             }),
+            locks: query
+                .locks
+                .iter()
+                .map(|name| {
+                    let state = self.locks.get(name).cloned();
+                    (name.clone(), state.unwrap_or_else(no_lock))
+                })
+                .collect(),
+            notifications: NotificationState::default(),
         }
     }
 
@@ -524,6 +550,13 @@ impl Account {
                         }),
                         ..no_bucket()
                     };
+                    if bucket.object_lock {
+                        let lock = LockState {
+                            versioning: Lookup::Found(VERSIONING_ON.to_owned()),
+                            lock: Lookup::Found(None),
+                        };
+                        self.locks.insert(bucket.bucket.clone(), lock);
+                    }
                     assert!(self.buckets.insert(bucket.bucket, state).is_none());
                 }
                 Piece::BucketEncryption(encryption) => {
@@ -545,12 +578,37 @@ impl Account {
                     assert!(is_new && !made.content.to_string().contains(MADE_KEY));
                     assert!(self.configurations.insert(made.name, made.content).is_none());
                 }
+                Piece::BucketVersioning(of) => {
+                    let lock = self.locks.entry(of.bucket).or_insert_with(no_lock);
+                    lock.versioning = Lookup::Found(VERSIONING_ON.to_owned());
+                }
+                Piece::ObjectLock(of) => {
+                    let lock = self.locks.get_mut(&of.bucket).unwrap();
+                    assert_eq!(lock.versioning, Lookup::Found(VERSIONING_ON.to_owned()));
+                    lock.lock = Lookup::Found(Some(of.retention));
+                }
+                other @ (Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_)) => {
+                    panic!("a {} was not asked for", other.kind())
+                }
             }
         }
     }
 
     fn bucket(&mut self, name: &BucketName) -> &mut BucketState {
         self.buckets.get_mut(name).unwrap()
+    }
+
+    /// Deletes a role. From then on, key policies name its id in place of its ARN.
+    fn delete_role(&mut self, name: &str) {
+        let arn = self.roles.remove(name).unwrap().arn;
+        for key in self.keys.values_mut() {
+            let Lookup::Found(policy) = &mut key.policy else { continue };
+            for statement in policy["Statement"].as_array_mut().unwrap() {
+                if statement["Principal"]["AWS"] == arn.as_str() {
+                    statement["Principal"]["AWS"] = "AROAEXAMPLEEXAMPLE01".into();
+                }
+            }
+        }
     }
 
     /// KMS takes no policy that names a principal that does not exist.
@@ -592,6 +650,10 @@ fn no_bucket() -> BucketState {
         policy_is_public: Lookup::Absent,
         website: Lookup::Found(false),
     }
+}
+
+fn no_lock() -> LockState {
+    LockState { versioning: Lookup::Absent, lock: Lookup::Absent }
 }
 
 /// An account with everything that the setup makes, and the setup with its config.
@@ -702,6 +764,11 @@ fn steps_name_checks_that_exist_and_come_in_the_order_in_which_they_are_made() {
             Piece::BucketPolicy(_) => 7,
             Piece::Certificates(_) => 8,
             Piece::SecurityConfiguration(_) => 9,
+            Piece::BucketVersioning(_) => 10,
+            Piece::ObjectLock(_) => 11,
+            Piece::AlertTopic(_) => 12,
+            Piece::EventQueue(_) => 13,
+            Piece::EventRule(_) => 14,
         };
         assert!(plan.steps.iter().map(|step| order(&step.piece)).is_sorted());
     }
@@ -719,13 +786,16 @@ fn bucket_of<'a>(account: &'a mut Account, name: &str) -> &'a mut BucketState {
 const LOSSES: [Loss; 17] = [
     (
         "service role",
-        |account| drop(account.roles.remove("EMR_DefaultRole")),
-        &["create role EMR_DefaultRole"],
+        |account| account.delete_role("EMR_DefaultRole"),
+        &[
+            "create role EMR_DefaultRole",
+            "change key policy arn:aws:kms:eu-west-1:123456789012:key/0000-made",
+        ],
     ),
     (
         "instance role",
         |account| {
-            account.roles.remove("EMR_EC2_DefaultRole");
+            account.delete_role("EMR_EC2_DefaultRole");
             account.profiles.insert("EMR_EC2_DefaultRole".to_owned(), None);
             let is_other = |of: &(PolicyHolder, String)| of.0.name() != "EMR_EC2_DefaultRole";
             account.policies.retain(|of, _| is_other(of));
@@ -733,6 +803,7 @@ const LOSSES: [Loss; 17] = [
         &[
             "create role EMR_EC2_DefaultRole",
             "change instance profile EMR_EC2_DefaultRole",
+            "change key policy arn:aws:kms:eu-west-1:123456789012:key/0000-made",
             "create inline policy acme-emr-etl-guard of EMR_EC2_DefaultRole",
         ],
     ),
@@ -868,16 +939,28 @@ fn whatever_one_piece_is_missing_that_alone_is_made() {
 
 #[test]
 fn two_setups_share_a_key_and_buckets_side_by_side() {
+    for names_the_firsts_configuration in [false, true] {
+        share_a_key_and_buckets(names_the_firsts_configuration);
+    }
+}
+
+fn share_a_key_and_buckets(names_the_firsts_configuration: bool) {
     let (first, mut account) = complete("emr-5.29.0", "eu-west-1");
+    let of_first = account.configurations.keys().next().unwrap().clone();
     let mut second = Setup::new("emr-5.29.0", "eu-west-1");
     second.options.name = "other".to_owned();
     second.options.key = Some(KeyReference::new("alias/acme"));
     second.world.cluster.service_role.value = "OtherService".to_owned();
     second.world.cluster.instance_profile.value = "OtherInstances".to_owned();
+    if names_the_firsts_configuration {
+        second.configured = Some(of_first.clone());
+    }
     let state = account.look(&second.inputs().query());
     let before = account.clone();
     let plan = second.plan(&account);
     assert_checks(&plan);
+    // Only the role of the first one may read the certificates that the first one's names.
+    assert_ne!(plan.security_configuration.as_deref().unwrap(), of_first);
     assert_eq!(state.key.found().unwrap().arn.as_str(), first.key_arn());
     // The model of an account has one instance profile at a time.
     let mut of_second = account.clone();
@@ -1413,6 +1496,15 @@ fn exists(account: &Account, piece: &Piece) -> bool {
             account.objects.contains(&uri)
         }
         Piece::SecurityConfiguration(made) => account.configurations.contains_key(&made.name),
+        Piece::BucketVersioning(of) => {
+            account.locks.get(&of.bucket).is_some_and(|lock| lock.versioning != Lookup::Absent)
+        }
+        Piece::ObjectLock(of) => account
+            .locks
+            .get(&of.bucket)
+            .is_some_and(|lock| matches!(lock.lock, Lookup::Found(Some(_)))),
+        // They have tests of their own.
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) => false,
     }
 }
 
@@ -1527,4 +1619,270 @@ proptest! {
             prop_assert_eq!(setup.open(&account), [""; 0]);
         }
     }
+}
+
+const EVIDENCE: &str = "acme-evidence-123456789012-eu-west-1";
+
+/// A setup with one part for the guard, in an account that has everything else, and the guard's
+/// role.
+fn with(extra: SetupExtra) -> (Setup, Account) {
+    let (mut setup, mut account) = complete("emr-7.11.0", "eu-west-1");
+    setup.options.with.insert(extra);
+    let guard = RoleState {
+        arn: account.role_arn("guard"),
+        trust: json!({}),
+        attached: Lookup::Found(BTreeSet::new()),
+    };
+    account.roles.insert("guard".to_owned(), guard);
+    (setup, account)
+}
+
+#[test]
+fn a_bucket_for_evidence_is_made_with_object_lock_and_a_key_that_the_guard_may_write_under() {
+    let (mut setup, mut account) = with(SetupExtra::EvidenceBucket);
+    let plan = setup.plan(&account);
+    let key = setup.key_arn();
+    assert_eq!(
+        not_kept(&plan),
+        [
+            format!("change key policy {key}"),
+            format!("create bucket {EVIDENCE}"),
+            format!("create default encryption {EVIDENCE}"),
+            format!("create public access block {EVIDENCE}"),
+            format!("create bucket policy {EVIDENCE}"),
+            format!("create versioning {EVIDENCE}"),
+            format!("create default retention {EVIDENCE}"),
+        ]
+    );
+    insta::assert_snapshot!(
+        "bucket for evidence",
+        text(&SetupPlan {
+            steps: plan
+                .changes()
+                .filter(|step| step.piece.subject() == EVIDENCE)
+                .cloned()
+                .collect(),
+            ..plan.clone()
+        })
+    );
+    let policy = plan.steps.iter().find_map(|step| match &step.piece {
+        Piece::KeyPolicy(of) => Some(of.policy.to_string()),
+        _ => None,
+    });
+    assert!(policy.unwrap().contains("EmrEtlGuardGuardWrites"));
+    setup.apply(&mut account);
+    assert_eq!(setup.open(&account), [""; 0]);
+    assert_eq!(not_kept(&setup.plan(&account)), [""; 0]);
+    // Whatever else is set up without it stays.
+    setup.options.with.clear();
+    assert_eq!(not_kept(&setup.plan(&account)), [""; 0]);
+    // From nothing, too.
+    let mut fresh = Setup::new("emr-5.29.0", "us-gov-west-1");
+    fresh.options.with.insert(SetupExtra::EvidenceBucket);
+    let mut account = Account::empty(&fresh);
+    fresh.apply(&mut account);
+    assert_eq!(not_kept(&fresh.plan(&account)), [""; 0]);
+    assert_eq!(fresh.open(&account), [""; 0]);
+}
+
+#[test]
+fn a_retention_is_never_shortened_nor_its_mode_weakened() {
+    let (mut setup, mut made) = with(SetupExtra::EvidenceBucket);
+    setup.apply(&mut made);
+    let (governance, compliance) = (RetentionMode::Governance, RetentionMode::Compliance);
+    let (days, years) = (RetentionPeriod::Days, RetentionPeriod::Years);
+    let found = |mode, period| Lookup::Found(Some(DefaultRetention { mode, period }));
+    let on = || Lookup::Found(VERSIONING_ON.to_owned());
+    let denied = || Lookup::<String>::Denied(error());
+    let retention = format!("default retention {EVIDENCE}");
+    let versioning = format!("versioning {EVIDENCE}");
+    let cases = [
+        // As it is wanted, or stronger.
+        (on(), found(governance, days(365)), vec![]),
+        (on(), found(governance, years(1)), vec![]),
+        (on(), found(governance, years(7)), vec![]),
+        (on(), found(compliance, days(365)), vec![]),
+        // Weaker, in one respect or the other.
+        (on(), found(governance, days(364)), vec![format!("change {retention} GOVERNANCE 365")]),
+        (on(), found(compliance, days(30)), vec![format!("change {retention} COMPLIANCE 365")]),
+        // Without a retention, or without Object Lock.
+        (on(), Lookup::Found(None), vec![format!("create {retention} GOVERNANCE 365")]),
+        (
+            Lookup::Absent,
+            Lookup::Absent,
+            vec![format!("create {versioning}"), format!("create {retention} GOVERNANCE 365")],
+        ),
+        (
+            Lookup::Found("Suspended".to_owned()),
+            Lookup::Absent,
+            vec![format!("change {versioning}"), format!("create {retention} GOVERNANCE 365")],
+        ),
+        // Not readable.
+        (
+            denied(),
+            Lookup::Unreachable(error()),
+            vec![format!("unknown {versioning}"), format!("unknown {retention} GOVERNANCE 365")],
+        ),
+    ];
+    for (versioning, lock, expected) in cases {
+        let mut account = made.clone();
+        let state = LockState { versioning, lock };
+        account.locks.insert(EVIDENCE.parse().unwrap(), state.clone());
+        let plan = setup.plan(&account);
+        let steps = plan.steps.iter().filter(|step| step.action != StepAction::Keep);
+        let said: Vec<String> = steps
+            .map(|step| match &step.piece {
+                Piece::ObjectLock(BucketObjectLock { retention, .. }) => {
+                    let days = retention.period.days();
+                    format!("{} {} {days}", named(step), retention.mode.as_str())
+                }
+                _ => named(step),
+            })
+            .collect();
+        assert_eq!(said, expected, "{state:?}");
+        if plan.obstacles().next().is_none() {
+            setup.apply(&mut account);
+            assert_eq!(not_kept(&setup.plan(&account)), [""; 0], "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn the_settings_say_how_long_reports_are_kept() {
+    let (mut setup, account) = with(SetupExtra::EvidenceBucket);
+    for (given, expected) in [(None, 365), (Some(90), 90), (Some(0), 1), (Some(u32::MAX), 36_500)] {
+        setup.evidence.retention.days = given;
+        let plan = setup.plan(&account);
+        let days = plan.steps.iter().find_map(|step| match &step.piece {
+            Piece::ObjectLock(of) => Some(of.retention.period.days()),
+            _ => None,
+        });
+        assert_eq!(days, Some(expected));
+    }
+}
+
+#[test]
+fn a_bucket_for_evidence_of_somebody_else_is_refused_and_nothing_of_it_planned() {
+    let (setup, mut account) = with(SetupExtra::EvidenceBucket);
+    let foreign = BucketState { ours: Lookup::Found(false), ..no_bucket() };
+    account.buckets.insert(EVIDENCE.parse().unwrap(), foreign);
+    let plan = setup.plan(&account);
+    let of_bucket = plan.steps.iter().filter(|step| step.piece.subject() == EVIDENCE);
+    assert_eq!(of_bucket.map(named).collect::<Vec<_>>(), [format!("refuse bucket {EVIDENCE}")]);
+}
+
+/// The actions of the guard's policy, each with its resource.
+fn allowed(policy: &Value) -> BTreeSet<(String, String)> {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let pairs = statements.flat_map(|statement| {
+        let resources = texts(&statement["Resource"]);
+        texts(&statement["Action"]).into_iter().flat_map(move |action| {
+            let resources = resources.clone();
+            resources.into_iter().map(move |resource| (action.clone(), resource))
+        })
+    });
+    pairs.collect()
+}
+
+#[test]
+fn the_guards_role_gets_what_explain_prints_as_far_as_it_lacks_it() {
+    let (mut setup, mut account) = with(SetupExtra::GuardPolicy);
+    let made = |plan: &SetupPlan| {
+        let policies: Vec<&Step> =
+            plan.steps.iter().filter(|step| step.checks.contains(&"--with guard-policy")).collect();
+        assert_eq!(policies.len(), 1, "{policies:?}");
+        let Piece::InlinePolicy(of) = &policies[0].piece else { panic!("{policies:?}") };
+        assert_eq!(of.holder, PolicyHolder::Role("guard".to_owned()));
+        (named(policies[0]), of.policy.clone())
+    };
+    let inputs = setup.inputs();
+    let printed = policy::policy(
+        Some(LaunchScope { cluster: inputs.cluster, locations: &inputs.paths.locations }),
+        Some(inputs.permissions),
+    );
+    let (step, policy) = made(&setup.plan(&account));
+    assert_eq!(step, "create inline policy acme-emr-etl-guard-checks of guard");
+    assert_eq!(allowed(&policy), allowed(&printed));
+    let condition = |policy: &Value| {
+        let statements = policy["Statement"].as_array().unwrap().clone();
+        statements.into_iter().find_map(|it| it.get("Condition").cloned())
+    };
+    assert!(condition(&policy).is_some());
+    assert_eq!(condition(&policy), condition(&printed));
+    setup.apply(&mut account);
+    let plan = setup.plan(&account);
+    assert_eq!(not_kept(&plan), [""; 0]);
+    assert_eq!(made(&plan).0, "keep inline policy acme-emr-etl-guard-checks of guard");
+
+    // With what another policy allows already, only the rest.
+    let key = (PolicyHolder::Role("guard".to_owned()), "acme-emr-etl-guard-checks".to_owned());
+    account.policies.remove(&key);
+    let wide = json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "All", "Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"},
+    ]});
+    account.policies.insert((key.0.clone(), "mine".to_owned()), wide);
+    let (_, rest) = made(&setup.plan(&account));
+    let of_other =
+        |(action, _): &(String, String)| !action.starts_with("s3:") && !action.starts_with("kms:");
+    let expected: BTreeSet<_> = allowed(&printed).into_iter().filter(of_other).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(allowed(&rest), expected);
+
+    // With what it needs for the bucket for evidence.
+    setup.options.with.insert(SetupExtra::EvidenceBucket);
+    let (_, more) = made(&setup.plan(&Account { policies: BTreeMap::new(), ..account.clone() }));
+    let put = ("s3:PutObject".to_owned(), format!("arn:aws:s3:::{EVIDENCE}/*"));
+    assert!(allowed(&more).contains(&put));
+
+    // With everything, no policy is made.
+    let everything = json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "All", "Effect": "Allow", "Action": ["*"], "Resource": "*"},
+    ]});
+    account.policies.insert((key.0.clone(), "mine".to_owned()), everything);
+    setup.options.with = BTreeSet::from([SetupExtra::GuardPolicy]);
+    let plan = setup.plan(&account);
+    assert_eq!(not_kept(&plan), [""; 0]);
+    let said = |plan: &SetupPlan, text: &str| {
+        plan.advice.iter().any(|advice| advice.saw.as_str().contains(text))
+    };
+    assert!(said(&plan, "may do already what the guard needs"), "{:?}", plan.advice);
+}
+
+#[test]
+fn a_guard_without_a_role_or_user_gets_advice_and_a_user_a_managed_policy() {
+    let (mut setup, mut account) = with(SetupExtra::GuardPolicy);
+    for (guard, expected) in [
+        (None, "are those of no role or user"),
+        (Some("arn:aws:iam::210987654321:role/guard"), "which is no role or user of this account"),
+        (Some("arn:aws:sts::123456789012:federated-user/me"), "which is no role or user of this"),
+    ] {
+        setup.guard = guard.map(str::to_owned);
+        let plan = setup.plan(&account);
+        let policies = plan.steps.iter().filter(|it| it.checks.contains(&"--with guard-policy"));
+        assert_eq!(policies.count(), 0);
+        let said: Vec<&str> = plan.advice.iter().map(|advice| advice.saw.as_str()).collect();
+        assert!(said.iter().any(|saw| saw.contains(expected)), "{said:?}");
+    }
+    account.users.insert("guard".to_owned());
+    setup.guard = Some("arn:aws:iam::123456789012:user/guard".to_owned());
+    let plan = setup.plan(&account);
+    let refused: Vec<String> = plan
+        .obstacles()
+        .map(|step| match &step.action {
+            StepAction::Refuse { saw, fix } => format!("{saw}\n{fix}"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    insta::assert_snapshot!("policy of a guard that is a user", refused.join("\n"));
+    // What it lacks is not known where the simulation is denied.
+    let inputs = setup.inputs();
+    let mut state = account.look(&inputs.query());
+    let holder = PolicyHolder::User("guard".to_owned());
+    state.lacks.insert(holder, Lookup::Denied(error()));
+    let unknown = inputs.plan(&state);
+    let unknown: Vec<String> = unknown.obstacles().map(named).collect();
+    assert_eq!(unknown, ["unknown inline policy acme-emr-etl-guard-checks of guard"]);
 }

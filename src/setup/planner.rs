@@ -18,7 +18,7 @@ use crate::{
         bucket_steps::{self, BucketUsers, PlannedBucket, Readers},
         configuration_steps::{self, Configured},
         desired::{SetupInputs, holder},
-        key_steps, needs,
+        guard_steps, key_steps, needs, notification_steps, object_lock_steps,
         options::SetupPart,
         piece::{MADE_KEY, Piece},
         plan::{Advice, SetupPlan, Step, StepAction},
@@ -77,7 +77,13 @@ impl SetupInputs<'_> {
             configuration_steps::possible_names(self, key).into_iter().collect();
         let configured = self.configured.filter(|name| !name.is_empty());
         security_configurations.extend(configured.map(str::to_owned));
+        if let Some((holder, arn)) = self.guard_holder().filter(|_| guard_steps::is_on(self)) {
+            needs.extend(guard_steps::asked(self, &holder, arn));
+            inline_policies.insert((holder, self.guard_policy()));
+        }
+        let locks: BTreeSet<BucketName> = self.evidence_bucket().into_iter().collect();
         let mut buckets = self.own_buckets();
+        buckets.extend(locks.iter().cloned());
         buckets.extend(archive.as_ref().map(|archive| archive.bucket.clone()));
         AccountStateQuery {
             account: self.account.clone(),
@@ -90,6 +96,8 @@ impl SetupInputs<'_> {
             certificates: archive,
             inline_policies,
             needs,
+            locks,
+            notifications: notification_steps::query(self),
         }
     }
 
@@ -115,7 +123,8 @@ impl SetupInputs<'_> {
         let defaults: Vec<_> =
             defaults.iter().map(|(bucket, default)| (bucket, default.as_ref())).collect();
         let s3_by_key = configuration_steps::s3_by_key(self, &defaults);
-        let configured = configuration_steps::configured(self, state, key, &defaults);
+        let configured =
+            configuration_steps::configured(self, state, key, &defaults, &roles.instances);
         let archive = self.archive_of(&configured);
         let mut only_readers = Readers::Any;
         if let Some(archive) = &archive
@@ -163,13 +172,16 @@ impl SetupInputs<'_> {
         };
         let instance_policy = role_steps::instance_policy(self, state, &roles.instances);
         let launcher_policy = role_steps::launcher_policy(self, state, &roles, &mut advice);
+        let guard_policy = guard_steps::guard_policy(self, state, &mut advice);
+        let evidence = self.evidence(state, &buckets, &roles, key);
         let mut plan: Vec<Step> = roles.steps;
-        let rest: Vec<Step> = [instance_policy, launcher_policy]
+        let rest: Vec<Step> = [instance_policy, launcher_policy, guard_policy]
             .into_iter()
             .flatten()
             .chain(steps)
             .chain(certificates)
             .chain(configuration)
+            .chain(evidence)
             .collect();
         plan.extend(key_plan.steps.into_iter().filter(|step| {
             let is_new_key =
@@ -177,7 +189,10 @@ impl SetupInputs<'_> {
             !is_new_key || rest.iter().any(needs_key)
         }));
         plan.extend(rest);
+        let (notifications, about_them) = notification_steps::plan(self, &state.notifications);
+        plan.extend(notifications);
         advice.extend(keys_elsewhere);
+        advice.extend(about_them);
         advice.extend(self.advice(state, &plan));
         SetupPlan { steps: plan, security_configuration: name, advice }
     }
@@ -239,6 +254,36 @@ impl SetupInputs<'_> {
             };
             bucket_steps::bucket_policy(self, state, bucket, &users)
         }));
+        steps
+    }
+
+    /// The bucket for evidence, if it is asked for: it is made and set up as every other one, and
+    /// has Object Lock besides.
+    fn evidence(
+        &self,
+        state: &AccountState,
+        buckets: &[PlannedBucket],
+        roles: &PlannedRoles,
+        key: &Availability<String>,
+    ) -> Vec<Step> {
+        let Some(name) = self.evidence_bucket() else { return Vec::new() };
+        if let Some(planned) = buckets.iter().find(|bucket| bucket.bucket == name) {
+            return object_lock_steps::object_lock(self, state, planned);
+        }
+        let planned = [bucket_steps::bucket(self, state, &name, key)];
+        let context = BucketContext {
+            roles,
+            s3_by_key: false,
+            key,
+            archive: None,
+            only_readers: Readers::Any,
+        };
+        let mut steps = self.bucket_settings(state, &planned, &context);
+        for step in &mut steps {
+            step.checks = object_lock_steps::ASKED_BY.to_vec();
+        }
+        let [planned] = planned;
+        steps.extend(object_lock_steps::object_lock(self, state, &planned));
         steps
     }
 

@@ -19,12 +19,13 @@ use crate::{
             SETUP_MARK, bucket_encryption, bucket_place, bucket_policy, in_region, inline_policy,
             instance_profile, key_state, public_access_block, role, stored_object,
         },
-        emr,
+        emr, notification_state,
+        object_lock::{self, VERSIONING_ON},
     },
     settings::policy::EncryptionKind,
     setup::{
         compare::says_the_same,
-        piece::{Piece, Role},
+        piece::{EventRule, Piece, Role},
     },
 };
 
@@ -45,6 +46,12 @@ impl PieceReader<'_> {
     /// - key rotation: whether it is on
     /// - bucket: its region
     /// - certificates: `{etag, version, mark, kind, key}`
+    /// - versioning: its status
+    /// - Object Lock: the retention of new objects, or null
+    /// - alert topic: `{key, policy, subscriptions}`
+    /// - event queue: `{key, by_sqs, policy, url}`
+    /// - event rule: `{pattern, target, enabled, targets}`; `target` is the queue of the piece, or
+    ///   null, and `targets` are the ids of all
     /// - all others: the field that the piece has
     pub(super) async fn present(&self, piece: &Piece, known_key: Option<&str>) -> Lookup<Value> {
         match piece {
@@ -110,7 +117,51 @@ impl PieceReader<'_> {
             Piece::SecurityConfiguration(configuration) => {
                 emr::security_configuration_content(&self.aws.emr, &configuration.name).await
             }
+            Piece::BucketVersioning(of) => match self.s3_of(&of.bucket).await {
+                Lookup::Found(s3) => {
+                    object_lock::versioning(&s3, self.account, &of.bucket).await.map(Value::from)
+                }
+                other => other.map(|_| Value::Null),
+            },
+            Piece::ObjectLock(of) => match self.s3_of(&of.bucket).await {
+                Lookup::Found(s3) => {
+                    let lock = object_lock::lock(&s3, self.account, &of.bucket).await;
+                    lock.map(|retention| json!(retention))
+                }
+                other => other.map(|_| Value::Null),
+            },
+            Piece::AlertTopic(of) => {
+                let found = notification_state::topic(self.aws, &of.arn).await;
+                found.map(|topic| {
+                    json!({
+                        "key": topic.key, "policy": topic.policy,
+                        "subscriptions": topic.subscriptions,
+                    })
+                })
+            }
+            Piece::EventQueue(of) => {
+                let found = notification_state::queue(self.aws, of.name()).await;
+                found.map(|queue| {
+                    json!({
+                        "key": queue.key, "by_sqs": queue.by_sqs, "policy": queue.policy,
+                        "url": queue.url,
+                    })
+                })
+            }
+            Piece::EventRule(of) => self.event_rule(of).await,
         }
+    }
+
+    async fn event_rule(&self, of: &EventRule) -> Lookup<Value> {
+        let found = notification_state::rule(self.aws, of.name()).await;
+        found.map(|rule| {
+            let is_own = rule.targets.iter().any(|it| it.arn == of.queue && it.whole_events);
+            let ids: Vec<&str> = rule.targets.iter().map(|it| it.id.as_str()).collect();
+            json!({
+                "pattern": rule.pattern, "target": is_own.then_some(&of.queue),
+                "enabled": rule.enabled, "targets": ids,
+            })
+        })
     }
 
     async fn key(&self, alias: &str, known_key: Option<&str>) -> Lookup<Value> {
@@ -159,22 +210,12 @@ impl PieceReader<'_> {
     /// the account is looked at, so it is asked only where a key may have been made and no answer
     /// said so.
     pub(super) async fn marked_key(&self, mark: &str) -> Lookup<String> {
-        let kms = &self.aws.kms;
-        let request = kms.list_keys();
-        let pages = whole_list(
-            &aws_calls::LIST_KEYS,
-            &[],
-            |marker| request.clone().set_marker(marker).send(),
-            ListKeysOutput::next_marker,
-            |page| Some(page.keys.as_ref()?.iter().filter_map(|key| key.key_id()).collect()),
-        );
-        let pages = match pages.await {
-            Lookup::Found(pages) => pages,
+        let keys = match self.keys().await {
+            Lookup::Found(keys) => keys,
             other => return other.map(|_| String::new()),
         };
         let mut unreadable = None;
-        for key in pages.into_iter().flat_map(|page| page.keys.unwrap_or_default()) {
-            let Some(arn) = key.key_arn else { continue };
+        for arn in keys {
             match self.tag(&arn).await {
                 Lookup::Found(Some(value)) if value == mark => return Lookup::Found(arn),
                 // KMS denies this for keys of AWS, and it may be denied for keys of others.
@@ -185,8 +226,25 @@ impl PieceReader<'_> {
         unreadable.map_or(Lookup::Absent, Lookup::Unreachable)
     }
 
+    /// The ARNs of all keys of the account in the region.
+    pub(super) async fn keys(&self) -> Lookup<Vec<String>> {
+        let kms = &self.aws.kms;
+        let request = kms.list_keys();
+        let pages = whole_list(
+            &aws_calls::LIST_KEYS,
+            &[],
+            |marker| request.clone().set_marker(marker).send(),
+            ListKeysOutput::next_marker,
+            |page| Some(page.keys.as_ref()?.iter().filter_map(|key| key.key_id()).collect()),
+        );
+        pages.await.map(|pages| {
+            let keys = pages.into_iter().flat_map(|page| page.keys.unwrap_or_default());
+            keys.filter_map(|key| key.key_arn).collect()
+        })
+    }
+
     /// The value of the tag of `setup`, if the key has it.
-    async fn tag(&self, key: &str) -> Lookup<Option<String>> {
+    pub(super) async fn tag(&self, key: &str) -> Lookup<Option<String>> {
         let request = self.aws.kms.list_resource_tags().key_id(key);
         let pages = whole_list(
             &aws_calls::LIST_RESOURCE_TAGS,
@@ -230,6 +288,21 @@ pub(super) fn is_as_wanted(piece: &Piece, present: &Value) -> bool {
         // Two archives are never the same: each has keys of its own.
         Piece::Certificates(_) => false,
         Piece::SecurityConfiguration(of) => *present == of.content,
+        Piece::BucketVersioning(_) => *present == VERSIONING_ON,
+        Piece::ObjectLock(of) => *present == json!(of.retention),
+        Piece::AlertTopic(of) => {
+            says_the_same(&of.policy, &present["policy"]) && present["key"] == of.key
+        }
+        Piece::EventQueue(of) => {
+            says_the_same(&of.policy, &present["policy"])
+                && present["key"] == json!(of.key)
+                && (of.key.is_some() || present["by_sqs"] == true)
+        }
+        Piece::EventRule(of) => {
+            says_the_same(&of.pattern, &present["pattern"])
+                && present["target"] == of.queue
+                && present["enabled"] == true
+        }
     }
 }
 
@@ -261,19 +334,31 @@ pub(super) fn is_as_before(piece: &Piece, before: &Value, present: &Value) -> bo
         Piece::KeyPolicy(_) | Piece::InlinePolicy(_) | Piece::BucketPolicy(_) => {
             says_the_same(before, present)
         }
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) => before
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(name, before)| says_the_same(before, &present[name])),
         Piece::Key(_)
         | Piece::Bucket(_)
         | Piece::BucketEncryption(_)
         | Piece::PublicAccessBlock(_)
         | Piece::Certificates(_)
-        | Piece::SecurityConfiguration(_) => before == present,
+        | Piece::SecurityConfiguration(_)
+        | Piece::BucketVersioning(_)
+        | Piece::ObjectLock(_) => before == present,
     }
 }
 
 /// Whether the present state is what AWS gives to every new bucket: SSE-S3 without a rule of one's
-/// own. Source: Amazon S3 user guide, "Setting default server-side encryption behavior".
+/// own, and no retention where it has Object Lock. Source: Amazon S3 user guide, "Setting default
+/// server-side encryption behavior", "Configuring S3 Object Lock".
 pub(super) fn is_default(piece: &Piece, present: &Value) -> bool {
-    matches!(piece, Piece::BucketEncryption(_))
-        && present["kind"] == json!(EncryptionKind::SseS3)
-        && present["key"].is_null()
+    match piece {
+        Piece::BucketEncryption(_) => {
+            present["kind"] == json!(EncryptionKind::SseS3) && present["key"].is_null()
+        }
+        Piece::ObjectLock(_) => present.is_null(),
+        _ => false,
+    }
 }

@@ -257,13 +257,35 @@ fn instance_role(
     (role_availability, Some(role_step), Some(profile(of_profile)))
 }
 
+/// The statements of a policy, as far as the function says that its holder lacks the action on the
+/// resource.
+pub(super) type LackingStatements<'a> = &'a dyn Fn(Lacks<'_>) -> Vec<Value>;
+/// Whether a holder lacks an action on a resource.
+pub(super) type Lacks<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 /// What an inline policy is for.
-struct PolicyNeeds<'a> {
-    holder: PolicyHolder,
-    needs: Vec<Need>,
-    is_new: bool,
-    checks: &'a [&'static str],
-    source: &'static str,
+pub(super) struct PolicyNeeds<'a> {
+    pub(super) holder: PolicyHolder,
+    /// The policy's name.
+    pub(super) name: String,
+    pub(super) statements: LackingStatements<'a>,
+    pub(super) is_new: bool,
+    pub(super) checks: &'a [&'static str],
+    pub(super) source: &'static str,
+    /// What to do where the policy is too large.
+    pub(super) too_large: Printable,
+}
+
+/// What to do about a policy that is too large.
+const TOO_LARGE: &str =
+    "allow what the plan shows by a managed policy of your own, which may be larger";
+
+/// The statements that allow `needs`.
+fn of_needs<'a>(
+    inputs: &'a SetupInputs<'_>,
+    needs: &'a [Need],
+) -> impl Fn(Lacks<'_>) -> Vec<Value> + 'a {
+    move |lacks| documents::allowing(&inputs.options.name, needs, lacks)
 }
 
 const INSTANCE_CHECKS: [&str; 1] = ["jobflow-role-may-read-object"];
@@ -286,14 +308,17 @@ pub(super) fn instance_policy(
     if !inputs.makes(part) {
         return None;
     }
+    let needs = needs::of_instances(inputs);
     let of = PolicyNeeds {
         holder: PolicyHolder::Role(role.name.clone()),
-        needs: needs::of_instances(inputs),
+        name: inputs.inline_policy(),
+        statements: &of_needs(inputs, &needs),
         is_new: role.is_new,
         checks: &INSTANCE_CHECKS,
         source: INSTANCE_SOURCE,
+        too_large: TOO_LARGE.into(),
     };
-    let step = inline_policy(inputs, state, &of)?;
+    let step = inline_policy(state, &of)?;
     Some(step.noting(
         "it covers what the steps of this command line read and write; what enrichments, loaders or \
          the option --debug ask of other services (parameter store, SQS) is not among it",
@@ -356,8 +381,16 @@ pub(super) fn launcher_policy(
     match arns {
         Ok((service, instances)) => {
             let needs = needs::of_launcher(inputs, &service, &instances);
-            let of = PolicyNeeds { holder, needs, is_new: false, checks, source };
-            inline_policy(inputs, state, &of)
+            let of = PolicyNeeds {
+                holder,
+                name: inputs.inline_policy(),
+                statements: &of_needs(inputs, &needs),
+                is_new: false,
+                checks,
+                source,
+                too_large: TOO_LARGE.into(),
+            };
+            inline_policy(state, &of)
         }
         Err(error) => {
             let piece = InlinePolicy { holder, name: inputs.inline_policy(), policy: Value::Null };
@@ -370,36 +403,29 @@ pub(super) fn launcher_policy(
     }
 }
 
-fn inline_policy(
-    inputs: &SetupInputs<'_>,
-    state: &AccountState,
-    of: &PolicyNeeds<'_>,
-) -> Option<Step> {
+/// Plans an inline policy with what its holder lacks; none if it lacks nothing and has no such
+/// policy.
+pub(super) fn inline_policy(state: &AccountState, of: &PolicyNeeds<'_>) -> Option<Step> {
     let kind = match of.holder {
         PolicyHolder::Role(_) => DocumentKind::RoleInline,
         PolicyHolder::User(_) => DocumentKind::UserInline,
     };
     let made = |policy: Value, action: StepAction| {
-        let piece =
-            InlinePolicy { holder: of.holder.clone(), name: inputs.inline_policy(), policy };
+        let piece = InlinePolicy { holder: of.holder.clone(), name: of.name.clone(), policy };
         Some(step(Piece::InlinePolicy(piece), action, of.checks, of.source).noting(OTHERS_STAY))
     };
-    let name = &inputs.options.name;
-    let everything = documents::allowing(name, &of.needs, |_, _| true);
+    let everything = (of.statements)(&|_, _| true);
     let whole = |document: Result<Value, merge::MergeError>, action: StepAction| match document {
         Ok(document) => made(document, action),
         Err(error) => made(
             merge::unsized_document(&everything),
-            refuse(
-                Printable::from(error.to_string()),
-                "allow what the plan shows by a managed policy of your own, which may be larger",
-            ),
+            refuse(Printable::from(error.to_string()), of.too_large.clone()),
         ),
     };
     if of.is_new {
         return whole(merge::fresh(kind, &everything), StepAction::Create);
     }
-    let key = (of.holder.clone(), inputs.inline_policy());
+    let key = (of.holder.clone(), of.name.clone());
     let before = state.inline_policies.get(&key).cloned().unwrap_or_else(|| {
         Lookup::Unreachable(not_asked(&aws_calls::GET_ROLE, "the inline policy"))
     });
@@ -416,7 +442,7 @@ fn inline_policy(
     };
     let is_lacking =
         |action: &str, resource: &str| lacks.contains(&(action.to_owned(), resource.to_owned()));
-    let statements = documents::allowing(name, &of.needs, is_lacking);
+    let statements = (of.statements)(&is_lacking);
     match (before, statements.is_empty()) {
         (Lookup::Found(policy), true) => made(policy, StepAction::Keep),
         (_, true) => None,

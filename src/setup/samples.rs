@@ -11,14 +11,18 @@ use crate::{
         names::{AccountId, BucketName, S3Object},
         printable::{Printable, printable},
     },
-    facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+    facts::{
+        account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+        object_lock::{DefaultRetention, RetentionMode, RetentionPeriod},
+    },
     settings::policy::EncryptionKind,
     setup::{
         code::{CodeContext, certificate_uri},
+        network_code::NetworkCode,
         piece::{
-            Bucket, BucketEncryption, BucketPolicy, CertificateArchive, InlinePolicy,
-            InstanceProfile, Key, KeyPolicy, KeyRotation, MADE_KEY, NamedConfiguration, Piece,
-            PublicAccessBlock, Role,
+            AlertTopic, Bucket, BucketEncryption, BucketObjectLock, BucketPolicy, BucketVersioning,
+            CertificateArchive, EventQueue, EventRule, InlinePolicy, InstanceProfile, Key,
+            KeyPolicy, KeyRotation, MADE_KEY, NamedConfiguration, Piece, PublicAccessBlock, Role,
         },
         plan::{Advice, SetupPlan, Step, StepAction},
     },
@@ -32,6 +36,7 @@ pub(super) struct SamplePlan {
     pub(super) account: AccountId,
     pub(super) region: &'static str,
     pub(super) s3_region: &'static str,
+    pub(super) network: Option<NetworkCode>,
 }
 
 impl SamplePlan {
@@ -41,6 +46,7 @@ impl SamplePlan {
             account: &self.account,
             region: self.region,
             s3_region: self.s3_region,
+            network: self.network.as_ref(),
         }
     }
 }
@@ -64,6 +70,11 @@ pub(super) fn samples() -> Vec<SamplePlan> {
         sample("hostile", hostile(), "us-gov-west-1", "us-gov-west-1"),
         sample("two-regions", two_regions(), "eu-west-1", "eu-central-1"),
         sample("nothing", nothing(), "eu-west-1", "eu-west-1"),
+        sample("for-the-guard", for_the_guard(), "eu-west-1", "eu-west-1"),
+        SamplePlan {
+            network: Some(NetworkCode::sample()),
+            ..sample("network", nothing(), "eu-west-1", "eu-west-1")
+        },
     ]
 }
 
@@ -73,11 +84,15 @@ fn sample(
     region: &'static str,
     s3_region: &'static str,
 ) -> SamplePlan {
-    SamplePlan { name, plan, account: AccountId::new(ACCOUNT), region, s3_region }
+    SamplePlan { name, plan, account: AccountId::new(ACCOUNT), region, s3_region, network: None }
 }
 
 fn bucket_name(name: &str) -> BucketName {
     name.parse().unwrap()
+}
+
+fn new_bucket(name: &str, region: &str) -> Bucket {
+    Bucket { bucket: bucket_name(name), region: region.to_owned(), object_lock: false }
 }
 
 fn step(piece: Piece, action: StepAction, checks: &[&'static str]) -> Step {
@@ -259,6 +274,63 @@ fn use_of_data(partition: &str, key: &str, bucket: &str) -> Value {
     ])
 }
 
+const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:acme-etl-alerts";
+const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:acme-etl-emr-events";
+const RULE: &str = "arn:aws:events:eu-west-1:123456789012:rule/acme-etl-emr-events";
+
+/// A statement that denies what is not sent over TLS.
+fn tls_of(actions: &str, resource: &str) -> Value {
+    json!({
+        "Sid": "EmrEtlGuardTlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": actions,
+        "Resource": resource,
+        "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+    })
+}
+
+fn alert_topic(key: &str, statements: &[Value]) -> Piece {
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    Piece::AlertTopic(AlertTopic { arn: TOPIC.to_owned(), key: key.to_owned(), policy })
+}
+
+fn event_queue(key: Option<&str>, statements: &[Value]) -> Piece {
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    Piece::EventQueue(EventQueue { arn: QUEUE.to_owned(), key: key.map(str::to_owned), policy })
+}
+
+fn event_rule() -> Piece {
+    Piece::EventRule(EventRule {
+        arn: RULE.to_owned(),
+        pattern: json!({ "source": ["aws.emr"], "detail-type": ["EMR Cluster State Change"] }),
+        queue: QUEUE.to_owned(),
+    })
+}
+
+/// The statement that lets the account use its topic.
+fn owner_of_topic() -> Value {
+    json!({
+        "Sid": "EmrEtlGuardOwner",
+        "Effect": "Allow",
+        "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+        "Action": ["sns:Publish", "sns:Subscribe"],
+        "Resource": TOPIC,
+    })
+}
+
+/// The statement that lets the rule send.
+fn from_rule() -> Value {
+    json!({
+        "Sid": "EmrEtlGuardEvents",
+        "Effect": "Allow",
+        "Principal": { "Service": "events.amazonaws.com" },
+        "Action": "sqs:SendMessage",
+        "Resource": QUEUE,
+        "Condition": { "ArnEquals": { "aws:SourceArn": RULE } },
+    })
+}
+
 /// Nothing exists but the launcher's user.
 fn empty_account() -> SetupPlan {
     let made = archive("acme-etl-certificates", Some(MADE_KEY));
@@ -314,7 +386,7 @@ fn empty_account() -> SetupPlan {
         ),
     ];
     for bucket in ["acme-log", "acme-etl-certificates"] {
-        let made = Bucket { bucket: bucket_name(bucket), region: "eu-west-1".to_owned() };
+        let made = new_bucket(bucket, "eu-west-1");
         steps.push(create(Piece::Bucket(made), &["buckets"]));
         steps.push(create(sse_kms(bucket, MADE_KEY), &["buckets"]));
         steps.push(create(block(bucket), &[]));
@@ -325,6 +397,12 @@ fn empty_account() -> SetupPlan {
         configuration("acme-etl-0a1b2c3d", MADE_KEY, &made),
         &["security-configuration"],
     ));
+    steps.push(create(
+        alert_topic("alias/aws/sns", &[owner_of_topic(), tls_of("sns:Publish", TOPIC)]),
+        &[],
+    ));
+    steps.push(create(event_queue(None, &[from_rule(), tls_of("sqs:*", QUEUE)]), &[]));
+    steps.push(create(event_rule(), &[]));
     SetupPlan {
         advice: vec![Advice {
             check: Some("network"),
@@ -363,7 +441,7 @@ fn existing() -> SetupPlan {
     let uses = use_of_data("aws", KEY, "acme-log");
     let narrower = json!({ "Version": "2012-10-17", "Statement": [uses[0]] });
     let ec2 = || PolicyHolder::Role("EMR_EC2_DefaultRole".to_owned());
-    let raw_bucket = Bucket { bucket: bucket_name("acme-raw"), region: "eu-west-1".to_owned() };
+    let raw_bucket = new_bucket("acme-raw", "eu-west-1");
     let weaker = BucketEncryptionSettings {
         kind: EncryptionKind::SseS3,
         key: None,
@@ -420,6 +498,28 @@ fn existing() -> SetupPlan {
             StepAction::Create,
             &["security-configuration"],
         ),
+        step(
+            alert_topic("alias/aws/sns", &[owner_of_topic(), tls_of("sns:Publish", TOPIC)]),
+            changed(json!({ "key": null, "policy": {
+                "Version": "2012-10-17", "Statement": [owner_of_topic()],
+            } })),
+            &[],
+        ),
+        step(
+            event_queue(Some(KEY), &[from_rule(), tls_of("sqs:*", QUEUE)]),
+            changed(json!({ "key": KEY, "by_sqs": false, "policy": null })),
+            &[],
+        ),
+        step(
+            event_rule(),
+            changed(json!({
+                "pattern": {
+                    "source": ["aws.emr"], "detail-type": ["EMR Cluster State Change"],
+                },
+                "target": null,
+            })),
+            &[],
+        ),
     ];
     steps[2].notes.push(printable!("Every statement of the present policy is kept."));
     plan(steps, Some("acme-etl-4e5f6a7b"))
@@ -459,7 +559,7 @@ fn hostile() -> SetupPlan {
             "Bool": { "aws:SecureTransport": false },
         },
     });
-    let made = Bucket { bucket: bucket_name("acme-odd"), region: "us-gov-west-1".to_owned() };
+    let made = new_bucket("acme-odd", "us-gov-west-1");
     let mut odd = step(bucket_policy("acme-odd", &[statement]), StepAction::Create, &[]);
     odd.notes.push(Printable::from("# \u{1b}[31mred\nresource \"x\" \"y\" {}"));
     let key = Key { alias: "alias/acme-etl".to_owned(), policy: key_policy("aws-us-gov") };
@@ -482,7 +582,7 @@ fn hostile() -> SetupPlan {
 
 /// The buckets are in another region than the clusters.
 fn two_regions() -> SetupPlan {
-    let made = Bucket { bucket: bucket_name("acme-far"), region: "eu-central-1".to_owned() };
+    let made = new_bucket("acme-far", "eu-central-1");
     let sse_s3 = BucketEncryptionSettings {
         kind: EncryptionKind::SseS3,
         key: None,
@@ -509,6 +609,22 @@ fn two_regions() -> SetupPlan {
             StepAction::Create,
             &["buckets"],
         ),
+        step(
+            Piece::BucketVersioning(BucketVersioning { bucket: bucket_name("acme-farther") }),
+            StepAction::Create,
+            &["--with evidence-bucket"],
+        ),
+        step(
+            Piece::ObjectLock(BucketObjectLock {
+                bucket: bucket_name("acme-farther"),
+                retention: DefaultRetention {
+                    mode: RetentionMode::Governance,
+                    period: RetentionPeriod::Days(365),
+                },
+            }),
+            StepAction::Create,
+            &["--with evidence-bucket"],
+        ),
     ];
     plan(steps, None)
 }
@@ -521,6 +637,50 @@ fn nothing() -> SetupPlan {
     });
     plan.steps.iter_mut().for_each(|step| step.action = StepAction::Keep);
     plan
+}
+
+/// What the guard itself uses: its own policy, and a bucket for evidence. Two others exist, one
+/// without Object Lock and one with a shorter retention.
+fn for_the_guard() -> SetupPlan {
+    let evidence = "acme-etl-evidence";
+    let bucket = Bucket { object_lock: true, ..new_bucket(evidence, "eu-west-1") };
+    let lock = |name: &str, mode, period| {
+        let retention = DefaultRetention { mode, period };
+        Piece::ObjectLock(BucketObjectLock { bucket: bucket_name(name), retention })
+    };
+    let versioning =
+        |name: &str| Piece::BucketVersioning(BucketVersioning { bucket: bucket_name(name) });
+    let year = RetentionPeriod::Days(365);
+    let governance = RetentionMode::Governance;
+    let checks = json!([{
+        "Sid": "EmrEtlGuardChecksEmrAny",
+        "Effect": "Allow",
+        "Action": ["elasticmapreduce:DescribeSecurityConfiguration"],
+        "Resource": ["*"],
+    }]);
+    let asked = |piece, action| step(piece, action, &["--with evidence-bucket"]);
+    let create = |piece| asked(piece, StepAction::Create);
+    let steps = vec![
+        step(
+            inline_policy(PolicyHolder::Role("guard".to_owned()), &checks),
+            StepAction::Create,
+            &["--with guard-policy"],
+        ),
+        create(Piece::Bucket(bucket)),
+        create(sse_kms(evidence, KEY)),
+        create(block(evidence)),
+        create(bucket_policy(evidence, &[tls_statement("aws", evidence)])),
+        create(versioning(evidence)),
+        create(lock(evidence, governance, year)),
+        asked(versioning("acme-plain"), changed(json!("Suspended"))),
+        create(lock("acme-plain", governance, year)),
+        asked(versioning("acme-short"), StepAction::Keep),
+        asked(
+            lock("acme-short", RetentionMode::Compliance, RetentionPeriod::Years(1)),
+            changed(json!({"mode": "COMPLIANCE", "days": 30})),
+        ),
+    ];
+    plan(steps, None)
 }
 
 /// Text for documents: any characters, and what has a meaning somewhere.
@@ -655,10 +815,9 @@ fn any_bucket(name: &'static str) -> impl Strategy<Value = Vec<Step>> {
             other_policy,
         ];
         let [first, second, third] = before;
-        let region = "eu-west-1".to_owned();
         vec![
             step(
-                Piece::Bucket(Bucket { bucket: bucket.clone(), region }),
+                Piece::Bucket(new_bucket(name, "eu-west-1")),
                 if made { StepAction::Create } else { StepAction::Keep },
                 &[],
             ),

@@ -7,6 +7,7 @@
 //! The private key of the certificates is not made here, although the provider `tls` could: it
 //! would be in Terraform's state in clear, for everyone who may read the state.
 
+mod network;
 mod printer;
 mod resources;
 #[cfg(test)]
@@ -52,12 +53,15 @@ pub(crate) fn terraform(
         ("kms.tf", HclBody::default()),
         ("s3.tf", HclBody::default()),
         ("emr.tf", HclBody::default()),
+        ("notifications.tf", HclBody::default()),
+        ("network.tf", code.network()),
     ]);
     for (file, title) in [
         ("iam.tf", "Roles, the instance profile, and what roles and users may do."),
         ("kms.tf", "The KMS key and key policies."),
         ("s3.tf", "Buckets, their default encryption, their policies, their public access blocks."),
         ("emr.tf", "The EMR security configuration."),
+        ("notifications.tf", "The topic for alerts, and the queue with the events of EMR."),
     ] {
         if let Some(body) = files.get_mut(file) {
             body.comment(title);
@@ -65,7 +69,8 @@ pub(crate) fn terraform(
     }
     for (file, body) in &mut files {
         let has_some = plan.changes().any(|step| file_of(&step.piece) == *file);
-        if !has_some && matches!(*file, "iam.tf" | "kms.tf" | "s3.tf" | "emr.tf") {
+        let of_pieces = ["iam.tf", "kms.tf", "s3.tf", "emr.tf", "notifications.tf"];
+        if !has_some && of_pieces.contains(file) {
             body.blank().comment("The plan changes nothing of these.");
         }
     }
@@ -85,8 +90,11 @@ const fn file_of(piece: &Piece) -> &'static str {
         Piece::Bucket(_)
         | Piece::BucketEncryption(_)
         | Piece::PublicAccessBlock(_)
-        | Piece::BucketPolicy(_) => "s3.tf",
+        | Piece::BucketPolicy(_)
+        | Piece::BucketVersioning(_)
+        | Piece::ObjectLock(_) => "s3.tf",
         Piece::Certificates(_) | Piece::SecurityConfiguration(_) => "emr.tf",
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) => "notifications.tf",
     }
 }
 
@@ -105,6 +113,11 @@ const KEY_LABEL: &str = "etl";
 /// The label of the security configuration, whatever its name: a new one takes the place of the
 /// old one.
 const CONFIGURATION_LABEL: &str = "emr";
+
+/// The labels of the topic for alerts, and of the queue and the rule for events. They are always
+/// the same, so that code without these parts forgets them.
+const ALERTS_LABEL: &str = "alerts";
+const EVENTS_LABEL: &str = "emr_events";
 
 impl<'a> TerraformCode<'a> {
     fn new(plan: &'a SetupPlan, context: &'a CodeContext<'a>) -> Self {
@@ -296,6 +309,20 @@ impl<'a> TerraformCode<'a> {
             let uri = HclExpression::raw("var.certificate_archive");
             add("certificate_archive", "Where the certificates are expected.", uri);
         }
+        for step in self.plan.changes() {
+            let address = self.addresses(&step.piece).into_iter().next().unwrap_or_default();
+            match &step.piece {
+                Piece::AlertTopic(_) => {
+                    let arn = HclExpression::raw(format!("{address}.arn"));
+                    add("alert_sns", "What the guard's setting `alert_sns` names.", arn);
+                }
+                Piece::EventQueue(_) => {
+                    let url = HclExpression::raw(format!("{address}.url"));
+                    add("event_queue", "What the guard's setting `event_queue` names.", url);
+                }
+                _ => {}
+            }
+        }
         body
     }
 
@@ -314,6 +341,13 @@ impl<'a> TerraformCode<'a> {
                 body.blank().block("import", import);
             }
         }
+        if let Some((address, id)) = self.network_import() {
+            let mut import = HclBody::default();
+            import.attribute("to", HclExpression::raw(&address));
+            import.attribute("id", HclExpression::text(id));
+            body.blank().block("import", import);
+            seen.insert(address);
+        }
         if seen.is_empty() {
             body.blank().comment("Nothing that exists is changed.");
         }
@@ -326,13 +360,26 @@ impl<'a> TerraformCode<'a> {
             "What is not managed here. If an earlier version of these files made it, Terraform \
              forgets it, and does not destroy it.",
         );
-        let managed: BTreeSet<String> =
+        let [of_network, all_of_network] = self.network_addresses();
+        let mut managed: BTreeSet<String> =
             self.plan.changes().flat_map(|step| self.addresses(&step.piece)).collect();
+        managed.extend(of_network);
         let mut forgotten: BTreeSet<String> = BTreeSet::from([
             format!("aws_kms_key.{KEY_LABEL}"),
             format!("aws_kms_alias.{KEY_LABEL}"),
             format!("aws_emr_security_configuration.{CONFIGURATION_LABEL}"),
         ]);
+        for (kind, label) in [
+            ("aws_sns_topic", ALERTS_LABEL),
+            ("aws_sns_topic_policy", ALERTS_LABEL),
+            ("aws_sqs_queue", EVENTS_LABEL),
+            ("aws_sqs_queue_policy", EVENTS_LABEL),
+            ("aws_cloudwatch_event_rule", EVENTS_LABEL),
+            ("aws_cloudwatch_event_target", EVENTS_LABEL),
+        ] {
+            forgotten.insert(format!("{kind}.{label}"));
+        }
+        forgotten.extend(all_of_network);
         forgotten.extend(self.plan.steps.iter().flat_map(|step| self.addresses(&step.piece)));
         forgotten
             .extend(self.plan.steps.iter().filter_map(|step| self.bucket_address(&step.piece)));
@@ -354,7 +401,12 @@ impl<'a> TerraformCode<'a> {
 fn name_of(piece: &Piece) -> Option<String> {
     match piece {
         Piece::InlinePolicy(policy) => Some(inline_policy_name(&policy.holder, &policy.name)),
-        Piece::Key(_) | Piece::Certificates(_) | Piece::SecurityConfiguration(_) => None,
+        Piece::Key(_)
+        | Piece::Certificates(_)
+        | Piece::SecurityConfiguration(_)
+        | Piece::AlertTopic(_)
+        | Piece::EventQueue(_)
+        | Piece::EventRule(_) => None,
         _ => Some(piece.subject()),
     }
 }

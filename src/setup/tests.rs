@@ -2,6 +2,9 @@
 
 mod applied;
 mod cut_off;
+mod notifications;
+mod object_lock;
+mod refused;
 mod retired;
 mod taken_back;
 
@@ -224,7 +227,11 @@ fn inline_policy() -> Piece {
 }
 
 fn bucket() -> Piece {
-    Piece::Bucket(Bucket { bucket: BUCKET.parse().unwrap(), region: REGION.to_owned() })
+    Piece::Bucket(Bucket {
+        bucket: BUCKET.parse().unwrap(),
+        region: REGION.to_owned(),
+        object_lock: false,
+    })
 }
 
 fn encryption() -> Piece {

@@ -2,7 +2,10 @@
 //! still as it was made. What somebody has changed meanwhile stays, and so do keys: whatever is
 //! encrypted under a deleted key is lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_iam::{
     operation::{
@@ -21,14 +24,17 @@ use crate::{
     base::{
         aws_calls,
         lookup::{Lookup, LookupError},
-        names::BucketName,
+        names::{BucketName, S3Object},
     },
-    facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+    facts::{
+        account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+        object_lock::DefaultRetention,
+    },
     setup::{
         apply::SettlingTime,
         compare::{has, says_the_same, statements, with_statements},
         journal::{SetupIdentity, SetupJournal, SetupJournalError},
-        piece::{Bucket, Piece, Role},
+        piece::{Bucket, BucketObjectLock, Piece, Role},
         present::{PieceReader, is_as_wanted, is_default},
         record::{AppliedAction, AppliedCall, AppliedStep, SetupRecord},
         uses::{InUse, Uses, of_archive},
@@ -145,6 +151,7 @@ pub(super) async fn undo_at(
         uses: Uses::look(&patient).await,
         time,
         calls: Vec::new(),
+        archives: BTreeMap::new(),
     };
     let mut all = Vec::new();
     for step in record.steps.iter().rev() {
@@ -154,6 +161,9 @@ pub(super) async fn undo_at(
         let result = Box::pin(undoing.step(step)).await;
         if matches!(result, UndoResult::Undone { .. } | UndoResult::Gone) {
             journal.undone(&step.piece)?;
+        } else if let Piece::Certificates(archive) = &step.piece {
+            let S3Object { bucket, key } = &archive.object;
+            undoing.archives.insert(bucket.clone(), format!("s3://{bucket}/{key}"));
         }
         let undone = UndoneStep {
             piece: step.piece.clone(),
@@ -182,19 +192,21 @@ fn is_of(record: &SetupRecord, identity: &SetupIdentity) -> Result<(), UndoError
     })
 }
 
-struct Undoing<'a> {
+pub(super) struct Undoing<'a> {
     reader: PieceReader<'a>,
-    writer: SetupWriter,
+    pub(super) writer: SetupWriter,
     uses: Uses,
     time: SettlingTime,
     /// The calls of the present step.
     calls: Vec<AppliedCall>,
+    /// The certificate archives that stay, by bucket.
+    archives: BTreeMap<BucketName, String>,
 }
 
 /// Why a step ends early.
-type Early = UndoResult;
+pub(super) type Early = UndoResult;
 
-fn kept<T>(why: impl Into<String>) -> Result<T, Early> {
+pub(super) fn kept<T>(why: impl Into<String>) -> Result<T, Early> {
     Err(UndoResult::Kept { why: why.into() })
 }
 
@@ -228,6 +240,13 @@ impl Undoing<'_> {
 
     async fn undo(&mut self, step: &AppliedStep) -> Result<(), Early> {
         let piece = &step.piece;
+        // The private key of the nodes is in the archive.
+        if let Piece::BucketEncryption(_) | Piece::PublicAccessBlock(_) | Piece::BucketPolicy(_) =
+            piece
+            && let Some(archive) = piece.bucket().and_then(|bucket| self.archives.get(bucket))
+        {
+            return kept(format!("it protects the certificates {archive}, which stay"));
+        }
         self.know_region(piece).await?;
         let known_key = step.made.arn.as_deref();
         let present = known(self.reader.present(piece, known_key).await)?;
@@ -269,6 +288,10 @@ impl Undoing<'_> {
                 self.settings(step, &present).await
             }
             Piece::Bucket(of) if is_new => self.bucket(piece, of).await,
+            Piece::BucketVersioning(_) => kept(
+                "Object Lock needs it, and S3 switches neither off again while the bucket exists",
+            ),
+            Piece::ObjectLock(of) => self.object_lock(step, of, &present).await,
             Piece::KeyRotation(of) => {
                 if present != true {
                     return Err(UndoResult::Gone);
@@ -306,6 +329,9 @@ impl Undoing<'_> {
             }
             Piece::Role(of) if is_new => self.role(piece, of, &present).await,
             Piece::Role(_) | Piece::Bucket(_) => kept("setup did not make it"),
+            Piece::AlertTopic(of) => Box::pin(self.topic(step, of, &present)).await,
+            Piece::EventQueue(of) => Box::pin(self.queue(step, of, &present)).await,
+            Piece::EventRule(of) => Box::pin(self.event_rule(step, of, &present)).await,
         }
     }
 
@@ -426,6 +452,55 @@ impl Undoing<'_> {
         self.is_gone(piece).await
     }
 
+    /// Gives a bucket the retention back that it had for new objects. What setup gave to a bucket
+    /// with none stays as long as it protects something.
+    async fn object_lock(
+        &mut self,
+        step: &AppliedStep,
+        of: &BucketObjectLock,
+        present: &Value,
+    ) -> Result<(), Early> {
+        let piece = &step.piece;
+        if present.is_null() {
+            return Err(UndoResult::Gone);
+        }
+        if !is_as_wanted(piece, present) {
+            return kept(format!("somebody changed it since: {present}"));
+        }
+        let before: Option<DefaultRetention> = match &step.before {
+            None => None,
+            Some(before) => {
+                let why = "the report's settings from before cannot be read".to_owned();
+                Some(
+                    serde_json::from_value(before.clone())
+                        .map_err(|_| UndoResult::Failed { why })?,
+                )
+            }
+        };
+        if before.is_none()
+            && let Some(what) = self.content(&of.bucket).await?
+        {
+            return kept(format!(
+                "it protects what is in the bucket, which has {what}; where no new object needs \
+                 it: `aws s3api put-object-lock-configuration --bucket {} \
+                 --object-lock-configuration ObjectLockEnabled=Enabled`",
+                of.bucket
+            ));
+        }
+        let answer = self.writer.put_object_lock(&of.bucket, before).await;
+        self.done("PutObjectLockConfiguration", answer)?;
+        let wanted = serde_json::json!(before);
+        self.becomes(piece, |present| present.is_none_or(|present| *present == wanted)).await?;
+        match before {
+            Some(_) => Ok(()),
+            None => Err(UndoResult::Undone {
+                stays: Some(
+                    "Object Lock itself, which S3 switches off only with the bucket".to_owned(),
+                ),
+            }),
+        }
+    }
+
     /// What a bucket holds, if it is not empty: also versions, delete markers and unfinished
     /// uploads.
     async fn content(&self, bucket: &BucketName) -> Result<Option<String>, Early> {
@@ -483,46 +558,15 @@ impl Undoing<'_> {
 
     /// The inline policies of a role, and the instance profiles that hold it.
     async fn holds(&self, role: &str) -> Result<(Vec<String>, Vec<String>), Early> {
-        const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
         let iam = &self.reader.aws.iam;
-        let request = iam.list_role_policies().role_name(role);
-        let inline = whole_list(
-            &aws_calls::LIST_ROLE_POLICIES,
-            NO_ENTITY,
-            |marker| request.clone().set_marker(marker).send(),
-            ListRolePoliciesOutput::marker,
-            |page| Some(page.policy_names.iter().map(String::as_str).collect()),
-        );
-        let request = iam.list_instance_profiles_for_role().role_name(role);
-        let profiles = whole_list(
-            &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
-            NO_ENTITY,
-            |marker| request.clone().set_marker(marker).send(),
-            ListInstanceProfilesForRoleOutput::marker,
-            |page| {
-                Some(
-                    page.instance_profiles
-                        .iter()
-                        .map(InstanceProfile::instance_profile_name)
-                        .collect(),
-                )
-            },
-        );
-        let (inline, profiles) = tokio::join!(inline, profiles);
+        let (inline, profiles) =
+            tokio::join!(role_policies(iam, role), instance_profiles(iam, role));
         let inline = known(inline)?.unwrap_or_default();
-        let profiles = known(profiles)?.unwrap_or_default();
-        Ok((
-            inline.into_iter().flat_map(|page| page.policy_names).collect(),
-            profiles
-                .into_iter()
-                .flat_map(|page| page.instance_profiles)
-                .map(|profile| profile.instance_profile_name)
-                .collect(),
-        ))
+        Ok((inline, known(profiles)?.unwrap_or_default()))
     }
 
     /// Counts a call, and ends the step if it failed.
-    fn done(
+    pub(super) fn done(
         &mut self,
         operation: &str,
         answer: Result<WriteDone, WriteFailure>,
@@ -546,12 +590,12 @@ impl Undoing<'_> {
         }
     }
 
-    async fn is_gone(&self, piece: &Piece) -> Result<(), Early> {
+    pub(super) async fn is_gone(&self, piece: &Piece) -> Result<(), Early> {
         self.becomes(piece, |present| present.is_none()).await
     }
 
     /// Reads the piece until it is as it should be.
-    async fn becomes(
+    pub(super) async fn becomes(
         &self,
         piece: &Piece,
         wanted: impl Fn(Option<&Value>) -> bool,
@@ -583,16 +627,53 @@ impl Undoing<'_> {
     }
 }
 
+const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
+
+/// The names of a role's inline policies.
+pub(super) async fn role_policies(iam: &aws_sdk_iam::Client, role: &str) -> Lookup<Vec<String>> {
+    let request = iam.list_role_policies().role_name(role);
+    let pages = whole_list(
+        &aws_calls::LIST_ROLE_POLICIES,
+        NO_ENTITY,
+        |marker| request.clone().set_marker(marker).send(),
+        ListRolePoliciesOutput::marker,
+        |page| Some(page.policy_names.iter().map(String::as_str).collect()),
+    );
+    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.policy_names).collect())
+}
+
+/// The names of the instance profiles that hold a role.
+pub(super) async fn instance_profiles(
+    iam: &aws_sdk_iam::Client,
+    role: &str,
+) -> Lookup<Vec<String>> {
+    let request = iam.list_instance_profiles_for_role().role_name(role);
+    let pages = whole_list(
+        &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
+        NO_ENTITY,
+        |marker| request.clone().set_marker(marker).send(),
+        ListInstanceProfilesForRoleOutput::marker,
+        |page| {
+            let profiles = page.instance_profiles.iter();
+            Some(profiles.map(InstanceProfile::instance_profile_name).collect())
+        },
+    );
+    pages.await.map(|pages| {
+        let profiles = pages.into_iter().flat_map(|page| page.instance_profiles);
+        profiles.map(|profile| profile.instance_profile_name).collect()
+    })
+}
+
 /// What a document is without the statements of setup.
 #[derive(Debug, PartialEq)]
-struct RevertedDocument {
-    document: Reverted,
+pub(super) struct RevertedDocument {
+    pub(super) document: Reverted,
     /// The ids of statements of setup that somebody changed. They stay.
-    changed: Vec<String>,
+    pub(super) changed: Vec<String>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Reverted {
+pub(super) enum Reverted {
     /// It has none of them.
     Nothing,
     /// It has no others.
@@ -602,7 +683,11 @@ enum Reverted {
 
 /// Takes out of `present` what `written` added to `before`, and puts back what it replaced. All
 /// other statements stay as they are.
-fn reverted(written: &Value, before: Option<&Value>, present: &Value) -> RevertedDocument {
+pub(super) fn reverted(
+    written: &Value,
+    before: Option<&Value>,
+    present: &Value,
+) -> RevertedDocument {
     if says_the_same(written, present) {
         let document = match before {
             Some(before) => Reverted::Document(before.clone()),

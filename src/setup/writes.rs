@@ -3,18 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
+use aws_sdk_eventbridge::types::{RuleState, Target};
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, Tag};
 use aws_sdk_s3::{
     config::retry::RetryConfig,
     error::ProvideErrorMetadata,
     primitives::ByteStream,
     types::{
-        BlockedEncryptionTypes, BucketLocationConstraint, CreateBucketConfiguration,
-        EncryptionType, PublicAccessBlockConfiguration, ServerSideEncryption,
-        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+        self, BlockedEncryptionTypes, BucketLocationConstraint, BucketVersioningStatus,
+        CreateBucketConfiguration, EncryptionType, ObjectLockConfiguration, ObjectLockEnabled,
+        ObjectLockRetentionMode, ObjectLockRule, PublicAccessBlockConfiguration,
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule, VersioningConfiguration,
     },
 };
+use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_types::request_id::RequestId;
 use serde_json::Value;
@@ -23,6 +26,7 @@ use crate::{
     aws::{
         answer::{describe, kind},
         clients::Aws,
+        patience::is_throttling,
     },
     base::{
         aws_calls::{self, Call},
@@ -34,10 +38,14 @@ use crate::{
             BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings, SETUP_MARK,
             in_region,
         },
+        object_lock::{DefaultRetention, RetentionMode, RetentionPeriod},
         stored::server_side_encryption,
     },
     setup::{
-        piece::{CertificateArchive, NamedConfiguration},
+        piece::{
+            AlertTopic, CertificateArchive, EventQueue, EventRule, KEY_DESCRIPTION,
+            NamedConfiguration, RULE_DESCRIPTION,
+        },
         record::MadeIds,
     },
 };
@@ -92,7 +100,7 @@ where
         LookupErrorKind::TimedOut
         | LookupErrorKind::Connection
         | LookupErrorKind::ServerError
-        | LookupErrorKind::UnreadableAnswer => !THROTTLING_ERRORS.contains(&code),
+        | LookupErrorKind::UnreadableAnswer => !is_throttling(code),
         LookupErrorKind::Denied
         | LookupErrorKind::Throttled
         | LookupErrorKind::NotAsked
@@ -120,6 +128,9 @@ pub(super) struct SetupWriter {
     kms: aws_sdk_kms::Client,
     iam: aws_sdk_iam::Client,
     emr: aws_sdk_emr::Client,
+    topics: aws_sdk_sns::Client,
+    queues: aws_sdk_sqs::Client,
+    event_rules: aws_sdk_eventbridge::Client,
     account: AccountId,
     /// The regions of buckets, where they are known.
     regions: BTreeMap<BucketName, String>,
@@ -140,6 +151,9 @@ impl SetupWriter {
             kms: sent_once!(aws.kms, aws_sdk_kms),
             iam: sent_once!(aws.iam, aws_sdk_iam),
             emr: sent_once!(aws.emr, aws_sdk_emr),
+            topics: sent_once!(aws.topics, aws_sdk_sns),
+            queues: sent_once!(aws.queues, aws_sdk_sqs),
+            event_rules: sent_once!(aws.event_rules, aws_sdk_eventbridge),
             account: account.clone(),
             regions: BTreeMap::new(),
         }
@@ -248,7 +262,7 @@ impl SetupWriter {
             .create_key()
             .key_spec(KeySpec::SymmetricDefault)
             .key_usage(KeyUsageType::EncryptDecrypt)
-            .description("End-to-end encryption of EMR, made by emr-etl-guard setup")
+            .description(KEY_DESCRIPTION)
             .policy(policy.to_string());
         let tag = Tag::builder().tag_key(SETUP_MARK).tag_value(mark).build();
         let result = request.set_tags(tag.ok().map(|tag| vec![tag])).send().await;
@@ -281,7 +295,11 @@ impl SetupWriter {
         sorted(&aws_calls::PUT_KEY_POLICY, result, nothing)
     }
 
-    pub(super) async fn create_bucket(&self, bucket: &BucketName) -> WriteAnswer {
+    pub(super) async fn create_bucket(
+        &self,
+        bucket: &BucketName,
+        object_lock: bool,
+    ) -> WriteAnswer {
         let region = self.regions.get(bucket).filter(|region| *region != "us-east-1");
         let place = region.map(|region| {
             CreateBucketConfiguration::builder()
@@ -289,8 +307,43 @@ impl SetupWriter {
                 .build()
         });
         let request = self.s3_of(bucket).create_bucket().bucket(bucket.as_str());
-        let result = request.set_create_bucket_configuration(place).send().await;
+        let request = request.set_create_bucket_configuration(place);
+        let lock = object_lock.then_some(true);
+        let result = request.set_object_lock_enabled_for_bucket(lock).send().await;
         sorted(&aws_calls::CREATE_BUCKET, result, nothing)
+    }
+
+    pub(super) async fn enable_versioning(&self, bucket: &BucketName) -> WriteAnswer {
+        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let request = self.s3_of(bucket).put_bucket_versioning().bucket(bucket.as_str());
+        let request = request.versioning_configuration(on);
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(&aws_calls::PUT_BUCKET_VERSIONING, result, nothing)
+    }
+
+    /// Switches Object Lock on, with this retention of new objects. Objects that are there already
+    /// stay as they are.
+    pub(super) async fn put_object_lock(
+        &self,
+        bucket: &BucketName,
+        retention: Option<DefaultRetention>,
+    ) -> WriteAnswer {
+        let call = &aws_calls::PUT_OBJECT_LOCK_CONFIGURATION;
+        let rule = match retention.map(retention_of) {
+            None => None,
+            Some(Some(retention)) => {
+                Some(ObjectLockRule::builder().default_retention(retention).build())
+            }
+            Some(None) => return Err(not_sent(call)),
+        };
+        let lock = ObjectLockConfiguration::builder()
+            .object_lock_enabled(ObjectLockEnabled::Enabled)
+            .set_rule(rule)
+            .build();
+        let request = self.s3_of(bucket).put_object_lock_configuration().bucket(bucket.as_str());
+        let request = request.object_lock_configuration(lock);
+        let result = request.expected_bucket_owner(self.account.as_str()).send().await;
+        sorted(call, result, nothing)
     }
 
     pub(super) async fn delete_bucket(&self, bucket: &BucketName) -> WriteAnswer {
@@ -462,6 +515,137 @@ impl SetupWriter {
         let result = self.emr.delete_security_configuration().name(name).send().await;
         sorted(&aws_calls::DELETE_SECURITY_CONFIGURATION, result, nothing)
     }
+
+    pub(super) async fn create_topic(&self, topic: &AlertTopic) -> WriteAnswer {
+        let request = self.topics.create_topic().name(topic.name());
+        let request = request.attributes("KmsMasterKeyId", &topic.key);
+        let result = request.attributes("Policy", topic.policy.to_string()).send().await;
+        sorted(&aws_calls::CREATE_TOPIC, result, |answer| MadeIds {
+            arn: answer.topic_arn().map(str::to_owned),
+            ..MadeIds::default()
+        })
+    }
+
+    pub(super) async fn set_topic_policy(&self, topic: &str, policy: &Value) -> WriteAnswer {
+        let request = self.topics.set_topic_attributes().topic_arn(topic).attribute_name("Policy");
+        let result = request.attribute_value(policy.to_string()).send().await;
+        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, result, nothing)
+    }
+
+    /// Encrypts a topic's messages under `key`, or, if that is empty, not any more.
+    pub(super) async fn set_topic_key(&self, topic: &str, key: &str) -> WriteAnswer {
+        let request = self.topics.set_topic_attributes().topic_arn(topic);
+        let request = request.attribute_name("KmsMasterKeyId").attribute_value(key);
+        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, request.send().await, nothing)
+    }
+
+    pub(super) async fn delete_topic(&self, topic: &str) -> WriteAnswer {
+        let result = self.topics.delete_topic().topic_arn(topic).send().await;
+        sorted(&aws_calls::DELETE_TOPIC, result, nothing)
+    }
+
+    /// A queue that keeps messages for five minutes: an event only hastens what polling finds
+    /// anyway.
+    pub(super) async fn create_queue(&self, queue: &EventQueue) -> WriteAnswer {
+        let request = self.queues.create_queue().queue_name(queue.name());
+        let request = request.attributes(QueueAttributeName::MessageRetentionPeriod, "300");
+        let request = request.attributes(QueueAttributeName::SqsManagedSseEnabled, "true");
+        let request = request.attributes(QueueAttributeName::Policy, queue.policy.to_string());
+        sorted(&aws_calls::CREATE_QUEUE, request.send().await, nothing)
+    }
+
+    /// Sets the policy of the queue at `url`, or removes it; with `by_sqs`, also whether its
+    /// messages are encrypted under a key of SQS.
+    pub(super) async fn set_queue(
+        &self,
+        url: &str,
+        policy: Option<&Value>,
+        by_sqs: Option<bool>,
+    ) -> WriteAnswer {
+        let request = self.queues.set_queue_attributes().queue_url(url);
+        let policy = policy.map(ToString::to_string).unwrap_or_default();
+        let mut request = request.attributes(QueueAttributeName::Policy, policy);
+        if let Some(by_sqs) = by_sqs {
+            let name = QueueAttributeName::SqsManagedSseEnabled;
+            request = request.attributes(name, by_sqs.to_string());
+        }
+        sorted(&aws_calls::SET_QUEUE_ATTRIBUTES, request.send().await, nothing)
+    }
+
+    pub(super) async fn delete_queue(&self, url: &str) -> WriteAnswer {
+        let result = self.queues.delete_queue().queue_url(url).send().await;
+        sorted(&aws_calls::DELETE_QUEUE, result, nothing)
+    }
+
+    pub(super) async fn put_rule(&self, rule: &EventRule) -> WriteAnswer {
+        let request = self.event_rules.put_rule().name(rule.name());
+        let request = request.event_pattern(rule.pattern.to_string()).state(RuleState::Enabled);
+        let request = request.description(RULE_DESCRIPTION);
+        sorted(&aws_calls::PUT_RULE, request.send().await, |answer| MadeIds {
+            arn: answer.rule_arn().map(str::to_owned),
+            ..MadeIds::default()
+        })
+    }
+
+    pub(super) async fn put_target(&self, rule: &EventRule) -> WriteAnswer {
+        let call = &aws_calls::PUT_TARGETS;
+        let target = Target::builder().id(EventRule::TARGET).arn(&rule.queue).build();
+        let Ok(target) = target else { return Err(not_sent(call)) };
+        let result = self.event_rules.put_targets().rule(rule.name()).targets(target).send().await;
+        let failed = result.as_ref().ok().and_then(|answer| {
+            let entry = answer.failed_entries().first();
+            let why = entry.map(|entry| entry.error_message().unwrap_or_default().to_owned());
+            why.or_else(|| (answer.failed_entry_count() > 0).then(String::new))
+        });
+        entries_done(call, sorted(call, result, nothing), failed)
+    }
+
+    /// Removes the target that `setup` has added.
+    pub(super) async fn remove_target(&self, rule: &EventRule) -> WriteAnswer {
+        let call = &aws_calls::REMOVE_TARGETS;
+        let request = self.event_rules.remove_targets().rule(rule.name()).ids(EventRule::TARGET);
+        let result = request.send().await;
+        let failed = result.as_ref().ok().and_then(|answer| {
+            let entry = answer.failed_entries().first();
+            let why = entry.map(|entry| entry.error_message().unwrap_or_default().to_owned());
+            why.or_else(|| (answer.failed_entry_count() > 0).then(String::new))
+        });
+        entries_done(call, sorted(call, result, nothing), failed)
+    }
+
+    pub(super) async fn delete_rule(&self, rule: &EventRule) -> WriteAnswer {
+        let result = self.event_rules.delete_rule().name(rule.name()).send().await;
+        sorted(&aws_calls::DELETE_RULE, result, nothing)
+    }
+}
+
+/// The result of a call whose answer may say that a part of it failed, and why.
+fn entries_done(call: &'static Call, answer: WriteAnswer, failed: Option<String>) -> WriteAnswer {
+    let done = answer?;
+    match failed {
+        None => Ok(done),
+        Some(why) => Err(WriteFailure {
+            operation: call.operation,
+            permission: call.permission,
+            code: String::new(),
+            message: format!("EventBridge refused the target: {why}"),
+            unclear: false,
+            request: done.request,
+        }),
+    }
+}
+
+/// A retention as S3 takes it; none if its number is too large.
+fn retention_of(retention: DefaultRetention) -> Option<types::DefaultRetention> {
+    let mode = match retention.mode {
+        RetentionMode::Governance => ObjectLockRetentionMode::Governance,
+        RetentionMode::Compliance => ObjectLockRetentionMode::Compliance,
+    };
+    let builder = types::DefaultRetention::builder().mode(mode);
+    Some(match retention.period {
+        RetentionPeriod::Days(days) => builder.days(i32::try_from(days).ok()?).build(),
+        RetentionPeriod::Years(years) => builder.years(i32::try_from(years).ok()?).build(),
+    })
 }
 
 fn not_sent(call: &'static Call) -> WriteFailure {

@@ -581,12 +581,12 @@ pub(crate) fn pre_flight() -> Vec<&'static Check> {
     CATALOGUE.iter().copied().filter(|check| check.stage == When::PreFlight).collect()
 }
 
-/// Evaluates every case, a few concurrently (most of their time is waiting), and panics with all
+/// Evaluates every case, several concurrently (most of their time is waiting), and panics with all
 /// failures.
 pub(crate) fn for_each<T: Sync>(cases: &[T], judge: impl Fn(&T) -> Result<(), String> + Sync) {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..8 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(message) = judge(case) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     good_runs::waiting_cluster,
-    support::{Stage, hermetic_command},
+    support::{Played, Stage, hermetic_command},
 };
 
 /// The actions of the policy that is printed for a stage's config.
@@ -102,4 +102,52 @@ fn the_printed_policy_allows_every_call_that_the_guard_makes_and_no_other() {
         allowed(&Stage::acme()),
         allowed_then.into_iter().filter(|action| action != "sns:Publish").collect()
     );
+}
+
+/// `explain --scp` with these arguments.
+fn service_control(arguments: &[&str]) -> Played {
+    let stage = Stage::acme();
+    let mut command = hermetic_command(stage.bare_command("explain").get_program());
+    command.args(["explain", "--scp"]).args(arguments);
+    stage.prepare(&mut command);
+    stage.play(command)
+}
+
+#[test]
+fn the_service_control_policy_is_printed_alone_and_its_limits_beside_it() {
+    let launcher = "arn:aws:iam::123456789012:role/etl";
+    let admin = "arn:aws:iam::123456789012:role/platform/admin";
+    let config = ["--", "run", "-c", "config.yml", "-r", "resolver.json"];
+    let named = ["--launcher", launcher, "--admin", admin];
+    let played = service_control(&[&named[..], &config].concat());
+    played.expect_code(0);
+    let policy: Value = serde_json::from_str(&played.stdout).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let statement = |sid: &str| statements.iter().find(|one| one["Sid"] == sid).unwrap();
+    let not_by = |arn: &str| json!({"ArnNotLike": {"aws:PrincipalArn": [arn]}});
+    assert_eq!(statement("OnlyLaunchersStartClusters")["Condition"], not_by(launcher));
+    let configurations = statement("OnlyAdminsChangeSecurityConfigurations");
+    assert_eq!(configurations["Condition"], not_by(admin));
+    let roles = &statement("OnlyEncryptedVolumes")["Condition"]["ArnLike"]["aws:PrincipalArn"];
+    assert_eq!(roles[0], "arn:aws:iam::*:role/EMR_DefaultRole");
+    for one in statements {
+        let limits = format!("emr-etl-guard: {} does not stop: ", one["Sid"].as_str().unwrap());
+        assert!(played.stderr.contains(&limits), "{}", played.stderr);
+    }
+
+    // Whoever is left out would be locked out, so both have to be named.
+    for (arguments, said) in [
+        (&[][..], "--launcher <ARN>"),
+        (&["--launcher", launcher], "--admin <ARN>"),
+        (
+            &["--launcher", "arn:aws:sts::123456789012:assumed-role/etl/i-1", "--admin", admin],
+            "arn:aws:iam::123456789012:role/etl (with",
+        ),
+        (&["--launcher", launcher, "--admin", "arn:aws-cn:iam::*:role/x"], "aws, aws-cn"),
+    ] {
+        let played = service_control(arguments);
+        played.expect_code(64);
+        assert!(played.stderr.contains(said), "{}", played.stderr);
+        assert_eq!(played.stdout, "");
+    }
 }

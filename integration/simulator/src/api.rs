@@ -2,6 +2,7 @@
 
 mod ec2;
 mod emr;
+mod events;
 mod iam;
 mod kms;
 mod s3;
@@ -27,6 +28,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Kms => kms::answer(world, call, caller),
         Service::Iam => iam::answer(world, call, caller),
         Service::Sns => sns::answer(world, call, caller),
+        Service::Events => events::answer(world, call, caller),
         Service::Sts => sts::answer(call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
         Service::Sqs => sqs::answer(world, call, caller),

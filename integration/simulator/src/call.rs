@@ -24,6 +24,7 @@ pub(crate) enum Service {
     /// S3's control plane: signed as S3, with other requests.
     S3Control,
     Sns,
+    Events,
 }
 
 impl Service {
@@ -38,13 +39,23 @@ impl Service {
             Self::Sqs => "sqs",
             Self::S3 | Self::S3Control => "s3",
             Self::Sns => "sns",
+            Self::Events => "events",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Emr, Self::Kms, Self::Iam, Self::Sts, Self::Ec2, Self::Sqs, Self::S3, Self::Sns]
-            .into_iter()
-            .find(|service| service.signing_name() == name)
+        let all = [
+            Self::Emr,
+            Self::Kms,
+            Self::Iam,
+            Self::Sts,
+            Self::Ec2,
+            Self::Sqs,
+            Self::S3,
+            Self::Sns,
+            Self::Events,
+        ];
+        all.into_iter().find(|service| service.signing_name() == name)
     }
 }
 
@@ -125,7 +136,7 @@ impl Call {
 
     fn understand(&mut self) {
         match self.service {
-            Service::Emr | Service::Kms | Service::Sqs => {
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 let target = self.header("x-amz-target").unwrap_or_default().to_owned();
                 target
                     .rsplit('.')
@@ -151,6 +162,7 @@ impl Call {
                     "VolumeId.1",
                     "Filter.1.Value.1",
                     "TopicArn",
+                    "Name",
                 ];
                 self.subject.name = names.iter().find_map(|name| self.form.get(*name)).cloned();
             }
@@ -201,7 +213,11 @@ impl Call {
             return;
         }
         if self.service == Service::Sqs {
-            self.subject.name = string("QueueUrl");
+            self.subject.name = string("QueueUrl").or_else(|| string("QueueName"));
+            return;
+        }
+        if self.service == Service::Events {
+            self.subject.name = string("Name").or_else(|| string("Rule"));
             return;
         }
         let first = self.json.get("JobFlowIds").and_then(|ids| ids.get(0)).and_then(Value::as_str);
@@ -260,6 +276,7 @@ impl Call {
                 ("GET", "uploads") => "ListMultipartUploads",
                 ("GET", "ownershipControls") => "GetBucketOwnershipControls",
                 ("GET", "object-lock") => "GetObjectLockConfiguration",
+                ("PUT", "object-lock") => "PutObjectLockConfiguration",
                 _ => "",
             }
         } else {
@@ -413,6 +430,9 @@ fn unsigned_service(target: &str, form: &BTreeMap<String, String>) -> Service {
     }
     if target.starts_with("AmazonSQS.") {
         return Service::Sqs;
+    }
+    if target.starts_with("AWSEvents.") {
+        return Service::Events;
     }
     match form.get("Version").map(String::as_str) {
         Some("2010-05-08") => Service::Iam,

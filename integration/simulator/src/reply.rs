@@ -81,7 +81,7 @@ impl Reply {
 /// Recorded from AWS in cloud-custodian's `tests/data/placebo`; SQS speaks JSON 1.0.
 fn content_type(service: Service) -> &'static str {
     match service {
-        Service::Emr | Service::Kms => "application/x-amz-json-1.1",
+        Service::Emr | Service::Kms | Service::Events => "application/x-amz-json-1.1",
         Service::Sqs => "application/x-amz-json-1.0",
         Service::Iam | Service::Sts | Service::Sns => "text/xml",
         Service::Ec2 => "text/xml;charset=UTF-8",
@@ -129,7 +129,7 @@ impl Failure {
         let action = format!("{}:{operation}", service.signing_name());
         let message = format!("User: {arn} is not authorized to perform: {action}");
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => {
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "AccessDeniedException", message)
             }
             Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
@@ -146,7 +146,7 @@ impl Failure {
     /// The service's own answer to too many calls.
     pub(crate) fn throttled(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => {
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "ThrottlingException", "Rate exceeded")
             }
             Service::Iam | Service::Sts | Service::Sns => {
@@ -168,6 +168,7 @@ impl Failure {
             | Service::Sts
             | Service::Sns
             | Service::Sqs
+            | Service::Events
                 if unavailable =>
             {
                 ("ServiceUnavailable", "The service is currently unavailable.")
@@ -175,6 +176,10 @@ impl Failure {
             Service::Emr => (
                 "InternalServerException",
                 "An internal server error occurred. Please retry your request.",
+            ),
+            Service::Events => (
+                "InternalException",
+                "The request processing has failed because of an unknown error.",
             ),
             Service::Kms => (
                 "KMSInternalException",
@@ -204,7 +209,7 @@ impl Failure {
     /// The service's own response to an unsigned request.
     pub(crate) fn unsigned(service: Service) -> Self {
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => Self::new(
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => Self::new(
                 400,
                 "MissingAuthenticationTokenException",
                 "Missing Authentication Token",
@@ -227,7 +232,7 @@ impl Failure {
     pub(crate) fn unknown_key(service: Service, access_key: &str) -> Self {
         let invalid = "The security token included in the request is invalid.";
         match service {
-            Service::Emr | Service::Kms | Service::Sqs => {
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "UnrecognizedClientException", invalid)
             }
             Service::Iam | Service::Sts | Service::Sns => {
@@ -252,7 +257,7 @@ impl Failure {
     /// The error in its service's format.
     pub(crate) fn reply(self, service: Service, request_id: &str, head: bool) -> Reply {
         let body = match service {
-            Service::Emr | Service::Kms | Service::Sqs => self.json_body(),
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => self.json_body(),
             Service::Iam => {
                 self.query_body("https://iam.amazonaws.com/doc/2010-05-08/", request_id)
             }

@@ -48,6 +48,7 @@ use crate::{
         guard_rights::GuardRightsQuery,
         written::WriteLocations,
     },
+    permissions::policy::PermissionOptions,
     report::{
         json::{self, Record},
         judged::Judged,
@@ -280,6 +281,12 @@ impl<'a> Run<'a> {
             cluster: &self.cluster,
             paths: &self.paths,
             policy: &self.settings.policy,
+            permissions: PermissionOptions {
+                topic: self.settings.alerts.topic(),
+                queue: self.settings.aws.event_queue.as_deref(),
+                evidence: &self.settings.evidence,
+                expected_keys: &self.settings.policy.expected_keys,
+            },
             options,
             account,
             guard,

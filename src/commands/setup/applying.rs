@@ -146,8 +146,8 @@ impl SetupWork<'_> {
                 ));
             }
         }
-        self.write_settings(survey)?;
         let after = Box::pin(self.survey(aws, name)).await?;
+        self.write_settings(survey, &after)?;
         let outcome = outcome(&after);
         let left = after.plan.changes().count();
         let verdict = Verdict::of(&after.findings);

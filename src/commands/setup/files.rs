@@ -4,7 +4,10 @@
 use std::{fs, io, path::Path};
 
 use crate::{
-    base::printable::{Printable, printable},
+    base::{
+        lookup::Lookup,
+        printable::{Printable, printable},
+    },
     commands::setup::{SetupWork, look::Survey},
     runners::emr_etl_runner::{
         config_edit::{self, ConfigEditError, ConfigRendering},
@@ -15,6 +18,9 @@ use crate::{
         code::CodeContext,
         error::SetupError,
         guard_settings::{self, GuardSettings},
+        network_code::NetworkCode,
+        piece::Piece,
+        plan::{SetupPlan, StepAction},
         terraform::terraform,
     },
     system::{marked_file::MarkedFile, output::OTHERS_MAY_READ, process::Program},
@@ -40,11 +46,16 @@ impl SetupWork<'_> {
     /// [`SetupError::File`].
     pub(super) fn write_code(&self, survey: &Survey) -> Result<(), SetupError> {
         let flags = &self.arguments.flags;
+        let region = &self.config.emr_region.value;
+        let network = flags
+            .network
+            .then(|| NetworkCode::of(&survey.facts, &survey.findings, &survey.plan, region));
         let context = CodeContext {
             name: &self.options.name,
             account: &survey.account,
-            region: &self.config.emr_region.value,
+            region,
             s3_region: &self.config.s3_region.value,
+            network: network.as_ref(),
         };
         if let Some(folder) = &flags.terraform {
             fs::create_dir_all(folder)
@@ -63,6 +74,10 @@ impl SetupWork<'_> {
                 "the plan as a CloudFormation template is in {}",
                 Printable::from(file.display().to_string())
             ));
+        }
+        let warnings = network.map(|network| network.warnings(flags.terraform.is_some()));
+        for line in warnings.into_iter().flatten() {
+            self.report.say(line);
         }
         Ok(())
     }
@@ -89,7 +104,7 @@ impl SetupWork<'_> {
         {
             self.write_config(name)?;
         }
-        self.write_settings(survey)
+        self.write_settings(survey, survey)
     }
 
     /// Sets the two settings in the runner config, once the security configuration `name` exists.
@@ -129,14 +144,30 @@ impl SetupWork<'_> {
         Ok(())
     }
 
-    /// Writes the guard's settings for what was decided, if that was asked for.
+    /// Writes the guard's settings for what was decided, if that was asked for. `now` is what
+    /// exists by now.
     ///
     /// # Errors
     /// [`SetupError::File`].
-    pub(super) fn write_settings(&self, survey: &Survey) -> Result<(), SetupError> {
+    pub(super) fn write_settings(&self, survey: &Survey, now: &Survey) -> Result<(), SetupError> {
         let Some(file) = &self.arguments.flags.write_settings else { return Ok(()) };
+        let notifications = &now.state.notifications;
+        let queue = notifications.queue.as_ref().and_then(Lookup::found);
+        let topic = notifications.topic.as_ref().and_then(Lookup::found);
+        let topic_arn = now.plan.steps.iter().find_map(|step| match &step.piece {
+            Piece::AlertTopic(topic) => Some(topic.arn.clone()),
+            _ => None,
+        });
         let settings = GuardSettings {
             security_configuration: survey.plan.security_configuration.clone(),
+            evidence: self.evidence(&survey.plan),
+            // What the settings name already stays where this setup does not make it.
+            event_queue: queue
+                .map(|queue| queue.url.clone())
+                .or_else(|| self.settings.aws.event_queue.clone()),
+            alert_sns: topic
+                .and(topic_arn)
+                .or_else(|| self.settings.alerts.topic().map(str::to_owned)),
             ..GuardSettings::of_policy(&self.settings.policy)
         };
         let written = guard_settings::write(file, &settings)
@@ -145,6 +176,20 @@ impl SetupWork<'_> {
             self.report.say(line);
         }
         Ok(())
+    }
+
+    /// Where reports go: as in the settings, and to the bucket that the plan has for them.
+    fn evidence(&self, plan: &SetupPlan) -> Vec<String> {
+        let known = self.settings.evidence.destinations.iter().map(ToString::to_string);
+        let mut all: Vec<String> = known.collect();
+        let made = plan.steps.iter().find_map(|step| match (&step.piece, &step.action) {
+            (_, StepAction::Refuse { .. } | StepAction::Unknown { .. }) => None,
+            (Piece::ObjectLock(lock), _) => Some(format!("s3://{}/", lock.bucket)),
+            _ => None,
+        });
+        let is_new = |made: &String| !all.iter().any(|known| known.starts_with(made.as_str()));
+        all.extend(made.filter(is_new));
+        all
     }
 }
 

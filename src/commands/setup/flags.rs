@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{settings::policy::EncryptionKind, setup::options::SetupPart};
+use crate::{
+    settings::policy::EncryptionKind,
+    setup::options::{SetupExtra, SetupPart},
+};
 
 const CODE: &str = "Infrastructure code and files";
 const CHOICES: &str = "What is made";
@@ -29,6 +32,12 @@ pub struct SetupFlags {
     /// Write the plan as a CloudFormation template
     #[arg(hide_short_help = true, long, value_name = "FILE", help_heading = CODE)]
     pub cloudformation: Option<PathBuf>,
+    /// Add what is wrong with the VPC's DNS and DHCP options to the code
+    ///
+    /// A network is never changed live: it needs `--terraform` or `--cloudformation`. New DHCP
+    /// options touch every instance in the VPC.
+    #[arg(hide_short_help = true, long, help_heading = CODE, conflicts_with_all = ["undo", "retire"])]
+    pub network: bool,
     /// Set the two settings for encryption in the runner config
     ///
     /// These are `aws.emr.security_configuration` and `aws.s3.buckets.encrypted`. Comments and
@@ -63,6 +72,9 @@ pub struct SetupFlags {
     /// Parts that are left alone
     #[arg(hide_short_help = true, long, value_enum, value_delimiter = ',', value_name = "PART", help_heading = CHOICES)]
     pub without: Vec<SetupPart>,
+    /// Parts for the guard itself, which no launch demands
+    #[arg(hide_short_help = true, long, value_enum, value_delimiter = ',', value_name = "PART", help_heading = CHOICES)]
+    pub with: Vec<SetupExtra>,
     /// Write the key of the certificates' private authority to this new file
     #[arg(hide_short_help = true, long, value_name = "FILE", requires = "apply", help_heading = CHOICES)]
     pub keep_ca: Option<PathBuf>,

@@ -12,14 +12,20 @@ use crate::{
         finding::{Finding, Status},
     },
     commands::{cli::SetupArguments, error::GuardError, run::guarded_run::Run},
+    evidence::journal::state_dir,
     facts::{
         account_state::{self, AccountState},
         gather::{self, Facts},
         guard_rights::{self, Principal},
         sts::NoAccess,
     },
-    settings::resolve::Settings,
-    setup::{error::SetupError, options::SetupOptions, plan::SetupPlan},
+    settings::{policy::EncryptionKind, resolve::Settings},
+    setup::{
+        error::SetupError,
+        journal::{LeftUndone, SetupIdentity},
+        options::{SetupOptions, SetupPart},
+        plan::SetupPlan,
+    },
 };
 
 /// What is known about the account, and the plan that follows from it.
@@ -54,6 +60,14 @@ pub(crate) fn options(arguments: &SetupArguments) -> Result<SetupOptions, SetupE
             flags.name
         )));
     }
+    if flags.network && flags.terraform.is_none() && flags.cloudformation.is_none() {
+        return Err(SetupError::Usage(
+            "--network: seen neither --terraform nor --cloudformation; expected one of them, \
+             because a network is changed by code alone, and never live; fix: add \
+             --terraform=DIR, or leave --network out"
+                .to_owned(),
+        ));
+    }
     let certificates = flags.certificates.as_deref().map(|uri| {
         S3Object::parse(uri)
             .filter(|object| object.key.to_ascii_lowercase().ends_with(".zip"))
@@ -67,6 +81,7 @@ pub(crate) fn options(arguments: &SetupArguments) -> Result<SetupOptions, SetupE
     Ok(SetupOptions {
         name: flags.name.clone(),
         without: flags.without.iter().copied().collect(),
+        with: flags.with.iter().copied().collect(),
         key: flags.key.as_deref().map(KeyReference::new),
         bucket_encryption: flags.bucket_encryption,
         certificates: certificates.transpose()?,
@@ -91,12 +106,53 @@ pub(crate) async fn survey(
     if let Some(again) = inputs.query_again(&state) {
         state = account_state::look(aws, &again).await;
     }
-    let plan = inputs.plan(&state);
-    let unseen = [("the guard's", &guard), ("the runner's", &launcher)]
+    let mut unseen: Vec<Printable> = [("the guard's", &guard), ("the runner's", &launcher)]
         .into_iter()
         .filter_map(|(owner, principal)| left_out(owner, principal))
         .collect();
+    let identity = SetupIdentity {
+        name: options.name.clone(),
+        account: account.clone(),
+        region: inputs.cluster.region.value.clone(),
+    };
+    match left_undone(settings, &identity) {
+        Ok(undone) => take_as_missing(&mut state, &undone, options),
+        Err(error) => unseen.push(printable!(
+            "what an earlier setup may have begun is not in this plan: {}",
+            Printable::from(error.to_string())
+        )),
+    }
+    let plan = inputs.plan(&state);
     Ok(Survey { account, facts, findings, state, plan, unseen })
+}
+
+/// What an earlier setup has begun.
+fn left_undone(settings: &Settings, identity: &SetupIdentity) -> Result<LeftUndone, GuardError> {
+    let folder = state_dir(settings.state_dir.as_deref())?;
+    Ok(LeftUndone::read(&folder, identity).map_err(SetupError::from)?)
+}
+
+/// Takes what an earlier setup made in part for missing, so that the plan has all of it: a bucket
+/// with S3's own default in place of the planned one, and a role without its policies. Neither was
+/// anybody's choice.
+fn take_as_missing(state: &mut AccountState, undone: &LeftUndone, options: &SetupOptions) {
+    if !options.without.contains(&SetupPart::BucketEncryption) {
+        for (name, bucket) in &mut state.buckets {
+            let is_s3s_own = bucket.encryption.found().is_some_and(|settings| {
+                settings.kind == EncryptionKind::SseS3 && settings.key.is_none()
+            });
+            if is_s3s_own && undone.buckets.contains(name.as_str()) {
+                bucket.encryption = Lookup::Absent;
+            }
+        }
+    }
+    if !options.without.contains(&SetupPart::Roles) {
+        for (name, role) in &mut state.roles {
+            if role.found().is_some() && undone.roles.contains(name) {
+                *role = Lookup::Absent;
+            }
+        }
+    }
 }
 
 /// The account, once nothing forbids a change in it, with what `check` finds in it.

@@ -6,10 +6,16 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     base::names::BucketName,
-    facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+    facts::{
+        account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+        object_lock::{DefaultRetention, VERSIONING_ON},
+    },
     setup::{
         code::{inline_policy_name, is_of_existing_key, key_id, reasons, sse_algorithm},
-        piece::{InlinePolicy, InstanceProfile, Key, KeyPolicy, Piece, Role},
+        piece::{
+            EventRule, InlinePolicy, InstanceProfile, KEY_DESCRIPTION, Key, KeyPolicy, Piece,
+            RULE_DESCRIPTION, Role,
+        },
         plan::{Step, StepAction},
     },
 };
@@ -39,8 +45,19 @@ impl CloudFormationCode<'_> {
                 .filter(|other| self.resource_id(&other.piece) == id)
                 .collect();
             resources.push(self.resource(id, &steps));
-            if let Piece::Key(key) = &step.piece {
-                resources.push(self.alias(key));
+            match &step.piece {
+                Piece::Key(key) => resources.push(self.alias(key)),
+                Piece::AlertTopic(topic) => {
+                    let topics = TemplateNode::List(vec![TemplateNode::reference("AlertTopic")]);
+                    let of = ("AWS::SNS::TopicPolicy", "Topics", topics);
+                    resources.push(self.resource_policy("AlertTopicPolicy", of, &topic.policy));
+                }
+                Piece::EventQueue(queue) => {
+                    let queues = TemplateNode::List(vec![TemplateNode::reference("EventQueue")]);
+                    let of = ("AWS::SQS::QueuePolicy", "Queues", queues);
+                    resources.push(self.resource_policy("EventQueuePolicy", of, &queue.policy));
+                }
+                _ => {}
             }
         }
         resources
@@ -61,6 +78,21 @@ impl CloudFormationCode<'_> {
         self.entry(id, kind, made, comment, Some(&metadata), properties)
     }
 
+    /// The policy of a topic or queue: the type of its resource, and the property that names what
+    /// it is of.
+    fn resource_policy(
+        &self,
+        id: &str,
+        (kind, property, of): (&str, &str, TemplateNode),
+        policy: &Value,
+    ) -> TemplateEntry {
+        let properties = vec![
+            TemplateEntry::new(property, of),
+            TemplateEntry::new("PolicyDocument", self.json(policy)),
+        ];
+        self.entry(id.to_owned(), kind, true, vec!["Its policy.".to_owned()], None, properties)
+    }
+
     fn alias(&self, key: &Key) -> TemplateEntry {
         let comment = vec![format!("The key's alias, {}.", key.alias)];
         let properties = vec![
@@ -70,7 +102,7 @@ impl CloudFormationCode<'_> {
         self.entry("KeyAlias".to_owned(), "AWS::KMS::Alias", true, comment, None, properties)
     }
 
-    fn entry(
+    pub(super) fn entry(
         &self,
         key: String,
         kind: &str,
@@ -101,10 +133,7 @@ impl CloudFormationCode<'_> {
             Piece::Role(role) => self.role(role, step),
             Piece::InstanceProfile(profile) => self.instance_profile(profile, step),
             Piece::Key(key) => vec![
-                TemplateEntry::new(
-                    "Description",
-                    TemplateNode::text(format!("Data of EMR clusters: {}", self.context.name)),
-                ),
+                TemplateEntry::new("Description", TemplateNode::text(KEY_DESCRIPTION)),
                 TemplateEntry::new("EnableKeyRotation", TemplateNode::Raw("true".to_owned())),
                 TemplateEntry::new("KeyPolicy", self.json(&key.policy)),
                 TemplateEntry::new("PendingWindowInDays", TemplateNode::Raw("30".to_owned())),
@@ -127,7 +156,40 @@ impl CloudFormationCode<'_> {
                 TemplateEntry::new("SecurityConfiguration", self.json(&configuration.content)),
             ],
             Piece::Certificates(_) => vec![],
+            Piece::BucketVersioning(of) => self.bucket(&of.bucket, steps),
+            Piece::ObjectLock(lock) => self.bucket(&lock.bucket, steps),
+            Piece::AlertTopic(topic) => vec![
+                TemplateEntry::new("KmsMasterKeyId", TemplateNode::text(&topic.key)),
+                TemplateEntry::new("TopicName", TemplateNode::text(topic.name())),
+            ],
+            Piece::EventQueue(queue) => vec![
+                TemplateEntry::new("MessageRetentionPeriod", TemplateNode::Raw("300".to_owned())),
+                TemplateEntry::new("QueueName", TemplateNode::text(queue.name())),
+                TemplateEntry::new("SqsManagedSseEnabled", TemplateNode::Raw("true".to_owned())),
+            ],
+            Piece::EventRule(rule) => self.event_rule(rule),
         }
+    }
+
+    fn event_rule(&self, rule: &EventRule) -> Vec<TemplateEntry> {
+        let makes_queue = self
+            .steps
+            .iter()
+            .any(|step| matches!(&step.piece, Piece::EventQueue(queue) if queue.arn == rule.queue));
+        let queue = if makes_queue {
+            TemplateNode::attribute("EventQueue", "Arn")
+        } else {
+            TemplateNode::text(&rule.queue)
+        };
+        let target =
+            TemplateNode::map([("Arn", queue), ("Id", TemplateNode::text(EventRule::TARGET))]);
+        vec![
+            TemplateEntry::new("Description", TemplateNode::text(RULE_DESCRIPTION)),
+            TemplateEntry::new("EventPattern", self.json(&rule.pattern)),
+            TemplateEntry::new("Name", TemplateNode::text(rule.name())),
+            TemplateEntry::new("State", TemplateNode::text("ENABLED")),
+            TemplateEntry::new("Targets", TemplateNode::List(vec![target])),
+        ]
     }
 
     fn role(&self, role: &Role, step: &Step) -> Vec<TemplateEntry> {
@@ -251,6 +313,27 @@ impl CloudFormationCode<'_> {
                         choose(now, wanted),
                     ));
                 }
+                Piece::BucketVersioning(_) => {
+                    let status =
+                        |status: &str| TemplateNode::map([("Status", TemplateNode::text(status))]);
+                    let now = before(step).and_then(Value::as_str).map(status);
+                    properties.push(TemplateEntry::new(
+                        "VersioningConfiguration",
+                        choose(now, status(VERSIONING_ON)),
+                    ));
+                }
+                Piece::ObjectLock(lock) => {
+                    let now = before_settings(step);
+                    let has_lock = || TemplateNode::Raw("true".to_owned());
+                    properties.push(TemplateEntry::new(
+                        "ObjectLockEnabled",
+                        choose(now.map(|_| has_lock()), has_lock()),
+                    ));
+                    properties.push(TemplateEntry::new(
+                        "ObjectLockConfiguration",
+                        choose(now.map(object_lock), object_lock(lock.retention)),
+                    ));
+                }
                 _ => {}
             }
         }
@@ -314,6 +397,11 @@ impl CloudFormationCode<'_> {
             }
             Piece::Certificates(_) => "Certificates".to_owned(),
             Piece::SecurityConfiguration(_) => "SecurityConfiguration".to_owned(),
+            Piece::BucketVersioning(of) => format!("Bucket{}", self.id(of.bucket.as_str())),
+            Piece::ObjectLock(lock) => format!("Bucket{}", self.id(lock.bucket.as_str())),
+            Piece::AlertTopic(_) => "AlertTopic".to_owned(),
+            Piece::EventQueue(_) => "EventQueue".to_owned(),
+            Piece::EventRule(_) => "EventRule".to_owned(),
         }
     }
 
@@ -387,7 +475,10 @@ fn exists(steps: &[&Step]) -> bool {
     steps.iter().all(|step| match &step.piece {
         // A setting of a bucket that is made is made with it.
         Piece::Bucket(_) => step.action != StepAction::Create,
-        Piece::BucketEncryption(_) | Piece::PublicAccessBlock(_) => true,
+        Piece::BucketEncryption(_)
+        | Piece::PublicAccessBlock(_)
+        | Piece::BucketVersioning(_)
+        | Piece::ObjectLock(_) => true,
         piece => is_of_existing_key(piece) || step.action != StepAction::Create,
     })
 }
@@ -402,12 +493,17 @@ const fn resource_type(piece: &Piece) -> &'static str {
             "AWS::IAM::RolePolicy"
         }
         Piece::InlinePolicy(_) => "AWS::IAM::UserPolicy",
-        Piece::Bucket(_) | Piece::BucketEncryption(_) | Piece::PublicAccessBlock(_) => {
-            "AWS::S3::Bucket"
-        }
+        Piece::Bucket(_)
+        | Piece::BucketEncryption(_)
+        | Piece::PublicAccessBlock(_)
+        | Piece::BucketVersioning(_)
+        | Piece::ObjectLock(_) => "AWS::S3::Bucket",
         Piece::BucketPolicy(_) => "AWS::S3::BucketPolicy",
         Piece::Certificates(_) => "",
         Piece::SecurityConfiguration(_) => "AWS::EMR::SecurityConfiguration",
+        Piece::AlertTopic(_) => "AWS::SNS::Topic",
+        Piece::EventQueue(_) => "AWS::SQS::Queue",
+        Piece::EventRule(_) => "AWS::Events::Rule",
     }
 }
 
@@ -427,7 +523,14 @@ fn identifier(piece: &Piece) -> Value {
         Piece::PublicAccessBlock(block) => json!({ "BucketName": block.bucket }),
         Piece::BucketPolicy(policy) => json!({ "Bucket": policy.bucket }),
         Piece::SecurityConfiguration(configuration) => json!({ "Name": configuration.name }),
-        Piece::Key(_) | Piece::Certificates(_) => Value::Null,
+        Piece::BucketVersioning(of) => json!({ "BucketName": of.bucket }),
+        Piece::ObjectLock(lock) => json!({ "BucketName": lock.bucket }),
+        // Of these, what exists is not changed by a template.
+        Piece::Key(_)
+        | Piece::Certificates(_)
+        | Piece::AlertTopic(_)
+        | Piece::EventQueue(_)
+        | Piece::EventRule(_) => Value::Null,
     }
 }
 
@@ -459,5 +562,18 @@ fn public_access_block(settings: PublicAccessBlockSettings) -> TemplateNode {
         ("BlockPublicPolicy", flag(settings.block_public_policy)),
         ("IgnorePublicAcls", flag(settings.ignore_public_acls)),
         ("RestrictPublicBuckets", flag(settings.restrict_public_buckets)),
+    ])
+}
+
+/// Object Lock with a retention of new objects.
+fn object_lock(retention: DefaultRetention) -> TemplateNode {
+    let (unit, number) = retention.period.parts();
+    let retention = TemplateNode::map([
+        (unit, TemplateNode::Raw(number.to_string())),
+        ("Mode", TemplateNode::text(retention.mode.as_str())),
+    ]);
+    TemplateNode::map([
+        ("ObjectLockEnabled", TemplateNode::text("Enabled")),
+        ("Rule", TemplateNode::map([("DefaultRetention", retention)])),
     ])
 }

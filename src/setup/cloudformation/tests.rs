@@ -12,8 +12,9 @@ use crate::{
     facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
     setup::{
         piece::{
-            Bucket, BucketEncryption, BucketPolicy, InlinePolicy, InstanceProfile, Key, KeyPolicy,
-            KeyRotation, MADE_KEY, NamedConfiguration, PublicAccessBlock, Role,
+            AlertTopic, Bucket, BucketEncryption, BucketObjectLock, BucketPolicy, BucketVersioning,
+            EventQueue, EventRule, InlinePolicy, InstanceProfile, Key, KeyPolicy, KeyRotation,
+            MADE_KEY, NamedConfiguration, PublicAccessBlock, Role,
         },
         samples::{KEY, SamplePlan, any_plan, as_text, samples, wanted},
     },
@@ -99,6 +100,8 @@ impl<'a> ReadTemplate<'a> {
             Some(role) => role,
             None if name == "Key" => json!("made"),
             None if name == "SecurityConfiguration" => json!("<configuration>"),
+            None if ["AlertTopic", "EventQueue"].contains(&name) => json!(name),
+            None if name == "DhcpOptions" => json!("<options>"),
             None => panic!("{name}"),
         }
     }
@@ -109,10 +112,22 @@ impl<'a> ReadTemplate<'a> {
         if id == "Key" {
             return json!(MADE_KEY);
         }
+        if id == "EventQueue" {
+            return json!(self.arn("sqs", self.property(id, "QueueName")));
+        }
         let role = self.property(id, "RoleName").unwrap();
         let (partition, account) =
             (crate::base::names::partition(self.sample.region), &self.sample.account);
         json!(format!("arn:{partition}:iam::{account}:role/{}", role.as_str().unwrap()))
+    }
+
+    /// The ARN of a topic, queue or rule by its name.
+    fn arn(&self, service: &str, name: Option<Value>) -> String {
+        let (region, account) = (self.sample.region, &self.sample.account);
+        let partition = crate::base::names::partition(region);
+        let name = name.unwrap();
+        let kind = if service == "events" { "rule/" } else { "" };
+        format!("arn:{partition}:{service}:{region}:{account}:{kind}{}", name.as_str().unwrap())
     }
 
     /// A text with its `${…}` replaced, as CloudFormation does it.
@@ -200,6 +215,8 @@ impl<'a> ReadTemplate<'a> {
                 pieces
             }
             "AWS::KMS::Alias" => vec![],
+            // Of no piece: src/setup/network_code.rs.
+            "AWS::EC2::DHCPOptions" | "AWS::EC2::VPCDHCPOptionsAssociation" => vec![],
             "AWS::S3::Bucket" => self.of_bucket(properties),
             "AWS::S3::BucketPolicy" => vec![Piece::BucketPolicy(BucketPolicy {
                 bucket: text("Bucket").parse().unwrap(),
@@ -211,6 +228,39 @@ impl<'a> ReadTemplate<'a> {
                     content: get("SecurityConfiguration"),
                 })]
             }
+            // What is one piece with its policy.
+            "AWS::SNS::Topic" | "AWS::SQS::Queue" => vec![],
+            "AWS::SNS::TopicPolicy" => {
+                assert_eq!(get("Topics"), json!(["AlertTopic"]));
+                let key = self.property("AlertTopic", "KmsMasterKeyId").unwrap();
+                vec![Piece::AlertTopic(AlertTopic {
+                    arn: self.arn("sns", self.property("AlertTopic", "TopicName")),
+                    key: key.as_str().unwrap().to_owned(),
+                    policy: get("PolicyDocument"),
+                })]
+            }
+            "AWS::SQS::QueuePolicy" => {
+                assert_eq!(get("Queues"), json!(["EventQueue"]));
+                let by_sqs = self.property("EventQueue", "SqsManagedSseEnabled");
+                assert_eq!(by_sqs, Some(json!(true)));
+                vec![Piece::EventQueue(EventQueue {
+                    arn: self.arn("sqs", self.property("EventQueue", "QueueName")),
+                    key: None,
+                    policy: get("PolicyDocument"),
+                })]
+            }
+            "AWS::Events::Rule" => {
+                let targets = get("Targets");
+                assert_eq!(
+                    (&targets[0]["Id"], &get("State")),
+                    (&json!(EventRule::TARGET), &json!("ENABLED"))
+                );
+                vec![Piece::EventRule(EventRule {
+                    arn: self.arn("events", Some(get("Name"))),
+                    pattern: get("EventPattern"),
+                    queue: targets[0]["Arn"].as_str().unwrap().to_owned(),
+                })]
+            }
             other => panic!("{other}"),
         };
         pieces.iter().map(as_text).collect()
@@ -219,7 +269,28 @@ impl<'a> ReadTemplate<'a> {
     fn of_bucket(&self, properties: &Map<String, Value>) -> Vec<Piece> {
         let bucket = || properties["BucketName"].as_str().unwrap().parse::<BucketName>().unwrap();
         let region = self.sample.region.to_owned();
-        let mut pieces = vec![Piece::Bucket(Bucket { bucket: bucket(), region })];
+        let has_lock = properties.get("ObjectLockEnabled") == Some(&json!(true));
+        let is_made = self
+            .sample
+            .plan
+            .changes()
+            .any(|step| matches!(&step.piece, Piece::Bucket(made) if made.bucket == bucket()));
+        let object_lock = has_lock && is_made;
+        let mut pieces = vec![Piece::Bucket(Bucket { bucket: bucket(), region, object_lock })];
+        if let Some(versioning) = properties.get("VersioningConfiguration")
+            && versioning["Status"] == "Enabled"
+        {
+            pieces.push(Piece::BucketVersioning(BucketVersioning { bucket: bucket() }));
+        }
+        if let Some(lock) = properties.get("ObjectLockConfiguration") {
+            assert!(has_lock);
+            assert_eq!(lock["ObjectLockEnabled"], "Enabled");
+            let written = lock["Rule"]["DefaultRetention"].as_object().unwrap();
+            let lower = |(name, value): (&String, &Value)| (name.to_lowercase(), value.clone());
+            let retention: Map<String, Value> = written.iter().map(lower).collect();
+            let retention = serde_json::from_value(Value::Object(retention)).unwrap();
+            pieces.push(Piece::ObjectLock(BucketObjectLock { bucket: bucket(), retention }));
+        }
         if let Some(encryption) = properties.get("BucketEncryption") {
             let rule = &encryption["ServerSideEncryptionConfiguration"][0];
             let by_default = &rule["ServerSideEncryptionByDefault"];

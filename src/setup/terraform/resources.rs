@@ -4,19 +4,20 @@ use serde_json::Value;
 
 use crate::{
     base::names::BucketName,
-    facts::account_state::PolicyHolder,
+    facts::{account_state::PolicyHolder, object_lock::VERSIONING_ON},
     setup::{
         code::{inline_policy_name, is_of_existing_key, key_id, reasons, sse_algorithm},
         piece::{
-            BucketEncryption, InlinePolicy, InstanceProfile, Key, KeyPolicy, KeyRotation,
-            NamedConfiguration, Piece, PublicAccessBlock, Role,
+            AlertTopic, BucketEncryption, BucketObjectLock, EventQueue, EventRule, InlinePolicy,
+            InstanceProfile, KEY_DESCRIPTION, Key, KeyPolicy, KeyRotation, NamedConfiguration,
+            Piece, PublicAccessBlock, RULE_DESCRIPTION, Role,
         },
         plan::{Step, StepAction},
     },
 };
 
 use super::{
-    CONFIGURATION_LABEL, KEY_LABEL, TerraformCode,
+    ALERTS_LABEL, CONFIGURATION_LABEL, EVENTS_LABEL, KEY_LABEL, TerraformCode,
     printer::{HclBody, HclExpression},
 };
 
@@ -42,6 +43,9 @@ impl TerraformCode<'_> {
                 if made.region != self.context.region {
                     body.attribute("region", self.s3_region(&made.region));
                 }
+                if made.object_lock {
+                    body.attribute("object_lock_enabled", HclExpression::raw("true"));
+                }
                 self.add(&step.piece, with_lifecycle(body, &[], true), file);
             }
             Piece::BucketEncryption(encryption) => {
@@ -62,7 +66,137 @@ impl TerraformCode<'_> {
             Piece::SecurityConfiguration(configuration) => {
                 self.security_configuration(configuration, file);
             }
+            Piece::BucketVersioning(of) => {
+                let mut on = HclBody::default();
+                on.attribute("status", HclExpression::text(VERSIONING_ON));
+                let mut body = self.of_bucket(&of.bucket);
+                body.blank().block("versioning_configuration", on);
+                // S3 does not switch it off in a bucket with Object Lock.
+                self.add(&step.piece, with_lifecycle(body, &[], true), file);
+            }
+            Piece::ObjectLock(lock) => self.object_lock(lock, file),
+            Piece::AlertTopic(topic) => self.alert_topic(topic, exists, file),
+            Piece::EventQueue(queue) => self.event_queue(queue, exists, file),
+            Piece::EventRule(rule) => self.event_rule(rule, exists, file),
         }
+    }
+
+    fn alert_topic(&self, topic: &AlertTopic, exists: bool, file: &mut HclBody) {
+        let piece = Piece::AlertTopic(topic.clone());
+        let mut body = HclBody::default();
+        body.attribute("name", HclExpression::text(topic.name()));
+        body.attribute("kms_master_key_id", HclExpression::text(&topic.key));
+        let ignored: &[&str] = if exists {
+            &["delivery_policy", "display_name", "policy", "tags", "tags_all"]
+        } else {
+            &[]
+        };
+        self.add(&piece, with_lifecycle(body, ignored, exists), file);
+        let mut policy = HclBody::default();
+        policy.attribute("arn", self.of_first(&piece, "arn"));
+        policy.attribute("policy", self.document(&topic.policy));
+        self.add_second(&piece, with_lifecycle(policy, &[], exists), file);
+    }
+
+    fn event_queue(&self, queue: &EventQueue, exists: bool, file: &mut HclBody) {
+        let piece = Piece::EventQueue(queue.clone());
+        let mut body = HclBody::default();
+        body.attribute("name", HclExpression::text(queue.name()));
+        if !exists {
+            body.attribute("message_retention_seconds", HclExpression::raw("300"));
+        }
+        match &queue.key {
+            Some(key) => body.attribute("kms_master_key_id", HclExpression::text(key)),
+            None => body.attribute("sqs_managed_sse_enabled", HclExpression::raw("true")),
+        };
+        let ignored: &[&str] = if exists {
+            &[
+                "delay_seconds",
+                "kms_data_key_reuse_period_seconds",
+                "max_message_size",
+                "message_retention_seconds",
+                "policy",
+                "receive_wait_time_seconds",
+                "redrive_allow_policy",
+                "redrive_policy",
+                "tags",
+                "tags_all",
+                "visibility_timeout_seconds",
+            ]
+        } else {
+            &[]
+        };
+        self.add(&piece, with_lifecycle(body, ignored, exists), file);
+        let mut policy = HclBody::default();
+        policy.attribute("queue_url", self.of_first(&piece, "url"));
+        policy.attribute("policy", self.document(&queue.policy));
+        self.add_second(&piece, with_lifecycle(policy, &[], exists), file);
+    }
+
+    fn event_rule(&self, rule: &EventRule, exists: bool, file: &mut HclBody) {
+        let piece = Piece::EventRule(rule.clone());
+        let mut body = HclBody::default();
+        body.attribute("name", HclExpression::text(rule.name()));
+        if !exists {
+            body.attribute("description", HclExpression::text(RULE_DESCRIPTION));
+        }
+        body.attribute("event_pattern", self.document(&rule.pattern));
+        let ignored: &[&str] =
+            if exists { &["description", "role_arn", "state", "tags", "tags_all"] } else { &[] };
+        self.add(&piece, with_lifecycle(body, ignored, exists), file);
+        let mut target = HclBody::default();
+        target.attribute("rule", self.of_first(&piece, "name"));
+        target.attribute("target_id", HclExpression::text(EventRule::TARGET));
+        let queue = self.plan.changes().find(
+            |step| matches!(&step.piece, Piece::EventQueue(queue) if queue.arn == rule.queue),
+        );
+        target.attribute(
+            "arn",
+            match queue {
+                Some(step) => self.of_first(&step.piece, "arn"),
+                None => HclExpression::text(&rule.queue),
+            },
+        );
+        self.add_second(&piece, target, file);
+    }
+
+    /// An attribute of a piece's first resource.
+    fn of_first(&self, piece: &Piece, attribute: &str) -> HclExpression {
+        let address = self.addresses(piece).into_iter().next().unwrap_or_default();
+        HclExpression::raw(format!("{address}.{attribute}"))
+    }
+
+    /// Adds a piece's second resource.
+    fn add_second(&self, piece: &Piece, body: HclBody, file: &mut HclBody) {
+        let addresses = self.addresses(piece);
+        if let Some((kind, label)) = addresses.get(1).and_then(|second| second.split_once('.')) {
+            file.blank().block(format!("resource \"{kind}\" \"{label}\""), body);
+        }
+    }
+
+    fn object_lock(&self, lock: &BucketObjectLock, file: &mut HclBody) {
+        let (unit, number) = lock.retention.period.parts();
+        let mut retention = HclBody::default();
+        retention.attribute("mode", HclExpression::text(lock.retention.mode.as_str()));
+        retention.attribute(&unit.to_ascii_lowercase(), HclExpression::raw(number.to_string()));
+        let mut rule = HclBody::default();
+        rule.block("default_retention", retention);
+        let mut body = self.of_bucket(&lock.bucket);
+        body.blank().block("rule", rule);
+        let piece = Piece::ObjectLock(lock.clone());
+        // Without the other resource, S3 refuses Object Lock for a bucket that exists.
+        let versioning = self.versioning_address(&lock.bucket);
+        if self.plan.changes().any(
+            |step| matches!(&step.piece, Piece::BucketVersioning(of) if of.bucket == lock.bucket),
+        ) {
+            let first = HclExpression::List(vec![HclExpression::raw(versioning)]);
+            body.blank().attribute("depends_on", first);
+        }
+        self.add(&piece, with_lifecycle(body, &[], true), file);
+    }
+
+    fn versioning_address(&self, bucket: &BucketName) -> String {
+        format!("aws_s3_bucket_versioning.{}", self.label(bucket.as_str()))
     }
 
     fn role(&self, role: &Role, exists: bool, file: &mut HclBody) {
@@ -104,10 +238,7 @@ impl TerraformCode<'_> {
 
     fn key(&self, key: &Key, file: &mut HclBody) {
         let mut body = HclBody::default();
-        body.attribute(
-            "description",
-            HclExpression::text(format!("Data of EMR clusters: {}", self.context.name)),
-        );
+        body.attribute("description", HclExpression::text(KEY_DESCRIPTION));
         body.attribute("enable_key_rotation", HclExpression::raw("true"));
         body.attribute("deletion_window_in_days", HclExpression::raw("30"));
         body.attribute("policy", self.document(&key.policy));
@@ -334,6 +465,19 @@ impl TerraformCode<'_> {
             Piece::SecurityConfiguration(_) => {
                 vec![format!("aws_emr_security_configuration.{CONFIGURATION_LABEL}")]
             }
+            Piece::BucketVersioning(of) => vec![self.versioning_address(&of.bucket)],
+            Piece::ObjectLock(lock) => {
+                of("aws_s3_bucket_object_lock_configuration", lock.bucket.as_str())
+            }
+            Piece::AlertTopic(_) => ["aws_sns_topic", "aws_sns_topic_policy"]
+                .map(|kind| format!("{kind}.{ALERTS_LABEL}"))
+                .to_vec(),
+            Piece::EventQueue(_) => ["aws_sqs_queue", "aws_sqs_queue_policy"]
+                .map(|kind| format!("{kind}.{EVENTS_LABEL}"))
+                .to_vec(),
+            Piece::EventRule(_) => ["aws_cloudwatch_event_rule", "aws_cloudwatch_event_target"]
+                .map(|kind| format!("{kind}.{EVENTS_LABEL}"))
+                .to_vec(),
         }
     }
 
@@ -343,6 +487,8 @@ impl TerraformCode<'_> {
             Piece::BucketEncryption(encryption) => &encryption.bucket,
             Piece::PublicAccessBlock(block) => &block.bucket,
             Piece::BucketPolicy(policy) => &policy.bucket,
+            Piece::BucketVersioning(of) => &of.bucket,
+            Piece::ObjectLock(lock) => &lock.bucket,
             _ => return None,
         };
         Some(format!("aws_s3_bucket.{}", self.label(bucket.as_str())))
@@ -384,7 +530,24 @@ impl TerraformCode<'_> {
             | Piece::PublicAccessBlock(PublicAccessBlock { bucket, .. }) => self.bucket_id(bucket),
             Piece::Bucket(made) => self.bucket_id(&made.bucket),
             Piece::BucketPolicy(policy) => self.bucket_id(&policy.bucket),
+            Piece::BucketVersioning(of) => self.bucket_id(&of.bucket),
+            Piece::ObjectLock(lock) => self.bucket_id(&lock.bucket),
             Piece::SecurityConfiguration(configuration) => configuration.name.clone(),
+            Piece::AlertTopic(topic) => topic.arn.clone(),
+            Piece::EventQueue(queue) => {
+                // A queue without a policy has none that could be imported.
+                let is_there =
+                    |(nth, _): &(usize, String)| *nth == 0 || !before["policy"].is_null();
+                let there = addresses.into_iter().enumerate().filter(is_there);
+                return there.map(|(_, address)| (address, queue.url())).collect();
+            }
+            Piece::EventRule(rule) => {
+                // Its target is made.
+                let first = addresses.into_iter().take(1);
+                return first
+                    .map(|rule_of| (rule_of, format!("default/{}", rule.name())))
+                    .collect();
+            }
             Piece::Key(_) | Piece::Certificates(_) => return vec![],
         };
         addresses.into_iter().map(|address| (address, id.clone())).collect()
@@ -403,7 +566,7 @@ impl TerraformCode<'_> {
 
 /// Adds what Terraform must not do to a resource. What existed before is `kept`: destroying it
 /// would also lose what is not the guard's.
-fn with_lifecycle(mut body: HclBody, ignored: &[&str], kept: bool) -> HclBody {
+pub(super) fn with_lifecycle(mut body: HclBody, ignored: &[&str], kept: bool) -> HclBody {
     let mut lifecycle = HclBody::default();
     if kept {
         lifecycle.attribute("prevent_destroy", HclExpression::raw("true"));

@@ -12,11 +12,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+    facts::{
+        account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
+        object_lock::DefaultRetention,
+    },
     setup::{
         piece::{
-            Bucket, BucketEncryption, BucketPolicy, InlinePolicy, InstanceProfile, Key, KeyPolicy,
-            KeyRotation, MADE_KEY, NamedConfiguration, PublicAccessBlock, Role,
+            AlertTopic, Bucket, BucketEncryption, BucketObjectLock, BucketPolicy, BucketVersioning,
+            EventQueue, EventRule, InlinePolicy, InstanceProfile, Key, KeyPolicy, KeyRotation,
+            MADE_KEY, NamedConfiguration, PublicAccessBlock, Role,
         },
         samples::{KEY, SamplePlan, any_plan, as_text, samples, wanted},
     },
@@ -33,7 +37,7 @@ struct Documented {
 }
 
 /// Everything that the code may write. Arguments of blocks have the block's name before them.
-const DOCUMENTED: [Documented; 14] = [
+const DOCUMENTED: [Documented; 25] = [
     Documented {
         kind: "aws_iam_role",
         page: "iam_role",
@@ -86,7 +90,24 @@ const DOCUMENTED: [Documented; 14] = [
         kind: "aws_s3_bucket",
         page: "s3_bucket",
         required: &[],
-        optional: &["bucket", "region"],
+        optional: &["bucket", "region", "object_lock_enabled"],
+    },
+    Documented {
+        kind: "aws_s3_bucket_versioning",
+        page: "s3_bucket_versioning",
+        required: &["bucket", "versioning_configuration.status"],
+        optional: &["region"],
+    },
+    Documented {
+        kind: "aws_s3_bucket_object_lock_configuration",
+        page: "s3_bucket_object_lock_configuration",
+        required: &["bucket"],
+        optional: &[
+            "region",
+            "rule.default_retention.mode",
+            "rule.default_retention.days",
+            "rule.default_retention.years",
+        ],
     },
     Documented {
         kind: "aws_s3_bucket_server_side_encryption_configuration",
@@ -123,7 +144,74 @@ const DOCUMENTED: [Documented; 14] = [
         required: &["configuration"],
         optional: &["name"],
     },
-    // Of every resource: the language's own "The lifecycle Meta-Argument".
+    Documented {
+        kind: "aws_sns_topic",
+        page: "sns_topic",
+        required: &[],
+        optional: &["name", "kms_master_key_id"],
+    },
+    Documented {
+        kind: "aws_sns_topic_policy",
+        page: "sns_topic_policy",
+        required: &["arn", "policy"],
+        optional: &[],
+    },
+    Documented {
+        kind: "aws_sqs_queue",
+        page: "sqs_queue",
+        required: &[],
+        optional: &[
+            "name",
+            "kms_master_key_id",
+            "message_retention_seconds",
+            "sqs_managed_sse_enabled",
+        ],
+    },
+    Documented {
+        kind: "aws_sqs_queue_policy",
+        page: "sqs_queue_policy",
+        required: &["policy", "queue_url"],
+        optional: &[],
+    },
+    Documented {
+        kind: "aws_cloudwatch_event_rule",
+        page: "cloudwatch_event_rule",
+        required: &[],
+        optional: &["name", "description", "event_pattern"],
+    },
+    Documented {
+        kind: "aws_cloudwatch_event_target",
+        page: "cloudwatch_event_target",
+        required: &["arn", "rule"],
+        optional: &["target_id"],
+    },
+    Documented {
+        kind: "aws_vpc",
+        page: "vpc",
+        required: &[],
+        optional: &["enable_dns_support", "enable_dns_hostnames"],
+    },
+    Documented {
+        kind: "aws_vpc_dhcp_options",
+        page: "vpc_dhcp_options",
+        required: &[],
+        optional: &[
+            "domain_name",
+            "domain_name_servers",
+            "ipv6_address_preferred_lease_time",
+            "netbios_name_servers",
+            "netbios_node_type",
+            "ntp_servers",
+        ],
+    },
+    Documented {
+        kind: "aws_vpc_dhcp_options_association",
+        page: "vpc_dhcp_options_association",
+        required: &["vpc_id", "dhcp_options_id"],
+        optional: &[],
+    },
+    // Of every resource: the language's own "The lifecycle Meta-Argument" and "The depends_on
+    // Meta-Argument".
     Documented {
         kind: "*",
         page: "",
@@ -132,12 +220,13 @@ const DOCUMENTED: [Documented; 14] = [
             "lifecycle.create_before_destroy",
             "lifecycle.prevent_destroy",
             "lifecycle.ignore_changes",
+            "depends_on",
         ],
     },
 ];
 
 /// What `ignore_changes` may name: arguments of the same pages that the code does not write.
-const IGNORED: [(&str, &[&str]); 3] = [
+const IGNORED: [(&str, &[&str]); 7] = [
     (
         "aws_iam_role",
         &[
@@ -150,6 +239,25 @@ const IGNORED: [(&str, &[&str]); 3] = [
         ],
     ),
     ("aws_iam_instance_profile", &["path", "tags", "tags_all"]),
+    (
+        "aws_vpc",
+        &[
+            "assign_generated_ipv6_cidr_block",
+            "cidr_block",
+            "enable_dns_hostnames",
+            "enable_dns_support",
+            "enable_network_address_usage_metrics",
+            "instance_tenancy",
+            "ipv4_ipam_pool_id",
+            "ipv4_netmask_length",
+            "ipv6_cidr_block",
+            "ipv6_cidr_block_network_border_group",
+            "ipv6_ipam_pool_id",
+            "ipv6_netmask_length",
+            "tags",
+            "tags_all",
+        ],
+    ),
     (
         "aws_kms_key",
         &[
@@ -166,6 +274,24 @@ const IGNORED: [(&str, &[&str]); 3] = [
             "xks_key_id",
         ],
     ),
+    ("aws_sns_topic", &["delivery_policy", "display_name", "policy", "tags", "tags_all"]),
+    (
+        "aws_sqs_queue",
+        &[
+            "delay_seconds",
+            "kms_data_key_reuse_period_seconds",
+            "max_message_size",
+            "message_retention_seconds",
+            "policy",
+            "receive_wait_time_seconds",
+            "redrive_allow_policy",
+            "redrive_policy",
+            "tags",
+            "tags_all",
+            "visibility_timeout_seconds",
+        ],
+    ),
+    ("aws_cloudwatch_event_rule", &["description", "role_arn", "state", "tags", "tags_all"]),
 ];
 
 /// The code of a plan, parsed.
@@ -254,6 +380,23 @@ impl ReadCode {
         context.declare_var("aws_s3_bucket", buckets);
         let key = json!({ "etl": { "arn": MADE_KEY, "key_id": "made" } });
         context.declare_var("aws_kms_key", hcl::to_value(key).unwrap());
+        for (kind, label, service, resource) in [
+            ("aws_sns_topic", "alerts", "sns", ""),
+            ("aws_sqs_queue", "emr_events", "sqs", ""),
+            ("aws_cloudwatch_event_rule", "emr_events", "events", "rule/"),
+        ] {
+            let region = sample.region;
+            let made = self.resources(kind).next().map(|(found, block)| {
+                assert_eq!(found, label);
+                let name = expression(block, "name").unwrap().evaluate(&context).unwrap();
+                let name = name.as_str().unwrap();
+                let arn = format!("arn:{partition}:{service}:{region}:{account}:{resource}{name}");
+                let url = format!("https://sqs.{region}.amazonaws.com/{account}/{name}");
+                json!({ label: { "arn": arn, "name": name, "url": url } })
+            });
+            let made = made.unwrap_or_else(|| json!({}));
+            context.declare_var(kind, hcl::to_value(made).unwrap());
+        }
         let configuration = json!({ "emr": { "name": "<configuration>" } });
         context
             .declare_var("aws_emr_security_configuration", hcl::to_value(configuration).unwrap());
@@ -321,7 +464,18 @@ impl ReadCode {
                 "aws_s3_bucket" => Some(Piece::Bucket(Bucket {
                     bucket: bucket(),
                     region: get("region").as_str().unwrap_or(sample.region).to_owned(),
+                    object_lock: get("object_lock_enabled") == json!(true),
                 })),
+                "aws_s3_bucket_versioning" => {
+                    assert_eq!(get("versioning_configuration.status"), json!("Enabled"));
+                    Some(Piece::BucketVersioning(BucketVersioning { bucket: bucket() }))
+                }
+                "aws_s3_bucket_object_lock_configuration" => {
+                    Some(Piece::ObjectLock(BucketObjectLock {
+                        bucket: bucket(),
+                        retention: default_retention(&get),
+                    }))
+                }
                 "aws_s3_bucket_server_side_encryption_configuration" => {
                     let rule = "rule.apply_server_side_encryption_by_default";
                     let kind = match text(&format!("{rule}.sse_algorithm")).as_str() {
@@ -365,10 +519,61 @@ impl ReadCode {
                     }))
                 }
                 "aws_kms_alias" | "aws_iam_role_policy_attachment" => None,
-                other => panic!("{other}"),
+                // Of no piece: src/setup/network_code.rs.
+                kind if kind.starts_with("aws_vpc") => None,
+                kind => self.notification(sample, &context, kind, &get),
             });
         }
         pieces
+    }
+
+    /// The piece of a resource for notifications: the second of two, of which the first is a part.
+    fn notification(
+        &self,
+        sample: &SamplePlan,
+        context: &Context<'_>,
+        kind: &str,
+        get: &dyn Fn(&str) -> Value,
+    ) -> Option<Piece> {
+        let text = |name: &str| get(name).as_str().map(str::to_owned).unwrap_or_default();
+        let document = |name: &str| serde_json::from_str::<Value>(&text(name)).unwrap();
+        let (region, account) = (sample.region, &sample.account);
+        let partition = crate::base::names::partition(region);
+        match kind {
+            "aws_sns_topic" | "aws_sqs_queue" | "aws_cloudwatch_event_rule" => None,
+            "aws_sns_topic_policy" => Some(Piece::AlertTopic(AlertTopic {
+                arn: text("arn"),
+                key: self.of_first(context, "aws_sns_topic", "kms_master_key_id").unwrap(),
+                policy: document("policy"),
+            })),
+            "aws_sqs_queue_policy" => {
+                let url = text("queue_url");
+                let name = url.rsplit('/').next().unwrap();
+                let key = self.of_first(context, "aws_sqs_queue", "kms_master_key_id");
+                let by_sqs = self.of_first(context, "aws_sqs_queue", "sqs_managed_sse_enabled");
+                assert_eq!(by_sqs.as_deref(), key.is_none().then_some("true"));
+                let arn = format!("arn:{partition}:sqs:{region}:{account}:{name}");
+                Some(Piece::EventQueue(EventQueue { arn, key, policy: document("policy") }))
+            }
+            "aws_cloudwatch_event_target" => {
+                assert_eq!(text("target_id"), EventRule::TARGET);
+                let pattern = self.of_first(context, "aws_cloudwatch_event_rule", "event_pattern");
+                let name = text("rule");
+                Some(Piece::EventRule(EventRule {
+                    arn: format!("arn:{partition}:events:{region}:{account}:rule/{name}"),
+                    pattern: serde_json::from_str(&pattern.unwrap()).unwrap(),
+                    queue: text("arn"),
+                }))
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// An attribute of the only resource of a kind, as text.
+    fn of_first(&self, context: &Context<'_>, kind: &str, name: &str) -> Option<String> {
+        let (_, block) = self.resources(kind).next().unwrap();
+        let value = expression(block, name)?.evaluate(context).unwrap();
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     /// The policies attached to a role.
@@ -394,6 +599,18 @@ impl ReadCode {
         let arn = KEY.rsplit_once('/').unwrap().0;
         format!("{arn}/{id}")
     }
+}
+
+/// The retention in a resource, by its arguments.
+fn default_retention(get: &dyn Fn(&str) -> Value) -> DefaultRetention {
+    let mut retention = json!({"mode": get("rule.default_retention.mode")});
+    for unit in ["days", "years"] {
+        let number = get(&format!("rule.default_retention.{unit}"));
+        if !number.is_null() {
+            retention[unit] = number;
+        }
+    }
+    serde_json::from_value(retention).unwrap()
 }
 
 /// The only variable without a default is the key that another plan makes.

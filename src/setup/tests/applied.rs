@@ -5,7 +5,10 @@ use emr_simulator::{Fault, FaultKind};
 use super::*;
 use crate::{
     base::{lookup::Lookup, names::KeyReference},
-    facts::account_state::{AccessNeed, AccountStateQuery, look},
+    facts::{
+        account_state::{AccessNeed, AccountStateQuery, look},
+        notification_state::NotificationQuery,
+    },
     setup::record::AppliedAction,
 };
 
@@ -46,6 +49,8 @@ fn query() -> AccountStateQuery {
             resources: vec![format!("arn:aws:s3:::{BUCKET}/*")],
             context: Vec::new(),
         }],
+        locks: BTreeSet::from([BUCKET.parse().unwrap()]),
+        notifications: NotificationQuery::default(),
     }
 }
 
@@ -199,6 +204,34 @@ async fn what_cannot_be_looked_at_is_left_alone() {
         let error = result.unwrap_err();
         assert!(matches!(error, ApplyError::Unknown { .. }), "{read}: {error}");
         assert_eq!(account.writes().len(), writes, "{read}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_is_denied_meanwhile_loses_nothing_and_the_same_plan_completes_it() {
+    let whole = Account::empty();
+    whole.apply(&everything()).await.0.unwrap();
+    let requests = whole.simulator.requests().into_iter();
+    let reads: BTreeSet<String> = requests
+        .filter(|request| !request.subject.writes)
+        .map(|request| request.subject.operation)
+        .collect();
+    assert!(reads.len() > 8, "{reads:?}");
+    for read in reads {
+        let account = Account::empty();
+        account.fault(Fault::every(&read, FaultKind::AccessDenied));
+        let (result, steps) = account.apply(&everything()).await;
+        let error = result.expect_err(&read).to_string();
+        assert!(error.contains("run the same command again"), "{read}: {error}");
+        // What was written and could not be read again is not called done.
+        let done = steps.iter().filter(|step| step.verified).flat_map(|step| &step.calls).count();
+        assert!(done < CALLS.len(), "{read}: {steps:#?}");
+        let others = steps.split_last().map_or(&[][..], |(_, others)| others);
+        assert!(others.iter().all(|step| step.verified), "{read}: {steps:#?}");
+        account.command(json!("clear_faults"));
+        account.apply(&everything()).await.0.unwrap_or_else(|error| panic!("{read}: {error}"));
+        assert_eq!(account.writes(), CALLS, "{read}: each is made once");
+        assert_eq!(account.keys(), whole.keys(), "{read}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use emr_simulator::{Fault, FaultKind};
 
 use super::*;
-use crate::setup::journal::SetupJournalError;
+use crate::setup::journal::{LeftUndone, SetupJournalError};
 
 /// Lets a setup die while its nth write is under way: before it takes effect, or after.
 async fn dies_at(account: &Account, nth: usize, kind: FaultKind) {
@@ -89,4 +89,54 @@ async fn a_line_that_was_cut_off_is_not_counted() {
     };
     let error = SetupJournal::open(account.state_dir.path(), identity).unwrap_err();
     assert!(matches!(error, SetupJournalError::Unreadable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_refused_call_left_in_part_is_known_until_it_is_whole() {
+    let role = |name: &str| LeftUndone {
+        roles: BTreeSet::from([name.to_owned()]),
+        ..LeftUndone::default()
+    };
+    let bucket =
+        LeftUndone { buckets: BTreeSet::from([BUCKET.to_owned()]), ..LeftUndone::default() };
+    for (call, expected) in [
+        ("CreateRole", LeftUndone::default()),
+        ("AttachRolePolicy", role("acme-service")),
+        ("CreateBucket", LeftUndone::default()),
+        ("PutBucketEncryption", bucket.clone()),
+        ("PutBucketPolicy", LeftUndone::default()),
+    ] {
+        let account = Account::empty();
+        let identity = || account.journal().identity().clone();
+        let left = || LeftUndone::read(account.state_dir.path(), &identity()).unwrap();
+        assert_eq!(left(), LeftUndone::default(), "nothing was begun");
+        account.fault(Fault::every(call, FaultKind::AccessDenied));
+        account.apply(&everything()).await.0.unwrap_err();
+        assert_eq!(left(), expected, "{call}");
+        // A report changes nothing about that.
+        account.journal().reported().unwrap();
+        assert_eq!(left(), expected, "{call}");
+        account.command(json!("clear_faults"));
+        account.apply(&everything()).await.0.unwrap();
+        assert_eq!(left(), LeftUndone::default(), "{call}");
+    }
+    // So does a setup that dies between a bucket and its encryption.
+    let account = Account::empty();
+    let nth = applied_before(&account, "PutBucketEncryption").await;
+    let account = Account::empty();
+    dies_at(&account, nth, FaultKind::Hang).await;
+    let mut journal = account.journal();
+    let identity = journal.identity().clone();
+    let left = |_: &SetupJournal| LeftUndone::read(account.state_dir.path(), &identity).unwrap();
+    // The encryption may have been put: the next setup looks before it plans.
+    assert_eq!(left(&journal), LeftUndone::default());
+    let nothing = plan(Vec::new());
+    account.apply_with(&nothing, &mut journal).await.0.unwrap();
+    assert_eq!(left(&journal), bucket);
+}
+
+/// The number of the first write of this kind in [`everything`].
+async fn applied_before(account: &Account, call: &str) -> usize {
+    account.apply(&everything()).await.0.unwrap();
+    account.writes().iter().position(|write| write == call).unwrap() + 1
 }

@@ -105,7 +105,8 @@ async fn what_a_live_cluster_uses_stays() {
         assert!(matches!(result_of(&undone, kind), UndoResult::Kept { .. }), "{kind}: {undone:#?}");
     }
     let after = account.state();
-    for kind in ["roles", "instance_profiles", "security_configurations"] {
+    // The bucket of the certificates keeps what protects them.
+    for kind in ["buckets", "roles", "instance_profiles", "security_configurations"] {
         assert_eq!(after[kind], before[kind], "{kind}");
     }
 }
@@ -119,5 +120,31 @@ async fn what_clusters_use_is_not_known_where_they_cannot_be_listed() {
     for kind in ["security configuration", "inline policy", "role", "instance profile"] {
         let result = result_of(&undone, kind);
         assert!(matches!(result, UndoResult::Unknown { .. }), "{kind}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_bucket_of_certificates_that_stay_keeps_what_protects_them() {
+    let account = Account::empty();
+    let record = applied(&account, &everything()).await;
+    let before = account.state()["buckets"].clone();
+    account
+        .fault(Fault::every("ListSecurityConfigurations", emr_simulator::FaultKind::AccessDenied));
+    let undone = account.undo(&record).await;
+    assert!(matches!(result_of(&undone, "certificates"), UndoResult::Unknown { .. }));
+    // S3 itself blocks public access to a new bucket: that is no step of setup.
+    for kind in ["bucket policy", "default encryption"] {
+        let result = result_of(&undone, kind);
+        let why =
+            format!("it protects the certificates s3://{BUCKET}/certificates.zip, which stay");
+        assert_eq!(*result, UndoResult::Kept { why }, "{kind}");
+    }
+    assert_eq!(account.state()["buckets"], before);
+    // With the permission, the rest is taken back.
+    account.command(json!("clear_faults"));
+    let undone = account.undo(&record).await;
+    for kind in ["certificates", "bucket policy", "default encryption", "bucket"] {
+        let result = result_of(&undone, kind);
+        assert!(matches!(result, UndoResult::Undone { .. }), "{kind}: {result:?}");
     }
 }

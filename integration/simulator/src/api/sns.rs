@@ -1,13 +1,18 @@
-//! Owns SNS' operations. Source of every rule and message: Amazon SNS API reference, Publish, and
-//! the service's own answers.
+//! Owns SNS' operations. Source of every rule and message: Amazon SNS API reference, and the
+//! service's own answers.
+
+mod request;
+mod topics;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use self::request::{NAMESPACE, denied, invalid, not_found, topic_of};
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
+use emr_world::policy::{self, Ask, Decision};
 use emr_world::world::{Caller, Publication, World};
 
 /// In bytes, of a message.
@@ -16,33 +21,48 @@ const LONGEST: usize = 262_144;
 pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer {
     match call.subject.operation.as_str() {
         "Publish" => publish(world, call, caller),
+        "CreateTopic" => topics::create(world, call, caller),
+        "GetTopicAttributes" => topics::attributes(world, call, caller),
+        "SetTopicAttributes" => topics::set_attribute(world, call, caller),
+        "DeleteTopic" => topics::delete(world, call, caller),
+        "Subscribe" => topics::subscribe(world, call, caller),
         other => Err(Failure::not_modelled(Service::Sns, other)),
     }
 }
 
-fn invalid(what: &str) -> Failure {
-    Failure::new(400, "InvalidParameter", format!("Invalid parameter: {what}"))
+/// Whether the topic's policy and key let the caller publish.
+fn may_publish(world: &World, call: &Call, caller: &Caller, arn: &str) -> Result<(), Failure> {
+    let Some(settings) = world.topic_settings.get(arn) else { return Ok(()) };
+    let context = world.context_of(&caller.arn, &caller.account);
+    let decides = |policy: &Value, action: &str, resource: &str| {
+        let ask = Ask { action, resource, context: &context };
+        policy::evaluate_resource(policy, &ask, &caller.arn, &caller.account)
+    };
+    let policy = settings.policy.as_ref();
+    if policy.is_some_and(|it| decides(it, "SNS:Publish", arn) == Decision::ExplicitDeny) {
+        return Err(denied(call, caller, arn));
+    }
+    // The key that AWS manages for SNS lets everybody of the account use it through SNS.
+    let Some(name) = settings.kms_key.as_ref().filter(|key| !key.ends_with("alias/aws/sns")) else {
+        return Ok(());
+    };
+    let key = world.key(&caller.account, &call.region, name);
+    let allows = key.is_some_and(|key| {
+        decides(&key.policy, "kms:GenerateDataKey", &key.arn()) == Decision::Allowed
+            && decides(&key.policy, "kms:Decrypt", &key.arn()) == Decision::Allowed
+    });
+    if allows {
+        return Ok(());
+    }
+    let message = "The ciphertext refers to a customer master key that does not exist, does not \
+                   exist in this region, or you are not allowed to access.";
+    Err(Failure::new(400, "KMSAccessDenied", message))
 }
 
 fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
     let text = |name: &str| call.form.get(name).cloned();
-    let arn = text("TopicArn")
-        .ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
-    let parts: Vec<&str> = arn.split(':').collect();
-    let ["arn", _, "sns", region, account, name] = parts[..] else {
-        return Err(invalid("TopicArn"));
-    };
-    // A topic is requested in its region.
-    if region != call.region {
-        return Err(invalid("TopicArn"));
-    }
-    if account != caller.account {
-        let message = format!(
-            "User: {} is not authorized to perform: SNS:Publish on resource: {arn}",
-            caller.arn
-        );
-        return Err(Failure::new(403, "AuthorizationError", message));
-    }
+    let arn = topic_of(call, caller)?;
+    let name = arn.rsplit(':').next().unwrap_or_default();
     let message = text("Message")
         .filter(|message| !message.is_empty())
         .ok_or_else(|| invalid("Empty message"))?;
@@ -70,15 +90,13 @@ fn publish(world: &mut World, call: &Call, caller: &Caller) -> Answer {
         let entry = format!("MessageAttributes.entry.{number}");
         Some((text(&format!("{entry}.Name"))?, text(&format!("{entry}.Value.StringValue"))?))
     });
+    may_publish(world, call, caller, &arn)?;
     let publication = Publication { subject, messages, attributes: attributes.collect() };
-    let published = world
-        .topics
-        .get_mut(&arn)
-        .ok_or_else(|| Failure::new(404, "NotFound", "Topic does not exist"))?;
+    let published = world.topics.get_mut(&arn).ok_or_else(not_found)?;
     published.push(publication);
     let number = published.len();
     let mut xml = Xml::new();
-    xml.root("PublishResponse", "http://sns.amazonaws.com/doc/2010-03-31/", |xml| {
+    xml.root("PublishResponse", NAMESPACE, |xml| {
         xml.element("PublishResult", |xml| {
             xml.text("MessageId", format!("00000000-0000-4000-8000-{number:012}"));
         });

@@ -1,4 +1,6 @@
-//! Owns the SQS operations of a queue's reader.
+//! Owns the SQS operations of a queue's reader and of its owner.
+
+mod queues;
 
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
@@ -12,18 +14,19 @@ use emr_world::world::{Caller, World};
 /// How long a queue hides a received message by default, in seconds.
 const VISIBILITY: f64 = 30.0;
 
-pub(super) fn answer(world: &mut World, call: &Call, _: &Caller) -> Answer {
+pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer {
+    match call.subject.operation.as_str() {
+        "CreateQueue" => return queues::create(world, call, caller),
+        "GetQueueUrl" => return queues::url(world, call, caller),
+        _ => {}
+    }
     let input = &call.json;
     let queue = text(input, "QueueUrl")
         .and_then(|url| url.rsplit('/').next())
         .unwrap_or_default()
         .to_owned();
-    if !world.queues.contains_key(&queue) {
-        return Err(Failure::new(
-            400,
-            "com.amazonaws.sqs#QueueDoesNotExist",
-            "The specified queue does not exist.",
-        ));
+    if !world.queues.contains_key(&queue) || !queues::is_of_caller(world, &queue, call, caller) {
+        return Err(queues::no_such_queue());
     }
     match call.subject.operation.as_str() {
         "ReceiveMessage" => Ok(Reply::json(&receive(world, &queue, input))),
@@ -34,6 +37,9 @@ pub(super) fn answer(world: &mut World, call: &Call, _: &Caller) -> Answer {
             }
             Ok(Reply::json(&json!({})))
         }
+        "GetQueueAttributes" => queues::attributes(world, call, &queue),
+        "SetQueueAttributes" => queues::set_attributes(world, call, &queue),
+        "DeleteQueue" => Ok(queues::delete(world, &queue)),
         other => Err(Failure::not_modelled(Service::Sqs, other)),
     }
 }

@@ -296,6 +296,82 @@ fn versioning_and_tags_are_put_and_read() {
 }
 
 #[test]
+fn object_lock_needs_versioning_and_stays_on() {
+    let sim = stepped();
+    let here = Client::new(&sim);
+    let put = |bucket: &str, rule: &str| {
+        let body = format!(
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>{rule}\
+             </ObjectLockConfiguration>"
+        );
+        here.put(&format!("/{bucket}?object-lock"), &[], &body)
+    };
+    let rule = |inside: &str| format!("<Rule><DefaultRetention>{inside}</DefaultRetention></Rule>");
+    let days = rule("<Mode>GOVERNANCE</Mode><Days>30</Days>");
+    let get = || here.s3("GET", "/acme-out?object-lock", &[]);
+    is(&get(), 404, "ObjectLockConfigurationNotFoundError");
+    is(&put("acme-out", &days), 409, "InvalidBucketState");
+    let status = |status: &str| {
+        let body =
+            format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+        here.put("/acme-out?versioning", &[], &body)
+    };
+    status("Suspended");
+    is(&put("acme-out", &days), 409, "InvalidBucketState");
+    status("Enabled");
+    is(&put("no-such-bucket", &days), 404, "NoSuchBucket");
+    for wrong in [
+        rule("<Mode>GOVERNANCE</Mode>"),
+        rule("<Days>30</Days>"),
+        rule("<Mode>LEGAL</Mode><Days>30</Days>"),
+        rule("<Mode>GOVERNANCE</Mode><Days>30</Days><Years>1</Years>"),
+    ] {
+        is(&put("acme-out", &wrong), 400, "MalformedXML");
+    }
+    is(&put("acme-out", &rule("<Mode>GOVERNANCE</Mode><Days>0</Days>")), 400, "InvalidArgument");
+    let long = rule("<Mode>GOVERNANCE</Mode><Years>101</Years>");
+    is(&put("acme-out", &long), 400, "InvalidArgument");
+    let empty = here.put("/acme-out?object-lock", &[], "<ObjectLockConfiguration/>");
+    is(&empty, 400, "MalformedXML");
+
+    assert_eq!(put("acme-out", &days).status, 200);
+    let got = get();
+    assert_eq!((got.xml("Mode"), got.xml("Days")), (Some("GOVERNANCE"), Some("30")));
+    is(&status("Suspended"), 409, "InvalidBucketState");
+    assert_eq!(put("acme-out", &rule("<Mode>COMPLIANCE</Mode><Years>2</Years>")).status, 200);
+    let got = get();
+    assert_eq!((got.xml("Mode"), got.xml("Years")), (Some("COMPLIANCE"), Some("2")));
+    // Without a rule, new objects get no retention any more.
+    assert_eq!(put("acme-out", "").status, 200);
+    let got = get();
+    assert_eq!((got.status, got.xml("Mode")), (200, None));
+}
+
+#[test]
+fn a_new_object_gets_the_retention_of_its_bucket() {
+    let sim = stepped();
+    let here = Client::new(&sim);
+    let put = PutBucket {
+        name: "kept".to_owned(),
+        versioning: Some("Enabled".to_owned()),
+        object_lock_days: Some(30),
+        ..PutBucket::default()
+    };
+    sim.apply(Command::PutBucket(put)).unwrap();
+    let none = here.put("/kept/report", &[], "x");
+    is(&none, 400, "InvalidRequest");
+    let checksum = [("x-amz-checksum-crc32", "jNpvkA==")];
+    assert_eq!(here.put("/kept/report", &checksum, "x").status, 200);
+    let got = here.s3("GET", "/kept/report?retention", &[]);
+    assert_eq!(got.xml("Mode"), Some("COMPLIANCE"));
+    sim.with_world(|world| {
+        let object = &world.buckets["kept"].objects["report"];
+        let until = object.attributes.retention.as_ref().unwrap().until;
+        assert_eq!(until, world.now + time::Duration::days(30));
+    });
+}
+
+#[test]
 fn every_setting_is_refused_where_another_account_was_expected_to_own_the_bucket() {
     let sim = stepped();
     let here = Client::new(&sim);
@@ -308,6 +384,7 @@ fn every_setting_is_refused_where_another_account_was_expected_to_own_the_bucket
         ("GET", "policyStatus", ""),
         ("PUT", "publicAccessBlock", "<PublicAccessBlockConfiguration/>"),
         ("DELETE", "publicAccessBlock", ""),
+        ("PUT", "object-lock", "<ObjectLockConfiguration/>"),
         ("PUT", "versioning", "<Status>Enabled</Status>"),
         ("PUT", "tagging", "<Tagging/>"),
         ("GET", "tagging", ""),

@@ -8,6 +8,7 @@ mod callers;
 mod children;
 mod control;
 mod emr;
+mod events;
 mod facts;
 mod faults;
 mod iam_writes;

@@ -1,6 +1,7 @@
-//! Owns the tests of SNS: what it accepts and rejects, and what each subscriber gets.
+//! Owns the tests of SNS: what it accepts and rejects, what each subscriber gets, and topics.
 
 use emr_simulator::{Command, Named};
+use serde_json::{Value, json};
 
 use crate::support::{Client, stepped};
 
@@ -61,4 +62,116 @@ fn what_sns_does_not_take_is_refused_in_its_words() {
     sim.apply(Command::PutTopic(Named { name: "etl.fifo".to_owned(), ..Named::default() }))
         .unwrap();
     assert_eq!(to("arn:aws:sns:eu-west-1:123456789012:etl.fifo"), invalid);
+}
+
+const NEW: &str = "arn:aws:sns:eu-west-1:123456789012:new";
+
+fn form(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+/// A policy that denies what is not sent over TLS.
+fn tls_only() -> Value {
+    json!({"Version": "2012-10-17", "Statement": [{
+        "Sid": "Tls", "Effect": "Deny", "Principal": "*", "Action": "sns:Publish",
+        "Resource": NEW, "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }]})
+}
+
+#[test]
+fn a_topic_is_made_once_and_never_with_other_attributes() {
+    let sim = stepped();
+    let client = Client::new(&sim);
+    let create = |key: &str| {
+        let policy = tls_only().to_string();
+        client.form(
+            "sns",
+            &form(&[
+                ("Action", "CreateTopic"),
+                ("Name", "new"),
+                ("Attributes.entry.1.key", "KmsMasterKeyId"),
+                ("Attributes.entry.1.value", key),
+                ("Attributes.entry.2.key", "Policy"),
+                ("Attributes.entry.2.value", &policy),
+            ]),
+        )
+    };
+    for _ in 0..2 {
+        let made = create("alias/aws/sns");
+        assert_eq!((made.status, made.xml("TopicArn")), (200, Some(NEW)));
+    }
+    let invalid = (400, "InvalidParameter".to_owned());
+    assert_eq!(create("alias/other").error(), invalid);
+    let get = |arn: &str| {
+        client.form("sns", &form(&[("Action", "GetTopicAttributes"), ("TopicArn", arn)]))
+    };
+    let got = get(NEW);
+    assert!(got.body.contains("<key>KmsMasterKeyId</key><value>alias/aws/sns</value>"), "{got:?}");
+    // Without a policy of its own, a topic has its owner's.
+    assert!(get(TOPIC).body.contains("__default_statement_ID"));
+    assert_eq!(get("arn:aws:sns:eu-west-1:123456789012:no").error(), (404, "NotFound".to_owned()));
+    let set = |name: &str, value: &str| {
+        client.form(
+            "sns",
+            &form(&[
+                ("Action", "SetTopicAttributes"),
+                ("TopicArn", NEW),
+                ("AttributeName", name),
+                ("AttributeValue", value),
+            ]),
+        )
+    };
+    assert_eq!(set("Policy", "{}").error(), invalid);
+    let foreign = tls_only().to_string().replace("sns:Publish", "s3:GetObject");
+    assert_eq!(set("Policy", &foreign).error(), invalid);
+    assert_eq!(set("KmsMasterKeyId", "").status, 200);
+    assert!(!get(NEW).body.contains("KmsMasterKeyId"));
+    let subscribed = client.form(
+        "sns",
+        &form(&[
+            ("Action", "Subscribe"),
+            ("TopicArn", NEW),
+            ("Protocol", "email"),
+            ("Endpoint", "a@b.c"),
+        ]),
+    );
+    assert_eq!(subscribed.xml("SubscriptionArn"), Some("pending confirmation"));
+    assert!(get(NEW).body.contains("<key>SubscriptionsPending</key><value>1</value>"));
+    // To delete it twice is no error.
+    for _ in 0..2 {
+        let deleted = client.form("sns", &form(&[("Action", "DeleteTopic"), ("TopicArn", NEW)]));
+        assert_eq!(deleted.status, 200);
+    }
+    assert_eq!(get(NEW).status, 404);
+}
+
+#[test]
+fn a_publisher_needs_the_topics_key_and_what_its_policy_denies_is_refused() {
+    let sim = stepped();
+    let client = Client::new(&sim);
+    let publish = |settings: &[(&str, &str)]| {
+        for (name, value) in settings {
+            let set = client.form(
+                "sns",
+                &form(&[
+                    ("Action", "SetTopicAttributes"),
+                    ("TopicArn", TOPIC),
+                    ("AttributeName", name),
+                    ("AttributeValue", value),
+                ]),
+            );
+            assert_eq!(set.status, 200, "{set:?}");
+        }
+        client
+            .form("sns", &form(&[("Action", "Publish"), ("TopicArn", TOPIC), ("Message", "x")]))
+            .error()
+    };
+    let good = (200, String::new());
+    assert_eq!(publish(&[("KmsMasterKeyId", "alias/aws/sns")]), good);
+    let denied = (400, "KMSAccessDenied".to_owned());
+    assert_eq!(publish(&[("KmsMasterKeyId", "alias/nobodys")]), denied);
+    let deny = json!({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "SNS:Publish",
+        "Resource": TOPIC}]});
+    let refused = publish(&[("KmsMasterKeyId", ""), ("Policy", &deny.to_string())]);
+    assert_eq!(refused, (403, "AuthorizationError".to_owned()));
 }

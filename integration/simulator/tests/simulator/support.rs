@@ -138,6 +138,20 @@ impl Client {
         self.send("kms", "POST", "/", &headers, &body.to_string()).unwrap()
     }
 
+    pub(crate) fn sqs(&self, operation: &str, body: &Value) -> Got {
+        let target = format!("AmazonSQS.{operation}");
+        let headers =
+            [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.0")];
+        self.send("sqs", "POST", "/", &headers, &body.to_string()).unwrap()
+    }
+
+    pub(crate) fn events(&self, operation: &str, body: &Value) -> Got {
+        let target = format!("AWSEvents.{operation}");
+        let headers =
+            [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+        self.send("events", "POST", "/", &headers, &body.to_string()).unwrap()
+    }
+
     /// IAM, STS or EC2: parameters as in a form.
     pub(crate) fn form(&self, service: &str, parameters: &str) -> Got {
         let version = match service {

@@ -13,7 +13,7 @@ use crate::command::{
 };
 use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, iam_id, uuid};
 use crate::life;
-use crate::object::{self, Attributes, Object, Upload};
+use crate::object::{self, Attributes, DefaultRetention, Object, Upload};
 use crate::partition::partition_of;
 use crate::policy;
 use crate::provisioning::{self, Birth};
@@ -146,7 +146,11 @@ impl World {
                 let all = PublicAccessBlock::all(put.public_access_block.unwrap_or(!put.public));
                 put.public_access_settings.unwrap_or(all)
             }),
-            object_lock_days: put.object_lock_days,
+            default_retention: put.object_lock_days.map(|days| DefaultRetention {
+                mode: "COMPLIANCE".to_owned(),
+                unit: "Days".to_owned(),
+                number: days,
+            }),
             created,
             ownership: put.ownership.unwrap_or_else(|| "BucketOwnerEnforced".to_owned()),
             object_lock: put.object_lock || put.object_lock_days.is_some(),

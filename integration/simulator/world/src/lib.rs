@@ -25,8 +25,8 @@
 //!   [`access_block`], [`managed_policies`], [`signing`], [`quota`]: what knows nothing of the
 //!   world;
 //! - [`sse`], [`object`], [`fate`], [`cluster`], [`job`], [`world`]: what the world holds;
-//! - [`principals`], [`versions`], [`s3write`], [`provisioning`], `steps`, [`life`]: how it
-//!   changes;
+//! - [`principals`], [`events`], [`versions`], [`s3write`], [`provisioning`], `steps`, [`life`]:
+//!   how it changes;
 //! - [`subject`], [`faults`], [`command`], [`hooks`], `apply`, [`scene`]: how it is set up and
 //!   steered;
 //! - [`simulation`]: all of it.
@@ -36,6 +36,7 @@ pub mod apply;
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod events;
 pub mod fate;
 pub mod faults;
 pub mod hooks;

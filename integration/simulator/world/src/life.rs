@@ -10,7 +10,7 @@ use crate::ids::uuid;
 use crate::provisioning;
 use crate::steps;
 use crate::values::seconds;
-use crate::world::{Message, World};
+use crate::world::World;
 
 impl World {
     /// When the next change of any cluster is due.
@@ -38,7 +38,7 @@ impl World {
         self.tell();
     }
 
-    /// Sends changes of clusters' states to the queues, in the format of EMR's EventBridge events.
+    /// Sends changes of clusters' states to EventBridge, in the format of EMR's events.
     pub(crate) fn tell(&mut self) {
         for index in 0..self.clusters.len() {
             let cluster = &mut self.clusters[index];
@@ -66,15 +66,7 @@ impl World {
                      {}", cluster.id, cluster.name, cluster.state.name()),
                 },
             });
-            for messages in self.queues.values_mut() {
-                let id = uuid(&mut self.random);
-                messages.push(Message {
-                    id,
-                    body: event.to_string(),
-                    receipt: None,
-                    hidden_until: None,
-                });
-            }
+            self.deliver(&event);
         }
     }
 }

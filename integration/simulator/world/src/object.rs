@@ -104,6 +104,27 @@ pub struct Retention {
     pub until: OffsetDateTime,
 }
 
+/// The retention of every new object of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRetention {
+    /// `GOVERNANCE` or `COMPLIANCE`.
+    pub mode: String,
+    /// The unit, as S3 names it: `Days` or `Years`.
+    pub unit: String,
+    /// How many of them.
+    pub number: u32,
+}
+
+impl DefaultRetention {
+    /// What an object gets that is written now. A year has 365 days.
+    #[must_use]
+    pub fn from(&self, now: OffsetDateTime) -> Retention {
+        let days_of_unit = if self.unit == "Years" { 365 } else { 1 };
+        let period = time::Duration::days(days_of_unit * i64::from(self.number));
+        Retention { mode: self.mode.clone(), until: now + period }
+    }
+}
+
 /// A checksum. Its value is not computed as in AWS, but depends on the content alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {

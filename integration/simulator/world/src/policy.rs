@@ -83,6 +83,27 @@ pub fn evaluate_resource(
     evaluate(document, ask, |statement| principal_matches(statement, principal, &role, account))
 }
 
+/// Evaluates the policy of a resource for a service of AWS, by its principal's name.
+pub fn evaluate_service(document: &Value, ask: &Ask<'_>, service: &str) -> Decision {
+    let is_it = |value: &Value| match value {
+        Value::String(all) => all == "*",
+        Value::Object(kinds) => {
+            let has = |kind: &str, name: &str| {
+                kinds.get(kind).is_some_and(|names| texts(names).iter().any(|it| it == name))
+            };
+            has("Service", service) || has("AWS", "*")
+        }
+        _ => false,
+    };
+    evaluate(document, ask, |statement| {
+        match (statement.get("Principal"), statement.get("NotPrincipal")) {
+            (Some(names), _) => is_it(names),
+            (None, Some(names)) => !is_it(names),
+            (None, None) => false,
+        }
+    })
+}
+
 fn evaluate(document: &Value, ask: &Ask<'_>, for_principal: impl Fn(&Value) -> bool) -> Decision {
     let mut decision = Decision::ImplicitDeny;
     for statement in statements(document) {

@@ -121,7 +121,8 @@ impl World {
         let buckets = self.buckets.values_mut().filter_map(|it| it.policy.as_mut());
         let keys = self.keys.iter_mut().map(|it| &mut it.policy);
         let trusts = self.roles.iter_mut().map(|it| &mut it.trust);
-        for document in buckets.chain(keys).chain(trusts) {
+        let topics = self.topic_settings.values_mut().filter_map(|it| it.policy.as_mut());
+        for document in buckets.chain(keys).chain(trusts).chain(topics) {
             rename_principal(document, arn, id);
         }
     }

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::fate::{NextCluster, Timings};
 use crate::ids::{parse_kms_arn, uuid};
 use crate::job::Job;
-use crate::object::{Object, Older, Upload};
+use crate::object::{DefaultRetention, Object, Older, Upload};
 use crate::partition::partition_of;
 use crate::sse::BucketEncryption;
 
@@ -46,6 +46,8 @@ pub struct World {
     pub dhcp_options: Vec<DhcpOptions>,
     /// What was published to each SNS topic, by its ARN, oldest first.
     pub topics: BTreeMap<String, Vec<Publication>>,
+    /// What was set of SNS topics, by ARN; a topic that is not here has only defaults.
+    pub topic_settings: BTreeMap<String, TopicSettings>,
     /// Whether accounts encrypt new EBS volumes by default.
     pub ebs_encryption_by_default: bool,
     /// Clusters of all accounts and regions, oldest first.
@@ -64,8 +66,16 @@ pub struct World {
     /// other services than IAM.
     pub principal_delay: f64,
     /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
-    /// is sent to all of them, as by an EventBridge rule.
+    /// is sent to those without settings, and to the others by the rules of EventBridge.
     pub queues: BTreeMap<String, Vec<Message>>,
+    /// The SQS queues that were created with the API, by name.
+    pub queue_settings: BTreeMap<String, QueueSettings>,
+    /// When queues were deleted with the API, by account, region and name: a name is free again
+    /// after a minute.
+    #[serde(skip)]
+    pub deleted_queues: BTreeMap<(String, String, String), OffsetDateTime>,
+    /// The rules of EventBridge on the default buses.
+    pub event_rules: Vec<EventRule>,
     /// The source of ids; the same in every simulator.
     #[serde(skip)]
     pub random: fastrand::Rng,
@@ -107,6 +117,61 @@ pub struct Publication {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// What was set of an SNS topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TopicSettings {
+    /// The policy document; none: the default one.
+    pub policy: Option<Value>,
+    /// The KMS key under which messages are encrypted, as it was named.
+    pub kms_key: Option<String>,
+    /// The name that people see.
+    pub display_name: String,
+    /// How many subscriptions wait for their confirmation.
+    pub pending_subscriptions: u64,
+}
+
+/// What was set of an SQS queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueSettings {
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// The attributes that can be set, by name, with their defaults.
+    pub attributes: BTreeMap<String, String>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+/// A rule of EventBridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventRule {
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub name: String,
+    /// The pattern of its events, as it was sent.
+    pub pattern: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// Its description.
+    pub description: Option<String>,
+    /// The targets as they were sent, by id.
+    pub targets: BTreeMap<String, Value>,
+}
+
+impl EventRule {
+    /// The rule's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let Self { account, region, name, .. } = self;
+        format!("arn:{}:events:{region}:{account}:rule/{name}", partition_of(region))
+    }
+}
+
 /// A bucket and its objects.
 #[derive(Debug, Clone, Serialize)]
 pub struct Bucket {
@@ -126,8 +191,8 @@ pub struct Bucket {
     pub versioning: Option<String>,
     /// The public access block; `None` when it was removed.
     pub public_access_block: Option<PublicAccessBlock>,
-    /// The default retention of Object Lock, in days; `None` when that is off.
-    pub object_lock_days: Option<u32>,
+    /// The retention that Object Lock gives to every new object, if it does.
+    pub default_retention: Option<DefaultRetention>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
@@ -394,6 +459,7 @@ impl World {
             vpcs: Vec::new(),
             dhcp_options: Vec::new(),
             topics: BTreeMap::new(),
+            topic_settings: BTreeMap::new(),
             ebs_encryption_by_default: false,
             clusters: Vec::new(),
             timings: Timings::default(),
@@ -403,6 +469,9 @@ impl World {
             account_blocks: BTreeMap::new(),
             principal_delay: 0.0,
             queues: BTreeMap::new(),
+            queue_settings: BTreeMap::new(),
+            deleted_queues: BTreeMap::new(),
+            event_rules: Vec::new(),
             random: fastrand::Rng::with_seed(0x00E7_13A2),
         }
     }

@@ -25,6 +25,7 @@ const ROWS: &[&str] = &[
     "job",
     "world",
     "principals",
+    "events",
     "versions",
     "s3write",
     "provisioning",

@@ -1,6 +1,6 @@
 //! Owns what the operations of IAM share: the request, its parameters and its errors.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -144,7 +144,10 @@ pub(super) fn last_part(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// IAM returns policy documents percent-encoded.
+/// IAM returns policy documents percent-encoded. Source: IAM API reference, `PolicyDocument` of
+/// `GetRolePolicy` (RFC 3986).
 pub(super) fn encoded(document: &Value) -> String {
-    utf8_percent_encode(&document.to_string(), NON_ALPHANUMERIC).to_string()
+    const RESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(&document.to_string(), RESERVED).to_string()
 }

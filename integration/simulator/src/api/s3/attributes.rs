@@ -146,10 +146,11 @@ pub(super) fn lock_configuration(bucket: &Bucket) -> Answer {
     let mut xml = Xml::new();
     xml.root("ObjectLockConfiguration", NAMESPACE, |xml| {
         xml.text("ObjectLockEnabled", "Enabled");
-        if let Some(days) = bucket.object_lock_days {
+        if let Some(retention) = &bucket.default_retention {
             xml.element("Rule", |xml| {
                 xml.element("DefaultRetention", |xml| {
-                    xml.text("Mode", "COMPLIANCE").text("Days", days.to_string());
+                    xml.text("Mode", &retention.mode)
+                        .text(&retention.unit, retention.number.to_string());
                 });
             });
         }
@@ -197,7 +198,8 @@ impl Request<'_> {
                     }
                     Some(Retention { mode, until })
                 }
-                (None, None) => None,
+                // Source: Amazon S3 user guide, Object Lock considerations (default retention).
+                (None, None) => bucket.default_retention.as_ref().map(|it| it.from(world.now)),
                 _ => {
                     let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode \
                     must both be supplied";

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::{self, Xml};
 use emr_world::access_block::PublicAccessBlock;
+use emr_world::object::DefaultRetention;
 use emr_world::partition::{is_region, partition_of};
 use emr_world::sse::BucketEncryption;
 use emr_world::world::{Bucket, BucketConfigurations, Caller, World};
@@ -19,7 +20,14 @@ const WITHOUT_BLOCK: [&str; 2] = ["me-central-1", "me-south-1"];
 pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, name: &str) -> Answer {
     check_name(name)?;
     let region = region_of(call)?;
-    let created = || Ok(Reply::empty(200).header("location", format!("/{name}")));
+    // Recorded from AWS: tests/contracts/s3-CreateBucket.json.
+    let location = match region.as_str() {
+        "us-east-1" => format!("/{name}"),
+        _ => format!("http://{name}.s3.amazonaws.com/"),
+    };
+    let arn = format!("arn:{}:s3:::{name}", partition_of(&region));
+    let created =
+        || Ok(Reply::empty(200).header("location", location).header("x-amz-bucket-arn", arn));
     if let Some(existing) = world.buckets.get(name) {
         let is_own = existing.account == caller.account;
         // In us-east-1, this has always succeeded. Source: Amazon S3 API reference, CreateBucket.
@@ -64,7 +72,7 @@ pub(super) fn create_bucket(world: &mut World, call: &Call, caller: &Caller, nam
         public: false,
         versioning: object_lock.then(|| "Enabled".to_owned()),
         public_access_block: Some(PublicAccessBlock::all(true)),
-        object_lock_days: None,
+        default_retention: None,
         created: world.now,
         ownership: ownership.to_owned(),
         object_lock,
@@ -168,6 +176,33 @@ fn tags(body: &str) -> Result<Vec<(String, String)>, Failure> {
     Ok(tags)
 }
 
+/// The retention in a rule: a mode, and days or years.
+fn default_retention(body: &str) -> Result<DefaultRetention, Failure> {
+    let mode = xml::text(body, "Mode").filter(|it| ["GOVERNANCE", "COMPLIANCE"].contains(&&**it));
+    let mode = mode.ok_or_else(malformed_xml)?;
+    let number = |unit: &str| xml::text(body, unit).map(|number| number.parse::<i64>());
+    let (unit, number, most) = match (number("Days"), number("Years")) {
+        (Some(Ok(days)), None) => ("Days", days, 36_500),
+        (None, Some(Ok(years))) => ("Years", years, 100),
+        _ => return Err(malformed_xml()),
+    };
+    let invalid = |message: String| Failure::new(400, "InvalidArgument", message);
+    if number <= 0 {
+        return Err(invalid(
+            "Default retention period must be a positive integer value.".to_owned(),
+        ));
+    }
+    match u32::try_from(number) {
+        Ok(number) if number <= most => {
+            Ok(DefaultRetention { mode, unit: unit.to_owned(), number })
+        }
+        _ => Err(invalid(format!(
+            "Default retention period too large. Maximum is {most} {}.",
+            unit.to_lowercase()
+        ))),
+    }
+}
+
 fn malformed_xml() -> Failure {
     let message = "The XML you provided was not well-formed or did not validate against our \
         published schema";
@@ -249,6 +284,30 @@ impl Request<'_> {
             return Err(Failure::new(409, "InvalidBucketState", message));
         }
         bucket.versioning = Some(status);
+        Ok(Reply::empty(200))
+    }
+
+    /// Switches Object Lock on, with or without a retention of new objects. A bucket that exists
+    /// needs versioning for it. Sources: Amazon S3 API reference, PutObjectLockConfiguration,
+    /// DefaultRetention; recorded from AWS in LocalStack's
+    /// `test_put_object_lock_configuration_on_existing_bucket` and
+    /// `test_put_object_lock_configuration_exc`.
+    pub(super) fn put_object_lock(&self, world: &mut World) -> Answer {
+        let body = self.body();
+        if xml::text(&body, "ObjectLockEnabled").as_deref() != Some("Enabled") {
+            return Err(malformed_xml());
+        }
+        let retention = xml::has(&body, "Rule").then(|| default_retention(&body)).transpose()?;
+        let Some(bucket) = world.buckets.get_mut(&self.bucket) else {
+            return Ok(Reply::empty(200));
+        };
+        if bucket.versioning.as_deref() != Some("Enabled") {
+            let message = "Versioning must be 'Enabled' on the bucket to apply a Object Lock \
+                configuration";
+            return Err(Failure::new(409, "InvalidBucketState", message));
+        }
+        bucket.object_lock = true;
+        bucket.default_retention = retention;
         Ok(Reply::empty(200))
     }
 

@@ -260,7 +260,7 @@ impl Request<'_> {
         let checked = |name: &str| {
             name == "content-md5" || name.starts_with("x-amz-checksum-") || name == "x-amz-trailer"
         };
-        if bucket.object_lock_days.is_some()
+        if bucket.default_retention.is_some()
             && !self.call.headers.keys().any(|name| checked(name.as_str()))
         {
             let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object \

@@ -1,0 +1,538 @@
+//! The settings of an account, and what they become when the resources of a template are deployed
+//! in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use emr_simulator::{Role, World};
+use serde_json::{Map, Value, json};
+
+/// The id of the key that a template, or a setup, makes.
+pub(super) const NEW_KEY: &str = "the-new-key";
+/// The tag by which a setup recognises a key of its own. A template's stack, or its state, knows it
+/// without.
+const SETUP_MARK: &str = "emr-etl-guard-setup";
+
+/// A resource of a template, with its references resolved.
+#[derive(Clone, Debug)]
+pub(super) struct Resource {
+    /// Its logical id or address.
+    pub(super) id: String,
+    /// Its type.
+    pub(super) kind: String,
+    /// What identifies the existing resource that is imported, by argument; none: it is made.
+    pub(super) imported: Option<Map<String, Value>>,
+    /// Its arguments. Documents in JSON are read.
+    pub(super) arguments: Map<String, Value>,
+}
+
+/// The settings of roles, users, instance profiles, keys, buckets and security configurations, each
+/// by its kind and name.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// The region of what is made.
+    region: String,
+    settings: BTreeMap<String, Value>,
+}
+
+/// AWS shows a list of one text in a policy as that text.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => match items.as_slice() {
+            [one @ Value::String(_)] => one.clone(),
+            items => items.iter().map(canonical).collect(),
+        },
+        Value::Object(fields) => Value::Object(
+            fields.iter().map(|(name, value)| (name.clone(), canonical(value))).collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        self.differences(other).is_empty()
+    }
+}
+
+impl Account {
+    /// Everything in the simulated AWS. A key that `before` does not have is the new one.
+    pub(super) fn of(world: &World, region: &str, before: Option<&Self>) -> Self {
+        let mut settings = BTreeMap::new();
+        for (kind, principals) in [("role", &world.roles), ("user", &world.users)] {
+            let of = |role: &Role| (format!("{kind} {}", role.name), principal(role));
+            settings.extend(principals.iter().map(of));
+        }
+        for profile in &world.instance_profiles {
+            let value = json!({
+                "path": profile.path, "roles": profile.roles, "tags": profile.tags,
+            });
+            settings.insert(format!("instance profile {}", profile.name), value);
+        }
+        for bucket in world.buckets.values() {
+            let mut value = serde_json::to_value(bucket).unwrap();
+            value.as_object_mut().unwrap().retain(|field, _| field != "created");
+            value["objects"] = bucket.objects.keys().cloned().collect();
+            // What S3 says of a bucket without it.
+            let default = &mut value["default_encryption"];
+            *default = json!({
+                "algorithm": default["algorithm"].as_str().unwrap_or("AES256"),
+                "key": default["key"],
+                "bucket_key": default["bucket_key"].as_bool().unwrap_or_default(),
+                "blocked": default["blocked"].as_array().cloned().unwrap_or_default(),
+            });
+            settings.insert(format!("bucket {}", bucket.name), value);
+        }
+        for configuration in &world.security_configurations {
+            let content: Value = serde_json::from_str(&configuration.content).unwrap();
+            settings.insert(format!("security configuration {}", configuration.name), content);
+        }
+        let mut new = None;
+        for key in &world.keys {
+            let mut value = serde_json::to_value(key).unwrap();
+            let fields = value.as_object_mut().unwrap();
+            fields.retain(|field, _| !["created", "id"].contains(&field.as_str()));
+            let tags = key.tags.iter().filter(|(name, _)| name != SETUP_MARK);
+            value["tags"] = json!(tags.collect::<Vec<_>>());
+            let name = format!("key {}", key.id);
+            if before.is_some_and(|before| !before.settings.contains_key(&name)) {
+                assert_eq!(new.replace(key.id.clone()), None, "one new key");
+            }
+            settings.insert(name, value);
+        }
+        let Some(id) = new else { return Self { region: region.to_owned(), settings } };
+        let named = |text: &str| text.replace(&id, NEW_KEY);
+        let settings = settings.into_iter().map(|(name, value)| {
+            (named(&name), serde_json::from_str(&named(&value.to_string())).unwrap())
+        });
+        Self { region: region.to_owned(), settings: settings.collect() }
+    }
+
+    /// Whether an object of this URI exists.
+    pub(super) fn has_object(&self, uri: &str) -> bool {
+        let (bucket, key) = uri.strip_prefix("s3://").unwrap().split_once('/').unwrap();
+        let bucket = self.settings.get(&format!("bucket {bucket}"));
+        bucket.is_some_and(|bucket| {
+            bucket["objects"].as_array().unwrap().iter().any(|object| object == key)
+        })
+    }
+
+    /// The same without these objects. None of them is missing.
+    pub(super) fn without_objects(mut self, uris: &[String]) -> Self {
+        for uri in uris {
+            let (bucket, key) = uri.strip_prefix("s3://").unwrap().split_once('/').unwrap();
+            let value = self.settings.get_mut(&format!("bucket {bucket}")).unwrap();
+            let objects = value["objects"].as_array_mut().unwrap();
+            let before = objects.len();
+            objects.retain(|object| object != key);
+            assert_eq!(objects.len(), before - 1, "{uri}");
+        }
+        self
+    }
+
+    /// Where it differs from another account, for people.
+    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();
+        let shown = |value: Option<Value>| value.map_or("none".to_owned(), |it| it.to_string());
+        let differ = |name: &String| {
+            let of = |account: &Self| account.settings.get(name).map(canonical);
+            let (one, two) = (of(self), of(other));
+            (one != two).then(|| format!("{name}: {} AND {}", shown(one), shown(two)))
+        };
+        names.into_iter().filter_map(differ).collect()
+    }
+
+    /// What it becomes when these resources are deployed.
+    ///
+    /// # Errors
+    /// When a resource has an unknown type or argument, when one that is made exists already, or
+    /// when one that is imported does not exist.
+    pub(super) fn deployed(&self, resources: &[Resource]) -> Result<Self, String> {
+        let mut account = self.clone();
+        let is_main = |resource: &&Resource| {
+            [
+                "AWS::IAM::Role",
+                "AWS::IAM::InstanceProfile",
+                "AWS::KMS::Key",
+                "AWS::S3::Bucket",
+                "aws_iam_role",
+                "aws_iam_instance_profile",
+                "aws_kms_key",
+                "aws_s3_bucket",
+            ]
+            .contains(&resource.kind.as_str())
+        };
+        let (first, then): (Vec<_>, Vec<_>) = resources.iter().partition(is_main);
+        for resource in first.into_iter().chain(then) {
+            let mut arguments = Arguments::of(resource)?;
+            account
+                .deploy(resource, &mut arguments)
+                .map_err(|why| format!("{}: {why}", resource.id))?;
+            if let Some(name) = arguments.rest.keys().next() {
+                return Err(format!("{}: {name} is compared with nothing", resource.id));
+            }
+        }
+        Ok(account)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each type of resource")]
+    fn deploy(&mut self, resource: &Resource, given: &mut Arguments) -> Result<(), String> {
+        let exists = resource.imported.is_some();
+        match resource.kind.as_str() {
+            "AWS::IAM::Role" => {
+                let role =
+                    self.made(&format!("role {}", given.text("RoleName")?), exists, new_principal)?;
+                role["trust"] = given.take("AssumeRolePolicyDocument")?;
+                if let Some(arns) = given.rest.remove("ManagedPolicyArns") {
+                    role["attached"] = sorted(&arns)?;
+                }
+            }
+            "aws_iam_role" => {
+                let name = format!("role {}", given.text("name")?);
+                let role = self.made(&name, exists, new_principal)?;
+                role["trust"] = given.take("assume_role_policy")?;
+            }
+            "aws_iam_role_policy_attachment" => {
+                let role = self.there(&format!("role {}", given.text("role")?))?;
+                let attached = role["attached"].as_array_mut().ok_or("no list")?;
+                let arn = given.take("policy_arn")?;
+                if attached.contains(&arn) != exists {
+                    return Err(format!("{arn}: imported {exists}"));
+                }
+                if !exists {
+                    attached.push(arn);
+                }
+                role["attached"] = sorted(&role["attached"])?;
+            }
+            "AWS::IAM::InstanceProfile" => {
+                let name = format!("instance profile {}", given.text("InstanceProfileName")?);
+                self.made(&name, exists, new_profile)?["roles"] = given.take("Roles")?;
+            }
+            "aws_iam_instance_profile" => {
+                let name = format!("instance profile {}", given.text("name")?);
+                self.made(&name, exists, new_profile)?["roles"] = json!([given.take("role")?]);
+            }
+            "AWS::IAM::RolePolicy" | "AWS::IAM::UserPolicy" => {
+                let holder = if given.rest.contains_key("RoleName") {
+                    format!("role {}", given.text("RoleName")?)
+                } else {
+                    format!("user {}", given.text("UserName")?)
+                };
+                let (name, policy) = (given.text("PolicyName")?, given.take("PolicyDocument")?);
+                let holder = self.there(&holder)?;
+                put_new(&mut holder["policies"], &name, policy, exists)?;
+            }
+            "aws_iam_role_policy" | "aws_iam_user_policy" => {
+                let kind = if given.rest.contains_key("role") { "role" } else { "user" };
+                let holder = format!("{kind} {}", given.text(kind)?);
+                let (name, policy) = (given.text("name")?, given.take("policy")?);
+                let holder = self.there(&holder)?;
+                put_new(&mut holder["policies"], &name, policy, exists)?;
+            }
+            "AWS::KMS::Key" => {
+                let region = self.region.clone();
+                let id = given.key_id();
+                let key = self.made(&format!("key {id}"), exists, || new_key(&region))?;
+                given.put("Description", &mut key["description"]);
+                given.put("EnableKeyRotation", &mut key["rotation"]);
+                key["policy"] = given.take("KeyPolicy")?;
+                given.is_a_waiting_period("PendingWindowInDays")?;
+            }
+            "aws_kms_key" => {
+                let region = self.region.clone();
+                let id = given.key_id();
+                let key = self.made(&format!("key {id}"), exists, || new_key(&region))?;
+                given.put("description", &mut key["description"]);
+                given.put("enable_key_rotation", &mut key["rotation"]);
+                given.put("policy", &mut key["policy"]);
+                given.is_a_waiting_period("deletion_window_in_days")?;
+            }
+            "aws_kms_key_policy" => {
+                let key = self.there(&format!("key {}", given.text("key_id")?))?;
+                key["policy"] = given.take("policy")?;
+            }
+            "AWS::KMS::Alias" | "aws_kms_alias" => {
+                let (key, alias) = if resource.kind.starts_with("aws_") {
+                    (given.text("target_key_id")?, given.take("name")?)
+                } else {
+                    (given.text("TargetKeyId")?, given.take("AliasName")?)
+                };
+                let is_taken =
+                    |value: &Value| value["aliases"].to_string().contains(&alias.to_string());
+                if self.settings.values().any(is_taken) {
+                    return Err(format!("{alias} exists"));
+                }
+                let key = self.there(&format!("key {key}"))?;
+                key["aliases"].as_array_mut().ok_or("no list")?.push(alias);
+            }
+            "AWS::S3::Bucket" => {
+                let (name, region) = (given.text("BucketName")?, self.region.clone());
+                let bucket =
+                    self.made(&format!("bucket {name}"), exists, || new_bucket(&name, &region))?;
+                if let Some(mut settings) = given.rest.remove("BucketEncryption") {
+                    bucket["default_encryption"] = encryption_of_cloudformation(&mut settings)?;
+                }
+                if let Some(block) = given.rest.remove("PublicAccessBlockConfiguration") {
+                    let mut block = Arguments::within(block)?;
+                    bucket["public_access_block"] = json!({
+                        "block_public_acls": block.take("BlockPublicAcls")?,
+                        "ignore_public_acls": block.take("IgnorePublicAcls")?,
+                        "block_public_policy": block.take("BlockPublicPolicy")?,
+                        "restrict_public_buckets": block.take("RestrictPublicBuckets")?,
+                    });
+                    block.is_read()?;
+                }
+            }
+            "aws_s3_bucket" => {
+                let name = given.text("bucket")?;
+                let region = given.region(&self.region);
+                self.made(&format!("bucket {name}"), exists, || new_bucket(&name, &region))?;
+            }
+            "AWS::S3::BucketPolicy" => {
+                let bucket = self.there(&format!("bucket {}", given.text("Bucket")?))?;
+                put(&mut bucket["policy"], given.take("PolicyDocument")?, exists)?;
+            }
+            "aws_s3_bucket_policy" => {
+                let bucket = self.bucket(given)?;
+                put(&mut bucket["policy"], given.take("policy")?, exists)?;
+            }
+            "aws_s3_bucket_server_side_encryption_configuration" => {
+                let bucket = self.bucket(given)?;
+                let mut rule = Arguments::within(given.take("rule")?)?;
+                let by_default = rule.take("apply_server_side_encryption_by_default")?;
+                let mut by_default = Arguments::within(by_default)?;
+                bucket["default_encryption"] = json!({
+                    "algorithm": by_default.take("sse_algorithm")?,
+                    "key": by_default.rest.remove("kms_master_key_id"),
+                    "bucket_key": rule.take("bucket_key_enabled")?,
+                    "blocked": rule.rest.remove("blocked_encryption_types").unwrap_or(json!([])),
+                });
+                by_default.is_read()?;
+                rule.is_read()?;
+            }
+            "aws_s3_bucket_public_access_block" => {
+                let bucket = self.bucket(given)?;
+                bucket["public_access_block"] = json!({
+                    "block_public_acls": given.take("block_public_acls")?,
+                    "ignore_public_acls": given.take("ignore_public_acls")?,
+                    "block_public_policy": given.take("block_public_policy")?,
+                    "restrict_public_buckets": given.take("restrict_public_buckets")?,
+                });
+            }
+            "AWS::EMR::SecurityConfiguration" => {
+                let name = format!("security configuration {}", given.text("Name")?);
+                let content = given.take("SecurityConfiguration")?;
+                *self.made(&name, exists, || Value::Null)? = content;
+            }
+            "aws_emr_security_configuration" => {
+                let name = format!("security configuration {}", given.text("name")?);
+                let content = given.take("configuration")?;
+                *self.made(&name, exists, || Value::Null)? = content;
+            }
+            other => return Err(format!("{other} is compared with nothing")),
+        }
+        Ok(())
+    }
+
+    /// Something new, or, if it `exists`, what exists.
+    fn made(
+        &mut self,
+        name: &str,
+        exists: bool,
+        new: impl FnOnce() -> Value,
+    ) -> Result<&mut Value, String> {
+        if exists != self.settings.contains_key(name) {
+            return Err(format!("{name}: imported {exists}"));
+        }
+        Ok(self.settings.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    fn there(&mut self, name: &str) -> Result<&mut Value, String> {
+        self.settings.get_mut(name).ok_or_else(|| format!("{name} does not exist"))
+    }
+
+    /// The bucket of a resource of Terraform's, which is where the resource says.
+    fn bucket(&mut self, given: &mut Arguments) -> Result<&mut Value, String> {
+        let region = given.region(&self.region);
+        let name = given.text("bucket")?;
+        let bucket = self.there(&format!("bucket {name}"))?;
+        let is_there = bucket["region"] == region.as_str();
+        is_there.then_some(bucket).ok_or_else(|| format!("{name} is not in {region}"))
+    }
+}
+
+/// The arguments that nothing has read yet.
+struct Arguments {
+    rest: Map<String, Value>,
+    imported_key: Option<String>,
+}
+
+impl Arguments {
+    /// Those of a resource. What identifies an imported one is what its arguments say.
+    fn of(resource: &Resource) -> Result<Self, String> {
+        let rest = resource.arguments.clone();
+        for (name, value) in resource.imported.iter().flatten() {
+            if rest.get(name).is_some_and(|argument| argument != value) {
+                return Err(format!("{}: {name} is not that of the import", resource.id));
+            }
+        }
+        let key = resource.imported.as_ref().and_then(|imported| imported.get("KeyId"));
+        Ok(Self { rest, imported_key: key.and_then(Value::as_str).map(str::to_owned) })
+    }
+
+    fn within(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Object(rest) => Ok(Self { rest, imported_key: None }),
+            other => Err(format!("{other} has no arguments")),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Result<Value, String> {
+        self.rest.remove(name).ok_or_else(|| format!("no {name}"))
+    }
+
+    fn text(&mut self, name: &str) -> Result<String, String> {
+        let value = self.take(name)?;
+        value.as_str().map(str::to_owned).ok_or_else(|| format!("{name} is {value}"))
+    }
+
+    /// Sets what is given.
+    fn put(&mut self, name: &str, setting: &mut Value) {
+        if let Some(value) = self.rest.remove(name) {
+            *setting = value;
+        }
+    }
+
+    fn key_id(&self) -> String {
+        self.imported_key.clone().unwrap_or_else(|| NEW_KEY.to_owned())
+    }
+
+    fn region(&mut self, of_provider: &str) -> String {
+        let given = self.rest.remove("region");
+        given.as_ref().and_then(Value::as_str).unwrap_or(of_provider).to_owned()
+    }
+
+    /// The days before a key is deleted, which matter to nothing before.
+    fn is_a_waiting_period(&mut self, name: &str) -> Result<(), String> {
+        match self.rest.remove(name) {
+            None => Ok(()),
+            Some(days) if days.as_u64() == Some(30) => Ok(()),
+            Some(other) => Err(format!("{name}: {other}")),
+        }
+    }
+
+    fn is_read(&self) -> Result<(), String> {
+        let unread = self.rest.keys().next();
+        unread.map_or(Ok(()), |name| Err(format!("{name} is compared with nothing")))
+    }
+}
+
+fn principal(role: &Role) -> Value {
+    let attached: Value = role.attached.iter().map(|(arn, _)| arn.clone()).collect();
+    json!({
+        "path": role.path,
+        "trust": role.trust,
+        "policies": role.policies.iter().cloned().collect::<Map<String, Value>>(),
+        "attached": sorted(&attached).unwrap(),
+        "boundary": role.boundary,
+        "description": role.description,
+        "tags": role.tags,
+    })
+}
+
+fn new_principal() -> Value {
+    json!({
+        "path": "/", "trust": null, "policies": {}, "attached": [], "boundary": null,
+        "description": null, "tags": [],
+    })
+}
+
+fn new_profile() -> Value {
+    json!({ "path": "/", "roles": [], "tags": [] })
+}
+
+/// A key with what KMS gives one by itself.
+fn new_key(region: &str) -> Value {
+    json!({
+        "account": "123456789012", "region": region, "aliases": [], "state": "Enabled",
+        "spec": "SYMMETRIC_DEFAULT", "usage": "ENCRYPT_DECRYPT", "manager": "CUSTOMER",
+        "multi_region": false, "rotation": false, "description": "", "policy": null, "grants": [],
+        "tags": [], "deletion": null,
+    })
+}
+
+/// A bucket with what S3 gives one by itself.
+fn new_bucket(name: &str, region: &str) -> Value {
+    json!({
+        "name": name, "region": region, "account": "123456789012",
+        "default_encryption": {
+            "algorithm": "AES256", "key": null, "bucket_key": false, "blocked": ["SSE-C"],
+        },
+        "policy": null, "public": false, "versioning": null,
+        "public_access_block": {
+            "block_public_acls": true, "ignore_public_acls": true, "block_public_policy": true,
+            "restrict_public_buckets": true,
+        },
+        "default_retention": null, "ownership": "BucketOwnerEnforced", "object_lock": false,
+        "website": false,
+        "configurations": {
+            "notification": null, "replication": null, "lifecycle": null, "mfa_delete": false,
+            "requester_pays": false, "no_public_access_block": false,
+        },
+        "tags": [], "objects": [], "older": {},
+    })
+}
+
+fn encryption_of_cloudformation(settings: &mut Value) -> Result<Value, String> {
+    let mut settings = Arguments::within(settings.take())?;
+    let rules = settings.take("ServerSideEncryptionConfiguration")?;
+    settings.is_read()?;
+    let [rule] = rules.as_array().ok_or("no rules")?.as_slice() else {
+        return Err("not one rule".to_owned());
+    };
+    let mut rule = Arguments::within(rule.clone())?;
+    let mut by_default = Arguments::within(rule.take("ServerSideEncryptionByDefault")?)?;
+    let blocked = match rule.rest.remove("BlockedEncryptionTypes") {
+        Some(types) => {
+            let mut types = Arguments::within(types)?;
+            let kinds = types.take("EncryptionType")?;
+            types.is_read()?;
+            kinds
+        }
+        None => json!([]),
+    };
+    let settings = json!({
+        "algorithm": by_default.take("SSEAlgorithm")?,
+        "key": by_default.rest.remove("KMSMasterKeyID"),
+        "bucket_key": rule.take("BucketKeyEnabled")?,
+        "blocked": blocked,
+    });
+    by_default.is_read()?;
+    rule.is_read()?;
+    Ok(settings)
+}
+
+fn sorted(list: &Value) -> Result<Value, String> {
+    let mut texts: Vec<&str> =
+        list.as_array().ok_or("no list")?.iter().filter_map(Value::as_str).collect();
+    texts.sort_unstable();
+    Ok(json!(texts))
+}
+
+/// Sets a document that exists or not.
+fn put(setting: &mut Value, document: Value, exists: bool) -> Result<(), String> {
+    if setting.is_null() == exists {
+        return Err(format!("a document: imported {exists}"));
+    }
+    *setting = document;
+    Ok(())
+}
+
+/// Sets a document by its name, which exists or not.
+fn put_new(all: &mut Value, name: &str, document: Value, exists: bool) -> Result<(), String> {
+    let all = all.as_object_mut().ok_or("no policies")?;
+    if all.insert(name.to_owned(), document).is_some() == exists {
+        Ok(())
+    } else {
+        Err(format!("{name}: imported {exists}"))
+    }
+}
