@@ -57,7 +57,7 @@ pub(crate) struct AccountStateQuery {
     pub(crate) inline_policies: BTreeSet<(PolicyHolder, String)>,
     /// What roles and users need, to find out what they lack.
     pub(crate) needs: Vec<AccessNeed>,
-    /// The buckets whose Object Lock matters.
+    /// The buckets to look at for Object Lock.
     pub(crate) locks: BTreeSet<BucketName>,
     /// The topic, the queue and the rule that `setup` makes if they are asked for.
     pub(crate) notifications: NotificationQuery,

@@ -16,7 +16,7 @@ pub(crate) struct ServiceControlScope<'a> {
     pub(crate) launchers: &'a [PrincipalPattern],
     /// The roles and users that may make and delete security configurations.
     pub(crate) admins: &'a [PrincipalPattern],
-    /// The cluster of a runner config, whose service role starts the instances.
+    /// The cluster of a runner config: its service role starts the instances.
     pub(crate) cluster: Option<&'a ClusterSpec>,
 }
 

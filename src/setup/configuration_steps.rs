@@ -287,7 +287,7 @@ pub(super) fn configured(
 }
 
 /// The certificate archive that a security configuration names. One that this setup does not look
-/// after, and so gives nobody access to, is unreadable for a role that it makes.
+/// after is unreadable for a role that it makes, because no step gives access to it.
 fn readable_archive(
     inputs: &SetupInputs<'_>,
     content: &Value,

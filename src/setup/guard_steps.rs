@@ -12,7 +12,7 @@ use crate::{
     },
     facts::account_state::{AccessNeed, AccountState, PolicyHolder},
     permissions::policy::{self, LaunchScope, PermissionOptions},
-    settings::{destination::Destination, evidence_options::EvidenceOptions},
+    settings::destination::Destination,
     setup::{
         desired::SetupInputs,
         documents, notification_steps,
@@ -78,12 +78,7 @@ fn asked_resource(inputs: &SetupInputs<'_>, resource: &str) -> String {
 
 /// The statements of the policy, with the bucket, the topic and the queue that setup makes.
 fn statements(inputs: &SetupInputs<'_>) -> Vec<GuardStatement> {
-    let own = inputs.permissions.evidence;
-    let mut evidence = EvidenceOptions {
-        destinations: own.destinations.clone(),
-        retention: own.retention,
-        sign_key: own.sign_key.clone(),
-    };
+    let mut evidence = inputs.permissions.evidence.clone();
     if let Some(bucket) = inputs.evidence_bucket() {
         let place = S3Location { bucket, prefix: String::new() };
         let place = Destination::S3(place);

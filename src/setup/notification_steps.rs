@@ -29,7 +29,7 @@ use crate::{
         documents,
         merge::{self, DocumentKind, MergeError, SID_START},
         options::SetupExtra,
-        piece::{AlertTopic, EventQueue, EventRule, Piece},
+        piece::{AlertTopic, EventQueue, EventRule, Piece, queue_url},
         plan::{Advice, Step, StepAction},
         planning::{Availability, not_asked, refuse, refuse_gone, step, unknown},
     },
@@ -53,14 +53,8 @@ pub(super) fn query(inputs: &SetupInputs<'_>) -> NotificationQuery {
 
 /// The ARN of the topic and the URL of the queue that are asked for.
 pub(super) fn made(inputs: &SetupInputs<'_>) -> (Option<String>, Option<String>) {
-    let topic = inputs.makes_extra(SetupExtra::AlertTopic);
-    let queue = inputs.makes_extra(SetupExtra::EventQueue);
-    let queue = queue.then(|| EventQueue {
-        arn: arn(inputs, "sqs", &events_name(inputs)),
-        key: None,
-        policy: Value::Null,
-    });
-    (topic.then(|| arn(inputs, "sns", &topic_name(inputs))), queue.map(|queue| queue.url()))
+    let NotificationQuery { topic, queue, .. } = query(inputs);
+    (topic, queue.map(|name| queue_url(&arn(inputs, "sqs", &name))))
 }
 
 fn topic_name(inputs: &SetupInputs<'_>) -> String {

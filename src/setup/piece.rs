@@ -245,12 +245,9 @@ impl EventQueue {
         last_of_arn(&self.arn)
     }
 
-    /// Its URL. Source: Amazon SQS developer guide, Amazon SQS queue and message identifiers.
+    /// Its URL.
     pub(crate) fn url(&self) -> String {
-        let part = |number: usize| self.arn.split(':').nth(number).unwrap_or_default();
-        let (partition, region, account) = (part(1), part(3), part(4));
-        let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-        format!("https://sqs.{region}.{domain}/{account}/{}", self.name())
+        queue_url(&self.arn)
     }
 }
 
@@ -262,6 +259,15 @@ impl EventRule {
     pub(crate) fn name(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
+}
+
+/// The URL of the queue with this ARN. Source: Amazon SQS developer guide, Amazon SQS queue and
+/// message identifiers.
+pub(crate) fn queue_url(arn: &str) -> String {
+    let part = |number: usize| arn.split(':').nth(number).unwrap_or_default();
+    let (partition, region, account) = (part(1), part(3), part(4));
+    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://sqs.{region}.{domain}/{account}/{}", last_of_arn(arn))
 }
 
 fn last_of_arn(arn: &str) -> &str {

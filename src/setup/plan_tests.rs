@@ -52,11 +52,11 @@ use crate::{
 const ACCOUNT: &str = "123456789012";
 
 /// The input of a plan, owned.
-struct Setup {
+pub(super) struct Setup {
     world: World,
     policy: Policy,
     evidence: EvidenceOptions,
-    options: SetupOptions,
+    pub(super) options: SetupOptions,
     account: AccountId,
     guard: Option<String>,
     launcher: Option<String>,
@@ -65,7 +65,7 @@ struct Setup {
 
 impl Setup {
     /// A setup for clusters of `release` in `region`.
-    fn new(release: &str, region: &str) -> Self {
+    pub(super) fn new(release: &str, region: &str) -> Self {
         let mut world = World::new(false, false);
         world.cluster.release.value = release.parse().unwrap();
         world.cluster.region.value = region.to_owned();
@@ -91,7 +91,7 @@ impl Setup {
         }
     }
 
-    fn inputs(&self) -> SetupInputs<'_> {
+    pub(super) fn inputs(&self) -> SetupInputs<'_> {
         SetupInputs {
             cluster: &self.world.cluster,
             paths: &self.world.paths,

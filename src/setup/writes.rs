@@ -594,8 +594,8 @@ impl SetupWriter {
         let result = self.event_rules.put_targets().rule(rule.name()).targets(target).send().await;
         let failed = result.as_ref().ok().and_then(|answer| {
             let entry = answer.failed_entries().first();
-            let why = entry.map(|entry| entry.error_message().unwrap_or_default().to_owned());
-            why.or_else(|| (answer.failed_entry_count() > 0).then(String::new))
+            let message = entry.map(|entry| entry.error_message().unwrap_or_default());
+            refused_entry(message, answer.failed_entry_count())
         });
         entries_done(call, sorted(call, result, nothing), failed)
     }
@@ -607,8 +607,8 @@ impl SetupWriter {
         let result = request.send().await;
         let failed = result.as_ref().ok().and_then(|answer| {
             let entry = answer.failed_entries().first();
-            let why = entry.map(|entry| entry.error_message().unwrap_or_default().to_owned());
-            why.or_else(|| (answer.failed_entry_count() > 0).then(String::new))
+            let message = entry.map(|entry| entry.error_message().unwrap_or_default());
+            refused_entry(message, answer.failed_entry_count())
         });
         entries_done(call, sorted(call, result, nothing), failed)
     }
@@ -617,6 +617,12 @@ impl SetupWriter {
         let result = self.event_rules.delete_rule().name(rule.name()).send().await;
         sorted(&aws_calls::DELETE_RULE, result, nothing)
     }
+}
+
+/// Why EventBridge refused an entry, by the message of the first refused one and their number; none
+/// if it refused none.
+fn refused_entry(message: Option<&str>, count: i32) -> Option<String> {
+    message.map(str::to_owned).or_else(|| (count > 0).then(String::new))
 }
 
 /// The result of a call whose answer may say that a part of it failed, and why.

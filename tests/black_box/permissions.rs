@@ -42,12 +42,8 @@ pub(crate) fn printed(stage: &Stage) -> Value {
 /// The permissions for the calls that the guard made on a stage.
 fn needed(stage: &Stage) -> BTreeSet<String> {
     let calls = || CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
-    let of_guard = stage
-        .sim
-        .requests()
-        .into_iter()
-        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
-    of_guard
+    stage
+        .requests_of_guard()
         .map(|request| {
             let (service, operation) = (&request.subject.service, &request.subject.operation);
             // Buckets and accounts have calls with the same name.

@@ -27,11 +27,8 @@ pub(crate) fn empty_account(region: &str) -> Stage {
 
 /// The calls of the guard that have changed something, in order.
 pub(crate) fn writes(stage: &Stage) -> Vec<String> {
-    let of_guard = stage.sim.requests().into_iter().filter(|request| {
-        request.access_key.as_deref() == Some("AKIAGUARD")
-            && !READS.iter().any(|read| request.subject.operation.starts_with(read))
-    });
-    of_guard.map(|request| request.subject.operation).collect()
+    let operations = stage.requests_of_guard().map(|request| request.subject.operation);
+    operations.filter(|operation| !READS.iter().any(|read| operation.starts_with(read))).collect()
 }
 
 /// What `setup` with these options prints and ends with. The config that it leaves is that of the
@@ -289,10 +286,7 @@ fn the_policy_that_is_printed_allows_every_call_of_a_whole_setup() {
     setup(&mut stage, &["--rotate-certificates", "--apply"]).expect_code(0);
     setup(&mut stage, &["--undo=setup.json", "--apply"]);
     let missing: BTreeSet<String> = stage
-        .sim
-        .requests()
-        .into_iter()
-        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
+        .requests_of_guard()
         .map(|request| permission(&request.subject.service, &request.subject.operation))
         .filter(|needed| !allowed.contains(needed))
         .collect();

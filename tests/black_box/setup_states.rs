@@ -319,6 +319,12 @@ fn what_is_weaker_than_the_policy_is_made_stronger_and_the_rest_is_kept() {
 /// What somebody else has decided, the exit code, and how the plan begins to say so.
 type Contradiction = (&'static str, fn(&Stage), i32, &'static str);
 
+fn set_policy(stage: &Stage, policy: Value) {
+    let bucket =
+        PutBucket { name: "acme-out".to_owned(), policy: Some(policy), ..PutBucket::default() };
+    stage.set(Set::PutBucket(bucket));
+}
+
 const OWNERS_KEY: &str = "33333333-3333-3333-3333-333333333333";
 
 const CONTRADICTIONS: [Contradiction; 7] = [
@@ -367,15 +373,13 @@ const CONTRADICTIONS: [Contradiction; 7] = [
     (
         "a bucket whose policy denies SSE-KMS",
         |stage| {
-            let deny = json!({"Version": "2012-10-17", "Statement": [{
+            set_policy(
+                stage,
+                json!({"Version": "2012-10-17", "Statement": [{
                 "Sid": "Plain", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
                 "Resource": "arn:aws:s3:::acme-out/*", "Condition": {"StringEquals":
-                    {"s3:x-amz-server-side-encryption": "aws:kms"}}}]});
-            stage.set(Set::PutBucket(PutBucket {
-                name: "acme-out".to_owned(),
-                policy: Some(deny),
-                ..PutBucket::default()
-            }));
+                    {"s3:x-amz-server-side-encryption": "aws:kms"}}}]}),
+            );
         },
         77,
         "REFUSED  bucket policy          acme-out",
@@ -383,14 +387,12 @@ const CONTRADICTIONS: [Contradiction; 7] = [
     (
         "a bucket whose policy denies every write",
         |stage| {
-            let deny = json!({"Version": "2012-10-17", "Statement": [{
+            set_policy(
+                stage,
+                json!({"Version": "2012-10-17", "Statement": [{
                 "Sid": "Nobody", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
-                "Resource": "arn:aws:s3:::acme-out/*"}]});
-            stage.set(Set::PutBucket(PutBucket {
-                name: "acme-out".to_owned(),
-                policy: Some(deny),
-                ..PutBucket::default()
-            }));
+                "Resource": "arn:aws:s3:::acme-out/*"}]}),
+            );
         },
         77,
         "REFUSED  bucket policy          acme-out",
@@ -527,12 +529,8 @@ fn shape(stage: &Stage) -> Value {
 /// whether it can change something.
 fn operations(stage: &Stage) -> Vec<(String, String, bool)> {
     let mut seen = BTreeSet::new();
-    let of_guard = stage
-        .sim
-        .requests()
-        .into_iter()
-        .filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"));
-    of_guard
+    stage
+        .requests_of_guard()
         .map(|request| {
             let subject = request.subject;
             (subject.service, subject.operation, subject.writes)

@@ -22,7 +22,7 @@ use std::{
 };
 
 use emr_simulator::{
-    BucketEncryption, ClockMode, Command as Set, PutBucket, SetClock, Simulator, Timings,
+    BucketEncryption, ClockMode, Command as Set, PutBucket, Recorded, SetClock, Simulator, Timings,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -438,6 +438,12 @@ impl Stage {
             }
         };
         self.finish(child)
+    }
+
+    /// The requests so far that came from the guard, not from the runner.
+    pub(crate) fn requests_of_guard(&self) -> impl Iterator<Item = Recorded> {
+        let requests = self.sim.requests().into_iter();
+        requests.filter(|request| request.access_key.as_deref() == Some("AKIAGUARD"))
     }
 
     /// How many calls of an operation came from the guard, not from the runner.

@@ -6,18 +6,15 @@ use emr_simulator::{Fault, FaultKind};
 use super::*;
 use crate::{
     base::lookup::{Lookup, LookupError, LookupErrorKind},
-    checks::properties::{World, strict},
     facts::notification_state::{
         NotificationState, QueueState, RuleState, RuleTarget, TopicState, look,
     },
-    permissions::policy::PermissionOptions,
-    settings::{evidence_options::EvidenceOptions, policy::Policy},
     setup::{
         compare::statements,
-        desired::SetupInputs,
         notification_steps::{self, plan as planned},
-        options::{SetupExtra, SetupOptions},
+        options::SetupExtra,
         piece::{AlertTopic, EventQueue, EventRule},
+        plan_tests::Setup,
         record::AppliedAction,
         undo::UndoResult,
     },
@@ -26,67 +23,27 @@ use crate::{
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:acme-alerts";
 const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:acme-emr-events";
 const URL: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/acme-emr-events";
-const GUARD: &str = "arn:aws:iam::123456789012:role/guard";
 
-/// The input of a plan, owned.
-struct Asked {
-    world: World,
-    policy: Policy,
-    options: SetupOptions,
-    account: AccountId,
-    evidence: EvidenceOptions,
+/// The input of a plan that is asked for these parts.
+fn asked(extras: &[SetupExtra]) -> Setup {
+    let mut setup = Setup::new("emr-5.29.0", "eu-west-1");
+    setup.options.with = extras.iter().copied().collect();
+    setup
 }
 
-impl Asked {
-    fn new(extras: &[SetupExtra]) -> Self {
-        Self {
-            world: World::new(false, false),
-            policy: strict(),
-            options: SetupOptions {
-                name: "acme".to_owned(),
-                without: BTreeSet::new(),
-                with: extras.iter().copied().collect(),
-                key: None,
-                bucket_encryption: None,
-                certificates: None,
-                certificate_days: 365,
-            },
-            account: AccountId::new(ACCOUNT),
-            evidence: EvidenceOptions::default(),
-        }
-    }
+fn both() -> Setup {
+    asked(&[SetupExtra::AlertTopic, SetupExtra::EventQueue])
+}
 
-    fn both() -> Self {
-        Self::new(&[SetupExtra::AlertTopic, SetupExtra::EventQueue])
-    }
-
-    fn inputs(&self) -> SetupInputs<'_> {
-        SetupInputs {
-            cluster: &self.world.cluster,
-            paths: &self.world.paths,
-            policy: &self.policy,
-            permissions: PermissionOptions {
-                topic: None,
-                queue: None,
-                evidence: &self.evidence,
-                expected_keys: &[],
-            },
-            options: &self.options,
-            account: &self.account,
-            guard: Some(GUARD),
-            launcher: None,
-            configured: None,
-        }
-    }
-
-    fn steps(&self, state: &NotificationState) -> Vec<Step> {
+impl Setup {
+    fn notification_steps(&self, state: &NotificationState) -> Vec<Step> {
         planned(&self.inputs(), state).0
     }
 
     /// The plan for what the simulator has.
-    async fn plan(&self, account: &Account) -> SetupPlan {
+    async fn notification_plan(&self, account: &Account) -> SetupPlan {
         let query = notification_steps::query(&self.inputs());
-        plan(self.steps(&look(&account.aws, &query).await))
+        plan(self.notification_steps(&look(&account.aws, &query).await))
     }
 }
 
@@ -100,7 +57,7 @@ fn absent() -> NotificationState {
 
 /// Everything as the plan for an empty account makes it.
 fn in_place() -> NotificationState {
-    let steps = Asked::both().steps(&absent());
+    let steps = both().notification_steps(&absent());
     let [topic, queue, rule] = steps.as_slice() else { panic!("{steps:#?}") };
     let (Piece::AlertTopic(topic), Piece::EventQueue(queue), Piece::EventRule(rule)) =
         (&topic.piece, &queue.piece, &rule.piece)
@@ -154,7 +111,7 @@ fn rule(change: impl FnOnce(&mut RuleState)) -> NotificationState {
 
 /// The word for each step's action: of the topic, the queue and the rule.
 fn actions(state: &NotificationState) -> [&'static str; 3] {
-    let steps = Asked::both().steps(state);
+    let steps = both().notification_steps(state);
     let words: Vec<&str> = steps
         .iter()
         .map(|step| match step.action {
@@ -182,9 +139,9 @@ fn denies_all(resource: &str, action: &str) -> Value {
 #[test]
 fn only_what_is_asked_for_is_planned() {
     let steps = |extras: &[SetupExtra]| -> Vec<&'static str> {
-        let asked = Asked::new(extras);
+        let asked = asked(extras);
         let query = notification_steps::query(&asked.inputs());
-        let steps = asked.steps(&absent());
+        let steps = asked.notification_steps(&absent());
         assert_eq!(query.topic.is_some(), extras.contains(&SetupExtra::AlertTopic));
         assert_eq!(query.rule.is_some(), extras.contains(&SetupExtra::EventQueue));
         steps.iter().map(|step| step.piece.kind()).collect()
@@ -198,9 +155,9 @@ fn only_what_is_asked_for_is_planned() {
 fn what_is_absent_is_made_and_what_is_in_place_stays() {
     assert_eq!(actions(&absent()), ["create"; 3]);
     assert_eq!(actions(&in_place()), ["keep"; 3]);
-    let steps = serde_json::to_string_pretty(&Asked::both().steps(&absent())).unwrap();
+    let steps = serde_json::to_string_pretty(&both().notification_steps(&absent())).unwrap();
     insta::assert_snapshot!("notifications", steps);
-    let advice = |state: &NotificationState| planned(&Asked::both().inputs(), state).1;
+    let advice = |state: &NotificationState| planned(&both().inputs(), state).1;
     assert!(advice(&in_place()).is_none());
     for state in [absent(), topic(|topic| topic.subscriptions = 0)] {
         let advice = advice(&state).unwrap();
@@ -213,7 +170,7 @@ fn what_is_weaker_becomes_stronger_and_statements_of_others_stay() {
     let own = theirs(TOPIC, "sns:Publish");
     let foreign = document(std::slice::from_ref(&own));
     let plain = |topic: &mut TopicState| (topic.key, topic.policy) = (None, foreign.clone());
-    let steps = Asked::both().steps(&topic(plain));
+    let steps = both().notification_steps(&topic(plain));
     let Piece::AlertTopic(AlertTopic { key, policy, .. }) = &steps[0].piece else { panic!() };
     assert_eq!((key.as_str(), &policy["Statement"][0]), ("alias/aws/sns", &own));
     assert_eq!(statements(policy).len(), 2);
@@ -222,7 +179,7 @@ fn what_is_weaker_becomes_stronger_and_statements_of_others_stay() {
     // A key of the owner's stays, and so does a policy that denies plain http in its own words.
     let customer = |topic: &mut TopicState| topic.key = Some("alias/ours".to_owned());
     assert_eq!(actions(&topic(customer)), ["keep"; 3]);
-    let steps = Asked::both().steps(&topic(customer));
+    let steps = both().notification_steps(&topic(customer));
     assert!(steps[0].notes.iter().any(|note| note.contains("its key alias/ours")));
     let mut tls = denies_all(TOPIC, "SNS:Publish");
     tls["Condition"] = json!({"Bool": {"aws:SecureTransport": "false"}});
@@ -233,7 +190,7 @@ fn what_is_weaker_becomes_stronger_and_statements_of_others_stay() {
     let plain = |queue: &mut QueueState| {
         (queue.by_sqs, queue.policy) = (false, Some(foreign.clone()));
     };
-    let steps = Asked::both().steps(&queue(plain));
+    let steps = both().notification_steps(&queue(plain));
     let Piece::EventQueue(EventQueue { policy, .. }) = &steps[1].piece else { panic!() };
     assert_eq!((statements(policy).len(), &policy["Statement"][0]), (3, &own));
     let before = json!({"key": null, "by_sqs": false, "policy": foreign});
@@ -243,7 +200,7 @@ fn what_is_weaker_becomes_stronger_and_statements_of_others_stay() {
         (queue.by_sqs, queue.key) = (false, Some("alias/ours".to_owned()));
     };
     assert_eq!(actions(&queue(customer)), ["keep"; 3]);
-    let steps = Asked::both().steps(&queue(customer));
+    let steps = both().notification_steps(&queue(customer));
     assert!(steps[1].notes.iter().any(|note| note.contains("events.amazonaws.com")));
 
     let others = vec![target("theirs", "arn:aws:lambda:eu-west-1:123456789012:function:x")];
@@ -332,13 +289,13 @@ fn notifications(account: &Account) -> Value {
 async fn an_empty_account_gets_everything_and_all_of_it_is_taken_back() {
     let account = Account::empty();
     let before = notifications(&account);
-    let made = Asked::both().plan(&account).await;
+    let made = both().notification_plan(&account).await;
     let (result, steps) = account.apply(&made).await;
     result.unwrap();
     assert!(steps.iter().all(|step| step.verified && step.error.is_none()), "{steps:#?}");
     assert!(steps.iter().flat_map(|step| &step.calls).all(|call| call.request.is_some()));
     assert_eq!(account.writes(), CALLS);
-    assert!(kept(&Asked::both().plan(&account).await));
+    assert!(kept(&both().notification_plan(&account).await));
     account.journal().reported().unwrap();
     let undone = account.undo(&record(steps)).await;
     let results: Vec<&UndoResult> = undone.iter().map(|step| &step.result).collect();
@@ -355,7 +312,7 @@ async fn a_refused_call_stops_there_and_one_without_an_answer_is_not_made_again(
     for (index, call) in CALLS.iter().enumerate() {
         let account = Account::empty();
         account.fault(Fault::nth(call, 1, FaultKind::AccessDenied));
-        let plan = Asked::both().plan(&account).await;
+        let plan = both().notification_plan(&account).await;
         let error = account.apply(&plan).await.0.unwrap_err().to_string();
         assert!(error.contains(call) && error.contains("run the same command again"), "{error}");
         account.command(json!("clear_faults"));
@@ -364,7 +321,7 @@ async fn a_refused_call_stops_there_and_one_without_an_answer_is_not_made_again(
         for kind in [FaultKind::AppliedThen5xx { status: 500 }, FaultKind::AppliedThenReset] {
             let account = Account::empty();
             account.fault(Fault::nth(call, 1, kind.clone()));
-            let plan = Asked::both().plan(&account).await;
+            let plan = both().notification_plan(&account).await;
             let (result, _) = account.apply(&plan).await;
             result.unwrap_or_else(|error| panic!("{call}, {kind:?}: {error}"));
             assert_eq!(account.writes(), CALLS, "{call}");
@@ -375,12 +332,12 @@ async fn a_refused_call_stops_there_and_one_without_an_answer_is_not_made_again(
 #[tokio::test]
 async fn what_cannot_be_looked_at_is_left_alone() {
     let account = Account::empty();
-    let made = plan(Asked::both().steps(&absent()));
+    let made = plan(both().notification_steps(&absent()));
     account.apply(&made).await.0.unwrap();
     for read in ["GetTopicAttributes", "GetQueueUrl", "GetQueueAttributes", "DescribeRule"] {
         account.command(json!("clear_faults"));
         account.fault(Fault::every(read, FaultKind::AccessDenied));
-        let unknown = Asked::both().plan(&account).await;
+        let unknown = both().notification_plan(&account).await;
         assert!(unknown.is_unknown(), "{read}");
         let writes = account.writes().len();
         let (result, _) = account.apply(&made).await;
@@ -398,7 +355,7 @@ async fn existing(account: &Account) {
     let policy = document(&[theirs(QUEUE, "sqs:SendMessage")]).to_string();
     let queue = queue.attributes(name, "false");
     queue.attributes(aws_sdk_sqs::types::QueueAttributeName::Policy, policy).send().await.unwrap();
-    let steps = Asked::both().steps(&absent());
+    let steps = both().notification_steps(&absent());
     let Piece::EventRule(rule) = &steps[2].piece else { panic!() };
     let put = aws.event_rules.put_rule().name("acme-emr-events");
     put.event_pattern(rule.pattern.to_string()).description("theirs").send().await.unwrap();
@@ -410,7 +367,7 @@ async fn what_exists_is_changed_and_what_is_taken_back_is_as_it_was() {
     existing(&account).await;
     let before = notifications(&account);
     let writes = account.writes().len();
-    let changed = Asked::both().plan(&account).await;
+    let changed = both().notification_plan(&account).await;
     assert!(changed.changes().all(|step| matches!(step.action, StepAction::Change { .. })));
     let (result, steps) = account.apply(&changed).await;
     result.unwrap();
@@ -419,7 +376,7 @@ async fn what_exists_is_changed_and_what_is_taken_back_is_as_it_was() {
         ["SetTopicAttributes", "SetTopicAttributes", "SetQueueAttributes", "PutTargets"]
     );
     assert!(steps.iter().all(|step| step.action == AppliedAction::Change));
-    assert!(kept(&Asked::both().plan(&account).await));
+    assert!(kept(&both().notification_plan(&account).await));
     account.journal().reported().unwrap();
     let undone = account.undo(&record(steps)).await;
     assert!(undone.iter().all(|step| step.result == UndoResult::Undone { stays: None }));
@@ -434,7 +391,7 @@ async fn what_exists_is_changed_and_what_is_taken_back_is_as_it_was() {
 #[tokio::test]
 async fn what_somebody_uses_or_changed_since_stays() {
     let account = Account::empty();
-    let made = Asked::both().plan(&account).await;
+    let made = both().notification_plan(&account).await;
     let (result, steps) = account.apply(&made).await;
     result.unwrap();
     account.journal().reported().unwrap();
@@ -474,5 +431,5 @@ async fn what_somebody_uses_or_changed_since_stays() {
     );
     assert_eq!(account.writes().len(), writes);
     // A new plan finds them in place.
-    assert!(kept(&Asked::both().plan(&account).await));
+    assert!(kept(&both().notification_plan(&account).await));
 }
