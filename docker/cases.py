@@ -932,6 +932,101 @@ def _():
         compose("down", "--volumes")
 
 
+# The sentinel, which is a service.
+
+SENTINEL = HERE / "sentinel.compose.yml"
+
+
+@case("sentinel.compose.yml is what the Compose Specification allows")
+def _():
+    text = SENTINEL.read_text()
+    compose = compose_spec.PyCompose.from_yaml(text)
+    compose.validate()
+    equal(list(compose.service_names()), ["sentinel"])
+    with contextlib.suppress(ValueError):
+        wrong = text.replace("interval: 30s", "interval: [30s]")
+        compose_spec.PyCompose.from_yaml(wrong).validate()
+        raise AssertionError("a health check with a list as its interval passed, too")
+
+
+@case(
+    "sentinel.compose.yml keeps a sentinel that is healthy once it watches, without any privilege; a second one on its volume is refused; a stop ends it with 0"
+)
+def _():
+    folder = World.folder / "sentinel"
+    folder.mkdir(exist_ok=True)
+    (folder / SENTINEL.name).write_text(SENTINEL.read_text())
+    (folder / "guard.yml").write_text(
+        "require: [s3-at-rest]\nsentinel:\n  regions: [eu-west-1]\n  interval: 1s\n"
+        "  listen: 127.0.0.1:9477\n"
+    )
+    name = "emr-etl-guard-sentinel_sentinel_1"
+    with World() as world:
+        # What the file takes from the environment.
+        credentials = {
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "AKIAGUARD",
+            "AWS_SECRET_ACCESS_KEY": "guard-secret",
+            "AWS_SESSION_TOKEN": "",
+        }
+        environment = {
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:5000",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "EMR_ETL_GUARD_ALLOW_ENDPOINTS": "http://127.0.0.1:5000",
+        }
+        here = {
+            "image": IMAGE,
+            "network_mode": f"container:{world.simulator}",
+            # As in the file that it is added to, a list.
+            "environment": [f"{variable}={value}" for variable, value in environment.items()],
+        }
+        override = folder / "here.yml"
+        # JSON is YAML.
+        override.write_text(json.dumps({"services": {"sentinel": here}}))
+
+        def sentinel(*words):
+            files = [f"--file={file}" for file in (folder / SENTINEL.name, override)]
+            return subprocess.run(
+                ["podman-compose", "--no-ansi", "--in-pod=false", *files, *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+                # podman's own timers for health checks need systemd; here the test asks.
+                env=os.environ | credentials | {"DISABLE_HC_SYSTEMD": "true"},
+            )
+
+        try:
+            done = sentinel("up", "--detach")
+            equal(done.returncode, 0, done.stdout + done.stderr)
+            try:
+                wait_for(
+                    "a sentinel that is healthy",
+                    lambda: podman("healthcheck", "run", name, check=False).returncode == 0,
+                    60,
+                )
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{podman('logs', name)}") from error
+            process = inspect("container", name)["State"]["Pid"]
+            status = dict(
+                line.split(":\t", 1)
+                for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+            )
+            equal(
+                (set(status["Uid"].split()), int(status["CapBnd"], 16), status["NoNewPrivs"]),
+                ({str(UID)}, 0, "1"),
+            )
+            touch = podman("exec", name, "touch", "/etc/file", check=False)
+            assert "Read-only file system" in touch.stderr, touch
+            second = sentinel("run", "--rm", "-T", "sentinel")
+            assert second.returncode not in (0, 1, 125, 126, 127), second
+            podman("stop", name, timeout=120)
+            equal(inspect("container", name)["State"]["ExitCode"], 0, podman("logs", name))
+        finally:
+            sentinel("down", "--volumes")
+
+
 def podman_cp(to, image=REHEARSAL, path=RUNNER):
     """Copies a file from an image; the stand-in runner by default."""
     name = podman("create", image).stdout.strip()

@@ -28,6 +28,7 @@ mod release_lifecycle;
 pub(crate) mod release_support;
 pub mod residual_risks;
 mod roles;
+pub(crate) mod running;
 pub(crate) mod sample_configuration;
 pub(crate) mod security_configuration;
 pub(crate) mod stored;

@@ -15,6 +15,8 @@ pub(crate) mod reencrypt;
 mod report;
 pub(crate) mod run;
 mod seal;
+mod sentinel;
+mod sentinel_policy;
 mod settings_page;
 pub(crate) mod setup;
 pub(crate) mod short_forms;

@@ -9,7 +9,7 @@ pub(crate) mod dsse;
 pub(crate) mod journal;
 mod keys;
 mod outbox;
-mod retention;
+pub(crate) mod retention;
 pub(crate) mod signed_report;
 pub mod timeline;
 pub mod verify;

@@ -13,7 +13,7 @@
 //!
 //! A module imports only from those before it in this list: `base`, `system`, `settings`, `spec`,
 //! `runners`, `aws`, `facts`, `checks`, `evidence`, `watch`, `audit`, `reencrypt`, `permissions`,
-//! `setup`, `report`, `commands`. A test enforces that order.
+//! `setup`, `sentinel`, `report`, `commands`. A test enforces that order.
 
 #![warn(
     clippy::print_stdout,
@@ -34,6 +34,7 @@ mod permissions;
 mod reencrypt;
 pub mod report;
 pub mod runners;
+mod sentinel;
 pub mod settings;
 mod setup;
 pub mod spec;

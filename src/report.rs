@@ -1,6 +1,6 @@
 //! Reports as JSON and every format made from them; terminal text, alerts and metrics.
 
-mod alerts;
+pub(crate) mod alerts;
 pub(crate) mod asff;
 mod audit_document;
 pub(crate) mod audited;
@@ -14,7 +14,7 @@ pub(crate) mod judged;
 pub(crate) mod junit;
 pub(crate) mod live_view;
 pub(crate) mod markdown;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod notice;
 pub(crate) mod notify;
 pub(crate) mod ocsf;
@@ -25,6 +25,12 @@ pub mod render;
 pub mod reporter;
 pub(crate) mod sarif;
 pub(crate) mod schema;
+pub(crate) mod sentinel_alerts;
+pub(crate) mod sentinel_delivery;
+pub(crate) mod sentinel_document;
+pub(crate) mod sentinel_history;
+pub(crate) mod sentinel_notices;
+pub(crate) mod sentinel_quarter;
 pub(crate) mod setup_document;
 pub(crate) mod setup_text;
 mod severity;

@@ -13,5 +13,10 @@ pub(crate) mod notify_options;
 pub mod policy;
 pub mod report_options;
 pub mod resolve;
+mod section_lines;
+pub mod sentinel_options;
+pub mod sentinel_rules;
+#[cfg(test)]
+mod sentinel_tests;
 pub mod sign_key;
 pub mod watch_options;

@@ -37,6 +37,7 @@ mod role_steps;
 pub(crate) mod rotation_plan;
 #[cfg(test)]
 mod samples;
+pub(crate) mod sentinel_parts;
 pub(crate) mod terraform;
 #[cfg(test)]
 mod tests;

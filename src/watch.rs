@@ -8,6 +8,6 @@ pub(crate) mod driver;
 pub(crate) mod events;
 #[expect(unreachable_pub, reason = "the simulation compiles these files as its own")]
 pub(crate) mod machine;
-mod queue;
+pub(crate) mod queue;
 pub mod records;
 pub mod terminate;

@@ -21,6 +21,7 @@ const MODULES: &[&str] = &[
     "reencrypt",
     "permissions",
     "setup",
+    "sentinel",
     "report",
     "commands",
     "lib",

@@ -27,6 +27,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,14 @@ ROLES = {
     "emr-etl-guard-execution": ("ecs-tasks.trust.json", ["execution-role.policy.json"]),
     "emr-etl-guard-state-machine": ("states.trust.json", ["state-machine-role.policy.json"]),
     "emr-etl-guard-scheduler": ("scheduler.trust.json", ["scheduler-role.policy.json"]),
+    "emr-etl-guard-sentinel": (
+        "ecs-tasks.trust.json",
+        ["sentinel-role.policy.json", "sentinel-role.state.policy.json"],
+    ),
+    "emr-etl-guard-sentinel-scheduler": (
+        "scheduler.trust.json",
+        ["sentinel-scheduler-role.policy.json"],
+    ),
 }
 
 
@@ -111,9 +120,13 @@ class Definitions:
         self.ecs = yaml.safe_load(text("ecs-task-definition.yml"))
         self.batch = yaml.safe_load(text("batch-job-definition.yml"))
         self.schedule = yaml.safe_load(text("schedule.yml"))
+        self.sentinel = yaml.safe_load(text("sentinel-task-definition.yml"))
+        self.service = yaml.safe_load(text("sentinel-service.yml"))
+        self.sentinel_schedule = yaml.safe_load(text("sentinel-schedule.yml"))
         self.machines = {kind: json.loads(text(f"state-machine-{kind}.asl.json")) for kind in KINDS}
         [self.ecs_container] = self.ecs["containerDefinitions"]
         self.batch_container = self.batch["containerProperties"]
+        [self.sentinel_container] = self.sentinel["containerDefinitions"]
 
     def state_machine(self, kind: str) -> dict:
         """The parameters of CreateStateMachine."""
@@ -152,6 +165,9 @@ class Definitions:
             ("ecs", "RegisterTaskDefinition", self.ecs),
             ("batch", "RegisterJobDefinition", self.batch),
             ("scheduler", "CreateSchedule", self.schedule),
+            ("ecs", "RegisterTaskDefinition", self.sentinel),
+            ("ecs", "CreateService", self.service),
+            ("scheduler", "CreateSchedule", self.sentinel_schedule),
             *(("stepfunctions", "CreateStateMachine", self.state_machine(kind)) for kind in KINDS),
             *roles,
             *policies,
@@ -237,6 +253,8 @@ def botocores_models_reject_what_is_wrong(definitions: Definitions):
 
     batch = ("batch", "RegisterJobDefinition", definitions.batch)
     ecs = ("ecs", "RegisterTaskDefinition", definitions.ecs)
+    sentinel = ("ecs", "RegisterTaskDefinition", definitions.sentinel)
+    service = ("ecs", "CreateService", definitions.service)
     for what, request, change in [
         (
             "an unknown field of a retry strategy",
@@ -266,6 +284,17 @@ def botocores_models_reject_what_is_wrong(definitions: Definitions):
         ("a network mode that does not exist", ecs, lambda it: it.update(networkMode="vpc")),
         ("a task without a family", ecs, lambda it: it.pop("family")),
         (
+            "a health check whose interval is text",
+            sentinel,
+            lambda it: it["containerDefinitions"][0]["healthCheck"].update(interval="30s"),
+        ),
+        (
+            "an unknown field of a service's deployment",
+            service,
+            lambda it: it["deploymentConfiguration"].update(maximumPercentage=100),
+        ),
+        ("a service without a name", service, lambda it: it.pop("serviceName")),
+        (
             "a schedule without a window",
             ("scheduler", "CreateSchedule", definitions.schedule),
             lambda it: it.pop("FlexibleTimeWindow"),
@@ -289,11 +318,9 @@ def capitalised(value, key=""):
     return value
 
 
-def template(definitions: Definitions) -> dict:
-    """All of it as a CloudFormation template, for its linter. Names that CloudFormation spells
-    differently from the API are changed here.
-    """
-    ecs = capitalised(definitions.ecs)
+def task_definition(parameters: dict) -> dict:
+    """A task definition in CloudFormation's spelling, which is not always the API's capitalised."""
+    ecs = capitalised(parameters)
     for volume in ecs["Volumes"]:
         if "EfsVolumeConfiguration" in volume:
             configuration = volume.pop("EfsVolumeConfiguration")
@@ -302,8 +329,32 @@ def template(definitions: Definitions) -> dict:
                 "Iam"
             )
             volume["EFSVolumeConfiguration"] = configuration
+    return ecs
+
+
+def template(definitions: Definitions) -> dict:
+    """All of it as a CloudFormation template, for its linter."""
+    # Of this service, the API's names and CloudFormation's differ in one letter.
+    sentinel_schedule = copy.deepcopy(definitions.sentinel_schedule)
+    network = sentinel_schedule["Target"]["EcsParameters"]["NetworkConfiguration"]
+    network["AwsvpcConfiguration"] = network.pop("awsvpcConfiguration")
     resources = {
-        "Task": {"Type": "AWS::ECS::TaskDefinition", "Properties": ecs},
+        "Task": {
+            "Type": "AWS::ECS::TaskDefinition",
+            "Properties": task_definition(definitions.ecs),
+        },
+        "Sentinel": {
+            "Type": "AWS::ECS::TaskDefinition",
+            "Properties": task_definition(definitions.sentinel),
+        },
+        "SentinelService": {
+            "Type": "AWS::ECS::Service",
+            "Properties": capitalised(definitions.service),
+        },
+        "SentinelSchedule": {
+            "Type": "AWS::Scheduler::Schedule",
+            "Properties": sentinel_schedule,
+        },
         "Job": {"Type": "AWS::Batch::JobDefinition", "Properties": capitalised(definitions.batch)},
         "Schedule": {"Type": "AWS::Scheduler::Schedule", "Properties": definitions.schedule},
     }
@@ -388,13 +439,31 @@ def cfn_lint_rejects_what_is_wrong(definitions: Definitions):
     )
 
 
+def existing_network() -> dict:
+    """Subnets and a security group in moto, which makes up their ids."""
+    ec2 = boto3.client("ec2", region_name=REGION)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"]
+        for number in range(2)
+    ]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="sentinel", Description="sentinel")
+    return {"subnets": subnets, "securityGroups": [group["GroupId"]]}
+
+
 def moto_takes_them_all(definitions: Definitions):
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        # What the README takes for granted.
+        cluster = definitions.service["cluster"]
+        boto3.client("ecs", region_name=REGION).create_cluster(clusterName=cluster)
+        network = existing_network()
         for service, operation, parameters in definitions.requests():
             client = boto3.client(service, region_name=REGION)
             parameters = copy.deepcopy(parameters)
             if operation == "CreateStateMachine":
                 parameters["name"] += str(len(client.list_state_machines()["stateMachines"]))
+            if operation == "CreateService":
+                parameters["networkConfiguration"]["awsvpcConfiguration"] |= network
             method = "".join(
                 f"_{letter.lower()}" if letter.isupper() else letter for letter in operation
             ).lstrip("_")
@@ -829,6 +898,112 @@ def the_definitions_fit_each_other(definitions: Definitions):
     )
 
 
+def the_sentinels_definitions_fit_each_other(definitions: Definitions):
+    task, service = definitions.sentinel, definitions.service
+    target = definitions.sentinel_schedule["Target"]
+    expect(service["taskDefinition"], task["family"], "the service's task")
+    expect(
+        target["EcsParameters"]["TaskDefinitionArn"],
+        f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{task['family']}",
+        "the schedule's task",
+    )
+    expect(target["Arn"].rpartition("/")[2], service["cluster"], "the schedule's cluster")
+    ours = service["networkConfiguration"]["awsvpcConfiguration"]
+    theirs = target["EcsParameters"]["NetworkConfiguration"]["awsvpcConfiguration"]
+    expect(theirs, capitalised(ours), "the schedule's network")
+    [override] = json.loads(target["Input"])["containerOverrides"]
+    expect(override["name"], definitions.sentinel_container["name"], "the container's name")
+    statements = {
+        statement["Sid"]: statement
+        for statement in json.loads(text("iam/sentinel-scheduler-role.policy.json"))["Statement"]
+    }
+    expect(
+        statements["RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"],
+        target["Arn"],
+        "the cluster in which the schedule may start tasks",
+    )
+    expect(
+        statements["RunTask"]["Resource"][0],
+        target["EcsParameters"]["TaskDefinitionArn"],
+        "the task that the schedule may start",
+    )
+    expect(
+        statements["PassRoles"]["Resource"],
+        [task["taskRoleArn"], task["executionRoleArn"]],
+        "the roles that the schedule may pass",
+    )
+    expect(
+        {task["taskRoleArn"].rpartition("/")[2], target["RoleArn"].rpartition("/")[2]}
+        <= set(ROLES),
+        True,
+        "whether the README makes the roles",
+    )
+    [volume] = task["volumes"]
+    efs = volume["efsVolumeConfiguration"]
+    [state] = json.loads(text("iam/sentinel-role.state.policy.json"))["Statement"]
+    expect(state["Resource"][0].rpartition("/")[2], efs["fileSystemId"], "the file system")
+    access_point = efs["authorizationConfig"]["accessPointId"]
+    expect(
+        state["Condition"]["StringEquals"]["elasticfilesystem:AccessPointArn"].rpartition("/")[2],
+        access_point,
+        "the access point",
+    )
+    # The folder of the guarded runs is not the sentinel's.
+    [runs] = [it for it in definitions.ecs["volumes"] if it["name"] == "state"]
+    expect(
+        access_point != runs["efsVolumeConfiguration"]["authorizationConfig"]["accessPointId"],
+        True,
+        "whether sentinel and runs have a folder each",
+    )
+
+
+def the_service_keeps_one_sentinel(definitions: Definitions):
+    service, container = definitions.service, definitions.sentinel_container
+    expect(service["desiredCount"], 1, "tasks")
+    deployment = service["deploymentConfiguration"]
+    expect(
+        (deployment["maximumPercent"], deployment["minimumHealthyPercent"]),
+        (100, 0),
+        "percents by which the old task ends before the new one starts",
+    )
+    # Developer guide, "Task definition parameters": health check and stop timeout.
+    health = container["healthCheck"]
+    expect(
+        5 <= health["interval"] <= 300
+        and 2 <= health["timeout"] <= 60
+        and 1 <= health["retries"] <= 10
+        and 0 <= health["startPeriod"] <= 300
+        and container["stopTimeout"] <= 120,
+        True,
+        "whether the times are within ECS's limits",
+    )
+    expect(
+        health["command"][:3],
+        ["CMD", *container["entryPoint"], container["command"][0]],
+        "the program of the health check, without a shell",
+    )
+    expect(health["command"][3:], ["--probe", "live"], "what it asks")
+
+
+def the_program_knows_the_sentinels_command_lines(definitions: Definitions, programs: pathlib.Path):
+    container = definitions.sentinel_container
+    [override] = json.loads(definitions.sentinel_schedule["Target"]["Input"])["containerOverrides"]
+    [program] = container["entryPoint"]
+    done = subprocess.run(
+        [programs / program, "sentinel", "--help"], capture_output=True, text=True, check=False
+    )
+    expect(done.returncode, 0, f"exit code of `{program} sentinel --help`\n{done.stderr}")
+    known = set(re.findall(r"--[a-z-]+", done.stdout))
+    for words in (
+        container["command"],
+        container["healthCheck"]["command"][2:],
+        override["command"],
+    ):
+        expect(words[0], "sentinel", "the command")
+        flags = {word for word in words if word.startswith("--")}
+        expect(flags - known, set(), "flags that the program does not know")
+
+
 def seconds(variables: list[dict]) -> int:
     """The guard's stop_timeout."""
     [value] = [
@@ -842,7 +1017,7 @@ def seconds(variables: list[dict]) -> int:
 
 def the_containers_are_hardened_and_can_be_stopped(definitions: Definitions):
     ecs, batch = definitions.ecs_container, definitions.batch_container
-    for container in (ecs, batch):
+    for container in (ecs, batch, definitions.sentinel_container):
         expect(
             (container["user"], container["readonlyRootFilesystem"]),
             ("10001:10001", True),
@@ -876,7 +1051,8 @@ def the_containers_are_hardened_and_can_be_stopped(definitions: Definitions):
             set(),
             "keys in plain sight",
         )
-    expect(ecs["linuxParameters"]["capabilities"], {"drop": ["ALL"]}, "capabilities")
+    for container in (ecs, definitions.sentinel_container):
+        expect(container["linuxParameters"]["capabilities"], {"drop": ["ALL"]}, "capabilities")
     expect(ecs["restartPolicy"], {"enabled": False}, "restarts in place")
     # With a reserve. Fargate allows 120 s at most; Batch always 30 s.
     expect(
@@ -924,6 +1100,72 @@ def the_task_role_is_what_the_guard_says_it_needs(programs: pathlib.Path):
         json.loads(text("iam/task-role.policy.json")),
         json.loads(done.stdout),
         "the policy (write what the guard prints to iam/task-role.policy.json)",
+    )
+
+
+def sentinel_settings() -> str:
+    """The sentinel's guard.yml in the README."""
+    [settings] = re.findall(r"^```yaml\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+    return settings
+
+
+def the_sentinels_health_check_is_true_while_it_watches(definitions: Definitions, stage: Stage):
+    defined = definitions.sentinel_container
+    stage.world()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    settings = sentinel_settings()
+    # The network here is the machine's own, where the port may be taken.
+    expect(settings.count("127.0.0.1:9477"), 1, "addresses in the README's guard.yml")
+    for folder in ("sentinel-settings", "sentinel-state"):
+        (stage.folder / folder).mkdir(exist_ok=True)
+    file = stage.folder / "sentinel-settings" / "guard.yml"
+    file.write_text(settings.replace("127.0.0.1:9477", address))
+    [state] = defined["mountPoints"]
+    user, group = (int(part) for part in defined["user"].split(":"))
+
+    def started(command: list[str]) -> subprocess.Popen:
+        container = Container(
+            command,
+            {variable["name"]: variable["value"] for variable in defined["environment"]},
+            user,
+            group,
+            defined["readonlyRootFilesystem"],
+            [
+                (stage.folder / "sentinel-settings", "/etc/emr-etl-guard", True),
+                (stage.folder / "sentinel-state", state["containerPath"], False),
+            ],
+        )
+        return stage.contain(container, None)
+
+    health = defined["healthCheck"]["command"][1:]
+    expect(finish(started(health)).code, 69, "the health check before the sentinel's start")
+    process = started(defined["entryPoint"] + defined["command"])
+    try:
+        stage.until(
+            lambda: process.poll() is not None or finish(started(health)).code == 0,
+            "the health check is true",
+        )
+        stage.stop(process, signal.SIGTERM)
+        ended = finish(process)
+        expect(ended.code, 0, f"exit code after SIGTERM\n{ended.output}")
+    finally:
+        process.kill()
+
+
+def the_sentinels_role_is_what_the_guard_says_it_needs(programs: pathlib.Path):
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(sentinel_settings())
+        file.flush()
+        env = {"PATH": os.environ["PATH"], "EMR_ETL_GUARD_SETTINGS": file.name}
+        argv = [programs / NAME, "explain", "--permissions", "--sentinel"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    expect(done.returncode, 0, f"exit code of `explain --permissions --sentinel`\n{done.stderr}")
+    expect(
+        json.loads(text("iam/sentinel-role.policy.json")),
+        json.loads(done.stdout),
+        "the policy (write what the guard prints to iam/sentinel-role.policy.json)",
     )
 
 
@@ -1028,12 +1270,33 @@ def main(programs: pathlib.Path) -> int:
         definitions,
     )
     cases.case(
+        "so do those of the sentinel's task, service and schedule",
+        the_sentinels_definitions_fit_each_other,
+        definitions,
+    )
+    cases.case(
+        "the service keeps one sentinel, and a health check within ECS's limits",
+        the_service_keeps_one_sentinel,
+        definitions,
+    )
+    cases.case(
+        "the program knows the command lines of the sentinel's definitions",
+        the_program_knows_the_sentinels_command_lines,
+        definitions,
+        programs,
+    )
+    cases.case(
         "the README's commands name every file, and every file is there",
         the_readme_names_every_file_and_no_other,
     )
     cases.case(
         "the task's role is what `explain --permissions` prints",
         the_task_role_is_what_the_guard_says_it_needs,
+        programs,
+    )
+    cases.case(
+        "so is the sentinel's, for the guard.yml of the README",
+        the_sentinels_role_is_what_the_guard_says_it_needs,
         programs,
     )
     cases.case(
@@ -1079,6 +1342,12 @@ def main(programs: pathlib.Path) -> int:
         definitions,
     )
     with Stage(programs) as stage:
+        cases.case(
+            "the sentinel's container: its health check is true while it watches, and a stop ends it",
+            the_sentinels_health_check_is_true_while_it_watches,
+            definitions,
+            stage,
+        )
         for kind in KINDS:
             for code, launched in ((0, 1), (3, 0), (77, 0)):
                 cases.case(

@@ -20,9 +20,17 @@ from world import ROOT, RUNNER, World, events, forget, mails, put, sh, wait_for
 
 USER = "emr-etl-guard"
 SERVICE = "emr-etl-guard.service"
-UNITS = [SERVICE, "emr-etl-guard.timer", "emr-etl-guard-failure.service"]
+SENTINEL = "emr-etl-guard-sentinel.service"
+UNITS = [
+    SERVICE,
+    "emr-etl-guard.timer",
+    "emr-etl-guard-failure.service",
+    SENTINEL,
+    "emr-etl-guard-sentinel-failure.service",
+]
 GUARD_YML = pathlib.Path("/etc/emr-etl-guard/guard.yml")
 ENVIRONMENT = pathlib.Path("/etc/emr-etl-guard/environment")
+SENTINEL_ENVIRONMENT = pathlib.Path("/etc/emr-etl-guard/sentinel.environment")
 RUN = ["run", "-c", "/etc/snowplow/config.yml", "-r", "/etc/snowplow/resolver.json"]
 # Files of dpkg, the service manager and man, and those that this test writes.
 NOT_OURS = re.compile(
@@ -304,8 +312,10 @@ class Proof:
         )
         GUARD_YML.write_text(
             GUARD_YML.read_text().replace("locked: [policy]\n", self.world.settings())
+            + "sentinel: {regions: [eu-west-1]}\n"
         )
         ENVIRONMENT.write_text(ENVIRONMENT.read_text() + self.world.environment())
+        SENTINEL_ENVIRONMENT.write_text(self.world.environment())
 
     def runs(self):
         """Runs of the installed program."""
@@ -392,6 +402,8 @@ class Proof:
         sh("systemctl", "enable", "--now", "emr-etl-guard.timer")
         self.world.raw_events()
         forget()
+        sentinel = sh("systemctl", "enable", "--now", SENTINEL)
+        before = shown(SENTINEL, "MainPID")
         subprocess.run(["systemctl", "start", "--no-block", SERVICE], check=True)
         wait_for(
             "cluster", lambda: any(event["operation"] == "RunJobFlow" for event in events("answer"))
@@ -414,6 +426,15 @@ class Proof:
             wrong,
             upgrade.stdout,
         )
+        after = shown(SENTINEL, "MainPID"), shown(SENTINEL, "ActiveState")
+        wrong = [] if sentinel.returncode == 0 else ["it did not start"]
+        if after[0] in ("0", before) or after[1] != "active":
+            wrong.append(f"its process was {before}, and is {after[0]}, {after[1]}")
+        self.tell(
+            "a sentinel that runs goes on with the new version",
+            wrong,
+            sentinel.stdout + sh("journalctl", f"--unit={SENTINEL}").stdout,
+        )
 
     def gone(self):
         """Removal, and a purge."""
@@ -424,8 +445,9 @@ class Proof:
             15
         ]:
             wrong.append(f"the run under way got {events('signal')}")
-        if shown("emr-etl-guard.timer", "ActiveState") == "active":
-            wrong.append("the timer still runs")
+        for unit in ("emr-etl-guard.timer", SENTINEL):
+            if shown(unit, "ActiveState") == "active":
+                wrong.append(f"{unit} still runs")
         if not GUARD_YML.exists() or not list(
             pathlib.Path("/var/log/emr-etl-guard").glob("report-*.json")
         ):
@@ -433,7 +455,7 @@ class Proof:
         if os.path.realpath("/usr/local/bin/snowplow-emr-etl-runner") != str(RUNNER):
             wrong.append("the real runner has not got its name back")
         self.tell(
-            "a removal stops the run and the timer, keeps settings and reports, and gives the runner its name back",
+            "a removal stops the run, the timer and the sentinel, keeps settings and reports, and gives the runner its name back",
             wrong,
             remove.stdout,
         )

@@ -47,6 +47,8 @@ def wanted(codes: Codes) -> dict[int, str]:
 class Manifest:
     """The documents, by kind and name, and the parts that matter most."""
 
+    name = NAME
+
     def __init__(self):
         self.documents = [
             *yaml.safe_load_all((HERE / "emr-etl-guard.yml").read_text()),
@@ -60,6 +62,7 @@ class Manifest:
         self.cron = self.by_name["CronJob", NAME]["spec"]
         self.job = self.cron["jobTemplate"]["spec"]
         self.pod = self.job["template"]["spec"]
+        self.labels = self.job["template"]["metadata"]["labels"]
         [self.container] = self.pod["containers"]
         self.guard_settings = yaml.safe_load(self.by_name["ConfigMap", NAME]["data"]["guard.yml"])
 
@@ -269,7 +272,7 @@ def the_pod_is_restricted(manifest: Manifest):
         "kinds of volumes",
     )
     expect(manifest.pod["automountServiceAccountToken"], False, "a token for the Kubernetes API")
-    role = manifest.by_name["ServiceAccount", NAME]["metadata"]["annotations"][
+    role = manifest.by_name["ServiceAccount", manifest.name]["metadata"]["annotations"][
         "eks.amazonaws.com/role-arn"
     ]
     expect(role.startswith("arn:aws:iam::") and ":role/" in role, True, f"the role {role}")
@@ -317,10 +320,9 @@ def every_name_that_is_used_exists(manifest: Manifest):
     ]
     env = {variable["name"]: variable.get("value") for variable in manifest.container["env"]}
     expect(env["EMR_ETL_GUARD_STATE_DIR"], state, "where the journal is")
-    labels = manifest.job["template"]["metadata"]["labels"]
+    policy = manifest.by_name["NetworkPolicy", manifest.name]["spec"]
     expect(
-        manifest.by_name["NetworkPolicy", NAME]["spec"]["podSelector"]["matchLabels"].items()
-        <= labels.items(),
+        policy["podSelector"]["matchLabels"].items() <= manifest.labels.items(),
         True,
         "the network policy's pods",
     )

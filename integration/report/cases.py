@@ -47,6 +47,8 @@ PAGES = {
     "reencrypt-dry": "Not everything could be looked at",
     "reencrypt": "Not everything is done",
     "reencrypt-batch": "Jobs wait for their confirmation",
+    "sentinel-1-v1": "Unsafe clusters ended",
+    "sentinel-2-v1": "Act now",
 }
 SCHEMES, WIDTHS = ("light", "dark"), (1280, 360)
 # The contrast that WCAG 2.1 AA requires.
@@ -104,11 +106,9 @@ def make(form, name, *more):
 
 
 def source(name):
-    return (
-        ROOT / "tests/recordings/documents/unencrypted-v1.json"
-        if name == "unencrypted-v1"
-        else FOLDER / f"{name}.json"
-    )
+    # Reports of older guards, and those of a sentinel, whose scenes take hours, are recorded ones.
+    recorded = ROOT / "tests/recordings/documents" / f"{name}.json"
+    return recorded if name.endswith("-v1") else FOLDER / f"{name}.json"
 
 
 def document(name):
@@ -271,6 +271,8 @@ def of_run(name):
 def of_page(name):
     """Every location and key, every number of objects, and everything that is left or failed."""
     report = document(name)
+    if report["command"] == "sentinel":
+        return of_sentinel(report)
     wanted = []
     for location in report["locations"]:
         wanted.append(location["location"])
@@ -293,6 +295,17 @@ def of_page(name):
         job["id"] for job in report.get("jobs", [])
     ]
     return wanted + ([report["offenders_file"]] if report.get("offenders_file") else [])
+
+
+def of_sentinel(report):
+    """Every cluster, what is open on it, every launcher, and every time without sight."""
+    wanted = [report["run"]]
+    for cluster in report["clusters"]:
+        wanted += [cluster["id"], cluster["name"]]
+        wanted += [finding["check"] for finding in cluster["open"]]
+        wanted += [act["detail"] for act in cluster["acts"] if "detail" in act]
+    wanted += [group["launcher"] or "unknown" for group in report["counts"]["launchers"]]
+    return wanted + [gap["why"] for place in report["places"] for gap in place["unseen"]]
 
 
 def not_for_security_hub(name):
@@ -318,7 +331,8 @@ def other_forms(name):
     results = results_of(name)
     required = [result for result in results if result["properties"]["required"]]
     failed = [result for result in required if result["properties"]["status"] == "failed"]
-    assert failures == len(failed), (failures, failed)
+    calls = len(root.findall("./testsuite[@name='cluster-may-be-running']//failure"))
+    assert failures == len(failed) + calls, (failures, failed, calls)
     # Of the unseen objects, one cause is one error.
     assert errors <= len(required) - len(failed) and bool(errors) == bool(
         len(required) - len(failed)

@@ -15,10 +15,11 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "machine"))
+from sentinel_proof import SENTINEL, SentinelProof
+from units import UNITS, log_since, now, shown
 from world import ROOT, World, events, forget, mails, put, sh, wait_for
 
 HERE = ROOT / "integration" / "systemd"
-UNITS = pathlib.Path("/etc/systemd/system")
 SERVICE = "emr-etl-guard.service"
 # `systemd-analyze security` gives an exposure from 0 to 100; this value must not increase.
 EXPOSURE = 12
@@ -47,30 +48,6 @@ denied python3 -c 'import os; os.setuid(0)'
 denied grep -E 'Cap(Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/self/status
 allowed grep -E 'NoNewPrivs:.*1' /proc/self/status
 """
-
-
-def shown(unit: str, *properties: str) -> dict[str, str]:
-    """Properties of a unit."""
-    text = sh("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout
-    return dict(line.split("=", 1) for line in text.splitlines())
-
-
-def now() -> str:
-    """The journal's current cursor."""
-    sh("journalctl", "--sync")
-    return (
-        sh("journalctl", "--lines=1", "--show-cursor")
-        .stdout.splitlines()[-1]
-        .removeprefix("-- cursor: ")
-    )
-
-
-def log_since(cursor: str) -> str:
-    """The service's output since then. (By unit: the journal may not record the invocation of a
-    process that ends quickly.)
-    """
-    sh("journalctl", "--sync")
-    return sh("journalctl", "--output=cat", f"--unit={SERVICE}", f"--after-cursor={cursor}").stdout
 
 
 class Proof:
@@ -139,7 +116,7 @@ class Proof:
         seen = shown(
             SERVICE, "Result", "ExecMainStatus", "InvocationID", "NRestarts", "ActiveState"
         )
-        log = log_since(cursor)
+        log = log_since(SERVICE, cursor)
         wrong = []
         for name, wanted in {
             "Result": result,
@@ -168,20 +145,21 @@ class Proof:
             [] if (verify.returncode, verify.stdout) == (0, "") else ["it has"],
             verify.stdout,
         )
-        security = sh(
-            "systemd-analyze",
-            "security",
-            "--no-pager",
-            "--offline=yes",
-            f"--threshold={EXPOSURE}",
-            UNITS / SERVICE,
-        )
-        level = security.stdout.strip().splitlines()[-1]
-        self.world.tell(
-            f"systemd-analyze security: {level[2:]}",
-            [] if security.returncode == 0 else [f"more than {EXPOSURE / 10}"],
-            security.stdout,
-        )
+        for unit in (SERVICE, SENTINEL):
+            security = sh(
+                "systemd-analyze",
+                "security",
+                "--no-pager",
+                "--offline=yes",
+                f"--threshold={EXPOSURE}",
+                UNITS / unit,
+            )
+            level = security.stdout.strip().splitlines()[-1]
+            self.world.tell(
+                f"systemd-analyze security: {level[2:]}",
+                [] if security.returncode == 0 else [f"more than {EXPOSURE / 10}"],
+                security.stdout,
+            )
 
     def runs(self):
         """Runs, as they end."""
@@ -316,7 +294,7 @@ class Proof:
         self.world.tell(
             "a stop reaches the guard alone, and the runner once, through the guard",
             wrong,
-            log_since(cursor),
+            log_since(SERVICE, cursor),
         )
         left = [
             pid
@@ -369,7 +347,7 @@ class Proof:
         sh("systemctl", "reset-failed", SERVICE)
         cursor = now()
         start = sh("systemctl", "start", SERVICE)
-        log = log_since(cursor)
+        log = log_since(SERVICE, cursor)
         wrong = re.findall(r"^(?:allowed|denied): .*$", log, re.MULTILINE)
         if start.returncode != 0:
             wrong.append("the probes did not end")
@@ -399,7 +377,7 @@ class Proof:
             sh("systemctl", "reset-failed", SERVICE)
             cursor = now()
             start = sh("systemctl", "start", SERVICE)
-            log = log_since(cursor)
+            log = log_since(SERVICE, cursor)
             wrong = (
                 []
                 if (
@@ -430,6 +408,7 @@ def main(programs: pathlib.Path) -> int:
         proof.stop()
         proof.timer()
         proof.sandbox()
+        SentinelProof(world).all()
     except TimeoutError as error:
         world.tell(
             "nothing is waited for in vain",

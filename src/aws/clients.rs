@@ -5,10 +5,16 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region,
+    identity::IdentityCache,
+    retry::RetryConfig,
+    sts::{AssumeRoleProvider, AssumeRoleProviderBuilder},
+    timeout::TimeoutConfig,
+};
 use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_s3control::config::endpoint::{EndpointFuture, ResolveEndpoint};
-use aws_sdk_sts::config::Credentials;
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
     interceptors::context::InterceptorContext,
     retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
@@ -245,7 +251,7 @@ impl Aws {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-west-1"))
             .endpoint_url(url)
-            .credentials_provider(aws_sdk_sts::config::SharedCredentialsProvider::new(credentials))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(shared_client::shared_client(&trust))
             .retry_config(RetryConfig::disabled())
             .build();
@@ -330,6 +336,49 @@ impl Aws {
         self.endpoints.iter().filter(|endpoint| !endpoint.accepted)
     }
 }
+
+/// What the clients of several accounts and regions share: credentials, connections and options. No
+/// region needs a connection pool or a copy of the trusted authorities of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedAccess {
+    config: SdkConfig,
+    options: AwsOptions,
+    trust: AwsTrust,
+}
+
+impl SharedAccess {
+    /// The access by the guard's own credentials. `region` is where STS is called for roles.
+    pub(crate) async fn load(region: &str, options: &AwsOptions) -> Self {
+        let trust = AwsTrust::new(&options.allow_roots);
+        let config = load(region, options, None, &trust).await;
+        Self { config, options: options.clone(), trust }
+    }
+
+    /// The access by the credentials of `role` (an ARN), which are renewed before they expire.
+    /// Nothing is called yet.
+    pub(crate) async fn assuming(&self, role: &str, external_id: Option<&str>) -> Self {
+        let role = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION);
+        let role = external_id.into_iter().fold(role, AssumeRoleProviderBuilder::external_id);
+        let provider = role.configure(&self.config).build().await;
+        let config = self
+            .config
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(provider))
+            .identity_cache(IdentityCache::lazy().build())
+            .build();
+        Self { config, options: self.options.clone(), trust: self.trust.clone() }
+    }
+
+    /// The clients of one region.
+    pub(crate) fn clients(&self, region: &str) -> Aws {
+        let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
+        let regions = Regions::all(region.to_owned());
+        Aws::of(&config, &regions, None, &self.options, self.trust.clone())
+    }
+}
+
+/// The name of the sessions in which the guard acts in other accounts. It is shown in CloudTrail.
+const ROLE_SESSION: &str = "emr-etl-guard-sentinel";
 
 /// The control plane's client. AWS puts the account before the host name; a local stand-in has no
 /// wildcard DNS for that, and is called at its plain address.

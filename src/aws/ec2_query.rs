@@ -1,4 +1,4 @@
-//! The EC2 client: six read calls over EC2's Query protocol.
+//! The EC2 client: seven read calls over EC2's Query protocol.
 //!
 //! The SDK's client for EC2 has more than seven hundred operations, and took a quarter of the time
 //! of a release build. This client uses the same runtime and parts as the SDK's other clients:
@@ -202,6 +202,11 @@ impl Ec2 {
     pub(crate) async fn ebs_encryption_by_default(&self) -> Called<Option<bool>> {
         let form = Form::of(&aws_calls::GET_EBS_ENCRYPTION_BY_DEFAULT);
         self.call(form, answers::ebs_encryption_by_default).await
+    }
+
+    /// The names of the regions that are enabled for the account.
+    pub(crate) async fn enabled_regions(&self) -> Called<Vec<Option<String>>> {
+        self.call(Form::of(&aws_calls::DESCRIBE_REGIONS), answers::regions).await
     }
 
     async fn call<T: fmt::Debug + Send + Sync + 'static>(

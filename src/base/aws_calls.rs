@@ -195,6 +195,10 @@ pub(crate) static DESCRIBE_VPC_ATTRIBUTE: Call =
 pub(crate) static DESCRIBE_DHCP_OPTIONS: Call =
     call("DescribeDhcpOptions", "ec2:DescribeDhcpOptions", Resource::Any);
 
+/// Only for `sentinel`, where no regions are named.
+pub(crate) static DESCRIBE_REGIONS: Call =
+    call("DescribeRegions", "ec2:DescribeRegions", Resource::Any);
+
 pub(crate) static PUBLISH: Call = call("Publish", "sns:Publish", Resource::Topic);
 
 // The changes of the command `setup`, and what it looks at to take them back.

@@ -56,6 +56,10 @@ text_newtype!(
     AccountId
 );
 text_newtype!(
+    /// The ARN of a role.
+    RoleArn
+);
+text_newtype!(
     /// The ARN of a role or user as policies compare it with `aws:PrincipalArn`; its account and
     /// name can have the wildcards `*` and `?`.
     PrincipalPattern
@@ -206,6 +210,57 @@ impl AccountId {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError(format!("holds `{text}`; expected the twelve digits of an account's id")))
+    }
+}
+
+impl RoleArn {
+    /// The partition in the ARN.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+
+    /// The account in the ARN.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = NameError;
+
+    /// Accepts `arn:PARTITION:iam::ACCOUNT:role/NAME`, with a path.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let is_role = |resource: &str| {
+            let name = resource.strip_prefix("role/").unwrap_or_default();
+            let is_legal = |byte: u8| byte.is_ascii_graphic() && !b"*?:".contains(&byte);
+            !name.is_empty() && !name.ends_with('/') && name.bytes().all(is_legal)
+        };
+        match text.splitn(6, ':').collect::<Vec<_>>()[..] {
+            ["arn", partition, "iam", "", account, resource]
+                if partition.starts_with("aws")
+                    && account.parse::<AccountId>().is_ok()
+                    && is_role(resource) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(NameError(format!(
+                "holds `{text}`; expected the ARN of a role, such as \
+                 arn:aws:iam::123456789012:role/emr-etl-guard-sentinel"
+            ))),
+        }
     }
 }
 

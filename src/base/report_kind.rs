@@ -5,6 +5,9 @@ use clap::ValueEnum;
 /// The version of a run's report. It increases when a field changes its meaning or is removed.
 pub(crate) const RUN_REPORT_VERSION: u32 = 3;
 
+/// The version of a sentinel's report, under the same rule.
+pub(crate) const SENTINEL_REPORT_VERSION: u32 = 1;
+
 /// The kinds of reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportKind {
@@ -17,4 +20,6 @@ pub enum ReportKind {
     Reencrypt,
     /// Of `setup`
     Setup,
+    /// Of `sentinel`
+    Sentinel,
 }

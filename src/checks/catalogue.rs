@@ -105,6 +105,49 @@ pub static CATALOGUE: &[&Check] = &[
     &written::OBJECTS,
 ];
 
+/// The checks that can be decided of a cluster that runs already, whoever started it: those on what
+/// it depends on, and those on itself. `written-encryption` is judged by what others of them read.
+pub(crate) fn of_running_clusters() -> impl Iterator<Item = &'static Check> {
+    let on_surroundings = [
+        &security_configuration::EXISTS,
+        &security_configuration::S3_AT_REST,
+        &security_configuration::LOCAL_DISK_AT_REST,
+        &security_configuration::IN_TRANSIT,
+        &security_configuration::NO_KERBEROS,
+        &security_configuration::METADATA_SERVICE,
+        &certificates::OBJECT,
+        &certificates::KEY,
+        &certificates::CHAIN,
+        &certificates::VALIDITY,
+        &certificates::NAMES,
+        &certificates::STRENGTH,
+        &node_objects::PROVIDER,
+        &node_objects::MAY_READ,
+        &keys::EXISTS,
+        &keys::ENABLED,
+        &keys::SYMMETRIC,
+        &keys::REGION,
+        &keys::ROTATION,
+        &keys::CUSTOMER_MANAGED,
+        &roles::JOBFLOW_EXISTS,
+        &roles::SERVICE_EXISTS,
+        &roles::JOBFLOW_MAY_USE,
+        &roles::SERVICE_MAY_USE,
+        &roles::MAPPED_MAY_USE,
+        &organization::ALLOWS,
+        &network::RELEASE,
+        &network::SUBNET,
+        &network::SUBNET_EXISTS,
+        &network::VPC_DNS,
+        &node_names::VPC_DHCP,
+        &network::EBS_BY_DEFAULT,
+        &network::INSTANCE_TYPES,
+        &release_lifecycle::SUPPORTED,
+    ];
+    let on_itself = CATALOGUE.iter().copied().filter(|check| check.stage == Stage::Watch);
+    on_surroundings.into_iter().chain(on_itself)
+}
+
 /// The check with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Check> {
@@ -167,9 +210,7 @@ pub fn pre_flight(case: &Case<'_>) -> Vec<Finding> {
     for room in rooms {
         room(case, &mut findings);
     }
-    findings.iter_mut().for_each(|finding| finding.complete_fix(case.commands));
-    apply_policy(&mut findings, case.policy);
-    apply_exceptions(&mut findings, case.policy);
+    complete(&mut findings, case);
     findings
 }
 
@@ -196,6 +237,15 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
     if !is_aws {
         return findings;
     }
+    complete(&mut findings, case);
+    findings.extend(of_cluster_alone(case));
+    findings
+}
+
+/// The same without the findings on this program's own connections to AWS.
+#[must_use]
+pub(crate) fn of_cluster_alone(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for room in [
         security_configuration::check,
         certificates::check,
@@ -204,13 +254,19 @@ pub(crate) fn of_cluster(case: &Case<'_>) -> Vec<Finding> {
         roles::check,
         organization::check,
         network::check,
+        writes::of_configuration,
     ] {
         room(case, &mut findings);
     }
-    findings.iter_mut().for_each(|finding| finding.complete_fix(case.commands));
-    apply_policy(&mut findings, case.policy);
-    apply_exceptions(&mut findings, case.policy);
+    complete(&mut findings, case);
     findings
+}
+
+/// Completes the fixes, and applies the policy with its exceptions.
+fn complete(findings: &mut [Finding], case: &Case<'_>) {
+    findings.iter_mut().for_each(|finding| finding.complete_fix(case.commands));
+    apply_policy(findings, case.policy);
+    apply_exceptions(findings, case.policy);
 }
 
 /// Keeps only the findings of the named checks. A named check without a finding is Unknown, because

@@ -220,7 +220,7 @@ fn by_name<S: Serializer>(check: &&'static Check, serializer: S) -> Result<S::Ok
 
 /// Marks the findings that an exception covers as Excepted. A finding that waits for an excepted
 /// one stays Unknown, because its facts were not read.
-pub(super) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
+pub(crate) fn apply_exceptions(findings: &mut [Finding], policy: &Policy) {
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
         let covering = policy
             .exceptions

@@ -21,9 +21,10 @@ use crate::{
     },
     checks::{
         case::Case,
-        catalogue::{CATALOGUE, pre_flight},
-        finding::Status,
+        catalogue::{CATALOGUE, of_cluster, of_running_clusters, pre_flight},
+        finding::{Stage, Status},
         fix::CommandContext,
+        launch,
         verdict::Verdict,
     },
     facts::{
@@ -111,7 +112,7 @@ impl World {
         pre_flight(&self.case(policy, facts))
     }
 
-    fn case<'a>(&'a self, policy: &'a Policy, facts: &'a Facts) -> Case<'a> {
+    pub(crate) fn case<'a>(&'a self, policy: &'a Policy, facts: &'a Facts) -> Case<'a> {
         Case {
             cluster: &self.cluster,
             paths: &self.paths,
@@ -889,6 +890,37 @@ fn bucket_damages(mutations: &mut Mutations, bucket: &BucketName) {
 pub(crate) fn strict() -> Policy {
     let file = tempfile::NamedTempFile::new().unwrap();
     Settings::resolve(Options::default(), Some(file.path())).unwrap().policy
+}
+
+#[test]
+fn every_finding_on_a_running_cluster_is_of_a_check_that_is_listed_for_these() {
+    let listed: BTreeSet<&str> = of_running_clusters().map(|check| check.name).collect();
+    let own = [
+        &launch::AWS_ENDPOINT,
+        &launch::AWS_TRUST_STORE,
+        &launch::AWS_PROXY,
+        &launch::RUNNER_ROUTE,
+    ]
+    .map(|check| check.name);
+    let policy = strict();
+    let mut found = BTreeSet::new();
+    for (world, mutations) in WORLDS.iter().zip(MUTATIONS.iter()) {
+        for mutation in mutations {
+            let mut facts = world.facts.clone();
+            (mutation.strike)(&mut facts);
+            let findings = of_cluster(&world.case(&policy, &facts));
+            found.extend(findings.iter().map(|finding| finding.check.name));
+        }
+    }
+    let unlisted: Vec<&&str> =
+        found.iter().filter(|name| !own.contains(*name) && !listed.contains(**name)).collect();
+    assert!(unlisted.is_empty(), "{unlisted:?}");
+    // Nothing is listed that is never found, except for what concerns the cluster itself.
+    let unused: Vec<&str> = of_running_clusters()
+        .filter(|check| check.stage == Stage::PreFlight && !found.contains(check.name))
+        .map(|check| check.name)
+        .collect();
+    assert!(unused.is_empty(), "{unused:?}");
 }
 
 fn any_checks(most: usize) -> impl Strategy<Value = Vec<String>> {

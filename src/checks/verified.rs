@@ -111,6 +111,18 @@ impl VerifiedConfiguration {
         }
     }
 
+    /// What a cluster must keep that was not started by a run: its security configuration as it was
+    /// first seen. Its original request is unknown, so it is not compared with one.
+    pub(crate) fn of_running(facts: &Facts, cluster: &ClusterSpec) -> Self {
+        let found = facts.security_configuration.as_ref().and_then(Lookup::found);
+        Self {
+            asked: None,
+            release: None,
+            subnet: None,
+            ..found.map_or_else(Self::nothing, |found| Self::of(found, cluster, facts))
+        }
+    }
+
     pub(crate) fn in_words(&self) -> String {
         if self.name == UNNAMED {
             UNNAMED.to_owned()

@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum as _;
+
 use crate::{
     base::{
         aws_calls,
+        lookup::Lookup,
         names::{KeyReference, partition},
         printable::Printable,
     },
@@ -23,7 +26,7 @@ use crate::{
         iam_policy::{self, AccessRequest, PolicyDecision},
         s3::{BucketFacts, DefaultEncryption},
     },
-    settings::policy::{self, EncryptionKind},
+    settings::policy::{self, EncryptionKind, Protection},
     spec::data_paths::{Actor, DataLocation, WriteProtection},
 };
 
@@ -35,7 +38,8 @@ pub(super) static WRITTEN: Check = Check {
         leave it to the bucket. Only both together say what the objects will be.",
     looks_at: "Who writes to each location of this run and by which connector (EMRFS, or S3A from \
         EMR 7.10.0 on), the security configuration's S3 part with its overrides, and \
-        s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`.",
+        s3:GetBucketEncryption; against `accept_encryption` and `expected_keys`. Of a cluster that \
+        runs already, only the security configuration's S3 part.",
     asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::GET_BUCKET_ENCRYPTION],
     fix: "for what s3-dist-cp and Spark write: EncryptionMode and AwsKmsKey in a new security \
         configuration; for the rest: the default encryption of the bucket, as \
@@ -172,6 +176,82 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.extend(downgraded.into_values());
     findings.extend(writes.iter().map(|write| write.clash(case)));
     overrides(case, findings);
+}
+
+/// What a running cluster writes to S3 by its security configuration, where the policy names keys
+/// or does not accept every kind of encryption. Its locations are not known, so its main mode and
+/// each override are judged; what leaves the encryption to a bucket is not.
+pub(super) fn of_configuration(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let all_kinds = EncryptionKind::value_variants();
+    if case.policy.expected_keys.is_empty()
+        && all_kinds.iter().all(|kind| case.policy.accept_encryption.contains(kind))
+    {
+        return;
+    }
+    let subject = |of: &str| WRITTEN.on(of, buckets::wanted(case));
+    let found = case.facts.security_configuration.as_ref().and_then(Lookup::found);
+    let Some(found) = found else {
+        let finding = subject("security configuration");
+        findings.push(finding.waiting_for(&security_configuration::EXISTS));
+        return;
+    };
+    let Some(s3) = found.content.s3.as_ref().filter(|_| found.content.at_rest_enabled) else {
+        let finding = subject(&found.name);
+        findings.push(if case.policy.requires(Protection::S3AtRest) {
+            finding.waiting_for(&security_configuration::S3_AT_REST)
+        } else {
+            finding.unknown(
+                "it says nothing of S3, and the cluster's buckets are not known",
+                "encrypt S3 in a new security configuration, or leave `expected_keys` out of the \
+                 rule for such clusters",
+            )
+        });
+        return;
+    };
+    findings.push(by_mode(case, subject(&found.name), &s3.mode, s3.key.as_ref()));
+    for other in &s3.overrides {
+        let subject = subject(&format!("{}, override for {}", found.name, other.bucket));
+        findings.push(by_mode(case, subject, &other.mode, other.key.as_ref()));
+    }
+}
+
+/// Judges a mode of the S3 part with its key. Where a key could not be looked up, it can be another
+/// name of a key that is expected.
+fn by_mode(
+    case: &Case<'_>,
+    subject: CheckSubject,
+    mode: &str,
+    key: Option<&KeyReference>,
+) -> Finding {
+    let shown = key.map_or_else(|| mode.to_owned(), |key| format!("{mode} under {key}"));
+    let (is_kind, is_right) = match mode {
+        "SSE-S3" => {
+            let kind = EncryptionKind::SseS3;
+            return subject.decided(buckets::is_accepted(case, kind, None), shown);
+        }
+        "SSE-KMS" => {
+            let kind = EncryptionKind::SseKms;
+            let is_kind = case.policy.accept_encryption.contains(&kind);
+            (is_kind, buckets::is_accepted(case, kind, key))
+        }
+        "CSE-KMS" => (true, key.is_some_and(|key| buckets::is_expected(case, key))),
+        "CSE-Custom" => return subject.passed("CSE-Custom: encrypted on the cluster"),
+        _ => (false, false),
+    };
+    let expected = case.policy.expected_keys.iter().map(|key| KeyReference::new(key));
+    let unread = key.cloned().into_iter().chain(expected).find(|key| {
+        let facts = case.facts.keys.get(key);
+        facts.is_none_or(|facts| {
+            matches!(facts.description, Lookup::Denied(_) | Lookup::Unreachable(_))
+        })
+    });
+    match unread.filter(|_| is_kind && !is_right && key.is_some()) {
+        Some(unread) => subject.unknown(
+            format!("{shown}; which key {unread} is could not be looked up"),
+            format!("allow kms:DescribeKey on {unread}"),
+        ),
+        None => subject.decided(is_right, shown),
+    }
 }
 
 /// One writer at one location.
@@ -433,10 +513,20 @@ fn overrides(case: &Case<'_>, findings: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use crate::{
-        checks::{
-            finding::Status::{self, Failed, Passed, Unknown},
-            properties::World,
+        base::{
+            lookup::{Lookup, LookupError, LookupErrorKind},
+            names::KeyReference,
         },
+        checks::{
+            catalogue::of_cluster,
+            finding::{
+                Finding,
+                Status::{self, Failed, Passed, Unknown},
+            },
+            properties::{World, strict},
+        },
+        facts::emr::{Override, S3AtRest},
+        settings::policy::{EncryptionKind, Policy},
         spec::cluster_spec::Property,
     };
 
@@ -509,5 +599,73 @@ mod tests {
         let world = world("emr-5.29.0", &[through]);
         assert_eq!(statuses(&world, "configuration-weakens-encryption"), [Passed]);
         assert_eq!(statuses(&world, "configuration-review"), [Failed]);
+    }
+
+    /// Of a running cluster whose security configuration has this S3 part: its findings.
+    fn of_running(s3: Option<S3AtRest>, policy: &Policy, lost: bool) -> Vec<Finding> {
+        let mut world = World::new(true, false);
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.content.s3 = s3;
+        let error = || LookupError::new("kms:DescribeKey", LookupErrorKind::Other, "no");
+        for facts in world.facts.keys.values_mut().filter(|_| lost) {
+            facts.description = Lookup::Denied(error());
+        }
+        let mut findings = of_cluster(&world.case(policy, &world.facts));
+        findings.retain(|finding| finding.check.name == "written-encryption");
+        findings
+    }
+
+    #[test]
+    fn a_running_cluster_must_write_under_the_keys_that_the_policy_names() {
+        const KEY: &str =
+            "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+        let part = |mode: &str, key: Option<&str>| S3AtRest {
+            mode: mode.to_owned(),
+            key: key.map(KeyReference::new),
+            provider_class: None,
+            s3_object: None,
+            overrides: Vec::new(),
+        };
+        let expecting = |key: &str| Policy { expected_keys: vec![key.to_owned()], ..strict() };
+        let (expected, another) = (expecting(KEY), expecting("alias/another"));
+        let judged = |part, policy: &Policy| {
+            let findings = of_running(Some(part), policy, false);
+            findings.into_iter().map(|finding| finding.status).collect::<Vec<_>>()
+        };
+        // A policy that accepts everything asks nothing.
+        assert_eq!(judged(part("SSE-KMS", Some(KEY)), &strict()), []);
+        assert_eq!(judged(part("SSE-KMS", Some(KEY)), &expected), [Passed]);
+        assert_eq!(judged(part("CSE-KMS", Some(KEY)), &expected), [Passed]);
+        assert_eq!(judged(part("SSE-S3", None), &expected), [Failed]);
+        assert_eq!(judged(part("SSE-KMS", None), &expected), [Failed]);
+        let no_s3 = Policy { accept_encryption: vec![EncryptionKind::SseKms], ..strict() };
+        assert_eq!(judged(part("SSE-S3", None), &no_s3), [Failed]);
+        assert_eq!(judged(part("SSE-KMS", Some(KEY)), &no_s3), [Passed]);
+        // An override counts for itself.
+        let other = |mode: &str, key: Option<&str>| Override {
+            bucket: "acme".to_owned(),
+            mode: mode.to_owned(),
+            key: key.map(KeyReference::new),
+        };
+        let mut overridden = part("SSE-KMS", Some(KEY));
+        overridden.overrides = vec![other("SSE-S3", None), other("SSE-KMS", Some(KEY))];
+        assert_eq!(judged(overridden, &expected), [Passed, Failed, Passed]);
+        // `alias/another` was not looked up, so it may be that key.
+        assert_eq!(judged(part("SSE-KMS", Some(KEY)), &another), [Unknown]);
+        assert_eq!(judged(part("SSE-S3", None), &another), [Failed]);
+        let lost = of_running(Some(part("SSE-KMS", Some(KEY))), &expected, true);
+        assert_eq!(lost[0].status, Passed, "the same text is the same key");
+    }
+
+    #[test]
+    fn without_an_s3_part_the_key_of_a_running_cluster_is_not_known() {
+        let expected = Policy { expected_keys: vec!["alias/a".to_owned()], ..strict() };
+        let [waiting] = &of_running(None, &expected, false)[..] else { unreachable!() };
+        assert_eq!(waiting.waits_for, Some("s3-at-rest"));
+        let lenient = Policy { require: Vec::new(), ..expected };
+        let [unknown] = &of_running(None, &lenient, false)[..] else { unreachable!() };
+        assert_eq!((unknown.status, unknown.waits_for), (Unknown, None));
     }
 }

@@ -11,7 +11,7 @@ use clap::{
 use crate::{
     audit::offenders::OffendersFormat,
     base::{
-        names::{ClusterId, PrincipalPattern},
+        names::{AccountId, ClusterId, PrincipalPattern},
         printable::Printable,
         report_kind::ReportKind,
     },
@@ -21,7 +21,12 @@ use crate::{
         short_forms::{self, ShortForm},
     },
     evidence::verify::VerifyArguments,
-    report::{options::CheckOptions, render::RenderArguments},
+    report::{
+        options::CheckOptions,
+        render::{HtmlArguments, RenderArguments},
+        sentinel_quarter::QuarterArguments,
+    },
+    sentinel::probe::ProbeKind,
     settings::{policy::EncryptionKind, resolve::GivenOptions},
     system::process::RUNNER_NAME,
 };
@@ -90,6 +95,22 @@ pub enum CliCommand {
         after_long_help = help::EXIT_CODES
     )]
     Watch(WatchArguments),
+    /// Judge every cluster of the account, whoever launches it, until stopped
+    ///
+    /// The settings' section `sentinel` names accounts, regions, queues with events, and rules. A
+    /// cluster that is not as required is reported at once; it is terminated only where a rule says
+    /// so, and a second look shows the same. Nothing is launched.
+    ///
+    /// With `--once`, each cluster that lives is judged once. Exit code 0: all are as required. 71:
+    /// an unsafe one is alive. 76: all unsafe ones are over. 75: not all could be judged. Without
+    /// it, 0 after a signal to stop.
+    #[command(
+        help_template = help::TEMPLATE,
+        before_help = help::SENTINEL_EXAMPLES,
+        after_help = help::MORE,
+        after_long_help = help::EXIT_CODES
+    )]
+    Sentinel(SentinelArguments),
     /// Look at how existing objects in S3 are encrypted; change nothing
     ///
     /// A word with `://` in it is a location, whatever files there are. Any other path is a runner
@@ -168,6 +189,12 @@ pub enum CliCommand {
         /// With `--permissions`: the policy for `audit`, in place of that for checks and runs
         #[arg(long, requires = "permissions")]
         audit: bool,
+        /// With `--permissions`: the policy for `sentinel`, by the settings' section of that name
+        #[arg(long, requires = "permissions", conflicts_with_all = ["audit", "arguments"])]
+        sentinel: bool,
+        /// With `--sentinel`: the policy of the role in this account, which the section names
+        #[arg(hide_short_help = true, long, value_name = "ID", requires = "sentinel")]
+        account: Option<AccountId>,
         /// Print all checks as Markdown
         #[arg(long, conflicts_with_all = ["check", "permissions"])]
         markdown: bool,
@@ -340,6 +367,26 @@ pub struct WatchArguments {
     pub launch: Launch,
 }
 
+/// What `sentinel` takes.
+#[derive(Args, Debug)]
+pub struct SentinelArguments {
+    /// Judge each cluster that lives once, and end
+    #[arg(long)]
+    pub once: bool,
+    /// A region to watch, in place of those in the settings; repeatable
+    #[arg(long = "region", value_name = "REGION")]
+    pub regions: Vec<String>,
+    /// Ask the sentinel that runs on this machine, and end; for health checks of containers
+    ///
+    /// It is asked at the address of the setting `sentinel.listen`. Exit code 0: it is; 69: it is
+    /// not, or does not answer.
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["once", "regions"])]
+    pub probe: Option<ProbeKind>,
+    /// Settings.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
 /// What `audit` takes.
 #[derive(Args, Debug)]
 pub struct AuditArguments {
@@ -417,7 +464,7 @@ pub enum ReportCommand {
     /// Print the JSON Schema of reports
     Schema(SchemaArguments),
     /// Convert to an HTML page to read and to print, in one file
-    Html(RenderArguments),
+    Html(HtmlArguments),
     /// Convert to a summary in Markdown, for a pipeline's page or a ticket
     Markdown(RenderArguments),
     /// Convert to JUnit XML, which pipelines show as tests
@@ -432,6 +479,14 @@ pub enum ReportCommand {
     /// Make OCSF Compliance Findings (class 2003), one JSON object a line, with the controls that
     /// each check is evidence for
     Ocsf(RenderArguments),
+    /// List every cluster that lived in a quarter, from the reports of a sentinel
+    ///
+    /// Each cluster once, judged or not, of a guarded run or not; and every time at which it was
+    /// not known which clusters there were. Exit code 0: the list was written. 1: a report is
+    /// missing, changed, or its signature does not hold, and no list is written. 65: a file is no
+    /// report of a sentinel. 64: a file or the key cannot be read.
+    #[command(help_template = help::TEMPLATE, before_help = help::QUARTER_EXAMPLES)]
+    Quarter(QuarterArguments),
 }
 
 /// What `report schema` takes.
@@ -632,6 +687,7 @@ impl Cli {
             CliCommand::Run(launch) => launch,
             CliCommand::Check(CheckArguments { launch, .. })
             | CliCommand::Watch(WatchArguments { launch, .. })
+            | CliCommand::Sentinel(SentinelArguments { launch, .. })
             | CliCommand::Audit(AuditArguments { launch, .. })
             | CliCommand::Seal(SealArguments { launch, .. }) => launch,
             CliCommand::Reencrypt(arguments) => &arguments.launch,

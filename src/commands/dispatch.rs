@@ -12,14 +12,14 @@ use crate::{
     checks::{catalogue, finding},
     commands::{
         audit,
-        cli::{CheckArguments, Cli, CliCommand, Launch, WatchArguments},
+        cli::{CheckArguments, Cli, CliCommand, Launch, SentinelArguments, WatchArguments},
         controls_page,
         error::GuardError,
         explain, manual,
         read_config::launch_scope,
         reencrypt, report,
         run::{attach, line::resume_only},
-        seal, settings_page, setup,
+        seal, sentinel, sentinel_policy, settings_page, setup,
     },
     permissions::{
         policy::{self, PermissionOptions},
@@ -63,6 +63,16 @@ where
                     .await
             })
         }
+        CliCommand::Sentinel(SentinelArguments { probe: Some(kind), launch, .. }) => {
+            let probed = settings_of("sentinel", &launch)
+                .and_then(|settings| sentinel::probe(kind, &settings));
+            finish(probed, &ExitCodes::default())
+        }
+        CliCommand::Sentinel(arguments) => {
+            with_settings("sentinel", &arguments.launch, None, &async |settings, notify| {
+                Box::pin(sentinel::sentinel(&arguments, settings, notify)).await
+            })
+        }
         CliCommand::Audit(arguments) => {
             with_settings("audit", &arguments.launch, None, &async |settings, _| {
                 Box::pin(audit::audit(&arguments, settings)).await
@@ -74,7 +84,7 @@ where
             })
         }
         CliCommand::Seal(arguments) => {
-            let sealed = settings_of(&arguments.launch)
+            let sealed = settings_of("seal", &arguments.launch)
                 .and_then(|settings| seal::seal(&arguments, &settings));
             finish(sealed, &ExitCodes::default())
         }
@@ -83,6 +93,11 @@ where
             with_settings("reencrypt", &arguments.launch, None, &async |settings, _| {
                 Box::pin(reencrypt::reencrypt(&arguments, settings)).await
             })
+        }
+        CliCommand::Explain { permissions: true, sentinel: true, account, .. } => {
+            let printed = settings_of("sentinel", &Launch::without_flags())
+                .and_then(|settings| sentinel_policy::print(&settings, account.as_ref()));
+            finish(printed, &ExitCodes::default())
         }
         CliCommand::Explain { permissions: true, audit, arguments, .. } => {
             finish(print_permissions(&arguments, audit), &ExitCodes::default())
@@ -171,7 +186,7 @@ fn config_of(arguments: &[OsString]) -> Result<Option<RunnerConfig>, GuardError>
     })
 }
 
-fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
+fn settings_of(command: &str, launch: &Launch) -> Result<Settings, GuardError> {
     let mut settings = Settings::resolve(launch.options.clone(), launch.settings.as_deref())?;
     if launch.verbose {
         be_verbose(&mut settings)?;
@@ -182,10 +197,17 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
         tracing::error!(%error, "core dumps stay switched off");
     }
     let policy = &settings.policy;
-    let excepted = policy.exceptions.iter().map(|exception| &exception.check);
-    if let Some(name) = excepted.clone().find(|name| {
-        catalogue::find(name).is_none_or(|check| check.stage != finding::Stage::PreFlight)
-    }) {
+    let mut excepted = policy.exceptions.iter().map(|exception| &exception.check);
+    // The sentinel is the one command that excepts what is found on a running cluster: without an
+    // exception it would report the same cluster at each start.
+    let may_except = |stage: finding::Stage| match stage {
+        finding::Stage::PreFlight => true,
+        finding::Stage::Watch => command == "sentinel",
+        finding::Stage::Confirm => false,
+    };
+    if let Some(name) =
+        excepted.find(|name| catalogue::find(name).is_none_or(|check| !may_except(check.stage)))
+    {
         let what = match catalogue::find(name) {
             Some(_) => format!(
                 "`{name}` is no check before the launch; an exception cannot cover what is found \
@@ -198,6 +220,15 @@ fn settings_of(launch: &Launch) -> Result<Settings, GuardError> {
     for (setting, names) in [("advise", &policy.advise), ("enforce", &policy.enforce)] {
         if let Some(name) = names.iter().find(|name| catalogue::find(name).is_none()) {
             return Err(wrong_value(&settings, setting, &catalogue::no_such_check(name)));
+        }
+    }
+    for (index, rule) in settings.sentinel.rules().iter().enumerate() {
+        for (key, names) in [("advise", &rule.advise), ("enforce", &rule.enforce)] {
+            let unknown = |name: &&String| catalogue::find(name).is_none();
+            if let Some(name) = names.iter().flatten().find(unknown) {
+                let setting = format!("sentinel.rules[{index}].{key}");
+                return Err(wrong_value(&settings, &setting, &catalogue::no_such_check(name)));
+            }
         }
     }
     Ok(settings)
@@ -250,14 +281,15 @@ fn with_settings(
     check: Option<&CheckOptions>,
     line: &impl AsyncFn(&Settings, &Notify) -> Result<Outcome, GuardError>,
 ) -> u8 {
-    let settings =
-        match settings_of(launch).and_then(|settings| names_checks(check).map(|()| settings)) {
-            Ok(settings) => settings,
-            Err(error) => {
-                alert_settings_error(launch, command, &error.to_string().into());
-                return finish(Err(error), &ExitCodes::default());
-            }
-        };
+    let settings = match settings_of(command, launch)
+        .and_then(|settings| names_checks(check).map(|()| settings))
+    {
+        Ok(settings) => settings,
+        Err(error) => {
+            alert_settings_error(launch, command, &error.to_string().into());
+            return finish(Err(error), &ExitCodes::default());
+        }
+    };
     let notify = Notify::new(
         (&settings).into(),
         command,

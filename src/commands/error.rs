@@ -15,6 +15,7 @@ use crate::{
         config_error::ConfigError, documents::DocumentError, invocation::InvocationError,
         plan::RunnerStartError,
     },
+    sentinel::{endpoint::ListenError, ledger::SentinelLedgerError, probe::ProbeError},
     settings::resolve::SettingsError,
     setup::error::SetupError,
     system::process::LaunchError,
@@ -53,6 +54,12 @@ pub(crate) enum GuardError {
     Audit(#[from] error::AuditError),
     #[error("{0}")]
     Reencrypt(#[from] reencrypt_error::ReencryptError),
+    #[error("nothing is watched: {0}")]
+    SentinelLedger(#[from] SentinelLedgerError),
+    #[error("{0}")]
+    Endpoint(#[from] ListenError),
+    #[error("{0}")]
+    Probe(#[from] ProbeError),
     #[error("{0}")]
     Setup(#[from] SetupError),
     #[error("a bug in emr-etl-guard: {0:#}")]
@@ -76,6 +83,13 @@ impl GuardError {
                 let fixes = NoRegion::FIXES.into_iter().map(|fix| printable!("  fix: {fix}"));
                 std::iter::once(error.to_string().into()).chain(fixes).collect()
             }
+            Self::Endpoint(error) => {
+                vec![error.to_string().into(), printable!("  fix: {}", ListenError::FIX)]
+            }
+            Self::Probe(error) => {
+                let reasons = error.reasons().map(|line| printable!("  {}", Printable::from(line)));
+                std::iter::once(error.to_string().into()).chain(reasons).collect()
+            }
             // The keys in its message are escaped already.
             Self::Reencrypt(error) => vec![printable!("{error}")],
             error => vec![error.to_string().into()],
@@ -84,16 +98,20 @@ impl GuardError {
 
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Settings(_) | Self::Report(_) | Self::Evidence(_) | Self::NoRegion(_) => {
-                Outcome::BadUsage
-            }
+            Self::Settings(_)
+            | Self::Report(_)
+            | Self::Evidence(_)
+            | Self::NoRegion(_)
+            | Self::Endpoint(_) => Outcome::BadUsage,
             Self::Invocation(_) | Self::Config(_) | Self::Document(_) | Self::NeverStarts(_) => {
                 Outcome::BadConfig
             }
             Self::OldRunner(_) => Outcome::Refused,
-            Self::NoTrust(_) | Self::State(_) | Self::Launch(LaunchError::Changed { .. }) => {
-                Outcome::FactsUnknown
-            }
+            Self::NoTrust(_)
+            | Self::State(_)
+            | Self::SentinelLedger(_)
+            | Self::Probe(_)
+            | Self::Launch(LaunchError::Changed { .. }) => Outcome::FactsUnknown,
             Self::Audit(error) => error.outcome(),
             Self::Launch(LaunchError::NotFound(_)) => Outcome::RunnerNotFound,
             Self::Launch(LaunchError::NotExecutable { .. }) => Outcome::RunnerNotExecutable,

@@ -30,6 +30,12 @@ Examples:
   emr-etl-guard watch j-1ABCDEFGHIJKL -- run -c config.yml -r resolver.json
   emr-etl-guard watch --resume";
 
+pub(super) const SENTINEL_EXAMPLES: &str = "\
+Examples:
+  emr-etl-guard sentinel
+  emr-etl-guard sentinel --settings=guard.yml --region=eu-west-1 --region=us-east-1
+  emr-etl-guard sentinel --once --region=eu-west-1";
+
 pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
   emr-etl-guard audit config.yml
@@ -59,6 +65,11 @@ Examples:
   emr-etl-guard report verify --key=public.pem report.json
   emr-etl-guard report verify --key=public.pem --chain=ID reports/*.json
   openssl pkey -in key.pem -pubout -out public.pem    # the public key of a key file";
+
+pub(super) const QUARTER_EXAMPLES: &str = "\
+Examples:
+  emr-etl-guard report quarter 2026Q4 --key=public.pem state/sentinel/reports --out=2026Q4.csv
+  emr-etl-guard report quarter 2026Q4 --format=json reports/*.json";
 
 pub(super) const REENCRYPT_EXAMPLES: &str = "\
 Examples:

@@ -24,7 +24,7 @@ pub const SETTINGS_PAGE: &str = "emr-etl-guard.yml";
 const SETTINGS_FILE: &str = "guard.yml";
 
 /// Settings that only the file can set, and that the command line therefore does not describe.
-const FILE_ONLY: [(&str, &str); 2] = [
+const FILE_ONLY: [(&str, &str); 3] = [
     (
         "exceptions",
         "Exceptions: each has a check (`emr-etl-guard explain` lists them), a subject as the \
@@ -33,10 +33,18 @@ const FILE_ONLY: [(&str, &str); 2] = [
          One that has expired is an error",
     ),
     (
+        "sentinel",
+        "What the command `sentinel` watches, and how: accounts (each with id, role, and if need \
+         be external_id and regions), regions, queues, rules (each with name, match, and what \
+         applies: require, expected_keys, advise, enforce, on_unsafe), on_unsafe where no rule \
+         matches (alert or terminate; default: alert), terminations_per_hour (5), interval (30s), \
+         judge_within (15m), report_every (24h) and listen",
+    ),
+    (
         "locked",
         "Settings that only this file may set: their names, `policy` (require, accept_encryption, \
          expected_keys, external_buckets, advise, enforce, certificate_days, data_objects, \
-         confirm_objects, on_unencrypted, exceptions), or `all`. Where a flag, an environment \
+         confirm_objects, on_unencrypted, exceptions, sentinel), or `all`. Where a flag, an environment \
          variable or another settings file sets one of them, nothing is launched (64). In \
          /etc/emr-etl-guard/guard.yml this holds even where another file is named. Only the owner \
          of the file may be able to write to it",

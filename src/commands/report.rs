@@ -7,8 +7,10 @@ use crate::{
     report::{
         asff,
         document::AnyReport,
-        html::{self, audit, reencrypt, setup},
+        html::{self, audit, reencrypt, sentinel, setup},
         junit, markdown, ocsf, render, sarif, schema,
+        sentinel_history::SentinelHistory,
+        sentinel_quarter,
         signature::ReportSignature,
         summary::ReportSummary,
     },
@@ -35,15 +37,26 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
             err(&troubles);
             outcome
         }
-        ReportCommand::Html(arguments) => render::render_any(arguments, |document| {
-            let signature = ReportSignature::beside(&arguments.file);
-            Ok(match document {
-                AnyReport::Run(report) => html::page(&report, &signature),
-                AnyReport::Audit(document) => audit::page(&document, &signature),
-                AnyReport::Reencrypt(document) => reencrypt::page(&document, &signature),
-                AnyReport::Setup(document) => setup::page(&document, &signature),
-            })
-        }),
+        ReportCommand::Html(arguments) => render::render_html(
+            arguments,
+            |document, file| {
+                let signature = ReportSignature::beside(file);
+                Ok(match document {
+                    AnyReport::Run(report) => html::page(&report, &signature),
+                    AnyReport::Audit(document) => audit::page(&document, &signature),
+                    AnyReport::Reencrypt(document) => reencrypt::page(&document, &signature),
+                    AnyReport::Setup(document) => setup::page(&document, &signature),
+                    AnyReport::Sentinel(document) => {
+                        sentinel::page(&SentinelHistory::of([*document])?, &[signature])
+                    }
+                })
+            },
+            |history, files| {
+                let signatures: Vec<ReportSignature> =
+                    files.iter().map(|file| ReportSignature::beside(file)).collect();
+                sentinel::page(history, &signatures)
+            },
+        ),
         ReportCommand::Markdown(arguments) => render::render_any(arguments, |report| {
             Ok(markdown::markdown(&ReportSummary::of(&report)))
         }),
@@ -59,5 +72,6 @@ pub(crate) fn command(command: &ReportCommand) -> Outcome {
         ReportCommand::Asff(arguments) => render::render(&arguments.render, |document| {
             asff::asff(document, arguments.region.as_deref())
         }),
+        ReportCommand::Quarter(arguments) => sentinel_quarter::quarter(arguments),
     }
 }

@@ -7,10 +7,12 @@
 //! ```
 
 mod applying;
+mod code_file;
 mod files;
 pub(crate) mod flags;
 mod later;
 mod look;
+mod sentinel;
 
 use time::OffsetDateTime;
 
@@ -54,6 +56,10 @@ pub(crate) async fn setup(
     arguments: &SetupArguments,
     settings: &Settings,
 ) -> Result<Outcome, GuardError> {
+    if arguments.flags.sentinel {
+        let report = Report::open(&settings.report, &CheckOptions::default());
+        return sentinel::write(&arguments.flags, settings, &report.map_err(GuardError::Report)?);
+    }
     let options = options(arguments)?;
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
     let check = CheckOptions { json: arguments.flags.json, ..CheckOptions::default() };

@@ -46,6 +46,11 @@ pub(crate) fn run_of(file: &str) -> Option<&str> {
     name.strip_prefix(START)?.split_once('-').map(|(_, run)| run)
 }
 
+/// Whether a file with this name is a report.
+pub(crate) fn is_report(file: &str) -> bool {
+    file.strip_suffix(ENDINGS[0]).is_some() && run_of(file).is_some()
+}
+
 /// The names of the files in `folder` that may be removed.
 fn old<'a>(files: &'a [String], retention: Retention, now: OffsetDateTime) -> Vec<&'a str> {
     let mut runs: BTreeMap<(OffsetDateTime, &str), Vec<&'a str>> = BTreeMap::new();

@@ -135,6 +135,12 @@ impl Timeline {
         self.lists().moments.clone()
     }
 
+    /// The entries so far, which it then has no more: a process without an end keeps none that a
+    /// report has.
+    pub(crate) fn take_moments(&self) -> Vec<TimelineEntry> {
+        std::mem::take(&mut self.lists().moments)
+    }
+
     /// What the guard has done so far.
     #[must_use]
     pub fn actions(&self) -> Vec<ActionRecord> {

@@ -14,7 +14,7 @@ use crate::{
         digest::sha256,
         outcome::Outcome,
         printable::write_escaped_line,
-        report_kind::{RUN_REPORT_VERSION, ReportKind},
+        report_kind::{RUN_REPORT_VERSION, ReportKind, SENTINEL_REPORT_VERSION},
     },
     evidence::{
         chain::ChainLink,
@@ -114,19 +114,17 @@ pub(crate) fn verify(
         troubles.push_str(NO_KEY);
         return Outcome::BadUsage;
     };
-    let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
-    let key =
-        match read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string())) {
-            Ok(key) => key,
-            Err(error) => {
-                write_escaped_line!(troubles, "emr-etl-guard: {} {error}", file.display());
-                return Outcome::BadUsage;
-            }
-        };
+    let key = match public_key(file) {
+        Ok(key) => key,
+        Err(error) => {
+            write_escaped_line!(troubles, "emr-etl-guard: {error}");
+            return Outcome::BadUsage;
+        }
+    };
     let mut documents = Vec::new();
     let mut faults = Vec::new();
     for file in &arguments.files {
-        match one(file, &key) {
+        match one(file, Some(&key)) {
             Ok(document) => documents.push(document),
             Err(fault) => {
                 write_escaped_line!(
@@ -150,7 +148,7 @@ pub(crate) fn verify(
     for (id, of_one) in &chains {
         write_escaped_line!(told, "{}", in_words(id, of_one));
     }
-    let wrong = missing(&chains).into_iter().chain(unexpected(
+    let wrong = missing(&chains).into_iter().map(|fault| fault.text).chain(unexpected(
         &chains,
         &arguments.chains,
         arguments.any_chain,
@@ -165,6 +163,86 @@ pub(crate) fn verify(
     faults.iter().max().map_or(Outcome::Ended(0), Fault::outcome)
 }
 
+fn public_key(file: &Path) -> Result<PublicKey, String> {
+    let read = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"));
+    let key = read.and_then(|text| PublicKey::from_pem(&text).map_err(|error| error.to_string()));
+    key.map_err(|error| format!("{} {error}", file.display()))
+}
+
+/// Reports of one chain, from which none is missing between the first and the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WholeChain {
+    /// The chain's id.
+    pub(crate) id: String,
+    /// The id of the key that signed each of them; none: no key was given, and the signatures were
+    /// not verified.
+    pub(crate) signed_by: Option<String>,
+    /// Each report: the number in the chain, the report's id, and the SHA-256 of its bytes.
+    pub(crate) reports: Vec<(u64, String, String)>,
+    /// Reports that were begun and never written, as the report after them says: in words.
+    pub(crate) unwritten: Vec<String>,
+}
+
+/// Why reports are not one whole chain: the outcome, and each fault in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChainError {
+    pub(crate) outcome: Outcome,
+    pub(crate) faults: Vec<String>,
+}
+
+/// Verifies that `files` are reports of one chain, that none is missing between them, and with
+/// `key`, the public key's file, that the signature of each holds.
+///
+/// # Errors
+/// [`ChainError`] with every fault.
+pub(crate) fn whole_chain(files: &[PathBuf], key: Option<&Path>) -> Result<WholeChain, ChainError> {
+    let failed = |outcome, faults| Err(ChainError { outcome, faults });
+    let key = match key.map(public_key).transpose() {
+        Ok(key) => key,
+        Err(error) => return failed(Outcome::BadUsage, vec![error]),
+    };
+    let (mut documents, mut faults) = (Vec::new(), Vec::new());
+    for file in files {
+        match one(file, key.as_ref()) {
+            Ok(document) if document.chain.is_none() => faults.push(Fault::Broken(format!(
+                "{}: is in no chain: the sentinel had no state directory, and whether a report is \
+                 missing is unknown",
+                document.file
+            ))),
+            Ok(document) => documents.push(document),
+            Err(fault) => {
+                let text = format!("{}: {}", file.display(), fault.text());
+                faults.push(match fault {
+                    Fault::Unreadable(_) => Fault::Unreadable(text),
+                    Fault::Malformed(_) => Fault::Malformed(text),
+                    Fault::Broken(_) => Fault::Broken(text),
+                });
+            }
+        }
+    }
+    let chains = chains_of(&documents);
+    let (unwritten, broken): (Vec<_>, Vec<_>) =
+        missing(&chains).into_iter().partition(|fault| fault.is_explained);
+    faults.extend(broken.into_iter().map(|fault| Fault::Broken(fault.text)));
+    faults.extend(unexpected(&chains, &[], false).into_iter().map(Fault::Broken));
+    if let Some(worst) = faults.iter().max() {
+        let outcome = worst.outcome();
+        return failed(outcome, faults.iter().map(|fault| fault.text().to_owned()).collect());
+    }
+    let Some((id, of_one)) = chains.iter().next() else {
+        return failed(Outcome::BadUsage, vec!["no report was given".to_owned()]);
+    };
+    Ok(WholeChain {
+        id: (*id).to_owned(),
+        signed_by: key.map(|key| key.id().to_owned()),
+        reports: of_one
+            .iter()
+            .map(|(chain, report)| (chain.sequence, report.run.clone(), report.sha256.clone()))
+            .collect(),
+        unwritten: unwritten.into_iter().map(|fault| fault.text).collect(),
+    })
+}
+
 /// The path of a report's signature.
 pub(crate) fn signature_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -172,41 +250,52 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// The kind of a report, if reports of that kind are not signed.
-fn unsigned(document: &[u8]) -> Option<ReportKind> {
+/// The kind of a report; that of a run for one that does not say it.
+fn kind_of(document: &[u8]) -> ReportKind {
     #[derive(Deserialize)]
     struct Of {
         command: String,
     }
-    let of = serde_json::from_slice::<Of>(document).ok()?;
-    Some(ReportKind::of(&of.command)).filter(|kind| *kind != ReportKind::Run)
+    let of = serde_json::from_slice::<Of>(document);
+    of.map_or(ReportKind::Run, |of| ReportKind::of(&of.command))
 }
 
-fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
+/// Reads a report, and with `key` verifies its signature.
+fn one(file: &Path, key: Option<&PublicKey>) -> Result<VerifiedReport, Fault> {
     let read = |file: &Path| {
         std::fs::read(file).map_err(|error| {
             Fault::Unreadable(format!("{} cannot be read: {error}", file.display()))
         })
     };
     let document = read(file)?;
-    if let Some(kind) = unsigned(&document) {
-        let kind = kind.in_words();
-        return Err(Fault::Malformed(format!(
-            "is the document of {kind}, and those are not signed; signatures are of runs, checks \
-             and watches"
-        )));
-    }
-    let envelope = read(&signature_of(file))?;
-    let said = dsse::verify(&document, &envelope, key).map_err(|mismatch| match mismatch {
-        Mismatch::NoEnvelope(_) => Fault::Malformed(mismatch.to_string()),
-        _ => Fault::Broken(format!("does NOT hold: {mismatch}")),
-    })?;
+    let version = match kind_of(&document) {
+        ReportKind::Run => RUN_REPORT_VERSION,
+        ReportKind::Sentinel => SENTINEL_REPORT_VERSION,
+        kind @ (ReportKind::Audit | ReportKind::Reencrypt | ReportKind::Setup) => {
+            let kind = kind.in_words();
+            return Err(Fault::Malformed(format!(
+                "is the document of {kind}, and those are not signed; signatures are of runs, \
+                 checks, watches and sentinels"
+            )));
+        }
+    };
+    let said = match key {
+        Some(key) => {
+            let envelope = read(&signature_of(file))?;
+            let said = dsse::verify(&document, &envelope, key);
+            Some(said.map_err(|mismatch| match mismatch {
+                Mismatch::NoEnvelope(_) => Fault::Malformed(mismatch.to_string()),
+                _ => Fault::Broken(format!("does NOT hold: {mismatch}")),
+            })?)
+        }
+        None => None,
+    };
     let head: Head = serde_json::from_slice(&document)
         .map_err(|error| Fault::Malformed(format!("is no document: {error}")))?;
-    if head.version != RUN_REPORT_VERSION {
+    if head.version != version {
         return Err(Fault::Malformed(format!(
-            "is a document of version {}, expected {}; use the guard of that version",
-            head.version, RUN_REPORT_VERSION
+            "is a document of version {}, expected {version}; use the guard of that version",
+            head.version
         )));
     }
     let says = Predicate {
@@ -215,7 +304,7 @@ fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
         chain: head.chain.clone(),
         exit_code: Some(head.exit_code),
     };
-    if said != says {
+    if let Some(said) = said.filter(|said| *said != says) {
         return Err(Fault::Broken(format!(
             "does NOT hold: what was signed is about run {}, the document about run {}",
             said.run, head.run
@@ -225,7 +314,7 @@ fn one(file: &Path, key: &PublicKey) -> Result<VerifiedReport, Fault> {
         file: file.display().to_string(),
         sha256: sha256(&document),
         run: head.run,
-        started: said.started,
+        started: says.started,
         chain: head.chain,
     })
 }
@@ -271,8 +360,26 @@ fn in_words(id: &str, of_one: &[(&ChainLink, &VerifiedReport)]) -> String {
     format!("chain {id}: {numbers} ({documents}), {times}{earlier}")
 }
 
+/// An error in a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ChainFault {
+    text: String,
+    /// A report was never written because its guard died, and the next report says so.
+    is_explained: bool,
+}
+
+impl ChainFault {
+    fn new(text: String) -> Self {
+        Self { text, is_explained: false }
+    }
+
+    fn explained(text: String) -> Self {
+        Self { text, is_explained: true }
+    }
+}
+
 /// The errors within the chains: missing runs between the reports, and reports that do not fit.
-fn missing(chains: &Chains<'_>) -> Vec<String> {
+fn missing(chains: &Chains<'_>) -> Vec<ChainFault> {
     let mut wrong = Vec::new();
     for of_one in chains.values() {
         for pair in of_one.windows(2) {
@@ -321,14 +428,14 @@ fn link(
     earlier: &VerifiedReport,
     chain: &ChainLink,
     later: &VerifiedReport,
-) -> Vec<String> {
+) -> Vec<ChainFault> {
     let (first, last) = (&earlier.file, &later.file);
     if before.sequence == chain.sequence {
-        return vec![format!(
+        return vec![ChainFault::new(format!(
             "{first} and {last} both have number {}: the state directory was copied or set back, \
              and there are two chains of one id",
             chain.sequence
-        )];
+        ))];
     }
     // If a run's own guard died, the guard that closed the run writes its report, under a later
     // number.
@@ -339,50 +446,48 @@ fn link(
     match &chain.previous {
         Some(previous) if previous.sequence == before.sequence => {
             if previous.sha256 != earlier.sha256 || previous.run != earlier.run {
-                return vec![format!(
+                return vec![ChainFault::new(format!(
                     "{last} follows another document than {first}: it names run {}, SHA-256 {}; a \
                      document was put in another's place",
                     previous.run, previous.sha256
-                )];
+                ))];
             }
             // Runs that left no report took the numbers between, and this report names them.
             let between = (before.sequence + 1..chain.sequence)
                 .filter(|number| !closes(number))
                 .map(|number| match unrecorded(number) {
-                    Some(begun) => format!(
-                        "run {} (number {number}) began and left no document: its \
-                    guard died; {last} says so",
+                    Some(begun) => ChainFault::explained(format!(
+                        "run {} (number {number}) began and left no document: its guard died; \
+                         {last} says so",
                         begun.run
-                    ),
-                    None => format!("number {number} is missing between {first} and {last}"),
+                    )),
+                    None => ChainFault::new(format!(
+                        "number {number} is missing between {first} and {last}"
+                    )),
                 });
             between.collect()
         }
         previous => (before.sequence + 1..chain.sequence)
             .filter(|number| !closes(number))
             .map(|number| match (previous, unrecorded(number)) {
-                (Some(previous), _) if previous.sequence == number => {
-                    format!(
-                        "the document of run {} (number {number}, SHA-256 {}) is missing between \
+                (Some(previous), _) if previous.sequence == number => ChainFault::new(format!(
+                    "the document of run {} (number {number}, SHA-256 {}) is missing between \
                          {first} and {last}",
-                        previous.run, previous.sha256
-                    )
-                }
-                (_, Some(begun)) => format!(
-                    "run {} (number {number}) began and left no document: \
-                    its guard died; {last} says so",
+                    previous.run, previous.sha256
+                )),
+                (_, Some(begun)) => ChainFault::explained(format!(
+                    "run {} (number {number}) began and left no document: its guard died; {last} \
+                     says so",
                     begun.run
-                ),
-                _ => format!(
-                    "the document of number {number} is missing between {first} and \
-                    {last}"
-                ),
+                )),
+                _ => ChainFault::new(format!(
+                    "the document of number {number} is missing between {first} and {last}"
+                )),
             })
             .chain(previous.is_none().then(|| {
-                format!(
-                    "{last} says that there is no document \
-                before it, but {first} is"
-                )
+                ChainFault::new(format!(
+                    "{last} says that there is no document before it, but {first} is"
+                ))
             }))
             .collect(),
     }
@@ -421,7 +526,7 @@ mod tests {
     }
 
     fn chains(documents: &[VerifiedReport]) -> Vec<String> {
-        missing(&chains_of(documents))
+        missing(&chains_of(documents)).into_iter().map(|fault| fault.text).collect()
     }
 
     #[test]

@@ -141,6 +141,13 @@ async fn cidr_and_dhcp(
     (cidr, dhcp(ec2, options).await)
 }
 
+/// The regions that are enabled for the account of the client's credentials.
+pub(crate) async fn enabled_regions(ec2: &Ec2) -> Lookup<Vec<String>> {
+    let call = &aws_calls::DESCRIBE_REGIONS;
+    Lookup::from_call(call, &[], ec2.enabled_regions().await)
+        .and_then(|names| Lookup::expect_in_answer(call, names.into_iter().collect()))
+}
+
 async fn dhcp(ec2: &Ec2, id: Lookup<String>) -> Lookup<BTreeMap<String, BTreeSet<String>>> {
     let id = match id {
         // EC2's word for a VPC without a DHCP option set. The default set has an id of its own.

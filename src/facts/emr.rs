@@ -895,9 +895,8 @@ pub(crate) async fn list(
     })
 }
 
-/// What each live cluster uses, as `DescribeCluster` describes it; also of those that are about to
-/// end.
-pub(crate) async fn live(emr: &aws_sdk_emr::Client) -> Lookup<Vec<ClusterFacts>> {
+/// The clusters that have not ended, from all pages.
+pub(crate) async fn living(emr: &aws_sdk_emr::Client) -> Lookup<Vec<ClusterListing>> {
     let states = [
         SdkClusterState::Starting,
         SdkClusterState::Bootstrapping,
@@ -905,7 +904,13 @@ pub(crate) async fn live(emr: &aws_sdk_emr::Client) -> Lookup<Vec<ClusterFacts>>
         SdkClusterState::Waiting,
         SdkClusterState::Terminating,
     ];
-    let listings = match list(emr, None, &states).await {
+    list(emr, None, &states).await
+}
+
+/// What each live cluster uses, as `DescribeCluster` describes it; also of those that are about to
+/// end.
+pub(crate) async fn live(emr: &aws_sdk_emr::Client) -> Lookup<Vec<ClusterFacts>> {
+    let listings = match living(emr).await {
         Lookup::Found(listings) => listings,
         other => return other.map(|_| Vec::new()),
     };

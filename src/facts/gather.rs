@@ -71,6 +71,8 @@ pub struct FactsQuery {
     pub expected_keys: Vec<KeyReference>,
     /// The name of the cluster to reuse, in persistent mode.
     pub adopt: Option<String>,
+    /// Whether to list the clusters of the last hour.
+    pub earlier_clusters: bool,
     /// The query for the guard's own rights; none if nothing will be launched.
     pub guard_rights: Option<GuardRightsQuery>,
     /// The time limit of all AWS calls together. Throttled calls are retried until then.
@@ -135,7 +137,7 @@ pub struct Facts {
     pub network: Option<NetworkFacts>,
     /// Live clusters with the name to reuse, in persistent mode.
     pub adoptable: Option<Lookup<Persistent>>,
-    /// The clusters of the last hour that existed before the launch.
+    /// The clusters of the last hour that existed before the launch, if they were asked for.
     #[serde(skip)]
     pub earlier_clusters: Lookup<BTreeSet<ClusterId>>,
     /// The guard's own rights on clusters, if something will be launched. Not recorded: the
@@ -398,8 +400,14 @@ impl<'a> Gathering<'a> {
             )
         };
         let of_earlier = time.clone();
-        let earlier =
-            async move { of_earlier.within(&aws_calls::LIST_CLUSTERS, emr::recent(aws)).await };
+        let earlier = async move {
+            let call = &aws_calls::LIST_CLUSTERS;
+            if question.earlier_clusters {
+                of_earlier.within(call, emr::recent(aws)).await
+            } else {
+                Lookup::not_asked(call, "no launch is judged")
+            }
+        };
         let default = |bucket| {
             let time = time.clone();
             async move {

@@ -69,32 +69,34 @@ pub(crate) fn policy(
     let calls = calls().chain(topic).chain(events.into_iter().flatten());
     let mut document = document(calls.map(|call| (call.permission, call.on)), launch, options);
     if let Some(statements) = document["Statement"].as_array_mut() {
-        statements.extend(certificates(launch));
+        let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
+        let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
+        statements.extend([certificate_bucket(partition), certificate_key(&[region], partition)]);
     }
     document
 }
 
-/// The statements for the certificate archive that the security configuration names. Only AWS knows
-/// its location, and the runner config need not name its bucket. They allow the calls about that
-/// bucket, and its key if the archive is under SSE-KMS. The settings can name a security
-/// configuration if the runner config does not.
-fn certificates(launch: Option<LaunchScope<'_>>) -> Vec<Value> {
-    let region = launch.map_or("*", |launch| launch.cluster.region.value.as_str());
-    let partition = launch.map_or("aws", |launch| partition(&launch.cluster.region.value));
-    let bucket = [aws_calls::HEAD_BUCKET.permission, aws_calls::GET_BUCKET_POLICY.permission];
+/// The statement for the bucket of the certificate archive that a security configuration names.
+/// Only AWS knows its location, and the runner config need not name its bucket. The settings can
+/// name a security configuration if the runner config does not.
+fn certificate_bucket(partition: &str) -> Value {
+    let actions = [aws_calls::HEAD_BUCKET.permission, aws_calls::GET_BUCKET_POLICY.permission];
+    json!({"Sid": "CertificateBucket", "Effect": "Allow", "Action": actions, "Resource": [format!("arn:{partition}:s3:::*")]})
+}
+
+/// The statement for the key of that archive, if it is under SSE-KMS. Reading the archive itself is
+/// allowed with other objects. S3 calls KMS with the reader's identity.
+pub(super) fn certificate_key(regions: &[&str], partition: &str) -> Value {
     let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-    vec![
-        json!({"Sid": "CertificateBucket", "Effect": "Allow", "Action": bucket, "Resource": [format!("arn:{partition}:s3:::*")]}),
-        // Reading the archive itself is allowed with the objects above. S3 calls KMS with the
-        // reader's identity.
-        json!({
-            "Sid": "CertificateKey",
-            "Effect": "Allow",
-            "Action": ["kms:Decrypt"],
-            "Resource": [format!("arn:{partition}:kms:{region}:*:key/*")],
-            "Condition": {"StringLike": {"kms:ViaService": format!("s3.*.{domain}")}},
-        }),
-    ]
+    let keys: Vec<String> =
+        regions.iter().map(|region| format!("arn:{partition}:kms:{region}:*:key/*")).collect();
+    json!({
+        "Sid": "CertificateKey",
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt"],
+        "Resource": keys,
+        "Condition": {"StringLike": {"kms:ViaService": format!("s3.*.{domain}")}},
+    })
 }
 
 /// The policy document for the command `audit` alone, which needs fewer permissions.
@@ -256,7 +258,7 @@ fn sid(service: &str, on: Resource) -> String {
 
 /// The ARN of a queue by its URL, `https://sqs.REGION.DOMAIN/ACCOUNT/NAME`. An endpoint of another
 /// form does not show the region.
-fn queue_arn(url: &str, partition: &str) -> Option<String> {
+pub(super) fn queue_arn(url: &str, partition: &str) -> Option<String> {
     let (host, path) = url.split_once("://")?.1.split_once('/')?;
     let (account, name) = path.split_once('/')?;
     let region = host.strip_prefix("sqs.").and_then(|rest| rest.split('.').next());

@@ -78,7 +78,10 @@ impl Alerts {
                     Err(why) => alerts.failed(&name, &why),
                 }
             });
-            self.under_way.lock().unwrap_or_else(PoisonError::into_inner).push((label, task));
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            // A sentinel sends alerts for months; those that are sent need no memory.
+            under_way.retain(|(_, task)| !task.is_finished());
+            under_way.push((label, task));
         }
     }
 

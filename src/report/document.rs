@@ -21,7 +21,7 @@ use crate::{
     base::{
         digest::sha256,
         printable::neutralised,
-        report_kind::{RUN_REPORT_VERSION, ReportKind},
+        report_kind::{RUN_REPORT_VERSION, ReportKind, SENTINEL_REPORT_VERSION},
     },
     checks::{
         catalogue::{CATALOGUE, find, required_of_runs},
@@ -30,18 +30,19 @@ use crate::{
     },
     report::{
         audit_document::AuditReport, json::Record, reencrypt_document::ReencryptReport,
-        setup_document::SetupReport,
+        sentinel_document::SentinelReport, setup_document::SetupReport,
     },
     watch::terminate::{UNSAFE, WROTE, manual_termination_commands, may_be_running},
 };
 
-/// The versions that can be read, of the report of a run, an audit or a repair.
+/// The versions that can be read, by the kind of report.
 const fn readable(kind: ReportKind) -> RangeInclusive<u32> {
     match kind {
         ReportKind::Run => 1..=RUN_REPORT_VERSION,
         ReportKind::Audit => 1..=crate::report::audit_document::VERSION,
         ReportKind::Reencrypt => 1..=crate::report::reencrypt_document::VERSION,
         ReportKind::Setup => 1..=crate::report::setup_document::VERSION,
+        ReportKind::Sentinel => 1..=SENTINEL_REPORT_VERSION,
     }
 }
 
@@ -52,6 +53,7 @@ impl ReportKind {
             "audit" => Self::Audit,
             "reencrypt" => Self::Reencrypt,
             "setup" => Self::Setup,
+            "sentinel" => Self::Sentinel,
             _ => Self::Run,
         }
     }
@@ -63,6 +65,7 @@ impl ReportKind {
             Self::Audit => "an audit",
             Self::Reencrypt => "a reencrypt",
             Self::Setup => "a setup",
+            Self::Sentinel => "a sentinel",
         }
     }
 }
@@ -695,6 +698,7 @@ pub(crate) enum AnyReport {
     Audit(Box<AuditReport>),
     Reencrypt(Box<ReencryptReport>),
     Setup(Box<SetupReport>),
+    Sentinel(Box<SentinelReport>),
 }
 
 impl AnyReport {
@@ -743,21 +747,31 @@ impl AnyReport {
             ReportKind::Audit => serde_json::from_value(value).map(Self::Audit),
             ReportKind::Reencrypt => serde_json::from_value(value).map(Self::Reencrypt),
             ReportKind::Setup => serde_json::from_value(value).map(Self::Setup),
+            ReportKind::Sentinel => serde_json::from_value(value).map(Self::Sentinel),
         };
         read.map_err(|error| not_one(error.to_string()))
     }
 
-    /// The report of a run, the only kind that the formats of Security Hub and OCSF support.
+    /// Its kind.
+    pub(crate) const fn kind(&self) -> ReportKind {
+        match self {
+            Self::Run(_) => ReportKind::Run,
+            Self::Audit(_) => ReportKind::Audit,
+            Self::Reencrypt(_) => ReportKind::Reencrypt,
+            Self::Setup(_) => ReportKind::Setup,
+            Self::Sentinel(_) => ReportKind::Sentinel,
+        }
+    }
+
+    /// The report of a run, the only kind that the format of Security Hub supports.
     ///
     /// # Errors
     /// [`ReadReportError::RunOnly`] for another kind.
     pub(crate) fn of_run(self, file: &Path) -> Result<RunReport, ReadReportError> {
-        let run_only = |kind| Err(ReadReportError::RunOnly { file: file.to_owned(), kind });
+        let kind = self.kind();
         match self {
             Self::Run(document) => Ok(*document),
-            Self::Audit(_) => run_only(ReportKind::Audit),
-            Self::Reencrypt(_) => run_only(ReportKind::Reencrypt),
-            Self::Setup(_) => run_only(ReportKind::Setup),
+            _ => Err(ReadReportError::RunOnly { file: file.to_owned(), kind }),
         }
     }
 }

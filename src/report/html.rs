@@ -8,6 +8,7 @@ pub(super) mod marks;
 mod picture;
 mod plot;
 pub(crate) mod reencrypt;
+pub(crate) mod sentinel;
 pub(crate) mod setup;
 mod table;
 mod times;

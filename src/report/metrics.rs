@@ -1,8 +1,10 @@
-//! Metrics: the result of one run of the guard in numbers, for Prometheus and for OpenTelemetry.
+//! Metrics: the result of one run of the guard in numbers, and those of a sentinel while it works,
+//! for Prometheus and for OpenTelemetry.
 
 mod otlp;
 mod prometheus;
 pub(crate) mod send;
+pub(crate) mod sentinel;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -130,10 +132,21 @@ impl MetricCounts {
 /// Labels of a sample, by name.
 type SampleLabels = BTreeMap<String, String>;
 
-/// A gauge, with its name in each system.
+/// How the values of a metric change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetricKind {
+    /// They go up and down.
+    Gauge,
+    /// They count from the start of the process, and only grow.
+    Counter,
+}
+
+/// A gauge or a counter, with its name in each system.
 #[derive(Clone, Debug, PartialEq)]
-struct Gauge {
-    /// By the conventions of Prometheus: the base unit ends the name.
+struct Metric {
+    kind: MetricKind,
+    /// By the conventions of Prometheus: the base unit ends the name. The name of a counter is
+    /// written without `_total`, which its samples get.
     prometheus: &'static str,
     /// By the conventions of OpenTelemetry: dots, and a separate unit.
     otel: &'static str,
@@ -205,7 +218,7 @@ fn number(count: u64) -> f64 {
 }
 
 /// All gauges of a run, including those without samples.
-fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
+fn gauges(measured: &Measured, labels: &Labels) -> Vec<Metric> {
     let own = |pairs: &[(&str, &str)]| -> SampleLabels {
         let all = labels.iter().chain([("command", measured.command)]).chain(pairs.iter().copied());
         all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -240,7 +253,8 @@ fn gauges(measured: &Measured, labels: &Labels) -> Vec<Gauge> {
     ];
     let described = DESCRIPTIONS.into_iter().zip(samples);
     described
-        .map(|((prometheus, otel, unit, help), samples)| Gauge {
+        .map(|((prometheus, otel, unit, help), samples)| Metric {
+            kind: MetricKind::Gauge,
             prometheus,
             otel,
             unit,

@@ -129,6 +129,17 @@ impl Notify {
         self.tell(AlertKind::Unconfirmed, std::slice::from_ref(notice), &[], None);
     }
 
+    /// Something must be known while the process goes on, in a place (account and region) if it is
+    /// about one: sends an alert at once.
+    pub(crate) fn at_once(&self, kind: AlertKind, notice: &Notice, place: Option<(&str, &str)>) {
+        let mut known = self.news().known.clone();
+        if let Some((account, region)) = place {
+            known.account = Some(account.into());
+            known.region = Some(region.into());
+        }
+        self.alerts.send(Message::new(kind, std::slice::from_ref(notice), &[], None, known));
+    }
+
     /// Stores the counts for the metrics.
     pub(crate) fn counted(&self, counts: MetricCounts) {
         self.news().counts = Some(counts);
@@ -142,7 +153,7 @@ impl Notify {
         exit_code: Option<u8>,
     ) {
         // The other commands stop nothing, and their callers read the result.
-        if !matches!(self.command, "run" | "watch") {
+        if !matches!(self.command, "run" | "watch" | "sentinel") {
             return;
         }
         let known = self.news().known.clone();

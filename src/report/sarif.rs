@@ -17,8 +17,8 @@ use crate::{
     report::{
         document::{CallToAct, RecordedFinding, RecordedLevel, RecordedStatus},
         summary::{
-            CHANGE_ALLOWED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, PIECE_IN_PLACE, PIECE_TAKEN_BACK,
-            ReportSummary,
+            CHANGE_ALLOWED, CLUSTER_AS_REQUIRED, OBJECTS_ENCRYPTED, OBJECTS_SEEN, PIECE_IN_PLACE,
+            PIECE_TAKEN_BACK, PLACE_SEEN, ReportSummary,
         },
     },
 };
@@ -124,6 +124,8 @@ fn other_rule(name: &str) -> Value {
         OBJECTS_SEEN => "Every object of a location could be looked at.",
         CHANGE_ALLOWED => "Nothing prevents a change of objects.",
         PIECE_IN_PLACE => "What a guarded run needs in AWS is there, with the required settings.",
+        CLUSTER_AS_REQUIRED => "A cluster of the account is as its rule requires.",
+        PLACE_SEEN => "It was known at all times which clusters there were.",
         PIECE_TAKEN_BACK => "What a setup had made was taken back, or stays for a reason.",
         _ => return json!({"id": name}),
     };

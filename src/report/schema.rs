@@ -5,11 +5,12 @@ use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas
 use serde_json::Value;
 
 use crate::{
-    base::report_kind::{RUN_REPORT_VERSION, ReportKind},
+    base::report_kind::{RUN_REPORT_VERSION, ReportKind, SENTINEL_REPORT_VERSION},
     report::{
         audit_document::{self, AuditReport},
         json::Record,
         reencrypt_document::{self, ReencryptReport},
+        sentinel_document::SentinelReport,
         setup_document::{self, SetupReport},
     },
 };
@@ -37,6 +38,10 @@ pub(crate) fn text(kind: ReportKind) -> anyhow::Result<String> {
         ReportKind::Setup => (
             generator.into_root_schema_for::<SetupReport>(),
             format!("setup/v{}", setup_document::VERSION),
+        ),
+        ReportKind::Sentinel => (
+            generator.into_root_schema_for::<SentinelReport>(),
+            format!("sentinel/v{SENTINEL_REPORT_VERSION}"),
         ),
     };
     schema.insert(
@@ -69,11 +74,12 @@ fn unwrap_lines(schema: &mut Schema) {
 mod tests {
     use super::*;
 
-    const PUBLISHED: [(ReportKind, &str, &str); 4] = [
+    const PUBLISHED: [(ReportKind, &str, &str); 5] = [
         (ReportKind::Run, "schema.json", include_str!("schema.json")),
         (ReportKind::Audit, "schema-audit.json", include_str!("schema-audit.json")),
         (ReportKind::Reencrypt, "schema-reencrypt.json", include_str!("schema-reencrypt.json")),
         (ReportKind::Setup, "schema-setup.json", include_str!("schema-setup.json")),
+        (ReportKind::Sentinel, "schema-sentinel.json", include_str!("schema-sentinel.json")),
     ];
 
     #[test]

@@ -9,8 +9,9 @@ use crate::{
     base::{
         outcome::Outcome,
         text::{grouped, grouped_count, size},
+        time_format::rfc3339,
     },
-    checks::catalogue::CATALOGUE,
+    checks::catalogue::{CATALOGUE, find},
     report::{
         audit_document::{AuditReport, AuditedEncryption, AuditedLocation},
         conclusion::{Conclusion, Tone},
@@ -18,12 +19,15 @@ use crate::{
             AnyReport, CallToAct, RecordedFinding, RecordedLevel, RecordedOutcome,
             RecordedResidualRisk, RecordedStatus, RunReport,
         },
-        html::{audit, marks::Mark, reencrypt, setup},
+        html::{audit, marks::Mark, reencrypt, sentinel, setup},
         reencrypt_document::{Mode, ReencryptReport, ReencryptedLocation},
+        sentinel_document::{ReportedPlace, SentinelReport},
         setup_document::{PlannedAction, PlannedStep, SetupReport},
     },
+    sentinel::record::{SentinelCluster, SentinelVerdict},
     settings::policy::{Policy, accepted},
     setup::undo::{UndoResult, UndoneStep},
+    watch::terminate::{UNSAFE, may_be_running},
 };
 
 /// The name of the finding on the encryption of a location's objects.
@@ -34,6 +38,10 @@ pub(super) const OBJECTS_SEEN: &str = "objects-seen";
 pub(super) const CHANGE_ALLOWED: &str = "reencrypt-allowed";
 /// Whether a piece of a setup is as it should be.
 pub(super) const PIECE_IN_PLACE: &str = "setup-in-place";
+/// The name of the finding on a cluster of which no check is open.
+pub(super) const CLUSTER_AS_REQUIRED: &str = "cluster-as-required";
+/// The name of the finding on whether a place's clusters were known at all times.
+pub(super) const PLACE_SEEN: &str = "place-seen";
 /// Whether a piece that a setup had made was taken back.
 pub(super) const PIECE_TAKEN_BACK: &str = "setup-taken-back";
 
@@ -90,6 +98,7 @@ impl<'a> ReportSummary<'a> {
             AnyReport::Audit(report) => Self::of_audit(report),
             AnyReport::Reencrypt(report) => Self::of_reencrypt(report),
             AnyReport::Setup(report) => Self::of_setup(report),
+            AnyReport::Sentinel(report) => Self::of_sentinel(report),
         }
     }
 
@@ -172,6 +181,44 @@ impl<'a> ReportSummary<'a> {
             calls: Vec::new(),
             findings: (report.plan.iter().map(|step| planned(report, step)))
                 .chain(report.taken_back.iter().map(taken_back))
+                .collect(),
+            residual_risks: &[],
+        }
+    }
+
+    fn of_sentinel(report: &'a SentinelReport) -> Self {
+        let unseen = report.places.iter().any(|place| !place.unseen.is_empty());
+        // Formats that name one account and one region can do so only if there is one.
+        let place = match report.places.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        };
+        let living_unsafe = report
+            .clusters
+            .iter()
+            .filter(|cluster| cluster.verdict == SentinelVerdict::Unsafe && !cluster.is_over());
+        Self {
+            guard: &report.guard,
+            command: &report.command,
+            run: Some(&report.run),
+            started: report.started,
+            ended: report.ended,
+            account: place.map(|place| place.account.as_str()),
+            region: place.map(|place| place.region.as_str()),
+            conclusion: concluded(sentinel::conclusion(&report.clusters, unseen, report.once)),
+            exit_code: report.exit_code,
+            is_bug: report.outcome == Outcome::Bug,
+            config: None,
+            calls: living_unsafe
+                .map(|cluster| CallToAct {
+                    cluster: cluster.id.as_str(),
+                    what: may_be_running(cluster.id.as_str(), UNSAFE),
+                    obstacle: "it was not over when it was seen for the last time",
+                    commands: sentinel::by_hand(cluster),
+                })
+                .collect(),
+            findings: (report.clusters.iter().flat_map(watched_cluster))
+                .chain(report.places.iter().map(watched_place))
                 .collect(),
             residual_risks: &[],
         }
@@ -470,6 +517,66 @@ fn taken_back(step: &UndoneStep) -> RecordedFinding {
         wanted: "taken back, unless it is used or somebody has changed it".to_owned(),
         fix: fix.map(str::to_owned),
         ..finding(PIECE_TAKEN_BACK, &subject, status, saw)
+    }
+}
+
+/// The open findings on a cluster of the account; where there are none, one with its verdict.
+fn watched_cluster(cluster: &SentinelCluster) -> Vec<RecordedFinding> {
+    let place = format!("cluster {} in {}/{}", cluster.id, cluster.account, cluster.region);
+    // Most checks of a cluster have the cluster itself as their subject.
+    let subject = |subject: &str| {
+        if subject == cluster.id.as_str() { place.clone() } else { format!("{subject}, {place}") }
+    };
+    let open = cluster.open.iter().map(|open| RecordedFinding {
+        wanted: open.expected.clone(),
+        fix: find(&open.check).map(|check| format!("emr-etl-guard explain {}", check.name)),
+        excepted: (open.status == "excepted").then(|| "an exception of the settings".to_owned()),
+        ..finding(
+            &open.check,
+            &subject(&open.subject),
+            match open.status.as_str() {
+                "failed" => RecordedStatus::Failed,
+                "excepted" => RecordedStatus::Excepted,
+                _ => RecordedStatus::Unknown,
+            },
+            open.seen.clone(),
+        )
+    });
+    let open: Vec<RecordedFinding> = open.collect();
+    if !open.is_empty() {
+        return open;
+    }
+    let (status, saw) = match cluster.verdict {
+        SentinelVerdict::Unsafe => (RecordedStatus::Failed, "unsafe"),
+        SentinelVerdict::Unjudged => (RecordedStatus::Unknown, "not judged"),
+        SentinelVerdict::Excepted => (RecordedStatus::Excepted, "as required, by exceptions"),
+        SentinelVerdict::Passed => (RecordedStatus::Passed, "as required"),
+    };
+    vec![RecordedFinding {
+        wanted: "a cluster as its rule requires".to_owned(),
+        ..finding(CLUSTER_AS_REQUIRED, &place, status, saw.to_owned())
+    }]
+}
+
+/// The finding on whether the clusters of a place were known at all times.
+fn watched_place(place: &ReportedPlace) -> RecordedFinding {
+    let subject = format!("{}/{}", place.account, place.region);
+    let (status, saw) = if place.unseen.is_empty() {
+        (RecordedStatus::Passed, "known at all times".to_owned())
+    } else {
+        let times = place.unseen.iter().map(|unseen| {
+            let until = unseen.until.map_or_else(|| "the end".to_owned(), rfc3339);
+            format!("not seen from {} to {until}: {}", rfc3339(unseen.from), unseen.why)
+        });
+        (RecordedStatus::Unknown, times.collect::<Vec<_>>().join("; "))
+    };
+    let fix = (status == RecordedStatus::Unknown).then(|| {
+        "allow the sentinel what emr-etl-guard explain --permissions --sentinel prints".to_owned()
+    });
+    RecordedFinding {
+        wanted: "known at all times which clusters there are".to_owned(),
+        fix,
+        ..finding(PLACE_SEEN, &subject, status, saw)
     }
 }
 

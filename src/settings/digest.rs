@@ -53,6 +53,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         watch: WatchLimits { interval, judge_within, termination },
         termination:
             TerminationRules { on_stop, on_orphan, on_unjudged, adopted, attached, untagged },
+        sentinel,
         state_dir,
         report: ReportOptions { file: report, progress, quiet, verbose: _ },
         evidence: EvidenceOptions { destinations, retention: Retention { keep, days }, sign_key },
@@ -91,6 +92,7 @@ fn in_force(settings: &Settings) -> BTreeMap<&'static str, Value> {
         ("terminate_adopted", json!(adopted)),
         ("terminate_untagged", json!(untagged)),
         ("terminate_attached", json!(attached)),
+        ("sentinel", json!(sentinel)),
         ("state_dir", json!(state_dir.as_deref().map(path))),
         ("report", json!(report.as_deref().map(path))),
         ("evidence", json!(destinations)),
@@ -254,7 +256,26 @@ mod tests {
              [{check: bucket-owner, subject: '*', reason: ours, expires: 2999-12-31}]\n",
         );
         assert!(digests.insert(settings_digest(&with_exception)));
-        // No option is missing above, except for the exceptions, which have no flag.
+        for section in [
+            "accounts: [{id: '123456789012', role: 'arn:aws:iam::123456789012:role/s'}]",
+            "regions: [eu-west-1]",
+            "queues: ['https://sqs/123456789012/q']",
+            "rules: [{name: x}]",
+            "rules: [{name: x, match: {name: y}}]",
+            "rules: [{name: x, on_unsafe: terminate}]",
+            "on_unsafe: terminate",
+            "terminations_per_hour: 6",
+            "interval: 31s",
+            "judge_within: 16m",
+            "report_every: 25h",
+            "listen: 127.0.0.1:9477",
+        ] {
+            let settings = by_file(&format!("sentinel: {{{section}}}\n"));
+            assert!(digests.insert(settings_digest(&settings)), "{section}");
+        }
+        let of_defaults = by_file("sentinel: {on_unsafe: alert, interval: 30s}\n");
+        assert_eq!(settings_digest(&of_defaults), settings_digest(&by_flags(&[])));
+        // No option is missing above, except for those that have no flag.
         let command = options();
         let all: BTreeSet<&str> =
             command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
@@ -269,7 +290,7 @@ mod tests {
             .filter(|(_, settings, _)| policy(settings) != default)
             .map(|(key, ..)| key)
             .collect();
-        changing.push("exceptions");
+        changing.extend(["exceptions", "sentinel"]);
         assert_eq!(changing, POLICY);
     }
 

@@ -10,7 +10,7 @@ use std::{
 use libyaml_safer::{Event, EventData, Parser};
 
 /// The settings in the group `policy`: what is required, accepted and excepted.
-pub(crate) const POLICY: [&str; 11] = [
+pub(crate) const POLICY: [&str; 12] = [
     "require",
     "accept_encryption",
     "expected_keys",
@@ -22,6 +22,7 @@ pub(crate) const POLICY: [&str; 11] = [
     "confirm_objects",
     "on_unencrypted",
     "exceptions",
+    "sentinel",
 ];
 
 /// Permission to write for the group or for others. Source: inode(7).

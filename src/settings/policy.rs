@@ -87,7 +87,7 @@ pub enum OnUnencrypted {
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
 /// An exception: one check is not enforced for one subject, for a reason, until a date.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[serde(rename = "Exception")]
 pub struct PolicyException {
@@ -117,7 +117,7 @@ pub(crate) fn fits(pattern: &str, text: &str) -> bool {
 }
 
 /// The requirements of the policy.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// Protections that must be verified.
     pub require: Vec<Protection>,

@@ -26,6 +26,9 @@ use crate::{
             EncryptionKind, HOSTED_ASSETS, OnUnencrypted, Policy, PolicyException, Protection,
         },
         report_options::ReportOptions,
+        section_lines,
+        sentinel_options::{SentinelOptions, SentinelSettings},
+        sentinel_rules::SectionMistake,
         sign_key::KeyName,
         watch_options::{OnOrphan, OnStop, OnUnjudged, TerminationRules, WatchLimits},
     },
@@ -36,6 +39,9 @@ const LARGEST_FILE: u64 = 128 << 10;
 
 /// The default settings file. Its locks are effective even if another file is given.
 pub const DEFAULT_FILE: &str = "/etc/emr-etl-guard/guard.yml";
+
+/// The section with the settings of the sentinel.
+const SENTINEL: &str = "sentinel";
 
 /// A duration, written as `90s`, `10m` or `250ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -656,6 +662,10 @@ pub struct Options {
     )]
     pub exit_codes: Option<ExitCodes>,
 
+    /// What the command `sentinel` watches, and how; only in the settings file
+    #[arg(skip)]
+    pub sentinel: Option<SentinelSettings>,
+
     /// Settings that neither flags, nor the environment, nor another settings file may set; only in
     /// the settings file
     #[arg(skip)]
@@ -710,7 +720,7 @@ fn arguments() -> clap::Command {
 fn setting_names() -> Vec<String> {
     let command = arguments();
     let flags = command.get_arguments().map(|arg| arg.get_id().to_string());
-    flags.chain(["exceptions".to_owned()]).collect()
+    flags.chain(["exceptions", SENTINEL].map(str::to_owned)).collect()
 }
 
 /// The options in `matches` that were given, with their sources. A variable that a flag overrides
@@ -796,7 +806,7 @@ pub struct SettingsProvenance {
     pub locks: Vec<SettingLock>,
     /// The settings from flags and the environment.
     pub overrides: Vec<SettingOverride>,
-    /// The settings in settings files, effective or not.
+    /// The settings in settings files, effective or not, and the keys within a section.
     pub places: Vec<SettingPlace>,
 }
 
@@ -805,7 +815,8 @@ impl SettingsProvenance {
     /// file, as `FILE:LINE: SETTING`.
     pub(crate) fn source(&self, setting: &str) -> String {
         let given = self.overrides.iter().find(|one| one.setting == setting);
-        let place = self.places.iter().find(|place| place.setting == setting);
+        let place = section_lines::and_above(setting)
+            .find_map(|path| self.places.iter().find(|place| place.setting == path));
         match (given, place) {
             (Some(given), _) => given.by.clone(),
             (None, Some(SettingPlace { file, line, .. })) => {
@@ -865,6 +876,8 @@ pub struct Settings {
     pub watch: WatchLimits,
     /// Which clusters may be terminated.
     pub termination: TerminationRules,
+    /// What the sentinel watches, and how.
+    pub sentinel: SentinelSettings,
     /// The folder of the journal, if given.
     pub state_dir: Option<PathBuf>,
     /// The output on this machine.
@@ -982,6 +995,19 @@ impl Settings {
         };
         provenance.overrides = origins.into_iter().filter_map(beaten).collect();
         Ok(Self { provenance, ..Self::decide(options, stored, file)? })
+    }
+
+    /// The options of the sentinel: its section, with the policy.
+    ///
+    /// # Errors
+    /// A rule of the section that could never apply as it is written, because it asks for less than
+    /// the policy.
+    pub fn sentinel_options(&self) -> Result<SentinelOptions, SettingsError> {
+        self.sentinel.options(&self.policy, self.watch.termination).map_err(
+            |SectionMistake { path, what }| {
+                SettingsError::Value(format!("{}: {what}", self.provenance.source(&path)))
+            },
+        )
     }
 
     /// The alert channels, for an alert that the settings are invalid, as far as they can be read.
@@ -1120,6 +1146,7 @@ impl Settings {
                 adopted: given.terminate_adopted.or(stored.terminate_adopted).unwrap_or(true),
                 attached: given.terminate_attached.or(stored.terminate_attached).unwrap_or(false),
             },
+            sentinel: stored.sentinel.unwrap_or_default(),
             state_dir: given.state_dir.or(stored.state_dir),
             report: ReportOptions {
                 file: given.report.or(stored.report),
@@ -1170,8 +1197,8 @@ struct Stored {
 
 impl Stored {
     fn of(read: ReadFile) -> Self {
-        let ReadFile { options, file, keys, locks, .. } = read;
-        let places = places_of(&file.path, &keys).collect();
+        let ReadFile { options, file, keys, within, locks, .. } = read;
+        let places = places_of(&file.path, &keys).chain(places_of(&file.path, &within)).collect();
         let keys = keys.into_iter().map(|(key, _)| key).collect();
         let provenance = SettingsProvenance { locks, places, ..SettingsProvenance::default() };
         Self { options, file: Some(file), keys, provenance }
@@ -1243,7 +1270,13 @@ fn stored(base: &Path, named: Option<&Path>) -> Result<Stored, SettingsError> {
     })?;
     let locked_places = places_of(&base.file.path, &base.keys)
         .filter(|place| lock_of(&base.locks, &place.setting).is_some());
-    let places = locked_places.chain(places_of(&named.file.path, &named.keys)).collect();
+    let section = if lock_of(&base.locks, SENTINEL).is_some() {
+        places_of(&base.file.path, &base.within)
+    } else {
+        places_of(&named.file.path, &named.within)
+    };
+    let places =
+        locked_places.chain(places_of(&named.file.path, &named.keys)).chain(section).collect();
     let locks = base.locks.into_iter().chain(named.locks).collect();
     let base = Some(base.file);
     let provenance = SettingsProvenance { base, locks, places, ..SettingsProvenance::default() };
@@ -1328,6 +1361,8 @@ struct ReadFile {
     file: SettingsFile,
     /// The settings in it, each with its line.
     keys: Vec<(String, u64)>,
+    /// The keys within the section `sentinel`, each with its line.
+    within: Vec<(String, u64)>,
     locks: Vec<SettingLock>,
 }
 
@@ -1374,7 +1409,8 @@ fn read(path: &Path) -> Result<ReadFile, SettingsError> {
     let invalid = |error: serde_yaml::Error| invalid(&name, &error);
     if text.trim().is_empty() {
         let (options, mapping) = (Options::default(), serde_yaml::Mapping::new());
-        return Ok(ReadFile { options, mapping, file, keys: Vec::new(), locks: Vec::new() });
+        let (keys, within, locks) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(ReadFile { options, mapping, file, keys, within, locks });
     }
     // A file with only comments has no mapping.
     let mapping: Option<serde_yaml::Mapping> = serde_yaml::from_str(&text).map_err(invalid)?;
@@ -1382,12 +1418,20 @@ fn read(path: &Path) -> Result<ReadFile, SettingsError> {
     let known = setting_names();
     known_settings(&name, &keys, &known)?;
     let options: Options = serde_yaml::from_str(&text).map_err(invalid)?;
+    let within = section_lines::lines(&text, SENTINEL);
+    if let Some(section) = &options.sentinel {
+        section.check().map_err(|SectionMistake { path, what }| {
+            let line = section_lines::line_of(&within, &path);
+            let message = format!("{path}: {what}");
+            SettingsError::Invalid { file: format!("{name}:{line}"), message }
+        })?;
+    }
     let names = options.locked.as_deref().unwrap_or_default();
     let locks = locks::locks(names, path, &text, &known).map_err(SettingsError::Value)?;
     if !locks.is_empty() {
         locks::check_protected(path, &opened).map_err(unreadable)?.map_err(SettingsError::Value)?;
     }
-    Ok(ReadFile { options, mapping: mapping.unwrap_or_default(), file, keys, locks })
+    Ok(ReadFile { options, mapping: mapping.unwrap_or_default(), file, keys, within, locks })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod network;
 mod resources;
+pub(crate) mod sentinel;
 #[cfg(test)]
 mod tests;
 mod yaml;

@@ -348,6 +348,12 @@ impl SetupJournal {
         self.write(SetupEntry::Undone { kind, subject })
     }
 
+    /// No further entry can be written.
+    #[cfg(test)]
+    pub(super) fn fill_the_disk(&mut self) {
+        self.file = File::options().append(true).open("/dev/full").unwrap();
+    }
+
     fn write(&mut self, entry: SetupEntry) -> Result<(), SetupJournalError> {
         let mut written = || {
             let mut line = serde_json::to_vec(&entry)?;

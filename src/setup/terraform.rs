@@ -10,6 +10,7 @@
 mod network;
 mod printer;
 mod resources;
+pub(crate) mod sentinel;
 #[cfg(test)]
 mod tests;
 

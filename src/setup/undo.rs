@@ -66,9 +66,6 @@ pub(crate) enum UndoError {
         /// The present one.
         expected: String,
     },
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] SetupJournalError),
 }
 
 /// What came of taking back one step.
@@ -118,17 +115,26 @@ pub(crate) enum UndoResult {
 /// Receives each step when it has been tried.
 pub(crate) type OnUndone<'a> = &'a mut (dyn FnMut(&UndoneStep) + Send);
 
+/// What came of taking back the steps of a record.
+pub(crate) struct UndoneSteps {
+    /// The steps that were tried, in order.
+    pub(crate) steps: Vec<UndoneStep>,
+    /// Why the rest was not tried.
+    pub(crate) stopped: Option<SetupJournalError>,
+}
+
 /// Takes back the steps of `record`, the last one first. What cannot be taken back stays, and the
-/// rest is tried nevertheless: whether something is still needed is looked at for each.
+/// rest is tried nevertheless: whether something is still needed is looked at for each. It ends
+/// early when the journal cannot be written.
 ///
 /// # Errors
-/// [`UndoError`] when nothing can be taken back, or the journal cannot be written.
+/// [`UndoError`] when nothing can be taken back.
 pub(crate) async fn undo(
     aws: &Aws,
     record: &SetupRecord,
     journal: &mut SetupJournal,
     on_undone: OnUndone<'_>,
-) -> Result<Vec<UndoneStep>, UndoError> {
+) -> Result<UndoneSteps, UndoError> {
     undo_at(aws, record, journal, on_undone, SettlingTime::REAL).await
 }
 
@@ -138,7 +144,7 @@ pub(super) async fn undo_at(
     journal: &mut SetupJournal,
     on_undone: OnUndone<'_>,
     time: SettlingTime,
-) -> Result<Vec<UndoneStep>, UndoError> {
+) -> Result<UndoneSteps, UndoError> {
     if let Some(refused) = aws.refused_endpoints().next() {
         return Err(UndoError::Endpoint(refused.refusal()));
     }
@@ -153,14 +159,14 @@ pub(super) async fn undo_at(
         calls: Vec::new(),
         archives: BTreeMap::new(),
     };
-    let mut all = Vec::new();
+    let mut all = UndoneSteps { steps: Vec::new(), stopped: None };
     for step in record.steps.iter().rev() {
         if step.action == AppliedAction::Found {
             continue;
         }
         let result = Box::pin(undoing.step(step)).await;
         if matches!(result, UndoResult::Undone { .. } | UndoResult::Gone) {
-            journal.undone(&step.piece)?;
+            all.stopped = journal.undone(&step.piece).err();
         } else if let Piece::Certificates(archive) = &step.piece {
             let S3Object { bucket, key } = &archive.object;
             undoing.archives.insert(bucket.clone(), format!("s3://{bucket}/{key}"));
@@ -172,7 +178,10 @@ pub(super) async fn undo_at(
             at: OffsetDateTime::now_utc(),
         };
         on_undone(&undone);
-        all.push(undone);
+        all.steps.push(undone);
+        if all.stopped.is_some() {
+            break;
+        }
     }
     Ok(all)
 }

@@ -19,7 +19,7 @@ pub(crate) async fn ask(aws: &Aws, operation: &str, about: About<'_>) -> Option<
         "SetTerminationProtection" => {
             Some(json!(terminate::lift_protection(aws, &id(), &timeline).await))
         }
-        "ReceiveMessage" => Some(json!(queue::receive(aws, about.text("queue")).await)),
+        "ReceiveMessage" => Some(json!(queue::receive(aws, about.text("queue"), 0).await)),
         "DeleteMessage" => {
             queue::delete(aws, about.text("queue"), about.text("receipt")).await;
             Some(Value::Null)

@@ -927,7 +927,7 @@ async fn look_at(
 
 /// One detailed poll of a cluster whose facts so far are `known`; if requested, with its groups
 /// (and whether they are fleets) and its volumes.
-async fn poll_details(
+pub(crate) async fn poll_details(
     aws: &Aws,
     id: &ClusterId,
     known: ClusterDetails,
@@ -999,6 +999,7 @@ pub(super) fn plan_for_tests() -> Plan<ClusterId> {
             adopted: true,
             attached: false,
             untagged: false,
+            account: false,
         },
         launched: Some(AwsTime(1000)),
         until: Some(AwsTime(2000)),

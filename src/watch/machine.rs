@@ -2,6 +2,7 @@
 //! and uses no randomness. It uses nothing outside this folder except the standard library: the
 //! simulation in `integration/simulation` compiles the very same files.
 
+pub(crate) mod account;
 mod budget;
 mod cluster;
 pub(crate) mod conclusion;

@@ -24,6 +24,9 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 /// The number of messages per request, the maximum of SQS.
 const AT_ONCE: i32 = 10;
 
+/// How long messages of a shared queue are hidden from its other readers, in seconds.
+const SHARED: i32 = 0;
+
 /// The part of an EventBridge event from EMR that is used. Source: Amazon EMR management guide,
 /// Monitoring Amazon EMR events with CloudWatch.
 #[derive(Debug, Deserialize)]
@@ -80,7 +83,7 @@ pub(super) async fn listen(
     loop {
         let asked = Instant::now();
         let mut rest = Duration::ZERO;
-        match receive(&aws, &queue).await {
+        match receive(&aws, &queue, SHARED).await {
             Lookup::Found(messages) => {
                 // Messages that others have not deleted are returned again at once: without a pause
                 // this loop would spin.
@@ -122,14 +125,18 @@ fn warn(
 }
 
 /// The messages that are available, or that arrive within the longest wait, each as body and
-/// receipt handle.
-pub(super) async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, String)>> {
+/// receipt handle. Others do not see them for `hidden_for`, in seconds.
+pub(crate) async fn receive(
+    aws: &Aws,
+    queue: &str,
+    hidden_for: i32,
+) -> Lookup<Vec<(String, String)>> {
     let request = aws
         .sqs
         .receive_message()
         .queue_url(queue)
         .max_number_of_messages(AT_ONCE)
-        .visibility_timeout(0);
+        .visibility_timeout(hidden_for);
     let result = request.wait_time_seconds(i32::from(LONGEST_WAIT)).send().await;
     Lookup::from_call(
         &aws_calls::RECEIVE_MESSAGE,
@@ -143,7 +150,7 @@ pub(super) async fn receive(aws: &Aws, queue: &str) -> Lookup<Vec<(String, Strin
 }
 
 /// A message that remains is read again and does no harm, so a failure is ignored.
-pub(super) async fn delete(aws: &Aws, queue: &str, receipt: &str) {
+pub(crate) async fn delete(aws: &Aws, queue: &str, receipt: &str) {
     let result = aws.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await;
     if let Err(error) = result {
         tracing::debug!(

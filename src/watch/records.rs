@@ -493,28 +493,37 @@ impl ClusterRecord {
 
     /// The findings, summarised for the watcher. `persistent`: the cluster is a persistent one.
     pub(crate) fn judgement(&self, persistent: bool) -> Judgement {
-        let required = || {
-            self.findings.iter().filter(|finding| {
-                finding.level == Level::Required && finding.check.stage == Stage::Watch
-            })
-        };
-        let is_unknown = |finding: &Finding| finding.status == Status::Unknown;
-        Judgement {
-            failed: required().any(|finding| finding.status == Status::Failed),
-            unknown: self.findings.is_empty()
-                || required()
-                    .any(|finding| is_unknown(finding) && !finding.not_there && !finding.hidden),
-            unseen: required().any(|finding| is_unknown(finding) && finding.not_there),
-            hidden: required().any(|finding| is_unknown(finding) && finding.hidden),
-            awaits_instances: self.findings.iter().any(|finding| {
-                finding.not_there || finding.check.name == "cluster-volumes" && is_unknown(finding)
-            }),
-            details_known: self.closer.bootstrap_actions.found().is_some()
-                && self.closer.group_properties.found().is_some(),
-            groups_known: self.closer.group_properties.found().is_some(),
-            steps_known: self.steps.found().is_some(),
-            work: self.steps.found().map(|steps| work(steps, persistent)).unwrap_or_default(),
-        }
+        let watched = |finding: &Finding| finding.check.stage == Stage::Watch;
+        judgement(&self.findings, watched, (&self.steps, &self.closer), persistent)
+    }
+}
+
+/// The findings on a cluster, summarised for a watcher. Required ones count where `decides` says
+/// so.
+pub(crate) fn judgement(
+    findings: &[Finding],
+    decides: impl Fn(&Finding) -> bool,
+    (steps, closer): (&Lookup<Vec<ClusterStep>>, &ClusterDetails),
+    persistent: bool,
+) -> Judgement {
+    let required =
+        || findings.iter().filter(|finding| finding.level == Level::Required && decides(finding));
+    let is_unknown = |finding: &Finding| finding.status == Status::Unknown;
+    Judgement {
+        failed: required().any(|finding| finding.status == Status::Failed),
+        unknown: findings.is_empty()
+            || required()
+                .any(|finding| is_unknown(finding) && !finding.not_there && !finding.hidden),
+        unseen: required().any(|finding| is_unknown(finding) && finding.not_there),
+        hidden: required().any(|finding| is_unknown(finding) && finding.hidden),
+        awaits_instances: findings.iter().any(|finding| {
+            finding.not_there || finding.check.name == "cluster-volumes" && is_unknown(finding)
+        }),
+        details_known: closer.bootstrap_actions.found().is_some()
+            && closer.group_properties.found().is_some(),
+        groups_known: closer.group_properties.found().is_some(),
+        steps_known: steps.found().is_some(),
+        work: steps.found().map(|steps| work(steps, persistent)).unwrap_or_default(),
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn rules(settings: TerminationRules) -> Rules {
         adopted: settings.adopted,
         attached: settings.attached,
         untagged: settings.untagged,
+        account: false,
     }
 }
 
@@ -100,6 +101,7 @@ pub(crate) fn not_permitted_reason(whose: Ownership) -> &'static str {
              `terminate_adopted`)"
         }
         Ownership::Named => "the guard only watches it (setting `terminate_attached`)",
+        Ownership::Account => "the sentinel's rule for it only alerts (setting `on_unsafe`)",
     }
 }
 
@@ -117,7 +119,7 @@ fn name(state: State) -> &'static str {
 }
 
 /// A state, in the state machine's type.
-pub(super) fn state(state: ClusterState) -> State {
+pub(crate) fn state(state: ClusterState) -> State {
     match state {
         ClusterState::Starting => State::Starting,
         ClusterState::Bootstrapping => State::Bootstrapping,
@@ -130,7 +132,7 @@ pub(super) fn state(state: ClusterState) -> State {
 }
 
 /// A lookup, in the state machine's type.
-pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsAnswer<U> {
+pub(crate) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsAnswer<U> {
     match lookup {
         Lookup::Found(found) => AwsAnswer::Found(of(found)),
         Lookup::Absent => AwsAnswer::Absent,
@@ -139,12 +141,12 @@ pub(super) fn answer<T, U>(lookup: &Lookup<T>, of: impl FnOnce(&T) -> U) -> AwsA
 }
 
 /// An AWS time, in the state machine's type.
-pub(super) fn aws_time(time: time::OffsetDateTime) -> AwsTime {
+pub(crate) fn aws_time(time: time::OffsetDateTime) -> AwsTime {
     AwsTime(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
 }
 
 /// EMR's response to a request, in the state machine's type.
-pub(super) fn refusal(answer: &Lookup<()>) -> Result<(), Refusal> {
+pub(crate) fn refusal(answer: &Lookup<()>) -> Result<(), Refusal> {
     let (kind, error) = match answer {
         Lookup::Found(()) | Lookup::Absent => return Ok(()),
         Lookup::Denied(error) => (RefusalKind::Denied, error),
@@ -157,7 +159,7 @@ pub(super) fn refusal(answer: &Lookup<()>) -> Result<(), Refusal> {
 }
 
 /// Sends TerminateJobFlows.
-pub(super) async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
+pub(crate) async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline) -> Lookup<()> {
     let result = aws.emr.terminate_job_flows().job_flow_ids(cluster.as_str()).send().await;
     let answer = Lookup::from_call(&aws_calls::TERMINATE_JOB_FLOWS, &[], result).map(drop);
     timeline.did(GuardAction::Terminate, cluster, &accepted(&answer));
@@ -165,7 +167,7 @@ pub(super) async fn request(aws: &Aws, cluster: &ClusterId, timeline: &Timeline)
 }
 
 /// Lifts termination protection.
-pub(super) async fn lift_protection(
+pub(crate) async fn lift_protection(
     aws: &Aws,
     cluster: &ClusterId,
     timeline: &Timeline,
@@ -346,11 +348,12 @@ mod tests {
         assert_eq!(with.matches(" --region eu-west-1 --profile 'night run' ").count(), 2, "{with}");
     }
 
-    const WHOSE: [(Ownership, &str); 5] = [
+    const WHOSE: [(Ownership, &str); 6] = [
         (Ownership::Ours, "ours: it has the run's tag"),
         (Ownership::Presumed, "presumed: no tag, but as the run would request it"),
         (Ownership::Adopted, "adopted: there before, used by the runner"),
         (Ownership::Named, "named to `watch`"),
+        (Ownership::Account, "in the account of a sentinel"),
         (Ownership::NotOurs, "any other"),
     ];
     const WHY: [(Why, &str); 5] = [
@@ -363,13 +366,14 @@ mod tests {
 
     fn every_rule() -> impl Iterator<Item = Rules> {
         let bit = |bits: u8, at: u8| bits >> at & 1 == 1;
-        (0..64).map(move |bits| Rules {
+        (0..128).map(move |bits| Rules {
             on_stop: bit(bits, 0),
             on_orphan: bit(bits, 1),
             on_unjudged: bit(bits, 2),
             adopted: bit(bits, 3),
             attached: bit(bits, 4),
             untagged: bit(bits, 5),
+            account: bit(bits, 6),
         })
     }
 
@@ -383,13 +387,14 @@ mod tests {
             Decision::Ask => "a person is asked: 71",
             Decision::Leave => "goes on",
         };
-        let settings: [Setting; 8] = [
+        let settings: [Setting; 9] = [
             ("`on_stop: terminate`", |rules| rules.on_stop = true),
             ("`on_orphan: terminate`", |rules| rules.on_orphan = true),
             ("`on_unjudged: alert`", |rules| rules.on_unjudged = false),
             ("`terminate_adopted: false`", |rules| rules.adopted = false),
             ("`terminate_attached: true`", |rules| rules.attached = true),
             ("`terminate_untagged: true`", |rules| rules.untagged = true),
+            ("`on_unsafe: terminate`", |rules| rules.account = true),
             ("`terminate_untagged: true` with `on_stop: terminate`", |rules| {
                 (rules.untagged, rules.on_stop) = (true, true);
             }),
@@ -423,7 +428,7 @@ mod tests {
             format!("| {text} | {} |\n", cells.join(" | "))
         };
         let table = format!(
-            "| a cluster that is | {} |\n|---|---|---|---|---|---|\n{}",
+            "| a cluster that is | {} |\n|---|---|---|---|---|---|---|\n{}",
             heads.join(" | "),
             WHY.map(row).concat()
         );
@@ -488,11 +493,14 @@ mod tests {
                 assert!(!ended(Ownership::NotOurs, why), "{why:?} {rules:?}");
                 assert!(!ended(Ownership::Adopted, why) || rules.adopted, "{why:?} {rules:?}");
                 assert!(!ended(Ownership::Named, why) || rules.attached, "{why:?} {rules:?}");
+                assert!(!ended(Ownership::Account, why) || rules.account, "{why:?} {rules:?}");
                 assert!(!ended(Ownership::Presumed, why) || rules.untagged, "{why:?} {rules:?}");
                 let unused = decide(Ownership::Adopted, why, false, rules);
                 assert_ne!(unused, Decision::End, "the run put no step on it: {why:?} {rules:?}");
             }
-            for whose in [Ownership::Presumed, Ownership::Adopted, Ownership::Named] {
+            let others =
+                [Ownership::Presumed, Ownership::Adopted, Ownership::Named, Ownership::Account];
+            for whose in others {
                 assert!(!ended(whose, Why::Unjudged), "what was not seen ends no {whose:?}");
             }
             for why in [Why::Unsafe, Why::Wrote] {

@@ -22,7 +22,7 @@ const ID: &str = "j-BYHAND";
 
 /// The recorded runner's request, with the security configuration of the scene: for a similar
 /// cluster, started by hand.
-fn like_the_runners() -> Value {
+pub(crate) fn like_the_runners() -> Value {
     let request =
         include_str!("../../integration/runner/tests/recorded/a02-encrypted-sc.run-job-flow.json");
     let mut request: Value = serde_json::from_str(request).unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn started_by_hand(change: impl FnOnce(&mut Value)) -> Stage {
     stage
 }
 
-fn start(stage: &Stage, id: &str, change: impl FnOnce(&mut Value)) {
+pub(crate) fn start(stage: &Stage, id: &str, change: impl FnOnce(&mut Value)) {
     let mut request = like_the_runners();
     change(&mut request);
     stage.set(Set::StartCluster(StartCluster {
@@ -201,7 +201,7 @@ fn the_same_judgement_as_of_a_cluster_that_a_run_has_started() {
     }
 }
 
-fn drop_flag(request: &mut Value) {
+pub(crate) fn drop_flag(request: &mut Value) {
     let steps = request["Steps"].as_array_mut().unwrap();
     let arguments = steps.iter_mut().find_map(|step| {
         let arguments = step["HadoopJarStep"]["Args"].as_array_mut()?;

@@ -20,7 +20,10 @@ use std::path::{Path, PathBuf};
 use emr_simulator::{Command as Set, PutObject, Seed, Sse};
 use regex::Regex;
 
-use crate::support::{Stage, hermetic_command, programs};
+use crate::{
+    settings::guard_yml,
+    support::{Stage, hermetic_command, programs},
+};
 
 /// A block of a page.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,6 +124,16 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
+/// Settings of a sentinel that watches another account.
+const SENTINEL: &str = "sentinel:
+  accounts:
+    - id: '210987654321'
+      role: arn:aws:iam::210987654321:role/emr-etl-guard-sentinel
+      external_id: acme-sentinel
+  rules:
+    - {name: production, match: {subnet: subnet-0a1b2c3d}, on_unsafe: terminate}
+";
+
 /// The stage on which a world's commands are run.
 pub(crate) fn stage(world: &str) -> Stage {
     let stage = Stage::acme();
@@ -152,6 +165,10 @@ pub(crate) fn stage(world: &str) -> Stage {
                 .config
                 .replace("security_configuration: acme-sc\n", "security_configuration:\n");
             stage.write("config.yml", &blank);
+        }
+        "a sentinel" => {
+            guard_yml(&stage, SENTINEL);
+            return stage.env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
         }
         other => panic!("there is no world `{other}`"),
     }

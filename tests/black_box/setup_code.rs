@@ -9,7 +9,7 @@ mod terraform;
 
 use emr_simulator::{
     BucketEncryption, Command as Set, PublicAccessBlock, PutBucket, PutKey,
-    PutSecurityConfiguration,
+    PutSecurityConfiguration, partition_of,
 };
 use serde_json::{Value, json};
 
@@ -42,11 +42,7 @@ impl Compared {
     /// Plans as code, and then makes the same live. In a second region, buckets are only in the
     /// Terraform code, and the template is left out.
     fn of(stage: &mut Stage, region: &str, options: &[&str], s3_region: &str) -> Self {
-        let partition = match region.split('-').next() {
-            Some("cn") => "aws-cn",
-            Some("us") if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
+        let partition = partition_of(region);
         let look = |stage: &Stage, before: Option<&Account>| {
             stage.sim.with_world(|world| Account::of(world, region, before))
         };
@@ -125,12 +121,14 @@ impl Compared {
                         unnoticed.push(format!("{}{path}", resource.id));
                     }
                 }
-                // And the whole of it, missing: but for settings that S3 itself gives a new bucket.
+                // And the whole of it, missing: but for settings that S3 itself gives a new bucket,
+                // and the versioning that comes with Object Lock.
                 let mut fewer = resources.unwrap().clone();
                 fewer.remove(nth);
                 let may_be_default = [
                     "aws_s3_bucket_public_access_block",
                     "aws_s3_bucket_server_side_encryption_configuration",
+                    "aws_s3_bucket_versioning",
                 ]
                 .contains(&resource.kind.as_str());
                 let is_noticed = self.before.deployed(&fewer).as_ref() != Ok(expected);
@@ -282,6 +280,17 @@ fn code_for_a_second_pipeline_with_the_same_key_and_buckets_describes_what_apply
         Compared::of(&mut stage, IRELAND, &["--name=second", "--key=alias/emr-etl"], IRELAND);
     assert_eq!(compared.agrees(), [8, 1, 11, 1]);
     assert_eq!(compared.unnoticed(), [] as [&str; 0]);
+}
+
+#[test]
+fn code_with_what_the_guard_itself_uses_describes_what_apply_makes_in_every_partition() {
+    let options = ["--with=guard-policy,evidence-bucket,alert-topic,event-queue"];
+    for region in [IRELAND, "us-gov-west-1", "cn-north-1"] {
+        let mut stage = empty_account(region);
+        let compared = Compared::of(&mut stage, region, &options, region);
+        assert_eq!(compared.agrees(), [29, 0, 49, 0], "{region}");
+        assert_eq!(compared.unnoticed(), [] as [&str; 0]);
+    }
 }
 
 #[test]

@@ -373,6 +373,14 @@ impl Stage {
         command
     }
 
+    /// The command that watches the whole account, by the settings in `guard.yml`.
+    pub(crate) fn sentinel(&self, options: &[&str]) -> Command {
+        let mut command = isolated_guard();
+        command.args(["sentinel", "--settings", "guard.yml"]).args(options);
+        self.prepare(&mut command);
+        command
+    }
+
     /// The command that watches running clusters: with the stage's runner config, or without it.
     pub(crate) fn watch(&self, clusters: &[&str], by_config: bool) -> Command {
         self.write("config.yml", &self.config);

@@ -391,7 +391,7 @@ impl Coverage {
             (Ownership::Named, false, _) => "ownership: named, leave",
             (Ownership::Named, true, false) => "ownership: named, end",
             (Ownership::Named, true, true) => "ownership: named, ask",
-            (Ownership::NotOurs, ..) => return,
+            (Ownership::Account | Ownership::NotOurs, ..) => return,
         });
     }
 

@@ -55,6 +55,7 @@ fn settings(random: &mut Random) -> Settings {
             adopted: random.chance(50),
             attached: random.chance(50),
             untagged: random.chance(50),
+            account: false,
         },
         stop: random.pick(&[8 * SECOND, 8 * SECOND, 60 * SECOND, 10 * MINUTE]),
         volumes: random.chance(90),

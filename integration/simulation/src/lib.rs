@@ -16,6 +16,7 @@
 //! a history. It also has only the present state, while ListClusters shows the past. A test checks
 //! that both models agree.
 
+pub mod accounts;
 pub mod coverage;
 pub mod draw;
 pub mod engine;
@@ -36,6 +37,7 @@ pub mod sweep;
 pub mod watch {
     /// The state machine.
     pub mod machine {
+        pub mod account;
         mod budget;
         mod cluster;
         pub mod conclusion;

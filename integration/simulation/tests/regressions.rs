@@ -61,6 +61,7 @@ fn scenario(requests: Vec<Request>) -> Scenario {
                 adopted: false,
                 attached: false,
                 untagged: false,
+                account: false,
             },
             stop: 8 * SECOND,
             volumes: true,

@@ -29,7 +29,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Iam => iam::answer(world, call, caller),
         Service::Sns => sns::answer(world, call, caller),
         Service::Events => events::answer(world, call, caller),
-        Service::Sts => sts::answer(call, caller),
+        Service::Sts => sts::answer(world, call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
         Service::Sqs => sqs::answer(world, call, caller),
         Service::S3 => s3::answer(world, call, Some(caller)),

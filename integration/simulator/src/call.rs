@@ -149,6 +149,7 @@ impl Call {
             Service::Iam | Service::Sts | Service::Ec2 | Service::Sns => {
                 self.subject.operation = self.form.get("Action").cloned().unwrap_or_default();
                 let names = [
+                    "RoleArn",
                     "RoleName",
                     "UserName",
                     "InstanceProfileName",
@@ -198,7 +199,8 @@ impl Call {
 
     /// Whether the operation can change something in AWS.
     fn writes(&self) -> bool {
-        const READS: [&str; 7] = ["Describe", "Get", "Head", "List", "Receive", "Sign", "Simulate"];
+        const READS: [&str; 8] =
+            ["Assume", "Describe", "Get", "Head", "List", "Receive", "Sign", "Simulate"];
         match self.service {
             Service::S3 => !matches!(self.method.as_str(), "GET" | "HEAD"),
             _ => !READS.iter().any(|verb| self.subject.operation.starts_with(verb)),
@@ -305,6 +307,12 @@ impl Call {
             }
         };
         if known.is_empty() { format!("{method} ?{what}") } else { known.to_owned() }
+    }
+
+    /// The token of a session's credentials.
+    pub(crate) fn session_token(&self) -> Option<&str> {
+        let query = self.query.get("X-Amz-Security-Token").map(String::as_str);
+        self.header("x-amz-security-token").or(query)
     }
 
     /// A header's text.

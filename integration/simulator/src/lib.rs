@@ -58,24 +58,25 @@ pub use emr_world::cluster::{
 };
 pub use emr_world::command::{
     AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
-    Moment, Named, ObjectName, ObjectVersion, PrincipalDelay, PutAccessKey, PutBucket, PutDhcp,
-    PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet, PutUpload,
-    PutUser, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency, SetOrganization,
-    StartCluster, Switch, UpdateCluster,
+    LaunchedBy, Moment, Named, ObjectName, ObjectVersion, PrincipalDelay, PutAccessKey, PutBucket,
+    PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration,
+    PutSubnet, PutUpload, PutUser, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
+    SetOrganization, SetRegion, StartCluster, Switch, UpdateCluster,
 };
-pub use emr_world::fate::{NextCluster, StartState, Termination, Timings};
+pub use emr_world::fate::{EventDelivery, NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};
 pub use emr_world::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use emr_world::job::Job;
 pub use emr_world::object::{
     AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload,
 };
+pub use emr_world::partition::partition_of;
 pub use emr_world::scene::certificates;
 pub use emr_world::sse::{BucketEncryption, Sse};
 pub use emr_world::subject::{ANY_WRITE, Subject};
 pub use emr_world::world::{
     Bucket, BucketConfigurations, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message,
-    Publication, Role, SecurityConfiguration, Subnet, Vpc, World,
+    Publication, Role, SecurityConfiguration, Session, Subnet, Vpc, World,
 };
 pub use record::Recorded;
 

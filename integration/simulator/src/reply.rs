@@ -248,6 +248,23 @@ impl Failure {
         }
     }
 
+    /// The service's own response to a session that is over. Sources: Amazon S3 API reference,
+    /// Error responses; Amazon EC2 API reference, Error codes; aws/aws-sdk-java-v2 #1649 (STS) and
+    /// getsops/sops #621 (KMS).
+    pub(crate) fn expired(service: Service) -> Self {
+        let expired = "The security token included in the request is expired";
+        match service {
+            Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
+                Self::new(400, "ExpiredTokenException", expired)
+            }
+            Service::Iam | Service::Sts | Service::Sns => Self::new(403, "ExpiredToken", expired),
+            Service::Ec2 => Self::new(400, "RequestExpired", "Request has expired."),
+            Service::S3 | Service::S3Control => {
+                Self::new(400, "ExpiredToken", "The provided token has expired.")
+            }
+        }
+    }
+
     /// The response for operations that the simulator does not model.
     pub(crate) fn not_modelled(service: Service, operation: &str) -> Self {
         let name = service.signing_name();

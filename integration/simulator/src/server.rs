@@ -30,6 +30,8 @@ use crate::state::{Shared, State};
 use crate::transport::Transport;
 use emr_world::command::Moment;
 use emr_world::faults::FaultKind;
+use emr_world::sessions::SessionState;
+use emr_world::world::{Caller, World};
 
 /// Serves until stopped, over TLS if given.
 pub(crate) async fn serve(
@@ -376,13 +378,7 @@ fn emptied(body: &[u8]) -> Vec<u8> {
 
 /// The caller, then quotas, then the service itself.
 fn serve_call(state: &mut State, call: &Call) -> Result<Reply, Failure> {
-    let caller = match &call.access_key {
-        None => None,
-        Some(key) => match state.simulation.world.access_keys.get(key) {
-            Some(caller) => Some(caller.clone()),
-            None => return Err(Failure::unknown_key(call.service, key)),
-        },
-    };
+    let caller = caller(&state.simulation.world, call)?;
     if call.service == Service::Emr
         && let (Some(quotas), Some(caller)) = (&mut state.simulation.quotas, &caller)
         && !quotas.take(
@@ -394,7 +390,29 @@ fn serve_call(state: &mut State, call: &Call) -> Result<Reply, Failure> {
     {
         return Err(Failure::throttled(call.service));
     }
-    api::answer(&mut state.simulation.world, call, caller.as_ref())
+    let answer = api::answer(&mut state.simulation.world, call, caller.as_ref());
+    state.simulation.world.tell();
+    answer
+}
+
+/// Who calls: none if the request is unsigned.
+fn caller(world: &World, call: &Call) -> Result<Option<Caller>, Failure> {
+    let Some(key) = &call.access_key else { return Ok(None) };
+    let unknown = || Failure::unknown_key(call.service, key);
+    let caller = world.access_keys.get(key).ok_or_else(unknown)?;
+    match world.session_state(key, call.session_token()) {
+        SessionState::Valid => {}
+        SessionState::WrongToken => return Err(unknown()),
+        SessionState::Expired => return Err(Failure::expired(call.service)),
+    }
+    // A region that the account has not switched on knows none of its credentials. Seen in
+    // ekristen/aws-nuke #774 and nccgroup/ScoutSuite #1389; of EC2 in fog/fog-aws #585. IAM is
+    // not regional, and S3 answers for buckets anywhere.
+    let is_regional = !matches!(call.service, Service::Iam | Service::S3 | Service::S3Control);
+    if is_regional && !world.opt_in_status(&caller.account, &call.region).is_enabled() {
+        return Err(unknown());
+    }
+    Ok(Some(caller.clone()))
 }
 
 fn run_hooks(state: &mut State, call: &Call, moment: Moment) {

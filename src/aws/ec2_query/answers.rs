@@ -105,6 +105,10 @@ pub(super) fn subnets(answer: &Element) -> Result<Vec<Ec2Subnet>, AnswerError> {
     answer.list("subnetSet", subnet)
 }
 
+pub(super) fn regions(answer: &Element) -> Result<Vec<Option<String>>, AnswerError> {
+    answer.list("regionInfo", |item: &Element| item.text("regionName"))
+}
+
 pub(super) fn vpcs(answer: &Element) -> Result<Vec<Ec2Vpc>, AnswerError> {
     let vpc = |item: &Element| {
         Ok(Ec2Vpc {

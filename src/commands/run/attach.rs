@@ -248,13 +248,7 @@ impl AttachContext<'_> {
             let (mut findings, residual_risks) =
                 (catalogue::of_cluster(&case), residual_risks::residual_risks(&case));
             share_causes_of(&mut findings, &facts, self.aws, self.settings).await;
-            // The cluster's original request is unknown, so it is not compared with one.
-            let verified = VerifiedConfiguration {
-                asked: None,
-                release: None,
-                subnet: None,
-                ..run.verified(&facts).unwrap_or_else(VerifiedConfiguration::nothing)
-            };
+            let verified = VerifiedConfiguration::of_running(&facts, spec);
             let standing = all.get_or_insert_with(|| Baseline {
                 facts: facts.clone(),
                 findings: Vec::new(),

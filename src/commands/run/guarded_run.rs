@@ -245,6 +245,7 @@ impl<'a> Run<'a> {
                 .map(|key| KeyReference::new(key))
                 .collect(),
             adopt: (persistent && !self.attached).then(|| self.cluster.name.clone()),
+            earlier_clusters: true,
             guard_rights: (!self.attached).then(|| GuardRightsQuery {
                 tag: self.settings.run_tag.then(|| (RUN_TAG.to_owned(), self.id.clone())),
                 runner_tags: self.cluster.tags.clone(),

@@ -1,14 +1,14 @@
 //! The files that `setup` writes: infrastructure code, and the two settings in the runner config. A
 //! file that somebody else wrote is never replaced.
 
-use std::{fs, io, path::Path};
+use std::fs;
 
 use crate::{
     base::{
         lookup::Lookup,
         printable::{Printable, printable},
     },
-    commands::setup::{SetupWork, look::Survey},
+    commands::setup::{SetupWork, code_file::write_marked, look::Survey},
     runners::emr_etl_runner::{
         config_edit::{self, ConfigEditError, ConfigRendering},
         invocation::ConfigSource,
@@ -23,21 +23,8 @@ use crate::{
         plan::{SetupPlan, StepAction},
         terraform::terraform,
     },
-    system::{marked_file::MarkedFile, output::OTHERS_MAY_READ, process::Program},
+    system::process::Program,
 };
-
-/// The first line of every file that `setup` writes; a file that begins with it may be replaced.
-const MARK: &str = "# Written by `emr-etl-guard setup`; a later `setup` replaces this file.";
-const CODE: MarkedFile = MarkedFile { mark: MARK, line: 0, mode: OTHERS_MAY_READ, others: not_own };
-
-/// The error for a file that `setup` has not written.
-fn not_own() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "it exists, and `setup` did not write it; expected: a new name, or a file of an \
-        earlier `setup`; fix: give another name, or remove the file",
-    )
-}
 
 impl SetupWork<'_> {
     /// Writes the plan as infrastructure code, if that was asked for.
@@ -197,40 +184,4 @@ impl SetupWork<'_> {
 fn by_hand_error(lines: &[Printable]) -> SetupError {
     let lines: Vec<&str> = lines.iter().map(Printable::as_str).collect();
     SetupError::ByHand(lines.join("\n"))
-}
-
-/// Writes `text` below [`MARK`] to `file`.
-///
-/// # Errors
-/// When it cannot be written, or when a file exists that `setup` has not written.
-fn write_marked(file: &Path, text: &str) -> Result<(), SetupError> {
-    CODE.write(file, &format!("{MARK}\n{text}"))
-        .map_err(|error| SetupError::File(format!("{}: {error}", file.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn only_a_file_of_setup_is_written_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("main.tf");
-        for text in ["one\n", "two\n"] {
-            write_marked(&file, text).unwrap();
-            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{MARK}\n{text}"));
-        }
-        for text in ["", "resource \"aws_s3_bucket\" \"mine\" {}\n"] {
-            fs::write(&file, text).unwrap();
-            let error = write_marked(&file, "three\n").unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{}: it exists", file.display())), "{error}");
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-        }
-        let link = folder.path().join("link.tf");
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert!(write_marked(&link, "four\n").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
 }

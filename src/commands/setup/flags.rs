@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
+    base::names::AccountId,
     settings::policy::EncryptionKind,
-    setup::options::{SetupExtra, SetupPart},
+    setup::{
+        options::{SetupExtra, SetupPart},
+        sentinel_parts::SentinelTrust,
+    },
 };
 
 const CODE: &str = "Infrastructure code and files";
 const CHOICES: &str = "What is made";
 const LATER: &str = "Later";
+const SENTINEL: &str = "For a sentinel";
 
 /// How `setup` works, and what it makes.
 #[derive(Args, Clone, Debug)]
@@ -99,6 +104,41 @@ pub struct SetupFlags {
         conflicts_with_all = ["terraform", "cloudformation", "write_config"]
     )]
     pub retire: Option<String>,
+    /// Write what the command `sentinel` needs as code, in place of all else
+    ///
+    /// Its role, a queue with events, and alarms for a sentinel that has stopped. It needs
+    /// `--terraform` or `--cloudformation`, and no runner config.
+    #[arg(
+        hide_short_help = true,
+        long,
+        help_heading = SENTINEL,
+        conflicts_with_all = [
+            "config_file", "apply", "json", "network", "write_config", "write_settings", "key",
+            "bucket_encryption", "certificates", "without", "with", "rotate_certificates", "undo",
+            "retire", "permissions",
+        ]
+    )]
+    pub sentinel: bool,
+    /// With `--sentinel`: who assumes the role: `ec2`, `ecs-tasks`, `eks-pods`, `lambda`, or the
+    /// ARN of a role or user
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "WHO",
+        help_heading = SENTINEL,
+        requires = "sentinel"
+    )]
+    pub trust: Option<SentinelTrust>,
+    /// With `--sentinel`: what this account needs, which the settings name, in place of the
+    /// sentinel's own
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ID",
+        help_heading = SENTINEL,
+        requires = "sentinel"
+    )]
+    pub account: Option<AccountId>,
     /// Print the IAM policy that these flags need
     #[arg(hide_short_help = true, long, help_heading = LATER)]
     pub permissions: bool,

@@ -27,7 +27,7 @@ use crate::{
         record::{AppliedAction, AppliedStep, SetupRecord},
         retire::{self, RetireInputs},
         rotation_plan::rotation_plan,
-        undo::{self, UndoResult, UndoneStep},
+        undo::{self, UndoResult, UndoneStep, UndoneSteps},
     },
 };
 
@@ -80,9 +80,12 @@ impl SetupWork<'_> {
         let account = self.account(aws).await?;
         if !self.arguments.flags.apply {
             let made = |step: &&AppliedStep| step.action != AppliedAction::Found;
+            self.report.say(
+                "these would be taken back, each if nothing uses it and nobody has changed it:",
+            );
             for step in record.steps.iter().rev().filter(made) {
                 self.report.say(printable!(
-                    "would be taken back, if nothing uses it and nobody has changed it: {} {}",
+                    "{} {}",
                     step.piece.kind(),
                     Printable::from(step.piece.subject())
                 ));
@@ -100,12 +103,14 @@ impl SetupWork<'_> {
                 said(&step.result)
             ));
         };
-        let taken_back = undo::undo(aws, &record, &mut journal, &mut on_undone)
-            .await
-            .map_err(SetupError::from)?;
-        let outcome = if taken_back.iter().any(|step| {
+        let UndoneSteps { steps: taken_back, stopped } =
+            undo::undo(aws, &record, &mut journal, &mut on_undone)
+                .await
+                .map_err(SetupError::from)?;
+        let is_open = |step: &UndoneStep| {
             matches!(step.result, UndoResult::Unknown { .. } | UndoResult::Failed { .. })
-        }) {
+        };
+        let outcome = if stopped.is_some() || taken_back.iter().any(is_open) {
             Outcome::FactsUnknown
         } else {
             Outcome::Ended(0)
@@ -119,7 +124,7 @@ impl SetupWork<'_> {
             outcome,
         };
         self.write_report(aws, end)?;
-        Ok(outcome)
+        stopped.map_or(Ok(outcome), |error| Err(SetupError::from(error).into()))
     }
 
     /// Deletes a security configuration that nothing uses.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The subject of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AlertKind {
     /// Nothing was launched.
@@ -31,6 +31,10 @@ pub(crate) enum AlertKind {
     Undelivered,
     /// The guard failed.
     Bug,
+    /// A sentinel cannot see which clusters a region has.
+    Unseen,
+    /// It sees that again.
+    SeenAgain,
 }
 
 impl AlertKind {
@@ -64,6 +68,8 @@ impl fmt::Display for AlertKind {
             Self::Unconfirmed => "unconfirmed",
             Self::Undelivered => "undelivered",
             Self::Bug => "bug",
+            Self::Unseen => "unseen",
+            Self::SeenAgain => "seen-again",
         })
     }
 }

@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
     },
 };
 
-use crate::{report::metrics::Gauge, system::http};
+use crate::{report::metrics::Metric, system::http};
 
 const PATH: &str = "/v1/metrics";
 /// The instrumentation scope: this program.
@@ -74,8 +74,8 @@ pub(crate) fn endpoint(
     }
 }
 
-/// Sends `gauges` to `endpoint`. OpenTelemetry's variables for headers and time limits apply.
-pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
+/// Sends `metrics` to `endpoint`. OpenTelemetry's variables for headers and time limits apply.
+pub(crate) fn send(endpoint: &str, metrics: &[Metric]) -> Result<(), String> {
     let url: reqwest::Url =
         endpoint.parse().map_err(|error| format!("OTLP: {endpoint} is not a URL: {error}"))?;
     let millis = TIMEOUTS.iter().find_map(|name| variable(name)?.trim().parse().ok());
@@ -116,10 +116,15 @@ pub(crate) fn send(endpoint: &str, gauges: &[Gauge]) -> Result<(), String> {
     let provider =
         SdkMeterProvider::builder().with_resource(resource.build()).with_reader(reader).build();
     let meter = provider.meter(SCOPE);
-    for gauge in gauges.iter().filter(|gauge| !gauge.samples.is_empty()) {
-        let instrument =
-            meter.f64_gauge(gauge.otel).with_unit(gauge.unit).with_description(gauge.help).build();
-        for (labels, value) in &gauge.samples {
+    for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {
+        // Counters are sent as gauges, too: each export has a provider of its own, and a collector
+        // would take the beginning of each for a reset of the count.
+        let instrument = meter
+            .f64_gauge(metric.otel)
+            .with_unit(metric.unit)
+            .with_description(metric.help)
+            .build();
+        for (labels, value) in &metric.samples {
             let attributes: Vec<KeyValue> = labels
                 .iter()
                 .map(|(name, value)| KeyValue::new(name.clone(), value.clone()))

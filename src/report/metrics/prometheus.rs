@@ -7,17 +7,20 @@ use std::{collections::BTreeMap, fs::File, io, path::Path, sync::atomic::AtomicU
 
 use prometheus_client::{
     encoding::text,
-    metrics::{family::Family, gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
 use crate::{
-    report::metrics::{Gauge, SUCCESS, SampleLabels},
+    report::metrics::{Metric, MetricKind, SUCCESS, SampleLabels},
     system::output::{open_own, write_whole},
 };
 
+/// Labels, as the client library takes them.
+type FamilyLabels = Vec<(String, String)>;
+
 /// Writes `gauges` of `command` to `file`; keeps the samples of other commands.
-pub(crate) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::Result<()> {
+pub(crate) fn write(file: &Path, mut gauges: Vec<Metric>, command: &str) -> io::Result<()> {
     // A file that does not exist, or that another user could have written, has nothing to keep.
     let before = open_own(file, File::options().read(true)).and_then(io::read_to_string);
     keep(&mut gauges, &before.unwrap_or_default(), command);
@@ -28,7 +31,7 @@ pub(crate) fn write(file: &Path, mut gauges: Vec<Gauge>, command: &str) -> io::R
 
 /// Copies from `before` the samples of other commands, and this command's last success if it has
 /// not succeeded now.
-fn keep(gauges: &mut [Gauge], before: &str, command: &str) {
+fn keep(gauges: &mut [Metric], before: &str, command: &str) {
     // Every run has a duration, whose labels are the common ones.
     let own: SampleLabels = gauges
         .iter()
@@ -51,14 +54,30 @@ fn keep(gauges: &mut [Gauge], before: &str, command: &str) {
     }
 }
 
-fn render(gauges: &[Gauge]) -> Result<String, std::fmt::Error> {
+/// The metrics in the text form that Prometheus reads.
+pub(super) fn render(metrics: &[Metric]) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
-    for gauge in gauges.iter().filter(|gauge| !gauge.samples.is_empty()) {
-        let family: Family<Vec<(String, String)>, gauge::Gauge<f64, AtomicU64>> = Family::default();
-        for (labels, value) in &gauge.samples {
-            family.get_or_create(&labels.clone().into_iter().collect()).set(*value);
+    for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {
+        let labelled = metric
+            .samples
+            .iter()
+            .map(|(labels, value)| (labels.clone().into_iter().collect::<FamilyLabels>(), *value));
+        match metric.kind {
+            MetricKind::Gauge => {
+                let family: Family<FamilyLabels, Gauge<f64, AtomicU64>> = Family::default();
+                labelled.for_each(|(labels, value)| {
+                    family.get_or_create(&labels).set(value);
+                });
+                registry.register(metric.prometheus, metric.help, family);
+            }
+            MetricKind::Counter => {
+                let family: Family<FamilyLabels, Counter<f64, AtomicU64>> = Family::default();
+                labelled.for_each(|(labels, value)| {
+                    family.get_or_create(&labels).inc_by(value);
+                });
+                registry.register(metric.prometheus, metric.help, family);
+            }
         }
-        registry.register(gauge.prometheus, gauge.help, family);
     }
     let mut text = String::new();
     text::encode_registry(&mut text, &registry)?;
@@ -131,7 +150,7 @@ mod tests {
         }
     }
 
-    fn of(measured: &Measured) -> Vec<Gauge> {
+    fn of(measured: &Measured) -> Vec<Metric> {
         gauges(measured, &"pipeline=acme".parse().unwrap())
     }
 
@@ -186,7 +205,7 @@ mod tests {
         #[test]
         fn whatever_a_label_holds_is_read_again_as_it_was(values in prop::collection::btree_map("[a-z]{1,5}", ".{0,8}", 1..4), value in 0_u32..1000) {
             let labels: SampleLabels = values.into_iter().collect();
-            let gauge = Gauge { prometheus: "x", otel: "x", unit: "1", help: "x", samples: vec![(labels.clone(), f64::from(value))] };
+            let gauge = Metric { kind: MetricKind::Gauge, prometheus: "x", otel: "x", unit: "1", help: "x", samples: vec![(labels.clone(), f64::from(value))] };
             let text = render(&[gauge]).unwrap();
             // Only Rust's `lines` also treats a carriage return as part of the line end.
             let line = text.split('\n').find(|line| line.starts_with("x{")).unwrap();

@@ -1,9 +1,10 @@
 //! Sends the metrics: to a file, and to an OpenTelemetry collector.
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    report::metrics::{Gauge, Measured, gauges, otlp, prometheus},
+    report::metrics::{LIMIT, Measured, Metric, gauges, otlp, prometheus},
+    sentinel::numbers::SentinelNumbers,
     settings::metrics_targets::Targets,
 };
 
@@ -12,7 +13,7 @@ use crate::{
 pub(crate) struct Metrics {
     targets: Targets,
     command: &'static str,
-    gauges: Vec<Gauge>,
+    gauges: Vec<Metric>,
 }
 
 impl Metrics {
@@ -33,12 +34,28 @@ impl Metrics {
 
     /// Sends them to the collector, if one is configured.
     pub(crate) async fn send(&self) -> Result<(), String> {
-        let Some(endpoint) = otlp::endpoint(self.targets.otlp.as_deref(), &otlp::variable)? else {
-            return Ok(());
-        };
-        let gauges = self.gauges.clone();
-        apart(move || otlp::send(&endpoint, &gauges)).await
+        export(&self.targets, self.gauges.clone()).await
     }
+}
+
+/// Sends the numbers of a sentinel to the collector, if one is configured.
+///
+/// # Errors
+/// What the collector answered, or that it did not answer within [`LIMIT`].
+pub(crate) async fn send_of_sentinel(
+    targets: &Targets,
+    numbers: &SentinelNumbers,
+) -> Result<(), String> {
+    let sent = timeout(LIMIT, export(targets, numbers.metrics(&targets.labels)));
+    let late = |_| Err(format!("OTLP: not through after {}", humantime::format_duration(LIMIT)));
+    sent.await.unwrap_or_else(late)
+}
+
+async fn export(targets: &Targets, metrics: Vec<Metric>) -> Result<(), String> {
+    let Some(endpoint) = otlp::endpoint(targets.otlp.as_deref(), &otlp::variable)? else {
+        return Ok(());
+    };
+    apart(move || otlp::send(&endpoint, &metrics)).await
 }
 
 /// Runs blocking work on a thread of its own, so that a caller can stop waiting for it.

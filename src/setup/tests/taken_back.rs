@@ -1,7 +1,7 @@
 //! Undo.
 
 use super::*;
-use crate::setup::undo::UndoResult;
+use crate::setup::{journal::SetupJournalError, undo::UndoResult};
 
 async fn applied(account: &Account, plan: &SetupPlan) -> SetupRecord {
     let (result, steps) = account.apply(plan).await;
@@ -32,6 +32,27 @@ async fn undo_returns_the_account_to_what_it_was_except_for_the_key() {
     assert_eq!(account.writes().len(), writes);
     let rest = again.iter().filter(|step| step.piece.kind() != "KMS key");
     assert!(rest.map(|step| &step.result).all(|result| *result == UndoResult::Gone), "{again:#?}");
+}
+
+#[tokio::test]
+async fn what_was_taken_back_before_the_disk_was_full_is_told_and_nothing_after_it_is_tried() {
+    let account = Account::empty();
+    let record = applied(&account, &everything()).await;
+    let mut journal = account.journal();
+    journal.fill_the_disk();
+    let mut told = Vec::new();
+    let mut tell = |step: &UndoneStep| told.push(step.clone());
+    let undone = undo_at(&account.aws, &record, &mut journal, &mut tell, SettlingTime::NONE);
+    let undone = Box::pin(undone).await.unwrap();
+    assert!(matches!(undone.stopped, Some(SetupJournalError::Dir(_))));
+    let done = |step: &UndoneStep| matches!(step.result, UndoResult::Undone { .. });
+    assert_eq!(undone.steps.iter().position(done), Some(undone.steps.len() - 1));
+    assert_eq!(undone.steps, told);
+    drop(journal);
+    // The same command goes on.
+    let again = account.undo(&record).await;
+    assert_eq!(again.iter().filter(|step| step.result == UndoResult::Gone).count(), 1);
+    assert!(again.iter().filter(|step| done(step)).count() > 3, "{again:#?}");
 }
 
 #[tokio::test]

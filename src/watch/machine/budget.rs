@@ -60,11 +60,59 @@ struct Bucket {
     full: Moment,
 }
 
+/// The buckets of all operations.
+#[derive(Clone, Debug)]
+pub(super) struct Buckets {
+    interval: Duration,
+    /// They refill so many times slower than EMR's.
+    slower: u32,
+    buckets: [Bucket; Operation::ALL.len()],
+}
+
+impl Buckets {
+    /// Full buckets.
+    pub(super) fn full(interval: Duration, slower: u32) -> Self {
+        let buckets = [Bucket { full: Moment::START }; Operation::ALL.len()];
+        Self { interval, slower, buckets }
+    }
+
+    /// Empty buckets.
+    pub(super) fn empty(interval: Duration, slower: u32) -> Self {
+        let mut empty = Self::full(interval, slower);
+        for operation in Operation::ALL {
+            let (burst, _) = operation.quota();
+            let refilled = Moment::START.after(empty.refill(operation) * burst);
+            empty.buckets[operation as usize] = Bucket { full: refilled };
+        }
+        empty
+    }
+
+    /// Accounts for a call that is made.
+    pub(super) fn spend(&mut self, now: Moment, operation: Operation) {
+        let one = self.refill(operation);
+        let bucket = &mut self.buckets[operation as usize];
+        bucket.full = bucket.full.max(now).after(one);
+    }
+
+    /// When a call may be made after which `reserve` others may be made at once. More than the
+    /// bucket holds is never reserved.
+    pub(super) fn allowed_from(&self, operation: Operation, reserve: u32) -> Moment {
+        let (burst, _) = operation.quota();
+        let room = self.refill(operation) * burst.saturating_sub(reserve.saturating_add(1));
+        Moment(self.buckets[operation as usize].full.0.saturating_sub(room))
+    }
+
+    /// The time that one call takes to refill.
+    fn refill(&self, operation: Operation) -> Duration {
+        let (_, tenths) = operation.quota();
+        self.interval.min(INTERVAL) * (tenths * self.slower) / 10
+    }
+}
+
 /// The remaining quota, and the actions that wait for it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget<I> {
-    interval: Duration,
-    buckets: [Bucket; Operation::ALL.len()],
+    buckets: Buckets,
     held: Vec<(Action<I>, Vec<Operation>)>,
 }
 
@@ -73,30 +121,21 @@ impl<I> Budget<I> {
     /// again, an earlier guard may have used up the quota a moment ago, possibly as one of many in
     /// a crash loop. So these begin with empty buckets.
     pub(super) fn new(mode: WatchMode, interval: Duration) -> Self {
-        let buckets = Operation::ALL.map(|operation| Bucket {
-            full: match mode {
-                WatchMode::Run => Moment::START,
-                WatchMode::Resume | WatchMode::Attach => {
-                    let (burst, _) = operation.quota();
-                    Moment::START.after(refill(operation, interval) * burst)
-                }
-            },
-        });
-        Self { interval, buckets, held: Vec::new() }
+        let buckets = match mode {
+            WatchMode::Run => Buckets::full(interval, 1),
+            WatchMode::Resume | WatchMode::Attach => Buckets::empty(interval, 1),
+        };
+        Self { buckets, held: Vec::new() }
     }
 
     /// Accounts for a call that is made.
     pub(super) fn spend(&mut self, now: Moment, operation: Operation) {
-        let one = refill(operation, self.interval);
-        let bucket = &mut self.buckets[operation as usize];
-        bucket.full = bucket.full.max(now).after(one);
+        self.buckets.spend(now, operation);
     }
 
     /// When a call may be made.
     fn allowed_from(&self, operation: Operation) -> Moment {
-        let (burst, _) = operation.quota();
-        let room = refill(operation, self.interval) * burst.saturating_sub(1);
-        Moment(self.buckets[operation as usize].full.0.saturating_sub(room))
+        self.buckets.allowed_from(operation, 0)
     }
 
     /// Returns the actions that may run now, in order, and keeps the rest. `calls` gives the
@@ -138,12 +177,6 @@ impl<I> Budget<I> {
         let due = self.held.iter().filter_map(|(_, calls)| from(calls));
         due.filter(|due| *due > now).min()
     }
-}
-
-/// The time that one call takes to refill.
-fn refill(operation: Operation, interval: Duration) -> Duration {
-    let (_, tenths) = operation.quota();
-    interval.min(INTERVAL) * tenths / 10
 }
 
 #[cfg(test)]

@@ -75,20 +75,9 @@ impl Ending {
         now: Moment,
         (interval, limit): (Duration, Duration),
     ) -> (Self, Vec<Move>) {
-        let mut ending = Self {
-            not_permitted: (decision != Decision::End).then_some(whose),
-            deadline: now.after(limit),
-            pause: interval,
-            awaits: Awaits::Nothing,
-            accepted: false,
-            lift: protected,
-            lifted: false,
-            helped: false,
-            at_once: true,
-            obstacle: None,
-            withdrawn: false,
-            is_over: false,
-        };
+        let mut ending = Self::new(now, interval, limit);
+        ending.not_permitted = (decision != Decision::End).then_some(whose);
+        ending.lift = protected;
         let moves = match ending.not_permitted {
             None => ending.request(),
             Some(whose) => {
@@ -99,6 +88,34 @@ impl Ending {
             }
         };
         (ending, moves)
+    }
+
+    /// Follows a termination that was requested before, and that EMR carries out. The next event
+    /// must be a poll.
+    pub fn follow(now: Moment, (interval, limit): (Duration, Duration)) -> Self {
+        Self { accepted: true, awaits: Awaits::Look, ..Self::new(now, interval, limit) }
+    }
+
+    fn new(now: Moment, interval: Duration, limit: Duration) -> Self {
+        Self {
+            not_permitted: None,
+            deadline: now.after(limit),
+            pause: interval,
+            awaits: Awaits::Nothing,
+            accepted: false,
+            lift: false,
+            lifted: false,
+            helped: false,
+            at_once: true,
+            obstacle: None,
+            withdrawn: false,
+            is_over: false,
+        }
+    }
+
+    /// Whether EMR has accepted the last request.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted
     }
 
     /// When it needs to be woken next.

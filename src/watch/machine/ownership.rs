@@ -19,6 +19,8 @@ pub enum Ownership {
     Adopted,
     /// It was named to `watch`.
     Named,
+    /// The sentinel watches its account, and somebody launched it.
+    Account,
     /// Everything else.
     NotOurs,
 }
@@ -31,7 +33,7 @@ impl Ownership {
             Self::Ours => "which this run started",
             Self::Presumed => "which this run may have started: it has no run's tag",
             Self::Adopted => "which was there before this run",
-            Self::Named | Self::NotOurs => "which others started",
+            Self::Named | Self::Account | Self::NotOurs => "which others started",
         }
     }
 }

@@ -36,20 +36,70 @@ impl PollReason {
 /// The largest relative deviation of a pause, in both directions.
 const JITTER: f64 = 0.15;
 
+/// A source of jitter.
+#[derive(Clone, Debug)]
+pub(super) struct Jitter(u64);
+
+impl Jitter {
+    /// `seed` makes it differ from that of other guards.
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A pause that deviates a little from this one.
+    pub(super) fn around(&mut self, pause: Duration) -> Duration {
+        pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.fraction())
+    }
+
+    /// The next pseudo-random number from 0 to 1: splitmix64, Steele, Lea and Flood 2014.
+    fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        // 32 bits are exact in an f64.
+        f64::from(u32::try_from(mixed >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+/// The factor by which pauses grow while EMR throttles: doubled at once and reduced slowly, so that
+/// many guards share the quota.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slowdown(f64);
+
+impl Slowdown {
+    /// EMR has not throttled.
+    pub(super) const NONE: Self = Self(1.0);
+
+    /// The factor for the next pause, at most `most`; `throttled` says whether EMR has throttled
+    /// since the last one.
+    pub(super) fn next(&mut self, throttled: bool, most: f64) -> f64 {
+        self.0 = if throttled { (self.0 * 2.0).min(most) } else { (self.0 / 1.25).max(1.0) };
+        self.0
+    }
+}
+
 /// The current pace.
 #[derive(Clone, Debug)]
 pub(super) struct PollPace {
     first: Duration,
     need: PollReason,
     looks: i32,
-    slower: f64,
-    random: u64,
+    slower: Slowdown,
+    jitter: Jitter,
 }
 
 impl PollPace {
     /// `seed` makes the jitter differ from that of other guards.
     pub(super) fn new(first: Duration, seed: u64) -> Self {
-        Self { first, need: PollReason::Search, looks: 0, slower: 1.0, random: seed }
+        Self {
+            first,
+            need: PollReason::Search,
+            looks: 0,
+            slower: Slowdown::NONE,
+            jitter: Jitter::new(seed),
+        }
     }
 
     /// The purpose of the current pause.
@@ -62,23 +112,10 @@ impl PollPace {
     pub(super) fn pause(&mut self, need: PollReason, throttled: bool) -> Duration {
         self.looks = if need == self.need { self.looks.saturating_add(1) } else { 0 };
         self.need = need;
-        // Doubled at once and reduced slowly, so that many guards share the quota.
-        self.slower =
-            if throttled { (self.slower * 2.0).min(24.0) } else { (self.slower / 1.25).max(1.0) };
+        let slower = self.slower.next(throttled, 24.0);
         let (first, most, slowest) = need.factors();
-        let times = (first * 1.5_f64.powi(self.looks.min(16))).min(most) * self.slower.min(slowest);
-        self.first.mul_f64(times * (1.0 - JITTER + 2.0 * JITTER * self.fraction()))
-    }
-
-    /// The next pseudo-random number from 0 to 1: splitmix64, Steele, Lea and Flood 2014.
-    fn fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        // 32 bits are exact in an f64.
-        f64::from(u32::try_from(mixed >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+        let times = (first * 1.5_f64.powi(self.looks.min(16))).min(most) * slower.min(slowest);
+        self.jitter.around(self.first.mul_f64(times))
     }
 }
 

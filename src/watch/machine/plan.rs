@@ -68,6 +68,8 @@ pub struct Rules {
     pub attached: bool,
     /// `terminate_untagged`.
     pub untagged: bool,
+    /// `on_unsafe: terminate` of the sentinel's rule that applies to the cluster.
+    pub account: bool,
 }
 
 /// A cluster's relation to the launch, as known before it.

@@ -53,12 +53,15 @@ pub fn decide(whose: Ownership, why: EndReason, has_new_steps: bool, rules: Rule
         (Ownership::Named, EndReason::Unsafe | EndReason::Wrote) => {
             end_if(rules.attached, Decision::Ask)
         }
+        (Ownership::Account, EndReason::Unsafe | EndReason::Wrote) => {
+            end_if(rules.account, Decision::Ask)
+        }
         // A presumed cluster may belong to another run, so an unread fact is no reason to terminate
-        // it. Others may use an adopted or a named cluster, so the end of this run does not
-        // terminate it.
+        // it. Others may use an adopted or a named cluster, or one of the account, so the end of
+        // this run does not terminate it.
         (Ownership::Presumed, EndReason::Unjudged)
         | (
-            Ownership::Adopted | Ownership::Named,
+            Ownership::Adopted | Ownership::Named | Ownership::Account,
             EndReason::Unjudged | EndReason::Stopped | EndReason::Orphaned,
         ) => Decision::Leave,
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use emr_simulator::{Role, World};
+use emr_simulator::{Role, World, partition_of};
 use serde_json::{Map, Value, json};
 
 /// The id of the key that a template, or a setup, makes.
@@ -25,8 +25,8 @@ pub(super) struct Resource {
     pub(super) arguments: Map<String, Value>,
 }
 
-/// The settings of roles, users, instance profiles, keys, buckets and security configurations, each
-/// by its kind and name.
+/// The settings of roles, users, instance profiles, keys, buckets, security configurations, topics,
+/// queues and rules of EventBridge, each by its kind and name.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     /// The region of what is made.
@@ -85,6 +85,25 @@ impl Account {
         for configuration in &world.security_configurations {
             let content: Value = serde_json::from_str(&configuration.content).unwrap();
             settings.insert(format!("security configuration {}", configuration.name), content);
+        }
+        for (arn, topic) in &world.topic_settings {
+            settings.insert(format!("topic {arn}"), serde_json::to_value(topic).unwrap());
+        }
+        for queue in world.queue_settings.values() {
+            let attributes = &queue.attributes;
+            let policy = attributes.get("Policy").filter(|policy| !policy.is_empty());
+            let policy: Option<Value> = policy.map(|text| serde_json::from_str(text).unwrap());
+            let mut value = json!({
+                "account": queue.account, "region": queue.region, "attributes": attributes,
+                "policy": policy,
+            });
+            value["attributes"].as_object_mut().unwrap().remove("Policy");
+            settings.insert(format!("queue {}", queue.name), value);
+        }
+        for rule in &world.event_rules {
+            let mut value = serde_json::to_value(rule).unwrap();
+            value["pattern"] = serde_json::from_str(&rule.pattern).unwrap();
+            settings.insert(format!("rule {}", rule.name), value);
         }
         let mut new = None;
         for key in &world.keys {
@@ -154,10 +173,15 @@ impl Account {
                 "AWS::IAM::InstanceProfile",
                 "AWS::KMS::Key",
                 "AWS::S3::Bucket",
+                "AWS::SNS::Topic",
+                "AWS::SQS::Queue",
+                "aws_cloudwatch_event_rule",
                 "aws_iam_role",
                 "aws_iam_instance_profile",
                 "aws_kms_key",
                 "aws_s3_bucket",
+                "aws_sns_topic",
+                "aws_sqs_queue",
             ]
             .contains(&resource.kind.as_str())
         };
@@ -281,11 +305,114 @@ impl Account {
                     });
                     block.is_read()?;
                 }
+                if let Some(versioning) = given.rest.remove("VersioningConfiguration") {
+                    let mut versioning = Arguments::within(versioning)?;
+                    bucket["versioning"] = versioning.take("Status")?;
+                    versioning.is_read()?;
+                }
+                given.put("ObjectLockEnabled", &mut bucket["object_lock"]);
+                if let Some(lock) = given.rest.remove("ObjectLockConfiguration") {
+                    let names = ["ObjectLockEnabled", "Rule", "DefaultRetention"];
+                    bucket["default_retention"] = retention(lock, names, ["Mode", "Days"])?;
+                }
             }
             "aws_s3_bucket" => {
                 let name = given.text("bucket")?;
                 let region = given.region(&self.region);
-                self.made(&format!("bucket {name}"), exists, || new_bucket(&name, &region))?;
+                let bucket =
+                    self.made(&format!("bucket {name}"), exists, || new_bucket(&name, &region))?;
+                given.put("object_lock_enabled", &mut bucket["object_lock"]);
+                // S3 turns it on in a bucket with Object Lock.
+                if bucket["object_lock"] == true {
+                    bucket["versioning"] = json!("Enabled");
+                }
+            }
+            "aws_s3_bucket_versioning" => {
+                let bucket = self.bucket(given)?;
+                let mut versioning = Arguments::within(given.take("versioning_configuration")?)?;
+                bucket["versioning"] = versioning.take("status")?;
+                versioning.is_read()?;
+            }
+            "aws_s3_bucket_object_lock_configuration" => {
+                let bucket = self.bucket(given)?;
+                if bucket["object_lock"] != true {
+                    return Err("the bucket has no Object Lock".to_owned());
+                }
+                let lock = Value::Object(std::mem::take(&mut given.rest));
+                let names = ["object_lock_enabled", "rule", "default_retention"];
+                bucket["default_retention"] = retention(lock, names, ["mode", "days"])?;
+            }
+            "AWS::SNS::Topic" | "aws_sns_topic" => {
+                let [name, key] = match resource.kind.as_str() {
+                    "aws_sns_topic" => ["name", "kms_master_key_id"],
+                    _ => ["TopicName", "KmsMasterKeyId"],
+                };
+                let arn = self.arn("sns", &given.text(name)?);
+                let topic = self.made(&format!("topic {arn}"), exists, new_topic)?;
+                given.put(key, &mut topic["kms_key"]);
+            }
+            "AWS::SNS::TopicPolicy" => {
+                let topics = given.take("Topics")?;
+                let arn = only_text(&topics)?;
+                let topic = self.there(&format!("topic {arn}"))?;
+                put(&mut topic["policy"], given.take("PolicyDocument")?, exists)?;
+            }
+            "aws_sns_topic_policy" => {
+                let topic = self.there(&format!("topic {}", given.text("arn")?))?;
+                put(&mut topic["policy"], given.take("policy")?, exists)?;
+            }
+            "AWS::SQS::Queue" | "aws_sqs_queue" => {
+                let [name, retention, managed] = match resource.kind.as_str() {
+                    "aws_sqs_queue" => {
+                        ["name", "message_retention_seconds", "sqs_managed_sse_enabled"]
+                    }
+                    _ => ["QueueName", "MessageRetentionPeriod", "SqsManagedSseEnabled"],
+                };
+                let (place, region) = (given.text(name)?, self.region.clone());
+                let queue = self.made(&format!("queue {place}"), exists, || new_queue(&region))?;
+                let attributes = &mut queue["attributes"];
+                for (argument, name) in
+                    [(retention, "MessageRetentionPeriod"), (managed, "SqsManagedSseEnabled")]
+                {
+                    // The API has texts.
+                    if let Some(value) = given.rest.remove(argument) {
+                        attributes[name] = json!(value.to_string());
+                    }
+                }
+            }
+            "AWS::SQS::QueuePolicy" => {
+                let queues = given.take("Queues")?;
+                let queue = self.there(&queue_of(only_text(&queues)?))?;
+                put(&mut queue["policy"], given.take("PolicyDocument")?, exists)?;
+            }
+            "aws_sqs_queue_policy" => {
+                let queue = self.there(&queue_of(&given.text("queue_url")?))?;
+                put(&mut queue["policy"], given.take("policy")?, exists)?;
+            }
+            "AWS::Events::Rule" => {
+                let (name, region) = (given.text("Name")?, self.region.clone());
+                let rule =
+                    self.made(&format!("rule {name}"), exists, || new_rule(&name, &region))?;
+                rule["pattern"] = given.take("EventPattern")?;
+                rule["enabled"] = json!(given.text("State")? == "ENABLED");
+                given.put("Description", &mut rule["description"]);
+                for target in given.take("Targets")?.as_array().ok_or("no targets")? {
+                    let id = target["Id"].as_str().ok_or("no id")?;
+                    put_new(&mut rule["targets"], id, target.clone(), false)?;
+                }
+            }
+            "aws_cloudwatch_event_rule" => {
+                let (name, region) = (given.text("name")?, self.region.clone());
+                let rule =
+                    self.made(&format!("rule {name}"), exists, || new_rule(&name, &region))?;
+                rule["pattern"] = given.take("event_pattern")?;
+                given.put("description", &mut rule["description"]);
+            }
+            "aws_cloudwatch_event_target" => {
+                let rule = self.there(&format!("rule {}", given.text("rule")?))?;
+                let id = given.text("target_id")?;
+                let target = json!({ "Arn": given.take("arn")?, "Id": id });
+                put_new(&mut rule["targets"], &id, target, exists)?;
             }
             "AWS::S3::BucketPolicy" => {
                 let bucket = self.there(&format!("bucket {}", given.text("Bucket")?))?;
@@ -344,6 +471,12 @@ impl Account {
             return Err(format!("{name}: imported {exists}"));
         }
         Ok(self.settings.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// The ARN of something in the region of what is made.
+    fn arn(&self, service: &str, name: &str) -> String {
+        let region = &self.region;
+        format!("arn:{}:{service}:{region}:123456789012:{name}", partition_of(region))
     }
 
     fn there(&mut self, name: &str) -> Result<&mut Value, String> {
@@ -480,6 +613,58 @@ fn new_bucket(name: &str, region: &str) -> Value {
         },
         "tags": [], "objects": [], "older": {},
     })
+}
+
+fn new_topic() -> Value {
+    json!({ "policy": null, "kms_key": null, "display_name": "", "pending_subscriptions": 0 })
+}
+
+/// A queue with what SQS gives one by itself.
+fn new_queue(region: &str) -> Value {
+    json!({
+        "account": "123456789012", "region": region, "policy": null,
+        "attributes": {
+            "DelaySeconds": "0", "MaximumMessageSize": "1048576",
+            "MessageRetentionPeriod": "345600", "ReceiveMessageWaitTimeSeconds": "0",
+            "SqsManagedSseEnabled": "true", "VisibilityTimeout": "30",
+        },
+    })
+}
+
+/// An enabled rule without a pattern or targets.
+fn new_rule(name: &str, region: &str) -> Value {
+    json!({
+        "account": "123456789012", "region": region, "name": name, "pattern": null,
+        "enabled": true, "description": null, "targets": {},
+    })
+}
+
+/// The setting that a queue's URL names.
+fn queue_of(url: &str) -> String {
+    format!("queue {}", url.rsplit('/').next().unwrap_or_default())
+}
+
+fn only_text(list: &Value) -> Result<&str, String> {
+    match list.as_array().map(Vec::as_slice) {
+        Some([Value::String(text)]) => Ok(text),
+        _ => Err(format!("{list} is not one text")),
+    }
+}
+
+/// The default retention in a lock configuration. `names` are the arguments for whether there is
+/// any, for the rule and for what it holds; `of` those for mode and days.
+fn retention(lock: Value, names: [&str; 3], of: [&str; 2]) -> Result<Value, String> {
+    let mut lock = Arguments::within(lock)?;
+    // The provider has it as a default.
+    if lock.rest.remove(names[0]).is_some_and(|enabled| enabled != "Enabled") {
+        return Err(format!("{} is not Enabled", names[0]));
+    }
+    let mut rule = Arguments::within(lock.take(names[1])?)?;
+    let mut held = Arguments::within(rule.take(names[2])?)?;
+    let retention =
+        json!({ "mode": held.take(of[0])?, "unit": "Days", "number": held.take(of[1])? });
+    [lock, rule, held].iter().try_for_each(Arguments::is_read)?;
+    Ok(retention)
 }
 
 fn encryption_of_cloudformation(settings: &mut Value) -> Result<Value, String> {

@@ -137,6 +137,13 @@ impl Template {
         match self.kind(name) {
             "AWS::KMS::Key" => json!(NEW_KEY),
             "AWS::IAM::Role" => self.property(name, "RoleName"),
+            "AWS::SNS::Topic" => json!(self.arn("sns", &self.property(name, "TopicName"))),
+            "AWS::SQS::Queue" => {
+                let Self { account, region, .. } = self;
+                let queue = self.property(name, "QueueName");
+                let queue = queue.as_str().unwrap();
+                json!(format!("https://sqs.{region}.amazonaws.com/{account}/{queue}"))
+            }
             other => panic!("{name}: {other}"),
         }
     }
@@ -153,8 +160,15 @@ impl Template {
                 let name = self.property(id, "RoleName");
                 json!(format!("arn:{partition}:iam::{account}:role/{}", name.as_str().unwrap()))
             }
+            "AWS::SQS::Queue" => json!(self.arn("sqs", &self.property(id, "QueueName"))),
             other => panic!("{path}: {other}"),
         }
+    }
+
+    fn arn(&self, service: &str, name: &Value) -> String {
+        let Self { account, region, partition, .. } = self;
+        let name = name.as_str().unwrap();
+        format!("arn:{partition}:{service}:{region}:{account}:{name}")
     }
 
     /// A text with its `${…}` replaced.

@@ -100,11 +100,24 @@ impl Code {
             "bucket",
             &|name| json!({ "bucket": name, "arn": format!("arn:{partition}:s3:::{name}") }),
         );
+        let arn = |service: &str, name: &str| {
+            format!("arn:{partition}:{service}:{region}:{account}:{name}")
+        };
+        let topics = named("aws_sns_topic", "name", &|name| json!({ "arn": arn("sns", name) }));
+        let queues = named("aws_sqs_queue", "name", &|name| {
+            let url = format!("https://sqs.{region}.amazonaws.com/{account}/{name}");
+            json!({ "arn": arn("sqs", name), "url": url })
+        });
+        let event_rules =
+            named("aws_cloudwatch_event_rule", "name", &|name| json!({ "name": name }));
         context.declare_var("aws_iam_role", roles);
         context.declare_var("aws_s3_bucket", buckets);
         let arn = format!("arn:{partition}:kms:{region}:{account}:key/{NEW_KEY}");
         let key = json!({ "etl": { "arn": arn, "key_id": NEW_KEY } });
         context.declare_var("aws_kms_key", hcl::to_value(key).unwrap());
+        context.declare_var("aws_sns_topic", topics);
+        context.declare_var("aws_sqs_queue", queues);
+        context.declare_var("aws_cloudwatch_event_rule", event_rules);
         context
     }
 }
@@ -142,9 +155,10 @@ fn expression<'a>(body: &'a Body, name: &str) -> Option<&'a Expression> {
 /// The arguments of a body, and those of its blocks. Documents are read.
 fn arguments(body: &Body, context: &Context<'_>) -> Map<String, Value> {
     let mut arguments = Map::new();
-    for attribute in body.attributes() {
-        let is_document =
-            ["policy", "assume_role_policy", "configuration"].contains(&attribute.key());
+    // An order of work is no value.
+    for attribute in body.attributes().filter(|attribute| attribute.key() != "depends_on") {
+        let is_document = ["policy", "assume_role_policy", "configuration", "event_pattern"]
+            .contains(&attribute.key());
         let mut value = serde_json::to_value(attribute.expr().evaluate(context).unwrap()).unwrap();
         if is_document {
             value = serde_json::from_str(value.as_str().unwrap()).unwrap();

@@ -127,6 +127,7 @@ fn settings(scope: &Scope) -> Settings {
             adopted: false,
             attached: false,
             untagged: false,
+            account: false,
         },
         stop: 8 * SECOND,
         volumes: true,

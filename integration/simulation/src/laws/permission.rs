@@ -77,7 +77,8 @@ impl Case<'_> {
                 rules.adopted && self.cluster.has_steps_of_run(self.at) && self.is_known_unsafe()
             }
             Ownership::Named => rules.attached && self.is_known_unsafe(),
-            Ownership::NotOurs => false,
+            // A run has no clusters of an account.
+            Ownership::Account | Ownership::NotOurs => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
 use emr_world::clock::iso;
 use emr_world::cluster::{Cluster, ClusterState, Instance, Volume};
+use emr_world::regions::regions_beside;
 use emr_world::world::{Caller, World};
 
 pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
@@ -29,6 +30,7 @@ pub(super) fn answer(world: &World, call: &Call, caller: &Caller) -> Answer {
                     Ok(())
                 }
                 "DescribeDhcpOptions" => ec2.dhcp_options(xml),
+                "DescribeRegions" => ec2.regions(xml),
                 "DescribeInstances" => ec2.instances(xml),
                 "DescribeVolumes" => ec2.volumes(xml),
                 other => Err(Failure::not_modelled(Service::Ec2, other)),
@@ -115,6 +117,38 @@ impl<'a> Ec2<'a> {
             }
         }
         Ok(selected)
+    }
+
+    /// The regions of the caller's partition; those that the account has not switched on only where
+    /// the request asks for all.
+    fn regions(&self, xml: &mut Xml) -> Result<(), Failure> {
+        let wants_all = self.call.form.get("AllRegions").is_some_and(|it| it == "true");
+        let all = regions_beside(&self.call.region)
+            .into_iter()
+            .map(|name| (name, self.world.opt_in_status(self.account, name)))
+            .filter(|(_, status)| wants_all || status.is_enabled());
+        let endpoint = |name: &str| {
+            let domain = if name.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            format!("ec2.{name}.{domain}")
+        };
+        let missing = ("InvalidParameterValue", "region");
+        let found = self.select(all, "RegionName", "region-name", missing, |(name, status)| {
+            Facts::from([
+                ("region-name", (*name).to_owned()),
+                ("endpoint", endpoint(name)),
+                ("opt-in-status", status.name().to_owned()),
+            ])
+        })?;
+        xml.element("regionInfo", |xml| {
+            for (name, status) in found {
+                xml.element("item", |xml| {
+                    xml.text("regionName", name)
+                        .text("regionEndpoint", endpoint(name))
+                        .text("optInStatus", status.name());
+                });
+            }
+        });
+        Ok(())
     }
 
     fn subnets(&self, xml: &mut Xml) -> Result<(), Failure> {

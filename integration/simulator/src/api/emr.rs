@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use emr_world::clock::epoch_seconds;
+use emr_world::cloudtrail::Launch;
 use emr_world::cluster::{Cluster, ClusterState, Instance, InstanceGroup, Step};
 use emr_world::fate::Termination;
 use emr_world::life;
@@ -33,7 +34,11 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         "DescribeSecurityConfiguration" => emr.describe_security_configuration(),
         "DeleteSecurityConfiguration" => emr.delete_security_configuration(),
         "ListSecurityConfigurations" => emr.list_security_configurations(),
-        "RunJobFlow" => emr.run_job_flow(),
+        "RunJobFlow" => {
+            let output = emr.run_job_flow();
+            record_launch(world, call, caller, &output);
+            output
+        }
         "AddJobFlowSteps" => emr.add_job_flow_steps(),
         "AddInstanceGroups" => emr.add_instance_groups(),
         "ModifyInstanceGroups" => emr.modify_instance_groups(),
@@ -51,6 +56,22 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         other => return Err(Failure::not_modelled(Service::Emr, other)),
     }?;
     Ok(Reply::json(&output))
+}
+
+/// Writes CloudTrail's record of a launch, whether or not it succeeded.
+fn record_launch(world: &mut World, call: &Call, caller: &Caller, output: &Output) {
+    let at = world.now;
+    world.record_launch(&Launch {
+        caller,
+        access_key: call.access_key.as_deref().unwrap_or_default(),
+        address: "127.0.0.1",
+        agent: call.header("user-agent").unwrap_or_default(),
+        invoked_by: None,
+        region: &call.region,
+        at,
+        request: &call.json,
+        result: output.as_ref().map_err(|it| (it.code.as_str(), it.message.as_str())),
+    });
 }
 
 struct Emr<'a> {

@@ -21,13 +21,8 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         _ => {}
     }
     let input = &call.json;
-    let queue = text(input, "QueueUrl")
-        .and_then(|url| url.rsplit('/').next())
-        .unwrap_or_default()
-        .to_owned();
-    if !world.queues.contains_key(&queue) || !queues::is_of_caller(world, &queue, call, caller) {
-        return Err(queues::no_such_queue());
-    }
+    let url = text(input, "QueueUrl").unwrap_or_default();
+    let queue = queues::find(world, url, call, caller)?;
     match call.subject.operation.as_str() {
         "ReceiveMessage" => Ok(Reply::json(&receive(world, &queue, input))),
         "DeleteMessage" => {

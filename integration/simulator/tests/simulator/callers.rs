@@ -115,10 +115,7 @@ fn an_operation_that_is_not_modelled_answers_501_names_itself_and_is_recorded() 
     let got = guard.emr("CreateStudio", &json!({}));
     assert_eq!(got.status, 501);
     assert_eq!(got.json()["message"], "emr-simulator does not model elasticmapreduce:CreateStudio");
-    assert_eq!(
-        guard.form("ec2", "Action=DescribeRegions").error(),
-        (501, "NotModelled".to_owned())
-    );
+    assert_eq!(guard.form("ec2", "Action=DescribeImages").error(), (501, "NotModelled".to_owned()));
     assert_eq!(guard.s3("GET", "/acme-out?acl", &[]).error(), (501, "NotModelled".to_owned()));
     assert_eq!(guard.form("iam", "Action=ListUsers").status, 501);
     assert_eq!(guard.kms("Encrypt", &json!({"KeyId": "x"})).status, 501);

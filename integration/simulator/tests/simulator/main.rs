@@ -17,6 +17,7 @@ mod life;
 mod objects;
 mod quotas;
 mod s3;
+mod sessions;
 mod sns;
 mod support;
 mod uploads;

@@ -6,10 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::access_block::PublicAccessBlock;
+use crate::cloudtrail::Launch;
+use crate::cluster::Cluster;
 use crate::command::{
-    Applied, ChangeObject, Command, CommandError, Named, ObjectVersion, PutAccessKey, PutBucket,
-    PutDhcp, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration, PutSubnet,
-    PutUpload, PutUser, PutVpc, SendMessage, StartCluster, UpdateCluster,
+    Applied, ChangeObject, Command, CommandError, LaunchedBy, Named, ObjectVersion, PutAccessKey,
+    PutBucket, PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutUpload, PutUser, PutVpc, SendMessage, SetRegion,
+    StartCluster, UpdateCluster,
 };
 use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, iam_id, uuid};
 use crate::life;
@@ -17,6 +20,7 @@ use crate::object::{self, Attributes, DefaultRetention, Object, Upload};
 use crate::partition::partition_of;
 use crate::policy;
 use crate::provisioning::{self, Birth};
+use crate::regions::needs_opt_in;
 use crate::s3write;
 use crate::signing;
 use crate::sse::Sse;
@@ -100,6 +104,10 @@ impl World {
                     .ok_or_else(|| CommandError(format!("there is no queue {queue}")))?;
                 messages.push(Message { id, body, receipt: None, hidden_until: None });
             }
+            Command::SetEvents(delivery) => self.event_delivery = delivery,
+            Command::ExpireSessions => self.expire_sessions(),
+            Command::SetRegion(set) => self.set_region(set)?,
+            Command::PutHistory(put) => self.put_history(&put),
             Command::StartCluster(start) => return self.start_cluster(start),
             Command::UpdateCluster(update) => self.update_cluster(update)?,
             Command::SetTimings(timings) => self.timings = timings,
@@ -112,15 +120,7 @@ impl World {
 
     fn put_access_key(&mut self, put: PutAccessKey) {
         let (account, _) = place(put.account.as_ref(), None);
-        let session = put
-            .arn
-            .rsplit_once('/')
-            .map(|(_, name)| name)
-            .filter(|_| put.arn.contains(":assumed-role/"));
-        let user_id = match session {
-            Some(session) => format!("AROASIMULATEDROLE0000:{session}"),
-            None => "AIDASIMULATEDUSER0000".to_owned(),
-        };
+        let user_id = user_id(&put.arn);
         self.access_keys.insert(put.id, Caller { account, arn: put.arn, user_id });
     }
 
@@ -491,7 +491,61 @@ impl World {
         let index =
             provisioning::create(self, Birth { id: start.id, account, region, request, at });
         life::fast_forward(self, index, start.state, now);
+        self.record_start(index, start.launcher);
         Ok(Applied { id: Some(self.clusters[index].id.clone()) })
+    }
+
+    /// Writes CloudTrail's record of a cluster that a command started.
+    fn record_start(&mut self, index: usize, by: LaunchedBy) {
+        let cluster = &self.clusters[index];
+        let (account, region) = (cluster.account.clone(), cluster.region.clone());
+        let partition = partition_of(&region);
+        let arn = by.arn.unwrap_or_else(|| format!("arn:{partition}:iam::{account}:user/somebody"));
+        let caller = Caller { user_id: user_id(&arn), account, arn };
+        let (request, at) = (cluster.request.clone(), cluster.created);
+        let answer = json!({"JobFlowId": cluster.id, "ClusterArn": cluster.arn()});
+        self.record_launch(&Launch {
+            caller: &caller,
+            access_key: "ASIASOMEBODY",
+            address: by.address.as_deref().unwrap_or("203.0.113.7"),
+            agent: by.agent.as_deref().unwrap_or("elasticmapreduce.aws.com"),
+            invoked_by: by.invoked_by.as_deref(),
+            region: &region,
+            at,
+            request: &request,
+            result: Ok(&answer),
+        });
+    }
+
+    fn put_history(&mut self, put: &PutHistory) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        let interval = put.within_seconds / f64::from(put.count.max(1));
+        let mut over = Vec::new();
+        for number in 0..put.count {
+            let ago = put.within_seconds - interval * f64::from(number);
+            let created = self.now - seconds(ago);
+            let id = self.emr_id("j-", 13);
+            let ended = created + seconds(interval / 2.0);
+            let name = format!("history {number}");
+            over.push(Cluster::over(id, name, (account.clone(), region.clone()), (created, ended)));
+        }
+        // The oldest are first.
+        self.clusters.splice(0..0, over);
+    }
+
+    fn set_region(&mut self, set: SetRegion) -> Result<(), CommandError> {
+        if !needs_opt_in(&set.name) {
+            let problem = format!("{} is no region that an account switches on or off", set.name);
+            return Err(CommandError(problem));
+        }
+        let (account, _) = place(set.account.as_ref(), None);
+        let regions = self.opted_in.entry(account).or_default();
+        if set.opted_in {
+            regions.insert(set.name);
+        } else {
+            regions.remove(&set.name);
+        }
+        Ok(())
     }
 
     fn update_cluster(&mut self, update: UpdateCluster) -> Result<(), CommandError> {
@@ -536,6 +590,14 @@ impl World {
             cluster.fate.termination = termination;
         }
         Ok(())
+    }
+}
+
+/// The unique id of a user or of a role session.
+fn user_id(arn: &str) -> String {
+    match arn.rsplit_once('/').filter(|_| arn.contains(":assumed-role/")) {
+        Some((_, session)) => format!("AROASIMULATEDROLE0000:{session}"),
+        None => "AIDASIMULATEDUSER0000".to_owned(),
     }
 }
 

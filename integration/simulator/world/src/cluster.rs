@@ -246,6 +246,41 @@ impl InstanceGroup {
 }
 
 impl Cluster {
+    /// One that is over, of an account and region, with the times of its creation and of its end.
+    pub(crate) fn over(
+        id: String,
+        name: String,
+        (account, region): (String, String),
+        (created, ended): (OffsetDateTime, OffsetDateTime),
+    ) -> Self {
+        Self {
+            id,
+            account,
+            region,
+            name,
+            request: Value::Null,
+            security_configuration: None,
+            security: Value::Null,
+            configurations: Value::Array(Vec::new()),
+            state: ClusterState::Terminated,
+            reason: Some(("ALL_STEPS_COMPLETED".to_owned(), "Steps completed".to_owned())),
+            created,
+            ready: None,
+            ended: Some(ended),
+            tags: Vec::new(),
+            termination_protected: false,
+            keep_alive: false,
+            steps: Vec::new(),
+            groups: Vec::new(),
+            instances: Vec::new(),
+            terminations: 0,
+            fate: NextCluster::default(),
+            told: Some(ClusterState::Terminated),
+            timings: Timings::default(),
+            next: None,
+        }
+    }
+
     /// Whether it is one of instance fleets.
     #[must_use]
     pub fn has_fleets(&self) -> bool {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::access_block::PublicAccessBlock;
 use crate::clock::ClockMode;
-use crate::fate::{NextCluster, StartState, Termination, Timings};
+use crate::fate::{EventDelivery, NextCluster, StartState, Termination, Timings};
 use crate::faults::{Calls, Fault};
 use crate::object::{AclGrant, Attributes, Retention};
 use crate::sse::{BucketEncryption, Sse};
@@ -73,12 +73,20 @@ pub enum Command {
     PutDhcp(PutDhcp),
     /// Switches EBS encryption by default on or off.
     SetEbsEncryptionByDefault(Switch),
-    /// Creates an SQS queue, which receives all EMR events from then on.
+    /// Creates an SQS queue, which receives all events of all accounts and regions from then on.
     PutQueue(Named),
     /// Puts a message into a queue.
     SendMessage(SendMessage),
+    /// Sets how events are delivered.
+    SetEvents(EventDelivery),
+    /// Ends all sessions that `AssumeRole` gave.
+    ExpireSessions,
+    /// Switches a region on or off for an account, if it is one that needs it.
+    SetRegion(SetRegion),
     /// Starts a cluster without an API request, in any living state.
     StartCluster(StartCluster),
+    /// Adds clusters that are over.
+    PutHistory(PutHistory),
     /// Changes a cluster without an API request.
     UpdateCluster(UpdateCluster),
     /// Adds a rule that makes calls fail.
@@ -579,6 +587,53 @@ pub struct StartCluster {
     /// `RunJobFlow`'s own fields; missing ones get default values.
     #[serde(default)]
     pub request: Value,
+    /// Who CloudTrail says has launched it.
+    #[serde(default)]
+    pub launcher: LaunchedBy,
+}
+
+/// Who launched a cluster, for CloudTrail's record.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaunchedBy {
+    /// The ARN of a user or of a role session; default: the account's user `somebody`.
+    pub arn: Option<String>,
+    /// `sourceIPAddress`; default: an address of RFC 5737.
+    pub address: Option<String>,
+    /// `userAgent`; default: the console's.
+    pub agent: Option<String>,
+    /// `userIdentity.invokedBy`.
+    pub invoked_by: Option<String>,
+}
+
+/// See [`Command::PutHistory`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutHistory {
+    /// How many.
+    pub count: u32,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// They were created at equal intervals within so many seconds before now; each lived for less
+    /// than one such interval.
+    pub within_seconds: f64,
+}
+
+/// See [`Command::SetRegion`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRegion {
+    /// The region's name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The account can use it.
+    pub opted_in: bool,
 }
 
 /// See [`Command::UpdateCluster`]; absent fields stay.

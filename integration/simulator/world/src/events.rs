@@ -1,10 +1,12 @@
 //! Owns EventBridge's default buses: which rules an event fits, and which targets get it.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
+use crate::fate::EventDelivery;
 use crate::ids::uuid;
-use crate::partition::partition_of;
 use crate::policy::{Ask, Context, Decision, evaluate_service};
+use crate::values::seconds;
 use crate::world::{EventRule, Message, World};
 
 /// The principal by which EventBridge sends to targets.
@@ -65,9 +67,43 @@ pub fn fits(pattern: &Value, event: &Value) -> bool {
 }
 
 impl World {
+    /// Sends an event of a service, which comes at this time or later, once, twice or never: as the
+    /// settings of the delivery say.
+    pub(crate) fn publish(&mut self, event: &Value, due: OffsetDateTime) {
+        let EventDelivery { jitter, lost, doubled, .. } = self.event_delivery;
+        if self.chance(lost) {
+            return;
+        }
+        let copies = if self.chance(doubled) { 2 } else { 1 };
+        for _ in 0..copies {
+            let late = if jitter > 0.0 { self.random.f64() * jitter } else { 0.0 };
+            self.last_event += 1;
+            let place = (due + seconds(late), self.last_event);
+            self.events_under_way.insert(place, event.clone());
+        }
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.random.f64() < share
+    }
+
+    /// When the next event comes.
+    pub(crate) fn next_event(&self) -> Option<OffsetDateTime> {
+        self.events_under_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Delivers the events that have come by now.
+    pub(crate) fn deliver_due(&mut self) {
+        while self.next_event().is_some_and(|at| at <= self.now)
+            && let Some((_, event)) = self.events_under_way.pop_first()
+        {
+            self.deliver(&event);
+        }
+    }
+
     /// Gives an event of a service to the targets of the rules that it fits, and to all queues
     /// without settings.
-    pub(crate) fn deliver(&mut self, event: &Value) {
+    fn deliver(&mut self, event: &Value) {
         let mut receivers: Vec<String> = self
             .queues
             .keys()
@@ -102,11 +138,8 @@ impl World {
         let mut queues = Vec::new();
         for target in rule.targets.values() {
             let arn = target["Arn"].as_str().unwrap_or_default();
-            let named = self.queue_settings.iter().find(|(name, queue)| {
-                let partition = partition_of(&queue.region);
-                arn == format!("arn:{partition}:sqs:{}:{}:{name}", queue.region, queue.account)
-            });
-            let Some((name, queue)) = named else { continue };
+            let named = self.queue_settings.iter().find(|(_, queue)| arn == queue.arn());
+            let Some((key, queue)) = named else { continue };
             let policy = queue.attributes.get("Policy");
             let policy: Option<Value> = policy.and_then(|text| serde_json::from_str(text).ok());
             let may_send = policy.is_some_and(|policy| allows(&policy, "sqs:SendMessage", arn));
@@ -117,7 +150,7 @@ impl World {
                 }),
             };
             if may_send && may_encrypt {
-                queues.push(name.clone());
+                queues.push(key.clone());
             }
         }
         queues

@@ -67,6 +67,33 @@ impl Timings {
     }
 }
 
+/// How events come from EMR and from CloudTrail through EventBridge into queues. Times are
+/// simulated seconds; a share is from 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventDelivery {
+    /// From a change of a cluster's state to its event.
+    pub delay: f64,
+    /// There is a trail. Without one, EventBridge gets no API calls. Source: Amazon EventBridge
+    /// user guide, AWS service events delivered via AWS CloudTrail.
+    pub trail: bool,
+    /// From an API call to its event; five minutes on average. Source: AWS CloudTrail user guide,
+    /// How CloudTrail works.
+    pub trail_delay: f64,
+    /// Each event comes up to so much later, so that some overtake others.
+    pub jitter: f64,
+    /// The share of events that never come.
+    pub lost: f64,
+    /// The share of events that come twice.
+    pub doubled: f64,
+}
+
+impl Default for EventDelivery {
+    fn default() -> Self {
+        Self { delay: 0.0, trail: false, trail_delay: 300.0, jitter: 0.0, lost: 0.0, doubled: 0.0 }
+    }
+}
+
 /// The reaction to a termination request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

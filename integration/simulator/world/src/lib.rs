@@ -21,12 +21,12 @@
 //!
 //! The modules, in their order; each imports only from those before it:
 //!
-//! - [`values`], [`ids`], [`clock`], [`partition`], [`policy`], [`policy_document`],
+//! - [`values`], [`ids`], [`clock`], [`partition`], [`regions`], [`policy`], [`policy_document`],
 //!   [`access_block`], [`managed_policies`], [`signing`], [`quota`]: what knows nothing of the
 //!   world;
 //! - [`sse`], [`object`], [`fate`], [`cluster`], [`job`], [`world`]: what the world holds;
-//! - [`principals`], [`events`], [`versions`], [`s3write`], [`provisioning`], `steps`, [`life`]:
-//!   how it changes;
+//! - [`principals`], [`sessions`], [`events`], [`cloudtrail`], [`versions`], [`s3write`],
+//!   [`provisioning`], `steps`, [`life`]: how it changes;
 //! - [`subject`], [`faults`], [`command`], [`hooks`], `apply`, [`scene`]: how it is set up and
 //!   steered;
 //! - [`simulation`]: all of it.
@@ -34,6 +34,7 @@
 pub mod access_block;
 pub mod apply;
 pub mod clock;
+pub mod cloudtrail;
 pub mod cluster;
 pub mod command;
 pub mod events;
@@ -51,8 +52,10 @@ pub mod policy_document;
 pub mod principals;
 pub mod provisioning;
 pub mod quota;
+pub mod regions;
 pub mod s3write;
 pub mod scene;
+pub mod sessions;
 pub mod signing;
 pub mod simulation;
 pub mod sse;

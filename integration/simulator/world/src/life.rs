@@ -3,7 +3,7 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::clock::iso;
+use crate::clock::iso_seconds;
 use crate::cluster::{ClusterState, Next, StepState};
 use crate::fate::{StartState, Termination};
 use crate::ids::uuid;
@@ -13,9 +13,10 @@ use crate::values::seconds;
 use crate::world::World;
 
 impl World {
-    /// When the next change of any cluster is due.
+    /// When the next change of any cluster is due, or the next event comes.
     pub fn next_change(&self) -> Option<OffsetDateTime> {
-        self.clusters.iter().filter_map(|cluster| cluster.next).map(|(at, _)| at).min()
+        let changes = self.clusters.iter().filter_map(|cluster| cluster.next).map(|(at, _)| at);
+        changes.chain(self.next_event()).min()
     }
 
     /// Performs all changes that are due until `now`, in the order of their time.
@@ -29,45 +30,89 @@ impl World {
                 .filter(|(at, ..)| *at <= now)
                 .min_by_key(|(at, index, _)| (*at, *index));
             let Some((at, index, next)) = due else { break };
+            self.deliver_until(at);
             self.now = at;
             self.clusters[index].next = None;
             happen(self, index, next, at);
+            self.tell_change(index);
         }
+        self.deliver_until(now);
         self.now = now;
         self.keys.retain(|key| key.deletion.is_none_or(|at| at > now));
         self.tell();
     }
 
-    /// Sends changes of clusters' states to EventBridge, in the format of EMR's events.
-    pub(crate) fn tell(&mut self) {
-        for index in 0..self.clusters.len() {
-            let cluster = &mut self.clusters[index];
-            if self.queues.is_empty() || cluster.told.replace(cluster.state) == Some(cluster.state)
-            {
-                continue;
-            }
-            let (code, message) = cluster.reason.clone().unwrap_or_default();
-            let event = json!({
-                "version": "0",
-                "id": uuid(&mut self.random),
-                "detail-type": "EMR Cluster State Change",
-                "source": "aws.emr",
-                "account": cluster.account,
-                "time": iso(self.now),
-                "region": cluster.region,
-                "resources": [],
-                "detail": {
-                    "severity": "INFO",
-                    "stateChangeReason": json!({"code": code, "message": message}).to_string(),
-                    "name": cluster.name,
-                    "clusterId": cluster.id,
-                    "state": cluster.state.name(),
-                    "message": format!("Amazon EMR Cluster {} ({}) is \
-                     {}", cluster.id, cluster.name, cluster.state.name()),
-                },
-            });
-            self.deliver(&event);
+    /// Delivers the events that come until then, each at its time.
+    fn deliver_until(&mut self, until: OffsetDateTime) {
+        while let Some(at) = self.next_event().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.deliver_due();
         }
+    }
+
+    /// Sends the changes of clusters' states to EventBridge.
+    pub fn tell(&mut self) {
+        for index in 0..self.clusters.len() {
+            self.tell_change(index);
+        }
+        self.deliver_due();
+    }
+
+    /// Sends an event if the state of this cluster has changed to one that EMR tells. Source:
+    /// Amazon EMR management guide, Monitoring Amazon EMR events with CloudWatch, "Amazon EMR
+    /// cluster events": there is none for BOOTSTRAPPING and TERMINATING.
+    fn tell_change(&mut self, index: usize) {
+        let cluster = &mut self.clusters[index];
+        let state = cluster.state;
+        if cluster.told.replace(state) == Some(state) || self.queues.is_empty() {
+            return;
+        }
+        let who = format!("{} ({})", cluster.id, cluster.name);
+        let time = iso_seconds(self.now);
+        let (code, reason) = cluster.reason.clone().unwrap_or_default();
+        let (severity, message) = match state {
+            ClusterState::Starting => {
+                ("INFO", format!("cluster {who} was requested at {time} and is being created."))
+            }
+            ClusterState::Running => {
+                ("INFO", format!("cluster {who} began running steps at {time}."))
+            }
+            ClusterState::Waiting if cluster.steps.is_empty() => {
+                ("INFO", format!("cluster {who} was created at {time} and is ready for use."))
+            }
+            ClusterState::Waiting => {
+                ("INFO", format!("cluster {who} finished running all pending steps at {time}."))
+            }
+            ClusterState::Terminated => {
+                ("INFO", format!("Cluster {who} has terminated at {time} with a reason of {code}."))
+            }
+            ClusterState::TerminatedWithErrors => (
+                "CRITICAL",
+                format!(
+                    "Cluster {who} has terminated with errors at {time} with a reason of {code}."
+                ),
+            ),
+            ClusterState::Bootstrapping | ClusterState::Terminating => return,
+        };
+        let event = json!({
+            "version": "0",
+            "id": uuid(&mut self.random),
+            "detail-type": "EMR Cluster State Change",
+            "source": "aws.emr",
+            "account": cluster.account,
+            "time": time,
+            "region": cluster.region,
+            "resources": [],
+            "detail": {
+                "severity": severity,
+                "stateChangeReason": json!({"code": code, "message": reason}).to_string(),
+                "name": cluster.name,
+                "clusterId": cluster.id,
+                "state": state.name(),
+                "message": format!("Amazon EMR {message}"),
+            },
+        });
+        self.publish(&event, self.now + seconds(self.event_delivery.delay));
     }
 }
 

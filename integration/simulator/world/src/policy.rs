@@ -83,6 +83,20 @@ pub fn evaluate_resource(
     evaluate(document, ask, |statement| principal_matches(statement, principal, &role, account))
 }
 
+/// Evaluates a role's trust policy for this principal. Its statements have no resource, which is
+/// the role itself.
+pub fn evaluate_trust(document: &Value, ask: &Ask<'_>, principal: &str, account: &str) -> Decision {
+    let mut document = document.clone();
+    let statements = match &mut document["Statement"] {
+        Value::Array(list) => list.iter_mut().collect(),
+        one => vec![one],
+    };
+    for statement in statements {
+        statement["Resource"] = ask.resource.into();
+    }
+    evaluate_resource(&document, ask, principal, account)
+}
+
 /// Evaluates the policy of a resource for a service of AWS, by its principal's name.
 pub fn evaluate_service(document: &Value, ask: &Ask<'_>, service: &str) -> Decision {
     let is_it = |value: &Value| match value {

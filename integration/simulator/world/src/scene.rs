@@ -12,10 +12,11 @@ use zip::write::SimpleFileOptions;
 use crate::apply::trusting;
 use crate::command::{
     Command, Named, PutAccessKey, PutBucket, PutDhcp, PutKey, PutObject, PutRole,
-    PutSecurityConfiguration, PutSubnet, PutUser, PutVpc, Seed,
+    PutSecurityConfiguration, PutSubnet, PutUser, PutVpc, Seed, SetRegion,
 };
 use crate::ids::DEFAULT_REGION;
 use crate::partition::{internal_domain, partition_of};
+use crate::regions::needs_opt_in;
 use crate::sse::{BucketEncryption, Sse};
 
 /// Snowplow's account, which owns the public buckets.
@@ -37,6 +38,10 @@ pub(crate) fn commands(seed: &Seed) -> Option<Vec<Command>> {
 fn empty(region: &str) -> Vec<Command> {
     let partition = partition_of(region);
     let mut commands = callers(partition);
+    if needs_opt_in(region) {
+        let name = region.to_owned();
+        commands.push(Command::SetRegion(SetRegion { name, account: None, opted_in: true }));
+    }
     let objects = objects()
         .into_iter()
         .filter(|it| matches!(it, Command::PutObject(put) if put.bucket.starts_with("snowplow-")));

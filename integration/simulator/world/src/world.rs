@@ -1,7 +1,7 @@
 //! Owns the simulated AWS: accounts, buckets, keys, roles, networks, security configurations,
 //! clusters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 
 use crate::access_block::PublicAccessBlock;
 use crate::cluster::Cluster;
-use crate::fate::{NextCluster, Timings};
-use crate::ids::{parse_kms_arn, uuid};
+use crate::fate::{EventDelivery, NextCluster, Timings};
+use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, parse_kms_arn, uuid};
 use crate::job::Job;
 use crate::object::{DefaultRetention, Object, Older, Upload};
 use crate::partition::partition_of;
@@ -24,6 +24,10 @@ pub struct World {
     pub now: OffsetDateTime,
     /// Access key ids and who they are.
     pub access_keys: BTreeMap<String, Caller>,
+    /// The sessions that `AssumeRole` gave, by access key id.
+    pub sessions: BTreeMap<String, Session>,
+    /// The regions that an account has switched on, of those that need it.
+    pub opted_in: BTreeMap<String, BTreeSet<String>>,
     /// Buckets by name; bucket names are global.
     pub buckets: BTreeMap<String, Bucket>,
     /// Security configurations of all accounts and regions.
@@ -65,10 +69,10 @@ pub struct World {
     /// So many simulated seconds pass until a principal that was created with the API exists for
     /// other services than IAM.
     pub principal_delay: f64,
-    /// SQS queues by name, each with its messages, oldest first. Every change of a cluster's state
-    /// is sent to those without settings, and to the others by the rules of EventBridge.
+    /// SQS queues by [key](World::queue_key), each with its messages, oldest first. Every event is
+    /// sent to those without settings, and to the others by the rules of EventBridge.
     pub queues: BTreeMap<String, Vec<Message>>,
-    /// The SQS queues that were created with the API, by name.
+    /// The SQS queues that were created with the API, by key.
     pub queue_settings: BTreeMap<String, QueueSettings>,
     /// When queues were deleted with the API, by account, region and name: a name is free again
     /// after a minute.
@@ -76,6 +80,14 @@ pub struct World {
     pub deleted_queues: BTreeMap<(String, String, String), OffsetDateTime>,
     /// The rules of EventBridge on the default buses.
     pub event_rules: Vec<EventRule>,
+    /// How events are delivered.
+    pub event_delivery: EventDelivery,
+    /// The events under way, by the time at which they come and a number.
+    #[serde(skip)]
+    pub(crate) events_under_way: BTreeMap<(OffsetDateTime, u64), Value>,
+    /// The number of the last event.
+    #[serde(skip)]
+    pub(crate) last_event: u64,
     /// The source of ids; the same in every simulator.
     #[serde(skip)]
     pub random: fastrand::Rng,
@@ -106,6 +118,16 @@ pub struct Caller {
     pub user_id: String,
 }
 
+/// A session of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// `X-Amz-Security-Token` of its requests.
+    pub token: String,
+    /// When it ends.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires: OffsetDateTime,
+}
+
 /// A message that was published to an SNS topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Publication {
@@ -133,6 +155,8 @@ pub struct TopicSettings {
 /// What was set of an SQS queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueSettings {
+    /// Its name.
+    pub name: String,
     /// Twelve digits.
     pub account: String,
     /// Its region.
@@ -304,6 +328,15 @@ pub struct Key {
     pub created: OffsetDateTime,
 }
 
+impl QueueSettings {
+    /// The queue's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let Self { account, region, name, .. } = self;
+        format!("arn:{}:sqs:{region}:{account}:{name}", partition_of(region))
+    }
+}
+
 impl Key {
     /// The key's ARN.
     #[must_use]
@@ -448,6 +481,8 @@ impl World {
         Self {
             now,
             access_keys: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            opted_in: BTreeMap::new(),
             buckets: BTreeMap::new(),
             security_configurations: Vec::new(),
             keys: Vec::new(),
@@ -472,6 +507,9 @@ impl World {
             queue_settings: BTreeMap::new(),
             deleted_queues: BTreeMap::new(),
             event_rules: Vec::new(),
+            event_delivery: EventDelivery::default(),
+            events_under_way: BTreeMap::new(),
+            last_event: 0,
             random: fastrand::Rng::with_seed(0x00E7_13A2),
         }
     }
@@ -514,6 +552,16 @@ impl World {
                 None => key.id == name,
             }
         })
+    }
+
+    /// The key of a queue: in the default account and region its name; elsewhere region, account
+    /// and name.
+    #[must_use]
+    pub fn queue_key(account: &str, region: &str, name: &str) -> String {
+        if account == DEFAULT_ACCOUNT && region == DEFAULT_REGION {
+            return name.to_owned();
+        }
+        format!("{region}/{account}/{name}")
     }
 
     /// The role of that name.

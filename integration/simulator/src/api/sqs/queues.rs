@@ -46,16 +46,47 @@ fn url_of(region: &str, account: &str, name: &str) -> String {
     format!("https://sqs.{region}.{domain}/{account}/{name}")
 }
 
-/// Whether a queue is one of the caller's account, in the region that is asked. One without
-/// settings is everybody's.
-pub(super) fn is_of_caller(world: &World, name: &str, call: &Call, caller: &Caller) -> bool {
-    let settings = world.queue_settings.get(name);
-    settings.is_none_or(|it| it.account == caller.account && it.region == call.region)
+/// The key of the queue of a URL, in the region that is asked: one of the caller's account, or of
+/// another one whose policy lets the caller do this. A queue that a command made is everybody's.
+pub(super) fn find(
+    world: &World,
+    url: &str,
+    call: &Call,
+    caller: &Caller,
+) -> Result<String, Failure> {
+    let mut words = url.rsplit('/');
+    let name = words.next().unwrap_or_default();
+    let account = words.next().unwrap_or_default();
+    let key = World::queue_key(account, &call.region, name);
+    match world.queue_settings.get(&key) {
+        Some(queue) if queue.account == caller.account || allows(world, queue, call, caller) => {
+            Ok(key)
+        }
+        Some(_) => Err(Failure::access_denied(call.service, &call.subject.operation, &caller.arn)),
+        None if is_of_command(world, name) => Ok(name.to_owned()),
+        None => Err(no_such_queue()),
+    }
+}
+
+fn is_of_command(world: &World, name: &str) -> bool {
+    world.queues.contains_key(name) && !world.queue_settings.contains_key(name)
+}
+
+fn allows(world: &World, queue: &QueueSettings, call: &Call, caller: &Caller) -> bool {
+    let Caller { arn, account, .. } = caller;
+    let (action, resource) = (format!("sqs:{}", call.subject.operation), queue.arn());
+    let context = world.context_of(arn, account);
+    let ask = policy::Ask { action: &action, resource: &resource, context: &context };
+    let document = queue.attributes.get("Policy").and_then(|it| serde_json::from_str(it).ok());
+    document.is_some_and(|it: Value| {
+        policy::evaluate_resource(&it, &ask, arn, account) == policy::Decision::Allowed
+    })
 }
 
 pub(super) fn url(world: &World, call: &Call, caller: &Caller) -> Answer {
     let name = text(&call.json, "QueueName").unwrap_or_default();
-    if !world.queues.contains_key(name) || !is_of_caller(world, name, call, caller) {
+    let key = World::queue_key(&caller.account, &call.region, name);
+    if !world.queues.contains_key(&key) && !is_of_command(world, name) {
         return Err(no_such_queue());
     }
     Ok(Reply::json(&json!({"QueueUrl": url_of(&call.region, &caller.account, name)})))
@@ -71,8 +102,17 @@ pub(super) fn create(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         return Err(Failure::new(400, "InvalidParameterValue", message));
     }
     let url = url_of(&call.region, &caller.account, &name);
-    let arn = arn_of(&call.region, &caller.account, &name);
-    let asked = asked(world, &call.json["Attributes"], &arn)?;
+    let mut settings = QueueSettings {
+        name: name.clone(),
+        account: caller.account.clone(),
+        region: call.region.clone(),
+        attributes: DEFAULTS
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        created: world.now,
+    };
+    let asked = asked(world, &call.json["Attributes"], &settings.arn())?;
     let place = (caller.account.clone(), call.region.clone(), name.clone());
     if world.deleted_queues.get(&place).is_some_and(|at| *at + DELETED > world.now) {
         let message = "You must wait 60 seconds after deleting a queue before you can create \
@@ -80,14 +120,12 @@ pub(super) fn create(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         let older = "AWS.SimpleQueueService.QueueDeletedRecently";
         return Err(modelled("QueueDeletedRecently", older, message));
     }
-    if world.queues.contains_key(&name) {
-        let present = world.queue_settings.get(&name).ok_or_else(|| {
-            Failure::not_modelled(Service::Sqs, "CreateQueue where a command made the queue")
-        })?;
-        if present.account != caller.account || present.region != call.region {
-            let what = "CreateQueue of a name that another account or region has";
-            return Err(Failure::not_modelled(Service::Sqs, what));
-        }
+    if is_of_command(world, &name) {
+        let what = "CreateQueue where a command made the queue";
+        return Err(Failure::not_modelled(Service::Sqs, what));
+    }
+    let key = World::queue_key(&caller.account, &call.region, &name);
+    if let Some(present) = world.queue_settings.get(&key) {
         let differs =
             asked.iter().find(|(name, value)| present.attributes.get(*name) != Some(value));
         if let Some((name, _)) = differs {
@@ -99,22 +137,10 @@ pub(super) fn create(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         }
         return Ok(Reply::json(&json!({"QueueUrl": url})));
     }
-    let mut attributes: BTreeMap<String, String> =
-        DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    take(&mut attributes, asked)?;
-    let settings = QueueSettings {
-        account: caller.account.clone(),
-        region: call.region.clone(),
-        attributes,
-        created: world.now,
-    };
-    world.queues.insert(name.clone(), Vec::new());
-    world.queue_settings.insert(name, settings);
+    take(&mut settings.attributes, asked)?;
+    world.queues.insert(key.clone(), Vec::new());
+    world.queue_settings.insert(key, settings);
     Ok(Reply::json(&json!({"QueueUrl": url})))
-}
-
-fn arn_of(region: &str, account: &str, name: &str) -> String {
-    format!("arn:{}:sqs:{region}:{account}:{name}", partition_of(region))
 }
 
 /// The attributes of a request, as a queue stores them.
@@ -211,19 +237,19 @@ fn checked_policy(world: &World, text: &str, arn: &str) -> Result<String, Failur
 }
 
 /// A queue that a command made has no attributes that could be asked for or set.
-fn settings_of<'a>(world: &'a World, name: &str) -> Result<&'a QueueSettings, Failure> {
-    world.queue_settings.get(name).ok_or_else(|| {
+fn settings_of<'a>(world: &'a World, key: &str) -> Result<&'a QueueSettings, Failure> {
+    world.queue_settings.get(key).ok_or_else(|| {
         Failure::not_modelled(Service::Sqs, "attributes of a queue that a command made")
     })
 }
 
-pub(super) fn attributes(world: &World, call: &Call, name: &str) -> Answer {
-    let settings = settings_of(world, name)?;
+pub(super) fn attributes(world: &World, call: &Call, key: &str) -> Answer {
+    let settings = settings_of(world, key)?;
     let mut all = settings.attributes.clone();
-    let waiting = world.queues.get(name).map_or(0, Vec::len);
+    let waiting = world.queues.get(key).map_or(0, Vec::len);
     let created = settings.created.unix_timestamp().to_string();
     for (name, value) in [
-        ("QueueArn", arn_of(&settings.region, &settings.account, name)),
+        ("QueueArn", settings.arn()),
         ("ApproximateNumberOfMessages", waiting.to_string()),
         ("ApproximateNumberOfMessagesNotVisible", "0".to_owned()),
         ("ApproximateNumberOfMessagesDelayed", "0".to_owned()),
@@ -240,20 +266,19 @@ pub(super) fn attributes(world: &World, call: &Call, name: &str) -> Answer {
     Ok(Reply::json(&if all.is_empty() { json!({}) } else { json!({"Attributes": all}) }))
 }
 
-pub(super) fn set_attributes(world: &mut World, call: &Call, name: &str) -> Answer {
-    let settings = settings_of(world, name)?;
-    let arn = arn_of(&settings.region, &settings.account, name);
+pub(super) fn set_attributes(world: &mut World, call: &Call, key: &str) -> Answer {
+    let arn = settings_of(world, key)?.arn();
     let asked = asked(world, &call.json["Attributes"], &arn)?;
-    if let Some(settings) = world.queue_settings.get_mut(name) {
+    if let Some(settings) = world.queue_settings.get_mut(key) {
         take(&mut settings.attributes, asked)?;
     }
     Ok(Reply::empty(200).header("content-type", "application/x-amz-json-1.0"))
 }
 
-pub(super) fn delete(world: &mut World, name: &str) -> Reply {
-    world.queues.remove(name);
-    if let Some(settings) = world.queue_settings.remove(name) {
-        let place = (settings.account, settings.region, name.to_owned());
+pub(super) fn delete(world: &mut World, key: &str) -> Reply {
+    world.queues.remove(key);
+    if let Some(settings) = world.queue_settings.remove(key) {
+        let place = (settings.account, settings.region, settings.name);
         world.deleted_queues.insert(place, world.now);
     }
     Reply::empty(200).header("content-type", "application/x-amz-json-1.0")

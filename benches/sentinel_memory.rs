@@ -1,0 +1,111 @@
+//! Measures the resident memory of `sentinel`: with 1,000 clusters that live, and again and again
+//! while as many clusters come and go as in a month. The interval is short, and so is everything
+//! that the sentinel derives from it, so that a month passes in minutes; no figure is a time. The
+//! number of clusters that come and go can be given.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be staged has nothing else to say"
+)]
+
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
+mod support;
+
+use std::{collections::BTreeSet, process::Child, time::Duration};
+
+use emr_simulator::{
+    ClockMode, Command as Set, SetClock, StartCluster, StartState, Switch, Timings,
+};
+use serde_json::json;
+
+use support::Stage;
+
+/// The clusters that live all the time.
+const LIVING: usize = 1_000;
+/// The clusters that come and go: a hundred a day.
+const MONTH: usize = 3_000;
+/// So many of them live at once.
+const AT_ONCE: usize = 100;
+/// How long anything may take, in real time.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Starts an encrypted cluster, which ends by itself unless it is waiting.
+fn start(stage: &Stage, id: String, first: StartState) {
+    let request = json!({
+        "SecurityConfiguration": "acme-sc",
+        "ReleaseLabel": "emr-6.15.0",
+        "Instances": {
+            "KeepJobFlowAliveWhenNoSteps": false,
+            "Ec2SubnetId": "subnet-0123456789abcdef0",
+        },
+    });
+    let start = StartCluster { id: Some(id), state: first, request, ..StartCluster::default() };
+    stage.set(Set::StartCluster(start));
+}
+
+/// Waits until the sentinel has described all clusters whose ids begin like this.
+fn wait_for_looks(stage: &Stage, prefix: &str, count: usize) {
+    let mut seen = BTreeSet::new();
+    let found = stage.sim.wait_for_request(
+        |request| {
+            let id = request.cluster_id().filter(|id| id.starts_with(prefix));
+            if let Some(id) = id.filter(|_| request.operation() == "DescribeCluster") {
+                seen.insert(id.to_owned());
+            }
+            seen.len() == count
+        },
+        PATIENCE,
+    );
+    assert!(found.is_some(), "{} of {count} clusters were judged", seen.len());
+    stage.set(Set::ClearRequests);
+}
+
+/// Resident memory, and the part of it that is not backed by a file (an unoptimised program is
+/// large), in MB.
+fn print_memory(child: &Child, what: &str) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        let kilobytes = line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number");
+        kilobytes / 1024.0
+    };
+    println!("  {what:<40} {:>6.1} MB   of it anonymous {:>6.1} MB", of("VmRSS:"), of("RssAnon:"));
+}
+
+fn main() {
+    let passing =
+        std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(MONTH);
+    let stage = Stage::acme().without_env("SSL_CERT_FILE");
+    stage.write("guard.yml", "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n");
+    stage.set(Set::SetClock(SetClock { mode: ClockMode::Real, at: None }));
+    stage.set(Set::SetQuotas(Switch { on: false }));
+    stage.set(Set::SetTimings(Timings::all(36_000.0)));
+    (0..LIVING)
+        .for_each(|number| start(&stage, format!("j-LIVES{number:04}"), StartState::Waiting));
+    let mut child = stage.sentinel(&[]).spawn().expect("the guard starts");
+    println!("resident memory of `sentinel`, {LIVING} clusters that live");
+    wait_for_looks(&stage, "j-LIVES", LIVING);
+    print_memory(&child, "all are judged");
+    stage.set(Set::SetTimings(Timings::all(3.0)));
+    for round in 1..=passing / AT_ONCE {
+        let prefix = format!("j-R{round:04}");
+        for number in 0..AT_ONCE {
+            start(&stage, format!("{prefix}N{number:04}"), StartState::Starting);
+        }
+        wait_for_looks(&stage, &prefix, AT_ONCE);
+        let are_over = stage.sim.wait_until(
+            |world| {
+                let mut own = world.clusters.iter().filter(|it| it.id.starts_with(&prefix));
+                own.all(|it| it.state.is_over())
+            },
+            PATIENCE,
+        );
+        assert!(are_over, "clusters without steps end by themselves");
+        if round % 5 == 0 {
+            print_memory(&child, &format!("{} more have come and gone", round * AT_ONCE));
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}

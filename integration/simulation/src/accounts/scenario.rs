@@ -1,0 +1,272 @@
+//! The decisions of one history of an account, all drawn before it starts.
+
+use crate::{
+    accounts::cluster::{Fact, Launch, Timeline},
+    random::Random,
+    scenario::{HOUR, MINUTE, Ms, SECOND},
+};
+
+/// After the last fault and crash, a history goes on for this long.
+pub const QUIET: Ms = 23 * MINUTE;
+
+/// What a fault concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Lists.
+    Lists,
+    /// Questions about clusters.
+    Looks,
+    /// Requests to terminate, and to lift protection.
+    Requests,
+    /// Everything.
+    All,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Access is denied.
+    Denied,
+    /// EMR throttles.
+    Throttled,
+    /// No response comes; a request may have taken effect.
+    Lost,
+    /// The response comes minutes later.
+    Late,
+}
+
+/// A fault of AWS in one place.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Where.
+    pub place: u8,
+    /// From when.
+    pub from: Ms,
+    /// Until when.
+    pub until: Ms,
+    /// Which requests.
+    pub target: Target,
+    /// What happens to them.
+    pub trouble: Trouble,
+}
+
+/// A `kill -9`.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
+    /// Which sentinel.
+    pub sentinel: usize,
+    /// When.
+    pub at: Ms,
+    /// At the next event, so many actions are still performed.
+    pub cut: usize,
+    /// When it is started again, after that.
+    pub down: Ms,
+}
+
+/// A suspension of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleep {
+    /// From when.
+    pub from: Ms,
+    /// Until when.
+    pub until: Ms,
+    /// The clock goes on.
+    pub counted: bool,
+}
+
+/// Events that somebody forged.
+#[derive(Clone, Copy, Debug)]
+pub struct Forged {
+    /// When.
+    pub at: Ms,
+    /// Where.
+    pub place: u8,
+    /// So many.
+    pub count: u32,
+    /// They name the cluster with this number, and not ids that do not exist.
+    pub real: Option<usize>,
+}
+
+/// All decisions.
+#[derive(Clone, Debug)]
+pub struct AccountScenario {
+    /// The seed for latencies.
+    pub noise: u64,
+    /// How many places.
+    pub places: u8,
+    /// How many sentinels, each with a state of its own.
+    pub sentinels: usize,
+    /// It judges once.
+    pub once: bool,
+    /// The limit of terminations per hour.
+    pub limit: u32,
+    /// When it is asked to stop.
+    pub stop: Option<Ms>,
+    /// The end of everything but the quiet time.
+    pub busy_until: Ms,
+    /// The clusters.
+    pub launches: Vec<Launch>,
+    /// The faults of AWS.
+    pub faults: Vec<Fault>,
+    /// The crashes.
+    pub crashes: Vec<Crash>,
+    /// The suspension of the machine.
+    pub sleep: Option<Sleep>,
+    /// The forged events.
+    pub forged: Vec<Forged>,
+    /// So many of 100 events are delivered; none: there is no queue.
+    pub events: Option<u64>,
+}
+
+impl AccountScenario {
+    /// Whether nothing but clusters and events occurs.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.faults.is_empty()
+            && self.crashes.is_empty()
+            && self.sleep.is_none()
+            && self.forged.is_empty()
+    }
+
+    /// When the history ends.
+    #[must_use]
+    pub fn end(&self) -> Ms {
+        self.busy_until + QUIET
+    }
+}
+
+/// The decisions of a seed.
+#[must_use]
+pub fn draw(seed: u64) -> AccountScenario {
+    let mut random = Random::new(seed);
+    let random = &mut random;
+    let places = random.pick(&[1, 1, 1, 2, 3]);
+    let sentinels = if random.chance(6) { 2 } else { 1 };
+    let busy_until = if random.chance(3) {
+        random.between(HOUR, 2 * HOUR)
+    } else {
+        random.between(2 * MINUTE, 10 * MINUTE)
+    };
+    let calm = random.chance(30);
+    let many = random.chance(4);
+    let count = if many { random.between(8, 16) } else { random.between(0, 4) };
+    let together = many.then(|| random.between(0, busy_until));
+    let launches: Vec<Launch> =
+        (0..count).map(|_| launch(random, places, busy_until, together)).collect();
+    let sleep = (!calm && random.chance(12)).then(|| sleep(random, busy_until));
+    let mut faults = if calm { Vec::new() } else { faults(random, places, busy_until) };
+    if let Some(sleep) = sleep.filter(|_| random.chance(50)) {
+        // Terminations are under way when the machine is suspended.
+        faults.insert(0, refusals_before(sleep));
+    }
+    AccountScenario {
+        noise: random.bits(),
+        places,
+        sentinels,
+        once: sentinels == 1 && random.chance(15),
+        limit: random.pick(&[1, 1, 2, 5, 5]),
+        stop: random.chance(4).then(|| random.between(0, busy_until)),
+        busy_until,
+        faults,
+        crashes: if calm { Vec::new() } else { crashes(random, sentinels, busy_until) },
+        sleep,
+        forged: if calm { Vec::new() } else { forged(random, places, busy_until, launches.len()) },
+        events: random.chance(60).then(|| random.pick(&[100, 100, 50])),
+        launches,
+    }
+}
+
+fn launch(random: &mut Random, places: u8, busy: Ms, together: Option<Ms>) -> Launch {
+    let created = if random.chance(30) {
+        -random.between(10 * SECOND, 30 * MINUTE)
+    } else {
+        together.unwrap_or_else(|| random.between(0, busy))
+    };
+    let short = random.chance(20);
+    let life = if short { 2 * MINUTE } else { 50 * MINUTE };
+    Launch {
+        place: u8::try_from(random.below(u64::from(places))).unwrap_or_default(),
+        created,
+        starting: random.between(5 * SECOND, 2 * MINUTE),
+        bootstrapping: random.between(5 * SECOND, 2 * MINUTE),
+        lasts: random.chance(60).then(|| random.between(10 * SECOND, life)),
+        terminating: random.between(5 * SECOND, 2 * MINUTE),
+        list_lag: if random.chance(15) { random.between(0, 60 * SECOND) } else { 0 },
+        protected: random.chance(15),
+        ends: random.chance(60),
+        settings: timeline(random),
+        volumes: timeline(random),
+        person: random.chance(8).then(|| random.between(0, busy)),
+    }
+}
+
+fn timeline(random: &mut Random) -> Timeline {
+    let fact = |random: &mut Random| {
+        random.pick(&[Fact::Good, Fact::Good, Fact::Good, Fact::Good, Fact::Bad, Fact::Unreadable])
+    };
+    Timeline {
+        first: fact(random),
+        change: random.chance(20).then(|| (random.between(SECOND, 20 * MINUTE), fact(random))),
+    }
+}
+
+fn faults(random: &mut Random, places: u8, busy: Ms) -> Vec<Fault> {
+    (0..random.below(4))
+        .map(|_| {
+            let from = random.between(0, busy);
+            let length = if random.chance(30) { 30 * MINUTE } else { 3 * MINUTE };
+            Fault {
+                place: u8::try_from(random.below(u64::from(places))).unwrap_or_default(),
+                from,
+                until: (from + random.between(SECOND, length)).min(busy),
+                target: random.pick(&[Target::Lists, Target::Looks, Target::Requests, Target::All]),
+                trouble: random.pick(&[
+                    Trouble::Denied,
+                    Trouble::Throttled,
+                    Trouble::Lost,
+                    Trouble::Late,
+                ]),
+            }
+        })
+        .collect()
+}
+
+fn crashes(random: &mut Random, sentinels: usize, busy: Ms) -> Vec<Crash> {
+    let count = random.pick(&[0, 0, 1, 1, 3]);
+    (0..count)
+        .map(|_| Crash {
+            sentinel: usize::try_from(random.below(sentinels as u64)).unwrap_or_default(),
+            at: random.between(0, busy),
+            cut: usize::try_from(random.below(5)).unwrap_or_default(),
+            down: random.between(SECOND, 2 * MINUTE),
+        })
+        .collect()
+}
+
+fn sleep(random: &mut Random, busy: Ms) -> Sleep {
+    let from = random.between(0, busy);
+    let until = (from + random.between(MINUTE, HOUR)).min(busy);
+    Sleep { from, until, counted: random.chance(50) }
+}
+
+fn refusals_before(sleep: Sleep) -> Fault {
+    Fault {
+        place: 0,
+        from: sleep.from - 3 * MINUTE,
+        until: sleep.until,
+        target: Target::Requests,
+        trouble: Trouble::Throttled,
+    }
+}
+
+fn forged(random: &mut Random, places: u8, busy: Ms, launches: usize) -> Vec<Forged> {
+    (0..random.pick(&[0, 0, 0, 1, 2]))
+        .map(|_| Forged {
+            at: random.between(0, busy),
+            place: u8::try_from(random.below(u64::from(places))).unwrap_or_default(),
+            count: random.pick(&[1, 5, 120]),
+            real: (launches > 0 && random.chance(40))
+                .then(|| usize::try_from(random.below(launches as u64)).unwrap_or_default()),
+        })
+        .collect()
+}

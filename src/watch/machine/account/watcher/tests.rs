@@ -1,0 +1,357 @@
+//! The account watcher, event by event. Whole histories are in `integration/simulation`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::*;
+use crate::watch::machine::{
+    account::{
+        event::{
+            AccountConclusion, AccountDescribed, AccountList, AccountListed, AccountLook,
+            AccountQuestion,
+        },
+        plan::AccountLimits,
+    },
+    event::{AwsAnswer, Judgement, Refusal, RefusalKind},
+};
+
+type Action = AccountAction<&'static str, u32>;
+type Event = AccountEvent<&'static str, u32>;
+type Notice = AccountNotice<&'static str, u32>;
+
+const IRELAND: &str = "eu-west-1";
+/// When all clusters of these tests were created.
+const CREATED: AwsTime = AwsTime(1_000_000_000);
+
+fn plan() -> AccountPlan<&'static str, u32> {
+    AccountPlan {
+        places: BTreeSet::from([IRELAND]),
+        limits: AccountLimits {
+            interval: Duration::from_secs(30),
+            judge_within: Duration::from_mins(15),
+            termination: Duration::from_mins(15),
+            drift: Duration::from_mins(15),
+            terminations_per_hour: 1,
+        },
+        once: false,
+        seen_until: BTreeMap::new(),
+        known: BTreeMap::new(),
+        over: BTreeMap::new(),
+        terminated: Vec::new(),
+        seed: 1,
+        #[cfg(feature = "mutants")]
+        mutant: None,
+    }
+}
+
+const PASSED: Judgement = Judgement {
+    unknown: false,
+    details_known: true,
+    groups_known: true,
+    steps_known: true,
+    ..Judgement::NOTHING
+};
+const FAILED: Judgement = Judgement { failed: true, ..PASSED };
+
+/// What EMR and the checks would say of a cluster.
+#[derive(Clone, Copy)]
+struct Truth {
+    state: State,
+    judgement: Judgement,
+    may_end: bool,
+}
+
+/// A watcher, and a world that answers every question at once, one second later.
+struct World {
+    watcher: AccountWatcher<&'static str, u32>,
+    clusters: BTreeMap<u32, Truth>,
+    now: u64,
+    wake: Option<Moment>,
+    waiting: Vec<Action>,
+    notices: Vec<Notice>,
+    noted: Vec<AccountEntry<&'static str, u32>>,
+    terminated: Vec<u32>,
+    questions: Vec<AccountQuestion<&'static str, u32>>,
+    refuses: bool,
+    conclusion: Option<AccountConclusion<&'static str, u32>>,
+}
+
+impl World {
+    fn new(plan: AccountPlan<&'static str, u32>, clusters: &[(u32, Truth)]) -> Self {
+        let mut watcher = AccountWatcher::new(plan);
+        let waiting = watcher.start(Moment::START);
+        let mut world = Self {
+            watcher,
+            clusters: clusters.iter().copied().collect(),
+            now: 0,
+            wake: None,
+            waiting: Vec::new(),
+            notices: Vec::new(),
+            noted: Vec::new(),
+            terminated: Vec::new(),
+            questions: Vec::new(),
+            refuses: false,
+            conclusion: None,
+        };
+        world.take(waiting);
+        world
+    }
+
+    fn take(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                AccountAction::Wake(at) => self.wake = Some(at),
+                AccountAction::Note(entry) => self.noted.push(entry),
+                AccountAction::Tell(notice) => self.notices.push(notice),
+                AccountAction::Finish(conclusion) => self.conclusion = Some(conclusion),
+                asked => self.waiting.push(asked),
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = Moment(Duration::from_secs(self.now));
+        let actions = self.watcher.handle(now, event);
+        self.take(actions);
+    }
+
+    /// Lets so many seconds pass.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += 1;
+            for asked in std::mem::take(&mut self.waiting) {
+                if let Some(event) = self.answer(asked) {
+                    self.tell(event);
+                }
+            }
+            if self.wake.is_some_and(|at| at <= Moment(Duration::from_secs(self.now))) {
+                self.tell(AccountEvent::Woke);
+            }
+        }
+    }
+
+    fn answer(&mut self, asked: Action) -> Option<Event> {
+        match asked {
+            AccountAction::Ask(question) => {
+                self.questions.push(question.clone());
+                Some(self.reply(&question))
+            }
+            AccountAction::Terminate(at, id) => {
+                self.terminated.push(id);
+                if self.refuses {
+                    let refusal =
+                        Refusal { kind: RefusalKind::Throttled, text: "slow down".to_owned() };
+                    return Some(AccountEvent::TerminationAnswered(at, id, Err(refusal)));
+                }
+                self.clusters.get_mut(&id)?.state = State::Terminating;
+                Some(AccountEvent::TerminationAnswered(at, id, Ok(())))
+            }
+            AccountAction::Unprotect(at, id) => {
+                Some(AccountEvent::ProtectionAnswered(at, id, Ok(())))
+            }
+            _ => None,
+        }
+    }
+
+    fn reply(&self, question: &AccountQuestion<&'static str, u32>) -> Event {
+        let judgement =
+            |id| self.clusters.get(&id).map_or(Judgement::NOTHING, |truth| truth.judgement);
+        match *question {
+            AccountQuestion::List { place, number, .. } => {
+                let listed = self.clusters.iter().map(|(id, truth)| AccountListed {
+                    id: *id,
+                    state: truth.state,
+                    created: CREATED,
+                });
+                let list = AccountList { clusters: listed.collect(), at: Some(CREATED), calls: 1 };
+                AccountEvent::Listed(place, number, AwsAnswer::Found(list))
+            }
+            AccountQuestion::Look { place, id, fresh, number, .. } => {
+                let described = self.clusters.get(&id).map_or(AwsAnswer::Absent, |truth| {
+                    AwsAnswer::Found(AccountDescribed {
+                        state: truth.state,
+                        created: CREATED,
+                        protected: false,
+                        may_end: truth.may_end,
+                    })
+                });
+                let look = AccountLook { described, judgement: judgement(id), fresh, number };
+                AccountEvent::Looked(place, id, look)
+            }
+            AccountQuestion::Details { place, id, .. } => {
+                AccountEvent::Detailed(place, id, judgement(id))
+            }
+        }
+    }
+
+    fn count(&self, notice: &Notice) -> usize {
+        self.notices.iter().filter(|told| *told == notice).count()
+    }
+}
+
+fn living(judgement: Judgement, may_end: bool) -> Truth {
+    Truth { state: State::Running, judgement, may_end }
+}
+
+#[test]
+fn an_unsafe_cluster_is_told_at_once_and_terminated_after_a_second_look() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true))]);
+    world.pass(60);
+    assert_eq!(
+        world.notices,
+        [
+            AccountNotice::Found(IRELAND, 1),
+            AccountNotice::Unsafe(IRELAND, 1),
+            AccountNotice::Ending(IRELAND, 1),
+        ]
+    );
+    let looks = world.questions.iter().filter(|question| {
+        matches!(question, AccountQuestion::Look { fresh: true, steps: true, .. })
+    });
+    assert_eq!(looks.count(), 1);
+    assert_eq!(world.terminated, [1]);
+    assert_eq!(
+        world.noted[1..],
+        [AccountEntry::ToldUnsafe(IRELAND, 1), AccountEntry::Ending(IRELAND, 1)]
+    );
+    world.clusters.get_mut(&1).unwrap().state = State::Over;
+    world.pass(60);
+    assert_eq!(
+        world.notices[3..],
+        [
+            AccountNotice::EndConfirmed(IRELAND, 1),
+            AccountNotice::Over(IRELAND, 1, AccountVerdict::Unsafe),
+        ]
+    );
+}
+
+#[test]
+fn an_unsafe_cluster_whose_rule_is_to_alert_goes_on() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, false))]);
+    world.pass(3_600);
+    assert_eq!(world.notices[1..], [AccountNotice::Unsafe(IRELAND, 1)]);
+    assert_eq!(world.terminated, [0; 0]);
+}
+
+#[test]
+fn a_cluster_that_is_undecided_is_told_and_never_terminated() {
+    let mut world = World::new(plan(), &[(1, living(Judgement::NOTHING, true))]);
+    world.pass(3_600);
+    assert_eq!(world.notices[1..], [AccountNotice::Unjudged(IRELAND, 1)]);
+    assert_eq!(world.noted[1..], [AccountEntry::ToldUnjudged(IRELAND, 1)]);
+    assert_eq!(world.terminated, [0; 0]);
+}
+
+#[test]
+fn a_second_look_that_passes_clears() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true))]);
+    while world.count(&AccountNotice::Unsafe(IRELAND, 1)) == 0 {
+        world.pass(1);
+    }
+    world.clusters.get_mut(&1).unwrap().judgement = PASSED;
+    world.pass(60);
+    assert_eq!(world.count(&AccountNotice::Cleared(IRELAND, 1)), 1);
+    assert_eq!(world.terminated, [0; 0]);
+}
+
+#[test]
+fn beyond_the_limit_it_is_told_once_and_terminated_when_the_hour_has_room() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true)), (2, living(FAILED, true))]);
+    world.pass(3_500);
+    assert_eq!(world.terminated, [1]);
+    assert_eq!(world.count(&AccountNotice::Limited(IRELAND, 2)), 1);
+    world.pass(300);
+    assert_eq!(world.terminated, [1, 2]);
+    assert_eq!(world.count(&AccountNotice::Limited(IRELAND, 2)), 1);
+}
+
+#[test]
+fn what_an_earlier_sentinel_knew_is_not_told_again_and_what_it_terminated_is_followed() {
+    let known = |told_unsafe, ending| KnownCluster { told_unsafe, told_unjudged: false, ending };
+    let plan = AccountPlan {
+        known: BTreeMap::from([
+            ((IRELAND, 1), known(true, false)),
+            ((IRELAND, 2), known(true, true)),
+        ]),
+        ..plan()
+    };
+    let ending = Truth { state: State::Terminating, ..living(FAILED, true) };
+    let mut world = World::new(plan, &[(1, living(FAILED, false)), (2, ending)]);
+    world.pass(60);
+    assert_eq!(world.notices, []);
+    assert_eq!(world.terminated, [0; 0]);
+    world.clusters.get_mut(&2).unwrap().state = State::Over;
+    world.pass(60);
+    assert_eq!(
+        world.notices,
+        [
+            AccountNotice::EndConfirmed(IRELAND, 2),
+            AccountNotice::Over(IRELAND, 2, AccountVerdict::Unsafe),
+        ]
+    );
+}
+
+#[test]
+fn a_watch_that_judges_once_ends_when_the_unsafe_clusters_are_over() {
+    let plan = AccountPlan { once: true, ..plan() };
+    let mut world = World::new(plan, &[(1, living(FAILED, true)), (2, living(PASSED, true))]);
+    world.pass(60);
+    assert_eq!(world.conclusion, None, "an end is awaited");
+    world.clusters.get_mut(&1).unwrap().state = State::Over;
+    world.pass(60);
+    let conclusion = world.conclusion.unwrap();
+    assert_eq!(
+        conclusion.clusters,
+        [
+            ((IRELAND, 1), AccountVerdict::Unsafe, true),
+            ((IRELAND, 2), AccountVerdict::Passed, false),
+        ]
+    );
+    assert_eq!((conclusion.unseen, conclusion.unconfirmed), (vec![], vec![]));
+}
+
+#[test]
+fn a_stop_ends_the_watch_at_once_and_names_what_is_not_confirmed() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true))]);
+    world.refuses = true;
+    world.pass(60);
+    assert!(world.terminated.len() > 1, "a refused request is repeated");
+    world.tell(AccountEvent::StopAsked);
+    assert_eq!(world.conclusion.unwrap().unconfirmed, [(IRELAND, 1)]);
+}
+
+#[test]
+fn an_event_with_an_id_that_emr_does_not_know_leaves_nothing_behind() {
+    let mut world = World::new(plan(), &[]);
+    for id in 0..10_000 {
+        world.tell(AccountEvent::Pushed(IRELAND, id));
+    }
+    assert!(world.watcher.places[IRELAND].remembered() <= 64);
+    world.pass(600);
+    assert_eq!(world.watcher.places[IRELAND].remembered(), 0);
+    assert_eq!(world.notices, []);
+}
+
+#[test]
+fn a_cluster_that_an_event_names_is_judged_before_the_next_list() {
+    let mut world = World::new(plan(), &[]);
+    world.pass(600);
+    world.clusters.insert(1, living(FAILED, false));
+    world.tell(AccountEvent::Pushed(IRELAND, 1));
+    world.pass(2);
+    assert_eq!(world.count(&AccountNotice::Unsafe(IRELAND, 1)), 1);
+}
+
+#[test]
+fn a_cluster_whose_instances_never_appear_is_looked_at_again_nevertheless() {
+    let unseen = Judgement { unseen: true, ..PASSED };
+    let mut world = World::new(plan(), &[(1, living(unseen, false))]);
+    world.pass(2 * 3_600);
+    let looks = world
+        .questions
+        .iter()
+        .filter(|question| matches!(question, AccountQuestion::Look { steps: true, .. }));
+    assert!(looks.count() >= 8, "one at the start, and one in each quarter of an hour");
+}

@@ -1,0 +1,380 @@
+//! The sentinel judges every cluster of the account: it tells of unsafe ones once, terminates them
+//! only where a rule says so and a second look agrees, and knows after a restart what it has done.
+
+use std::process::Child;
+
+use emr_simulator::{
+    Command as Set, Fault, FaultKind, Named, PutSecurityConfiguration, SendMessage, Timings,
+    UpdateCluster,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    attach::{drop_flag, start},
+    support::{Played, Stage, wait_until},
+};
+
+/// A change of the request for a cluster.
+type Change = fn(&mut Value);
+
+/// A stage whose clusters run for hours, with these lines in the section `sentinel`.
+pub(crate) fn stage(section: &str) -> Stage {
+    let stage = Stage::acme();
+    stage.set(Set::SetTimings(Timings {
+        starting: 6.0,
+        bootstrapping: 6.0,
+        terminating: 6.0,
+        ..Timings::all(36_000.0)
+    }));
+    settings(&stage, section, "");
+    stage
+}
+
+/// Writes the settings: these lines in the section `sentinel`, and others beside it.
+pub(crate) fn settings(stage: &Stage, section: &str, others: &str) {
+    let base = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 30s\n";
+    stage.write("guard.yml", &format!("{others}{base}{section}"));
+}
+
+pub(crate) fn once(stage: &Stage) -> Played {
+    stage.play(stage.sentinel(&["--once"]))
+}
+
+pub(crate) fn without_configuration(request: &mut Value) {
+    request.as_object_mut().unwrap().remove("SecurityConfiguration");
+}
+
+fn terminations(stage: &Stage) -> usize {
+    stage.sim.requests_for("TerminateJobFlows").len()
+}
+
+/// How many times this cluster was reported as unsafe.
+fn told(played: &Played, id: &str) -> usize {
+    let is_told = |line: &&str| line.contains(id) && line.contains("is UNSAFE");
+    played.unbroken().lines().filter(is_told).count()
+}
+
+/// The lines of the ledger.
+fn ledger(stage: &Stage) -> Vec<Value> {
+    let files = std::fs::read_dir(stage.path("state/sentinel")).into_iter().flatten();
+    let files = files.filter_map(|file| Some(file.ok()?.path()));
+    let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
+    let text: String = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    // Another process may be writing the last line.
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn is_noted(stage: &Stage, entry: &str, id: &str) -> bool {
+    ledger(stage).iter().any(|line| line["entry"] == entry && line["id"] == id)
+}
+
+/// Stops a sentinel, as a service manager does.
+fn stop(stage: &Stage, child: Child) -> Played {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let played = stage.finish(child);
+    played.expect_code(0);
+    played
+}
+
+fn weak_configuration(stage: &Stage) {
+    let content = json!({"EncryptionConfiguration": {
+        "EnableAtRestEncryption": true, "EnableInTransitEncryption": false,
+        "AtRestEncryptionConfiguration": {
+            "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}
+        },
+    }});
+    stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
+        name: "weak".to_owned(),
+        content,
+        ..Default::default()
+    }));
+}
+
+#[test]
+fn a_cluster_that_is_as_required_passes_silently() {
+    let stage = stage("");
+    start(&stage, "j-GOOD", |_| {});
+    let played = once(&stage);
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    insta::assert_snapshot!(played.redact(&played.stdout));
+    assert_eq!(terminations(&stage), 0);
+}
+
+#[test]
+fn an_unsafe_cluster_is_told_once_and_only_told() {
+    let changes: [(&str, Change); 4] = [
+        ("cluster-security-configuration", without_configuration),
+        ("cluster-protections", |request| request["SecurityConfiguration"] = "weak".into()),
+        ("step-encryption-flag", drop_flag),
+        ("cluster-configurations", |request| {
+            request["Configurations"] = json!([{"Classification": "hdfs-site",
+                "Properties": {"dfs.encrypt.data.transfer": "false"}}]);
+        }),
+    ];
+    for (check, change) in changes {
+        let stage = stage("");
+        weak_configuration(&stage);
+        start(&stage, "j-BAD", change);
+        let played = once(&stage);
+        played.expect_code(71);
+        assert!(played.unbroken().contains(check), "{check}\n{}", played.transcript());
+        assert_eq!(told(&played, "j-BAD"), 1, "{}", played.transcript());
+        assert_eq!(terminations(&stage), 0);
+        if check == "cluster-security-configuration" {
+            insta::assert_snapshot!(played.redact(&played.stderr));
+        }
+    }
+}
+
+#[test]
+fn a_cluster_under_another_key_than_a_rule_expects_is_unsafe() {
+    let other = "arn:aws:kms:eu-west-1:123456789012:key/22222222-2222-2222-2222-222222222222";
+    let rule = format!(
+        "  rules:\n    - name: payroll\n      match: {{}}\n      expected_keys: [\"{other}\"]\n"
+    );
+    let stage = stage(&rule);
+    start(&stage, "j-OTHERKEY", |_| {});
+    let played = once(&stage);
+    played.expect_code(71);
+    assert_eq!(told(&played, "j-OTHERKEY"), 1, "{}", played.transcript());
+}
+
+#[test]
+fn a_rule_terminates_an_unsafe_cluster_after_a_second_look_and_no_other() {
+    let stage = stage("  on_unsafe: terminate\n");
+    start(&stage, "j-GOOD", |_| {});
+    start(&stage, "j-BAD", without_configuration);
+    let played = once(&stage);
+    played.expect_code(76);
+    let requests = stage.sim.requests();
+    let about = |operation: &str| {
+        requests.iter().position(|request| {
+            request.operation() == operation && request.cluster_id() == Some("j-BAD")
+        })
+    };
+    let terminated = about("TerminateJobFlows").expect("it is terminated");
+    let looks = requests[..terminated].iter().filter(|request| {
+        request.operation() == "DescribeCluster" && request.cluster_id() == Some("j-BAD")
+    });
+    assert!(looks.count() >= 2, "two looks come before the termination");
+    assert_eq!(terminations(&stage), 1);
+    assert!(is_noted(&stage, "ending", "j-BAD"));
+    assert!(played.stderr.contains("its end is confirmed"), "{}", played.transcript());
+    let causes: Vec<String> = reports(&stage).iter().map(|it| it["cause"].to_string()).collect();
+    assert_eq!(causes, ["\"termination\"", "\"end\""]);
+    let last = reports(&stage).pop().unwrap();
+    assert_eq!((last["once"].as_bool(), last["exit_code"].as_u64()), (Some(true), Some(76)));
+    assert_eq!(last["clusters"].as_array().unwrap().len(), 1, "the other one was over before");
+}
+
+/// The reports in the state directory, in their order.
+fn reports(stage: &Stage) -> Vec<Value> {
+    let files = std::fs::read_dir(stage.path("state/sentinel/reports")).into_iter().flatten();
+    let files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let mut all: Vec<Value> = files.map(|text| serde_json::from_slice(&text).unwrap()).collect();
+    all.sort_by_key(|report| report["sequence"].as_u64());
+    all
+}
+
+#[test]
+fn an_event_of_a_launch_tells_who_launched_and_a_forged_one_does_no_harm() {
+    let stage = Stage::acme();
+    stage.set(Set::SetTimings(Timings::all(36_000.0)));
+    stage.set(Set::PutQueue(Named { name: "events".to_owned(), ..Named::default() }));
+    let url = format!("{}/123456789012/events", stage.sim.url());
+    settings(&stage, &format!("  queues: [\"{url}\"]\n  terminations_per_hour: 1\n"), "");
+    let send = |body: String| {
+        stage.set(Set::SendMessage(SendMessage { queue: "events".to_owned(), body }));
+    };
+    let launcher = "arn:aws:sts::123456789012:assumed-role/airflow/dag";
+    let launch = |account: &str| {
+        json!({"source": "aws.elasticmapreduce", "detail-type": "AWS API Call via CloudTrail",
+            "account": account, "region": "eu-west-1",
+            "detail": {"eventSource": "elasticmapreduce.amazonaws.com", "eventName": "RunJobFlow",
+                "userIdentity": {"arn": launcher}, "sourceIPAddress": "192.0.2.7",
+                "responseElements": {"jobFlowId": "j-BAD"}}})
+        .to_string()
+    };
+    send("no JSON at all".to_owned());
+    send(launch("999999999999"));
+    send(launch("123456789012"));
+    start(&stage, "j-BAD", without_configuration);
+    let child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("it is told", || is_noted(&stage, "told-unsafe", "j-BAD"));
+    wait_until("the queue is empty", || {
+        stage.sim.with_world(|world| world.queues["events"].is_empty())
+    });
+    let played = stop(&stage, child);
+    assert_eq!(told(&played, "j-BAD"), 1, "{}", played.transcript());
+    let last = reports(&stage).pop().unwrap();
+    assert_eq!(last["clusters"][0]["launcher"]["arn"], launcher);
+    assert_eq!(last["clusters"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_fact_that_could_not_be_read_terminates_nothing() {
+    let stage = stage("");
+    start(&stage, "j-GOOD", |_| {});
+    let kind = FaultKind::AccessDenied;
+    stage.set(Set::AddFault(Fault::every("DescribeSecurityConfiguration", kind)));
+    let short = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 2s\n  \
+                 on_unsafe: terminate\n";
+    stage.write("guard.yml", short);
+    let played = once(&stage);
+    played.expect_code(75);
+    assert_eq!(terminations(&stage), 0);
+    assert!(played.stderr.contains("could not be judged"), "{}", played.transcript());
+}
+
+#[test]
+fn no_more_clusters_are_terminated_in_an_hour_than_the_limit_says_whatever_restarts() {
+    let stage = stage("  on_unsafe: terminate\n  terminations_per_hour: 1\n");
+    start(&stage, "j-BAD1", without_configuration);
+    start(&stage, "j-BAD2", without_configuration);
+    let first = once(&stage);
+    first.expect_code(71);
+    assert_eq!(terminations(&stage), 1);
+    let second = once(&stage);
+    second.expect_code(71);
+    assert_eq!(terminations(&stage), 1, "the limit holds after a restart");
+}
+
+#[test]
+fn a_sentinel_that_is_killed_neither_tells_nor_terminates_twice() {
+    let stage = stage("  on_unsafe: terminate\n");
+    stage.set(Set::SetTimings(Timings::all(36_000.0)));
+    start(&stage, "j-BAD", without_configuration);
+    let mut child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("its termination is requested", || terminations(&stage) == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let looks = || {
+        let all = stage.sim.requests_for("DescribeCluster");
+        all.iter().filter(|request| request.cluster_id() == Some("j-BAD")).count()
+    };
+    let before = looks();
+    let child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("it is looked at again", || looks() >= before + 3);
+    let played = stop(&stage, child);
+    assert_eq!(told(&played, "j-BAD"), 0, "{}", played.transcript());
+    assert_eq!(terminations(&stage), 1);
+}
+
+#[test]
+fn a_second_sentinel_with_the_same_state_does_not_start() {
+    let stage = stage("");
+    let child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("it has listed", || !stage.sim.requests_for("ListClusters").is_empty());
+    let second = once(&stage);
+    second.expect_code(69);
+    assert!(
+        second.unbroken().starts_with(
+            "emr-etl-guard: nothing is watched: another sentinel uses the state directory state"
+        ),
+        "{}",
+        second.stderr
+    );
+    stop(&stage, child);
+}
+
+#[test]
+fn a_cluster_that_lives_and_ends_between_two_lists_is_recorded() {
+    let stage = stage("");
+    let slow = "sentinel:\n  regions: [eu-west-1]\n  interval: 2s\n";
+    stage.write("guard.yml", slow);
+    let child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("it has listed", || !stage.sim.requests_for("ListClusters").is_empty());
+    stage.set(Set::SetTimings(Timings::all(0.1)));
+    start(&stage, "j-BRIEF", |_| {});
+    wait_until("it is recorded", || {
+        ledger(&stage).iter().any(|line| {
+            line["entry"] == "cluster" && line["over"] == true && line["record"]["id"] == "j-BRIEF"
+        })
+    });
+    stop(&stage, child);
+}
+
+#[test]
+fn a_step_that_is_added_while_a_cluster_lives_is_judged() {
+    let stage = stage("");
+    start(&stage, "j-DRIFTS", |_| {});
+    let child = stage.sentinel(&[]).spawn().unwrap();
+    wait_until("it is judged", || !stage.sim.requests_for("ListSteps").is_empty());
+    stage.set(Set::UpdateCluster(UpdateCluster {
+        id: "j-DRIFTS".to_owned(),
+        add_steps: json!([{"Name": "theirs", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {
+            "Jar": "command-runner.jar",
+            "Args": ["spark-submit", "--conf", "spark.authenticate=false", "s3://acme/x.jar"]}}]),
+        ..Default::default()
+    }));
+    wait_until("it is told", || is_noted(&stage, "told-unsafe", "j-DRIFTS"));
+    let played = stop(&stage, child);
+    assert_eq!(told(&played, "j-DRIFTS"), 1, "{}", played.transcript());
+}
+
+#[test]
+fn a_place_whose_clusters_cannot_be_listed_is_said_and_no_reason_for_success() {
+    let stage = stage("");
+    let short = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 2s\n";
+    stage.write("guard.yml", short);
+    stage.set(Set::AddFault(Fault::every("ListClusters", FaultKind::AccessDenied)));
+    let played = once(&stage);
+    played.expect_code(75);
+    insta::assert_snapshot!(played.redact(&played.stderr));
+}
+
+#[test]
+fn throttled_requests_are_tried_again() {
+    let stage = stage("");
+    start(&stage, "j-GOOD", |_| {});
+    for nth in [1, 2] {
+        let fault = Fault::nth("DescribeCluster", nth, FaultKind::Throttle);
+        stage.set(Set::AddFault(fault));
+    }
+    let played = once(&stage);
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+}
+
+#[test]
+fn an_exception_of_the_settings_holds_for_what_it_names() {
+    let stage = stage("");
+    let exception = |check: &str| {
+        format!(
+            "  - {{check: {check}, subject: j-BAD, reason: by the owner, expires: 2999-12-31}}\n"
+        )
+    };
+    let exceptions = ["cluster-security-configuration", "cluster-protections"].map(exception);
+    settings(&stage, "", &format!("exceptions:\n{}", exceptions.concat()));
+    start(&stage, "j-BAD", without_configuration);
+    once(&stage).expect_code(0);
+    start(&stage, "j-OTHER", without_configuration);
+    let played = once(&stage);
+    played.expect_code(71);
+    assert_eq!((told(&played, "j-BAD"), told(&played, "j-OTHER")), (0, 1));
+}
+
+#[test]
+fn what_the_launcher_writes_on_a_cluster_excuses_nothing() {
+    let stage = stage("");
+    start(&stage, "j-BAD", |request| {
+        without_configuration(request);
+        request["Tags"] = json!([{"Key": "emr-etl-guard-exception", "Value": "all"}]);
+    });
+    once(&stage).expect_code(71);
+}
+
+#[test]
+fn arguments_of_the_runner_are_no_arguments_of_the_sentinel() {
+    let stage = stage("");
+    let mut command = stage.sentinel(&["--once"]);
+    command.args(["--", "run", "-c", "config.yml"]);
+    let played = stage.play(command);
+    played.expect_code(65);
+    assert_eq!(stage.sim.requests().len(), 0);
+}
