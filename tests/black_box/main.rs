@@ -62,6 +62,7 @@ mod runner_process;
 mod search;
 mod secrets;
 mod sentinel;
+mod sentinel_accounts;
 mod sentinel_endpoint;
 mod sentinel_reports;
 mod sentinel_settings;
