@@ -479,7 +479,7 @@ fn open(history: &SentinelHistory) -> Option<Markup> {
                     li class={ "card " (verdict_mark(cluster.verdict).class()) } {
                         h3 {
                             (verdict_mark(cluster.verdict).with(verdict_word(cluster.verdict)))
-                            " " (named(cluster))
+                            " " span.subject { (named(cluster)) }
                         }
                         dl {
                             (fact("Launcher", &launcher(cluster)))
