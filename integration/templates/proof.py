@@ -50,10 +50,12 @@ def main() -> None:
         resolved = folder / "resolved"
         resolved.mkdir()
         for template in templates:
-            for step in ["import", "change"]:
-                document = resolve(yaml.load(template.read_text(), Loader), step)
+            whole = yaml.load(template.read_text(), Loader)
+            # What a sentinel needs is made in one step, and imports nothing.
+            steps = [] if "sentinel" in template.stem else ["import", "change"]
+            for step in steps:
                 (resolved / f"{template.stem}-{step}.json").write_text(
-                    json.dumps(document, indent=1)
+                    json.dumps(resolve(whole, step), indent=1)
                 )
         # What a stack has after each step is a template, too.
         show("cfn-lint of each step", lint(sorted(resolved.glob("*.json"))))
@@ -72,13 +74,17 @@ def main() -> None:
 
 def extract(folder: pathlib.Path) -> None:
     """Writes the snapshots' templates and files."""
-    for snapshot in sorted(ROOT.glob("src/setup/*/snapshots/*.snap")):
+    setup = ROOT / "src/setup"
+    folders = [setup / "cloudformation/snapshots", setup / "terraform/snapshots"]
+    for snapshot in sorted(file for of in folders for file in of.glob("*.snap")):
         kind, _, name = snapshot.stem.split("__")[-1].partition("-")
         _, _, text = snapshot.read_text().split("---\n", 2)
         if kind == "cloudformation":
             (folder / f"{name}.yml").write_text(text)
             continue
         files = re.split(r"^==> (\S+) <==\n", text, flags=re.MULTILINE)[1:]
+        if kind != "terraform":
+            raise AssertionError(f"{snapshot} is neither a template nor Terraform code")
         for file, text in zip(files[::2], files[1::2], strict=True):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / file).write_text(text)

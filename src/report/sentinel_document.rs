@@ -774,6 +774,11 @@ pub(super) mod tests {
             }
             prop_assert_eq!(seen, expected);
         }
+    }
+
+    proptest! {
+        // A page takes a hundred times as long as a document.
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn every_report_has_all_its_forms(report in any_report()) {

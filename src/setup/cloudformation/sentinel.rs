@@ -226,8 +226,8 @@ mod tests {
     #[test]
     fn the_templates_of_a_sentinel_and_of_an_account_are_as_they_were_reviewed() {
         let [own, account] = samples().map(|parts| sentinel_template(&parts));
-        insta::assert_snapshot!("template of a sentinel", own);
-        insta::assert_snapshot!("template of an account", account);
+        insta::assert_snapshot!("cloudformation-sentinel", own);
+        insta::assert_snapshot!("cloudformation-account-of-a-sentinel", account);
     }
 
     /// The words behind each `tag`.

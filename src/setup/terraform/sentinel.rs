@@ -190,8 +190,9 @@ mod tests {
 
     #[test]
     fn the_code_of_a_sentinel_and_of_an_account_is_as_it_was_reviewed() {
-        let [own, account] = samples().map(|parts| sentinel_terraform(&parts));
-        insta::assert_snapshot!("code of a sentinel", own);
-        insta::assert_snapshot!("code of an account", account);
+        let file = |parts| format!("==> sentinel.tf <==\n{}", sentinel_terraform(&parts));
+        let [own, account] = samples().map(file);
+        insta::assert_snapshot!("terraform-sentinel", own);
+        insta::assert_snapshot!("terraform-account-of-a-sentinel", account);
     }
 }
