@@ -111,6 +111,12 @@ def served(folder: pathlib.Path) -> tuple[dict[str, float], float]:
     }, samples["node_textfile_scrape_error"]
 
 
+OF_A_SENTINEL = (
+    ROOT / "src/report/metrics/snapshots" / "emr_etl_guard__report__metrics__sentinel__tests__"
+    "the_endpoint_answers_in_the_form_of_openmetrics.snap"
+)
+
+
 def main() -> int:
     programs = pathlib.Path(sys.argv[1]).resolve()
     cases = Cases("prometheus")
@@ -160,7 +166,9 @@ def main() -> int:
             folder = pathlib.Path(folder)
             (folder / "textfile").mkdir()
             text = guard(programs, stage, folder, "run", 0)
-        there = set(re.findall(r"^(emr_etl_guard_\w+)\{", text, re.MULTILINE))
+        # A sentinel's are at its endpoint; a unit test holds this text against what it answers.
+        text += OF_A_SENTINEL.read_text()
+        there = set(re.findall(r"^(emr_etl_guard_\w+)[{ ]", text, re.MULTILINE))
         for file in [HERE / "emr-etl-guard.rules.yml", ROOT / "docs/alerts-and-metrics.md"]:
             named = set(re.findall(r"\bemr_etl_guard_\w+", file.read_text()))
             expect(named - there, set(), f"metrics that {file.name} names and that are not there")
