@@ -296,8 +296,10 @@ impl Tracked {
 
     /// Records a state that EMR reported to a request of that time, unless a later one is known.
     pub(super) fn saw(&mut self, asked: Moment, state: State) {
-        // What is over stays over.
-        if self.is_over() || (asked < self.state_asked && state != State::Over) {
+        // What is over stays over, and what is terminating gets nothing but over: a list can be
+        // older than a description.
+        let ends = self.state == Some(State::Terminating);
+        if self.is_over() || ((ends || asked < self.state_asked) && state != State::Over) {
             return;
         }
         self.has_changed |= self.state.is_some_and(|before| before != state);

@@ -13,9 +13,11 @@ use crate::{
     watch::machine::account::event::{AccountEntry, AccountNotice},
 };
 
+/// So long an answer is awaited.
+const ANSWER: Ms = 12 * INTERVAL;
 /// From one request, or the second look, to the next request: the pauses of a termination, and an
 /// answer that does not come.
-const AGAIN: Ms = 12 * INTERVAL + 2 * MINUTE;
+const AGAIN: Ms = ANSWER + 2 * MINUTE;
 /// From the time that a list shows it to the first look at a cluster, with the largest pause of
 /// lists.
 const FOUND: Ms = 4 * INTERVAL + MINUTE;
@@ -51,6 +53,8 @@ pub(super) fn after_a_second_look(history: &AccountHistory) -> Result<(), String
         if !known.noted {
             return Err(format!("{id} is terminated at {at} before that is noted"));
         }
+        // Where protection is lifted first, that answer, too, may not come.
+        let again = again + if cluster.launch.protected { ANSWER } else { 0 };
         match known.confirmed {
             None => Err(format!("{id} is terminated at {at} without a second look")),
             Some(confirmed) if at - confirmed > again => {
@@ -201,9 +205,10 @@ pub(super) fn soon(history: &AccountHistory) -> Result<(), String> {
         let Some(bad) = cluster.bad_since() else { continue };
         let listed = cluster.launch.created + cluster.launch.list_lag;
         let launch = &cluster.launch;
-        // A fact that changes may be known as it was before.
+        // A fact that changes may be known as it was before, also where no list has shown the
+        // cluster yet: an event may have named it.
         let is_steady = launch.settings.change.is_none() && launch.volumes.change.is_none();
-        let is_new = bad <= listed || (is_steady && bad <= launch.created + launch.starting);
+        let is_new = is_steady && (bad <= listed || bad <= launch.created + launch.starting);
         let bound = if is_new { FOUND + MINUTE } else { AGED } + queue;
         let seen = listed.max(bad);
         let from = if scenario.is_calm() { seen.max(0) } else { seen.max(quiet + 8 * MINUTE) };

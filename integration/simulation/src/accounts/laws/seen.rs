@@ -6,7 +6,7 @@ use crate::{
         laws::count,
     },
     scenario::{MINUTE, Ms},
-    watch::machine::account::event::AccountNotice,
+    watch::machine::account::event::{AccountEntry, AccountNotice},
 };
 
 /// From the end of all faults to the report of a cluster that is over.
@@ -62,11 +62,17 @@ pub(super) fn found_and_over_once(history: &AccountHistory) -> Result<(), String
     Ok(())
 }
 
+/// The first list of a place of which a later sentinel knows: a kill right after a list can lose it.
 fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<Ms> {
-    history.of(sentinel).find_map(|record| match &record.what {
-        What::Listed(of, served) if *of == place => Some(*served),
-        _ => None,
-    })
+    let mut last = None;
+    for record in history.of(sentinel) {
+        match &record.what {
+            What::Listed(of, served) if *of == place => last = Some(*served),
+            What::Noted(AccountEntry::SeenUntil(of, _)) if *of == place => return last,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Law (I): after a quiet time, no more is remembered than the clusters that live, or were over a

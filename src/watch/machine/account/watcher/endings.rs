@@ -66,7 +66,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             return;
         }
         tracked.ending_look = None;
-        let settles = tracked.accepted.is_some_and(|accepted| now.since(accepted) < settling);
+        let settles = tracked.accepted.is_some_and(|accepted| asked.since(accepted) < settling);
         let described = described(look, settles);
         let moves = tracked.ending.as_mut().map(|ending| ending.looked(now, &described));
         self.perform(at, id, moves.unwrap_or_default());
@@ -100,12 +100,15 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
 
     pub(super) fn perform(&mut self, at: &P, id: &I, moves: Vec<Move>) {
         let times = self.ending_times();
+        let also_ending = mutated!(self.plan, TerminatingIsEnded);
         for next in moves {
             let (now, number) = (self.now, self.next_number);
             let Some(tracked) = self.tracked_mut(at, id) else { return };
             match next {
                 // Somebody else has terminated it.
-                Move::Unprotect | Move::Terminate if tracked.state == Some(State::Terminating) => {
+                Move::Unprotect | Move::Terminate
+                    if tracked.state == Some(State::Terminating) && !also_ending =>
+                {
                     tracked.ending = Some(Ending::follow(now, times));
                     tracked.ending_look = Some(number);
                 }
