@@ -62,7 +62,7 @@ pub(super) fn found_and_over_once(history: &AccountHistory) -> Result<(), String
     Ok(())
 }
 
-/// The first list of a place of which a later sentinel knows: a kill right after a list can lose it.
+/// The first list of a place that is in the ledger, too: a kill right after a list can lose it.
 fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<Ms> {
     let mut last = None;
     for record in history.of(sentinel) {
