@@ -17,6 +17,7 @@
 //! that both models agree.
 
 pub mod accounts;
+pub mod command_line;
 pub mod coverage;
 pub mod draw;
 pub mod engine;
@@ -24,6 +25,7 @@ pub mod exhaustive;
 pub mod guard;
 pub mod history;
 pub mod laws;
+pub mod many;
 pub mod model;
 pub mod objects;
 pub mod random;

@@ -1,13 +1,12 @@
 //! The laws of the account watcher hold in every history, and each deliberate fault of it breaks
 //! one.
 
-use std::sync::Mutex;
-
 use emr_simulation::{
     accounts::{
         sentinel::AccountOptions,
         sweep::{catch, sweep},
     },
+    many::catch_each,
     watch::machine::account::mutants::AccountMutant,
 };
 
@@ -24,20 +23,7 @@ fn every_law_of_the_account_watcher_holds_and_everything_that_can_occur_does() {
 #[test]
 fn every_deliberate_fault_of_the_account_watcher_breaks_a_law() {
     assert!(AccountMutant::ALL.len() >= 30);
-    let left = Mutex::new(AccountMutant::ALL.to_vec());
-    let caught = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let Some(mutant) = left.lock().unwrap().pop() else { return };
-            caught.lock().unwrap().push((mutant, catch(mutant, 0..SEEDS)));
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        work();
-    });
-    let mut caught = caught.into_inner().unwrap();
-    caught.sort_by_key(|(mutant, _)| *mutant);
+    let caught = catch_each(AccountMutant::ALL, |mutant| catch(mutant, 0..SEEDS));
     for (mutant, by) in &caught {
         match by {
             Some((seed, (law, why))) => println!("{mutant:?} → {law} (seed {seed}): {why}"),

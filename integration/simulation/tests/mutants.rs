@@ -1,8 +1,6 @@
 //! Each deliberate fault of the watcher is detected by a law.
 
-use std::sync::Mutex;
-
-use emr_simulation::{sweep::catch, watch::machine::mutants::Mutant};
+use emr_simulation::{many::catch_each, sweep::catch, watch::machine::mutants::Mutant};
 
 /// The number of histories in which a fault must be detected.
 const SEEDS: u64 = 20_000;
@@ -10,20 +8,7 @@ const SEEDS: u64 = 20_000;
 #[test]
 fn every_deliberate_fault_breaks_a_law() {
     assert!(Mutant::ALL.len() >= 25);
-    let left = Mutex::new(Mutant::ALL.to_vec());
-    let caught = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let Some(mutant) = left.lock().unwrap().pop() else { return };
-            caught.lock().unwrap().push((mutant, catch(mutant, 0..SEEDS)));
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        work();
-    });
-    let mut caught = caught.into_inner().unwrap();
-    caught.sort_by_key(|(mutant, _)| *mutant);
+    let caught = catch_each(Mutant::ALL, |mutant| catch(mutant, 0..SEEDS));
     for (mutant, by) in &caught {
         match by {
             Some((seed, violation)) => {

@@ -1,9 +1,8 @@
 //! The laws of repairs hold in every history, and each deliberate fault of the state machine breaks
 //! one.
 
-use std::sync::Mutex;
-
 use emr_simulation::{
+    many::catch_each,
     objects::{
         engine::RepairOptions,
         sweep::{catch, sweep},
@@ -24,20 +23,7 @@ fn every_law_of_repairs_holds_and_everything_that_can_occur_does() {
 #[test]
 fn every_deliberate_fault_of_a_repair_breaks_a_law() {
     assert!(RepairMutant::ALL.len() >= 37);
-    let left = Mutex::new(RepairMutant::ALL.to_vec());
-    let caught = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let Some(mutant) = left.lock().unwrap().pop() else { return };
-            caught.lock().unwrap().push((mutant, catch(mutant, 0..SEEDS)));
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        work();
-    });
-    let mut caught = caught.into_inner().unwrap();
-    caught.sort_by_key(|(mutant, _)| *mutant);
+    let caught = catch_each(RepairMutant::ALL, |mutant| catch(mutant, 0..SEEDS));
     for (mutant, by) in &caught {
         match by {
             Some((seed, (law, why))) => println!("{mutant:?} → {law} (seed {seed}): {why}"),

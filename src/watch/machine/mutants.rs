@@ -27,14 +27,14 @@ pub(crate) fn never<P>(_: &P) -> bool {
 
 #[cfg(feature = "mutants")]
 macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($kind:ident: $($(#[$doc:meta])* $name:ident,)*) => {
         /// A deliberate fault.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Mutant {
+        pub enum $kind {
             $($(#[$doc])* $name,)*
         }
 
-        impl Mutant {
+        impl $kind {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
@@ -42,7 +42,10 @@ macro_rules! mutants {
 }
 
 #[cfg(feature = "mutants")]
-mutants! {
+pub(crate) use mutants;
+
+#[cfg(feature = "mutants")]
+mutants! { Mutant:
     /// A line of the runner's log gives the run ownership of a cluster.
     LogLineGivesOwnership,
     /// Another run's tag is ignored if the name is right.

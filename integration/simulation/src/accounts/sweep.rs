@@ -1,9 +1,7 @@
 //! Many histories of accounts, on all processors.
 
-use std::{collections::BTreeMap, ops::Range, thread};
+use std::{collections::BTreeMap, ops::Range};
 
-#[cfg(feature = "mutants")]
-use crate::watch::machine::account::mutants::AccountMutant;
 use crate::{
     accounts::{
         engine::run,
@@ -11,11 +9,11 @@ use crate::{
         laws::{self, LAWS},
         sentinel::AccountOptions,
     },
+    many::{FailedLaws, on_all_processors},
     watch::machine::account::event::AccountNotice,
 };
-
-/// The number of failing seeds of one law that are kept.
-const EXAMPLES: usize = 5;
+#[cfg(feature = "mutants")]
+use crate::{many::caught, watch::machine::account::mutants::AccountMutant};
 
 /// What must occur in many histories, each at least once.
 pub const EXPECTED: &[&str] = &[
@@ -42,9 +40,6 @@ pub const EXPECTED: &[&str] = &[
     "sentinel: killed",
 ];
 
-/// How often a law failed, and the first seeds with the violations.
-pub type Failures = (u64, Vec<(u64, String)>);
-
 /// The result of many histories.
 #[derive(Clone, Debug, Default)]
 pub struct AccountSweep {
@@ -54,8 +49,8 @@ pub struct AccountSweep {
     pub records: u64,
     /// What occurred in them, and in how many.
     pub occurred: BTreeMap<&'static str, u64>,
-    /// The laws that failed: how often, and the first seeds.
-    pub failures: BTreeMap<&'static str, Failures>,
+    /// The laws that failed.
+    pub failures: FailedLaws,
 }
 
 impl AccountSweep {
@@ -68,13 +63,7 @@ impl AccountSweep {
     /// The laws that failed, a line each, with some seeds.
     #[must_use]
     pub fn failures_text(&self) -> String {
-        let mut lines = Vec::new();
-        for (law, _) in LAWS {
-            let Some((count, examples)) = self.failures.get(law) else { continue };
-            lines.push(format!("{law}: {count} of {}", self.histories));
-            lines.extend(examples.iter().map(|(seed, why)| format!("    seed {seed}: {why}")));
-        }
-        lines.join("\n")
+        self.failures.text(LAWS.iter().map(|(law, _)| *law), self.histories)
     }
 
     fn add(&mut self, seed: u64, options: AccountOptions) {
@@ -89,11 +78,7 @@ impl AccountSweep {
             *self.occurred.entry(what).or_default() += 1;
         }
         for (law, why) in laws::check(&history) {
-            let (count, examples) = self.failures.entry(law).or_default();
-            *count += 1;
-            if examples.len() < EXAMPLES {
-                examples.push((seed, why));
-            }
+            self.failures.add(law, seed, why);
         }
     }
 
@@ -103,13 +88,7 @@ impl AccountSweep {
         for (what, count) in other.occurred {
             *self.occurred.entry(what).or_default() += count;
         }
-        for (law, (more, seeds)) in other.failures {
-            let (count, examples) = self.failures.entry(law).or_default();
-            *count += more;
-            examples.extend(seeds);
-            examples.sort_unstable();
-            examples.truncate(EXAMPLES);
-        }
+        self.failures.merge(other.failures);
     }
 }
 
@@ -151,37 +130,18 @@ fn name(what: &What, history: &AccountHistory) -> Option<&'static str> {
 #[cfg(feature = "mutants")]
 #[must_use]
 pub fn catch(mutant: AccountMutant, seeds: Range<u64>) -> Option<(u64, (&'static str, String))> {
-    seeds.into_iter().find_map(|seed| {
-        let found = laws::check(&run(seed, AccountOptions { mutant: Some(mutant) }));
-        if found.is_empty() {
-            return None;
-        }
-        let anyway = laws::check(&run(seed, AccountOptions::default()));
-        let is_new = |(law, _): &(&str, String)| !anyway.iter().any(|(other, _)| other == law);
-        found.into_iter().find(is_new).map(|found| (seed, found))
-    })
+    let check = |seed, fault: bool| {
+        laws::check(&run(seed, AccountOptions { mutant: fault.then_some(mutant) }))
+    };
+    caught(seeds, check, |(law, _)| *law)
 }
 
 /// Runs the histories of all these seeds, on every processor.
 #[must_use]
 pub fn sweep(seeds: Range<u64>, options: AccountOptions) -> AccountSweep {
-    let workers = thread::available_parallelism().map_or(2, usize::from) as u64;
-    let one = |worker: u64| {
-        let mut sweep = AccountSweep::default();
-        for seed in seeds.clone().filter(|seed| seed % workers == worker) {
-            sweep.add(seed, options);
-        }
-        sweep
-    };
-    let mut all = AccountSweep::default();
-    thread::scope(|scope| {
-        let running: Vec<_> = (0..workers).map(|worker| scope.spawn(move || one(worker))).collect();
-        for worker in running {
-            match worker.join() {
-                Ok(part) => all.merge(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-    });
-    all
+    on_all_processors(
+        seeds,
+        |part: &mut AccountSweep, seed| part.add(seed, options),
+        AccountSweep::merge,
+    )
 }

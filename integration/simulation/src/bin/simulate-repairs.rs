@@ -2,9 +2,10 @@
 //! histories of repairs, prints the laws that failed with a simple history of each, and the
 //! coverage. Exit code 1 if a law fails, or something expected never occurred.
 
-use std::{ops::Range, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use emr_simulation::{
+    command_line::{Request, catch_mutants, conclude, exit_code},
     objects::{
         engine::{RepairHistory, RepairOptions, live_through, run},
         laws,
@@ -15,58 +16,21 @@ use emr_simulation::{
     reencrypt::machine::mutants::RepairMutant,
 };
 
-const HELP: &str =
-    "simulate-repairs [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]
-
-  --seeds FROM..TO  the histories of these seeds; without it: 0..20000
-  --mutant NAME     with this deliberate fault in the machine
-  --history SEED    prints the history of one seed, and the laws that fail in it
-  --mutants COUNT   prints which law catches each deliberate fault, in so many histories";
-
-/// The requested action.
-#[derive(Debug)]
-struct Request {
-    seeds: Range<u64>,
-    history: Option<u64>,
-    mutants: Option<u64>,
-    options: RepairOptions,
-}
-
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
-    let options = RepairOptions::default();
-    let mut request = Request { seeds: 0..20_000, history: None, mutants: None, options };
-    while let Some(flag) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| HELP.to_owned())?;
-        let number = |text: &str| text.parse().map_err(|_| format!("{text} is no seed\n\n{HELP}"));
-        match flag.as_str() {
-            "--seeds" => {
-                let (from, to) = value.split_once("..").ok_or_else(|| HELP.to_owned())?;
-                request.seeds = number(from)?..number(to)?;
-            }
-            "--mutants" => request.mutants = Some(number(&value)?),
-            "--history" => request.history = Some(number(&value)?),
-            "--mutant" => {
-                let named = |mutant: &&RepairMutant| format!("{mutant:?}") == value;
-                let known = format!("{value} is none of {:?}", RepairMutant::ALL);
-                request.options.mutant = Some(*RepairMutant::ALL.iter().find(named).ok_or(known)?);
-            }
-            _ => return Err(HELP.to_owned()),
-        }
-    }
-    Ok(request)
-}
-
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)) {
-        Err(problem) => {
-            eprintln!("{problem}");
-            ExitCode::from(64)
-        }
-        Ok(Request { history: Some(seed), options, .. }) => {
+    let request = match Request::of_process("simulate-repairs", "machine", RepairMutant::ALL) {
+        Ok(request) => request,
+        Err(code) => return code,
+    };
+    let options = RepairOptions { mutant: request.mutant, ..RepairOptions::default() };
+    match request {
+        Request { history: Some(seed), .. } => {
             report(&run(seed, RepairOptions { traced: true, ..options }))
         }
-        Ok(Request { mutants: Some(count), .. }) => catch_mutants(count),
-        Ok(Request { seeds, options, .. }) => {
+        Request { mutants: Some(count), .. } => {
+            let law = |mutant, seeds| catch(mutant, seeds).map(|(seed, (law, _))| (seed, law));
+            catch_mutants(RepairMutant::ALL, count, law)
+        }
+        Request { seeds, .. } => {
             let began = Instant::now();
             let found = sweep(seeds, options);
             let spent = began.elapsed();
@@ -84,48 +48,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the law that detects each deliberate fault.
-fn catch_mutants(count: u64) -> ExitCode {
-    let mut survivors = 0;
-    for mutant in RepairMutant::ALL {
-        match catch(*mutant, 0..count) {
-            Some((seed, (law, _))) => println!("{mutant:?}: {law} (seed {seed})"),
-            None => {
-                survivors += 1;
-                println!("{mutant:?}: NOT CAUGHT in {count} histories");
-            }
-        }
-    }
-    println!("{} deliberate faults, {survivors} not caught", RepairMutant::ALL.len());
-    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
 fn report(history: &RepairHistory) -> ExitCode {
     println!("{}", history.trace.join("\n"));
     let broken = laws::check(history);
     for (law, why) in &broken {
         println!("{law}: {why}");
     }
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    exit_code(broken.is_empty())
 }
 
 /// Shows a simple history for each law that failed.
 fn explain(found: &RepairSweep, options: RepairOptions) -> ExitCode {
-    for (law, failures) in &found.failures {
+    for (law, failures) in found.failures.iter() {
         let Some((seed, _)) = failures.examples.first() else { continue };
         let (scenario, why) = shrink(draw(*seed), law, options);
         println!("\n=== {law}\n=== seed {seed}, made simpler:\n");
         let traced = RepairOptions { traced: true, ..options };
         println!("{}\n{why}", live_through(scenario, traced).trace.join("\n"));
     }
-    let missing = found.missing();
-    if !missing.is_empty() {
-        println!("never occurred: {missing:?}");
-    }
-    println!("{}", found.failures_text());
-    if found.failures.is_empty() && missing.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    conclude(&found.missing(), &found.failures, &found.failures_text())
 }

@@ -1,20 +1,17 @@
 //! Many histories of repairs, on all processors.
 
-use std::{collections::BTreeMap, ops::Range, thread};
+use std::{collections::BTreeMap, ops::Range};
 
 #[cfg(feature = "mutants")]
-use crate::reencrypt::machine::mutants::RepairMutant;
+use crate::{many::caught, reencrypt::machine::mutants::RepairMutant};
 use crate::{
+    many::{FailedLaws, on_all_processors},
     objects::{
         coverage,
         engine::{RepairOptions, run},
         laws::{self, BrokenLaw, REPAIR_LAWS},
     },
-    sweep::Failures,
 };
-
-/// The number of failing seeds of one law that are kept.
-const EXAMPLES: usize = 5;
 
 /// The result of many histories.
 #[derive(Clone, Debug, Default)]
@@ -25,21 +22,15 @@ pub struct RepairSweep {
     pub calls: u64,
     /// How often each event occurred.
     pub occurred: BTreeMap<&'static str, u64>,
-    /// The laws that failed: how often, and the first seeds, with the violations.
-    pub failures: BTreeMap<&'static str, Failures>,
+    /// The laws that failed.
+    pub failures: FailedLaws,
 }
 
 impl RepairSweep {
     /// The laws that failed, a line each, with some seeds.
     #[must_use]
     pub fn failures_text(&self) -> String {
-        let mut lines = Vec::new();
-        for law in REPAIR_LAWS {
-            let Some(Failures { count, examples }) = self.failures.get(law) else { continue };
-            lines.push(format!("{law}: {count} of {}", self.histories));
-            lines.extend(examples.iter().map(|(seed, why)| format!("    seed {seed}: {why}")));
-        }
-        lines.join("\n")
+        self.failures.text(REPAIR_LAWS.iter().copied(), self.histories)
     }
 
     /// The expected events that have not occurred.
@@ -57,11 +48,7 @@ impl RepairSweep {
             *self.occurred.entry(what).or_default() += count;
         }
         for (law, why) in laws::check(&history) {
-            let failures = self.failures.entry(law).or_default();
-            failures.count += 1;
-            if failures.examples.len() < EXAMPLES {
-                failures.examples.push((seed, why));
-            }
+            self.failures.add(law, seed, why);
         }
     }
 
@@ -71,13 +58,7 @@ impl RepairSweep {
         for (what, count) in other.occurred {
             *self.occurred.entry(what).or_default() += count;
         }
-        for (law, more) in other.failures {
-            let failures = self.failures.entry(law).or_default();
-            failures.count += more.count;
-            failures.examples.extend(more.examples);
-            failures.examples.sort_unstable();
-            failures.examples.truncate(EXAMPLES);
-        }
+        self.failures.merge(other.failures);
     }
 }
 
@@ -86,38 +67,19 @@ impl RepairSweep {
 #[cfg(feature = "mutants")]
 #[must_use]
 pub fn catch(mutant: RepairMutant, seeds: Range<u64>) -> Option<(u64, BrokenLaw)> {
-    seeds.into_iter().find_map(|seed| {
-        let options = RepairOptions { mutant: Some(mutant), ..RepairOptions::default() };
-        let found = laws::check(&run(seed, options));
-        if found.is_empty() {
-            return None;
-        }
-        let anyway = laws::check(&run(seed, RepairOptions::default()));
-        let is_new = |(law, _): &BrokenLaw| !anyway.iter().any(|(other, _)| other == law);
-        found.into_iter().find(is_new).map(|broken| (seed, broken))
-    })
+    let check = |seed, fault: bool| {
+        let mutant = fault.then_some(mutant);
+        laws::check(&run(seed, RepairOptions { mutant, ..RepairOptions::default() }))
+    };
+    caught(seeds, check, |(law, _)| *law)
 }
 
 /// Runs the histories of all these seeds, on every processor.
 #[must_use]
 pub fn sweep(seeds: Range<u64>, options: RepairOptions) -> RepairSweep {
-    let workers = thread::available_parallelism().map_or(2, usize::from) as u64;
-    let one = |worker: u64| {
-        let mut sweep = RepairSweep::default();
-        for seed in seeds.clone().filter(|seed| seed % workers == worker) {
-            sweep.add(seed, options);
-        }
-        sweep
-    };
-    let mut all = RepairSweep::default();
-    thread::scope(|scope| {
-        let running: Vec<_> = (0..workers).map(|worker| scope.spawn(move || one(worker))).collect();
-        for worker in running {
-            match worker.join() {
-                Ok(sweep) => all.merge(sweep),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-    });
-    all
+    on_all_processors(
+        seeds,
+        |part: &mut RepairSweep, seed| part.add(seed, options),
+        RepairSweep::merge,
+    )
 }

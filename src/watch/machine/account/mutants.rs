@@ -19,23 +19,7 @@ macro_rules! mutated {
 pub(crate) use mutated;
 
 #[cfg(feature = "mutants")]
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A deliberate fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum AccountMutant {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl AccountMutant {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-#[cfg(feature = "mutants")]
-mutants! {
+crate::watch::machine::mutants::mutants! { AccountMutant:
     /// The first failed look terminates.
     OneLookEnds,
     /// A look that takes known facts for answers counts as a second look.

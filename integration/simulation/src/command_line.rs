@@ -1,0 +1,102 @@
+//! The command line that the programs of all simulations have.
+
+use std::{fmt::Debug, ops::Range, process::ExitCode};
+
+use crate::many::FailedLaws;
+
+/// The requested action. `M` names a deliberate fault.
+#[derive(Debug)]
+pub struct Request<M> {
+    /// The seeds of the histories.
+    pub seeds: Range<u64>,
+    /// Print the history of this seed.
+    pub history: Option<u64>,
+    /// Find the law that catches each deliberate fault, in so many histories.
+    pub mutants: Option<u64>,
+    /// The deliberate fault that is switched on.
+    pub mutant: Option<M>,
+}
+
+impl<M: Copy + Debug> Request<M> {
+    /// Reads the arguments of this process. `program` is its name, `machine` what is simulated.
+    ///
+    /// # Errors
+    /// What is wrong with them was printed; the exit code.
+    pub fn of_process(program: &str, machine: &str, all: &[M]) -> Result<Self, ExitCode> {
+        let help = format!(
+            "{program} [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]
+
+  --seeds FROM..TO  the histories of these seeds; without it: 0..20000
+  --mutant NAME     with this deliberate fault in the {machine}
+  --history SEED    prints the history of one seed, and the laws that fail in it
+  --mutants COUNT   prints which law catches each deliberate fault, in so many histories"
+        );
+        Self::parse(std::env::args().skip(1), &help, all).map_err(|problem| {
+            eprintln!("{problem}");
+            ExitCode::from(64)
+        })
+    }
+
+    fn parse(
+        mut arguments: impl Iterator<Item = String>,
+        help: &str,
+        all: &[M],
+    ) -> Result<Self, String> {
+        let mut request = Self { seeds: 0..20_000, history: None, mutants: None, mutant: None };
+        while let Some(flag) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| help.to_owned())?;
+            let number =
+                |text: &str| text.parse().map_err(|_| format!("{text} is no seed\n\n{help}"));
+            match flag.as_str() {
+                "--seeds" => {
+                    let (from, to) = value.split_once("..").ok_or_else(|| help.to_owned())?;
+                    request.seeds = number(from)?..number(to)?;
+                }
+                "--mutants" => request.mutants = Some(number(&value)?),
+                "--history" => request.history = Some(number(&value)?),
+                "--mutant" => {
+                    let mutant = all.iter().find(|mutant| format!("{mutant:?}") == value);
+                    let known = format!("{value} is none of {all:?}");
+                    request.mutant = Some(*mutant.ok_or(known)?);
+                }
+                _ => return Err(help.to_owned()),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Prints the law that detects each deliberate fault, which `catch` finds with its seed.
+pub fn catch_mutants<M: Copy + Debug>(
+    all: &[M],
+    count: u64,
+    catch: impl Fn(M, Range<u64>) -> Option<(u64, &'static str)>,
+) -> ExitCode {
+    let mut survivors = 0;
+    for mutant in all {
+        match catch(*mutant, 0..count) {
+            Some((seed, law)) => println!("{mutant:?}: {law} (seed {seed})"),
+            None => {
+                survivors += 1;
+                println!("{mutant:?}: NOT CAUGHT in {count} histories");
+            }
+        }
+    }
+    println!("{} deliberate faults, {survivors} not caught", all.len());
+    exit_code(survivors == 0)
+}
+
+/// Prints what never occurred, and the `text` about the laws that failed, at the end of a sweep.
+pub fn conclude(missing: &[&str], failures: &FailedLaws, text: &str) -> ExitCode {
+    if !missing.is_empty() {
+        println!("never occurred: {missing:?}");
+    }
+    println!("{text}");
+    exit_code(failures.is_empty() && missing.is_empty())
+}
+
+/// Success, or failure.
+#[must_use]
+pub fn exit_code(is_success: bool) -> ExitCode {
+    if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
