@@ -1,18 +1,14 @@
 //! A cluster that runs already, whoever started it, as the subject of the checks that are made
 //! before a launch.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     base::names::KeyReference,
     checks::{case::Case, fix::CommandContext},
     facts::gather::{Facts, FactsQuery},
     settings::policy::Policy,
-    spec::{
-        cluster_spec::ClusterSpec,
-        data_paths::{DataPaths, LaunchPlan},
-        observations::Observations,
-    },
+    spec::{cluster_spec::ClusterSpec, data_paths::DataPaths, observations::Observations},
 };
 
 /// A running cluster. Nothing is known of a launcher, nor of what it reads and writes.
@@ -26,11 +22,7 @@ pub(crate) struct RunningCluster {
 impl RunningCluster {
     /// The cluster that was started as `cluster` describes.
     pub(crate) fn of(cluster: ClusterSpec) -> Self {
-        let paths = DataPaths {
-            region: cluster.region.clone(),
-            locations: Vec::new(),
-            plan: LaunchPlan::of_nothing(&cluster.name),
-        };
+        let paths = DataPaths::of_running(&cluster);
         Self { cluster, paths, observed: Observations::default() }
     }
 
@@ -46,16 +38,15 @@ impl RunningCluster {
 
     /// The question for what it depends on; all calls together take at most `time_limit`.
     pub(crate) fn question(&self, policy: &Policy, time_limit: Duration) -> FactsQuery {
-        let subnet = self.cluster.subnet.as_ref().map(|subnet| subnet.value.clone());
         FactsQuery {
-            buckets: std::collections::BTreeSet::new(),
+            buckets: BTreeSet::new(),
             data: Vec::new(),
             data_objects: 0,
             security_configuration: self.security_configuration().map(str::to_owned),
             region: self.cluster.region.value.clone(),
             instance_profile: self.cluster.instance_profile.value.clone(),
             service_role: self.cluster.service_role.value.clone(),
-            subnet: subnet.filter(|subnet| !subnet.trim().is_empty()),
+            subnet: self.cluster.named_subnet(),
             expected_keys: policy.expected_keys.iter().map(|key| KeyReference::new(key)).collect(),
             adopt: None,
             earlier_clusters: false,

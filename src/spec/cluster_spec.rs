@@ -44,6 +44,12 @@ pub struct ClusterSpec {
 }
 
 impl ClusterSpec {
+    /// The id of its subnet, if the description names one.
+    pub(crate) fn named_subnet(&self) -> Option<String> {
+        let subnet = self.subnet.as_ref().map(|subnet| subnet.value.clone());
+        subnet.filter(|subnet| !subnet.trim().is_empty())
+    }
+
     /// The connector that the cluster's programs use to reach S3.
     pub(crate) fn s3_connector(&self) -> S3Connector {
         let properties = self.properties.iter().map(|property| {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     base::names::{BucketName, S3Location},
-    spec::{located::Located, part::PipelinePart},
+    spec::{cluster_spec::ClusterSpec, located::Located, part::PipelinePart},
 };
 
 /// One S3 location of the config, with its role for the runner.
@@ -38,6 +38,18 @@ pub struct DataPaths {
     pub locations: Vec<DataLocation>,
     /// Who reads, writes or deletes what.
     pub plan: LaunchPlan,
+}
+
+impl DataPaths {
+    /// Those of a cluster that runs already: of what its launcher reads and writes, nothing is
+    /// known.
+    pub(crate) fn of_running(cluster: &ClusterSpec) -> Self {
+        Self {
+            region: cluster.region.clone(),
+            locations: Vec::new(),
+            plan: LaunchPlan::of_nothing(&cluster.name),
+        }
+    }
 }
 
 /// What a run will do.

@@ -150,11 +150,7 @@ impl<'a> Run<'a> {
     /// A watch on running clusters, with the properties of one of them.
     pub(crate) fn of_cluster(cluster: ClusterSpec, settings: &'a Settings) -> Self {
         Self {
-            paths: DataPaths {
-                region: cluster.region.clone(),
-                locations: Vec::new(),
-                plan: LaunchPlan::of_nothing(&cluster.name),
-            },
+            paths: DataPaths::of_running(&cluster),
             observed: Observations::default(),
             credentials: None,
             settings,
@@ -231,12 +227,7 @@ impl<'a> Run<'a> {
             region: self.cluster.region.value.clone(),
             instance_profile: self.cluster.instance_profile.value.clone(),
             service_role: self.cluster.service_role.value.clone(),
-            subnet: self
-                .cluster
-                .subnet
-                .as_ref()
-                .map(|subnet| subnet.value.clone())
-                .filter(|subnet| !subnet.trim().is_empty()),
+            subnet: self.cluster.named_subnet(),
             expected_keys: self
                 .settings
                 .policy
