@@ -6,6 +6,8 @@ pub(crate) mod answer_form;
 pub(crate) mod bucket_region;
 pub mod ca_certificates;
 pub mod clients;
+#[cfg_attr(not(test), expect(dead_code, reason = "`setup` makes alarms later"))]
+pub(crate) mod cloudwatch;
 pub(crate) mod ec2_query;
 pub mod endpoint;
 pub(crate) mod fast_s3;
@@ -13,6 +15,7 @@ mod http_connector;
 pub mod log;
 pub(crate) mod observers;
 pub(crate) mod patience;
+mod query_protocol;
 pub mod region;
 mod shared_client;
 pub mod trust;

@@ -24,6 +24,7 @@ use aws_types::SdkConfig;
 use crate::{
     aws::{
         answer_form::AnswerForm,
+        cloudwatch::CloudWatch,
         ec2_query::Ec2,
         endpoint::{
             EndpointOverride, NOTIFICATIONS, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws,
@@ -91,6 +92,8 @@ pub struct Aws {
     pub(crate) queues: Lazy<aws_sdk_sqs::Client>,
     pub(crate) topics: Lazy<aws_sdk_sns::Client>,
     pub(crate) event_rules: Lazy<aws_sdk_eventbridge::Client>,
+    /// CloudWatch for `setup`.
+    pub(crate) cloudwatch: Lazy<CloudWatch>,
     pub(crate) s3: aws_sdk_s3::Client,
     /// S3 for bulk requests. If S3 asks to slow down, all of them do.
     pub(crate) s3_bulk: aws_sdk_s3::Client,
@@ -112,7 +115,7 @@ pub struct Aws {
     pub endpoints: Vec<EndpointOverride>,
     /// The override for S3's control plane.
     pub(crate) control_endpoint: Option<EndpointOverride>,
-    /// The overrides for SNS, SQS and EventBridge.
+    /// The overrides for SNS, SQS, EventBridge and CloudWatch.
     notification_endpoints: Vec<EndpointOverride>,
 }
 
@@ -178,6 +181,12 @@ impl Aws {
         let queues = lazy_logged!(base, calls, aws_sdk_sqs);
         let topics = lazy_logged!(base, calls, aws_sdk_sns);
         let event_rules = lazy_logged!(base, calls, aws_sdk_eventbridge);
+        let cloudwatch = {
+            let (base, calls) = (base.clone(), calls.clone());
+            let endpoint = notification_endpoints.iter().find(|it| it.service == "CLOUDWATCH");
+            let configured = endpoint.map(|endpoint| endpoint.url.clone());
+            lazy(move || CloudWatch::new(&base, configured, &calls))
+        };
         let runner_sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm);
@@ -216,6 +225,7 @@ impl Aws {
             queues,
             topics,
             event_rules,
+            cloudwatch,
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3_bulk: aws_sdk_s3::Client::from_conf(s3_bulk),
             s3_clock,
@@ -286,6 +296,10 @@ impl Aws {
             let (s3control, patience) = (self.s3control.clone(), patience.clone());
             lazy(move || patient!(s3control, aws_sdk_s3control, patience))
         };
+        let cloudwatch = {
+            let (cloudwatch, patience) = (self.cloudwatch.clone(), patience.clone());
+            lazy(move || cloudwatch.patient(&patience))
+        };
         macro_rules! lazy_patient {
             ($client:expr, $service:ident) => {{
                 let (client, patience) = ($client.clone(), patience.clone());
@@ -295,6 +309,7 @@ impl Aws {
         Self {
             queues: lazy_patient!(self.queues, aws_sdk_sqs),
             topics: lazy_patient!(self.topics, aws_sdk_sns),
+            cloudwatch,
             event_rules: lazy_patient!(self.event_rules, aws_sdk_eventbridge),
             emr: patient!(self.emr, aws_sdk_emr, patience),
             s3: patient!(self.s3, aws_sdk_s3, patience),

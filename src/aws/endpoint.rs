@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::ec2_query::EndpointSettings;
+use crate::aws::{cloudwatch, ec2_query};
 
 /// An endpoint that the SDK was configured to use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub(super) const SERVICES: [&str; 6] = ["S3", "EMR", "KMS", "IAM", "EC2", "STS"]
 /// public access block is incomplete, and accepts no answer from an endpoint that is not accepted.
 pub(super) const S3_CONTROL: &str = "S3_CONTROL";
 /// The services of notifications, which only `setup` and what is set by it use.
-pub(super) const NOTIFICATIONS: [&str; 3] = ["SNS", "SQS", "EVENTBRIDGE"];
+pub(super) const NOTIFICATIONS: [&str; 4] = ["SNS", "SQS", "EVENTBRIDGE", "CLOUDWATCH"];
 
 /// The endpoint overrides from the environment and the profile, per service.
 pub(super) fn endpoints(
@@ -115,9 +115,13 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
         }};
     }
     let urls = match service {
+        "CLOUDWATCH" => {
+            let region = Some(region.to_owned());
+            vec![cloudwatch::endpoint(region, fips, dual_stack, None).url().ok()]
+        }
         "EC2" => {
             let region = Some(region.to_owned());
-            vec![EndpointSettings { region, fips, dual_stack, configured: None }.url().ok()]
+            vec![ec2_query::endpoint(region, fips, dual_stack, None).url().ok()]
         }
         "EMR" => vec![resolved!(aws_sdk_emr)],
         "EVENTBRIDGE" => vec![resolved!(aws_sdk_eventbridge)],
@@ -178,6 +182,12 @@ mod tests {
             ("SNS", "sns.eu-west-1.amazonaws.com"),
             ("EVENTBRIDGE", "events.eu-west-1.amazonaws.com"),
             ("EVENTBRIDGE", "vpce-0a1b.events.eu-west-1.vpce.amazonaws.com"),
+            ("CLOUDWATCH", "monitoring.eu-west-1.amazonaws.com"),
+            ("CLOUDWATCH", "monitoring.eu-west-1.api.aws"),
+            ("CLOUDWATCH", "monitoring-fips.us-east-1.amazonaws.com"),
+            ("CLOUDWATCH", "monitoring.us-gov-west-1.amazonaws.com"),
+            ("CLOUDWATCH", "monitoring.cn-north-1.amazonaws.com.cn"),
+            ("CLOUDWATCH", "vpce-0a1b.monitoring.eu-west-1.vpce.amazonaws.com"),
         ] {
             assert!(is_aws(service, &format!("https://{host}/")), "{service} {host}");
         }
@@ -200,6 +210,8 @@ mod tests {
             // Another service's host does not answer this service's calls.
             ("EMR", "https://s3.eu-west-1.amazonaws.com"),
             ("EMR", "https://eu-west-1.elasticmapreduce.amazonaws.com"),
+            ("CLOUDWATCH", "https://cloudwatch.eu-west-1.amazonaws.com"),
+            ("CLOUDWATCH", "https://events.eu-west-1.amazonaws.com"),
             ("KMS", "http://kms.eu-west-1.amazonaws.com"),
             ("KMS", "https://kms.eu-west-1.amazonaws.com.evil.example"),
             ("KMS", "https://evil.example/kms.eu-west-1.amazonaws.com"),

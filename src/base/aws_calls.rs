@@ -41,6 +41,8 @@ pub enum Resource {
     Queue,
     /// A rule of EventBridge.
     EventRule,
+    /// An alarm of CloudWatch.
+    Alarm,
 }
 
 const fn call(operation: &'static str, permission: &'static str, on: Resource) -> Call {
@@ -307,3 +309,10 @@ pub(crate) static LIST_TARGETS_BY_RULE: Call =
 pub(crate) static REMOVE_TARGETS: Call =
     call("RemoveTargets", "events:RemoveTargets", Resource::EventRule);
 pub(crate) static DELETE_RULE: Call = call("DeleteRule", "events:DeleteRule", Resource::EventRule);
+
+pub(crate) static DESCRIBE_ALARMS: Call =
+    call("DescribeAlarms", "cloudwatch:DescribeAlarms", Resource::Alarm);
+pub(crate) static PUT_METRIC_ALARM: Call =
+    call("PutMetricAlarm", "cloudwatch:PutMetricAlarm", Resource::Alarm);
+pub(crate) static DELETE_ALARMS: Call =
+    call("DeleteAlarms", "cloudwatch:DeleteAlarms", Resource::Alarm);

@@ -251,6 +251,7 @@ fn sid(service: &str, on: Resource) -> String {
         "sns" => "Sns",
         "sqs" => "Sqs",
         "events" => "Events",
+        "cloudwatch" => "CloudWatch",
         _ => "Other",
     };
     format!("{service}{on:?}")
@@ -311,6 +312,7 @@ fn resources(
             vec![arn.unwrap_or_else(|| format!("arn:{partition}:sqs:{region}:*:*"))]
         }
         Resource::EventRule => vec![format!("arn:{partition}:events:{region}:*:rule/*")],
+        Resource::Alarm => vec![format!("arn:{partition}:cloudwatch:{region}:*:alarm:*")],
         Resource::Cluster => vec![format!("arn:{partition}:elasticmapreduce:{region}:*:cluster/*")],
     }
 }

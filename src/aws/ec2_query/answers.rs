@@ -1,6 +1,9 @@
 //! The parts of EC2's answers that the guard reads.
 
-use super::xml::{AnswerError, Element};
+use crate::aws::query_protocol::xml::{AnswerError, Element};
+
+/// The name of the items of lists.
+const ITEM: &str = "item";
 
 /// One page of DescribeVolumes.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl VpcAttribute {
 
 pub(super) fn volume_page(answer: &Element) -> Result<VolumePage, AnswerError> {
     Ok(VolumePage {
-        volumes: answer.list("volumeSet", volume)?,
+        volumes: answer.list("volumeSet", ITEM, volume)?,
         next_token: answer.text("nextToken")?.filter(|token| !token.is_empty()),
     })
 }
@@ -95,18 +98,18 @@ fn volume(item: &Element) -> Result<Ec2Volume, AnswerError> {
         id: item.text("volumeId")?,
         encrypted: item.flag("encrypted")?,
         key: item.text("kmsKeyId")?,
-        attachments: item.inner_list("attachmentSet", attachment)?,
+        attachments: item.inner_list("attachmentSet", ITEM, attachment)?,
     })
 }
 
 pub(super) fn subnets(answer: &Element) -> Result<Vec<Ec2Subnet>, AnswerError> {
     let subnet =
         |item: &Element| Ok(Ec2Subnet { id: item.text("subnetId")?, vpc: item.text("vpcId")? });
-    answer.list("subnetSet", subnet)
+    answer.list("subnetSet", ITEM, subnet)
 }
 
 pub(super) fn regions(answer: &Element) -> Result<Vec<Option<String>>, AnswerError> {
-    answer.list("regionInfo", |item: &Element| item.text("regionName"))
+    answer.list("regionInfo", ITEM, |item: &Element| item.text("regionName"))
 }
 
 pub(super) fn vpcs(answer: &Element) -> Result<Vec<Ec2Vpc>, AnswerError> {
@@ -117,7 +120,7 @@ pub(super) fn vpcs(answer: &Element) -> Result<Vec<Ec2Vpc>, AnswerError> {
             dhcp_options: item.text("dhcpOptionsId")?,
         })
     };
-    answer.list("vpcSet", vpc)
+    answer.list("vpcSet", ITEM, vpc)
 }
 
 pub(super) fn vpc_attribute(
@@ -132,16 +135,16 @@ pub(super) fn dhcp_options(answer: &Element) -> Result<Vec<Ec2DhcpOptions>, Answ
     let option = |item: &Element| {
         Ok(Ec2DhcpOption {
             key: item.text("key")?.ok_or(AnswerError::Missing("key"))?,
-            values: item.inner_list("valueSet", value)?,
+            values: item.inner_list("valueSet", ITEM, value)?,
         })
     };
     let set = |item: &Element| {
         Ok(Ec2DhcpOptions {
             id: item.text("dhcpOptionsId")?,
-            options: item.inner_list("dhcpConfigurationSet", option)?,
+            options: item.inner_list("dhcpConfigurationSet", ITEM, option)?,
         })
     };
-    answer.list("dhcpOptionsSet", set)
+    answer.list("dhcpOptionsSet", ITEM, set)
 }
 
 pub(super) fn ebs_encryption_by_default(answer: &Element) -> Result<Option<bool>, AnswerError> {

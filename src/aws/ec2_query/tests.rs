@@ -2,14 +2,11 @@
 //! `tests/recorded.json`. That was recorded once, from the simulator and from `tests/answers.json`,
 //! before the SDK's client was removed.
 
-mod tap;
-
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 use proptest::prelude::*;
@@ -18,11 +15,15 @@ use serde_json::Value;
 
 use super::{
     answers::{Ec2Attachment, Ec2DhcpOption},
-    endpoint::EndpointError,
     *,
 };
-use crate::base::lookup::Lookup;
-use tap::{Exchange, Tap};
+use crate::{
+    aws::query_protocol::{
+        tap::{Exchange, Tap, config},
+        xml::{AnswerError, Element},
+    },
+    base::lookup::Lookup,
+};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -68,24 +69,6 @@ fn stricter(case: &Case) -> Option<(String, String)> {
         format!("an answer came (HTTP {}, of no type, {} bytes", last.status, last.answer.len()),
         format!("; AWS answers {operation} in XML, with a <{operation}Response>"),
     ))
-}
-
-fn config(tap: &Tap) -> SdkConfig {
-    let credentials =
-        Credentials::new("AKIAGUARD", "secret", Some("a token".to_owned()), None, "test");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(tap.clone())
-        .retry_config(RetryConfig::standard().with_max_backoff(Duration::from_millis(1)))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .operation_timeout(Duration::from_secs(30))
-                .operation_attempt_timeout(Duration::from_secs(10))
-                .build(),
-        )
-        .build()
 }
 
 async fn ask(ec2: &Ec2, operation: &str, about: &[String]) -> Value {
@@ -153,28 +136,8 @@ async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
 #[test]
 fn each_region_has_the_endpoint_that_the_sdk_has_for_it() {
     for (region, fips, dual_stack, wanted) in recorded().endpoints {
-        let settings =
-            EndpointSettings { region: Some(region), fips, dual_stack, configured: None };
+        let settings = endpoint(Some(region), fips, dual_stack, None);
         assert_eq!(settings.url().ok(), wanted, "{settings:?}");
-    }
-}
-
-#[test]
-fn a_configured_endpoint_is_taken_unless_fips_or_dual_stack_ask_for_another() {
-    let url = |fips, dual_stack| {
-        let configured = Some("http://127.0.0.1:5000".to_owned());
-        EndpointSettings { region: None, fips, dual_stack, configured }.url()
-    };
-    assert_eq!(url(false, false).as_deref(), Ok("http://127.0.0.1:5000"));
-    assert_eq!(url(true, false), Err(EndpointError::FipsConfigured));
-    assert_eq!(url(false, true), Err(EndpointError::DualStackConfigured));
-}
-
-#[test]
-fn a_region_that_would_lead_to_another_host_has_no_endpoint() {
-    for region in ["evil.example/", "a.b", "x@evil.example", "", "-", "a#", "a b"] {
-        let settings = EndpointSettings { region: Some(region.to_owned()), ..Default::default() };
-        assert_eq!(settings.url(), Err(EndpointError::InvalidRegion), "{region}");
     }
 }
 
@@ -333,21 +296,4 @@ fn an_empty_list_within_an_item_may_be_left_out_and_the_answers_own_list_may_not
     let without_values = Ec2DhcpOption { key: "domain-name".to_owned(), values: Vec::new() };
     assert_eq!(of_one(option), [without_values]);
     assert_eq!(sets("<a/>"), Err(AnswerError::Missing("dhcpOptionsSet")));
-}
-
-#[test]
-fn what_is_no_document_of_one_root_is_an_error() {
-    let deep = format!("{}{}", "<a>".repeat(65), "</a>".repeat(65));
-    for (text, wanted) in [
-        ("", "the answer is not XML: it is empty"),
-        ("<a/><b/>", "the answer is not XML: it has two roots"),
-        ("<a></a><b></b>", "the answer is not XML: it has two roots"),
-        ("<a/>b", "the answer is not XML: text outside of the root"),
-        ("<!DOCTYPE a><a/>", "the answer is not XML: it has a document type"),
-        ("<a>&nbsp;</a>", "the answer is not XML: an unknown entity"),
-        ("<a><b>", "the answer is cut off"),
-        (deep.as_str(), "the answer is nested too deeply"),
-    ] {
-        assert_eq!(Element::parse(text.as_bytes()).unwrap_err().to_string(), wanted, "{text}");
-    }
 }

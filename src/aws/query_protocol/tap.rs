@@ -3,9 +3,12 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::primitives::SdkBody;
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -14,35 +17,55 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
+use aws_types::SdkConfig;
 use serde::{Deserialize, Serialize};
+
+/// What a client over `tap` is made of.
+pub(in crate::aws) fn config(tap: &Tap) -> SdkConfig {
+    let credentials =
+        Credentials::new("AKIAGUARD", "secret", Some("a token".to_owned()), None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(tap.clone())
+        .retry_config(RetryConfig::standard().with_max_backoff(Duration::from_millis(1)))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .operation_timeout(Duration::from_secs(30))
+                .operation_attempt_timeout(Duration::from_secs(10))
+                .build(),
+        )
+        .build()
+}
 
 /// One request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Exchange {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: Vec<String>,
-    pub(super) body: String,
-    pub(super) status: u16,
-    pub(super) answer: String,
+pub(in crate::aws) struct Exchange {
+    pub(in crate::aws) method: String,
+    pub(in crate::aws) path: String,
+    pub(in crate::aws) headers: Vec<String>,
+    pub(in crate::aws) body: String,
+    pub(in crate::aws) status: u16,
+    pub(in crate::aws) answer: String,
 }
 
 /// The client.
 #[derive(Clone, Debug)]
-pub(super) struct Tap {
+pub(in crate::aws) struct Tap {
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
 impl Tap {
     /// A client that gives these answers (status and body), each once.
-    pub(super) fn answering(answers: &[(u16, &str)]) -> Self {
+    pub(in crate::aws) fn answering(answers: &[(u16, &str)]) -> Self {
         let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
         Self { answers: Arc::new(Mutex::new(answers)), exchanges: Arc::default() }
     }
 
     /// The requests and answers so far.
-    pub(super) fn exchanges(&self) -> Vec<Exchange> {
+    pub(in crate::aws) fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.lock().unwrap().clone()
     }
 }

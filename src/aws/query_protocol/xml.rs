@@ -1,4 +1,4 @@
-//! Reads the XML of an EC2 answer, strictly: an answer that is cut off, is not XML or repeats a
+//! Reads the XML of an answer, strictly: an answer that is cut off, is not XML or repeats a
 //! unique element is an error, never an empty list.
 
 use quick_xml::{
@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Why an answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AnswerError {
+pub(in crate::aws) enum AnswerError {
     #[error("the answer is not XML: {0}")]
     NotXml(String),
     #[error("the answer is cut off")]
@@ -35,16 +35,16 @@ pub(super) enum AnswerError {
 
 /// An element without its namespace and attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Element {
-    pub(super) name: String,
+pub(in crate::aws) struct Element {
+    pub(in crate::aws) name: String,
     /// Its own text, including CDATA sections, with entities resolved.
-    pub(super) text: String,
-    pub(super) children: Vec<Element>,
+    pub(in crate::aws) text: String,
+    pub(in crate::aws) children: Vec<Element>,
 }
 
 impl Element {
     /// Parses a complete document into its root element.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, AnswerError> {
+    pub(in crate::aws) fn parse(body: &[u8]) -> Result<Self, AnswerError> {
         let text = std::str::from_utf8(body).map_err(not_xml)?;
         let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
         let (mut open, mut root) = (Vec::<Self>::new(), None);
@@ -86,7 +86,7 @@ impl Element {
                 }
                 Event::Eof => return Err(AnswerError::Truncated),
                 Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
-                // A document type could define entities; EC2 sends none.
+                // A document type could define entities; AWS sends none.
                 Event::DocType(_) => return Err(not_xml("it has a document type")),
             }
         }
@@ -101,14 +101,14 @@ impl Element {
     ///
     /// # Errors
     /// When there is more than one.
-    pub(super) fn child(&self, name: &'static str) -> Result<Option<&Self>, AnswerError> {
+    pub(in crate::aws) fn child(&self, name: &'static str) -> Result<Option<&Self>, AnswerError> {
         let mut named = self.children.iter().filter(|child| child.name == name);
         let first = named.next();
         if named.next().is_some() { Err(AnswerError::Repeated(name)) } else { Ok(first) }
     }
 
     /// The text of the child with this name.
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, AnswerError> {
+    pub(in crate::aws) fn text(&self, name: &'static str) -> Result<Option<String>, AnswerError> {
         match self.child(name)? {
             Some(child) if !child.children.is_empty() => Err(AnswerError::Unexpected(name)),
             child => Ok(child.map(|child| child.text.clone())),
@@ -116,40 +116,43 @@ impl Element {
     }
 
     /// The boolean in the child with this name.
-    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, AnswerError> {
+    pub(in crate::aws) fn flag(&self, name: &'static str) -> Result<Option<bool>, AnswerError> {
         self.text(name)?
             .map(|text| text.parse().map_err(|_| AnswerError::Unexpected(name)))
             .transpose()
     }
 
-    /// The items of the list with this name, each read by `read`.
+    /// The items of the list with this name, which are elements `item`, each read by `read`.
     ///
     /// # Errors
-    /// Also when there is no such list: EC2 always answers a list call with a list, which may be
+    /// Also when there is no such list: AWS always answers a list call with a list, which may be
     /// empty.
-    pub(super) fn list<T>(
+    pub(in crate::aws) fn list<T>(
         &self,
         name: &'static str,
+        item: &str,
         read: impl Fn(&Self) -> Result<T, AnswerError>,
     ) -> Result<Vec<T>, AnswerError> {
-        self.child(name)?.ok_or(AnswerError::Missing(name))?.items(name, read)
+        self.child(name)?.ok_or(AnswerError::Missing(name))?.items(name, item, read)
     }
 
     /// The same for a list inside an item, which may be absent if it is empty.
-    pub(super) fn inner_list<T>(
+    pub(in crate::aws) fn inner_list<T>(
         &self,
         name: &'static str,
+        item: &str,
         read: impl Fn(&Self) -> Result<T, AnswerError>,
     ) -> Result<Vec<T>, AnswerError> {
-        self.child(name)?.map_or_else(|| Ok(Vec::new()), |list| list.items(name, read))
+        self.child(name)?.map_or_else(|| Ok(Vec::new()), |list| list.items(name, item, read))
     }
 
     fn items<T>(
         &self,
         name: &'static str,
+        item: &str,
         read: impl Fn(&Self) -> Result<T, AnswerError>,
     ) -> Result<Vec<T>, AnswerError> {
-        if self.children.iter().any(|child| child.name != "item") || !self.text.trim().is_empty() {
+        if self.children.iter().any(|child| child.name != item) || !self.text.trim().is_empty() {
             return Err(AnswerError::Unexpected(name));
         }
         self.children.iter().map(read).collect()

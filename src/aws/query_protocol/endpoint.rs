@@ -1,16 +1,20 @@
-//! EC2's endpoint: the configured one, else the regional one of the partition.
+//! The endpoint of a service: the configured one, else the regional one of the partition.
 //!
-//! The rules are those of the SDK's client for EC2. `tests/recorded.json` holds the endpoints that
-//! it used for regions of all partitions, with FIPS and dual-stack.
+//! The rules are those of the SDK's clients. `ec2_query/tests/recorded.json` holds the endpoints
+//! that its client for EC2 used for regions of all partitions, with FIPS and dual-stack;
+//! `cloudwatch/tests/endpoints.json` holds those that botocore used for CloudWatch.
 
 use aws_smithy_runtime_api::client::endpoint::{
     EndpointFuture, EndpointResolverParams, ResolveEndpoint,
 };
 use aws_smithy_types::endpoint::Endpoint;
 
+use crate::aws::query_protocol::service::QueryService;
+
 /// The settings that decide on the endpoint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::aws) struct EndpointSettings {
+    pub(in crate::aws) service: &'static QueryService,
     pub(in crate::aws) region: Option<String>,
     /// `AWS_USE_FIPS_ENDPOINT` or `use_fips_endpoint`.
     pub(in crate::aws) fips: bool,
@@ -94,9 +98,10 @@ impl EndpointSettings {
         let partition = PARTITIONS.iter().find(fits).unwrap_or(&AWS);
         let suffix = if self.dual_stack { partition.dual_stack_suffix } else { partition.suffix };
         // GovCloud's plain endpoints are FIPS endpoints.
-        let is_plain_fips = region.starts_with("us-gov-") && !self.dual_stack;
-        let service = if self.fips && !is_plain_fips { "ec2-fips" } else { "ec2" };
-        Ok(format!("https://{service}.{region}.{suffix}"))
+        let is_plain_fips =
+            region.starts_with("us-gov-") && !(self.dual_stack && self.service.has_gov_fips_prefix);
+        let fips = if self.fips && !is_plain_fips { "-fips" } else { "" };
+        Ok(format!("https://{}{fips}.{region}.{suffix}", self.service.prefix))
     }
 }
 
