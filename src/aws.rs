@@ -6,7 +6,6 @@ pub(crate) mod answer_form;
 pub(crate) mod bucket_region;
 pub mod ca_certificates;
 pub mod clients;
-#[cfg_attr(not(test), expect(dead_code, reason = "`setup` makes alarms later"))]
 pub(crate) mod cloudwatch;
 pub(crate) mod ec2_query;
 pub mod endpoint;

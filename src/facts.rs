@@ -2,7 +2,6 @@
 //! module.
 
 pub(crate) mod account_state;
-#[cfg_attr(not(test), expect(dead_code, reason = "`setup` makes alarms later"))]
 pub(crate) mod alarm_state;
 mod certificate;
 pub mod certificate_archive;

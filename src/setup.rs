@@ -13,6 +13,7 @@ pub(crate) mod contracts;
 pub(crate) mod desired;
 mod documents;
 pub(crate) mod error;
+mod event_steps;
 pub(crate) mod guard_settings;
 mod guard_steps;
 pub(crate) mod journal;
@@ -38,6 +39,7 @@ pub(crate) mod rotation_plan;
 #[cfg(test)]
 mod samples;
 pub(crate) mod sentinel_parts;
+pub(crate) mod sentinel_steps;
 pub(crate) mod terraform;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,10 @@ const KMS_KEY: f64 = 1.0;
 /// aws.amazon.com/secrets-manager/pricing.
 const SECRET: f64 = 0.4;
 
+/// A metric of an alarm of CloudWatch, in US dollars a month. Source:
+/// aws.amazon.com/cloudwatch/pricing.
+const ALARM_METRIC: f64 = 0.1;
+
 /// What a KMS key costs, in words, for an account of this partition.
 pub(crate) fn kms_key(partition: &str) -> String {
     let requests = TABLE.iter().find(|(name, ..)| *name == "kms");
@@ -99,6 +103,13 @@ pub(crate) fn topic(partition: &str) -> String {
 /// aws.amazon.com/sqs/pricing.
 pub(crate) fn queue(partition: &str) -> String {
     format!("$0.40 for 1,000,000 requests{}", elsewhere(partition))
+}
+
+/// What an alarm of CloudWatch on this many metrics costs, in words, for an account of this partition.
+/// Source: aws.amazon.com/cloudwatch/pricing (standard resolution alarms).
+pub(crate) fn alarm(metrics: u32, partition: &str) -> String {
+    let usd = ALARM_METRIC * f64::from(metrics);
+    format!("${usd:.2} a month for the alarm{}", elsewhere(partition))
 }
 
 fn elsewhere(partition: &str) -> &'static str {

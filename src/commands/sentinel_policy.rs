@@ -21,7 +21,10 @@ pub(crate) fn print(
 ) -> Result<Outcome, GuardError> {
     let options = settings.sentinel_options()?;
     let policy = match account {
-        None => sentinel::own(&options, delivery(settings)),
+        None => {
+            let partition = sentinel::partition_of(&options);
+            sentinel::own(&options, delivery(settings), partition)
+        }
         Some(id) => sentinel::of_account(&options, watched(settings, &options, id)?),
     };
     out(&format!("{}\n", json::pretty(&policy).map_err(anyhow::Error::from)?));

@@ -11,6 +11,7 @@ mod code_file;
 mod files;
 pub(crate) mod flags;
 mod later;
+mod live;
 mod look;
 mod sentinel;
 
@@ -29,22 +30,19 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::guarded_run::Run,
-        setup::look::{Survey, may_change, options, survey},
+        setup::{
+            live::{LiveSetup, SetupEnd},
+            look::{Survey, may_change, options, survey},
+        },
     },
     permissions,
-    report::{
-        caller::LocalCaller,
-        options::CheckOptions,
-        reporter::Report,
-        setup_document::{PlannedStep, SetupMode, SetupReport, VERSION},
-        setup_text,
-    },
+    report::{options::CheckOptions, reporter::Report, setup_document::SetupMode, setup_text},
     runners::emr_etl_runner::{
         config::RunnerConfig,
         invocation::{Invocation, InvocationError, RunInvocation},
     },
     settings::resolve::Settings,
-    setup::{error::SetupError, options::SetupOptions, record::SetupRecord, undo::UndoneStep},
+    setup::{error::SetupError, options::SetupOptions},
     system::{
         output::out,
         signals::{self, stop_signal},
@@ -57,8 +55,7 @@ pub(crate) async fn setup(
     settings: &Settings,
 ) -> Result<Outcome, GuardError> {
     if arguments.flags.sentinel {
-        let report = Report::open(&settings.report, &CheckOptions::default());
-        return sentinel::write(&arguments.flags, settings, &report.map_err(GuardError::Report)?);
+        return Box::pin(sentinel::setup(&arguments.flags, settings)).await;
     }
     let options = options(arguments)?;
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
@@ -110,18 +107,20 @@ struct SetupWork<'a> {
     started: OffsetDateTime,
 }
 
-/// How the command ends.
-struct SetupEnd<'a> {
-    mode: SetupMode,
-    account: &'a AccountId,
-    /// What was looked at for a plan; none where nothing was planned.
-    survey: Option<&'a Survey>,
-    record: Option<SetupRecord>,
-    taken_back: Vec<UndoneStep>,
-    outcome: Outcome,
-}
-
 impl SetupWork<'_> {
+    /// What it changes an account by.
+    fn live(&self) -> LiveSetup<'_> {
+        LiveSetup {
+            flags: &self.arguments.flags,
+            settings: self.settings,
+            report: &self.report,
+            name: &self.options.name,
+            region: &self.config.emr_region.value,
+            config: &self.config.origin,
+            started: self.started,
+        }
+    }
+
     async fn run(&self) -> Result<Outcome, GuardError> {
         let regions = read_config::regions(&self.config);
         let aws = Aws::connect(&regions, Some(&self.config.credentials), &self.settings.aws).await;
@@ -142,17 +141,18 @@ impl SetupWork<'_> {
         self.show(&survey);
         self.write_code(&survey)?;
         let outcome = outcome(&survey);
-        self.say_end_of_plan(&survey, outcome);
+        self.live().say_end_of_plan(&survey.plan, outcome, "setup makes");
         self.write_files_of_plan(&survey)?;
         let end = SetupEnd {
             mode: SetupMode::Plan,
             account: &survey.account,
-            survey: Some(&survey),
+            plan: Some(&survey.plan),
+            left: setup_text::required_left(&survey.plan, &survey.findings),
             record: None,
             taken_back: Vec::new(),
             outcome,
         };
-        self.write_report(&aws, end)?;
+        self.live().write_report(&aws, end)?;
         Ok(outcome)
     }
 
@@ -195,61 +195,6 @@ impl SetupWork<'_> {
             report.say(line);
         }
         report.say(setup_text::counts(plan));
-    }
-
-    /// The result of a plan, and what to do next.
-    fn say_end_of_plan(&self, survey: &Survey, outcome: Outcome) {
-        let report = &self.report;
-        if survey.plan.changes().next().is_none() && outcome == Outcome::Ended(0) {
-            report.say("everything that setup makes is in place; nothing was changed");
-            return;
-        }
-        report.say(match outcome {
-            Outcome::Ended(0) => "nothing was changed; add --apply to make it live",
-            Outcome::FactsUnknown => {
-                "nothing was changed; not everything could be looked at: see UNKNOWN and `by hand` \
-                 above"
-            }
-            _ => {
-                "nothing was changed; not everything that is required can be made: see REFUSED and \
-                 `by hand` above"
-            }
-        });
-    }
-
-    /// Writes the report.
-    fn write_report(&self, aws: &Aws, end: SetupEnd<'_>) -> Result<(), GuardError> {
-        let (plan, left) = match end.survey {
-            Some(Survey { plan, findings, .. }) => (
-                PlannedStep::all(plan).map_err(anyhow::Error::from)?,
-                setup_text::required_left(plan, findings),
-            ),
-            None => (Vec::new(), Vec::new()),
-        };
-        let configuration =
-            end.survey.and_then(|survey| survey.plan.security_configuration.clone());
-        let document = SetupReport {
-            version: VERSION,
-            guard: env!("CARGO_PKG_VERSION").to_owned(),
-            command: "setup".to_owned(),
-            mode: end.mode,
-            started: self.started,
-            ended: OffsetDateTime::now_utc(),
-            who: LocalCaller::of_this_process(),
-            config: self.config.origin.clone(),
-            account: end.account.to_string(),
-            region: self.config.emr_region.value.clone(),
-            plan,
-            record: end.record,
-            taken_back: end.taken_back,
-            security_configuration: configuration,
-            left,
-            connections: aws.connections(),
-            outcome: end.outcome,
-            exit_code: end.outcome.exit_code(&self.settings.exit_codes),
-        };
-        let text = pretty(&document).map_err(anyhow::Error::from)?;
-        Ok(self.report.write_document(&format!("{text}\n"))?)
     }
 }
 

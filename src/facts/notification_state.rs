@@ -62,6 +62,8 @@ pub(crate) struct QueueState {
     pub(crate) key: Option<String>,
     /// Whether they are encrypted under a key of SQS.
     pub(crate) by_sqs: bool,
+    /// How long it keeps a message, in seconds, if it says so.
+    pub(crate) retention: Option<u32>,
 }
 
 /// A rule of EventBridge on the default bus.
@@ -183,10 +185,12 @@ fn queue_state(
     let text = |name: &QueueAttributeName| attributes.get(name).filter(|text| !text.is_empty());
     let key = text(&QueueAttributeName::KmsMasterKeyId).cloned();
     let by_sqs = text(&QueueAttributeName::SqsManagedSseEnabled).is_some_and(|text| text == "true");
+    let retention = text(&QueueAttributeName::MessageRetentionPeriod);
+    let retention = retention.and_then(|text| text.parse().ok());
     match text(&QueueAttributeName::Policy) {
-        None => Lookup::Found(QueueState { url, policy: None, key, by_sqs }),
+        None => Lookup::Found(QueueState { url, policy: None, key, by_sqs, retention }),
         Some(policy) => document(&aws_calls::GET_QUEUE_ATTRIBUTES, policy)
-            .map(|policy| QueueState { url, policy: Some(policy), key, by_sqs }),
+            .map(|policy| QueueState { url, policy: Some(policy), key, by_sqs, retention }),
     }
 }
 

@@ -28,8 +28,12 @@ static TERMINATE: [&Call; 2] =
 static QUEUE: [&Call; 2] = [&aws_calls::RECEIVE_MESSAGE, &aws_calls::DELETE_MESSAGE];
 
 /// The policy document of the sentinel's own credentials. With accounts, these only assume the
-/// roles in them; `delivery` is for alerts and reports.
-pub(crate) fn own(options: &SentinelOptions, delivery: PermissionOptions<'_>) -> Value {
+/// roles in them; `delivery` is for alerts and reports, and everything is in `partition`.
+pub(crate) fn own(
+    options: &SentinelOptions,
+    delivery: PermissionOptions<'_>,
+    partition: &str,
+) -> Value {
     let mut needed = vec![needs(&aws_calls::GET_CALLER_IDENTITY)];
     if options.accounts.is_empty() {
         needed.extend(in_places(options, &options.regions, None));
@@ -41,7 +45,6 @@ pub(crate) fn own(options: &SentinelOptions, delivery: PermissionOptions<'_>) ->
     }
     needed.extend(delivery.topic.map(|_| needs(&aws_calls::PUBLISH)));
     let mut policy = document(needed.into_iter(), None, Some(delivery));
-    let partition = partition_of(options);
     limit(&mut policy, "SqsQueue", || {
         let arn = |url: &String| queue_arn(url, partition);
         let any = || vec![format!("arn:{partition}:sqs:*:*:*")];
@@ -53,7 +56,21 @@ pub(crate) fn own(options: &SentinelOptions, delivery: PermissionOptions<'_>) ->
     if options.accounts.is_empty() {
         limit_to_places(&mut policy, &options.regions, "*", partition);
     }
+    in_partition(&mut policy, partition);
     policy
+}
+
+/// Names everything in this partition that is named in the first one, as it is where no launch says
+/// which one it is.
+fn in_partition(policy: &mut Value, partition: &str) {
+    let statements = policy["Statement"].as_array_mut().into_iter().flatten();
+    let resources = statements.filter_map(|statement| statement["Resource"].as_array_mut());
+    for resource in resources.flatten() {
+        let rest = resource.as_str().and_then(|text| text.strip_prefix("arn:aws:"));
+        if let Some(rest) = rest {
+            *resource = format!("arn:{partition}:{rest}").into();
+        }
+    }
 }
 
 /// The policy document of the role in `account`.
@@ -173,7 +190,8 @@ mod tests {
         let topic = Some("arn:aws:sns:eu-west-1:123456789012:alerts");
         let delivery =
             PermissionOptions { topic, queue: None, evidence: &evidence, expected_keys: &[] };
-        own(&options(section), delivery)
+        let options = options(section);
+        own(&options, delivery, partition_of(&options))
     }
 
     fn pretty(policy: &Value) -> String {

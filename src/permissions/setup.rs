@@ -124,3 +124,62 @@ pub(crate) fn policy(launch: Option<LaunchScope<'_>>, name: &str) -> Value {
     }
     document
 }
+
+/// The calls of `setup --sentinel`. Those on clusters say whether anything uses the role that is
+/// taken back.
+static SENTINEL: [&Call; 14] = [
+    &aws_calls::GET_CALLER_IDENTITY,
+    &aws_calls::GET_ROLE,
+    &aws_calls::LIST_ATTACHED_ROLE_POLICIES,
+    &aws_calls::GET_ROLE_POLICY,
+    &aws_calls::LIST_ROLE_POLICIES,
+    &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
+    &aws_calls::CREATE_ROLE,
+    &aws_calls::DELETE_ROLE,
+    &aws_calls::PUT_ROLE_POLICY,
+    &aws_calls::DELETE_ROLE_POLICY,
+    &aws_calls::GET_TOPIC_ATTRIBUTES,
+    &aws_calls::DESCRIBE_ALARMS,
+    &aws_calls::PUT_METRIC_ALARM,
+    &aws_calls::DELETE_ALARMS,
+];
+
+/// The calls by which an undo looks at live clusters.
+static CLUSTERS: [&Call; 4] = [
+    &aws_calls::LIST_CLUSTERS,
+    &aws_calls::DESCRIBE_CLUSTER,
+    &aws_calls::GET_INSTANCE_PROFILE,
+    &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
+];
+
+/// The policy document of `setup --sentinel` in an account and a region of a partition, each of
+/// which may be `*`: for a role with this path and name, and a queue with this name.
+pub(crate) fn of_sentinel(
+    (partition, region, account): (&str, &str, &str),
+    name: &str,
+    role: &str,
+) -> Value {
+    let of_queue = |call: &&&Call| matches!(call.on, Resource::Queue | Resource::EventRule);
+    let calls = SENTINEL.iter().chain(&CLUSTERS).chain(NOTIFICATIONS.iter().filter(of_queue));
+    let mut document = document(calls.map(|call| (call.permission, call.on)), None, None);
+    let arn = |service: &str, resource: &str| {
+        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+    };
+    let own = [
+        ("IamRole", format!("arn:{partition}:iam::{account}:role/{role}")),
+        ("IamInstanceProfile", format!("arn:{partition}:iam::{account}:instance-profile/*")),
+        ("SnsTopic", format!("arn:{partition}:sns:{region}:*:*")),
+        ("SqsQueue", arn("sqs", name)),
+        ("EventsEventRule", arn("events", &format!("rule/{name}"))),
+        ("CloudWatchAlarm", arn("cloudwatch", &format!("alarm:{name}-*"))),
+        ("EmrCluster", arn("elasticmapreduce", "cluster/*")),
+    ];
+    for statement in document["Statement"].as_array_mut().into_iter().flatten() {
+        for (sid, resource) in &own {
+            if statement["Sid"] == *sid {
+                statement["Resource"] = json!([resource]);
+            }
+        }
+    }
+    document
+}

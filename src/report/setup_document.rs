@@ -51,7 +51,7 @@ pub(crate) struct SetupReport {
     pub(crate) ended: OffsetDateTime,
     /// Who ran it.
     pub(crate) who: LocalCaller,
-    /// The runner config that it was made for.
+    /// The runner config that it was made for; empty where it was made for a sentinel.
     pub(crate) config: String,
     /// The account.
     pub(crate) account: String,

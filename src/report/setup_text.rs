@@ -86,7 +86,6 @@ fn details(
         if !step.checks.is_empty() {
             details.push(("asked by", printable!("{}", step.checks.join(", "))));
         }
-        details.extend(step.piece.asked_by().map(|option| ("asked by", option.into())));
         details.extend(what_checks_say(step, subject, findings));
     }
     match &step.action {

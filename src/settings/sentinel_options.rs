@@ -100,6 +100,11 @@ pub struct WatchedAccount {
 }
 
 impl SentinelSettings {
+    /// The URLs of the queues.
+    pub(crate) fn queues(&self) -> &[String] {
+        &self.queues
+    }
+
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[SentinelRule] {

@@ -34,7 +34,7 @@ use crate::{
         plan::{SetupPlan, StepAction},
         present::{PieceReader, is_as_before, is_as_wanted, is_default, missing},
         record::{AppliedAction, AppliedCall, AppliedStep, MadeIds},
-        writes::{SetupWriter, WriteDone, WriteFailure},
+        writes::{QueueChange, SetupWriter, WriteDone, WriteFailure},
     },
 };
 
@@ -247,6 +247,8 @@ enum PieceWrite {
     SetTopicKey,
     SetQueue {
         url: String,
+        /// How long it has to keep a message, in seconds, if that changes.
+        retention: Option<u32>,
     },
     PutTarget,
     /// All others: the one call that writes the piece as a whole.
@@ -278,8 +280,14 @@ fn next_write(piece: &Piece, present: Option<&Value>) -> Option<PieceWrite> {
             PieceWrite::SetTopicPolicy
         }
         (Piece::AlertTopic(_), Some(_)) => PieceWrite::SetTopicKey,
-        (Piece::EventQueue(_), Some(present)) => {
-            PieceWrite::SetQueue { url: present["url"].as_str().unwrap_or_default().to_owned() }
+        (Piece::EventQueue(of), Some(present)) => {
+            let has = present["retention"].as_u64();
+            PieceWrite::SetQueue {
+                url: present["url"].as_str().unwrap_or_default().to_owned(),
+                retention: has
+                    .is_some_and(|it| it != u64::from(of.retention))
+                    .then_some(of.retention),
+            }
         }
         (Piece::EventRule(_), Some(_)) => PieceWrite::PutTarget,
         _ => PieceWrite::Whole,
@@ -677,7 +685,7 @@ impl<'a> Applying<'a> {
             (Piece::Role(role), PieceWrite::AttachPolicy(policy)) => {
                 writer.attach_role_policy(&role.name, policy).await
             }
-            (Piece::Role(role), _) => writer.create_role(&role.name, &role.trust).await,
+            (Piece::Role(role), _) => writer.create_role(role).await,
             (Piece::InstanceProfile(profile), PieceWrite::AddRole) => {
                 writer.add_role(&profile.name, &profile.role).await
             }
@@ -720,14 +728,19 @@ impl<'a> Applying<'a> {
                 writer.set_topic_key(&of.arn, &of.key).await
             }
             (Piece::AlertTopic(of), _) => writer.create_topic(of).await,
-            (Piece::EventQueue(of), PieceWrite::SetQueue { url }) => {
+            (Piece::EventQueue(of), PieceWrite::SetQueue { url, retention }) => {
                 // A key that a queue has stays.
-                let by_sqs = of.key.is_none().then_some(true);
-                writer.set_queue(url, Some(&of.policy), by_sqs).await
+                let settings = QueueChange {
+                    policy: Some(&of.policy),
+                    by_sqs: of.key.is_none().then_some(true),
+                    retention: *retention,
+                };
+                writer.set_queue(url, &settings).await
             }
             (Piece::EventQueue(of), _) => writer.create_queue(of).await,
             (Piece::EventRule(of), PieceWrite::PutTarget) => writer.put_target(of).await,
             (Piece::EventRule(of), _) => writer.put_rule(of).await,
+            (Piece::Alarm(of), _) => writer.put_alarm(&of.definition).await,
         }
     }
 
@@ -930,6 +943,7 @@ fn call_of(piece: &Piece, write: &PieceWrite) -> &'static Call {
         (Piece::EventQueue(_), _) => &aws_calls::CREATE_QUEUE,
         (Piece::EventRule(_), PieceWrite::PutTarget) => &aws_calls::PUT_TARGETS,
         (Piece::EventRule(_), _) => &aws_calls::PUT_RULE,
+        (Piece::Alarm(_), _) => &aws_calls::PUT_METRIC_ALARM,
     }
 }
 

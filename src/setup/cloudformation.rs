@@ -435,6 +435,7 @@ fn why_impossible(
     }
     match &step.piece {
         Piece::Certificates(_) => Some("a private key is never part of a template"),
+        Piece::Alarm(_) => Some("a sentinel has a template of its own"),
         Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_)
             if step.action != StepAction::Create =>
         {
@@ -482,7 +483,8 @@ fn name_of(piece: &Piece) -> Option<String> {
         | Piece::SecurityConfiguration(_)
         | Piece::AlertTopic(_)
         | Piece::EventQueue(_)
-        | Piece::EventRule(_) => None,
+        | Piece::EventRule(_)
+        | Piece::Alarm(_) => None,
         _ => Some(piece.subject()),
     }
 }

@@ -240,10 +240,7 @@ pub(crate) fn reasons(step: &Step) -> Vec<Printable> {
     let mut lines =
         vec![printable!("{} {}: {verb}.", piece.kind(), Printable::from(piece.subject()))];
     lines.push(match step.checks.as_slice() {
-        [] => match piece.asked_by() {
-            Some(option) => printable!("Asked for by {option}. Source: {}.", step.source),
-            None => printable!("Needed by other pieces. Source: {}.", step.source),
-        },
+        [] => printable!("Needed by other pieces. Source: {}.", step.source),
         checks => printable!("Asked for by {}. Source: {}.", checks.join(", "), step.source),
     });
     if let Some(cost) = &step.cost {

@@ -12,7 +12,7 @@ use crate::{
     facts::account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
     settings::policy::EncryptionKind,
     setup::{
-        piece::NamedConfiguration,
+        piece::{NamedConfiguration, Role},
         present::PieceReader,
         record::MadeIds,
         undo::{instance_profiles, role_policies},
@@ -86,7 +86,11 @@ async fn of_others(aws: &Aws, operation: &str, about: About<'_>) -> Option<Write
         "Principal": {"AWS": about.text("principal")},
     }]});
     Some(match operation {
-        "CreateRole" => writer.create_role(name, &trust).await,
+        "CreateRole" => {
+            let path = Role::NO_PATH.to_owned();
+            let (name, attached) = (name.to_owned(), Vec::new());
+            writer.create_role(&Role { name, path, trust, attached }).await
+        }
         "AttachRolePolicy" => writer.attach_role_policy(name, about.text("policy")).await,
         "DetachRolePolicy" => writer.detach_role_policy(name, about.text("policy")).await,
         "DeleteRole" => writer.delete_role(name).await,

@@ -36,6 +36,9 @@ const HEAD: &str = "\
 ";
 /// The start of the last line, before the digest.
 const LAST: &str = "# Written by emr-etl-guard setup. SHA-256 of the lines above: ";
+/// The section for the command `sentinel`, and its key with the queues.
+const SENTINEL: &str = "sentinel";
+const QUEUES: &str = "queues";
 /// The default of `certificate_days`.
 const CERTIFICATE_DAYS: u16 = 30;
 /// The size limit of a file that is read, as of every settings file.
@@ -64,6 +67,8 @@ pub(crate) struct GuardSettings {
     pub(crate) evidence: Vec<String>,
     /// `alert_sns`: an ARN.
     pub(crate) alert_sns: Option<String>,
+    /// `sentinel.queues`: URLs.
+    pub(crate) sentinel_queues: Vec<String>,
 }
 
 /// A setting as it is written.
@@ -94,6 +99,14 @@ impl GuardSettings {
             external_buckets: external.cloned().collect(),
             certificate_days: days,
             ..Self::default()
+        }
+    }
+
+    /// The section `sentinel`, as far as it is decided here; null if nothing of it is.
+    fn section(&self) -> Value {
+        match self.sentinel_queues.as_slice() {
+            [] => Value::Null,
+            queues => json!({ QUEUES: queues }),
         }
     }
 
@@ -135,6 +148,7 @@ impl GuardSettings {
             ("event_queue", "The SQS queue with the events of EMR.", text(&self.event_queue)),
             ("evidence", "Where the report of each run goes.", json!(self.evidence)),
             ("alert_sns", "The SNS topic for alerts.", text(&self.alert_sns)),
+            (SENTINEL, "What the sentinel reads.", self.section()),
         ];
         let is_set =
             |value: &Value| !value.is_null() && value.as_array().is_none_or(|it| !it.is_empty());
@@ -156,6 +170,12 @@ impl GuardSettings {
                     }
                     text.push('\n');
                 }
+                Value::Object(fields) => {
+                    for (name, value) in &fields {
+                        let _ = write!(text, "\n  {name}: {}", inline(value));
+                    }
+                    text.push('\n');
+                }
                 value => {
                     let _ = writeln!(text, " {}", scalar(&value));
                 }
@@ -171,18 +191,48 @@ impl GuardSettings {
         let known: Value = serde_yaml::from_str(present).unwrap_or_default();
         let places = locks::places(present).settings;
         let entries =
-            self.entries().into_iter().filter(|entry| known.get(entry.key) != Some(&entry.value));
+            self.entries().into_iter().filter(|entry| !has(known.get(entry.key), &entry.value));
         let by_hand = entries.map(|Entry { key, value, .. }| {
-            let value = match &value {
-                Value::Array(items) => {
-                    format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(", "))
-                }
-                value => scalar(value),
-            };
             let line = places.iter().find(|(known, _)| known == key).map(|(_, line)| *line);
-            SettingByHand { line, new: Printable::from(format!("{key}: {value}")) }
+            match &value {
+                // A section has more than what is decided here.
+                Value::Object(fields) if line.is_some() => {
+                    let new =
+                        fields.iter().map(|(name, value)| format!("{name}: {}", inline(value)));
+                    let new = Printable::from(new.collect::<Vec<_>>().join(", "));
+                    SettingByHand { line, section: Some(key), new }
+                }
+                value => {
+                    let new = Printable::from(format!("{key}: {}", inline(value)));
+                    SettingByHand { line, section: None, new }
+                }
+            }
         });
         by_hand.collect()
+    }
+}
+
+/// Whether settings have a value; of a section, what is decided here.
+fn has(known: Option<&Value>, value: &Value) -> bool {
+    match (known, value) {
+        (Some(Value::Object(known)), Value::Object(fields)) => {
+            fields.iter().all(|(name, value)| known.get(name) == Some(value))
+        }
+        (known, value) => known == Some(value),
+    }
+}
+
+/// A value in one line of YAML.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name}: {}", inline(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        value => scalar(value),
     }
 }
 
@@ -216,6 +266,8 @@ fn is_unchanged(text: &str) -> bool {
 pub(crate) struct SettingByHand {
     /// The line of the present value that it replaces, from 1; none: it is added.
     pub(crate) line: Option<u64>,
+    /// The section that begins in that line, and to which it is added.
+    pub(crate) section: Option<&'static str>,
     /// The line to write.
     pub(crate) new: Printable,
 }
@@ -247,7 +299,11 @@ impl SettingsWrite {
         };
         let mut lines =
             vec![printable!("{file}: somebody else wrote or changed it; nothing was changed")];
-        lines.extend(settings.iter().map(|SettingByHand { line, new }| match line {
+        lines.extend(settings.iter().map(|SettingByHand { line, section, new }| match line {
+            Some(line) if section.is_some() => printable!(
+                "fix: write `{new}` in the section `{}`, which begins in line {line}",
+                section.unwrap_or_default()
+            ),
             Some(line) => printable!("fix: write `{new}` in place of the setting in line {line}"),
             None => printable!("fix: add `{new}`"),
         }));
@@ -341,6 +397,9 @@ mod tests {
             event_queue: Some("https://sqs.eu-west-1.amazonaws.com/123456789012/emr".to_owned()),
             evidence: vec!["s3://acme-evidence/runs/".to_owned(), "/var/log/runs".to_owned()],
             alert_sns: Some("arn:aws:sns:eu-west-1:123456789012:alerts".to_owned()),
+            sentinel_queues: vec![
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/emr-etl-sentinel".to_owned(),
+            ],
         }
     }
 
@@ -369,6 +428,7 @@ mod tests {
             event_queue: settings.aws.event_queue.clone(),
             evidence: settings.evidence.destinations.iter().map(ToString::to_string).collect(),
             alert_sns: None,
+            sentinel_queues: settings.sentinel_options().unwrap().queues,
         }
     }
 
@@ -443,7 +503,12 @@ mod tests {
         let own = "# ours\nexpected_keys: [alias/old]\nrun_tag: false\n\
             security_configuration: 'acme-0a1b2c3d'\n";
         fs::write(&file, own).unwrap();
-        let settings = GuardSettings { evidence: Vec::new(), alert_sns: None, ..decided() };
+        let settings = GuardSettings {
+            evidence: Vec::new(),
+            alert_sns: None,
+            sentinel_queues: Vec::new(),
+            ..decided()
+        };
         let done = write(&file, &settings).unwrap();
         let lines = done.lines(Path::new("guard.yml"));
         insta::assert_snapshot!(lines.iter().map(Printable::as_str).collect::<Vec<_>>().join("\n"));
@@ -464,8 +529,29 @@ mod tests {
         );
         fs::write(&file, &followed).unwrap();
         assert_eq!(write(&file, &settings).unwrap(), SettingsWrite::Unchanged);
-        let wanted = GuardSettings { evidence: Vec::new(), alert_sns: None, ..decided() };
-        assert_eq!(of(&loaded(&followed)), wanted);
+        assert_eq!(of(&loaded(&followed)), settings);
+    }
+
+    #[test]
+    fn queues_are_added_to_a_section_that_somebody_else_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("guard.yml");
+        let settings = GuardSettings {
+            sentinel_queues: decided().sentinel_queues,
+            ..GuardSettings::default()
+        };
+        let lines = |own: &str| {
+            fs::write(&file, own).unwrap();
+            let done = write(&file, &settings).unwrap();
+            let lines = done.lines(Path::new("guard.yml"));
+            lines.iter().map(Printable::as_str).collect::<Vec<_>>().join("\n")
+        };
+        let said = ["quiet: true\nsentinel:\n  regions: [eu-west-1]\n", "quiet: true\n"].map(lines);
+        insta::assert_snapshot!(said.join("\n\n"));
+        let queue = &settings.sentinel_queues[0];
+        fs::write(&file, format!("sentinel:\n  regions: [eu-west-1]\n  queues: ['{queue}']\n"))
+            .unwrap();
+        assert_eq!(write(&file, &settings).unwrap(), SettingsWrite::Unchanged);
     }
 
     #[test]

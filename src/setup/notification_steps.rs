@@ -6,8 +6,6 @@
 //! a publisher without them would fail only when there is something to alert. The queue is
 //! encrypted under a key of SQS for the same reason: EventBridge would need rights on any other.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,28 +15,23 @@ use crate::{
         prices,
         printable::{Printable, printable},
     },
-    facts::{
-        iam_policy::{AccessRequest, PolicyDecision, decide},
-        notification_state::{
-            NotificationQuery, NotificationState, QueueState, RuleState, TopicState,
-        },
-    },
+    facts::notification_state::{NotificationQuery, NotificationState, TopicState},
     setup::{
-        compare::says_the_same,
         desired::SetupInputs,
         documents,
-        merge::{self, DocumentKind, MergeError, SID_START},
+        event_steps::{self, EventSource, denied_to, denies_plain_http, merged, tls_only},
+        merge::{self, DocumentKind, SID_START},
         options::SetupExtra,
-        piece::{AlertTopic, EventQueue, EventRule, Piece, queue_url},
+        piece::{AlertTopic, EventQueue, EventRule, Piece, RULE_DESCRIPTION, queue_url},
         plan::{Advice, Step, StepAction},
-        planning::{Availability, not_asked, refuse, refuse_gone, step, unknown},
+        planning::{Availability, not_asked, refuse, step, unknown},
     },
 };
 
 /// The key that AWS manages for SNS.
-const SNS_KEY: &str = "alias/aws/sns";
-/// The key that AWS manages for SQS, which no other service can use.
-const SQS_KEY: &str = "alias/aws/sqs";
+pub(super) const SNS_KEY: &str = "alias/aws/sns";
+const TOPIC_ASKED_BY: [&str; 1] = ["--with alert-topic"];
+const QUEUE_ASKED_BY: [&str; 1] = ["--with event-queue"];
 
 /// What has to be looked at for what is asked for.
 pub(super) fn query(inputs: &SetupInputs<'_>) -> NotificationQuery {
@@ -67,8 +60,7 @@ fn events_name(inputs: &SetupInputs<'_>) -> String {
 }
 
 fn arn(inputs: &SetupInputs<'_>, service: &str, resource: &str) -> String {
-    let (partition, region) = (inputs.partition(), inputs.region());
-    format!("arn:{partition}:{service}:{region}:{}:{resource}", inputs.account)
+    event_steps::arn((inputs.partition(), inputs.region(), inputs.account), service, resource)
 }
 
 /// The topic for alerts, the queue and its rule, as far as they are asked for, and advice.
@@ -83,9 +75,7 @@ pub(super) fn plan(
         advice = about_it;
     }
     if inputs.makes_extra(SetupExtra::EventQueue) {
-        let queue = event_queue(inputs, state);
-        let rule = event_rule(inputs, state, &Availability::of(&queue.action, ()));
-        steps.extend([queue, rule]);
+        steps.extend(queue_and_rule(inputs, state));
     }
     (steps, advice)
 }
@@ -148,7 +138,7 @@ fn alert_topic(inputs: &SetupInputs<'_>, state: &NotificationState) -> (Step, Op
     let made = step(
         Piece::AlertTopic(AlertTopic { arn, key, policy }),
         action,
-        &[],
+        &TOPIC_ASKED_BY,
         "Amazon SNS developer guide, Amazon SNS security best practices (server-side encryption; \
          encryption of data in transit), and Amazon SNS key management",
     );
@@ -158,7 +148,8 @@ fn alert_topic(inputs: &SetupInputs<'_>, state: &NotificationState) -> (Step, Op
 /// What a topic that exists needs.
 fn wanted_topic(inputs: &SetupInputs<'_>, arn: &str, topic: &TopicState) -> (Value, StepAction) {
     let present = &topic.policy;
-    if let Some(denied) = denied_to_guard(inputs, present, &["sns:Publish"], arn) {
+    let guard = inputs.guard.map(|guard| ("the guard", guard));
+    if let Some(denied) = guard.and_then(|guard| denied_to(guard, present, &["sns:Publish"], arn)) {
         return (present.clone(), denied);
     }
     let lacks_tls = !denies_plain_http(present, "sns:Publish", arn);
@@ -207,161 +198,49 @@ fn publishing_service(policy: &Value) -> Option<String> {
         .next()
 }
 
-fn event_queue(inputs: &SetupInputs<'_>, state: &NotificationState) -> Step {
+/// The queue and its rule, as they should be.
+fn event_source<'a>(inputs: &SetupInputs<'a>) -> EventSource<'a> {
     let name = events_name(inputs);
-    let arn = arn(inputs, "sqs", &name);
-    let lookup = state.queue.clone().unwrap_or_else(|| {
+    let (queue, rule) = (arn(inputs, "sqs", &name), arn(inputs, "events", &format!("rule/{name}")));
+    let sends = event_steps::from_rule(&queue, &rule);
+    EventSource {
+        partition: inputs.partition(),
+        region: inputs.region(),
+        account: inputs.account,
+        retention: EventQueue::RETENTION,
+        extends_retention: false,
+        statements: vec![documents::statement(&inputs.options.name, "Events", sends)],
+        reader: inputs.guard.map(|guard| ("the guard", guard)),
+        rule: EventRule {
+            arn: rule,
+            pattern: pattern(),
+            queue: queue.clone(),
+            description: RULE_DESCRIPTION.to_owned(),
+        },
+        queue,
+        asked_by: &QUEUE_ASKED_BY,
+        rule_source: "Amazon EMR management guide, Monitoring Amazon EMR events with CloudWatch",
+    }
+}
+
+fn queue_and_rule(inputs: &SetupInputs<'_>, state: &NotificationState) -> [Step; 2] {
+    let source = event_source(inputs);
+    let name = events_name(inputs);
+    let queue = state.queue.clone().unwrap_or_else(|| {
         Lookup::Unreachable(not_asked(&aws_calls::GET_QUEUE_URL, &format!("the queue {name}")))
     });
-    let own = [from_rule(inputs, &arn), tls_only("sqs:*", &arn)];
-    let (policy, action) = match &lookup {
-        Lookup::Absent => (documents::of(&own), StepAction::Create),
-        Lookup::Denied(error) | Lookup::Unreachable(error) => (documents::of(&own), unknown(error)),
-        Lookup::Found(queue) => wanted_queue(inputs, &arn, queue),
-    };
-    let key = lookup.found().and_then(|queue| queue.key.clone());
-    let mut notes = Vec::new();
-    if action == StepAction::Create {
-        notes.push(printable!(
-            "it keeps events for five minutes: they only hasten what the guard finds by polling. \
-             The guard reads it once the setting `event_queue` has its URL (--write-settings does \
-             that), and needs sqs:ReceiveMessage and sqs:DeleteMessage on it"
-        ));
-    }
-    if let Some(key) = &key
-        && !matches!(action, StepAction::Refuse { .. })
-    {
-        notes.push(printable!(
-            "it is under the key {}, and gets events only if that key's policy lets \
-             events.amazonaws.com use kms:Decrypt and kms:GenerateDataKey, which is not looked at \
-             here",
-            Printable::from(key)
-        ));
-    }
-    step(
-        Piece::EventQueue(EventQueue { arn, key, policy }),
-        action,
-        &[],
-        "Amazon EventBridge user guide, Using resource-based policies for Amazon EventBridge \
-         (Amazon SQS permissions); Amazon SQS developer guide, Amazon SQS security best practices",
-    )
-    .costing(prices::queue(inputs.partition()))
-    .noting_any(notes)
-}
-
-/// What a queue that exists needs.
-fn wanted_queue(inputs: &SetupInputs<'_>, arn: &str, queue: &QueueState) -> (Value, StepAction) {
-    let present = queue.policy.clone().unwrap_or_default();
-    if queue.key.as_ref().is_some_and(|key| key.ends_with(SQS_KEY)) {
-        let refused = refuse(
-            printable!("it is encrypted under {SQS_KEY}, which EventBridge cannot use"),
-            printable!(
-                "`aws sqs set-queue-attributes --region {} --queue-url {} --attributes \
-                 SqsManagedSseEnabled=true`, or let setup use another name (`--name`)",
-                Printable::from(inputs.region()),
-                Printable::from(&queue.url)
-            ),
-        );
-        return (present, refused);
-    }
-    let own = from_rule(inputs, arn);
-    let policy = if present.is_null() {
-        Ok(documents::of(&[own, tls_only("sqs:*", arn)]))
-    } else {
-        let denied = denied_to_rule(inputs, &present, arn).or_else(|| {
-            let actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
-            denied_to_guard(inputs, &present, &actions, arn)
-        });
-        if let Some(denied) = denied {
-            return (present, denied);
-        }
-        let has_tls = ["sqs:SendMessage", "sqs:ReceiveMessage"]
-            .iter()
-            .all(|action| denies_plain_http(&present, action, arn));
-        let tls = (!has_tls).then(|| tls_only("sqs:*", arn));
-        let statements: Vec<Value> = [own].into_iter().chain(tls).collect();
-        merged(DocumentKind::Queue, &present, &statements)
-    };
-    let policy = match policy {
-        Ok(policy) => policy,
-        Err(refused) => return (present, refused),
-    };
-    let is_encrypted = queue.by_sqs || queue.key.is_some();
-    if is_encrypted && policy == present {
-        return (policy, StepAction::Keep);
-    }
-    let before = json!({"key": queue.key, "by_sqs": queue.by_sqs, "policy": queue.policy});
-    (policy, StepAction::Change { before })
-}
-
-fn event_rule(
-    inputs: &SetupInputs<'_>,
-    state: &NotificationState,
-    queue: &Availability<()>,
-) -> Step {
-    let name = events_name(inputs);
-    let lookup = state.rule.clone().unwrap_or_else(|| {
+    let queue = source.queue_step(
+        &queue,
+        "it keeps events for five minutes: they only hasten what the guard finds by polling. The \
+         guard reads it once the setting `event_queue` has its URL (--write-settings does that), \
+         and needs sqs:ReceiveMessage and sqs:DeleteMessage on it"
+            .into(),
+    );
+    let rule = state.rule.clone().unwrap_or_else(|| {
         Lookup::Unreachable(not_asked(&aws_calls::DESCRIBE_RULE, &format!("the rule {name}")))
     });
-    let piece =
-        EventRule { arn: rule_arn(inputs), pattern: pattern(), queue: arn(inputs, "sqs", &name) };
-    let action = match (queue.obstacle(&format!("the queue {name}")), &lookup) {
-        (Some(obstacle), _) => obstacle,
-        (None, Lookup::Absent) => StepAction::Create,
-        (None, Lookup::Denied(error) | Lookup::Unreachable(error)) => unknown(error),
-        (None, Lookup::Found(rule)) => wanted_rule(inputs, &piece, rule),
-    };
-    step(
-        Piece::EventRule(piece),
-        action,
-        &[],
-        "Amazon EMR management guide, Monitoring Amazon EMR events with CloudWatch",
-    )
-}
-
-/// What a rule that exists needs. Its pattern is never replaced: whoever narrowed it had a reason.
-fn wanted_rule(inputs: &SetupInputs<'_>, wanted: &EventRule, rule: &RuleState) -> StepAction {
-    let name = Printable::from(wanted.name());
-    let same = rule.pattern.as_ref().is_some_and(|pattern| says_the_same(pattern, &wanted.pattern));
-    if !same {
-        return refuse(
-            printable!("there is a rule {name} with another pattern of events"),
-            "let setup use another name (`--name`), or delete that rule, if nobody needs it",
-        );
-    }
-    if !rule.enabled {
-        return refuse(
-            printable!("the rule {name} is switched off"),
-            printable!(
-                "if nobody needs it off: `aws events enable-rule --region {} --name {name}`",
-                Printable::from(inputs.region())
-            ),
-        );
-    }
-    let own = rule.targets.iter().find(|target| target.arn == wanted.queue);
-    let taken = rule.targets.iter().find(|target| target.id == EventRule::TARGET);
-    match (own, taken) {
-        (Some(own), _) if own.whole_events => StepAction::Keep,
-        (Some(own), _) => refuse(
-            printable!("the rule sends the queue another text than the event"),
-            printable!(
-                "remove that target: `aws events remove-targets --region {} --rule {name} --ids {}`",
-                Printable::from(inputs.region()),
-                Printable::from(&own.id)
-            ),
-        ),
-        (None, Some(other)) => refuse(
-            printable!(
-                "the id {} of the rule's target belongs to {}",
-                EventRule::TARGET,
-                Printable::from(&other.arn)
-            ),
-            "let setup use another name (`--name`)",
-        ),
-        (None, None) => {
-            StepAction::Change { before: json!({"pattern": rule.pattern, "target": null}) }
-        }
-    }
+    let rule = source.rule_step(&rule, &Availability::of(&queue.action, ()));
+    [queue, rule]
 }
 
 /// The events by which the guard polls sooner. Source: Amazon EMR management guide, Monitoring
@@ -373,10 +252,6 @@ fn pattern() -> Value {
             "EMR Cluster State Change", "EMR Step Status Change", "EMR Instance Group State Change",
         ],
     })
-}
-
-fn rule_arn(inputs: &SetupInputs<'_>) -> String {
-    arn(inputs, "events", &format!("rule/{}", events_name(inputs)))
 }
 
 /// The statement that lets the account do what a topic's default policy lets its owner do.
@@ -392,108 +267,4 @@ fn owner_of_topic(inputs: &SetupInputs<'_>, topic: &str) -> Value {
         ],
         "Resource": topic,
     })
-}
-
-/// The statement that lets the rule, and nothing else, send to the queue.
-fn from_rule(inputs: &SetupInputs<'_>, queue: &str) -> Value {
-    let sends = json!({
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn(inputs)}},
-    });
-    documents::statement(&inputs.options.name, "Events", sends)
-}
-
-/// The statement that denies requests without TLS.
-fn tls_only(actions: &str, resource: &str) -> Value {
-    json!({
-        "Sid": format!("{SID_START}TlsOnly"),
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": actions,
-        "Resource": resource,
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    })
-}
-
-/// The policy with further statements, or why it gets none.
-fn merged(kind: DocumentKind, present: &Value, statements: &[Value]) -> Result<Value, StepAction> {
-    if let Err(error) = merge::statements(present) {
-        return Err(cannot_merge(&error));
-    }
-    let merged = merge::merge(kind, present, statements).map_err(|error| cannot_merge(&error))?;
-    match merge::gone_principal(present) {
-        Some(principal) if merged != *present => Err(refuse_gone(&principal)),
-        _ => Ok(merged),
-    }
-}
-
-fn cannot_merge(error: &MergeError) -> StepAction {
-    let fix = match error {
-        MergeError::TooLarge { .. } => "remove statements that nobody needs any more",
-        MergeError::NotUnderstood(_) => "rewrite it as a list of statements that allow or deny",
-    };
-    refuse(Printable::from(error.to_string()), fix)
-}
-
-/// Whether a policy denies everybody an action without TLS.
-fn denies_plain_http(policy: &Value, action: &str, resource: &str) -> bool {
-    let context = BTreeMap::from([("aws:securetransport", Some("false"))]);
-    // What denies a caller without any known property denies all.
-    let caller = "arn:aws:iam::000000000000:user/anybody";
-    let request = AccessRequest { caller, action, resource: Some(resource), context };
-    matches!(decide(&policy.to_string(), &request), PolicyDecision::Denies(_))
-}
-
-/// The refusal if a policy denies an action to the guard.
-fn denied_to_guard(
-    inputs: &SetupInputs<'_>,
-    policy: &Value,
-    actions: &[&str],
-    resource: &str,
-) -> Option<StepAction> {
-    let caller = inputs.guard?;
-    let context = || {
-        BTreeMap::from([
-            ("aws:securetransport", Some("true")),
-            ("aws:principalarn", Some(caller)),
-            ("aws:principalaccount", Some(inputs.account.as_str())),
-        ])
-    };
-    actions.iter().find_map(|action| {
-        let request =
-            AccessRequest { caller, action, resource: Some(resource), context: context() };
-        refused_by(policy, &request, "the guard")
-    })
-}
-
-/// The refusal if a policy denies the rule to send.
-fn denied_to_rule(inputs: &SetupInputs<'_>, policy: &Value, queue: &str) -> Option<StepAction> {
-    let rule = rule_arn(inputs);
-    let context = BTreeMap::from([
-        ("aws:securetransport", Some("true")),
-        ("aws:sourcearn", Some(rule.as_str())),
-        ("aws:sourceaccount", Some(inputs.account.as_str())),
-    ]);
-    let request = AccessRequest {
-        caller: "events.amazonaws.com",
-        action: "sqs:SendMessage",
-        resource: Some(queue),
-        context,
-    };
-    refused_by(policy, &request, "EventBridge")
-}
-
-fn refused_by(policy: &Value, request: &AccessRequest<'_>, who: &str) -> Option<StepAction> {
-    let PolicyDecision::Denies(statement) = decide(&policy.to_string(), request) else {
-        return None;
-    };
-    let (statement, action) = (Printable::from(&statement), Printable::from(request.action));
-    let who = Printable::from(who);
-    Some(refuse(
-        printable!("its policy denies {action} to {who} ({statement})"),
-        printable!("except {who} from `{statement}`"),
-    ))
 }

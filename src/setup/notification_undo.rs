@@ -1,13 +1,18 @@
-//! Takes back the topic for alerts, the queue with the events of EMR, and the rule that fills it.
+//! Takes back the topic for alerts, the queue with the events of EMR, the rule that fills it, and
+//! alarms.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::setup::{
-    compare::says_the_same,
-    piece::{AlertTopic, EventQueue, EventRule},
-    present::is_as_wanted,
-    record::{AppliedAction, AppliedStep},
-    undo::{Early, Reverted, UndoResult, Undoing, kept, reverted},
+use crate::{
+    aws::cloudwatch::alarm::AlarmDefinition,
+    setup::{
+        compare::says_the_same,
+        piece::{AlarmPiece, AlertTopic, EventQueue, EventRule},
+        present::is_as_wanted,
+        record::{AppliedAction, AppliedStep},
+        undo::{Early, Reverted, UndoResult, Undoing, kept, reverted},
+        writes::QueueChange,
+    },
 };
 
 impl Undoing<'_> {
@@ -74,7 +79,7 @@ impl Undoing<'_> {
         let url = present["url"].as_str().unwrap_or_default();
         if step.action == AppliedAction::Create {
             if !is_as_wanted(piece, present) {
-                return kept("somebody changed its policy or its encryption since");
+                return kept("somebody changed its policy, its encryption or its retention since");
             }
             let answer = self.writer.delete_queue(url).await;
             self.done("DeleteQueue", answer)?;
@@ -89,6 +94,12 @@ impl Undoing<'_> {
             Reverted::Delete => None,
             Reverted::Document(policy) => Some(policy),
         };
+        let retention = before["retention"]
+            .as_u64()
+            .filter(|before| {
+                *before != u64::from(of.retention) && present["retention"] == of.retention
+            })
+            .and_then(|before| before.try_into().ok());
         let was_plain = before["by_sqs"] == false && before["key"].is_null();
         let is_own = present["by_sqs"] == true && present["key"].is_null();
         let by_sqs = (was_plain && is_own).then_some(false);
@@ -96,15 +107,18 @@ impl Undoing<'_> {
             Some(policy) => says_the_same(policy, present),
             None => present.is_null(),
         };
-        if is_same(policy.as_ref(), &present["policy"]) && by_sqs.is_none() {
+        let is_same_policy = is_same(policy.as_ref(), &present["policy"]);
+        if is_same_policy && by_sqs.is_none() && retention.is_none() {
             return ended(false, &left);
         }
-        let answer = self.writer.set_queue(url, policy.as_ref(), by_sqs).await;
+        let change = QueueChange { policy: policy.as_ref(), by_sqs, retention };
+        let answer = self.writer.set_queue(url, &change).await;
         self.done("SetQueueAttributes", answer)?;
         self.becomes(piece, |present| {
             present.is_some_and(|present| {
                 is_same(policy.as_ref(), &present["policy"])
                     && by_sqs.is_none_or(|by_sqs| present["by_sqs"] == by_sqs)
+                    && retention.is_none_or(|retention| present["retention"] == retention)
             })
         })
         .await?;
@@ -144,6 +158,36 @@ impl Undoing<'_> {
         let answer = self.writer.delete_rule(of).await;
         self.done("DeleteRule", answer)?;
         self.is_gone(piece).await
+    }
+}
+
+impl Undoing<'_> {
+    /// Deletes an alarm that was made, or lets one tell only whom it told before.
+    pub(super) async fn alarm(
+        &mut self,
+        step: &AppliedStep,
+        of: &AlarmPiece,
+        present: &Value,
+    ) -> Result<(), Early> {
+        let piece = &step.piece;
+        if !is_as_wanted(piece, present) {
+            return kept("somebody changed it since");
+        }
+        if step.action == AppliedAction::Create {
+            let answer = self.writer.delete_alarm(of.name()).await;
+            self.done("DeleteAlarms", answer)?;
+            return self.is_gone(piece).await;
+        }
+        let before: Option<AlarmDefinition> =
+            step.before.clone().and_then(|before| serde_json::from_value(before).ok());
+        let Some(before) = before else {
+            let why = "the report's settings from before cannot be read".to_owned();
+            return Err(UndoResult::Failed { why });
+        };
+        let answer = self.writer.put_alarm(&before).await;
+        self.done("PutMetricAlarm", answer)?;
+        let wanted = json!(before);
+        self.becomes(piece, |present| present.is_some_and(|present| *present == wanted)).await
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    aws::cloudwatch::alarm::AlarmDefinition,
     base::names::{BucketName, S3Object},
     facts::{
         account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
@@ -63,6 +64,8 @@ pub(crate) enum Piece {
     EventQueue(EventQueue),
     /// The rule of EventBridge that sends the events of EMR to the queue.
     EventRule(EventRule),
+    /// An alarm of CloudWatch on a queue.
+    Alarm(AlarmPiece),
 }
 
 /// A role.
@@ -70,10 +73,32 @@ pub(crate) enum Piece {
 pub(crate) struct Role {
     /// Its name.
     pub(crate) name: String,
+    /// Its path, `/` or `/…/`.
+    #[serde(default = "root_path", skip_serializing_if = "is_root_path")]
+    pub(crate) path: String,
     /// Its trust policy.
     pub(crate) trust: Value,
     /// The ARNs of AWS's managed policies to attach.
     pub(crate) attached: Vec<String>,
+}
+
+impl Role {
+    /// The path of a role without one.
+    pub(crate) const NO_PATH: &str = "/";
+
+    /// The path in the ARN of a role.
+    pub(crate) fn path_in(arn: &str) -> String {
+        let path = arn.split_once(":role/").and_then(|(_, named)| named.rsplit_once('/'));
+        path.map_or_else(root_path, |(path, _)| format!("/{path}/"))
+    }
+}
+
+fn root_path() -> String {
+    Role::NO_PATH.to_owned()
+}
+
+fn is_root_path(path: &str) -> bool {
+    path == Role::NO_PATH
 }
 
 /// An instance profile.
@@ -219,6 +244,13 @@ pub(crate) struct EventQueue {
     pub(crate) key: Option<String>,
     /// The whole policy.
     pub(crate) policy: Value,
+    /// How long it keeps a message, in seconds.
+    #[serde(default = "shortest_retention")]
+    pub(crate) retention: u32,
+}
+
+fn shortest_retention() -> u32 {
+    EventQueue::RETENTION
 }
 
 /// A rule of EventBridge on the default bus, enabled, with its target.
@@ -230,6 +262,29 @@ pub(crate) struct EventRule {
     pub(crate) pattern: Value,
     /// The ARN of the queue that gets them.
     pub(crate) queue: String,
+    /// The description of a new one.
+    #[serde(default = "rule_description")]
+    pub(crate) description: String,
+}
+
+fn rule_description() -> String {
+    RULE_DESCRIPTION.to_owned()
+}
+
+/// An alarm of CloudWatch, with its actions on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AlarmPiece {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// What it watches, and whom it tells.
+    pub(crate) definition: AlarmDefinition,
+}
+
+impl AlarmPiece {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        last_of_arn(&self.arn)
+    }
 }
 
 impl AlertTopic {
@@ -240,6 +295,9 @@ impl AlertTopic {
 }
 
 impl EventQueue {
+    /// How long a queue keeps events that only hasten what polling finds anyway, in seconds.
+    pub(crate) const RETENTION: u32 = 300;
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         last_of_arn(&self.arn)
@@ -295,6 +353,7 @@ impl Piece {
             Self::AlertTopic(_) => "alert topic",
             Self::EventQueue(_) => "event queue",
             Self::EventRule(_) => "event rule",
+            Self::Alarm(_) => "alarm",
         }
     }
 
@@ -321,6 +380,7 @@ impl Piece {
             Self::AlertTopic(topic) => topic.name().to_owned(),
             Self::EventQueue(queue) => queue.name().to_owned(),
             Self::EventRule(rule) => rule.name().to_owned(),
+            Self::Alarm(alarm) => alarm.name().to_owned(),
         }
     }
 
@@ -353,8 +413,10 @@ impl Piece {
             Self::AlertTopic(topic) => json!({"key": topic.key, "policy": topic.policy}),
             Self::EventQueue(queue) => json!({
                 "key": queue.key, "by_sqs": queue.key.is_none(), "policy": queue.policy,
+                "retention": queue.retention,
             }),
             Self::EventRule(rule) => json!({"pattern": rule.pattern, "target": rule.queue}),
+            Self::Alarm(alarm) => serde_json::to_value(&alarm.definition)?,
         })
     }
 
@@ -377,16 +439,8 @@ impl Piece {
             | Self::SecurityConfiguration(_)
             | Self::AlertTopic(_)
             | Self::EventQueue(_)
-            | Self::EventRule(_) => None,
-        }
-    }
-
-    /// The option that asks for it, if no check does.
-    pub(crate) const fn asked_by(&self) -> Option<&'static str> {
-        match self {
-            Self::AlertTopic(_) => Some("--with alert-topic"),
-            Self::EventQueue(_) | Self::EventRule(_) => Some("--with event-queue"),
-            _ => None,
+            | Self::EventRule(_)
+            | Self::Alarm(_) => None,
         }
     }
 

@@ -587,7 +587,10 @@ impl Account {
                     assert_eq!(lock.versioning, Lookup::Found(VERSIONING_ON.to_owned()));
                     lock.lock = Lookup::Found(Some(of.retention));
                 }
-                other @ (Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_)) => {
+                other @ (Piece::AlertTopic(_)
+                | Piece::EventQueue(_)
+                | Piece::EventRule(_)
+                | Piece::Alarm(_)) => {
                     panic!("a {} was not asked for", other.kind())
                 }
             }
@@ -769,6 +772,7 @@ fn steps_name_checks_that_exist_and_come_in_the_order_in_which_they_are_made() {
             Piece::AlertTopic(_) => 12,
             Piece::EventQueue(_) => 13,
             Piece::EventRule(_) => 14,
+            Piece::Alarm(_) => 15,
         };
         assert!(plan.steps.iter().map(|step| order(&step.piece)).is_sorted());
     }
@@ -1504,7 +1508,9 @@ fn exists(account: &Account, piece: &Piece) -> bool {
             .get(&of.bucket)
             .is_some_and(|lock| matches!(lock.lock, Lookup::Found(Some(_)))),
         // They have tests of their own.
-        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) => false,
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) | Piece::Alarm(_) => {
+            false
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
             SETUP_MARK, bucket_encryption, bucket_place, bucket_policy, in_region, inline_policy,
             instance_profile, key_state, public_access_block, role, stored_object,
         },
-        emr, notification_state,
+        alarm_state, emr, notification_state,
         object_lock::{self, VERSIONING_ON},
     },
     settings::policy::EncryptionKind,
@@ -49,9 +49,10 @@ impl PieceReader<'_> {
     /// - versioning: its status
     /// - Object Lock: the retention of new objects, or null
     /// - alert topic: `{key, policy, subscriptions}`
-    /// - event queue: `{key, by_sqs, policy, url}`
+    /// - event queue: `{key, by_sqs, policy, url, retention}`
     /// - event rule: `{pattern, target, enabled, targets}`; `target` is the queue of the piece, or
     ///   null, and `targets` are the ids of all
+    /// - alarm: its definition; null if it has none in this form
     /// - all others: the field that the piece has
     pub(super) async fn present(&self, piece: &Piece, known_key: Option<&str>) -> Lookup<Value> {
         match piece {
@@ -144,11 +145,15 @@ impl PieceReader<'_> {
                 found.map(|queue| {
                     json!({
                         "key": queue.key, "by_sqs": queue.by_sqs, "policy": queue.policy,
-                        "url": queue.url,
+                        "url": queue.url, "retention": queue.retention,
                     })
                 })
             }
             Piece::EventRule(of) => self.event_rule(of).await,
+            Piece::Alarm(of) => {
+                let found = alarm_state::alarm(self.aws, of.name()).await;
+                found.map(|alarm| json!(alarm.definition))
+            }
         }
     }
 
@@ -271,7 +276,9 @@ fn or_null(part: Lookup<Value>) -> Lookup<Value> {
 pub(super) fn is_as_wanted(piece: &Piece, present: &Value) -> bool {
     match piece {
         Piece::Role(wanted) => {
-            says_the_same(&wanted.trust, &present["trust"]) && missing(wanted, present).is_none()
+            says_the_same(&wanted.trust, &present["trust"])
+                && has_path(wanted, present)
+                && missing(wanted, present).is_none()
         }
         Piece::InstanceProfile(profile) => *present == profile.role,
         Piece::Key(key) => {
@@ -297,13 +304,21 @@ pub(super) fn is_as_wanted(piece: &Piece, present: &Value) -> bool {
             says_the_same(&of.policy, &present["policy"])
                 && present["key"] == json!(of.key)
                 && (of.key.is_some() || present["by_sqs"] == true)
+                && (present["retention"].is_null() || present["retention"] == of.retention)
         }
         Piece::EventRule(of) => {
             says_the_same(&of.pattern, &present["pattern"])
                 && present["target"] == of.queue
                 && present["enabled"] == true
         }
+        Piece::Alarm(of) => *present == json!(of.definition),
     }
+}
+
+/// Whether a role has the path that it should have.
+fn has_path(wanted: &Role, present: &Value) -> bool {
+    let end = format!(":role{}{}", wanted.path, wanted.name);
+    present["arn"].as_str().is_none_or(|arn| arn.ends_with(&end))
 }
 
 /// The first managed policy that a role lacks.
@@ -346,7 +361,8 @@ pub(super) fn is_as_before(piece: &Piece, before: &Value, present: &Value) -> bo
         | Piece::Certificates(_)
         | Piece::SecurityConfiguration(_)
         | Piece::BucketVersioning(_)
-        | Piece::ObjectLock(_) => before == present,
+        | Piece::ObjectLock(_)
+        | Piece::Alarm(_) => before == present,
     }
 }
 

@@ -71,6 +71,7 @@ fn service_role(
     let policy = format!("arn:{}:iam::aws:policy/{SERVICE_POLICY}", inputs.partition());
     let new = Role {
         name: name.to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: TrustedService::Emr.trust(inputs),
         attached: vec![policy],
     };
@@ -134,7 +135,12 @@ fn role(
     match lookup {
         Lookup::Found(role) => {
             let attached = role.attached.found().into_iter().flatten().cloned().collect();
-            let piece = Role { name: new.name.clone(), trust: role.trust.clone(), attached };
+            let piece = Role {
+                name: new.name.clone(),
+                path: Role::path_in(&role.arn),
+                trust: role.trust.clone(),
+                attached,
+            };
             let action = if is_another(&role.arn) {
                 another_arn(named, &role.arn)
             } else if service.is_trusted(inputs, &role.trust) {
@@ -201,6 +207,7 @@ fn instance_role(
     }
     let new = Role {
         name: role_name.to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: TrustedService::Ec2.trust(inputs),
         attached: Vec::new(),
     };

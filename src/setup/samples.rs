@@ -22,7 +22,8 @@ use crate::{
         piece::{
             AlertTopic, Bucket, BucketEncryption, BucketObjectLock, BucketPolicy, BucketVersioning,
             CertificateArchive, EventQueue, EventRule, InlinePolicy, InstanceProfile, Key,
-            KeyPolicy, KeyRotation, MADE_KEY, NamedConfiguration, Piece, PublicAccessBlock, Role,
+            KeyPolicy, KeyRotation, MADE_KEY, NamedConfiguration, Piece, PublicAccessBlock,
+            RULE_DESCRIPTION, Role,
         },
         plan::{Advice, SetupPlan, Step, StepAction},
     },
@@ -96,6 +97,11 @@ fn new_bucket(name: &str, region: &str) -> Bucket {
 }
 
 fn step(piece: Piece, action: StepAction, checks: &[&'static str]) -> Step {
+    let checks = match &piece {
+        Piece::AlertTopic(_) => &["--with alert-topic"],
+        Piece::EventQueue(_) | Piece::EventRule(_) => &["--with event-queue"],
+        _ => checks,
+    };
     let cost = matches!((&piece, &action), (Piece::Key(_), StepAction::Create))
         .then(|| "$1.00 a month for the key, and $0.03 for 10,000 requests".to_owned());
     Step {
@@ -130,6 +136,7 @@ fn trust(service: &str) -> Value {
 fn role(name: &str, service: &str, managed: &str) -> Piece {
     Piece::Role(Role {
         name: name.to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: trust(service),
         attached: vec![format!("arn:aws:iam::aws:policy/{managed}")],
     })
@@ -297,7 +304,12 @@ fn alert_topic(key: &str, statements: &[Value]) -> Piece {
 
 fn event_queue(key: Option<&str>, statements: &[Value]) -> Piece {
     let policy = json!({ "Version": "2012-10-17", "Statement": statements });
-    Piece::EventQueue(EventQueue { arn: QUEUE.to_owned(), key: key.map(str::to_owned), policy })
+    Piece::EventQueue(EventQueue {
+        arn: QUEUE.to_owned(),
+        key: key.map(str::to_owned),
+        policy,
+        retention: EventQueue::RETENTION,
+    })
 }
 
 fn event_rule() -> Piece {
@@ -305,6 +317,7 @@ fn event_rule() -> Piece {
         arn: RULE.to_owned(),
         pattern: json!({ "source": ["aws.emr"], "detail-type": ["EMR Cluster State Change"] }),
         queue: QUEUE.to_owned(),
+        description: RULE_DESCRIPTION.to_owned(),
     })
 }
 
@@ -427,6 +440,7 @@ fn existing() -> SetupPlan {
     });
     let service = Piece::Role(Role {
         name: "EMR_DefaultRole".to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: trust("elasticmapreduce.amazonaws.com"),
         attached: vec![
             "arn:aws:iam::aws:policy/service-role/AmazonElasticMapReduceRole".to_owned(),
@@ -852,7 +866,8 @@ fn any_role(name: &'static str) -> impl Strategy<Value = Step> {
         move |((trust, other), attached)| {
             let attached: Vec<String> = attached.into_iter().map(str::to_owned).collect();
             let before = json!({ "trust": other, "attached": attached.first().into_iter().collect::<Vec<_>>() });
-            let role = Role { name: name.to_owned(), trust, attached };
+            let path = Role::NO_PATH.to_owned();
+            let role = Role { name: name.to_owned(), path, trust, attached };
             with_action(Piece::Role(role), before)
         },
     )

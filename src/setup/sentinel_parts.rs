@@ -1,20 +1,31 @@
 //! What a sentinel needs in AWS: its role, a queue with events, the rule that fills it, and alarms
-//! for a sentinel that has stopped. It depends on nothing that exists, so it is only written as
-//! code, and the same code serves every region.
+//! for a sentinel that has stopped. The same code serves every region; made live, it is made in one.
 
-use std::str::FromStr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
+    aws::cloudwatch::alarm::{
+        AlarmDefinition, AlarmQuery, AlarmSource, MetricStatistic, QuerySource,
+    },
     base::names::{PrincipalPattern, RoleArn},
     permissions::{policy::PermissionOptions, sentinel},
     settings::sentinel_options::{SentinelOptions, WatchedAccount},
+    setup::{
+        event_steps::{from_rule, tls_only},
+        merge::SID_START,
+    },
 };
 
 /// How long the queue keeps events, in seconds: a day. It must be longer than
 /// [`OLDEST_UNREAD`], or no message would become that old.
 pub(super) const KEPT: u32 = 86_400;
+/// The description of the rule.
+pub(super) const RULE_DESCRIPTION_OF_SENTINEL: &str = "Events for emr-etl-guard sentinel";
 /// The age of a message from which on nobody seems to read the queue, in seconds.
 pub(super) const OLDEST_UNREAD: u32 = 300;
 
@@ -55,6 +66,11 @@ impl FromStr for SentinelTrust {
 }
 
 impl SentinelTrust {
+    /// The partition of the role or user, if it is one.
+    pub(crate) fn partition(&self) -> Option<&str> {
+        self.principal()?.split(':').nth(1)
+    }
+
     /// The ARN of the role or user, if it is one.
     fn principal(&self) -> Option<&str> {
         match self {
@@ -88,7 +104,7 @@ impl SentinelTrust {
     }
 }
 
-/// What is written as code.
+/// What is written as code, or made live.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SentinelParts {
     /// The name of the queue, of its rule, and the start of the alarms' names.
@@ -112,9 +128,10 @@ impl SentinelParts {
         trust: &SentinelTrust,
         options: &SentinelOptions,
         delivery: PermissionOptions<'_>,
+        partition: &str,
     ) -> Self {
-        let name = format!("{name}-sentinel");
-        let mut policy = sentinel::own(options, delivery);
+        let name = Self::name_of(name);
+        let mut policy = sentinel::own(options, delivery, partition);
         if let Some(statements) = policy["Statement"].as_array_mut() {
             // The settings can name the queues only once they exist. One in another account also
             // needs the policy of the queue.
@@ -122,14 +139,14 @@ impl SentinelParts {
                 "Sid": "SentinelQueues",
                 "Effect": "Allow",
                 "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
-                "Resource": [format!("arn:{}:sqs:*:*:{name}", sentinel::partition_of(options))],
+                "Resource": [format!("arn:{partition}:sqs:*:*:{name}")],
             }));
         }
         Self {
             role: name.clone(),
             name,
             path: "/".to_owned(),
-            trust: trust.policy(sentinel::partition_of(options), None),
+            trust: trust.policy(partition, None),
             policy,
             reader: None,
         }
@@ -144,7 +161,7 @@ impl SentinelParts {
     ) -> Self {
         let (path, role) = path_and_name(&account.role);
         Self {
-            name: format!("{name}-sentinel"),
+            name: Self::name_of(name),
             role,
             path,
             trust: trust.policy(account.role.partition(), account.external_id.as_deref()),
@@ -153,37 +170,38 @@ impl SentinelParts {
         }
     }
 
-    /// The statements of the queue's policy, for a queue and a rule with these ARNs. Statements on
-    /// `queue` are its own: requests without TLS are denied, and only the rule may send.
-    pub(super) fn queue_policy(&self, queue: &str, rule: &str) -> Value {
-        let mut statements = vec![
-            json!({
-                "Sid": "Events",
-                "Effect": "Allow",
-                "Principal": {"Service": "events.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": queue,
-                "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
-            }),
-            json!({
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "sqs:*",
-                "Resource": queue,
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }),
-        ];
+    /// The statements of the queue's policy, for a queue and a rule with these ARNs, but the one on
+    /// TLS: only the rule may send, and a reader in another account may read.
+    pub(super) fn queue_statements(&self, queue: &str, rule: &str) -> Vec<Value> {
+        let named = |purpose: &str, mut statement: Value| {
+            if let Some(fields) = statement.as_object_mut() {
+                fields.shift_insert(0, "Sid".to_owned(), format!("{SID_START}{purpose}").into());
+            }
+            statement
+        };
+        let mut statements = vec![named("Events", from_rule(queue, rule))];
         if let Some(reader) = &self.reader {
-            statements.push(json!({
-                "Sid": "Sentinel",
+            let reads = json!({
                 "Effect": "Allow",
                 "Principal": {"AWS": reader},
                 "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
                 "Resource": queue,
-            }));
+            });
+            statements.push(named("Sentinel", reads));
         }
+        statements
+    }
+
+    /// The whole policy of the queue: requests without TLS are denied.
+    pub(super) fn queue_policy(&self, queue: &str, rule: &str) -> Value {
+        let mut statements = self.queue_statements(queue, rule);
+        statements.push(tls_only("sqs:*", queue));
         json!({"Version": "2012-10-17", "Statement": statements})
+    }
+
+    /// The name of everything but the role, where all names start with `name`.
+    pub(crate) fn name_of(name: &str) -> String {
+        format!("{name}-sentinel")
     }
 }
 
@@ -238,8 +256,81 @@ pub(super) struct QueueAlarm {
 pub(super) enum AlarmMeasure {
     /// The maximum of this metric in 60 seconds.
     Maximum(&'static str),
-    /// The sum of these metrics together in 300 seconds.
+    /// The sum of these two metrics together in 300 seconds.
     SumOf([&'static str; 2]),
+}
+
+/// The seconds of one period of a maximum, and of a sum.
+pub(super) const MAXIMUM_PERIOD: u32 = 60;
+pub(super) const SUM_PERIOD: u32 = 300;
+/// The namespace of SQS's metrics.
+pub(super) const NAMESPACE: &str = "AWS/SQS";
+/// What adds up two metrics. One without data counts as zero.
+pub(super) const SUM: &str = "FILL(m1, 0) + FILL(m2, 0)";
+
+impl QueueAlarm {
+    /// Its name, on the queue with this name.
+    pub(super) fn name(&self, queue: &str) -> String {
+        format!("{queue}-{}", self.suffix)
+    }
+
+    /// What CloudWatch has to be told, for the queue with this name and the ARN of a topic.
+    pub(super) fn definition(&self, queue: &str, topic: Option<&str>) -> AlarmDefinition {
+        let topics: BTreeSet<String> = topic.into_iter().map(str::to_owned).collect();
+        AlarmDefinition {
+            name: self.name(queue),
+            description: Some(self.description.to_owned()),
+            source: self.measure.source(queue),
+            comparison: self.comparison.to_owned(),
+            threshold: self.threshold.into(),
+            evaluation_periods: self.periods,
+            datapoints_to_alarm: self.periods,
+            missing_data: self.missing.to_owned(),
+            actions_enabled: true,
+            alarm_actions: topics.clone(),
+            ok_actions: topics,
+            insufficient_data_actions: BTreeSet::new(),
+        }
+    }
+}
+
+impl AlarmMeasure {
+    fn source(&self, queue: &str) -> AlarmSource {
+        let metric = |name: &str, statistic: &str, period| MetricStatistic {
+            namespace: NAMESPACE.to_owned(),
+            metric: name.to_owned(),
+            dimensions: BTreeMap::from([("QueueName".to_owned(), queue.to_owned())]),
+            statistic: statistic.to_owned(),
+            period,
+            unit: None,
+        };
+        match self {
+            Self::Maximum(name) => AlarmSource::Metric(metric(name, "Maximum", MAXIMUM_PERIOD)),
+            Self::SumOf(names) => {
+                let query = |source, return_data| AlarmQuery {
+                    source,
+                    label: None,
+                    return_data,
+                    account: None,
+                };
+                let added = ["m1", "m2"].into_iter().zip(names).map(|(id, name)| {
+                    let metric = QuerySource::Metric(metric(name, "Sum", SUM_PERIOD));
+                    (id.to_owned(), query(metric, false))
+                });
+                let sum = QuerySource::Expression { text: SUM.to_owned(), period: None };
+                let sum = ("sum".to_owned(), query(sum, true));
+                AlarmSource::Queries(added.chain([sum]).collect())
+            }
+        }
+    }
+
+    /// How many metrics it has, each of which costs.
+    pub(super) const fn metrics(&self) -> u32 {
+        match self {
+            Self::Maximum(_) => 1,
+            Self::SumOf(_) => 2,
+        }
+    }
 }
 
 /// The alarms. A sentinel asks its queue without a break, so requests that find nothing are counted
@@ -299,8 +390,13 @@ pub(super) mod tests {
         let evidence = EvidenceOptions::default();
         let delivery =
             PermissionOptions { topic: None, queue: None, evidence: &evidence, expected_keys: &[] };
-        let own =
-            SentinelParts::of_sentinel("emr-etl", &SentinelTrust::EcsTasks, &options, delivery);
+        let own = SentinelParts::of_sentinel(
+            "emr-etl",
+            &SentinelTrust::EcsTasks,
+            &options,
+            delivery,
+            "aws",
+        );
         let sentinel = "arn:aws:iam::123456789012:role/emr-etl-sentinel".parse().unwrap();
         let account = &options.accounts[0];
         [own, SentinelParts::of_account("emr-etl", &sentinel, &options, account)]

@@ -95,7 +95,9 @@ const fn file_of(piece: &Piece) -> &'static str {
         | Piece::BucketVersioning(_)
         | Piece::ObjectLock(_) => "s3.tf",
         Piece::Certificates(_) | Piece::SecurityConfiguration(_) => "emr.tf",
-        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) => "notifications.tf",
+        Piece::AlertTopic(_) | Piece::EventQueue(_) | Piece::EventRule(_) | Piece::Alarm(_) => {
+            "notifications.tf"
+        }
     }
 }
 
@@ -407,7 +409,8 @@ fn name_of(piece: &Piece) -> Option<String> {
         | Piece::SecurityConfiguration(_)
         | Piece::AlertTopic(_)
         | Piece::EventQueue(_)
-        | Piece::EventRule(_) => None,
+        | Piece::EventRule(_)
+        | Piece::Alarm(_) => None,
         _ => Some(piece.subject()),
     }
 }

@@ -6,6 +6,7 @@ mod notifications;
 mod object_lock;
 mod refused;
 mod retired;
+mod sentinel;
 mod taken_back;
 
 use std::collections::BTreeSet;
@@ -185,6 +186,7 @@ fn document(statements: &[Value]) -> Value {
 fn service_role() -> Piece {
     Piece::Role(Role {
         name: "acme-service".to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: trust("elasticmapreduce.amazonaws.com"),
         attached: vec![SERVICE_POLICY.to_owned()],
     })
@@ -193,6 +195,7 @@ fn service_role() -> Piece {
 fn instance_role() -> Piece {
     Piece::Role(Role {
         name: "acme-instances".to_owned(),
+        path: Role::NO_PATH.to_owned(),
         trust: trust("ec2.amazonaws.com"),
         attached: Vec::new(),
     })

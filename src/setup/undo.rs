@@ -341,6 +341,7 @@ impl Undoing<'_> {
             Piece::AlertTopic(of) => Box::pin(self.topic(step, of, &present)).await,
             Piece::EventQueue(of) => Box::pin(self.queue(step, of, &present)).await,
             Piece::EventRule(of) => Box::pin(self.event_rule(step, of, &present)).await,
+            Piece::Alarm(of) => Box::pin(self.alarm(step, of, &present)).await,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::{
     aws::{
         answer::{describe, kind},
         clients::Aws,
+        cloudwatch::{CloudWatch, alarm::AlarmDefinition},
         patience::is_throttling,
     },
     base::{
@@ -44,7 +45,7 @@ use crate::{
     setup::{
         piece::{
             AlertTopic, CertificateArchive, EventQueue, EventRule, KEY_DESCRIPTION,
-            NamedConfiguration, RULE_DESCRIPTION,
+            NamedConfiguration, Role,
         },
         record::MadeIds,
     },
@@ -78,6 +79,17 @@ pub(super) struct WriteFailure {
 }
 
 type WriteAnswer = Result<WriteDone, WriteFailure>;
+
+/// What is changed of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueChange<'a> {
+    /// Its policy; none: it is removed.
+    pub(super) policy: Option<&'a Value>,
+    /// Whether its messages are encrypted under a key of SQS; none: as now.
+    pub(super) by_sqs: Option<bool>,
+    /// How long it keeps a message, in seconds; none: as now.
+    pub(super) retention: Option<u32>,
+}
 
 /// Sorts a call's result. `made` reads what was made from a successful answer.
 fn sorted<T: RequestId, E>(
@@ -131,6 +143,7 @@ pub(super) struct SetupWriter {
     topics: aws_sdk_sns::Client,
     queues: aws_sdk_sqs::Client,
     event_rules: aws_sdk_eventbridge::Client,
+    alarms: CloudWatch,
     account: AccountId,
     /// The regions of buckets, where they are known.
     regions: BTreeMap<BucketName, String>,
@@ -154,6 +167,7 @@ impl SetupWriter {
             topics: sent_once!(aws.topics, aws_sdk_sns),
             queues: sent_once!(aws.queues, aws_sdk_sqs),
             event_rules: sent_once!(aws.event_rules, aws_sdk_eventbridge),
+            alarms: aws.cloudwatch.without_retries(),
             account: account.clone(),
             regions: BTreeMap::new(),
         }
@@ -168,9 +182,11 @@ impl SetupWriter {
         in_region(&self.s3, self.regions.get(bucket))
     }
 
-    pub(super) async fn create_role(&self, name: &str, trust: &Value) -> WriteAnswer {
-        let request = self.iam.create_role().role_name(name);
-        let result = request.assume_role_policy_document(trust.to_string()).send().await;
+    pub(super) async fn create_role(&self, role: &Role) -> WriteAnswer {
+        let request = self.iam.create_role().role_name(&role.name);
+        let path = Some(role.path.clone()).filter(|path| path != Role::NO_PATH);
+        let request = request.set_path(path);
+        let result = request.assume_role_policy_document(role.trust.to_string()).send().await;
         sorted(&aws_calls::CREATE_ROLE, result, |answer| MadeIds {
             arn: answer.role().map(|role| role.arn().to_owned()),
             ..MadeIds::default()
@@ -544,30 +560,27 @@ impl SetupWriter {
         sorted(&aws_calls::DELETE_TOPIC, result, nothing)
     }
 
-    /// A queue that keeps messages for five minutes: an event only hastens what polling finds
-    /// anyway.
     pub(super) async fn create_queue(&self, queue: &EventQueue) -> WriteAnswer {
+        let retention = queue.retention.to_string();
         let request = self.queues.create_queue().queue_name(queue.name());
-        let request = request.attributes(QueueAttributeName::MessageRetentionPeriod, "300");
+        let request = request.attributes(QueueAttributeName::MessageRetentionPeriod, retention);
         let request = request.attributes(QueueAttributeName::SqsManagedSseEnabled, "true");
         let request = request.attributes(QueueAttributeName::Policy, queue.policy.to_string());
         sorted(&aws_calls::CREATE_QUEUE, request.send().await, nothing)
     }
 
-    /// Sets the policy of the queue at `url`, or removes it; with `by_sqs`, also whether its
-    /// messages are encrypted under a key of SQS.
-    pub(super) async fn set_queue(
-        &self,
-        url: &str,
-        policy: Option<&Value>,
-        by_sqs: Option<bool>,
-    ) -> WriteAnswer {
+    /// Changes the queue at `url`.
+    pub(super) async fn set_queue(&self, url: &str, change: &QueueChange<'_>) -> WriteAnswer {
         let request = self.queues.set_queue_attributes().queue_url(url);
-        let policy = policy.map(ToString::to_string).unwrap_or_default();
+        let policy = change.policy.map(ToString::to_string).unwrap_or_default();
         let mut request = request.attributes(QueueAttributeName::Policy, policy);
-        if let Some(by_sqs) = by_sqs {
+        if let Some(by_sqs) = change.by_sqs {
             let name = QueueAttributeName::SqsManagedSseEnabled;
             request = request.attributes(name, by_sqs.to_string());
+        }
+        if let Some(retention) = change.retention {
+            let name = QueueAttributeName::MessageRetentionPeriod;
+            request = request.attributes(name, retention.to_string());
         }
         sorted(&aws_calls::SET_QUEUE_ATTRIBUTES, request.send().await, nothing)
     }
@@ -580,7 +593,7 @@ impl SetupWriter {
     pub(super) async fn put_rule(&self, rule: &EventRule) -> WriteAnswer {
         let request = self.event_rules.put_rule().name(rule.name());
         let request = request.event_pattern(rule.pattern.to_string()).state(RuleState::Enabled);
-        let request = request.description(RULE_DESCRIPTION);
+        let request = request.description(&rule.description);
         sorted(&aws_calls::PUT_RULE, request.send().await, |answer| MadeIds {
             arn: answer.rule_arn().map(str::to_owned),
             ..MadeIds::default()
@@ -616,6 +629,16 @@ impl SetupWriter {
     pub(super) async fn delete_rule(&self, rule: &EventRule) -> WriteAnswer {
         let result = self.event_rules.delete_rule().name(rule.name()).send().await;
         sorted(&aws_calls::DELETE_RULE, result, nothing)
+    }
+
+    /// Makes an alarm, or overwrites the one with its name.
+    pub(super) async fn put_alarm(&self, alarm: &AlarmDefinition) -> WriteAnswer {
+        let result = self.alarms.put_alarm(alarm, &BTreeMap::new()).await;
+        sorted(&aws_calls::PUT_METRIC_ALARM, result, nothing)
+    }
+
+    pub(super) async fn delete_alarm(&self, name: &str) -> WriteAnswer {
+        sorted(&aws_calls::DELETE_ALARMS, self.alarms.delete_alarm(name).await, nothing)
     }
 }
 

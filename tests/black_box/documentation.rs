@@ -166,6 +166,11 @@ pub(crate) fn stage(world: &str) -> Stage {
                 .replace("security_configuration: acme-sc\n", "security_configuration:\n");
             stage.write("config.yml", &blank);
         }
+        "an empty account for a sentinel" => {
+            stage.set(Set::Reset);
+            stage.set(Set::Seed(Seed { scene: "empty".to_owned(), region: None }));
+            return stage.timed().env("AWS_REGION", "eu-west-1");
+        }
         "a sentinel" => {
             guard_yml(&stage, SENTINEL);
             return stage.env("EMR_ETL_GUARD_SETTINGS", "guard.yml");

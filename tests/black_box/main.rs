@@ -71,6 +71,7 @@ mod setup;
 mod setup_code;
 mod setup_network;
 mod setup_notifications;
+mod setup_sentinel;
 mod setup_states;
 mod shown_by_aws;
 mod signals;

@@ -294,7 +294,7 @@ fn the_policy_that_is_printed_allows_every_call_of_a_whole_setup() {
 }
 
 /// The IAM action of a call, where it has another name.
-fn permission(service: &str, operation: &str) -> String {
+pub(crate) fn permission(service: &str, operation: &str) -> String {
     let action = match operation {
         "HeadBucket" | "ListObjectsV2" => "ListBucket",
         "ListObjectVersions" => "ListBucketVersions",

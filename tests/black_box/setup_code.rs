@@ -18,11 +18,8 @@ use crate::{
     support::Stage,
 };
 
-use self::{
-    account::{Account, Resource},
-    cloudformation::Template,
-    terraform::Code,
-};
+use self::account::Resource;
+pub(crate) use self::{account::Account, cloudformation::Template, terraform::Code};
 
 const CODE: [&str; 2] = ["--terraform=terraform", "--cloudformation=setup.yml"];
 
@@ -143,7 +140,7 @@ impl Compared {
 }
 
 /// The JSON pointers of all texts, numbers and truth values within a value.
-fn leaves(value: &Value, path: &str) -> Vec<String> {
+pub(crate) fn leaves(value: &Value, path: &str) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
             .iter()
@@ -161,7 +158,7 @@ fn leaves(value: &Value, path: &str) -> Vec<String> {
     }
 }
 
-fn alter(value: &mut Value) {
+pub(crate) fn alter(value: &mut Value) {
     *value = match &*value {
         Value::Bool(on) => json!(!on),
         Value::Number(number) => json!(number.as_u64().unwrap() + 1),

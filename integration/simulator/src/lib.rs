@@ -76,7 +76,8 @@ pub use emr_world::sse::{BucketEncryption, Sse};
 pub use emr_world::subject::{ANY_WRITE, Subject};
 pub use emr_world::world::{
     Bucket, BucketConfigurations, Caller, DhcpOptions, Grant, InstanceProfile, Key, Message,
-    Publication, Role, SecurityConfiguration, Session, Subnet, Vpc, World,
+    Publication, QueueSettings, Role, SecurityConfiguration, Session, Subnet, TopicSettings, Vpc,
+    World,
 };
 pub use record::Recorded;
 
@@ -237,6 +238,13 @@ impl Simulator {
         let mut state = self.shared.lock();
         state.simulation.catch_up();
         look(&state.simulation.world)
+    }
+
+    /// Changes the world as somebody else does, who leaves no request.
+    pub fn change_world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let mut state = self.shared.lock();
+        state.simulation.catch_up();
+        change(&mut state.simulation.world)
     }
 
     /// Waits until the world meets the condition, for at most this long in real time; false if it

@@ -155,6 +155,7 @@ impl SetupWork<'_> {
             alert_sns: topic
                 .and(topic_arn)
                 .or_else(|| self.settings.alerts.topic().map(str::to_owned)),
+            sentinel_queues: self.settings.sentinel.queues().to_vec(),
             ..GuardSettings::of_policy(&self.settings.policy)
         };
         let written = guard_settings::write(file, &settings)

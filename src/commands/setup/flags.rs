@@ -104,18 +104,18 @@ pub struct SetupFlags {
         conflicts_with_all = ["terraform", "cloudformation", "write_config"]
     )]
     pub retire: Option<String>,
-    /// Write what the command `sentinel` needs as code, in place of all else
+    /// Plan what the command `sentinel` needs, in place of all else
     ///
-    /// Its role, a queue with events, and alarms for a sentinel that has stopped. It needs
-    /// `--terraform` or `--cloudformation`, and no runner config.
+    /// Its role, a queue with events, and alarms for a sentinel that has stopped. `--apply` makes it
+    /// live; `--terraform` and `--cloudformation` write code, and ask AWS nothing. It needs no runner
+    /// config.
     #[arg(
         hide_short_help = true,
         long,
         help_heading = SENTINEL,
         conflicts_with_all = [
-            "config_file", "apply", "json", "network", "write_config", "write_settings", "key",
-            "bucket_encryption", "certificates", "without", "with", "rotate_certificates", "undo",
-            "retire", "permissions",
+            "config_file", "network", "write_config", "key", "bucket_encryption", "certificates",
+            "without", "with", "rotate_certificates", "retire",
         ]
     )]
     pub sentinel: bool,
@@ -139,6 +139,26 @@ pub struct SetupFlags {
         requires = "sentinel"
     )]
     pub account: Option<AccountId>,
+    /// With `--sentinel`: the region of queue, rule and alarms [default: AWS_REGION or the profile]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "REGION",
+        help_heading = SENTINEL,
+        requires = "sentinel"
+    )]
+    pub region: Option<String>,
+    /// With `--sentinel`: the ARN of the SNS topic that the alarms tell [default: the setting
+    /// `alert_sns`]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ARN",
+        help_heading = SENTINEL,
+        requires = "sentinel",
+        conflicts_with_all = ["terraform", "cloudformation"]
+    )]
+    pub alarm_topic: Option<String>,
     /// Print the IAM policy that these flags need
     #[arg(hide_short_help = true, long, help_heading = LATER)]
     pub permissions: bool,

@@ -1,9 +1,7 @@
 //! What is done with a setup later: its certificates are rotated, it is taken back, or a security
 //! configuration is retired.
 
-use std::{collections::BTreeSet, fs, path::Path};
-
-use serde::Deserialize;
+use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     aws::clients::Aws,
@@ -15,7 +13,11 @@ use crate::{
     checks::node_names,
     commands::{
         error::GuardError,
-        setup::{SetupEnd, SetupWork, look::Survey},
+        setup::{
+            SetupWork,
+            live::{SetupEnd, record_in},
+            look::Survey,
+        },
     },
     evidence::journal::state_dir,
     report::setup_document::SetupMode,
@@ -24,19 +26,10 @@ use crate::{
         error::SetupError,
         piece::NamedConfiguration,
         plan::SetupPlan,
-        record::{AppliedAction, AppliedStep, SetupRecord},
         retire::{self, RetireInputs},
         rotation_plan::rotation_plan,
-        undo::{self, UndoResult, UndoneStep, UndoneSteps},
     },
 };
-
-/// What `--undo` needs of a report.
-#[derive(Deserialize)]
-struct ReportOfSetup {
-    command: String,
-    record: Option<SetupRecord>,
-}
 
 impl SetupWork<'_> {
     /// The plan of a rotation of the certificates that are used now.
@@ -78,53 +71,7 @@ impl SetupWork<'_> {
     pub(super) async fn undo(&self, aws: &Aws, file: &Path) -> Result<Outcome, GuardError> {
         let record = record_in(file)?;
         let account = self.account(aws).await?;
-        if !self.arguments.flags.apply {
-            let made = |step: &&AppliedStep| step.action != AppliedAction::Found;
-            self.report.say(
-                "these would be taken back, each if nothing uses it and nobody has changed it:",
-            );
-            for step in record.steps.iter().rev().filter(made) {
-                self.report.say(printable!(
-                    "{} {}",
-                    step.piece.kind(),
-                    Printable::from(step.piece.subject())
-                ));
-            }
-            self.report.say("nothing was changed; add --apply to do it");
-            return Ok(Outcome::Ended(0));
-        }
-        let mut journal = self.journal(&account)?;
-        let report = &self.report;
-        let mut on_undone = |step: &UndoneStep| {
-            report.say(printable!(
-                "{} {}: {}",
-                step.piece.kind(),
-                Printable::from(step.piece.subject()),
-                said(&step.result)
-            ));
-        };
-        let UndoneSteps { steps: taken_back, stopped } =
-            undo::undo(aws, &record, &mut journal, &mut on_undone)
-                .await
-                .map_err(SetupError::from)?;
-        let is_open = |step: &UndoneStep| {
-            matches!(step.result, UndoResult::Unknown { .. } | UndoResult::Failed { .. })
-        };
-        let outcome = if stopped.is_some() || taken_back.iter().any(is_open) {
-            Outcome::FactsUnknown
-        } else {
-            Outcome::Ended(0)
-        };
-        let end = SetupEnd {
-            mode: SetupMode::Undo,
-            account: &account,
-            survey: None,
-            record: None,
-            taken_back,
-            outcome,
-        };
-        self.write_report(aws, end)?;
-        stopped.map_or(Ok(outcome), |error| Err(SetupError::from(error).into()))
+        Box::pin(self.live().undo(aws, &account, &record)).await
     }
 
     /// Deletes a security configuration that nothing uses.
@@ -138,7 +85,7 @@ impl SetupWork<'_> {
             ));
             return Ok(Outcome::Ended(0));
         }
-        let mut journal = self.journal(&account)?;
+        let mut journal = self.live().journal(&account)?;
         let folder = state_dir(self.settings.state_dir.as_deref())?;
         let own = self.settings.security_configuration.as_deref();
         let of_config =
@@ -155,45 +102,13 @@ impl SetupWork<'_> {
         let end = SetupEnd {
             mode: SetupMode::Retire,
             account: &account,
-            survey: None,
+            plan: None,
+            left: Vec::new(),
             record: None,
             taken_back: vec![retired],
             outcome: Outcome::Ended(0),
         };
-        self.write_report(aws, end)?;
+        self.live().write_report(aws, end)?;
         Ok(Outcome::Ended(0))
     }
-}
-
-/// What came of taking back one piece.
-fn said(result: &UndoResult) -> Printable {
-    match result {
-        UndoResult::Undone { stays: None } => printable!("taken back"),
-        UndoResult::Undone { stays: Some(why) } => {
-            printable!("taken back, except: {}", Printable::from(why))
-        }
-        UndoResult::Gone => printable!("was gone already"),
-        UndoResult::Kept { why } => printable!("stays: {}", Printable::from(why)),
-        UndoResult::Unknown { why } => {
-            printable!("stays, because not everything could be looked at: {}", Printable::from(why))
-        }
-        UndoResult::Failed { why } => printable!("not taken back: {}", Printable::from(why)),
-    }
-}
-
-/// What the report of a `setup --apply` says was made.
-fn record_in(file: &Path) -> Result<SetupRecord, SetupError> {
-    let wrong = |what: String| {
-        SetupError::File(format!(
-            "{}: {what}; expected: the report of a `setup --apply` (--report FILE)",
-            file.display()
-        ))
-    };
-    let text = fs::read(file).map_err(|error| wrong(error.to_string()))?;
-    let report: ReportOfSetup = serde_json::from_slice(&text)
-        .map_err(|error| wrong(format!("is no report of a setup ({error})")))?;
-    if report.command != "setup" {
-        return Err(wrong(format!("is the report of a `{}`", Printable::from(&report.command))));
-    }
-    report.record.ok_or_else(|| wrong("is the report of a plan, by which nothing was made".into()))
 }

@@ -47,19 +47,7 @@ const MUST_PASS: [&str; 3] = ["aws-endpoint", "aws-trust-store", "same-account"]
 /// The options, by the flags.
 pub(crate) fn options(arguments: &SetupArguments) -> Result<SetupOptions, SetupError> {
     let flags = &arguments.flags;
-    let legal =
-        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    let is_name = (3..=30).contains(&flags.name.len())
-        && flags.name.chars().all(legal)
-        && flags.name.starts_with(|letter: char| letter.is_ascii_lowercase())
-        && !flags.name.ends_with('-');
-    if !is_name {
-        return Err(SetupError::Usage(format!(
-            "--name: seen `{}`; expected 3 to 30 lower-case letters, digits and hyphens, because it \
-             starts the names of buckets, too; fix: give another name",
-            flags.name
-        )));
-    }
+    check_name(&flags.name)?;
     if flags.network && flags.terraform.is_none() && flags.cloudformation.is_none() {
         return Err(SetupError::Usage(
             "--network: seen neither --terraform nor --cloudformation; expected one of them, \
@@ -87,6 +75,26 @@ pub(crate) fn options(arguments: &SetupArguments) -> Result<SetupOptions, SetupE
         certificates: certificates.transpose()?,
         certificate_days: flags.certificate_days,
     })
+}
+
+/// Checks the start of all names.
+///
+/// # Errors
+/// [`SetupError::Usage`].
+pub(crate) fn check_name(name: &str) -> Result<(), SetupError> {
+    let legal =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let is_name = (3..=30).contains(&name.len())
+        && name.chars().all(legal)
+        && name.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && !name.ends_with('-');
+    if is_name {
+        return Ok(());
+    }
+    Err(SetupError::Usage(format!(
+        "--name: seen `{name}`; expected 3 to 30 lower-case letters, digits and hyphens, because it \
+         starts the names of buckets, too; fix: give another name"
+    )))
 }
 
 /// Looks at the account, and plans.

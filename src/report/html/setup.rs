@@ -41,7 +41,7 @@ pub(crate) fn page(document: &SetupReport, signature: &ReportSignature) -> Strin
     let frame = Frame {
         title,
         subject: None,
-        kind: "Setup of encryption",
+        kind: if is_of_sentinel(document) { "Setup for a sentinel" } else { "Setup of encryption" },
         command: &document.command,
         started: document.started,
         skip: ("who", "Skip to who did what, when"),
@@ -51,6 +51,11 @@ pub(crate) fn page(document: &SetupReport, signature: &ReportSignature) -> Strin
         (headline(mark, title, &sentence, document.exit_code, &counts(document)))
         (sections.shown())
     })
+}
+
+/// Whether it is of what a sentinel needs, which no runner config asks for.
+const fn is_of_sentinel(document: &SetupReport) -> bool {
+    document.config.is_empty()
 }
 
 /// How many steps of the plan have this action.
@@ -88,9 +93,13 @@ pub(in crate::report) fn conclusion(document: &SetupReport) -> (Mark, &'static s
         (SetupMode::Apply, true) => (
             Mark::Passed,
             "Everything is in place",
-            "Each step was looked at again before it counted, and every required check passed \
-             afterwards."
-                .to_owned(),
+            if is_of_sentinel(document) {
+                "Each step was looked at again before it counted, and all of it afterwards."
+            } else {
+                "Each step was looked at again before it counted, and every required check passed \
+                 afterwards."
+            }
+            .to_owned(),
         ),
         (SetupMode::Apply, false) => (
             Mark::Open,
@@ -188,7 +197,7 @@ fn who(document: &SetupReport, signature: &ReportSignature) -> Markup {
                 span.soft { "after " (lasted(document.started, document.ended)) }
             }))
             (fact("Account", &html! { code { (document.account) } ", region " code { (document.region) } }))
-            (optional("Runner config", Some(&document.config)))
+            (optional("Runner config", Some(document.config.as_str()).filter(|_| !is_of_sentinel(document))))
             (optional("Security configuration", document.security_configuration.as_deref()))
             (caller(Some(&document.who)))
             (fact("Signature", &signed(signature)))

@@ -13,8 +13,7 @@ use crate::{
     setup::{
         code::{inline_policy_name, is_of_existing_key, key_id, reasons, sse_algorithm},
         piece::{
-            EventRule, InlinePolicy, InstanceProfile, KEY_DESCRIPTION, Key, KeyPolicy, Piece,
-            RULE_DESCRIPTION, Role,
+            EventRule, InlinePolicy, InstanceProfile, KEY_DESCRIPTION, Key, KeyPolicy, Piece, Role,
         },
         plan::{Step, StepAction},
     },
@@ -155,7 +154,7 @@ impl CloudFormationCode<'_> {
                 TemplateEntry::new("Name", TemplateNode::reference("SecurityConfigurationName")),
                 TemplateEntry::new("SecurityConfiguration", self.json(&configuration.content)),
             ],
-            Piece::Certificates(_) => vec![],
+            Piece::Certificates(_) | Piece::Alarm(_) => vec![],
             Piece::BucketVersioning(of) => self.bucket(&of.bucket, steps),
             Piece::ObjectLock(lock) => self.bucket(&lock.bucket, steps),
             Piece::AlertTopic(topic) => vec![
@@ -163,7 +162,10 @@ impl CloudFormationCode<'_> {
                 TemplateEntry::new("TopicName", TemplateNode::text(topic.name())),
             ],
             Piece::EventQueue(queue) => vec![
-                TemplateEntry::new("MessageRetentionPeriod", TemplateNode::Raw("300".to_owned())),
+                TemplateEntry::new(
+                    "MessageRetentionPeriod",
+                    TemplateNode::Raw(queue.retention.to_string()),
+                ),
                 TemplateEntry::new("QueueName", TemplateNode::text(queue.name())),
                 TemplateEntry::new("SqsManagedSseEnabled", TemplateNode::Raw("true".to_owned())),
             ],
@@ -184,7 +186,7 @@ impl CloudFormationCode<'_> {
         let target =
             TemplateNode::map([("Arn", queue), ("Id", TemplateNode::text(EventRule::TARGET))]);
         vec![
-            TemplateEntry::new("Description", TemplateNode::text(RULE_DESCRIPTION)),
+            TemplateEntry::new("Description", TemplateNode::text(&rule.description)),
             TemplateEntry::new("EventPattern", self.json(&rule.pattern)),
             TemplateEntry::new("Name", TemplateNode::text(rule.name())),
             TemplateEntry::new("State", TemplateNode::text("ENABLED")),
@@ -402,6 +404,7 @@ impl CloudFormationCode<'_> {
             Piece::AlertTopic(_) => "AlertTopic".to_owned(),
             Piece::EventQueue(_) => "EventQueue".to_owned(),
             Piece::EventRule(_) => "EventRule".to_owned(),
+            Piece::Alarm(_) => "Alarm".to_owned(),
         }
     }
 
@@ -504,6 +507,7 @@ const fn resource_type(piece: &Piece) -> &'static str {
         Piece::AlertTopic(_) => "AWS::SNS::Topic",
         Piece::EventQueue(_) => "AWS::SQS::Queue",
         Piece::EventRule(_) => "AWS::Events::Rule",
+        Piece::Alarm(_) => "AWS::CloudWatch::Alarm",
     }
 }
 
@@ -530,7 +534,8 @@ fn identifier(piece: &Piece) -> Value {
         | Piece::Certificates(_)
         | Piece::AlertTopic(_)
         | Piece::EventQueue(_)
-        | Piece::EventRule(_) => Value::Null,
+        | Piece::EventRule(_)
+        | Piece::Alarm(_) => Value::Null,
     }
 }
 

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use crate::setup::{
     piece::EventRule,
-    sentinel_parts::{ALARMS, AlarmMeasure, KEPT, QueueAlarm, SentinelParts, pattern},
+    sentinel_parts::{
+        ALARMS, AlarmMeasure, KEPT, MAXIMUM_PERIOD, NAMESPACE, QueueAlarm,
+        RULE_DESCRIPTION_OF_SENTINEL, SUM, SUM_PERIOD, SentinelParts, pattern,
+    },
 };
 
 use super::yaml::{TemplateEntry, TemplateNode, document};
@@ -129,7 +132,7 @@ fn resources(parts: &SentinelParts) -> TemplateNode {
     let target = json!({"Arn": QUEUE, "Id": EventRule::TARGET});
     let event_rule = TemplateNode::map([
         ("Name", text(&parts.name)),
-        ("Description", text("Events for emr-etl-guard sentinel")),
+        ("Description", text(RULE_DESCRIPTION_OF_SENTINEL)),
         ("EventPattern", json_node(&pattern())),
         ("State", text("ENABLED")),
         ("Targets", TemplateNode::List(vec![json_node(&target)])),
@@ -157,7 +160,7 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm) -> TemplateNode {
         TemplateNode::List(vec![dimension])
     };
     let metric = |name: &str| {
-        [("Namespace", text("AWS/SQS")), ("MetricName", text(name)), ("Dimensions", dimensions())]
+        [("Namespace", text(NAMESPACE)), ("MetricName", text(name)), ("Dimensions", dimensions())]
     };
     let no_value = TemplateNode::reference("AWS::NoValue");
     let actions = || {
@@ -165,7 +168,7 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm) -> TemplateNode {
         tagged("!If", [text(HAS_TOPIC), topic, no_value.clone()])
     };
     let mut properties = vec![
-        ("AlarmName", text(&format!("{}-{}", parts.name, alarm.suffix))),
+        ("AlarmName", text(&alarm.name(&parts.name))),
         ("AlarmDescription", text(alarm.description)),
         ("AlarmActions", actions()),
         ("OKActions", actions()),
@@ -177,13 +180,13 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm) -> TemplateNode {
     match &alarm.measure {
         AlarmMeasure::Maximum(name) => {
             properties.extend(metric(name));
-            properties.extend([("Statistic", text("Maximum")), ("Period", number(60))]);
+            properties.extend([("Statistic", text("Maximum")), ("Period", number(MAXIMUM_PERIOD))]);
         }
         AlarmMeasure::SumOf(names) => {
             let query = |(id, name): (&str, &&str)| {
                 let stat = TemplateNode::map([
                     ("Metric", TemplateNode::map(metric(name))),
-                    ("Period", number(300)),
+                    ("Period", number(SUM_PERIOD)),
                     ("Stat", text("Sum")),
                 ]);
                 TemplateNode::map([
@@ -196,7 +199,7 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm) -> TemplateNode {
                 ["m1", "m2"].into_iter().zip(names).map(query).collect();
             queries.push(TemplateNode::map([
                 ("Id", text("sum")),
-                ("Expression", text("FILL(m1, 0) + FILL(m2, 0)")),
+                ("Expression", text(SUM)),
                 ("ReturnData", TemplateNode::Raw("true".to_owned())),
             ]));
             properties.push(("Metrics", TemplateNode::List(queries)));

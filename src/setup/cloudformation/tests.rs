@@ -180,6 +180,7 @@ impl<'a> ReadTemplate<'a> {
         let pieces = match kind {
             "AWS::IAM::Role" => vec![Piece::Role(Role {
                 name: text("RoleName"),
+                path: Role::NO_PATH.to_owned(),
                 trust: get("AssumeRolePolicyDocument"),
                 attached: texts("ManagedPolicyArns"),
             })],
@@ -247,6 +248,13 @@ impl<'a> ReadTemplate<'a> {
                     arn: self.arn("sqs", self.property("EventQueue", "QueueName")),
                     key: None,
                     policy: get("PolicyDocument"),
+                    retention: self
+                        .property("EventQueue", "MessageRetentionPeriod")
+                        .unwrap()
+                        .as_u64()
+                        .unwrap()
+                        .try_into()
+                        .unwrap(),
                 })]
             }
             "AWS::Events::Rule" => {
@@ -259,6 +267,7 @@ impl<'a> ReadTemplate<'a> {
                     arn: self.arn("events", Some(get("Name"))),
                     pattern: get("EventPattern"),
                     queue: targets[0]["Arn"].as_str().unwrap().to_owned(),
+                    description: text("Description"),
                 })]
             }
             other => panic!("{other}"),

@@ -10,7 +10,7 @@ use crate::{
         piece::{
             AlertTopic, BucketEncryption, BucketObjectLock, EventQueue, EventRule, InlinePolicy,
             InstanceProfile, KEY_DESCRIPTION, Key, KeyPolicy, KeyRotation, NamedConfiguration,
-            Piece, PublicAccessBlock, RULE_DESCRIPTION, Role,
+            Piece, PublicAccessBlock, Role,
         },
         plan::{Step, StepAction},
     },
@@ -78,6 +78,8 @@ impl TerraformCode<'_> {
             Piece::AlertTopic(topic) => self.alert_topic(topic, exists, file),
             Piece::EventQueue(queue) => self.event_queue(queue, exists, file),
             Piece::EventRule(rule) => self.event_rule(rule, exists, file),
+            // Only a sentinel has alarms, and code of its own.
+            Piece::Alarm(_) => {}
         }
     }
 
@@ -103,7 +105,8 @@ impl TerraformCode<'_> {
         let mut body = HclBody::default();
         body.attribute("name", HclExpression::text(queue.name()));
         if !exists {
-            body.attribute("message_retention_seconds", HclExpression::raw("300"));
+            let retention = HclExpression::raw(queue.retention.to_string());
+            body.attribute("message_retention_seconds", retention);
         }
         match &queue.key {
             Some(key) => body.attribute("kms_master_key_id", HclExpression::text(key)),
@@ -138,7 +141,7 @@ impl TerraformCode<'_> {
         let mut body = HclBody::default();
         body.attribute("name", HclExpression::text(rule.name()));
         if !exists {
-            body.attribute("description", HclExpression::text(RULE_DESCRIPTION));
+            body.attribute("description", HclExpression::text(&rule.description));
         }
         body.attribute("event_pattern", self.document(&rule.pattern));
         let ignored: &[&str] =
@@ -478,6 +481,7 @@ impl TerraformCode<'_> {
             Piece::EventRule(_) => ["aws_cloudwatch_event_rule", "aws_cloudwatch_event_target"]
                 .map(|kind| format!("{kind}.{EVENTS_LABEL}"))
                 .to_vec(),
+            Piece::Alarm(_) => vec![],
         }
     }
 
@@ -548,7 +552,7 @@ impl TerraformCode<'_> {
                     .map(|rule_of| (rule_of, format!("default/{}", rule.name())))
                     .collect();
             }
-            Piece::Key(_) | Piece::Certificates(_) => return vec![],
+            Piece::Key(_) | Piece::Certificates(_) | Piece::Alarm(_) => return vec![],
         };
         addresses.into_iter().map(|address| (address, id.clone())).collect()
     }

@@ -2,7 +2,10 @@
 
 use crate::setup::{
     piece::EventRule,
-    sentinel_parts::{ALARMS, AlarmMeasure, KEPT, QueueAlarm, SentinelParts, pattern},
+    sentinel_parts::{
+        ALARMS, AlarmMeasure, KEPT, MAXIMUM_PERIOD, NAMESPACE, QueueAlarm,
+        RULE_DESCRIPTION_OF_SENTINEL, SUM, SUM_PERIOD, SentinelParts, pattern,
+    },
 };
 
 use super::{
@@ -122,7 +125,7 @@ fn events(parts: &SentinelParts, file: &mut HclBody) {
     resource("aws_sqs_queue_policy", "sentinel", policy, file);
     let mut rule = HclBody::default();
     rule.attribute("name", text(&parts.name))
-        .attribute("description", text("Events for emr-etl-guard sentinel"))
+        .attribute("description", text(RULE_DESCRIPTION_OF_SENTINEL))
         .attribute("event_pattern", json(&pattern()));
     resource("aws_cloudwatch_event_rule", "sentinel", rule, file);
     let mut target = HclBody::default();
@@ -138,7 +141,7 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm, file: &mut HclBody) {
         HclExpression::Object(vec![("QueueName".to_owned(), raw("aws_sqs_queue.sentinel.name"))])
     };
     let mut body = HclBody::default();
-    body.attribute("alarm_name", text(&format!("{}-{}", parts.name, alarm.suffix)))
+    body.attribute("alarm_name", text(&alarm.name(&parts.name)))
         .attribute("alarm_description", text(alarm.description))
         .attribute("alarm_actions", raw("var.alarm_topics"))
         .attribute("ok_actions", raw("var.alarm_topics"))
@@ -148,20 +151,20 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm, file: &mut HclBody) {
         .attribute("treat_missing_data", text(alarm.missing));
     match &alarm.measure {
         AlarmMeasure::Maximum(name) => {
-            body.attribute("namespace", text("AWS/SQS"))
+            body.attribute("namespace", text(NAMESPACE))
                 .attribute("metric_name", text(name))
                 .attribute("statistic", text("Maximum"))
-                .attribute("period", raw("60"))
+                .attribute("period", raw(MAXIMUM_PERIOD.to_string()))
                 .attribute("dimensions", dimensions());
         }
         AlarmMeasure::SumOf(names) => {
             for (id, name) in ["m1", "m2"].into_iter().zip(names) {
                 let mut metric = HclBody::default();
                 metric
-                    .attribute("namespace", text("AWS/SQS"))
+                    .attribute("namespace", text(NAMESPACE))
                     .attribute("metric_name", text(name))
                     .attribute("stat", text("Sum"))
-                    .attribute("period", raw("300"))
+                    .attribute("period", raw(SUM_PERIOD.to_string()))
                     .attribute("dimensions", dimensions());
                 let mut query = HclBody::default();
                 query.attribute("id", text(id)).blank().block("metric", metric);
@@ -169,7 +172,7 @@ fn alarm(parts: &SentinelParts, alarm: &QueueAlarm, file: &mut HclBody) {
             }
             let mut sum = HclBody::default();
             sum.attribute("id", text("sum"))
-                .attribute("expression", text("FILL(m1, 0) + FILL(m2, 0)"))
+                .attribute("expression", text(SUM))
                 .attribute("return_data", raw("true"));
             body.blank().block("metric_query", sum);
         }

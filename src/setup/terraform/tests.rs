@@ -20,7 +20,7 @@ use crate::{
         piece::{
             AlertTopic, Bucket, BucketEncryption, BucketObjectLock, BucketPolicy, BucketVersioning,
             EventQueue, EventRule, InlinePolicy, InstanceProfile, Key, KeyPolicy, KeyRotation,
-            MADE_KEY, NamedConfiguration, PublicAccessBlock, Role,
+            MADE_KEY, NamedConfiguration, PublicAccessBlock, RULE_DESCRIPTION, Role,
         },
         samples::{KEY, SamplePlan, any_plan, as_text, samples, wanted},
     },
@@ -423,6 +423,7 @@ impl ReadCode {
             pieces.extend(match block.labels()[0].as_str() {
                 "aws_iam_role" => Some(Piece::Role(Role {
                     name: text("name"),
+                    path: Role::NO_PATH.to_owned(),
                     trust: document("assume_role_policy"),
                     attached: self.attached(&context, &text("name")),
                 })),
@@ -553,7 +554,12 @@ impl ReadCode {
                 let by_sqs = self.of_first(context, "aws_sqs_queue", "sqs_managed_sse_enabled");
                 assert_eq!(by_sqs.as_deref(), key.is_none().then_some("true"));
                 let arn = format!("arn:{partition}:sqs:{region}:{account}:{name}");
-                Some(Piece::EventQueue(EventQueue { arn, key, policy: document("policy") }))
+                // That of a queue that exists stays.
+                let retention = self
+                    .of_first(context, "aws_sqs_queue", "message_retention_seconds")
+                    .map_or(EventQueue::RETENTION, |text| text.parse().unwrap());
+                let policy = document("policy");
+                Some(Piece::EventQueue(EventQueue { arn, key, policy, retention }))
             }
             "aws_cloudwatch_event_target" => {
                 assert_eq!(text("target_id"), EventRule::TARGET);
@@ -563,6 +569,9 @@ impl ReadCode {
                     arn: format!("arn:{partition}:events:{region}:{account}:rule/{name}"),
                     pattern: serde_json::from_str(&pattern.unwrap()).unwrap(),
                     queue: text("arn"),
+                    description: self
+                        .of_first(context, "aws_cloudwatch_event_rule", "description")
+                        .unwrap_or_else(|| RULE_DESCRIPTION.to_owned()),
                 }))
             }
             other => panic!("{other}"),

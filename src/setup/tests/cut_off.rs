@@ -8,15 +8,14 @@ use super::*;
 use crate::setup::journal::{LeftUndone, SetupJournalError};
 
 /// Lets a setup die while its nth write is under way: before it takes effect, or after.
-async fn dies_at(account: &Account, nth: usize, kind: FaultKind) {
+pub(super) async fn dies_at(account: &Account, plan: &SetupPlan, nth: usize, kind: FaultKind) {
     let number = nth.try_into().unwrap();
     account.fault(Fault::nth("any write", number, kind));
-    let plan = everything();
     let mut journal = account.journal();
     let mut tell = |_: &AppliedStep| ();
     let mut archive = |_: &CertificateArchive| Ok(b"an archive".to_vec());
     let time = SettlingTime::NONE;
-    let applied = apply_at(&account.aws, &plan, &mut journal, &mut archive, &mut tell, time);
+    let applied = apply_at(&account.aws, plan, &mut journal, &mut archive, &mut tell, time);
     let arrived = async {
         while account.writes().len() < nth {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -39,7 +38,7 @@ async fn a_setup_that_is_killed_at_any_write_is_continued_without_making_anythin
         for kind in [FaultKind::Hang, FaultKind::AppliedThenHang] {
             let account = Account::empty();
             let before = account.state();
-            dies_at(&account, nth, kind.clone()).await;
+            dies_at(&account, &everything(), nth, kind.clone()).await;
             let (result, steps) = account.apply(&everything()).await;
             result.unwrap_or_else(|error| panic!("{nth}, {kind:?}: {error}"));
             assert_eq!(account.keys(), whole.keys(), "{nth}, {kind:?}: a key was made twice");
@@ -124,7 +123,7 @@ async fn what_a_refused_call_left_in_part_is_known_until_it_is_whole() {
     let account = Account::empty();
     let nth = applied_before(&account, "PutBucketEncryption").await;
     let account = Account::empty();
-    dies_at(&account, nth, FaultKind::Hang).await;
+    dies_at(&account, &everything(), nth, FaultKind::Hang).await;
     let mut journal = account.journal();
     let identity = journal.identity().clone();
     let left = |_: &SetupJournal| LeftUndone::read(account.state_dir.path(), &identity).unwrap();

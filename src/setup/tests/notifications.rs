@@ -75,6 +75,7 @@ fn in_place() -> NotificationState {
             policy: Some(queue.policy.clone()),
             key: None,
             by_sqs: true,
+            retention: Some(300),
         })),
         rule: Some(Lookup::Found(RuleState {
             pattern: Some(rule.pattern.clone()),
@@ -193,7 +194,7 @@ fn what_is_weaker_becomes_stronger_and_statements_of_others_stay() {
     let steps = both().notification_steps(&queue(plain));
     let Piece::EventQueue(EventQueue { policy, .. }) = &steps[1].piece else { panic!() };
     assert_eq!((statements(policy).len(), &policy["Statement"][0]), (3, &own));
-    let before = json!({"key": null, "by_sqs": false, "policy": foreign});
+    let before = json!({"key": null, "by_sqs": false, "policy": foreign, "retention": 300});
     assert_eq!(steps[1].action, StepAction::Change { before });
     assert_eq!(actions(&queue(|queue| queue.policy = None)), ["keep", "change", "keep"]);
     let customer = |queue: &mut QueueState| {
@@ -425,7 +426,7 @@ async fn what_somebody_uses_or_changed_since_stays() {
         why,
         [
             "somebody added a target to it: theirs",
-            "somebody changed its policy or its encryption since",
+            "somebody changed its policy, its encryption or its retention since",
             "subscriptions to it would be lost; it has 1",
         ]
     );

@@ -7,28 +7,28 @@ use emr_simulator::{Role, World, partition_of};
 use serde_json::{Map, Value, json};
 
 /// The id of the key that a template, or a setup, makes.
-pub(super) const NEW_KEY: &str = "the-new-key";
+pub(crate) const NEW_KEY: &str = "the-new-key";
 /// The tag by which a setup recognises a key of its own. A template's stack, or its state, knows it
 /// without.
 const SETUP_MARK: &str = "emr-etl-guard-setup";
 
 /// A resource of a template, with its references resolved.
 #[derive(Clone, Debug)]
-pub(super) struct Resource {
+pub(crate) struct Resource {
     /// Its logical id or address.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// Its type.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// What identifies the existing resource that is imported, by argument; none: it is made.
-    pub(super) imported: Option<Map<String, Value>>,
+    pub(crate) imported: Option<Map<String, Value>>,
     /// Its arguments. Documents in JSON are read.
-    pub(super) arguments: Map<String, Value>,
+    pub(crate) arguments: Map<String, Value>,
 }
 
 /// The settings of roles, users, instance profiles, keys, buckets, security configurations, topics,
 /// queues and rules of EventBridge, each by its kind and name.
 #[derive(Clone, Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// The region of what is made.
     region: String,
     settings: BTreeMap<String, Value>,
@@ -56,7 +56,7 @@ impl PartialEq for Account {
 
 impl Account {
     /// Everything in the simulated AWS. A key that `before` does not have is the new one.
-    pub(super) fn of(world: &World, region: &str, before: Option<&Self>) -> Self {
+    pub(crate) fn of(world: &World, region: &str, before: Option<&Self>) -> Self {
         let mut settings = BTreeMap::new();
         for (kind, principals) in [("role", &world.roles), ("user", &world.users)] {
             let of = |role: &Role| (format!("{kind} {}", role.name), principal(role));
@@ -105,6 +105,9 @@ impl Account {
             value["pattern"] = serde_json::from_str(&rule.pattern).unwrap();
             settings.insert(format!("rule {}", rule.name), value);
         }
+        for of in &world.alarms {
+            settings.insert(format!("alarm {}", of.name), alarm(of_form(&of.settings)));
+        }
         let mut new = None;
         for key in &world.keys {
             let mut value = serde_json::to_value(key).unwrap();
@@ -127,7 +130,7 @@ impl Account {
     }
 
     /// Whether an object of this URI exists.
-    pub(super) fn has_object(&self, uri: &str) -> bool {
+    pub(crate) fn has_object(&self, uri: &str) -> bool {
         let (bucket, key) = uri.strip_prefix("s3://").unwrap().split_once('/').unwrap();
         let bucket = self.settings.get(&format!("bucket {bucket}"));
         bucket.is_some_and(|bucket| {
@@ -136,7 +139,7 @@ impl Account {
     }
 
     /// The same without these objects. None of them is missing.
-    pub(super) fn without_objects(mut self, uris: &[String]) -> Self {
+    pub(crate) fn without_objects(mut self, uris: &[String]) -> Self {
         for uri in uris {
             let (bucket, key) = uri.strip_prefix("s3://").unwrap().split_once('/').unwrap();
             let value = self.settings.get_mut(&format!("bucket {bucket}")).unwrap();
@@ -149,7 +152,7 @@ impl Account {
     }
 
     /// Where it differs from another account, for people.
-    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();
         let shown = |value: Option<Value>| value.map_or("none".to_owned(), |it| it.to_string());
         let differ = |name: &String| {
@@ -165,7 +168,7 @@ impl Account {
     /// # Errors
     /// When a resource has an unknown type or argument, when one that is made exists already, or
     /// when one that is imported does not exist.
-    pub(super) fn deployed(&self, resources: &[Resource]) -> Result<Self, String> {
+    pub(crate) fn deployed(&self, resources: &[Resource]) -> Result<Self, String> {
         let mut account = self.clone();
         let is_main = |resource: &&Resource| {
             [
@@ -206,6 +209,13 @@ impl Account {
                 let role =
                     self.made(&format!("role {}", given.text("RoleName")?), exists, new_principal)?;
                 role["trust"] = given.take("AssumeRolePolicyDocument")?;
+                given.put("Path", &mut role["path"]);
+                let inline = given.rest.remove("Policies").unwrap_or(json!([]));
+                for policy in inline.as_array().ok_or("no policies")? {
+                    let name = policy["PolicyName"].as_str().ok_or("no name")?;
+                    let document = policy["PolicyDocument"].clone();
+                    put_new(&mut role["policies"], name, document, exists)?;
+                }
                 if let Some(arns) = given.rest.remove("ManagedPolicyArns") {
                     role["attached"] = sorted(&arns)?;
                 }
@@ -214,6 +224,8 @@ impl Account {
                 let name = format!("role {}", given.text("name")?);
                 let role = self.made(&name, exists, new_principal)?;
                 role["trust"] = given.take("assume_role_policy")?;
+                given.put("path", &mut role["path"]);
+                given.is_one_resource()?;
             }
             "aws_iam_role_policy_attachment" => {
                 let role = self.there(&format!("role {}", given.text("role")?))?;
@@ -249,6 +261,7 @@ impl Account {
                 let kind = if given.rest.contains_key("role") { "role" } else { "user" };
                 let holder = format!("{kind} {}", given.text(kind)?);
                 let (name, policy) = (given.text("name")?, given.take("policy")?);
+                given.is_one_resource()?;
                 let holder = self.there(&holder)?;
                 put_new(&mut holder["policies"], &name, policy, exists)?;
             }
@@ -388,6 +401,16 @@ impl Account {
             "aws_sqs_queue_policy" => {
                 let queue = self.there(&queue_of(&given.text("queue_url")?))?;
                 put(&mut queue["policy"], given.take("policy")?, exists)?;
+            }
+            "AWS::CloudWatch::Alarm" => {
+                let name = format!("alarm {}", given.rest["AlarmName"].as_str().ok_or("no name")?);
+                let made = Value::Object(std::mem::take(&mut given.rest));
+                *self.made(&name, exists, || Value::Null)? = alarm(made);
+            }
+            "aws_cloudwatch_metric_alarm" => {
+                let made = alarm_of_terraform(std::mem::take(&mut given.rest));
+                let name = format!("alarm {}", made["AlarmName"].as_str().ok_or("no name")?);
+                *self.made(&name, exists, || Value::Null)? = alarm(made);
             }
             "AWS::Events::Rule" => {
                 let (name, region) = (given.text("Name")?, self.region.clone());
@@ -550,6 +573,15 @@ impl Arguments {
             None => Ok(()),
             Some(days) if days.as_u64() == Some(30) => Ok(()),
             Some(other) => Err(format!("{name}: {other}")),
+        }
+    }
+
+    /// A resource that is made once, where its code says how many there are.
+    fn is_one_resource(&mut self) -> Result<(), String> {
+        match self.rest.remove("count") {
+            None => Ok(()),
+            Some(count) if count == 1 => Ok(()),
+            Some(other) => Err(format!("count: {other}")),
         }
     }
 
@@ -720,4 +752,104 @@ fn put_new(all: &mut Value, name: &str, document: Value, exists: bool) -> Result
     } else {
         Err(format!("{name}: imported {exists}"))
     }
+}
+
+/// An alarm by the names of PutMetricAlarm, with numbers and truth values as texts, and with what
+/// CloudWatch adds by itself.
+fn alarm(given: Value) -> Value {
+    fn texts(value: Value) -> Value {
+        match value {
+            Value::Object(fields) => Value::Object(
+                fields.into_iter().map(|(name, value)| (name, texts(value))).collect(),
+            ),
+            Value::Array(items) => items.into_iter().map(texts).collect(),
+            Value::String(text) => json!(text),
+            other => json!(other.to_string()),
+        }
+    }
+    let mut alarm = texts(given);
+    let fields = alarm.as_object_mut().unwrap();
+    // No action is none at all.
+    fields.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
+    let periods = fields.get("EvaluationPeriods").cloned().unwrap_or_default();
+    fields.entry("DatapointsToAlarm").or_insert(periods);
+    fields.entry("ActionsEnabled").or_insert_with(|| json!("true"));
+    let threshold = fields.get("Threshold").and_then(Value::as_str).unwrap_or_default();
+    let threshold: Option<f64> = threshold.parse().ok();
+    fields.insert("Threshold".to_owned(), json!(threshold));
+    alarm
+}
+
+/// The settings of an alarm, which are the names of a form with their values, as one value.
+fn of_form(settings: &BTreeMap<String, String>) -> Value {
+    fn lists(value: Value) -> Value {
+        let Value::Object(mut fields) = value else { return value };
+        match fields.remove("member") {
+            Some(Value::Object(members)) => members.into_values().map(lists).collect(),
+            _ => Value::Object(fields.into_iter().map(|(name, it)| (name, lists(it))).collect()),
+        }
+    }
+    let mut whole = json!({});
+    for (name, value) in settings {
+        let mut place = &mut whole;
+        for part in name.split('.') {
+            place = &mut place[part];
+        }
+        *place = json!(value);
+    }
+    lists(whole)
+}
+
+/// The arguments of an alarm of Terraform's, by the names of PutMetricAlarm.
+fn alarm_of_terraform(arguments: Map<String, Value>) -> Value {
+    let metric = |metric: &Map<String, Value>| {
+        let dimensions = metric["dimensions"].as_object().unwrap().iter();
+        let dimensions: Value =
+            dimensions.map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
+        json!({
+            "Namespace": metric["namespace"], "MetricName": metric["metric_name"],
+            "Dimensions": dimensions,
+        })
+    };
+    let mut alarm = json!({});
+    if arguments.contains_key("metric_name") {
+        alarm = metric(&arguments);
+    }
+    for (name, value) in arguments {
+        let new = match name.as_str() {
+            "alarm_name" => "AlarmName",
+            "alarm_description" => "AlarmDescription",
+            "alarm_actions" => "AlarmActions",
+            "ok_actions" => "OKActions",
+            "comparison_operator" => "ComparisonOperator",
+            "threshold" => "Threshold",
+            "evaluation_periods" => "EvaluationPeriods",
+            "treat_missing_data" => "TreatMissingData",
+            "statistic" => "Statistic",
+            "period" => "Period",
+            "namespace" | "metric_name" | "dimensions" => continue,
+            "metric_query" => {
+                let queries = value.as_array().unwrap().iter().map(|query| {
+                    let mut new = json!({
+                        "Id": query["id"],
+                        "ReturnData": query["return_data"].as_bool().unwrap_or_default(),
+                    });
+                    if let Some(of) = query["metric"].as_object() {
+                        new["MetricStat"] = json!({
+                            "Metric": metric(of), "Period": of["period"], "Stat": of["stat"],
+                        });
+                    }
+                    if query["expression"].is_string() {
+                        new["Expression"] = query["expression"].clone();
+                    }
+                    new
+                });
+                alarm["Metrics"] = queries.collect();
+                continue;
+            }
+            other => panic!("{other}"),
+        };
+        alarm[new] = value;
+    }
+    alarm
 }

@@ -1,14 +1,16 @@
 //! A CloudFormation template as a stack would read it.
 
 use serde_json::{Map, Value, json};
-use serde_yaml::Value as Yaml;
+use serde_yaml::{Value as Yaml, value::TaggedValue};
 
 use super::account::{NEW_KEY, Resource};
 
 /// A template, and the value of its parameter `Step`.
-pub(super) struct Template {
+pub(crate) struct Template {
     yaml: Yaml,
     step: &'static str,
+    /// Parameters with another value than their default.
+    given: Vec<(String, Value)>,
     account: String,
     region: String,
     partition: &'static str,
@@ -16,7 +18,7 @@ pub(super) struct Template {
 
 impl Template {
     /// Reads a template's text.
-    pub(super) fn read(
+    pub(crate) fn read(
         text: &str,
         step: &'static str,
         region: &str,
@@ -25,25 +27,31 @@ impl Template {
         Self {
             yaml: serde_yaml::from_str(text).unwrap(),
             step,
+            given: Vec::new(),
             account: "123456789012".to_owned(),
             region: region.to_owned(),
             partition,
         }
     }
 
+    /// Gives a parameter a value.
+    pub(crate) fn give(&mut self, name: &str, value: Value) {
+        self.given.push((name.to_owned(), value));
+    }
+
     /// Whether something has to be imported, in an operation of its own.
-    pub(super) fn has_steps(&self) -> bool {
+    pub(crate) fn has_steps(&self) -> bool {
         self.yaml.get("Conditions").is_some()
     }
 
     /// Where the template expects the certificates.
-    pub(super) fn certificates(&self) -> Option<String> {
+    pub(crate) fn certificates(&self) -> Option<String> {
         let parameter = self.yaml.get("Parameters")?.get("CertificateArchive")?;
         Some(parameter.get("Default")?.as_str()?.to_owned())
     }
 
     /// The resources of the stack.
-    pub(super) fn resources(&self) -> Vec<Resource> {
+    pub(crate) fn resources(&self) -> Vec<Resource> {
         let imports = self.imports();
         let all = self.yaml.get("Resources").unwrap().as_mapping().unwrap();
         let is_there = |(_, resource): &(&Yaml, &Yaml)| {
@@ -83,6 +91,9 @@ impl Template {
         if name == "Step" {
             return Some(json!(self.step));
         }
+        if let Some((_, value)) = self.given.iter().find(|(given, _)| given == name) {
+            return Some(value.clone());
+        }
         self.value(self.yaml.get("Parameters")?.get(name)?.get("Default")?)
     }
 
@@ -90,9 +101,19 @@ impl Template {
     fn holds(&self, name: &str) -> bool {
         let condition = self.yaml.get("Conditions").and_then(|all| all.get(name));
         let Some(Yaml::Tagged(tagged)) = condition else { panic!("{name}: {condition:?}") };
-        assert_eq!(tagged.tag, "!Equals");
+        self.is_true(tagged)
+    }
+
+    fn is_true(&self, tagged: &TaggedValue) -> bool {
         let sides = tagged.value.as_sequence().unwrap();
-        self.value(&sides[0]) == self.value(&sides[1])
+        match tagged.tag.to_string().as_str() {
+            "!Equals" => self.value(&sides[0]) == self.value(&sides[1]),
+            "!Not" => {
+                let Yaml::Tagged(tagged) = &sides[0] else { panic!("{sides:?}") };
+                !self.is_true(tagged)
+            }
+            other => panic!("{other}"),
+        }
     }
 
     /// A value; none for `AWS::NoValue`.
@@ -150,6 +171,9 @@ impl Template {
 
     fn attribute(&self, path: &str) -> Value {
         let (id, attribute) = path.split_once('.').unwrap();
+        if attribute == "QueueName" {
+            return self.property(id, attribute);
+        }
         assert_eq!(attribute, "Arn");
         let Self { account, region, partition, .. } = self;
         match self.kind(id) {
@@ -161,6 +185,10 @@ impl Template {
                 json!(format!("arn:{partition}:iam::{account}:role/{}", name.as_str().unwrap()))
             }
             "AWS::SQS::Queue" => json!(self.arn("sqs", &self.property(id, "QueueName"))),
+            "AWS::Events::Rule" => {
+                let name = self.property(id, "Name");
+                json!(self.arn("events", &json!(format!("rule/{}", name.as_str().unwrap()))))
+            }
             other => panic!("{path}: {other}"),
         }
     }

@@ -11,25 +11,32 @@ use serde_json::{Map, Value, json};
 use super::account::{NEW_KEY, Resource};
 
 /// The code of a folder.
-pub(super) struct Code {
+pub(crate) struct Code {
     blocks: Vec<Block>,
     region: String,
     partition: &'static str,
+    /// Variables with another value than their default.
+    given: Vec<(String, Value)>,
 }
 
 impl Code {
     /// Reads the files of a folder.
-    pub(super) fn read(folder: &Path, region: &str, partition: &'static str) -> Self {
+    pub(crate) fn read(folder: &Path, region: &str, partition: &'static str) -> Self {
         let mut blocks = Vec::new();
         for file in std::fs::read_dir(folder).unwrap() {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
             blocks.extend(hcl::parse(&text).unwrap().into_blocks());
         }
-        Self { blocks, region: region.to_owned(), partition }
+        Self { blocks, region: region.to_owned(), partition, given: Vec::new() }
+    }
+
+    /// Gives a variable a value.
+    pub(crate) fn give(&mut self, name: &str, value: Value) {
+        self.given.push((name.to_owned(), value));
     }
 
     /// The resources, with their references resolved.
-    pub(super) fn resources(&self) -> Vec<Resource> {
+    pub(crate) fn resources(&self) -> Vec<Resource> {
         let context = self.context();
         let imports = self.imports(&context);
         self.of("resource")
@@ -46,7 +53,7 @@ impl Code {
     }
 
     /// Where the code expects the certificates.
-    pub(super) fn certificates(&self) -> Option<String> {
+    pub(crate) fn certificates(&self) -> Option<String> {
         let mut variables = self.of("variable");
         let is_it = |block: &&Block| block.labels()[0].as_str() == "certificate_archive";
         let default = expression(variables.find(is_it)?.body(), "default")?;
@@ -73,8 +80,11 @@ impl Code {
         let mut context = Context::new();
         context.declare_func("jsonencode", FuncDef::new(json_text, [ParamType::Any]));
         let variables = self.of("variable").filter_map(|block| {
-            let default = expression(block.body(), "default")?;
             let name = block.labels()[0].as_str().to_owned();
+            if let Some((_, value)) = self.given.iter().find(|(given, _)| *given == name) {
+                return Some((name, hcl::to_value(value.clone()).unwrap()));
+            }
+            let default = expression(block.body(), "default")?;
             Some((name, default.evaluate(&context).unwrap()))
         });
         let variables = variables.collect();
@@ -86,7 +96,11 @@ impl Code {
             let made = made.map(|block| {
                 let name = expression(block.body(), argument).unwrap();
                 let name = name.evaluate(&context).unwrap();
-                (block.labels()[1].as_str().to_owned(), of(name.as_str().unwrap()))
+                let value = of(name.as_str().unwrap());
+                // One of several is known by its number.
+                let is_counted = expression(block.body(), "count").is_some();
+                let value = if is_counted { json!([value]) } else { value };
+                (block.labels()[1].as_str().to_owned(), value)
             });
             hcl::to_value(Value::Object(made.collect())).unwrap()
         };
@@ -106,10 +120,13 @@ impl Code {
         let topics = named("aws_sns_topic", "name", &|name| json!({ "arn": arn("sns", name) }));
         let queues = named("aws_sqs_queue", "name", &|name| {
             let url = format!("https://sqs.{region}.amazonaws.com/{account}/{name}");
-            json!({ "arn": arn("sqs", name), "url": url })
+            json!({ "arn": arn("sqs", name), "name": name, "url": url })
         });
-        let event_rules =
-            named("aws_cloudwatch_event_rule", "name", &|name| json!({ "name": name }));
+        let event_rules = named(
+            "aws_cloudwatch_event_rule",
+            "name",
+            &|name| json!({ "name": name, "arn": arn("events", &format!("rule/{name}")) }),
+        );
         context.declare_var("aws_iam_role", roles);
         context.declare_var("aws_s3_bucket", buckets);
         let arn = format!("arn:{partition}:kms:{region}:{account}:key/{NEW_KEY}");
@@ -168,6 +185,11 @@ fn arguments(body: &Body, context: &Context<'_>) -> Map<String, Value> {
     // What `ignore_changes` names is no value.
     for block in body.blocks().filter(|block| block.identifier() != "lifecycle") {
         let within = Value::Object(self::arguments(block.body(), context));
+        if block.identifier() == "metric_query" {
+            let queries = arguments.entry(block.identifier()).or_insert_with(|| json!([]));
+            queries.as_array_mut().unwrap().push(within);
+            continue;
+        }
         let other = arguments.insert(block.identifier().to_owned(), within);
         assert!(other.is_none(), "two blocks of a kind");
     }

@@ -21,8 +21,9 @@ pub enum PatternError {
     NotModelled(String),
 }
 
-/// Checks a pattern: an object whose values are lists of what an event may have, or such objects.
-/// Source: Amazon EventBridge user guide, Creating Amazon EventBridge event patterns.
+/// Checks a pattern: an object whose values are lists of what an event may have, or such objects;
+/// `$or` has a list of patterns, one of which must fit. Source: Amazon EventBridge user guide,
+/// Creating Amazon EventBridge event patterns, and Comparison operators for use in event patterns.
 ///
 /// # Errors
 /// [`PatternError`].
@@ -34,13 +35,19 @@ pub fn check_pattern(pattern: &Value) -> Result<(), PatternError> {
         return Err(PatternError::Invalid("Empty patterns are not allowed"));
     }
     for (name, value) in fields {
+        if let Some(patterns) = alternatives(name, value) {
+            patterns.iter().try_for_each(check_pattern)?;
+            continue;
+        }
         match value {
             Value::Object(_) => check_pattern(value)?,
             Value::Array(values) if values.is_empty() => {
                 return Err(PatternError::Invalid("Empty arrays are not allowed"));
             }
             Value::Array(values) => {
-                if values.iter().any(|it| it.is_object() || it.is_array()) {
+                let is_known =
+                    |it: &Value| prefix(it).is_some() || !(it.is_object() || it.is_array());
+                if !values.iter().all(is_known) {
                     return Err(PatternError::NotModelled(format!("a comparison of {name}")));
                 }
             }
@@ -52,16 +59,40 @@ pub fn check_pattern(pattern: &Value) -> Result<(), PatternError> {
     Ok(())
 }
 
+/// The patterns of `$or`: at least two objects. Else it is a field like any other.
+fn alternatives<'a>(name: &str, value: &'a Value) -> Option<&'a Vec<Value>> {
+    let patterns = value.as_array().filter(|_| name == "$or")?;
+    (patterns.len() > 1 && patterns.iter().all(Value::is_object)).then_some(patterns)
+}
+
+/// The text of a comparison `{"prefix": TEXT}`.
+fn prefix(comparison: &Value) -> Option<&str> {
+    let fields = comparison.as_object().filter(|fields| fields.len() == 1)?;
+    fields.get("prefix")?.as_str()
+}
+
 /// Whether an event has what a pattern asks for.
 #[must_use]
 pub fn fits(pattern: &Value, event: &Value) -> bool {
+    let one_fits = |wanted: &Value, present: &Value| match prefix(wanted) {
+        Some(start) => present.as_str().is_some_and(|text| text.starts_with(start)),
+        None => wanted == present,
+    };
     pattern.as_object().is_some_and(|fields| {
-        fields.iter().all(|(name, wanted)| match wanted {
-            Value::Array(values) => match &event[name] {
-                Value::Array(present) => present.iter().any(|it| values.contains(it)),
-                present => values.contains(present),
-            },
-            wanted => fits(wanted, &event[name]),
+        fields.iter().all(|(name, wanted)| {
+            if let Some(patterns) = alternatives(name, wanted) {
+                return patterns.iter().any(|pattern| fits(pattern, event));
+            }
+            match wanted {
+                Value::Array(values) => {
+                    let fits_one = |present: &Value| values.iter().any(|it| one_fits(it, present));
+                    match &event[name] {
+                        Value::Array(present) => present.iter().any(fits_one),
+                        present => fits_one(present),
+                    }
+                }
+                wanted => fits(wanted, &event[name]),
+            }
         })
     })
 }
@@ -185,6 +216,11 @@ mod tests {
             (json!({"detail": {"tags": ["b"]}}), true),
             (json!({"source": ["aws.emr"], "detail": {"state": ["STARTING"]}}), false),
             (json!({"detail": {"name": ["x"]}}), false),
+            (json!({"source": [{"prefix": "aws."}]}), true),
+            (json!({"source": ["x", {"prefix": "emr"}]}), false),
+            (json!({"$or": [{"source": ["x"]}, {"detail": {"state": ["RUNNING"]}}]}), true),
+            (json!({"$or": [{"source": ["x"]}, {"detail": {"state": ["STARTING"]}}]}), false),
+            (json!({"source": ["x"], "$or": [{"source": ["x"]}, {"source": ["aws.emr"]}]}), false),
         ] {
             assert_eq!(check_pattern(&pattern), Ok(()));
             assert_eq!(fits(&pattern, &event), is_fit, "{pattern}");
@@ -193,7 +229,7 @@ mod tests {
             let refused = check_pattern(&pattern);
             assert!(matches!(refused, Err(PatternError::Invalid(_))), "{pattern}");
         }
-        let prefix = check_pattern(&json!({"source": [{"prefix": "aws."}]}));
-        assert!(matches!(prefix, Err(PatternError::NotModelled(_))));
+        let unlike = check_pattern(&json!({"source": [{"anything-but": "aws."}]}));
+        assert!(matches!(unlike, Err(PatternError::NotModelled(_))));
     }
 }
