@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What an alarm watches, when it goes off, and what it does then: everything that PutMetricAlarm
 /// sets, except tags. Two alarms with equal definitions behave the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AlarmDefinition {
     /// Its name, unique in its account and region.
     pub(crate) name: String,
@@ -35,7 +35,7 @@ pub(crate) struct AlarmDefinition {
 }
 
 /// What an alarm compares with its threshold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AlarmSource {
     /// One metric.
@@ -45,7 +45,7 @@ pub(crate) enum AlarmSource {
 }
 
 /// A metric, and how its data points are summarised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MetricStatistic {
     /// Such as `AWS/SQS`.
     pub(crate) namespace: String,
@@ -61,7 +61,7 @@ pub(crate) struct MetricStatistic {
 }
 
 /// A metric or an expression of an alarm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AlarmQuery {
     pub(crate) source: QuerySource,
     /// Its name in graphs; none if it is empty.
@@ -73,7 +73,7 @@ pub(crate) struct AlarmQuery {
 }
 
 /// Where the data points of a query come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum QuerySource {
     /// A metric.
@@ -88,7 +88,7 @@ pub(crate) enum QuerySource {
 }
 
 /// A finite threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AlarmThreshold(f64);
 
 // It is never NaN, so it is equal to itself.
@@ -115,7 +115,7 @@ impl std::fmt::Display for AlarmThreshold {
 }
 
 /// An alarm as DescribeAlarms returns it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MetricAlarm {
     pub(crate) name: String,
     pub(crate) arn: String,
