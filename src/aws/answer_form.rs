@@ -164,7 +164,7 @@ pub(super) fn expected(call: &Call) -> String {
             format!("AWS answers {operation} with headers, a request id among them")
         }
         _ if is_json(service, operation) => format!("AWS answers {operation} in JSON"),
-        "iam" | "sts" | "sns" | "ec2" => {
+        "iam" | "sts" | "sns" | "ec2" | "cloudwatch" => {
             format!("AWS answers {operation} in XML, with a <{operation}Response>")
         }
         _ => format!("AWS answers {operation} in XML"),

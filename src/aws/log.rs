@@ -332,7 +332,7 @@ fn request_id(response: &HttpResponse) -> Option<String> {
 }
 
 /// The members of a request that name its subject. A request without any of them has no subject.
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 14] = [
     "ClusterId",
     "JobFlowIds",
     "KeyId",
@@ -345,6 +345,8 @@ const MEMBERS: [&str; 12] = [
     "DhcpOptionsId",
     "TopicArn",
     "QueueUrl",
+    "AlarmName",
+    "AlarmNames",
 ];
 
 /// The subject of a request. S3 has it in the path, the other services in the body.

@@ -78,8 +78,6 @@ use crate::{
     aws::{answer_form::AnswerForm, log::CallLog, patience::Patience},
     base::aws_calls::Call,
 };
-#[cfg(test)]
-pub(in crate::aws) use endpoint::EndpointError;
 pub(in crate::aws) use endpoint::EndpointSettings;
 pub(in crate::aws) use service::QueryService;
 use xml::{AnswerError, Element};

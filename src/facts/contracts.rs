@@ -1,5 +1,9 @@
 //! Makes one of this module's AWS calls, by the call's name in AWS, for the contract tests.
 
+use std::collections::BTreeMap;
+
+use aws_sdk_sts::error::ProvideErrorMetadata as _;
+use aws_types::request_id::RequestId as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,7 +16,7 @@ use crate::{
     contracts::about::About,
     facts::{
         account_state::{self, PolicyHolder},
-        ec2, emr, iam, kms, objects, s3, s3_configurations,
+        alarm_state, ec2, emr, iam, kms, objects, s3, s3_configurations,
         scan::{self, scope::ScanScope},
         simulation::{self, SimulationQuery},
         sts::{self, CallerIdentity},
@@ -28,6 +32,7 @@ pub(crate) async fn ask(aws: &Aws, operation: &str, on: &str, about: About<'_>) 
         "kms" => of_kms(aws, operation, about).await,
         "iam" => of_iam(aws, operation, about).await,
         "ec2" => of_ec2(aws, operation, about).await,
+        "cloudwatch" => of_cloudwatch(aws, operation, about).await,
         "s3" => Box::pin(of_s3(aws, operation, on, about)).await,
         _ => None,
     }
@@ -205,6 +210,30 @@ async fn of_s3(aws: &Aws, operation: &str, on: &str, about: About<'_>) -> Option
             objects_of(aws, operation, about, true).await
         }
         _ => return None,
+    })
+}
+
+/// Looking at an alarm, and the calls by which one is made and deleted.
+async fn of_cloudwatch(aws: &Aws, operation: &str, about: About<'_>) -> Option<Value> {
+    let name = about.text("name");
+    let written = match operation {
+        "DescribeAlarms" => return Some(plain(&alarm_state::alarm(aws, name).await)),
+        "PutMetricAlarm" => {
+            let alarm = serde_json::from_value(about.0["alarm"].clone()).unwrap();
+            aws.cloudwatch.put_alarm(&alarm, &BTreeMap::new()).await
+        }
+        "DeleteAlarms" => aws.cloudwatch.delete_alarm(name).await,
+        _ => return None,
+    };
+    Some(match written {
+        Ok(done) => json!({"done": true, "request": done.request_id().is_some()}),
+        Err(error) => {
+            let request = error.request_id().is_some();
+            let error = error.as_service_error();
+            let (code, message) =
+                (error.and_then(|it| it.code()), error.and_then(|it| it.message()));
+            json!({"failed": code, "message": message, "request": request})
+        }
     })
 }
 

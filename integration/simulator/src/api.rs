@@ -1,5 +1,6 @@
 //! Owns the way from an understood call to the service that answers it.
 
+mod cloudwatch;
 mod ec2;
 mod emr;
 mod events;
@@ -29,6 +30,7 @@ pub(crate) fn answer(world: &mut World, call: &Call, caller: Option<&Caller>) ->
         Service::Iam => iam::answer(world, call, caller),
         Service::Sns => sns::answer(world, call, caller),
         Service::Events => events::answer(world, call, caller),
+        Service::CloudWatch => cloudwatch::answer(world, call, caller),
         Service::Sts => sts::answer(world, call, caller),
         Service::Ec2 => ec2::answer(world, call, caller),
         Service::Sqs => sqs::answer(world, call, caller),

@@ -25,6 +25,7 @@ pub(crate) enum Service {
     S3Control,
     Sns,
     Events,
+    CloudWatch,
 }
 
 impl Service {
@@ -40,6 +41,15 @@ impl Service {
             Self::S3 | Self::S3Control => "s3",
             Self::Sns => "sns",
             Self::Events => "events",
+            Self::CloudWatch => "monitoring",
+        }
+    }
+
+    /// The prefix of its actions in policies.
+    pub(crate) fn action_prefix(self) -> &'static str {
+        match self {
+            Self::CloudWatch => "cloudwatch",
+            other => other.signing_name(),
         }
     }
 
@@ -54,6 +64,7 @@ impl Service {
             Self::S3,
             Self::Sns,
             Self::Events,
+            Self::CloudWatch,
         ];
         all.into_iter().find(|service| service.signing_name() == name)
     }
@@ -146,7 +157,7 @@ impl Call {
                 self.json = serde_json::from_slice(&self.body).unwrap_or_default();
                 self.understand_json();
             }
-            Service::Iam | Service::Sts | Service::Ec2 | Service::Sns => {
+            Service::Iam | Service::Sts | Service::Ec2 | Service::Sns | Service::CloudWatch => {
                 self.subject.operation = self.form.get("Action").cloned().unwrap_or_default();
                 let names = [
                     "RoleArn",
@@ -163,6 +174,8 @@ impl Call {
                     "VolumeId.1",
                     "Filter.1.Value.1",
                     "TopicArn",
+                    "AlarmName",
+                    "AlarmNames.member.1",
                     "Name",
                 ];
                 self.subject.name = names.iter().find_map(|name| self.form.get(*name)).cloned();
@@ -447,6 +460,7 @@ fn unsigned_service(target: &str, form: &BTreeMap<String, String>) -> Service {
         Some("2011-06-15") => Service::Sts,
         Some("2016-11-15") => Service::Ec2,
         Some("2010-03-31") => Service::Sns,
+        Some("2010-08-01") => Service::CloudWatch,
         _ => Service::S3,
     }
 }

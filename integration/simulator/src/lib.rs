@@ -1,5 +1,5 @@
-//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS, EC2 and SNS as a guard (AWS
-//! SDK for Rust) and a runner (raw HTTP) use them.
+//! An AWS on loopback: EMR, S3 (with its control plane), KMS, IAM, STS, EC2, SNS, SQS, EventBridge
+//! and CloudWatch as a guard (AWS SDK for Rust) and a runner (raw HTTP) use them.
 //!
 //! ```
 //! use emr_simulator::{Command, ClusterState, Simulator, StartCluster};
@@ -52,16 +52,17 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use emr_world::access_block::PublicAccessBlock;
+pub use emr_world::alarm::Alarm;
 pub use emr_world::clock::ClockMode;
 pub use emr_world::cluster::{
     Cluster, ClusterState, Instance, InstanceGroup, Step, StepState, Volume,
 };
 pub use emr_world::command::{
     AccountBlock, Advance, Applied, AttachedPolicy, ChangeObject, Command, CommandError, Hook,
-    LaunchedBy, Moment, Named, ObjectName, ObjectVersion, PrincipalDelay, PutAccessKey, PutBucket,
-    PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole, PutSecurityConfiguration,
-    PutSubnet, PutUpload, PutUser, PutVpc, Rounds, Seed, SendMessage, SetClock, SetLatency,
-    SetOrganization, SetRegion, StartCluster, Switch, UpdateCluster,
+    LaunchedBy, Moment, Named, ObjectName, ObjectVersion, PrincipalDelay, PutAccessKey, PutAlarm,
+    PutBucket, PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutSecurityConfiguration, PutSubnet, PutUpload, PutUser, PutVpc, Rounds, Seed, SendMessage,
+    SetClock, SetLatency, SetOrganization, SetRegion, StartCluster, Switch, UpdateCluster,
 };
 pub use emr_world::fate::{EventDelivery, NextCluster, StartState, Termination, Timings};
 pub use emr_world::faults::{Calls, Fault, FaultKind};

@@ -26,7 +26,7 @@ impl Reply {
         }
         let mut xml = String::from_utf8_lossy(&self.body)
             .replace("<IsTruncated>true</IsTruncated>", "<IsTruncated>false</IsTruncated>");
-        for name in ["NextContinuationToken", "NextKeyMarker", "NextVersionIdMarker"] {
+        for name in ["NextContinuationToken", "NextKeyMarker", "NextVersionIdMarker", "NextToken"] {
             let (start, end) = (format!("<{name}>"), format!("</{name}>"));
             if let Some((before, rest)) = xml.split_once(&start)
                 && let Some((_, after)) = rest.split_once(&end)
@@ -83,7 +83,7 @@ fn content_type(service: Service) -> &'static str {
     match service {
         Service::Emr | Service::Kms | Service::Events => "application/x-amz-json-1.1",
         Service::Sqs => "application/x-amz-json-1.0",
-        Service::Iam | Service::Sts | Service::Sns => "text/xml",
+        Service::Iam | Service::Sts | Service::Sns | Service::CloudWatch => "text/xml",
         Service::Ec2 => "text/xml;charset=UTF-8",
         Service::S3 | Service::S3Control => "application/xml",
     }
@@ -126,13 +126,15 @@ impl Failure {
 
     /// The service's own refusal of a caller it knows.
     pub(crate) fn access_denied(service: Service, operation: &str, arn: &str) -> Self {
-        let action = format!("{}:{operation}", service.signing_name());
+        let action = format!("{}:{operation}", service.action_prefix());
         let message = format!("User: {arn} is not authorized to perform: {action}");
         match service {
             Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "AccessDeniedException", message)
             }
-            Service::Iam | Service::Sts => Self::new(403, "AccessDenied", message),
+            Service::Iam | Service::Sts | Service::CloudWatch => {
+                Self::new(403, "AccessDenied", message)
+            }
             Service::Sns => Self::new(403, "AuthorizationError", message),
             Service::Ec2 => Self::new(
                 403,
@@ -149,7 +151,7 @@ impl Failure {
             Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "ThrottlingException", "Rate exceeded")
             }
-            Service::Iam | Service::Sts | Service::Sns => {
+            Service::Iam | Service::Sts | Service::Sns | Service::CloudWatch => {
                 Self::new(400, "Throttling", "Rate exceeded")
             }
             Service::Ec2 => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
@@ -169,6 +171,7 @@ impl Failure {
             | Service::Sns
             | Service::Sqs
             | Service::Events
+            | Service::CloudWatch
                 if unavailable =>
             {
                 ("ServiceUnavailable", "The service is currently unavailable.")
@@ -188,7 +191,7 @@ impl Failure {
             Service::Iam => {
                 ("ServiceFailure", "The request processing has failed because of an unknown error.")
             }
-            Service::Sts | Service::Sns | Service::Sqs => (
+            Service::Sts | Service::Sns | Service::Sqs | Service::CloudWatch => (
                 "InternalFailure",
                 "The request processing has failed because of an unknown error.",
             ),
@@ -214,7 +217,7 @@ impl Failure {
                 "MissingAuthenticationTokenException",
                 "Missing Authentication Token",
             ),
-            Service::Iam | Service::Sts | Service::Sns => Self::new(
+            Service::Iam | Service::Sts | Service::Sns | Service::CloudWatch => Self::new(
                 403,
                 "MissingAuthenticationToken",
                 "Request is missing Authentication Token",
@@ -235,7 +238,7 @@ impl Failure {
             Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "UnrecognizedClientException", invalid)
             }
-            Service::Iam | Service::Sts | Service::Sns => {
+            Service::Iam | Service::Sts | Service::Sns | Service::CloudWatch => {
                 Self::new(403, "InvalidClientTokenId", invalid)
             }
             Service::Ec2 => Self::unsigned(service),
@@ -257,7 +260,9 @@ impl Failure {
             Service::Emr | Service::Kms | Service::Sqs | Service::Events => {
                 Self::new(400, "ExpiredTokenException", expired)
             }
-            Service::Iam | Service::Sts | Service::Sns => Self::new(403, "ExpiredToken", expired),
+            Service::Iam | Service::Sts | Service::Sns | Service::CloudWatch => {
+                Self::new(403, "ExpiredToken", expired)
+            }
             Service::Ec2 => Self::new(400, "RequestExpired", "Request has expired."),
             Service::S3 | Service::S3Control => {
                 Self::new(400, "ExpiredToken", "The provided token has expired.")
@@ -267,7 +272,7 @@ impl Failure {
 
     /// The response for operations that the simulator does not model.
     pub(crate) fn not_modelled(service: Service, operation: &str) -> Self {
-        let name = service.signing_name();
+        let name = service.action_prefix();
         Self::new(501, "NotModelled", format!("emr-simulator does not model {name}:{operation}"))
     }
 
@@ -282,6 +287,9 @@ impl Failure {
                 self.query_body("https://sts.amazonaws.com/doc/2011-06-15/", request_id)
             }
             Service::Sns => self.query_body("http://sns.amazonaws.com/doc/2010-03-31/", request_id),
+            Service::CloudWatch => {
+                self.query_body("http://monitoring.amazonaws.com/doc/2010-08-01/", request_id)
+            }
             Service::Ec2 => self.ec2_body(request_id),
             Service::S3Control => self.s3_control_body(request_id),
             Service::S3 if head => String::new(),
@@ -317,7 +325,9 @@ impl Failure {
         xml.root("ErrorResponse", namespace, |xml| {
             xml.element("Error", |xml| {
                 let kind = if self.status < 500 { "Sender" } else { "Receiver" };
-                xml.text("Type", kind).text("Code", &self.code).text("Message", &self.message);
+                // CloudWatch has errors without a message.
+                let message = Some(&self.message).filter(|message| !message.is_empty());
+                xml.text("Type", kind).text("Code", &self.code).optional("Message", message);
             });
             xml.text("RequestId", request_id);
         });

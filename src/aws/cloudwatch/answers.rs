@@ -32,17 +32,14 @@ pub(super) fn alarm_page(
 }
 
 fn alarm(item: &Element) -> Result<MetricAlarm, AnswerError> {
+    let (name, arn) = (required(item, "AlarmName")?, required(item, "AlarmArn")?);
+    let state = required(item, "StateValue")?;
     let mut has_other_settings = false;
     for name in OTHER_SETTINGS {
         has_other_settings |= item.child(name)?.is_some();
     }
     let definition = if has_other_settings { None } else { Some(definition(item)?) };
-    Ok(MetricAlarm {
-        name: required(item, "AlarmName")?,
-        arn: required(item, "AlarmArn")?,
-        definition,
-        state: required(item, "StateValue")?,
-    })
+    Ok(MetricAlarm { name, arn, definition, state })
 }
 
 fn definition(item: &Element) -> Result<AlarmDefinition, AnswerError> {

@@ -1,8 +1,8 @@
 //! The endpoint of a service: the configured one, else the regional one of the partition.
 //!
 //! The rules are those of the SDK's clients. `ec2_query/tests/recorded.json` holds the endpoints
-//! that its client for EC2 used for regions of all partitions, with FIPS and dual-stack;
-//! `cloudwatch/tests/endpoints.json` holds those that botocore used for CloudWatch.
+//! that its client for EC2 used for regions of all partitions, with FIPS and dual-stack, and
+//! `cloudwatch/tests/recorded.json` those that botocore has for CloudWatch.
 
 use aws_smithy_runtime_api::client::endpoint::{
     EndpointFuture, EndpointResolverParams, ResolveEndpoint,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 mod account;
+mod alarms;
 mod bucket_writes;
 mod callers;
 #[path = "../../../../tests/support/children.rs"]

@@ -152,12 +152,13 @@ impl Client {
         self.send("events", "POST", "/", &headers, &body.to_string()).unwrap()
     }
 
-    /// IAM, STS or EC2: parameters as in a form.
+    /// IAM, STS, EC2, SNS or CloudWatch: parameters as in a form.
     pub(crate) fn form(&self, service: &str, parameters: &str) -> Got {
         let version = match service {
             "iam" => "2010-05-08",
             "sts" => "2011-06-15",
             "sns" => "2010-03-31",
+            "monitoring" => "2010-08-01",
             _ => "2016-11-15",
         };
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::access_block::PublicAccessBlock;
+use crate::alarm::Alarm;
 use crate::cloudtrail::Launch;
 use crate::cluster::Cluster;
 use crate::command::{
     Applied, ChangeObject, Command, CommandError, LaunchedBy, Named, ObjectVersion, PutAccessKey,
-    PutBucket, PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole,
+    PutAlarm, PutBucket, PutDhcp, PutHistory, PutInstanceProfile, PutKey, PutObject, PutRole,
     PutSecurityConfiguration, PutSubnet, PutUpload, PutUser, PutVpc, SendMessage, SetRegion,
     StartCluster, UpdateCluster,
 };
@@ -68,6 +69,7 @@ impl World {
                 let arn = format!("arn:{partition}:sns:{region}:{account}:{}", named.name);
                 self.topics.entry(arn).or_default();
             }
+            Command::PutAlarm(put) => self.put_alarm(put),
             Command::SetEbsEncryptionByDefault(switch) => {
                 self.ebs_encryption_by_default = switch.on;
             }
@@ -116,6 +118,22 @@ impl World {
             _ => {}
         }
         Ok(Applied::default())
+    }
+
+    fn put_alarm(&mut self, put: PutAlarm) {
+        let (account, region) = place(put.account.as_ref(), put.region.as_ref());
+        let alarm = Alarm {
+            account,
+            region,
+            name: put.name,
+            settings: put.settings,
+            tags: BTreeMap::new(),
+            state: put.state.unwrap_or_else(|| "INSUFFICIENT_DATA".to_owned()),
+            state_since: self.now,
+            configured: self.now,
+        };
+        self.alarms.retain(|it| it.arn() != alarm.arn());
+        self.alarms.push(alarm);
     }
 
     fn put_access_key(&mut self, put: PutAccessKey) {

@@ -49,6 +49,8 @@ pub enum Command {
     PutKey(PutKey),
     /// Makes an SNS topic.
     PutTopic(Named),
+    /// Makes or replaces an alarm of CloudWatch; nothing of it is checked.
+    PutAlarm(PutAlarm),
     /// Removes a KMS key by its id.
     DeleteKey(Named),
     /// Makes or replaces a role, and an instance profile if one is named.
@@ -143,6 +145,26 @@ pub struct Named {
     /// The region.
     #[serde(default)]
     pub region: Option<String>,
+}
+
+/// See [`Command::PutAlarm`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutAlarm {
+    /// Its name.
+    pub name: String,
+    /// Twelve digits.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Its settings by the names of `PutMetricAlarm`'s form: `Threshold`,
+    /// `Dimensions.member.1.Name`.
+    pub settings: BTreeMap<String, String>,
+    /// `OK`, `ALARM` or `INSUFFICIENT_DATA`; default: the last.
+    #[serde(default)]
+    pub state: Option<String>,
 }
 
 /// See [`Command::PutAccessKey`].

@@ -101,7 +101,7 @@ pub enum FaultKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`; absent: any.
+    /// `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`, `monitoring`; absent: any.
     #[serde(default)]
     pub service: Option<String>,
     /// `RunJobFlow`, `HeadObject`, …; `*`: any; [`ANY_WRITE`](crate::subject::ANY_WRITE): any that

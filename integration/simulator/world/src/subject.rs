@@ -8,7 +8,8 @@ pub const ANY_WRITE: &str = "any write";
 /// The subject of a call, for faults, hooks and filters.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Subject {
-    /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`.
+    /// The service's signing name: `elasticmapreduce`, `s3`, `kms`, `iam`, `sts`, `ec2`, `sns`,
+    /// `monitoring`.
     pub service: String,
     /// The operation as AWS names it.
     pub operation: String,
@@ -18,7 +19,8 @@ pub struct Subject {
     pub bucket: Option<String>,
     /// The object's key, or the KMS key as it was named.
     pub key: Option<String>,
-    /// A security configuration's, role's, user's, policy's, alias', subnet's or topic's name.
+    /// A security configuration's, role's, user's, policy's, alias', subnet's, topic's or alarm's
+    /// name.
     pub name: Option<String>,
     /// Whether it can change something.
     pub writes: bool,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::access_block::PublicAccessBlock;
+use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::fate::{EventDelivery, NextCluster, Timings};
 use crate::ids::{DEFAULT_ACCOUNT, DEFAULT_REGION, parse_kms_arn, uuid};
@@ -80,6 +81,8 @@ pub struct World {
     pub deleted_queues: BTreeMap<(String, String, String), OffsetDateTime>,
     /// The rules of EventBridge on the default buses.
     pub event_rules: Vec<EventRule>,
+    /// The alarms of CloudWatch, of all accounts and regions.
+    pub alarms: Vec<Alarm>,
     /// How events are delivered.
     pub event_delivery: EventDelivery,
     /// The events under way, by the time at which they come and a number.
@@ -507,6 +510,7 @@ impl World {
             queue_settings: BTreeMap::new(),
             deleted_queues: BTreeMap::new(),
             event_rules: Vec::new(),
+            alarms: Vec::new(),
             event_delivery: EventDelivery::default(),
             events_under_way: BTreeMap::new(),
             last_event: 0,

@@ -24,6 +24,7 @@ const ROWS: &[&str] = &[
     "fate",
     "cluster",
     "job",
+    "alarm",
     "world",
     "principals",
     "sessions",
