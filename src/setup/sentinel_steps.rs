@@ -163,6 +163,13 @@ impl<'a> SentinelInputs<'a> {
                 (Role { name: new.name, path, trust, attached }, action)
             }
         };
+        let others = piece.attached.join(", ");
+        let notes = (!others.is_empty()).then(|| {
+            printable!(
+                "it has managed policies that are not looked at: {}",
+                Printable::from(others)
+            )
+        });
         step(
             Piece::Role(piece),
             action,
@@ -170,6 +177,7 @@ impl<'a> SentinelInputs<'a> {
             "IAM user guide, Creating IAM roles; Amazon ECS, EKS and EC2 guides (roles for tasks, \
              pods and instances)",
         )
+        .noting_any(notes)
     }
 
     /// What a role that exists needs. Whom it trusts is never changed.

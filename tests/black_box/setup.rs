@@ -308,6 +308,8 @@ pub(crate) fn permission(service: &str, operation: &str) -> String {
         "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "PutBucketPublicAccessBlock",
         other => other,
     };
+    // CloudWatch is called by another name than its actions have.
+    let service = if service == "monitoring" { "cloudwatch" } else { service };
     format!("{service}:{action}")
 }
 

@@ -158,7 +158,7 @@ fn a_sentinel_with_the_settings_that_are_written_reads_the_queue() {
     // Of somebody's own file, the line to add is said.
     let played = setup(&stage, &[ECS, "--write-settings=guard.yml"]);
     let says = format!("fix: write `queues: [\"{QUEUE}\"]` in the section `sentinel`");
-    assert!(played.unbroken().contains(&says), "{}", played.transcript());
+    assert!(played.stdout.contains(&says), "{}", played.transcript());
     let text = written.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let text: Vec<&str> = text.collect();
     stage.write(
@@ -274,7 +274,7 @@ fn whatever_one_piece_is_missing_or_weaker_that_alone_is_made_up_for() {
         ),
         (
             "statements of its policy",
-            |world| change_policy(world, Vec::clear),
+            |world| change_policy(world, |statements| drop(statements.remove(0))),
             &["change event queue emr-etl-sentinel"],
         ),
         (
@@ -341,8 +341,10 @@ fn what_others_wrote_stays_and_comes_back_when_it_is_taken_back() {
         }]);
         queue(world).attributes.insert("MessageRetentionPeriod".to_owned(), "120".to_owned());
         let told = alarm(world, "silent");
-        told.settings
-            .insert("AlarmActions.member.1".to_owned(), "arn:aws:sns:x:1:theirs".to_owned());
+        told.settings.insert(
+            "AlarmActions.member.1".to_owned(),
+            "arn:aws:sns:eu-west-1:123456789012:theirs".to_owned(),
+        );
         told.settings.insert("AlarmDescription".to_owned(), "In their words".to_owned());
     });
     let before = shape(&stage);
@@ -354,7 +356,7 @@ fn what_others_wrote_stays_and_comes_back_when_it_is_taken_back() {
         let settings = &alarm(world, "silent").settings;
         assert_eq!(settings["AlarmDescription"], "In their words");
         let told = ["AlarmActions.member.1", "AlarmActions.member.2"].map(|it| &settings[it]);
-        assert_eq!(told, [TOPIC, "arn:aws:sns:x:1:theirs"]);
+        assert_eq!(told, [TOPIC, "arn:aws:sns:eu-west-1:123456789012:theirs"]);
         let policy: Value = serde_json::from_str(&queue(world).attributes["Policy"]).unwrap();
         assert_eq!(policy["Statement"][0], theirs);
         assert_eq!(policy["Statement"].as_array().unwrap().len(), 3);
@@ -455,7 +457,7 @@ fn what_contradicts_or_belongs_to_somebody_else_is_refused_and_nothing_is_made()
         let before = account(&stage);
         let played = setup(&stage, &[ECS, "--apply"]);
         assert_eq!(played.code, Some(77), "{what}\n{}", played.transcript());
-        assert!(played.unbroken().contains(says), "{what}\n{}", played.transcript());
+        assert!(played.stdout.contains(says), "{what}\n{}", played.transcript());
         assert_eq!((account(&stage), writes(&stage)), (before, Vec::new()), "{what}");
         let refused = played.stdout.lines().skip_while(|line| !line.starts_with("REFUSED"));
         let shown: Vec<&str> = refused.take_while(|line| !line.contains("source")).collect();
@@ -554,7 +556,6 @@ fn a_denied_call_is_named_and_the_next_setup_goes_on_from_there() {
         "GetQueueAttributes",
         "DescribeRule",
         "ListTargetsByRule",
-        "ListAttachedRolePolicies",
         "DescribeAlarms",
     ];
     let denied = |stage: &Stage, operation: &str| {
@@ -673,7 +674,7 @@ fn the_policy_that_is_printed_allows_every_call_and_names_only_what_is_the_senti
         .collect();
     setup(&stage, &APPLY).expect_code(0);
     setup(&stage, &APPLY).expect_code(0);
-    stage.sim.change_world(|world| change_policy(world, Vec::clear));
+    stage.sim.change_world(|world| drop(queue(world).attributes.remove("Policy")));
     setup(&stage, &[ECS, "--apply", "--report=change.json"]).expect_code(0);
     let mut request = like_the_runners();
     request["ServiceRole"] = json!("EMR_DefaultRole");
@@ -705,7 +706,8 @@ fn an_endpoint_that_is_not_awss_is_not_asked_and_nothing_is_made() {
         let played = setup(&stage, &APPLY);
         assert_eq!(played.code, Some(code), "{service}: {}", played.transcript());
         let says = "the endpoint http://127.0.0.1:9 is not AWS's";
-        assert!(played.unbroken().contains(says), "{service}: {}", played.transcript());
+        let said = played.stdout.contains(says) || played.unbroken().contains(says);
+        assert!(said, "{service}: {}", played.transcript());
         assert_eq!(writes(&stage), [] as [&str; 0]);
     }
 }

@@ -106,7 +106,9 @@ impl Account {
             settings.insert(format!("rule {}", rule.name), value);
         }
         for of in &world.alarms {
-            settings.insert(format!("alarm {}", of.name), alarm(of_form(&of.settings)));
+            let mut value = of_form(&of.settings);
+            value["AlarmName"] = json!(of.name);
+            settings.insert(format!("alarm {}", of.name), alarm(value));
         }
         let mut new = None;
         for key in &world.keys {
