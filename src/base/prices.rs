@@ -105,8 +105,8 @@ pub(crate) fn queue(partition: &str) -> String {
     format!("$0.40 for 1,000,000 requests{}", elsewhere(partition))
 }
 
-/// What an alarm of CloudWatch on this many metrics costs, in words, for an account of this partition.
-/// Source: aws.amazon.com/cloudwatch/pricing (standard resolution alarms).
+/// What an alarm of CloudWatch on this many metrics costs, in words, for an account of this
+/// partition. Source: aws.amazon.com/cloudwatch/pricing (standard resolution alarms).
 pub(crate) fn alarm(metrics: u32, partition: &str) -> String {
     let usd = ALARM_METRIC * f64::from(metrics);
     format!("${usd:.2} a month for the alarm{}", elsewhere(partition))

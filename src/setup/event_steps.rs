@@ -1,8 +1,8 @@
 //! The steps for a queue of SQS and for the rule of EventBridge that fills it with events, whoever
 //! reads them.
 //!
-//! The queue is encrypted under a key of SQS: under any other, EventBridge would need rights on that
-//! key, and would drop events without a word where it has none.
+//! The queue is encrypted under a key of SQS: under any other, EventBridge would need rights on
+//! that key, and would drop events without a word where it has none.
 
 use std::collections::BTreeMap;
 

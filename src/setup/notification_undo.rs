@@ -162,7 +162,7 @@ impl Undoing<'_> {
 }
 
 impl Undoing<'_> {
-    /// Deletes an alarm that was made, or lets one tell only whom it told before.
+    /// Deletes an alarm that was made, or gives one the topics back that it had before.
     pub(super) async fn alarm(
         &mut self,
         step: &AppliedStep,

@@ -276,7 +276,7 @@ fn rule_description() -> String {
 pub(crate) struct AlarmPiece {
     /// Its ARN.
     pub(crate) arn: String,
-    /// What it watches, and whom it tells.
+    /// What it watches, and the topics that it publishes to.
     pub(crate) definition: AlarmDefinition,
 }
 

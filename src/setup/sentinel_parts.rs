@@ -1,5 +1,5 @@
 //! What a sentinel needs in AWS: its role, a queue with events, the rule that fills it, and alarms
-//! for a sentinel that has stopped. The same code serves every region; made live, it is made in one.
+//! for a sentinel that has stopped. The same code serves every region; live, it is made in one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -274,7 +274,7 @@ impl QueueAlarm {
         format!("{queue}-{}", self.suffix)
     }
 
-    /// What CloudWatch has to be told, for the queue with this name and the ARN of a topic.
+    /// What PutMetricAlarm has to set, for the queue with this name and the ARN of a topic.
     pub(super) fn definition(&self, queue: &str, topic: Option<&str>) -> AlarmDefinition {
         let topics: BTreeSet<String> = topic.into_iter().map(str::to_owned).collect();
         AlarmDefinition {

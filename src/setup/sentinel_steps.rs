@@ -83,7 +83,7 @@ impl SentinelState {
                 None => None,
             }
         };
-        let (role, policy, queue, rule, alarms, topic) = tokio::join!(
+        let (role, policy, queue, event_rule, alarms, topic) = tokio::join!(
             account_state::role(&aws.iam, &parts.role),
             account_state::inline_policy(&aws.iam, &holder, &parts.name),
             notification_state::queue(aws, &parts.name),
@@ -91,7 +91,7 @@ impl SentinelState {
             alarm_state::alarms(aws, &names),
             topic
         );
-        Self { role, policy, queue, rule, alarms, topic }
+        Self { role, policy, queue, rule: event_rule, alarms, topic }
     }
 }
 
@@ -135,12 +135,12 @@ impl<'a> SentinelInputs<'a> {
             ),
         );
         let of_queue = Availability::of(&queue.action, ());
-        let rule = source.rule_step(&state.rule, &of_queue).noting(
+        let event_rule = source.rule_step(&state.rule, &of_queue).noting(
             "events of CloudTrail, which tell who launched a cluster, need a trail that logs \
              management events",
         );
-        let mut steps = vec![role, policy, queue, rule];
-        steps.extend(ALARMS.iter().map(|alarm| self.alarm(alarm, state, &of_queue)));
+        let mut steps = vec![role, policy, queue, event_rule];
+        steps.extend(ALARMS.iter().map(|alarm| self.alarm_step(alarm, state, &of_queue)));
         let advice = self.about_topic(state.topic.as_ref());
         SetupPlan { steps, security_configuration: None, advice }
     }
@@ -180,7 +180,7 @@ impl<'a> SentinelInputs<'a> {
         .noting_any(notes)
     }
 
-    /// What a role that exists needs. Whom it trusts is never changed.
+    /// What a role that exists needs. Its trust policy is never changed.
     fn wanted_role(&self, wanted: &Role, role: &RoleState) -> StepAction {
         let (name, arn) = (Printable::from(&wanted.name), self.role_arn());
         if role.arn != arn {
@@ -285,7 +285,7 @@ impl<'a> SentinelInputs<'a> {
     fn events<'b>(&'b self, role: &'b str) -> EventSource<'b> {
         let parts = self.parts;
         let queue = self.arn("sqs", &parts.name);
-        let rule = self.arn("events", &format!("rule/{}", parts.name));
+        let event_rule = self.arn("events", &format!("rule/{}", parts.name));
         EventSource {
             partition: self.partition(),
             region: self.region,
@@ -293,10 +293,10 @@ impl<'a> SentinelInputs<'a> {
             retention: KEPT,
             // Else no message would become old enough for an alarm.
             extends_retention: true,
-            statements: parts.queue_statements(&queue, &rule),
+            statements: parts.queue_statements(&queue, &event_rule),
             reader: Some(("the sentinel", parts.reader.as_deref().unwrap_or(role))),
             rule: EventRule {
-                arn: rule,
+                arn: event_rule,
                 pattern: pattern(),
                 queue: queue.clone(),
                 description: RULE_DESCRIPTION_OF_SENTINEL.to_owned(),
@@ -309,7 +309,7 @@ impl<'a> SentinelInputs<'a> {
         }
     }
 
-    fn alarm(&self, of: &QueueAlarm, state: &SentinelState, queue: &Availability<()>) -> Step {
+    fn alarm_step(&self, of: &QueueAlarm, state: &SentinelState, queue: &Availability<()>) -> Step {
         let wanted = of.definition(&self.parts.name, self.topic_of_region());
         let name = wanted.name.clone();
         let not_known = || {
@@ -338,7 +338,7 @@ impl<'a> SentinelInputs<'a> {
         .noting(of.description)
     }
 
-    /// What an alarm that exists needs. Only whom it tells is ever added to.
+    /// What an alarm that exists needs. Only topics are ever added to it.
     fn wanted_alarm(
         &self,
         wanted: AlarmDefinition,

@@ -106,9 +106,9 @@ pub struct SetupFlags {
     pub retire: Option<String>,
     /// Plan what the command `sentinel` needs, in place of all else
     ///
-    /// Its role, a queue with events, and alarms for a sentinel that has stopped. `--apply` makes it
-    /// live; `--terraform` and `--cloudformation` write code, and ask AWS nothing. It needs no runner
-    /// config.
+    /// Its role, a queue with events, and alarms for a sentinel that has stopped. `--apply` makes
+    /// it live; `--terraform` and `--cloudformation` write code, and ask AWS nothing. It needs no
+    /// runner config.
     #[arg(
         hide_short_help = true,
         long,

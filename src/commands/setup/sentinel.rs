@@ -215,7 +215,7 @@ impl SentinelWork<'_> {
         let Some(parts) = &parts else { return Ok(Outcome::Ended(0)) };
         let inputs =
             SentinelInputs { parts, account: &account, region: &self.region, topic: self.topic() };
-        let plan = inputs.plan(&SentinelState::look(&aws, &inputs).await);
+        let plan = self.plan(&aws, &inputs).await;
         if self.flags.apply {
             return Box::pin(self.apply(&live, &aws, &inputs, plan)).await;
         }
@@ -250,9 +250,9 @@ impl SentinelWork<'_> {
         let (options, region) = (&self.options, &self.region);
         let wanted = partition(region);
         let usage = |message: String| GuardError::from(SetupError::Usage(message));
-        let watches = !options.accounts.is_empty() || !options.regions.is_empty();
+        let names_places = !options.accounts.is_empty() || !options.regions.is_empty();
         let watched = permissions::sentinel::partition_of(options);
-        if watches && watched != wanted {
+        if names_places && watched != wanted {
             return Err(usage(format!(
                 "--sentinel: the section `sentinel` of the settings watches the partition \
                  {watched}, and {region} is in {wanted}; expected one partition; fix: name a \
@@ -313,6 +313,11 @@ impl SentinelWork<'_> {
         }
     }
 
+    /// The plan for what is there now.
+    async fn plan(&self, aws: &Aws, inputs: &SentinelInputs<'_>) -> SetupPlan {
+        inputs.plan(&Box::pin(SentinelState::look(aws, inputs)).await)
+    }
+
     /// The plan, for people.
     fn show(&self, account: &AccountId, plan: &SetupPlan) {
         self.report.say(printable!(
@@ -336,7 +341,7 @@ impl SentinelWork<'_> {
         // What an earlier setup was cut off in is looked at before the plan is shown.
         let (is_changed, recovered) = live.recover(aws, &mut journal).await;
         if recovered.is_ok() && is_changed {
-            plan = inputs.plan(&SentinelState::look(aws, inputs).await);
+            plan = self.plan(aws, inputs).await;
         }
         self.show(inputs.account, &plan);
         let carried_out = match recovered {
@@ -366,7 +371,7 @@ impl SentinelWork<'_> {
 
     /// Looks at everything again, and writes the settings.
     async fn verify(&self, aws: &Aws, inputs: &SentinelInputs<'_>) -> Result<Outcome, GuardError> {
-        let after = inputs.plan(&SentinelState::look(aws, inputs).await);
+        let after = self.plan(aws, inputs).await;
         let outcome = outcome(&after);
         if after.changes().next().is_some() || outcome != Outcome::Ended(0) {
             self.report.show(&setup_text::steps(&after, &[]));
