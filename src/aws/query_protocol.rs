@@ -14,9 +14,7 @@
 mod endpoint;
 mod service;
 #[cfg(test)]
-pub(in crate::aws) mod tap;
-#[cfg(test)]
-mod tests;
+pub(in crate::aws) mod tests;
 pub(in crate::aws) mod xml;
 
 use std::{collections::BTreeSet, fmt};

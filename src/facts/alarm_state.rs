@@ -1,4 +1,4 @@
-//! What exists of the alarms of CloudWatch that tell of a sentinel that has stopped.
+//! What exists of the alarms of CloudWatch that show that a sentinel has stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What an alarm watches, when it goes off, and what it does then: everything that PutMetricAlarm
-/// sets, except tags. Two alarms with equal definitions behave the same.
+/// What an alarm watches, when it is in the state `ALARM`, and what it notifies: everything that
+/// PutMetricAlarm sets, except tags. Two alarms with equal definitions behave the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AlarmDefinition {
     /// Its name, unique in its account and region.
@@ -27,11 +27,11 @@ pub(crate) struct AlarmDefinition {
     pub(crate) missing_data: String,
     /// Whether the actions are performed. AWS's default is that they are.
     pub(crate) actions_enabled: bool,
-    /// The ARNs of what is told when it goes off.
+    /// The ARNs of what is notified in the state `ALARM`.
     pub(crate) alarm_actions: BTreeSet<String>,
-    /// The ARNs of what is told when all is well again.
+    /// The ARNs of what is notified in the state `OK`.
     pub(crate) ok_actions: BTreeSet<String>,
-    /// The ARNs of what is told when there is too little data.
+    /// The ARNs of what is notified in the state `INSUFFICIENT_DATA`.
     pub(crate) insufficient_data_actions: BTreeSet<String>,
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
-        tap::{Tap, config},
+        tests::tap::{Tap, config},
         xml::{AnswerError, Element},
     },
     base::lookup::{Lookup, LookupErrorKind},

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
-        tap::{Exchange, Tap, config},
+        tests::tap::{Exchange, Tap, config},
         xml::{AnswerError, Element},
     },
     base::lookup::Lookup,

@@ -1,11 +1,10 @@
 //! What does not depend on the service: configured endpoints, regions, documents, errors.
 
-use super::{
-    endpoint::EndpointError,
-    tap::{Tap, config},
-    *,
-};
+pub(in crate::aws) mod tap;
+
+use super::{endpoint::EndpointError, *};
 use crate::base::{aws_calls, lookup::Lookup};
+use tap::{Tap, config};
 
 static SERVICE: QueryService = QueryService {
     id: "A Service",

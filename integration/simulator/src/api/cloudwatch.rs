@@ -5,7 +5,7 @@
 mod check;
 mod members;
 
-use self::members::Members;
+use self::members::{Members, invalid};
 use crate::call::{Call, Service};
 use crate::reply::{Answer, Failure, Reply};
 use crate::xml::Xml;
@@ -26,10 +26,6 @@ pub(super) fn answer(world: &mut World, call: &Call, caller: &Caller) -> Answer 
         "DeleteAlarms" => delete(world, call, caller),
         other => Err(Failure::not_modelled(Service::CloudWatch, other)),
     }
-}
-
-fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(400, "ValidationError", message)
 }
 
 /// The answer of an operation with or without a result.

@@ -1,4 +1,4 @@
-//! Owns the tests of CloudWatch: what it accepts and rejects, and what becomes of an alarm that is
+//! Owns the tests of CloudWatch: what it accepts and rejects, and what happens to an alarm that is
 //! put again or deleted.
 
 use emr_simulator::{Advance, Alarm, Command, Fault, FaultKind, PutAccessKey, Simulator};

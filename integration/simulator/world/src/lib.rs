@@ -24,7 +24,8 @@
 //! - [`values`], [`ids`], [`clock`], [`partition`], [`regions`], [`policy`], [`policy_document`],
 //!   [`access_block`], [`managed_policies`], [`signing`], [`quota`]: what knows nothing of the
 //!   world;
-//! - [`sse`], [`object`], [`fate`], [`cluster`], [`job`], [`alarm`], [`world`]: what the world holds;
+//! - [`sse`], [`object`], [`fate`], [`cluster`], [`job`], [`alarm`], [`world`]: what the world
+//!   holds;
 //! - [`principals`], [`sessions`], [`events`], [`cloudtrail`], [`versions`], [`s3write`],
 //!   [`provisioning`], `steps`, [`life`]: how it changes;
 //! - [`subject`], [`faults`], [`command`], [`hooks`], `apply`, [`scene`]: how it is set up and

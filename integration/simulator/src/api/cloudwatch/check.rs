@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::invalid;
-use super::members::Members;
+use super::members::{Members, invalid};
 use crate::call::Service;
 use crate::reply::Failure;
 use emr_world::partition::partition_of;
@@ -246,7 +245,7 @@ fn names_only(expression: &str, ids: &[&str]) -> bool {
         .all(|word| ids.contains(&word))
 }
 
-/// What is told must be in the region of the alarm, and need not exist.
+/// What is notified must be in the region of the alarm, and need not exist.
 fn actions(actions: &[&str], list: &str, region: &str) -> Result<(), Failure> {
     if actions.len() > MOST_ACTIONS {
         return Err(too_long(&in_error(list), MOST_ACTIONS));

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::invalid;
 use crate::reply::Failure;
+
+pub(super) fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(400, "ValidationError", message)
+}
 
 /// The members of a form whose names start in one way.
 #[derive(Debug, Clone)]
