@@ -1,6 +1,7 @@
 //! `simulate-accounts [--seeds FROM..TO] [--mutant NAME] [--history SEED [--simpler NUMBERS]]
 //! [--mutants COUNT]`: runs histories of the sentinel, prints the laws that failed with a simple
-//! history of each, and the coverage. Exit code 1 if a law fails, or something expected never occurred.
+//! history of each, and the coverage. Exit code 1 if a law fails, or something expected never
+//! occurred.
 
 use std::{process::ExitCode, time::Instant};
 
