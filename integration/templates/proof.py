@@ -1,4 +1,5 @@
-"""Owns the proof that the infrastructure code of `setup` is what other programs take it for.
+"""Owns the proof that the infrastructure code of `setup`, and the manifests for Kubernetes, are what
+other programs take them for.
 
     proof.py HCLFMT
 
@@ -19,8 +20,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROGRAMS = pathlib.Path(sys.executable).parent
 
-# The samples that describe whole accounts; the others are odd on purpose.
-WHOLE = ["empty", "existing"]
+# The samples that describe whole accounts, or all that a sentinel needs, with the number of Checkov's
+# rules that each follows at least; the others are odd on purpose.
+WHOLE = {"empty": 20, "existing": 20, "sentinel": 8, "account-of-a-sentinel": 8}
+
+# Manifests that are written by hand.
+KUBERNETES = ["emr-etl-guard.yml", "sentinel.yml"]
 
 # Checkov's rules that the code does not follow, each with the reason.
 NOT_FOLLOWED = {
@@ -33,6 +38,11 @@ NOT_FOLLOWED = {
     "CKV2_AWS_61": "what expires, and when, is the owner's choice",
     "CKV2_AWS_62": "nothing of the guard uses events of buckets",
     "CKV2_AWS_64": "the policy of a key that exists is a resource of its own, or not changed",
+    "CKV_K8S_11": "a limit of CPU would only delay what is needed for seconds",
+    "CKV_K8S_15": "the image is named by a version or a digest, which stays what it is",
+    "CKV_K8S_21": "the namespace is that of `kubectl apply -n`",
+    "CKV_K8S_35": "the runner's config takes its keys from variables",
+    "CKV_K8S_43": "the image is an example; a comment says to name it by its digest",
 }
 
 
@@ -52,7 +62,7 @@ def main() -> None:
         for template in templates:
             whole = yaml.load(template.read_text(), Loader)
             # What a sentinel needs is made in one step, and imports nothing.
-            steps = [] if "sentinel" in template.stem else ["import", "change"]
+            steps = ["change"] if "sentinel" in template.stem else ["import", "change"]
             for step in steps:
                 (resolved / f"{template.stem}-{step}.json").write_text(
                     json.dumps(resolve(whole, step), indent=1)
@@ -60,12 +70,18 @@ def main() -> None:
         # What a stack has after each step is a template, too.
         show("cfn-lint of each step", lint(sorted(resolved.glob("*.json"))))
         unused = set(NOT_FOLLOWED)
-        for name in WHOLE:
+        for name, least in WHOLE.items():
             show(
                 f"Checkov: {name}, CloudFormation",
-                checkov("cloudformation", resolved / f"{name}-change.json", unused),
+                checkov("cloudformation", resolved / f"{name}-change.json", unused, least),
             )
-            show(f"Checkov: {name}, Terraform", checkov("terraform", folder / name, unused))
+            show(
+                f"Checkov: {name}, Terraform",
+                checkov("terraform", folder / name, unused, least),
+            )
+        for name in KUBERNETES:
+            manifest = ROOT / "integration/kubernetes" / name
+            show(f"Checkov: {name}, Kubernetes", checkov("kubernetes", manifest, unused, 50))
         if unused:
             raise AssertionError(f"rules that nothing breaks, and need no reason: {sorted(unused)}")
         controls(folder, resolved, hclfmt)
@@ -106,15 +122,17 @@ def formatted(hclfmt: str, files: list[pathlib.Path]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def checkov(framework: str, path: pathlib.Path, unused: set[str]) -> list[str]:
-    """The rules that are broken without a reason; what has a reason is taken out of `unused`."""
+def checkov(framework: str, path: pathlib.Path, unused: set[str], least: int) -> list[str]:
+    """The rules that are broken without a reason; what has a reason is taken out of `unused`. `least`
+    rules are followed, or Checkov has not read what it was given.
+    """
     where = ["--file", path] if path.is_file() else ["--directory", path]
     options = ["--framework", framework, "--output", "json", "--skip-download", "--quiet"]
     done = run(PROGRAMS / "checkov", *where, *options)
     if done.returncode not in (0, 1):
         raise AssertionError(done.stdout + done.stderr)
     report = json.loads(done.stdout)
-    if report["summary"]["passed"] < 20 or report["summary"]["parsing_errors"]:
+    if report["summary"]["passed"] < least or report["summary"]["parsing_errors"]:
         raise AssertionError(f"Checkov did not read {path}: {report['summary']}")
     broken = []
     for check in report["results"]["failed_checks"]:
@@ -142,13 +160,26 @@ def controls(folder: pathlib.Path, resolved: pathlib.Path, hclfmt: str) -> None:
     (folder / "empty" / "kms.tf").write_text(
         code.replace(rotation, rotation.replace("true", "false"))
     )
-    expect_fault("Checkov of Terraform", checkov("terraform", folder / "empty", set()))
+    expect_fault("Checkov of Terraform", checkov("terraform", folder / "empty", set(), 20))
 
     document = json.loads((resolved / "empty-change.json").read_text())
     document["Resources"]["Key"]["Properties"]["EnableKeyRotation"] = False
     unrotated = folder / "control.json"
     unrotated.write_text(json.dumps(document))
-    expect_fault("Checkov of CloudFormation", checkov("cloudformation", unrotated, set()))
+    expect_fault("Checkov of CloudFormation", checkov("cloudformation", unrotated, set(), 20))
+
+    code = (folder / "sentinel" / "sentinel.tf").read_text()
+    trust = 'Service = "ecs-tasks.amazonaws.com"'
+    if trust not in code:
+        raise AssertionError(f"no {trust!r} in {code}")
+    (folder / "sentinel" / "sentinel.tf").write_text(code.replace(trust, 'AWS = "*"'))
+    expect_fault("Checkov of a sentinel", checkov("terraform", folder / "sentinel", set(), 8))
+
+    manifest = (ROOT / "integration/kubernetes/sentinel.yml").read_text()
+    root = manifest.replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    writable = folder / "control-manifest.yml"
+    writable.write_text(root)
+    expect_fault("Checkov of Kubernetes", checkov("kubernetes", writable, set(), 50))
 
 
 class Loader(yaml.SafeLoader):
@@ -191,11 +222,14 @@ def resolve(template: dict, step: str) -> dict:
     template["Resources"] = present(template["Resources"])
     template["Outputs"] = present(template.get("Outputs", {}))
     if conditional:
-        del template["Parameters"]["Step"]
+        template["Parameters"].pop("Step", None)
     used = json.dumps([template["Resources"], template["Outputs"]])
     parameters = template.pop("Parameters", {})
+    # Where a condition holds because a parameter is not empty, the parameter is not.
     parameters = {
-        name: of for name, of in parameters.items() if re.search(rf'"{name}"|\{{{name}\}}', used)
+        name: {key: value for key, value in of.items() if (key, value) != ("Default", "")}
+        for name, of in parameters.items()
+        if re.search(rf'"{name}"|\{{{name}\}}', used)
     }
     sections = {"Parameters": parameters, "Outputs": template.pop("Outputs")}
     return template | {name: section for name, section in sections.items() if section}

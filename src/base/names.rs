@@ -171,6 +171,13 @@ impl KeyReference {
         Self(text.to_owned())
     }
 
+    /// Whether it is the ARN of a key itself, which no other key has, and no other ARN names.
+    #[must_use]
+    pub fn is_arn_of_key(&self) -> bool {
+        self.0.starts_with("arn:")
+            && self.0.split(':').nth(5).is_some_and(|resource| resource.starts_with("key/"))
+    }
+
     /// The region and account, if the reference is an ARN.
     #[must_use]
     pub fn region_and_account(&self) -> Option<(&str, &str)> {

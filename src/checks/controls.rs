@@ -454,6 +454,12 @@ pub(crate) static ROWS: &[ControlRow] = &[
          judged by this check.",
     ),
     proves(
+        &keys::LOCAL_DISK,
+        &[&SC_12],
+        "That the disks' key is one that the policy names. Who may use that key, and the key of a \
+         custom provider, are not judged by this check.",
+    ),
+    proves(
         &network::RELEASE,
         &[&SC_8_1, &SC_28_1],
         "That the release's documentation names the features. That they work on a node is not \

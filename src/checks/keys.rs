@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    base::{aws_calls, lookup::Lookup, text::shown},
+    base::{aws_calls, lookup::Lookup, names::KeyReference, text::shown},
     checks::{
         buckets,
         case::Case,
-        finding::{Check, Finding, Level, Stage, Status},
+        finding::{Check, CheckSubject, Finding, Level, Stage, Status},
         fix::FixTemplate,
         security_configuration,
     },
     facts::{
-        kms::{KeyUse, KmsKey},
+        kms::{KeyFacts, KeyUse, KmsKey},
         s3::DefaultEncryption,
     },
-    settings::policy::EncryptionKind,
+    settings::policy::{EncryptionKind, Protection},
 };
 
 pub(super) static EXISTS: Check = Check {
@@ -90,6 +90,20 @@ pub(super) static CUSTOMER_MANAGED: Check = Check {
     asks: &[&aws_calls::DESCRIBE_KEY],
     fix: "create a key of your own (`aws kms create-key`) and name it in place of {subject}",
     source: "AWS KMS developer guide, AWS managed keys",
+};
+
+pub(super) static LOCAL_DISK: Check = Check {
+    name: "local-disk-key",
+    stage: Stage::PreFlight,
+    level: Level::Required,
+    why: "Whoever controls the key of the disks decides who can read them, and can cut the cluster \
+        off from its data: a key of another team or account is not the owner's choice.",
+    looks_at: "AwsKmsKey of LocalDiskEncryptionConfiguration (with EnableEbsEncryption it is the \
+        key of every EBS volume, too), against `expected_keys`.",
+    asks: &[&aws_calls::DESCRIBE_SECURITY_CONFIGURATION, &aws_calls::DESCRIBE_KEY],
+    fix: "name one of `expected_keys` as AwsKmsKey of LocalDiskEncryptionConfiguration in a new \
+        security configuration, or add the key to `expected_keys`",
+    source: "Amazon EMR management guide, Encryption options: Local disk encryption",
 };
 
 /// The fix for a key that will be deleted.
@@ -187,6 +201,64 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
             }),
         });
     }
+    findings.push(local_disk(case));
+}
+
+/// Whether the disks are under a key that the policy expects.
+fn local_disk(case: &Case<'_>) -> Finding {
+    let configuration = case.facts.security_configuration.as_ref();
+    let name = case.security_configuration.unwrap_or("security configuration");
+    let expected = &case.policy.expected_keys;
+    if expected.is_empty() {
+        return LOCAL_DISK.on(name, "any key").not_applicable("`expected_keys` names none");
+    }
+    let subject = LOCAL_DISK.on(name, format!("disks under {}", expected.join(" or ")));
+    let Some(found) = configuration.and_then(Lookup::found) else {
+        return subject.waiting_for(&security_configuration::EXISTS);
+    };
+    let disk = found.content.local_disk.as_ref().filter(|_| found.content.at_rest_enabled);
+    let by_kms = disk.filter(|disk| disk.provider == "AwsKms");
+    match (by_kms.and_then(|disk| disk.key.as_ref().map(|key| (disk, key))), disk) {
+        (Some((disk, key)), _) => {
+            let by = if disk.ebs { "EBS encryption" } else { "LUKS" };
+            by_expected(case, subject, format!("{by} under {key}"), key)
+        }
+        (None, Some(disk)) if disk.provider == "Custom" => {
+            subject.not_applicable("a custom key provider, which uses no key of KMS by itself")
+        }
+        (None, _) if case.policy.requires(Protection::LocalDisk) => {
+            subject.waiting_for(&security_configuration::LOCAL_DISK_AT_REST)
+        }
+        (None, _) => subject.not_applicable("it encrypts no disks, and the policy asks for none"),
+    }
+}
+
+/// Decides whether the policy expects `key`, which is `shown` with its use. Where a key could not
+/// be looked up, it can be another name of a key that is expected.
+pub(super) fn by_expected(
+    case: &Case<'_>,
+    subject: CheckSubject,
+    shown: String,
+    key: &KeyReference,
+) -> Finding {
+    if buckets::is_expected(case, key) {
+        return subject.passed(shown);
+    }
+    let expected = case.policy.expected_keys.iter().map(|key| KeyReference::new(key));
+    let unread = [key.clone()].into_iter().chain(expected).find(|key| {
+        let is_lost = |facts: &KeyFacts| {
+            matches!(facts.description, Lookup::Denied(_) | Lookup::Unreachable(_))
+        };
+        // The ARN of a key is its only one, whoever may look it up.
+        !key.is_arn_of_key() && case.facts.keys.get(key).is_none_or(is_lost)
+    });
+    match unread {
+        Some(unread) => subject.unknown(
+            format!("{shown}; which key {unread} is could not be looked up"),
+            format!("allow kms:DescribeKey on {unread}"),
+        ),
+        None => subject.failed(shown),
+    }
 }
 
 /// Keys that are unknown because the configuration that names them was not read, and the check that
@@ -253,4 +325,125 @@ fn used_for(uses: &BTreeSet<KeyUse>) -> String {
         KeyUse::Expected => "the policy".to_owned(),
     });
     uses.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::lookup::{LookupError, LookupErrorKind},
+        checks::{
+            catalogue::of_cluster,
+            finding::Status::{Failed, NotApplicable, Passed, Unknown},
+            properties::{World, strict},
+        },
+        facts::{emr::LocalDisk, gather::Facts},
+        settings::policy::Policy,
+    };
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+    const FOREIGN: &str = "arn:aws:kms:eu-west-1:999999999999:key/2";
+
+    fn under(key: &str, ebs: bool) -> Option<LocalDisk> {
+        Some(LocalDisk {
+            provider: "AwsKms".to_owned(),
+            key: Some(KeyReference::new(key)),
+            custom_complete: false,
+            s3_object: None,
+            ebs,
+        })
+    }
+
+    fn expecting(key: &str) -> Policy {
+        Policy { expected_keys: vec![key.to_owned()], ..strict() }
+    }
+
+    /// The finding on these disks before a launch, which is the same on a running cluster.
+    fn judged(
+        disk: Option<LocalDisk>,
+        policy: &Policy,
+        change: fn(&mut Facts),
+    ) -> (Status, String, Option<&'static str>) {
+        let mut world = World::new(false, false);
+        let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
+            unreachable!()
+        };
+        found.content.local_disk = disk;
+        change(&mut world.facts);
+        let of_disks = |findings: Vec<Finding>| {
+            let mut findings =
+                findings.into_iter().filter(|finding| finding.check.name == "local-disk-key");
+            let finding = findings.next().unwrap();
+            assert!(findings.next().is_none());
+            finding
+        };
+        let finding = of_disks(world.findings(policy, &world.facts));
+        let running = of_disks(of_cluster(&world.case(policy, &world.facts)));
+        assert_eq!(finding.status, running.status);
+        assert_eq!((&finding.saw, &finding.wanted), (&running.saw, &running.wanted));
+        (finding.status, finding.saw.to_string(), finding.waits_for)
+    }
+
+    fn nothing(_: &mut Facts) {}
+
+    #[test]
+    fn disks_must_be_under_a_key_that_the_policy_names() {
+        let expected = expecting(KEY);
+        for (ebs, by) in [(true, "EBS encryption"), (false, "LUKS")] {
+            let right = judged(under(KEY, ebs), &expected, nothing);
+            assert_eq!(right, (Passed, format!("{by} under {KEY}"), None));
+            let wrong = judged(under(FOREIGN, ebs), &expected, nothing);
+            assert_eq!(wrong, (Failed, format!("{by} under {FOREIGN}"), None));
+        }
+        assert_eq!(judged(under(FOREIGN, true), &strict(), nothing).0, NotApplicable);
+    }
+
+    #[test]
+    fn a_key_is_the_expected_one_in_whatever_form_it_is_named() {
+        fn known_by_alias(facts: &mut Facts) {
+            let described = facts.keys[&KeyReference::new(KEY)].clone();
+            facts.keys.insert(KeyReference::new("alias/etl"), described);
+        }
+        assert_eq!(judged(under("alias/etl", true), &expecting(KEY), known_by_alias).0, Passed);
+        assert_eq!(judged(under(KEY, true), &expecting("alias/etl"), known_by_alias).0, Passed);
+        let foreign = judged(under(FOREIGN, true), &expecting("alias/etl"), known_by_alias);
+        assert_eq!(foreign.0, Failed);
+    }
+
+    #[test]
+    fn which_key_an_alias_is_can_be_unknown_and_the_arn_of_a_key_cannot() {
+        fn denied(facts: &mut Facts) {
+            let error = LookupError::new("kms:DescribeKey", LookupErrorKind::Denied, "no");
+            for key in [KEY, FOREIGN, "alias/etl"] {
+                let mut described = facts.keys[&KeyReference::new(KEY)].clone();
+                described.description = Lookup::Denied(error.clone());
+                facts.keys.insert(KeyReference::new(key), described);
+            }
+        }
+        let alias = judged(under("alias/etl", true), &expecting(KEY), denied);
+        let saw = "EBS encryption under alias/etl; which key alias/etl is could not be looked up";
+        assert_eq!(alias, (Unknown, saw.to_owned(), None));
+        assert_eq!(judged(under(KEY, true), &expecting("alias/etl"), denied).0, Unknown);
+        assert_eq!(judged(under(KEY, true), &expecting(KEY), denied).0, Passed);
+        // The owner of a key of another account need not let anybody look it up.
+        assert_eq!(judged(under(FOREIGN, true), &expecting(KEY), denied).0, Failed);
+    }
+
+    #[test]
+    fn without_a_key_of_kms_another_check_decides_or_none_has_to() {
+        let lenient = Policy { require: Vec::new(), ..expecting(KEY) };
+        for disk in [None, Some(LocalDisk { key: None, ..under(KEY, false).unwrap() })] {
+            let (status, _, waits_for) = judged(disk.clone(), &expecting(KEY), nothing);
+            assert_eq!((status, waits_for), (Unknown, Some("local-disk-at-rest")));
+            assert_eq!(judged(disk, &lenient, nothing).0, NotApplicable);
+        }
+        let custom = LocalDisk { provider: "Custom".to_owned(), ..under(KEY, false).unwrap() };
+        assert_eq!(judged(Some(custom), &expecting(KEY), nothing).0, NotApplicable);
+        let unread: fn(&mut Facts) = |facts| {
+            let error = LookupError::new("x:Y", LookupErrorKind::Denied, "no");
+            facts.security_configuration = Some(Lookup::Denied(error));
+        };
+        let waiting = judged(under(KEY, true), &expecting(KEY), unread);
+        assert_eq!((waiting.0, waiting.2), (Unknown, Some("security-configuration-exists")));
+    }
 }

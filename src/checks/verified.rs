@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::{
-    base::{aws_calls, digest::sha256, lookup::Lookup, names::ReleaseLabel},
+    base::{
+        aws_calls,
+        digest::sha256,
+        lookup::Lookup,
+        names::{KeyReference, ReleaseLabel},
+    },
     facts::{
         ec2::Volume,
         emr::{
@@ -220,6 +225,10 @@ impl Default for ClusterDetails {
 pub(crate) struct Ebs {
     /// The ARN of the key, if KMS gave it.
     pub(crate) key: Option<String>,
+    /// The keys that the policy expects, where KMS did not say which key the configuration's alias
+    /// names: then the volumes are compared with these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) expected: Vec<String>,
 }
 
 impl Ebs {
@@ -232,7 +241,10 @@ impl Ebs {
             .key
             .as_ref()
             .map(|key| facts.resolved(key).map_or_else(|| key.to_string(), str::to_owned));
-        Some(Self { key })
+        let is_known = key.as_deref().is_none_or(can_be_compared);
+        let resolved = |key: &KeyReference| facts.resolved(key).unwrap_or(key.as_str()).to_owned();
+        let expected = facts.expected_keys.iter().filter(|_| !is_known).map(resolved).collect();
+        Some(Self { key, expected })
     }
 
     /// What is wrong with a volume, if anything.
@@ -241,11 +253,10 @@ impl Ebs {
         if !volume.encrypted {
             return Some(format!("{place} is not encrypted"));
         }
-        let wrong = self
-            .key
-            .as_deref()
-            .is_some_and(|key| !is_key(volume.key.as_deref().unwrap_or_default(), key));
-        wrong.then(|| {
+        let seen = volume.key.as_deref().unwrap_or_default();
+        let is_right = self.key.as_deref().is_none_or(|key| is_key(seen, key))
+            && (self.expected.is_empty() || self.expected.iter().any(|key| is_key(seen, key)));
+        (!is_right).then(|| {
             format!(
                 "{place} is encrypted by {}",
                 volume.key.as_deref().unwrap_or("a key that EC2 does not show")
@@ -257,7 +268,12 @@ impl Ebs {
 /// Whether `seen`, always an ARN from EC2, is the key that `wanted` names. An alias that KMS did
 /// not resolve cannot be compared.
 pub(super) fn is_key(seen: &str, wanted: &str) -> bool {
-    wanted.contains("alias/")
+    !can_be_compared(wanted)
         || seen == wanted
         || (!wanted.starts_with("arn:") && seen.ends_with(&format!(":key/{wanted}")))
+}
+
+/// Whether a key's text names one key: an alias names whatever key it is given to.
+fn can_be_compared(key: &str) -> bool {
+    !key.contains("alias/")
 }

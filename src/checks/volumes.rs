@@ -178,8 +178,10 @@ mod tests {
         look.closer.nodes = nodes;
         look.closer.volumes_asked = Lookup::Found(());
         look.closer.volumes = BTreeMap::from_iter(volumes);
-        let verified =
-            VerifiedConfiguration { ebs: Some(Ebs { key: Some(KEY.to_owned()) }), ..verified() };
+        let verified = VerifiedConfiguration {
+            ebs: Some(Ebs { key: Some(KEY.to_owned()), expected: Vec::new() }),
+            ..verified()
+        };
         let finding = judge("j-1", &look, &verified);
         (finding.status, finding.not_there, finding.saw.into())
     }
@@ -261,6 +263,23 @@ mod tests {
         ] {
             assert_eq!(is_key(KEY, wanted), same, "{wanted}");
         }
+    }
+
+    #[test]
+    fn where_an_alias_could_not_be_looked_up_the_expected_keys_decide() {
+        let ebs = |expected: &[&str]| Ebs {
+            key: Some("alias/unresolved".to_owned()),
+            expected: expected.iter().map(ToString::to_string).collect(),
+        };
+        let (_, seen) = volume("vol-1", "i-1", Some(KEY));
+        let wrong = |expected: &[&str]| ebs(expected).against(&seen);
+        assert_eq!(wrong(&[]), None);
+        assert_eq!(wrong(&["arn:aws:kms:eu-west-1:123456789012:key/2", KEY]), None);
+        assert_eq!(wrong(&["alias/unresolved-too"]), None, "it may be the same key");
+        assert_eq!(
+            wrong(&["arn:aws:kms:eu-west-1:123456789012:key/2"]),
+            Some(format!("vol-1 (/dev/xvda of i-1) is encrypted by {KEY}"))
+        );
     }
 
     #[test]

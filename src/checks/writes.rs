@@ -19,7 +19,7 @@ use crate::{
         buckets,
         case::Case,
         finding::{Check, CheckSubject, Finding, Level, Stage},
-        security_configuration,
+        keys, security_configuration,
     },
     facts::{
         emr::S3AtRest,
@@ -215,42 +215,23 @@ pub(super) fn of_configuration(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Judges a mode of the S3 part with its key. Where a key could not be looked up, it can be another
-/// name of a key that is expected.
+/// Judges a mode of the S3 part with its key.
 fn by_mode(
     case: &Case<'_>,
     subject: CheckSubject,
     mode: &str,
     key: Option<&KeyReference>,
 ) -> Finding {
+    let accepts = |kind| buckets::is_accepted(case, kind, None);
     let shown = key.map_or_else(|| mode.to_owned(), |key| format!("{mode} under {key}"));
-    let (is_kind, is_right) = match mode {
-        "SSE-S3" => {
-            let kind = EncryptionKind::SseS3;
-            return subject.decided(buckets::is_accepted(case, kind, None), shown);
-        }
-        "SSE-KMS" => {
-            let kind = EncryptionKind::SseKms;
-            let is_kind = case.policy.accept_encryption.contains(&kind);
-            (is_kind, buckets::is_accepted(case, kind, key))
-        }
-        "CSE-KMS" => (true, key.is_some_and(|key| buckets::is_expected(case, key))),
-        "CSE-Custom" => return subject.passed("CSE-Custom: encrypted on the cluster"),
-        _ => (false, false),
-    };
-    let expected = case.policy.expected_keys.iter().map(|key| KeyReference::new(key));
-    let unread = key.cloned().into_iter().chain(expected).find(|key| {
-        let facts = case.facts.keys.get(key);
-        facts.is_none_or(|facts| {
-            matches!(facts.description, Lookup::Denied(_) | Lookup::Unreachable(_))
-        })
-    });
-    match unread.filter(|_| is_kind && !is_right && key.is_some()) {
-        Some(unread) => subject.unknown(
-            format!("{shown}; which key {unread} is could not be looked up"),
-            format!("allow kms:DescribeKey on {unread}"),
-        ),
-        None => subject.decided(is_right, shown),
+    let by_kms = case.policy.accept_encryption.contains(&EncryptionKind::SseKms);
+    match (mode, key) {
+        ("SSE-S3", _) => subject.decided(accepts(EncryptionKind::SseS3), shown),
+        ("SSE-KMS", None) => subject.decided(accepts(EncryptionKind::SseKms), shown),
+        ("SSE-KMS", Some(key)) if by_kms => keys::by_expected(case, subject, shown, key),
+        ("CSE-KMS", Some(key)) => keys::by_expected(case, subject, shown, key),
+        ("CSE-Custom", _) => subject.passed("CSE-Custom: encrypted on the cluster"),
+        _ => subject.failed(shown),
     }
 }
 
@@ -657,6 +638,10 @@ mod tests {
         assert_eq!(judged(part("SSE-S3", None), &another), [Failed]);
         let lost = of_running(Some(part("SSE-KMS", Some(KEY))), &expected, true);
         assert_eq!(lost[0].status, Passed, "the same text is the same key");
+        // The owner of a key of another account need not let anybody look it up.
+        let foreign = KEY.replace("123456789012", "999999999999");
+        assert_eq!(judged(part("SSE-KMS", Some(&foreign)), &expected), [Failed]);
+        assert_eq!(judged(part("SSE-KMS", Some("alias/a")), &expected), [Unknown]);
     }
 
     #[test]

@@ -163,8 +163,8 @@ pub struct Options {
     )]
     pub accept_encryption: Option<Vec<EncryptionKind>>,
 
-    /// KMS keys (ARN, id or alias) that must encrypt what is written; other keys and SSE-S3 are
-    /// then refused [default: any]
+    /// KMS keys (ARN, id or alias) that must encrypt what is written to S3 and to the cluster's
+    /// disks; other keys and SSE-S3 are then refused [default: any]
     #[arg(
         long,
         env = "EMR_ETL_GUARD_EXPECTED_KEYS",

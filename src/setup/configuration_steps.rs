@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-const CHECKS: [&str; 8] = [
+const CHECKS: [&str; 9] = [
     "written-encryption",
     "no-silent-downgrade",
     "security-configuration-exists",
@@ -46,6 +46,7 @@ const CHECKS: [&str; 8] = [
     "in-transit",
     "kerberos-not-configured",
     "instance-metadata-v2",
+    "local-disk-key",
 ];
 const SOURCE: &str = "Setup guide, Setting up end to end encryption, EMR security configuration; \
     Amazon EMR management guide, Create a security configuration";
@@ -158,6 +159,12 @@ fn passes(
     if has_metadata_v2(release) && content.metadata_service.is_none_or(|version| version < 2) {
         return Err("it does not require version 2 of the instance metadata service".to_owned());
     }
+    let disk = content.local_disk.as_ref().filter(|_| content.at_rest_enabled);
+    if let Some(named) = disk.and_then(|disk| disk.key.as_ref())
+        && !is_expected(inputs, named.as_str(), key)
+    {
+        return Err(format!("its disks are under {named}, which is none of `expected_keys`"));
+    }
     let s3 = content.s3.as_ref().filter(|_| content.at_rest_enabled);
     if let Some(s3) = s3 {
         writes(inputs, &s3.mode, s3.key.as_ref().map(KeyReference::as_str), key)?;
@@ -204,14 +211,9 @@ fn writes(
     key: &Availability<String>,
 ) -> Result<(), String> {
     let accepts = |kind| inputs.policy.accept_encryption.contains(&kind);
-    let expected = &inputs.policy.expected_keys;
-    let is_expected = |named: &str| {
-        let is_first = expected.first().is_some_and(|first| first == inputs.key().as_str())
-            && key.there().is_some_and(|arn| is_same_key(named, arn));
-        expected.is_empty() || is_first || expected.iter().any(|expected| expected == named)
-    };
+    let is_expected = |named: &str| is_expected(inputs, named, key);
     let accepted = match mode {
-        "SSE-S3" => accepts(EncryptionKind::SseS3) && expected.is_empty(),
+        "SSE-S3" => accepts(EncryptionKind::SseS3) && inputs.policy.expected_keys.is_empty(),
         "SSE-KMS" => accepts(EncryptionKind::SseKms) && named.is_some_and(is_expected),
         "CSE-KMS" => named.is_some_and(is_expected),
         "CSE-Custom" => true,
@@ -223,6 +225,14 @@ fn writes(
         let under = named.map_or_else(String::new, |named| format!(" under {named}"));
         Err(format!("it writes {mode}{under}, which the policy does not accept"))
     }
+}
+
+/// Whether the policy expects the key that a configuration names.
+fn is_expected(inputs: &SetupInputs<'_>, named: &str, key: &Availability<String>) -> bool {
+    let expected = &inputs.policy.expected_keys;
+    let is_first = expected.first().is_some_and(|first| first == inputs.key().as_str())
+        && key.there().is_some_and(|arn| is_same_key(named, arn));
+    expected.is_empty() || is_first || expected.iter().any(|expected| expected == named)
 }
 
 /// What the security configuration that the config names says about the plan.

@@ -232,7 +232,7 @@ impl Setup {
 }
 
 /// The checks that a plan has to make pass.
-const SERVED: [&str; 37] = [
+const SERVED: [&str; 38] = [
     "bucket-exists",
     "bucket-owner",
     "bucket-region",
@@ -264,6 +264,7 @@ const SERVED: [&str; 37] = [
     "kms-key-region",
     "kms-key-rotation",
     "kms-key-customer-managed",
+    "local-disk-key",
     "jobflow-role-exists",
     "service-role-exists",
     "jobflow-role-may-use-key",

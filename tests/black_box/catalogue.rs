@@ -29,6 +29,9 @@ use crate::{
 };
 
 const KEY_ID: &str = "11111111-1111-1111-1111-111111111111";
+/// A key of another account.
+pub(crate) const OTHER_KEY: &str =
+    "arn:aws:kms:eu-west-1:999999999999:key/22222222-2222-2222-2222-222222222222";
 
 /// The stage on which `check` passes, if it needs one of its own.
 fn own_stage(check: &str) -> Option<Stage> {
@@ -70,6 +73,9 @@ fn own_stage(check: &str) -> Option<Stage> {
             stage.set(Set::SetEbsEncryptionByDefault(Switch { on: true }));
             stage
         }
+        "local-disk-key" => Stage::acme()
+            .option("--expected-keys=alias/acme-etl")
+            .option("--advise=data-encrypted,written-encryption,bucket-default-encryption"),
         "instance-types" => Stage::acme().replace("m4.large", "m5.large"),
         "target-tls" => with_target(Stage::acme(), "REQUIRE"),
         "enrichment-sources" => with_enrichment(Stage::acme(), "s3://acme-assets/maxmind"),
@@ -259,6 +265,7 @@ pub(crate) fn refuting(check: &str) -> Stage {
             with_key(stage, PutKey { spec: Some("RSA_2048".to_owned()), ..Default::default() })
         }
         "kms-key-rotation" => with_key(stage, PutKey { rotation: false, ..Default::default() }),
+        "local-disk-key" => Stage::acme().option(&format!("--expected-keys={OTHER_KEY}")),
         "custom-provider-object" => {
             with_custom_provider(Stage::acme(), "s3://acme-etl/nowhere.jar")
         }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     attach::{drop_flag, start},
+    catalogue::OTHER_KEY,
     support::{Played, Stage, wait_until},
 };
 
@@ -142,6 +143,79 @@ fn a_cluster_under_another_key_than_a_rule_expects_is_unsafe() {
     let played = once(&stage);
     played.expect_code(71);
     assert_eq!(told(&played, "j-OTHERKEY"), 1, "{}", played.transcript());
+}
+
+#[test]
+fn disks_under_another_key_than_the_expected_one_are_told_alike_before_and_after_the_launch() {
+    const CHECK: &str = "local-disk-key";
+    let words = |finding: &Value| {
+        ["subject", "status", "seen", "expected"]
+            .map(|part| finding[part].as_str().unwrap().to_owned())
+    };
+    let option = format!("--expected-keys={OTHER_KEY}");
+    let checked = Stage::acme().option(&option).check();
+    checked.expect_code(77);
+    let told = words(&checked.finding(CHECK));
+    assert_eq!(told[0..2], ["acme-sc", "failed"]);
+    assert_eq!(told[3], format!("disks under {OTHER_KEY}"));
+
+    for by_config in [true, false] {
+        let by_hand = Stage::acme().env("AWS_REGION", "eu-west-1").option(&option);
+        start(&by_hand, "j-OTHERKEY", |_| {});
+        let watched = by_hand.play(by_hand.watch(&["j-OTHERKEY"], by_config));
+        assert_eq!(words(&watched.finding(CHECK)), told, "{}", watched.transcript());
+    }
+
+    // The disks alone are enough.
+    let stage = stage("");
+    let others =
+        format!("expected_keys: [\"{OTHER_KEY}\"]\nadvise: [written-encryption, kms-key-exists]\n");
+    settings(&stage, "  on_unsafe: terminate\n", &others);
+    start(&stage, "j-OTHERKEY", |_| {});
+    let played = once(&stage);
+    played.expect_code(76);
+    assert_eq!(terminations(&stage), 1);
+    let report = reports(&stage).remove(0);
+    let open = report["clusters"][0]["open"].as_array().unwrap();
+    let ours = open.iter().find(|finding| finding["check"] == CHECK);
+    assert_eq!(ours.map(words), Some(told), "{}", played.transcript());
+}
+
+#[test]
+fn luks_without_encryption_by_ebs_is_what_local_disk_asks_for_until_more_is_enforced() {
+    let luks = |stage: &Stage| {
+        let content = json!({"EncryptionConfiguration": {
+            "EnableAtRestEncryption": true, "EnableInTransitEncryption": true,
+            "InTransitEncryptionConfiguration": {"TLSCertificateConfiguration": {
+                "CertificateProviderType": "PEM", "S3Object": "s3://acme-etl/certs/emr.zip"}},
+            "AtRestEncryptionConfiguration": {
+                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"},
+                "LocalDiskEncryptionConfiguration": {
+                    "EncryptionKeyProviderType": "AwsKms",
+                    "AwsKmsKey": "alias/acme-etl"}},
+        }});
+        stage.set(Set::PutSecurityConfiguration(PutSecurityConfiguration {
+            name: "acme-sc".to_owned(),
+            content,
+            ..Default::default()
+        }));
+    };
+    for (enforced, code, alone) in [("", 0, 0), ("enforce: [ebs-encryption-by-default]\n", 77, 71)]
+    {
+        let before = Stage::acme().option("--settings=guard.yml");
+        before.write("guard.yml", enforced);
+        luks(&before);
+        before.check().expect_code(code);
+
+        let stage = stage("");
+        settings(&stage, "", enforced);
+        luks(&stage);
+        start(&stage, "j-LUKS", |_| {});
+        let played = once(&stage);
+        played.expect_code(alone);
+        let is_named = played.unbroken().contains("ebs-encryption-by-default");
+        assert_eq!(is_named, alone == 71, "{}", played.transcript());
+    }
 }
 
 #[test]

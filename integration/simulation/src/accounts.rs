@@ -8,4 +8,5 @@ pub mod history;
 pub mod laws;
 pub mod scenario;
 pub mod sentinel;
+pub mod simpler;
 pub mod sweep;

@@ -2,15 +2,22 @@
 
 use std::{fmt::Debug, ops::Range, process::ExitCode};
 
-use crate::many::FailedLaws;
+use crate::{
+    many::FailedLaws,
+    shrink::{Decisions, replay, shrink},
+};
 
 /// The requested action. `M` names a deliberate fault.
 #[derive(Debug)]
 pub struct Request<M> {
+    /// The program's name.
+    pub program: &'static str,
     /// The seeds of the histories.
     pub seeds: Range<u64>,
     /// Print the history of this seed.
     pub history: Option<u64>,
+    /// The changes that make that history simpler, by their numbers.
+    pub simpler: Vec<usize>,
     /// Find the law that catches each deliberate fault, in so many histories.
     pub mutants: Option<u64>,
     /// The deliberate fault that is switched on.
@@ -22,27 +29,36 @@ impl<M: Copy + Debug> Request<M> {
     ///
     /// # Errors
     /// What is wrong with them was printed; the exit code.
-    pub fn of_process(program: &str, machine: &str, all: &[M]) -> Result<Self, ExitCode> {
+    pub fn of_process(program: &'static str, machine: &str, all: &[M]) -> Result<Self, ExitCode> {
         let help = format!(
-            "{program} [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]
+            "{program} [--seeds FROM..TO] [--mutant NAME] [--history SEED [--simpler NUMBERS]] [--mutants COUNT]
 
   --seeds FROM..TO  the histories of these seeds; without it: 0..20000
   --mutant NAME     with this deliberate fault in the {machine}
   --history SEED    prints the history of one seed, and the laws that fail in it
+  --simpler NUMBERS makes that history simpler, as a run of many histories says of a law that failed
   --mutants COUNT   prints which law catches each deliberate fault, in so many histories"
         );
-        Self::parse(std::env::args().skip(1), &help, all).map_err(|problem| {
+        Self::parse(program, std::env::args().skip(1), &help, all).map_err(|problem| {
             eprintln!("{problem}");
             ExitCode::from(64)
         })
     }
 
     fn parse(
+        program: &'static str,
         mut arguments: impl Iterator<Item = String>,
         help: &str,
         all: &[M],
     ) -> Result<Self, String> {
-        let mut request = Self { seeds: 0..20_000, history: None, mutants: None, mutant: None };
+        let mut request = Self {
+            program,
+            seeds: 0..20_000,
+            history: None,
+            simpler: Vec::new(),
+            mutants: None,
+            mutant: None,
+        };
         while let Some(flag) = arguments.next() {
             let value = arguments.next().ok_or_else(|| help.to_owned())?;
             let number =
@@ -54,6 +70,12 @@ impl<M: Copy + Debug> Request<M> {
                 }
                 "--mutants" => request.mutants = Some(number(&value)?),
                 "--history" => request.history = Some(number(&value)?),
+                "--simpler" => {
+                    let numbers = value.split(',').map(|number| {
+                        number.parse().map_err(|_| format!("{number} is no number\n\n{help}"))
+                    });
+                    request.simpler = numbers.collect::<Result<_, _>>()?;
+                }
                 "--mutant" => {
                     let mutant = all.iter().find(|mutant| format!("{mutant:?}") == value);
                     let known = format!("{value} is none of {all:?}");
@@ -63,6 +85,50 @@ impl<M: Copy + Debug> Request<M> {
             }
         }
         Ok(request)
+    }
+
+    /// The decisions of a history of this seed, as simple as is asked for.
+    ///
+    /// # Errors
+    /// There is no such change, which was printed; the exit code.
+    pub fn decisions<D: Decisions>(&self, drawn: D) -> Result<D, ExitCode> {
+        replay(drawn, &self.simpler).ok_or_else(|| {
+            eprintln!("{:?} are not changes of this history", self.simpler);
+            ExitCode::from(64)
+        })
+    }
+
+    /// Prints a simple history of each law that failed, and the command that prints it again. `why`
+    /// is how a history violates the law of that name, if it does; `text` is all of a history.
+    pub fn explain<D: Decisions>(
+        &self,
+        failures: &FailedLaws,
+        draw: impl Fn(u64) -> D,
+        why: impl Fn(&D, &str) -> Option<String>,
+        text: impl Fn(D) -> String,
+    ) {
+        for (law, failures) in failures.iter() {
+            let Some((seed, _)) = failures.examples.first() else { continue };
+            let Some(shrunk) = shrink(draw(*seed), |decisions| why(decisions, law)) else {
+                continue;
+            };
+            println!("\n=== {law}\n=== seed {seed}, made simpler:\n");
+            println!("{}\n{}", text(shrunk.decisions), shrunk.violation);
+            println!("again: {}", self.again(*seed, &shrunk.path));
+        }
+    }
+
+    /// The command that prints a history that was made simpler.
+    fn again(&self, seed: u64, path: &[usize]) -> String {
+        let mut command = format!("{} --history {seed}", self.program);
+        if !path.is_empty() {
+            let numbers: Vec<String> = path.iter().map(ToString::to_string).collect();
+            command += &format!(" --simpler {}", numbers.join(","));
+        }
+        if let Some(mutant) = self.mutant {
+            command += &format!(" --mutant {mutant:?}");
+        }
+        command
     }
 }
 

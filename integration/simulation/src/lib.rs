@@ -6,7 +6,8 @@
 //! [`draw`] makes its decisions, [`engine`] runs them.
 //!
 //! `simulate --history SEED` prints a history, with the truth of its clusters first; `simulate
-//! --seeds FROM..TO` runs many, and shows a simple one for each law that fails. [`exhaustive`]
+//! --seeds FROM..TO` runs many, and shows a simple one for each law that fails ([`shrink`]), with
+//! the command that shows it again. [`exhaustive`]
 //! tries every order of responses and events in small scopes. Each deliberate fault of the watcher
 //! ([`watch::machine::mutants`]) must break a law: otherwise the laws would be too weak.
 //!
@@ -32,6 +33,7 @@ pub mod random;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod simpler;
 pub mod sweep;
 
 /// The guard's watcher, included by its source files: nothing else of the guard is built.

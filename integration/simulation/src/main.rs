@@ -1,6 +1,6 @@
-//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]`: runs
-//! histories, prints the laws that failed with a simple history of each, and the coverage. Exit
-//! code 1 if a law fails, or something expected never occurred.
+//! `simulate [--seeds FROM..TO] [--mutant NAME] [--history SEED [--simpler NUMBERS]]
+//! [--mutants COUNT]`: runs histories, prints the laws that failed with a simple history of each,
+//! and the coverage. Exit code 1 if a law fails, or something expected never occurred.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -9,9 +9,9 @@ use emr_simulation::{
     draw::draw,
     history::History,
     laws,
-    run::{Options, live_through, run},
-    shrink::shrink,
-    sweep::{Sweep, catch, sweep},
+    run::{Options, live_through},
+    scenario::Scenario,
+    sweep::{catch, sweep},
     watch::machine::mutants::Mutant,
 };
 
@@ -22,19 +22,18 @@ fn main() -> ExitCode {
     };
     let options = Options { mutant: request.mutant };
     match request {
-        Request { history: Some(seed), .. } => {
-            let history = run(seed, options);
-            println!("{}", history.text());
-            report(&history)
-        }
+        Request { history: Some(seed), .. } => match request.decisions(draw(seed)) {
+            Ok(scenario) => report(&live_through(scenario, options)),
+            Err(code) => code,
+        },
         Request { mutants: Some(count), .. } => {
             let law =
                 |mutant, seeds| catch(mutant, seeds).map(|(seed, violation)| (seed, violation.law));
             catch_mutants(Mutant::ALL, count, law)
         }
-        Request { seeds, .. } => {
+        Request { ref seeds, .. } => {
             let began = Instant::now();
-            let found = sweep(seeds, options);
+            let found = sweep(seeds.clone(), options);
             let spent = began.elapsed();
             println!("{}", found.coverage.text());
             println!(
@@ -48,27 +47,22 @@ fn main() -> ExitCode {
                 found.longer.1,
                 found.average_longer()
             );
-            explain(&found, options)
+            let why = |scenario: &Scenario, law: &str| {
+                let violations = laws::check(&live_through(scenario.clone(), options));
+                violations.into_iter().find(|violation| violation.law == law).map(|it| it.why)
+            };
+            let text = |scenario| live_through(scenario, options).text();
+            request.explain(&found.failures, draw, why, text);
+            conclude(&found.coverage.missing(), &found.failures, &found.failures_text())
         }
     }
 }
 
 fn report(history: &History) -> ExitCode {
+    println!("{}", history.text());
     let violations = laws::check(history);
     for violation in &violations {
         println!("{}: {}", violation.law, violation.why);
     }
     exit_code(violations.is_empty())
-}
-
-/// Shows a simple history for each law that failed.
-fn explain(found: &Sweep, options: Options) -> ExitCode {
-    for (law, failures) in found.failures.iter() {
-        let Some((seed, _)) = failures.examples.first() else { continue };
-        let (scenario, violation) = shrink(draw(*seed), law, options);
-        println!("\n=== {law}\n=== seed {seed}, made simpler:\n");
-        println!("{}", live_through(scenario, options).text());
-        println!("{}", violation.map(|violation| violation.why).unwrap_or_default());
-    }
-    conclude(&found.coverage.missing(), &found.failures, &found.failures_text())
 }

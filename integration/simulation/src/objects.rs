@@ -9,5 +9,5 @@ pub mod job_scenario;
 pub mod laws;
 pub mod process;
 pub mod scenario;
-pub mod shrink;
+pub mod simpler;
 pub mod sweep;

@@ -1,12 +1,18 @@
 //! The laws of the account watcher hold in every history, and each deliberate fault of it breaks
 //! one.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
 use emr_simulation::{
     accounts::{
+        engine::live_through,
+        laws,
+        scenario::{AccountScenario, draw},
         sentinel::AccountOptions,
         sweep::{catch, sweep},
     },
     many::catch_each,
+    shrink::{Decisions as _, replay, shrink},
     watch::machine::account::mutants::AccountMutant,
 };
 
@@ -33,4 +39,46 @@ fn every_deliberate_fault_of_the_account_watcher_breaks_a_law() {
     let survivors: Vec<&AccountMutant> =
         caught.iter().filter(|(_, by)| by.is_none()).map(|(mutant, _)| mutant).collect();
     assert!(survivors.is_empty(), "no law catches {survivors:?}");
+}
+
+#[test]
+fn a_broken_law_is_shown_by_a_short_history_that_can_be_seen_again() {
+    for mutant in [
+        AccountMutant::OneLookEnds,
+        AccountMutant::LimitForgotten,
+        AccountMutant::LimitForgottenAtStart,
+        AccountMutant::LostTerminationBlocks,
+        AccountMutant::SuspendedLookEnds,
+        AccountMutant::NoOverlap,
+    ] {
+        let options = AccountOptions { mutant: Some(mutant) };
+        let (seed, (law, _)) = catch(mutant, 0..SEEDS).unwrap();
+        let why = |scenario: &AccountScenario| {
+            laws::broken(&live_through(scenario.clone(), options), law)
+        };
+        let shrunk = shrink(draw(seed), why).unwrap();
+        let short = live_through(shrunk.decisions.clone(), options);
+        let count = short.eventful().count();
+        let before = live_through(draw(seed), options).eventful().count();
+        println!("{mutant:?}: {law}: {count} records, {before} before");
+        // Two clusters reach the limit, and one does for all else.
+        assert!(short.clusters.len() <= 2 && count <= 40, "{mutant:?}: {}", short.text());
+        assert_eq!(laws::broken(&short, law), Some(shrunk.violation));
+        // It is the fault that breaks it, and not what is left of the decisions.
+        let healthy = live_through(shrunk.decisions.clone(), AccountOptions::default());
+        let anyway = laws::check(&healthy);
+        assert!(anyway.is_empty(), "{mutant:?}: {anyway:?}\n{}", short.text());
+        assert_eq!(replay(draw(seed), &shrunk.path), Some(shrunk.decisions));
+    }
+}
+
+#[test]
+fn every_law_holds_in_all_simpler_histories_too() {
+    for seed in 0..60 {
+        for (number, simpler) in draw(seed).simpler().into_iter().enumerate() {
+            let history = live_through(simpler, AccountOptions::default());
+            let broken = laws::check(&history);
+            assert!(broken.is_empty(), "seed {seed}, change {number}: {broken:?}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub enum Fact {
 }
 
 /// A fact over time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeline {
     /// At the creation.
     pub first: Fact,
@@ -56,7 +56,7 @@ impl Timeline {
 }
 
 /// How a cluster was launched, and how it lives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// Where.
     pub place: Place,

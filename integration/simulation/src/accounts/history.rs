@@ -121,18 +121,37 @@ impl AccountHistory {
         self.records.iter().filter(move |record| record.sentinel == sentinel)
     }
 
+    /// The records that say something: not the ends of events, nor lists of which nothing came.
+    pub fn eventful(&self) -> impl Iterator<Item = &Record> {
+        let is_kept =
+            |record: &&Record| !matches!(record.what, What::Noted(AccountEntry::SeenUntil(..)));
+        let mut records = self.records.iter().filter(is_kept).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let record = records.next()?;
+                let follows = |next: &&&Record| {
+                    (next.at, next.sentinel) == (record.at, record.sentinel)
+                        && !matches!(next.what, What::Done | What::Listed(..))
+                };
+                match record.what {
+                    What::Done => {}
+                    What::Listed(..) if records.peek().filter(follows).is_none() => {}
+                    _ => return Some(record),
+                }
+            }
+        })
+    }
+
     /// The history as text.
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![format!("{:#?}", self.scenario)];
         let clusters = self.clusters.iter().map(|cluster| format!("{cluster:?}"));
         lines.extend(clusters);
-        lines.extend(self.records.iter().filter(|record| !matches!(record.what, What::Done)).map(
-            |record| {
-                let seconds = record.at / 1_000;
-                format!("{seconds:>6} s  {}  {:?}", record.sentinel, record.what)
-            },
-        ));
+        lines.extend(self.eventful().map(|record| {
+            let seconds = record.at / 1_000;
+            format!("{seconds:>6} s  {}  {:?}", record.sentinel, record.what)
+        }));
         lines.join("\n")
     }
 }

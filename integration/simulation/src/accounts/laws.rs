@@ -36,6 +36,12 @@ pub fn check(history: &AccountHistory) -> Vec<(&'static str, String)> {
     LAWS.iter().filter_map(|(law, holds)| holds(history).err().map(|why| (*law, why))).collect()
 }
 
+/// How a history violates the law of this name, if it does.
+#[must_use]
+pub fn broken(history: &AccountHistory, law: &str) -> Option<String> {
+    LAWS.iter().find(|(name, _)| *name == law).and_then(|(_, holds)| holds(history).err())
+}
+
 /// How often something happened to each cluster.
 fn count(
     history: &AccountHistory,

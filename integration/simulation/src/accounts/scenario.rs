@@ -36,7 +36,7 @@ pub enum Trouble {
 }
 
 /// A fault of AWS in one place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where.
     pub place: u8,
@@ -51,7 +51,7 @@ pub struct Fault {
 }
 
 /// A `kill -9`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// Which sentinel.
     pub sentinel: usize,
@@ -64,7 +64,7 @@ pub struct Crash {
 }
 
 /// A suspension of the machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleep {
     /// From when.
     pub from: Ms,
@@ -75,7 +75,7 @@ pub struct Sleep {
 }
 
 /// Events that somebody forged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged {
     /// When.
     pub at: Ms,
@@ -88,7 +88,7 @@ pub struct Forged {
 }
 
 /// All decisions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountScenario {
     /// The seed for latencies.
     pub noise: u64,

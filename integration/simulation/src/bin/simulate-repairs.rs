@@ -1,17 +1,16 @@
-//! `simulate-repairs [--seeds FROM..TO] [--mutant NAME] [--history SEED] [--mutants COUNT]`: runs
-//! histories of repairs, prints the laws that failed with a simple history of each, and the
-//! coverage. Exit code 1 if a law fails, or something expected never occurred.
+//! `simulate-repairs [--seeds FROM..TO] [--mutant NAME] [--history SEED [--simpler NUMBERS]]
+//! [--mutants COUNT]`: runs histories of repairs, prints the laws that failed with a simple history
+//! of each, and the coverage. Exit code 1 if a law fails, or something expected never occurred.
 
 use std::{process::ExitCode, time::Instant};
 
 use emr_simulation::{
     command_line::{Request, catch_mutants, conclude, exit_code},
     objects::{
-        engine::{RepairHistory, RepairOptions, live_through, run},
+        engine::{RepairHistory, RepairOptions, live_through},
         laws,
-        scenario::draw,
-        shrink::shrink,
-        sweep::{RepairSweep, catch, sweep},
+        scenario::{RepairScenario, draw},
+        sweep::{catch, sweep},
     },
     reencrypt::machine::mutants::RepairMutant,
 };
@@ -22,17 +21,19 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let options = RepairOptions { mutant: request.mutant, ..RepairOptions::default() };
+    let traced = RepairOptions { traced: true, ..options };
     match request {
-        Request { history: Some(seed), .. } => {
-            report(&run(seed, RepairOptions { traced: true, ..options }))
-        }
+        Request { history: Some(seed), .. } => match request.decisions(draw(seed)) {
+            Ok(scenario) => report(&live_through(scenario, traced)),
+            Err(code) => code,
+        },
         Request { mutants: Some(count), .. } => {
             let law = |mutant, seeds| catch(mutant, seeds).map(|(seed, (law, _))| (seed, law));
             catch_mutants(RepairMutant::ALL, count, law)
         }
-        Request { seeds, .. } => {
+        Request { ref seeds, .. } => {
             let began = Instant::now();
-            let found = sweep(seeds, options);
+            let found = sweep(seeds.clone(), options);
             let spent = began.elapsed();
             for (what, count) in &found.occurred {
                 println!("{count:>10}  {what}");
@@ -43,7 +44,13 @@ fn main() -> ExitCode {
                 found.calls,
                 spent.as_secs_f64()
             );
-            explain(&found, options)
+            let why = |scenario: &RepairScenario, law: &str| {
+                let broken = laws::check(&live_through(scenario.clone(), options));
+                broken.into_iter().find(|(broken, _)| *broken == law).map(|(_, why)| why)
+            };
+            let text = |scenario| live_through(scenario, traced).trace.join("\n");
+            request.explain(&found.failures, draw, why, text);
+            conclude(&found.missing(), &found.failures, &found.failures_text())
         }
     }
 }
@@ -55,16 +62,4 @@ fn report(history: &RepairHistory) -> ExitCode {
         println!("{law}: {why}");
     }
     exit_code(broken.is_empty())
-}
-
-/// Shows a simple history for each law that failed.
-fn explain(found: &RepairSweep, options: RepairOptions) -> ExitCode {
-    for (law, failures) in found.failures.iter() {
-        let Some((seed, _)) = failures.examples.first() else { continue };
-        let (scenario, why) = shrink(draw(*seed), law, options);
-        println!("\n=== {law}\n=== seed {seed}, made simpler:\n");
-        let traced = RepairOptions { traced: true, ..options };
-        println!("{}\n{why}", live_through(scenario, traced).trace.join("\n"));
-    }
-    conclude(&found.missing(), &found.failures, &found.failures_text())
 }
