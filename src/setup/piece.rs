@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    base::names::{BucketName, S3Object},
+    base::names::{BucketName, S3Object, endpoint_domain},
     facts::{
         account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
         object_lock::{DefaultRetention, VERSIONING_ON},
@@ -266,7 +266,7 @@ impl EventRule {
 pub(crate) fn queue_url(arn: &str) -> String {
     let part = |number: usize| arn.split(':').nth(number).unwrap_or_default();
     let (partition, region, account) = (part(1), part(3), part(4));
-    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let domain = endpoint_domain(partition);
     format!("https://sqs.{region}.{domain}/{account}/{}", last_of_arn(arn))
 }
 
