@@ -12,6 +12,7 @@ pub(crate) mod fast_s3;
 mod http_connector;
 pub mod log;
 pub(crate) mod observers;
+mod own_account;
 pub(crate) mod patience;
 pub mod region;
 mod shared_client;
