@@ -13,6 +13,7 @@ pub(crate) mod fast_s3;
 mod http_connector;
 pub mod log;
 pub(crate) mod observers;
+mod own_account;
 pub(crate) mod patience;
 mod query_protocol;
 pub mod region;

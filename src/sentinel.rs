@@ -1,5 +1,6 @@
 //! Watches whole accounts: every cluster is judged, whoever launched it.
 
+pub(crate) mod accounts;
 pub(crate) mod driver;
 pub(crate) mod endpoint;
 pub(crate) mod health;
@@ -12,5 +13,6 @@ pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod queue;
 pub(crate) mod record;
+pub(crate) mod regions;
 pub(crate) mod rules;
 pub(crate) mod watched;

@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::{
     retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
 };
 use aws_types::SdkConfig;
+use tokio::sync::watch;
 
 use crate::{
     aws::{
@@ -31,12 +32,17 @@ use crate::{
         },
         log::CallLog,
         observers::{ServiceClock, Throttled},
+        own_account::{OwnAccountPin, PinnedCredentials},
         patience::Patience,
         region::Regions,
         shared_client,
         trust::{AwsConnections, AwsTrust},
     },
-    base::{lookup::Lookup, names::BucketName, secret::RunnerCredentials},
+    base::{
+        lookup::Lookup,
+        names::{AccountId, BucketName},
+        secret::RunnerCredentials,
+    },
     settings::aws_options::{AwsOptions, CredentialSource},
     spec::observations::LauncherRoute,
 };
@@ -359,6 +365,8 @@ pub(crate) struct SharedAccess {
     config: SdkConfig,
     options: AwsOptions,
     trust: AwsTrust,
+    /// The account of the guard's own credentials.
+    pin: OwnAccountPin,
 }
 
 impl SharedAccess {
@@ -366,7 +374,23 @@ impl SharedAccess {
     pub(crate) async fn load(region: &str, options: &AwsOptions) -> Self {
         let trust = AwsTrust::new(&options.allow_roots);
         let config = load(region, options, None, &trust).await;
-        Self { config, options: options.clone(), trust }
+        let pin = OwnAccountPin::none();
+        let config = match config.credentials_provider() {
+            Some(own) => {
+                let own = PinnedCredentials::new(own, config.clone(), pin.clone());
+                let own = SharedCredentialsProvider::new(own);
+                config.to_builder().credentials_provider(own).build()
+            }
+            None => config,
+        };
+        Self { config, options: options.clone(), trust, pin }
+    }
+
+    /// Lets the guard's own credentials be of this account alone from now on. Where their source
+    /// gives those of another account, no request is sent with them, and the receiver has that
+    /// account.
+    pub(crate) fn pin(&self, account: &AccountId) -> watch::Receiver<Option<AccountId>> {
+        self.pin.set(account)
     }
 
     /// The access by the credentials of `role` (an ARN), which are renewed before they expire.
@@ -381,7 +405,8 @@ impl SharedAccess {
             .credentials_provider(SharedCredentialsProvider::new(provider))
             .identity_cache(IdentityCache::lazy().build())
             .build();
-        Self { config, options: self.options.clone(), trust: self.trust.clone() }
+        let (trust, pin) = (self.trust.clone(), self.pin.clone());
+        Self { config, options: self.options.clone(), trust, pin }
     }
 
     /// The clients of one region.

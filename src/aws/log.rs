@@ -390,7 +390,8 @@ fn of_path(authority: &str, path_and_query: &str) -> Option<String> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let path = path.trim_start_matches('/');
     let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
-    let place = match authority.split_once(".s3").filter(|_| authority.contains(".amazonaws.com")) {
+    let is_aws = [".amazonaws.com", ".amazonaws.eu"].iter().any(|name| authority.contains(name));
+    let place = match authority.split_once(".s3").filter(|_| is_aws) {
         Some((bucket, _)) => format!("{bucket}/{path}"),
         None => path.to_owned(),
     };

@@ -65,19 +65,32 @@ text_newtype!(
     PrincipalPattern
 );
 
-/// The partition of a region, as ARNs contain it. Source: AWS SDKs, partitions.json.
+/// The partitions besides `aws`: how the names of their regions begin, their name in ARNs, and the
+/// domain of their endpoints. Source: AWS SDKs, partitions.json.
+const PARTITIONS: [(&str, &str, &str); 7] = [
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("us-gov-", "aws-us-gov", COMMERCIAL_DOMAIN),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+];
+const COMMERCIAL_DOMAIN: &str = "amazonaws.com";
+
+/// The partition of a region, as ARNs contain it.
 #[must_use]
 pub fn partition(region: &str) -> &'static str {
-    let partitions = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-    ];
-    partitions
-        .iter()
-        .find(|(start, _)| region.starts_with(start))
-        .map_or("aws", |(_, partition)| partition)
+    let of_region = PARTITIONS.iter().find(|(start, _, _)| region.starts_with(start));
+    of_region.map_or("aws", |(_, partition, _)| partition)
+}
+
+/// The domain of the endpoints in a partition, such as `amazonaws.com`. Service principals and
+/// `kms:ViaService` do not follow it.
+#[must_use]
+pub fn endpoint_domain(partition: &str) -> &'static str {
+    let known = PARTITIONS.iter().find(|(_, name, _)| *name == partition);
+    known.map_or(COMMERCIAL_DOMAIN, |(_, _, domain)| domain)
 }
 
 impl FromStr for BucketName {
@@ -468,6 +481,23 @@ impl From<ReleaseLabel> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_region_has_one_partition_and_a_partition_one_domain() {
+        for (region, name, domain) in [
+            ("eu-west-1", "aws", "amazonaws.com"),
+            ("eu-south-2", "aws", "amazonaws.com"),
+            ("cn-northwest-1", "aws-cn", "amazonaws.com.cn"),
+            ("us-gov-east-1", "aws-us-gov", "amazonaws.com"),
+            ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+            ("us-iso-west-1", "aws-iso", "c2s.ic.gov"),
+            ("us-isob-east-1", "aws-iso-b", "sc2s.sgov.gov"),
+            ("eu-isoe-west-1", "aws-iso-e", "cloud.adc-e.uk"),
+            ("us-isof-south-1", "aws-iso-f", "csp.hci.ic.gov"),
+        ] {
+            assert_eq!((partition(region), endpoint_domain(partition(region))), (name, domain));
+        }
+    }
 
     #[test]
     fn releases_compare_by_number_not_by_text() {

@@ -371,6 +371,10 @@ pub struct WatchArguments {
 #[derive(Args, Debug)]
 pub struct SentinelArguments {
     /// Judge each cluster that lives once, and end
+    ///
+    /// It waits for clusters that are starting, up to the setting `judge_within` (15 minutes): only
+    /// then their instances and volumes can be looked at. Exit code 75: not all could be judged in
+    /// that time, or an account or region could not be seen.
     #[arg(long)]
     pub once: bool,
     /// A region to watch, in place of those in the settings; repeatable

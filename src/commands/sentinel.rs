@@ -7,7 +7,7 @@ mod period_reports;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use crate::{
         region::Regions,
     },
     base::{
-        lookup::Lookup,
+        names::{AccountId, endpoint_domain, partition},
         outcome::Outcome,
         printable::{Printable, printable},
         reason::Reason,
@@ -32,7 +32,7 @@ use crate::{
         error::GuardError,
         run::guarded_run::commands_of,
         sentinel::{
-            call::SentinelCommand,
+            call::{DeliveryNumbers, OwnAccount, SentinelCommand},
             metrics_page::{export_metrics, metrics_page},
             period_reports::PeriodReports,
         },
@@ -57,7 +57,7 @@ use crate::{
         judge::JudgeOptions,
         ledger::SentinelLedger,
         period::WatchedPeriod,
-        places::{AccountRegion, UnseenAccount, WatchedPlaces},
+        places::{AccountRegion, WatchedPlaces, account_in_words},
         probe::{self, ProbeKind},
         pulse::Pulse,
         queue::SentinelQueue,
@@ -106,14 +106,14 @@ pub(crate) async fn sentinel(
         SentinelReports::open(&settings.evidence, &state, file).map_err(GuardError::Evidence)?;
     let health = SentinelHealth::starting(options.interval, Instant::now());
     let (pulse, view) = Pulse::new(health, ServiceManager::of_environment());
-    let undelivered = Arc::new(AtomicU64::new(0));
+    let delivery = Arc::new(DeliveryNumbers::default());
     // One that judges once ends by itself, and may run beside one that does not.
     let listen = options.listen.filter(|_| !arguments.once);
     let endpoint = listen.map(|address| {
         let (view, labels) = (view.clone(), settings.metrics.labels.clone());
-        let undelivered = Arc::clone(&undelivered);
+        let delivery = Arc::clone(&delivery);
         let health = view.health.clone();
-        endpoint::start(address, health, move || metrics_page(&view, &labels, &undelivered))
+        endpoint::start(address, health, move || metrics_page(&view, &labels, &delivery))
     });
     let endpoint = endpoint.transpose()?;
     if let Some(endpoint) = &endpoint {
@@ -122,10 +122,10 @@ pub(crate) async fn sentinel(
     ca_certificates::check_ca_certificates()?;
     let alerts = SentinelAlerts::new(notify.clone());
     let once = arguments.once;
-    let sentinel = SentinelCommand { settings, options, report, notify, alerts, undelivered, once };
+    let sentinel = SentinelCommand { settings, options, report, notify, alerts, delivery, once };
     let outcome = tokio::select! {
         outcome = Box::pin(sentinel.run(ledger, reports, pulse, &mut caught)) => outcome,
-        never = export_metrics(&view, &settings.metrics, &sentinel.undelivered) => match never {},
+        never = export_metrics(&view, &settings.metrics, &sentinel.delivery) => match never {},
     };
     sentinel.alerts.release();
     outcome
@@ -164,8 +164,13 @@ impl SentinelCommand<'_> {
             let why = printable!("{NOTHING_WATCHED}: {}", Printable::from(endpoint.refusal()));
             return Ok(self.cannot(Reason::new(why)));
         }
-        let places = tokio::select! {
-            places = WatchedPlaces::find(&access, &own, &self.options) => places,
+        let found = async {
+            let identity = sts::identity(&own.sts).await;
+            let places = WatchedPlaces::find(&access, &own, &identity, &self.options).await;
+            (identity.into_found(), places)
+        };
+        let (identity, places) = tokio::select! {
+            found = found => found,
             signal = stop_signal(caught) => return self.stopped_early(signal),
         };
         let places = match places {
@@ -181,37 +186,47 @@ impl SentinelCommand<'_> {
                 }));
             }
         };
-        let unseen: Vec<Reason> = places.unseen.iter().map(UnseenAccount::reason).collect();
+        let unseen: Vec<Reason> =
+            places.unseen.iter().map(|account| account.reason(self.once)).collect();
         if !unseen.is_empty() {
             self.report.alarm(&unseen);
         }
-        if places.watched.is_empty() {
+        if places.watched.is_empty() && self.once {
             return Ok(Outcome::FactsUnknown);
         }
         self.say_places(&places);
+        let other_account = identity.as_ref().map(|identity| access.pin(&identity.account));
         reports.connect(&own, &self.options.policy).await;
         let say = |line: &str| self.report.say(line);
         reports.send_waiting(&self.notify.timeline, &say).await;
         let names = places.watched.keys().map(|place| place.in_words().to_string());
-        let missing = places.unseen.iter().map(|account| format!("account {}", account.account));
+        let missing = places.unseen.iter().map(|one| account_in_words(one.account.as_str()));
         let names: Vec<String> = names.chain(missing).collect();
-        pulse.health.send_modify(|health| health.set_places(names, Instant::now()));
+        pulse.health.send_modify(|health| {
+            health.set_places(names, Instant::now());
+            for unseen in &places.unseen {
+                health.unknown(&account_in_words(unseen.account.as_str()), &unseen.problem);
+            }
+        });
+        let unreported_since = reports
+            .begin(OffsetDateTime::now_utc())
+            .map_err(|error| GuardError::Evidence(error.to_string()))?;
+        let own_account =
+            OwnAccount { identity, other: other_account, health: pulse.health.clone() };
         let active = driver::start(SentinelPlan {
             queues: self.queues(&access, &own),
-            places: places.watched,
+            places,
             judge: self.judge_options(),
             limits: self.limits(),
             once: self.once,
             report_every: self.options.report_every,
             ledger,
+            unreported_since,
             pulse,
         });
-        let principal = match sts::identity(&own.sts).await {
-            Lookup::Found(identity) => Some(identity.arn),
-            Lookup::Absent | Lookup::Denied(_) | Lookup::Unreachable(_) => None,
-        };
+        let principal = own_account.identity.as_ref().map(|identity| identity.arn.clone());
         let reports = PeriodReports::new(reports, self, principal, own);
-        let (end, stopped) = self.follow(active, &reports, caught).await?;
+        let (end, stopped) = self.follow(active, &reports, own_account, caught).await?;
         let outcome = self.outcome(&end, stopped, !unseen.is_empty());
         let is_delivered = reports.deliver(end.period, outcome).await;
         Ok(if is_delivered { outcome } else { outcome.undelivered(&self.settings.exit_codes) })
@@ -235,7 +250,11 @@ impl SentinelCommand<'_> {
 
     fn say_places(&self, places: &WatchedPlaces) {
         let all: Vec<Printable> = places.watched.keys().map(AccountRegion::in_words).collect();
-        self.report.say(printable!("watching {}", Printable::joined(&all, ", ")));
+        self.report.say(if all.is_empty() {
+            "watching nothing yet".into()
+        } else {
+            printable!("watching {}", Printable::joined(&all, ", "))
+        });
     }
 
     fn queues(&self, access: &SharedAccess, own: &Aws) -> Vec<SentinelQueue> {
@@ -278,6 +297,7 @@ impl SentinelCommand<'_> {
         &self,
         active: ActiveSentinel,
         reports: &PeriodReports<'_>,
+        mut own_account: OwnAccount,
         caught: &mut Caught,
     ) -> Result<(SentinelEnd, Option<Signal>), GuardError> {
         let ActiveSentinel { mut stop, mut notices, mut task } = active;
@@ -299,6 +319,10 @@ impl SentinelCommand<'_> {
                     notice => self.tell(&notice, &context),
                 },
                 () = end_of(&mut delivering), if delivering.is_some() => delivering = None,
+                () = reports.retry_due(), if delivering.is_none() => {
+                    delivering = Some(Box::pin(reports.retry()));
+                }
+                other = own_account.changed() => self.tell_account(&own_account, other),
                 end = &mut task => {
                     // What it said last.
                     while let Ok(notice) = notices.try_recv() {
@@ -333,10 +357,12 @@ impl SentinelCommand<'_> {
                 self.notify.said(told.outcome, told.notice);
             }
         } else if let Some(line) = sentinel_notices::line(notice) {
-            if let SentinelNotice::SightBack(place) = notice {
-                let notice = Notice::new(printable!("emr-etl-guard: {line}"));
-                let (kind, place) = (AlertKind::SeenAgain, Some(place.clone()));
-                self.alerts.send(SentinelAlert { kind, notice, place });
+            match notice {
+                SentinelNotice::SightBack(place) => {
+                    self.alert_seen_again(&line, Some(place.clone()));
+                }
+                SentinelNotice::RegionsFound(..) => self.alert_seen_again(&line, None),
+                _ => {}
             }
             self.report.say(line);
         }
@@ -350,6 +376,33 @@ impl SentinelCommand<'_> {
 }
 
 impl SentinelCommand<'_> {
+    fn alert_seen_again(&self, line: &Printable, place: Option<AccountRegion>) {
+        let notice = Notice::new(printable!("emr-etl-guard: {line}"));
+        self.alerts.send(SentinelAlert { kind: AlertKind::SeenAgain, notice, place });
+    }
+
+    /// The own credentials belong to another account than at the start; none: they do not any more.
+    fn tell_account(&self, own: &OwnAccount, other: Option<AccountId>) {
+        let name = other.as_ref().map(ToString::to_string);
+        own.health.send_modify(|health| health.set_other_account(name));
+        let Some(expected) = own.identity.as_ref().map(|identity| &identity.account) else {
+            return;
+        };
+        let Some(other) = other else {
+            let account = Printable::from(expected.as_str());
+            let line = printable!("the sentinel's credentials are of account {account} again");
+            self.alert_seen_again(&line, None);
+            self.report.say(line);
+            return;
+        };
+        let told = sentinel_notices::other_account(&other, expected);
+        told.notice.print();
+        if self.once {
+            self.notify.said(told.outcome, told.notice.clone());
+        }
+        self.alerts.send(SentinelAlert { kind: told.kind, notice: told.notice, place: None });
+    }
+
     /// How the command ends. A sentinel that goes on until it is stopped has reported everything
     /// already.
     fn outcome(&self, end: &SentinelEnd, stopped: Option<Signal>, missing: bool) -> Outcome {
@@ -384,10 +437,8 @@ impl SentinelCommand<'_> {
     /// Tells what a sentinel that judges once could not find out, where it has not said so yet.
     fn tell_untold(&self, end: &SentinelEnd) {
         let context = self.context();
-        let lost = |place: &AccountRegion| {
-            end.period.places.get(place).is_some_and(|sight| !sight.lost.is_empty())
-        };
-        for (place, why) in end.conclusion.unseen.iter().filter(|(place, _)| !lost(place)) {
+        let untold = |(place, _): &&(AccountRegion, String)| !end.is_told_lost(place);
+        for (place, why) in end.conclusion.unseen.iter().filter(untold) {
             self.tell(&SentinelNotice::SightLost(place.clone(), why.clone()), &context);
         }
         let unjudged =
@@ -412,5 +463,24 @@ async fn end_of(under_way: &mut Option<LocalBoxFuture<'_, ()>>) {
 /// The region in a queue's URL, if AWS serves it.
 fn region_of(queue: &str) -> Option<&str> {
     let host = queue.strip_prefix("https://sqs.")?.split('/').next()?;
-    host.split_once(".amazonaws.com").map(|(region, _)| region)
+    let (region, domain) = host.split_once('.')?;
+    (domain == endpoint_domain(partition(region))).then_some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_asked_in_the_region_of_its_url() {
+        for (queue, region) in [
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/q", Some("eu-west-1")),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q", Some("cn-north-1")),
+            ("https://sqs.eusc-de-east-1.amazonaws.eu/123456789012/q", Some("eusc-de-east-1")),
+            ("https://sqs.eu-west-1.amazonaws.eu/123456789012/q", None),
+            ("http://127.0.0.1:4566/123456789012/q", None),
+        ] {
+            assert_eq!(region_of(queue), region, "{queue}");
+        }
+    }
 }

@@ -87,7 +87,6 @@ fn certificate_bucket(partition: &str) -> Value {
 /// The statement for the key of that archive, if it is under SSE-KMS. Reading the archive itself is
 /// allowed with other objects. S3 calls KMS with the reader's identity.
 pub(super) fn certificate_key(regions: &[&str], partition: &str) -> Value {
-    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     let keys: Vec<String> =
         regions.iter().map(|region| format!("arn:{partition}:kms:{region}:*:key/*")).collect();
     json!({
@@ -95,7 +94,8 @@ pub(super) fn certificate_key(regions: &[&str], partition: &str) -> Value {
         "Effect": "Allow",
         "Action": ["kms:Decrypt"],
         "Resource": keys,
-        "Condition": {"StringLike": {"kms:ViaService": format!("s3.*.{domain}")}},
+        // It is `.amazonaws.com` in all partitions. Source: AWS KMS developer guide, kms:ViaService.
+        "Condition": {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}},
     })
 }
 

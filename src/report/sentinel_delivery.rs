@@ -3,9 +3,13 @@
 //!
 //! The chain is that of the folder `sentinel` in the state directory: runs with the same state
 //! directory have another one.
+//!
+//! Since when something was seen that no report has is on the disk, too: the first report of a later
+//! sentinel begins there.
 
-use std::path::PathBuf;
+use std::{cell::RefCell, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -13,7 +17,7 @@ use crate::{
     aws::clients::Aws,
     base::{digest::sha256, json::pretty, outcome::Outcome},
     evidence::{
-        chain::BegunRun,
+        chain::{BegunRun, ChainLink},
         delivery::ReportDelivery,
         journal::{StateDir, StateError},
         retention,
@@ -22,24 +26,45 @@ use crate::{
     },
     report::{
         metrics,
-        sentinel_document::{SentinelPeriod, SentinelReport},
+        sentinel_document::{ReportCause, SentinelPeriod, SentinelReport},
     },
-    settings::{evidence_options::EvidenceOptions, policy::Policy},
+    settings::{destination::Retention, evidence_options::EvidenceOptions, policy::Policy},
     system::{
         output::{probe, write_whole},
-        private_dir::PrivateDir,
+        private_dir::{PrivateDir, PrivateDirError},
     },
 };
 
 /// The folder of the reports in the sentinel's state directory. All of them stay there, as long as
 /// the setting `retention` allows: pages and the quarterly list are made from them.
 const FOLDER: &str = "reports";
+/// The file with the time since which no report has what was seen. There is none while no sentinel
+/// runs, unless one has ended without its last report.
+const UNREPORTED: &str = "unreported.json";
+
+/// The content of [`UNREPORTED`].
+#[derive(Debug, Serialize, Deserialize)]
+struct UnreportedTime {
+    #[serde(with = "time::serde::rfc3339")]
+    since: OffsetDateTime,
+}
+
+/// When the period of a report ended.
+#[derive(Debug, Deserialize)]
+struct ReportEnd {
+    #[serde(with = "time::serde::rfc3339")]
+    ended: OffsetDateTime,
+}
 
 /// Where the reports of one sentinel go.
 #[derive(Debug)]
 pub(crate) struct SentinelReports<'a> {
     state: &'a StateDir,
+    root: PrivateDir,
     folder: PrivateDir,
+    /// The id and the place in the chain that were taken for a report that could not be written:
+    /// the next one has them, so that none is missing in the chain.
+    taken: RefCell<Option<(String, ChainLink)>>,
     options: &'a EvidenceOptions,
     delivery: ReportDelivery<'a>,
     /// The setting `report`: the last report is here, too.
@@ -82,11 +107,58 @@ impl<'a> SentinelReports<'a> {
         if let Some(file) = &file {
             probe(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
-        let folder = PrivateDir::create(state.path())
-            .and_then(|root| root.create_below(FOLDER))
-            .map_err(|error| error.to_string())?;
+        let open = || {
+            let root = PrivateDir::create(state.path())?;
+            let folder = root.create_below(FOLDER)?;
+            Ok::<_, PrivateDirError>((root, folder))
+        };
+        let (root, folder) = open().map_err(|error| error.to_string())?;
         let delivery = ReportDelivery::open(options, Some(state.path()), false)?;
-        Ok(Self { state, folder, options, delivery, file })
+        let taken = RefCell::default();
+        Ok(Self { state, root, folder, taken, options, delivery, file })
+    }
+
+    /// The watch begins at `now`. Returns since when an earlier sentinel has seen what no report
+    /// has; none: all of it is in a report.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read or written.
+    pub(crate) fn begin(&self, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, StateError> {
+        let marked: Option<UnreportedTime> = self.root.read_json(UNREPORTED)?;
+        // An earlier sentinel may have been killed between its last report and this file.
+        let last = self.last_end().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let since = marked.map(|marked| marked.since.max(last).min(now));
+        self.reported_until(since.unwrap_or(now))?;
+        Ok(since)
+    }
+
+    /// When the period of the last report ended, if it can be read.
+    fn last_end(&self) -> Option<OffsetDateTime> {
+        let names = self.folder.names().ok()?;
+        let last = names.into_iter().filter(|name| retention::is_report(name)).max()?;
+        let bytes = self.folder.read(&last).ok()??;
+        serde_json::from_slice(&bytes).ok().map(|ReportEnd { ended }| ended)
+    }
+
+    fn reported_until(&self, since: OffsetDateTime) -> Result<(), PrivateDirError> {
+        self.root.replace_json(UNREPORTED, &UnreportedTime { since })
+    }
+
+    /// The bytes that the reports and the other files of the sentinel's state take.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let of_folder = |folder: &PrivateDir| -> u64 {
+            let names = folder.names().unwrap_or_default();
+            let files =
+                names.iter().filter_map(|name| folder.path_of(name).symlink_metadata().ok());
+            files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
+        };
+        of_folder(&self.root) + of_folder(&self.folder)
+    }
+
+    /// The folder of the reports, if nothing removes one: no setting says how many are kept.
+    pub(crate) fn kept_for_ever(&self) -> Option<String> {
+        let is_kept = self.options.retention == Retention::default();
+        is_kept.then(|| self.folder.path().display().to_string())
     }
 
     /// Finds the key in KMS and the buckets, with the sentinel's own credentials.
@@ -108,13 +180,31 @@ impl<'a> SentinelReports<'a> {
         cut: impl Future<Output = ()>,
     ) -> Result<WrittenReport, WriteReportError> {
         let mut cut = std::pin::pin!(cut);
-        let (run, started) = (Uuid::now_v7().to_string(), period.started);
-        let chain = self.state.next_in_chain(&run, |begun| self.digest_of(begun))?;
+        let (started, ended, cause) = (period.started, period.ended, period.cause);
+        let taken = self.taken.take();
+        let (run, chain) = match taken {
+            Some(taken) => taken,
+            None => {
+                let run = Uuid::now_v7().to_string();
+                let chain = self.state.next_in_chain(&run, |begun| self.digest_of(begun))?;
+                (run, chain)
+            }
+        };
+        // Taken again by the next report, unless this one is on the disk.
+        self.taken.replace(Some((run.clone(), chain.clone())));
         let report = SentinelReport::new(period, run.clone(), Some(chain.clone()), end);
         let document = format!("{}\n", pretty(&report)?);
         let mut parcel = SignedReport::new(&run, started, end.1, Some(&chain), document);
         self.keep(&format!("{}.json", parcel.name), &parcel.document)?;
+        self.taken.take();
         let mut troubles = Vec::new();
+        let noted = match cause {
+            ReportCause::End => self.root.remove(UNREPORTED),
+            ReportCause::Termination | ReportCause::Schedule => self.reported_until(ended),
+        };
+        if let Err(error) = noted {
+            troubles.push(format!("the next start reports what it says once more: {error}"));
+        }
         self.delivery.secure(&mut parcel, Some(self.state), &mut troubles, cut.as_mut()).await;
         if let Some(envelope) = &parcel.envelope
             && let Err(error) = self.keep(&format!("{}.json.dsse", parcel.name), envelope)
@@ -244,6 +334,56 @@ mod tests {
         fs::create_dir(&target).unwrap();
         of_one.send_waiting(&Timeline::default(), &|_| {}).await;
         assert_eq!((of_one.undelivered(), fs::read_dir(&target).unwrap().count()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_report_that_could_not_be_written_is_that_of_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::take(folder.path()).unwrap();
+        let options = EvidenceOptions::default();
+        let of_one = SentinelReports::open(&options, &state, None).unwrap();
+        of_one.write(period(1), GOOD, pending()).await.unwrap();
+        // Without its folder it cannot be written, and its place in the chain is taken.
+        fs::rename(folder.path().join(FOLDER), folder.path().join("elsewhere")).unwrap();
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        let of_one = SentinelReports::open(&options, &state, None).unwrap();
+        fs::remove_dir(folder.path().join(FOLDER)).unwrap();
+        let error = of_one.write(period(2), GOOD, pending()).await.unwrap_err();
+        assert!(matches!(error, WriteReportError::State(_)), "{error}");
+        fs::rename(folder.path().join("elsewhere"), folder.path().join(FOLDER)).unwrap();
+        let again = SentinelReports {
+            taken: of_one.taken.clone(),
+            ..SentinelReports::open(&options, &state, None).unwrap()
+        };
+        again.write(period(2), GOOD, pending()).await.unwrap();
+        again.write(period(3), GOOD, pending()).await.unwrap();
+        let chain = whole_chain(&reports(folder.path()), None).unwrap();
+        let numbers: Vec<u64> = chain.reports.iter().map(|(number, ..)| *number).collect();
+        assert_eq!((numbers, chain.unwritten), (vec![1, 2, 3], Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_later_sentinel_knows_since_when_nothing_was_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::take(folder.path()).unwrap();
+        let options = EvidenceOptions::default();
+        let of_one = SentinelReports::open(&options, &state, None).unwrap();
+        let mut one = period(1);
+        let (began, later) = (one.started, one.ended + time::Duration::HOUR);
+        assert_eq!(of_one.begin(began).unwrap(), None);
+        assert_eq!(of_one.begin(later).unwrap(), Some(began), "the first one was killed");
+        one.cause = ReportCause::Schedule;
+        let ended = one.ended;
+        of_one.write(one.clone(), GOOD, pending()).await.unwrap();
+        assert_eq!(of_one.begin(later).unwrap(), Some(ended));
+        // The file is older than the last report.
+        of_one.reported_until(began).unwrap();
+        assert_eq!(of_one.begin(later).unwrap(), Some(ended));
+        one.cause = ReportCause::End;
+        of_one.write(one, GOOD, pending()).await.unwrap();
+        assert_eq!(of_one.begin(later).unwrap(), None, "all of it is reported");
+        assert!(of_one.stored_bytes() > 1_000);
+        assert!(of_one.kept_for_ever().is_some());
     }
 
     #[tokio::test]

@@ -144,7 +144,7 @@ pub(crate) enum UnsafeConsequence {
 pub(crate) struct ReportedPlace {
     /// The account.
     pub(crate) account: String,
-    /// The region.
+    /// The region; `*`: it is unknown which regions the account has, and none is watched.
     pub(crate) region: String,
     /// The last complete list of its clusters; none: there was none in the period.
     #[serde(with = "time::serde::rfc3339::option")]

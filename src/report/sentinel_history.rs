@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     base::names::ClusterId,
     report::sentinel_document::{SentinelCounts, SentinelReport, UnseenTime},
-    sentinel::record::SentinelCluster,
+    sentinel::{places::ALL_REGIONS, record::SentinelCluster},
 };
 
 /// Two periods of one sentinel follow each other at once; clocks are compared this loosely.
@@ -206,6 +206,8 @@ fn gaps_of_place(
         listed_afterwards: false,
     };
     let mut gaps = Vec::new();
+    // An account whose regions were unknown is no place that is watched, but for this.
+    let is_place = region != ALL_REGIONS;
     let mut covered = reports.first().map_or(last, |report| report.started);
     let mut why = NOT_YET_WATCHED;
     for report in reports {
@@ -218,7 +220,7 @@ fn gaps_of_place(
             }
             continue;
         };
-        if report.started > covered + AT_ONCE {
+        if is_place && report.started > covered + AT_ONCE {
             gaps.push(not_covered(covered, report.started, why));
         }
         gaps.extend(place.unseen.iter().map(|unseen| UnseenTime {
@@ -227,7 +229,7 @@ fn gaps_of_place(
         }));
         (covered, why) = (covered.max(report.ended), NOT_COVERED);
     }
-    if last > covered + AT_ONCE {
+    if is_place && last > covered + AT_ONCE {
         gaps.push(not_covered(covered, last, NO_LONGER_WATCHED));
     }
     gaps.sort_by_key(|gap| (gap.from, gap.until));
@@ -313,6 +315,20 @@ mod tests {
             gaps_of(&SentinelHistory::of(all).unwrap()),
             [("us-east-1", 0, 6, NOT_YET_WATCHED), ("us-east-1", 12, 18, NO_LONGER_WATCHED)]
         );
+    }
+
+    #[test]
+    fn an_account_whose_regions_were_unknown_is_not_seen_until_they_are_known_and_no_longer() {
+        let (mut first, mut second) = (period(1), period(2));
+        let seen = (None, vec![unseen(6, Some(7))]);
+        first.places = BTreeMap::from([(place("*"), (None, vec![unseen(0, None)]))]);
+        second.places = BTreeMap::from([(place("eu-west-1"), seen)]);
+        let history = SentinelHistory::of([report(first), report(second), report(period(3))]);
+        let gaps = history.unwrap().gaps;
+        let of_all: Vec<&SightGap> =
+            gaps.iter().filter(|gap| gap.region.as_deref() == Some("*")).collect();
+        let [gap] = of_all.as_slice() else { panic!("{gaps:?}") };
+        assert_eq!((gap.from, gap.until), (hours(0), hours(6)));
     }
 
     #[test]

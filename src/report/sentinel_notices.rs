@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::{
     base::{
+        names::AccountId,
         outcome::Outcome,
         printable::{Printable, printable},
         reason::Reason,
@@ -13,7 +14,7 @@ use crate::{
     report::{alerts::message::AlertKind, notice::Notice, terminal},
     sentinel::{
         driver::{SentinelNotice, UnsafeNotice},
-        places::AccountRegion,
+        places::{AccountRegion, UnseenAccount},
         record::{OpenFinding, SentinelCluster, SentinelVerdict},
     },
     watch::terminate::manual_termination_commands,
@@ -72,6 +73,8 @@ impl NoticeContext {
                 act_now(&self.end_now(what, cluster).detail(why.as_str()), cluster)
             }
             Told::SightLost(place, why) => sight_lost(place, why),
+            Told::RegionGone(place, clusters) => region_gone(place, *clusters),
+            Told::RegionsUnknown(unseen) => regions_unknown(unseen),
             Told::LedgerFailed(error) => {
                 let reason = Reason::new(error.to_string())
                     .detail("nothing is terminated until it can be written");
@@ -82,6 +85,7 @@ impl NoticeContext {
             | Told::Ending(_)
             | Told::Over(_)
             | Told::SightBack(_)
+            | Told::RegionsFound(..)
             | Told::QueueFailed(..)
             | Told::Period(_) => return None,
         })
@@ -177,6 +181,44 @@ fn sight_lost(place: &AccountRegion, why: &str) -> SentinelParagraph {
     }
 }
 
+/// The paragraph about a region that cannot be used any more.
+fn region_gone(place: &AccountRegion, clusters: usize) -> SentinelParagraph {
+    let what =
+        printable!("{} is not enabled any more, and not watched from now on", place.in_words());
+    let reason = Reason::new(what)
+        .detail(printable!("clusters that lived there when they were last seen: {clusters}"))
+        .detail("what goes on there can be seen only once the region is enabled again")
+        .fix("enable the region again, if clusters may live there");
+    SentinelParagraph {
+        place: Some(place.clone()),
+        ..paragraph(AlertKind::Unseen, Outcome::Unconfirmed, &reason)
+    }
+}
+
+/// The paragraph about an account that is watched, and whose regions may be others by now.
+fn regions_unknown(unseen: &UnseenAccount) -> SentinelParagraph {
+    let account = Printable::from(unseen.account.as_str());
+    let what = printable!("it is unknown whether account {account} has other regions by now");
+    let reason = Reason::new(what)
+        .detail(unseen.why.clone())
+        .detail("the regions that are known are watched; it is asked again")
+        .fix("allow ec2:DescribeRegions there, or name its regions in the settings");
+    paragraph(AlertKind::Unseen, Outcome::Unconfirmed, &reason)
+}
+
+/// The paragraph about own credentials that are of another account than expected.
+pub(crate) fn other_account(other: &AccountId, expected: &AccountId) -> SentinelParagraph {
+    let [other, expected] = [other, expected].map(|account| Printable::from(account.as_str()));
+    let what = printable!(
+        "the sentinel's credentials are of account {other} now, and those of account {expected} \
+         are expected, as at its start"
+    );
+    let reason = Reason::new(what)
+        .detail("nothing is asked of AWS and nothing is terminated with them")
+        .fix(printable!("give it credentials of account {expected} again, or restart it"));
+    paragraph(AlertKind::Unseen, Outcome::Unconfirmed, &reason)
+}
+
 /// A cluster with what identifies it.
 pub(crate) fn subject(cluster: &SentinelCluster) -> Printable {
     let SentinelCluster { id, name, region, account, .. } = cluster;
@@ -242,6 +284,15 @@ pub(crate) fn line(notice: &SentinelNotice) -> Option<Printable> {
         Told::SightBack(place) => {
             printable!("the clusters in {} can be listed again", place.in_words())
         }
+        Told::RegionsFound(account, places) => {
+            let places: Vec<Printable> = places.iter().map(AccountRegion::in_words).collect();
+            let account = Printable::from(account);
+            if places.is_empty() {
+                printable!("the regions of account {account} are known again")
+            } else {
+                printable!("watching {}, too", Printable::joined(&places, ", "))
+            }
+        }
         Told::Unsafe(_)
         | Told::Unjudged(_)
         | Told::Limited(_)
@@ -249,6 +300,8 @@ pub(crate) fn line(notice: &SentinelNotice) -> Option<Printable> {
         | Told::EndConfirmed(_)
         | Told::EndUnconfirmed(..)
         | Told::SightLost(..)
+        | Told::RegionGone(..)
+        | Told::RegionsUnknown(_)
         | Told::QueueFailed(..)
         | Told::LedgerFailed(_)
         | Told::Period(_) => return None,

@@ -1,9 +1,12 @@
 //! Drives the account watcher: performs the state machine's actions in all places (requests,
 //! terminations, entries of the ledger, notices) and passes their results back to it. What is known
 //! of the clusters is stored and judged here; the state machine decides what follows from it.
+//! Regions that are found or disabled meanwhile are in `driver/found.rs`.
+
+mod found;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -22,11 +25,12 @@ use crate::{
     evidence::timeline::Timeline,
     facts::emr::{self, ClusterListing},
     sentinel::{
+        accounts::{AskedAccounts, all_regions},
         judge::{DetailKind, JudgeOptions, LookAnswers, LookKind, PlaceAccess, may_end},
         ledger::{SentinelLedger, SentinelLedgerError, key_of},
         numbers::{PlaceNumbers, SentinelNumbers},
         period::{PeriodEnd, PlaceSight, WatchedPeriod},
-        places::{AccountRegion, ClusterKey},
+        places::{AccountRegion, ClusterKey, UnseenAccount, WatchedPlaces},
         pulse::Pulse,
         queue::{self, QueueEvent, SentinelQueue},
         record::{Launcher, SentinelActKind, SentinelCluster, SentinelVerdict},
@@ -57,14 +61,17 @@ const AT_ONCE: usize = 64;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many clusters' launchers are remembered that no list has shown yet.
 const LAUNCHERS_REMEMBERED: usize = 1024;
+/// Why a place counts as not seen in a time of which an earlier sentinel has written no report.
+const NOT_REPORTED: &str = "a sentinel ran in this time, at least in part, and ended before it \
+    could write a report";
 /// The clusters on a page of ListClusters. Source: Amazon EMR API reference, ListClusters.
 const LIST_PAGE: usize = 50;
 
 /// What a sentinel is to do.
 #[derive(Debug)]
 pub(crate) struct SentinelPlan {
-    /// The places, with their clients.
-    pub(crate) places: BTreeMap<AccountRegion, Aws>,
+    /// The places, with their clients, and the accounts whose regions are asked again.
+    pub(crate) places: WatchedPlaces,
     /// The queues with events.
     pub(crate) queues: Vec<SentinelQueue>,
     /// How clusters are judged.
@@ -77,6 +84,9 @@ pub(crate) struct SentinelPlan {
     pub(crate) report_every: Duration,
     /// The state of earlier sentinels.
     pub(crate) ledger: SentinelLedger,
+    /// What was seen since then is in no report, since an earlier sentinel ended before it could
+    /// write one.
+    pub(crate) unreported_since: Option<OffsetDateTime>,
     /// Where the loop reports that it turns.
     pub(crate) pulse: Pulse,
 }
@@ -108,6 +118,13 @@ pub(crate) enum SentinelNotice {
     SightLost(AccountRegion, String),
     /// It is known again.
     SightBack(AccountRegion),
+    /// The regions of an account are known now, and watched: of one that could not be seen before,
+    /// or regions that were enabled since.
+    RegionsFound(String, Vec<AccountRegion>),
+    /// A region cannot be used any more; how many clusters lived there.
+    RegionGone(AccountRegion, usize),
+    /// It is unknown whether an account has other regions by now; why.
+    RegionsUnknown(UnseenAccount),
     /// A queue gives no events; why.
     QueueFailed(String, String),
     /// The ledger cannot be written; nothing is terminated until it can.
@@ -132,6 +149,8 @@ pub(crate) struct SentinelEnd {
     pub(crate) conclusion: AccountConclusion<AccountRegion, ClusterId>,
     /// The last period.
     pub(crate) period: WatchedPeriod,
+    /// The places of which it was reported that their clusters cannot be listed.
+    told_lost: BTreeSet<AccountRegion>,
 }
 
 impl SentinelEnd {
@@ -141,6 +160,11 @@ impl SentinelEnd {
             record.acts.iter().any(|act| act.what == SentinelActKind::ToldUnjudged)
         };
         self.record(key).is_some_and(told)
+    }
+
+    /// Whether it was reported that the clusters of this place cannot be listed.
+    pub(crate) fn is_told_lost(&self, place: &AccountRegion) -> bool {
+        self.told_lost.contains(place)
     }
 
     /// What can be reported about a cluster that could not be judged.
@@ -185,6 +209,19 @@ enum Answered {
     Unprotected(ClusterKey, Lookup<()>),
 }
 
+impl Answered {
+    /// The place that it is about.
+    fn place(&self) -> &AccountRegion {
+        match self {
+            Self::Listed(place, ..) => place,
+            Self::Looked((place, _), ..)
+            | Self::Detailed((place, _), _)
+            | Self::Terminated((place, _), _)
+            | Self::Unprotected((place, _), _) => place,
+        }
+    }
+}
+
 /// The answers to a list.
 struct ListAnswer {
     clusters: Lookup<Vec<ClusterListing>>,
@@ -197,6 +234,8 @@ struct SentinelDriver {
     began: Instant,
     judge: Arc<JudgeOptions>,
     places: BTreeMap<AccountRegion, Arc<PlaceAccess>>,
+    /// The accounts whose regions are asked again.
+    accounts: AskedAccounts,
     queues: Vec<SentinelQueue>,
     /// How many of EMR's answers asked to slow down, as of the last event.
     throttled: BTreeMap<AccountRegion, u64>,
@@ -208,6 +247,8 @@ struct SentinelDriver {
     /// Clusters whose termination could not be noted: it must not be requested.
     unnoted: Vec<ClusterKey>,
     clusters: BTreeMap<ClusterKey, WatchedCluster>,
+    /// Clusters that are over, and whose last record could not be written to the ledger.
+    unwritten: Vec<SentinelCluster>,
     /// The launchers of clusters that are not known yet.
     launchers: VecDeque<(ClusterKey, Launcher)>,
     /// What the list of the current event showed.
@@ -219,6 +260,8 @@ struct SentinelDriver {
     immediate: VecDeque<Event>,
     wake: Option<Instant>,
     sight: BTreeMap<AccountRegion, PlaceSight>,
+    /// The places of which it was reported that their clusters cannot be listed.
+    told_lost: BTreeSet<AccountRegion>,
     period_began: OffsetDateTime,
     /// The calls to EMR before the period, by operation, and how many answers asked to slow down.
     calls_before: (BTreeMap<String, u64>, u64),
@@ -231,9 +274,22 @@ struct SentinelDriver {
 
 impl SentinelDriver {
     fn new(plan: SentinelPlan, notices: mpsc::UnboundedSender<SentinelNotice>) -> Self {
-        let SentinelPlan { places, queues, judge, limits, once, report_every, ledger, pulse } =
-            plan;
+        let SentinelPlan { places, queues, judge, limits, once, report_every, ledger, .. } = plan;
+        let (pulse, unreported_since) = (plan.pulse, plan.unreported_since);
+        let WatchedPlaces { watched: places, unseen, discovered } = places;
         let now = OffsetDateTime::now_utc();
+        let began = unreported_since.unwrap_or(now);
+        let unseen_places = unseen.iter().map(|account| {
+            let sight = PlaceSight::unseen(began, account.why.as_str(), false);
+            (all_regions(account.account.as_str()), sight)
+        });
+        let seen_until = ledger.seen_until();
+        let sight_of = |place: &AccountRegion| match unreported_since {
+            Some(since) => PlaceSight::unseen(since, NOT_REPORTED, seen_until.contains_key(place)),
+            None => PlaceSight::default(),
+        };
+        let sight = places.keys().map(|place| (place.clone(), sight_of(place)));
+        let sight = sight.chain(unseen_places).collect();
         let machine = AccountWatcher::new(AccountPlan {
             places: places.keys().cloned().collect(),
             limits,
@@ -246,22 +302,21 @@ impl SentinelDriver {
             #[cfg(feature = "mutants")]
             mutant: None,
         });
-        let recorded = ledger.records();
-        let recorded = recorded
-            .map(|(key, record)| (key.clone(), WatchedCluster::from_record(record.clone())));
-        let mut clusters: BTreeMap<ClusterKey, WatchedCluster> = recorded.collect();
-        // The machine watches those of which the ledger has only what was noted, too.
-        for key in ledger.known().into_keys() {
-            let unrecorded = || WatchedCluster::new(&key.0, &key.1, now);
-            clusters.entry(key.clone()).or_insert_with(unrecorded).is_found = true;
-        }
+        let (clusters, elsewhere): (BTreeMap<_, _>, BTreeMap<_, _>) = recorded(&ledger, now)
+            .into_iter()
+            .partition(|((place, _), _)| places.contains_key(place));
+        // One that judges once asks once.
+        let discovered = if once { Vec::new() } else { discovered };
+        let accounts = AskedAccounts::new(&unseen, discovered, limits.interval, now, elsewhere);
         Self {
             machine,
             began: Instant::now(),
             judge: Arc::new(judge),
             throttled: BTreeMap::new(),
             clusters,
-            sight: places.keys().map(|place| (place.clone(), PlaceSight::default())).collect(),
+            sight,
+            told_lost: BTreeSet::new(),
+            accounts,
             places: places
                 .into_iter()
                 .map(|(place, aws)| (place.clone(), Arc::new(PlaceAccess::new(aws, place))))
@@ -272,6 +327,7 @@ impl SentinelDriver {
             pulse,
             counted: SentinelNumbers::at_start(now, limits.terminations_per_hour),
             unnoted: Vec::new(),
+            unwritten: Vec::new(),
             launchers: VecDeque::new(),
             listing: HashMap::new(),
             notices,
@@ -279,7 +335,7 @@ impl SentinelDriver {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             immediate: VecDeque::new(),
             wake: None,
-            period_began: now,
+            period_began: began,
             calls_before: (BTreeMap::new(), 0),
             report_every,
             report_at: Instant::now() + report_every,
@@ -291,6 +347,7 @@ impl SentinelDriver {
     async fn run(mut self, mut stop: oneshot::Receiver<()>) -> SentinelEnd {
         let mut events = queue::listen(std::mem::take(&mut self.queues));
         let mut has_queues = true;
+        let mut regions = self.accounts.ask();
         let mut can_stop = true;
         let actions = self.machine.start(self.now());
         self.perform(actions);
@@ -315,6 +372,7 @@ impl SentinelDriver {
                     Some(event) => self.hear(event),
                     None => has_queues = false,
                 },
+                Some(event) = regions.recv() => self.regions_answered(event),
                 () = until(self.wake) => {
                     self.wake = None;
                     self.tell(AccountEvent::Woke);
@@ -337,6 +395,9 @@ impl SentinelDriver {
     fn numbers(&self) -> SentinelNumbers {
         let mut numbers = self.counted.clone();
         numbers.places = self.places.keys().map(|place| self.place_numbers(place)).collect();
+        let seen = self.places.keys().map(|place| (place.account.clone(), false));
+        let unseen = self.accounts.unseen().map(|account| (account.to_owned(), true));
+        numbers.accounts = seen.chain(unseen).collect();
         let living = self.clusters.values().filter(|cluster| cluster.is_found);
         for SentinelCluster { account, region, verdict, acts, .. } in
             living.map(|cluster| &cluster.record)
@@ -427,21 +488,23 @@ impl SentinelDriver {
 
     /// Stores an answer, and passes it to the state machine.
     fn take(&mut self, answered: Answered) {
+        if !self.places.contains_key(answered.place()) {
+            // Its region was disabled meanwhile.
+            return;
+        }
         match answered {
             Answered::Listed(place, number, answer) => self.take_list(place, number, answer),
             Answered::Looked(key, answers, kind, number) => {
                 let look = self.take_look(&key, *answers, kind, number);
                 self.tell(AccountEvent::Looked(key.0.clone(), key.1.clone(), look));
-                // A cluster that the state machine does not watch is forgotten.
-                if self.clusters.get(&key).is_some_and(|cluster| !cluster.is_found) {
-                    self.clusters.remove(&key);
-                }
+                self.looked_at(&key);
             }
             Answered::Detailed(key, details) => {
                 let cluster = self.cluster(&key);
                 cluster.knowledge.take_details(*details);
                 let judgement = self.judge(&key);
-                self.tell(AccountEvent::Detailed(key.0, key.1, judgement));
+                self.tell(AccountEvent::Detailed(key.0.clone(), key.1.clone(), judgement));
+                self.looked_at(&key);
             }
             Answered::Terminated(key, answer) => {
                 let answer = terminate::refusal(&answer);
@@ -451,6 +514,24 @@ impl SentinelDriver {
                 let answer = terminate::refusal(&answer);
                 self.tell(AccountEvent::ProtectionAnswered(key.0, key.1, answer));
             }
+        }
+    }
+
+    /// Counts the verdict on a cluster that was looked at. One that the state machine does not watch
+    /// is forgotten.
+    fn looked_at(&mut self, key: &ClusterKey) {
+        let Some(cluster) = self.clusters.get(key) else { return };
+        if !cluster.is_found {
+            self.clusters.remove(key);
+        } else if let Some(verdict) = cluster.decided() {
+            self.count(key, verdict);
+        }
+    }
+
+    /// Counts a cluster under a verdict, once.
+    fn count(&mut self, key: &ClusterKey, verdict: SentinelVerdict) {
+        if self.clusters.get_mut(key).is_some_and(|cluster| cluster.count(verdict)) {
+            *self.counted.judged.entry(verdict).or_default() += 1;
         }
     }
 
@@ -510,13 +591,8 @@ impl SentinelDriver {
         let options = Arc::clone(&self.judge);
         let cluster = self.cluster(key);
         let judged = cluster.knowledge.judge(key, &options, now.date());
-        let before = cluster.record.verdict;
         cluster.judged(&judged, now);
-        let verdict = cluster.record.verdict;
         cluster.may_end = may_end(judged.applied.as_ref());
-        if verdict != before {
-            *self.counted.judged.entry(verdict).or_default() += 1;
-        }
         judged.judgement
     }
 
@@ -658,8 +734,9 @@ impl SentinelDriver {
                 self.say(SentinelNotice::Unsafe(notice));
             }
             AccountNotice::Unjudged(place, id) => {
-                *self.counted.judged.entry(SentinelVerdict::Unjudged).or_default() += 1;
-                let notice = self.unsafe_notice(&(place, id), Act::ToldUnjudged);
+                let key = (place, id);
+                self.count(&key, SentinelVerdict::Unjudged);
+                let notice = self.unsafe_notice(&key, Act::ToldUnjudged);
                 self.say(SentinelNotice::Unjudged(notice));
             }
             AccountNotice::Cleared(place, id) => {
@@ -695,23 +772,49 @@ impl SentinelDriver {
             }
             AccountNotice::Over(place, id, verdict) => {
                 let key = (place, id);
-                self.cluster(&key).conclude(verdict);
+                let cluster = self.cluster(&key);
+                cluster.conclude(verdict);
+                let verdict = cluster.record.verdict;
+                self.count(&key, verdict);
                 if let Some(cluster) = self.clusters.remove(&key) {
-                    let now = OffsetDateTime::now_utc();
-                    let written = self.ledger.record(&cluster.record, true, now);
-                    self.written(written);
+                    self.unwritten.push(cluster.record.clone());
+                    self.write_ended();
                     self.say(SentinelNotice::Over(Box::new(cluster.record)));
                 }
             }
             AccountNotice::SightLost(place, why) => {
+                let is_relisted = self.is_relisted(&place);
+                let began = self.period_began;
                 let sight = self.sight.entry(place.clone()).or_default();
-                sight.lose(OffsetDateTime::now_utc(), why.clone());
+                sight.lose(sight.last_list.unwrap_or(began), why.clone(), is_relisted);
+                self.told_lost.insert(place.clone());
                 self.say(SentinelNotice::SightLost(place, why));
             }
             AccountNotice::SightBack(place) => {
                 self.sight.entry(place.clone()).or_default().regain(OffsetDateTime::now_utc());
+                self.told_lost.remove(&place);
                 self.say(SentinelNotice::SightBack(place));
             }
+        }
+    }
+
+    /// Whether the next list of a place also shows clusters that are over by then.
+    fn is_relisted(&self, place: &AccountRegion) -> bool {
+        self.ledger.seen_until().contains_key(place)
+    }
+
+    /// Writes the last records of clusters that are over to the ledger, also those that could not be
+    /// written before.
+    fn write_ended(&mut self) {
+        let now = OffsetDateTime::now_utc();
+        while let Some(record) = self.unwritten.first() {
+            let written = self.ledger.record(record, true, now);
+            let is_written = written.is_ok();
+            self.written(written);
+            if !is_written {
+                return;
+            }
+            self.unwritten.remove(0);
         }
     }
 
@@ -770,14 +873,20 @@ impl SentinelDriver {
     fn period(&mut self, cause: PeriodEnd) -> WatchedPeriod {
         let now = OffsetDateTime::now_utc();
         let began = std::mem::replace(&mut self.period_began, now);
-        let mut clusters = Vec::new();
+        self.write_ended();
+        // Those that cannot be written are in no later period otherwise.
+        let mut clusters = self.unwritten.clone();
         if let Err(error) = self.ledger.ended_since(began, |record| clusters.push(record)) {
             self.written(Err(error));
         }
         let living = self.clusters.values().filter(|cluster| cluster.is_found);
         clusters.extend(living.map(|cluster| cluster.record.clone()));
-        let next = self.sight.iter().map(|(place, sight)| (place.clone(), sight.next(now)));
-        let next = next.collect();
+        clusters.extend(self.accounts.last_seen_in(began));
+        let goes_on = |place: &AccountRegion| {
+            self.places.contains_key(place) || self.accounts.is_unseen(&place.account)
+        };
+        let next = self.sight.iter().filter(|(place, _)| goes_on(place));
+        let next = next.map(|(place, sight)| (place.clone(), sight.next(now))).collect();
         let (emr_calls, throttled) = self.calls_of_period();
         WatchedPeriod {
             began,
@@ -803,15 +912,20 @@ impl SentinelDriver {
         (calls.collect(), now.1.saturating_sub(throttled))
     }
 
+    /// The access to each place, also to those that are gone.
+    fn all_access(&self) -> impl Iterator<Item = &Arc<PlaceAccess>> {
+        self.places.values().chain(&self.accounts.gone)
+    }
+
     /// How many of EMR's answers so far asked to slow down.
     fn emr_throttled(&self) -> u64 {
-        self.places.values().map(|access| access.aws.emr_throttled.count()).sum()
+        self.all_access().map(|access| access.aws.emr_throttled.count()).sum()
     }
 
     /// The calls to EMR so far, by operation.
     fn emr_calls(&self) -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = BTreeMap::new();
-        let calls = self.places.values().flat_map(|access| access.aws.calls.calls());
+        let calls = self.all_access().flat_map(|access| access.aws.calls.calls());
         for calls in calls.filter(|calls| calls.service == "EMR") {
             *all.entry(calls.operation).or_default() += calls.count;
         }
@@ -824,8 +938,23 @@ impl SentinelDriver {
         let period = self.period(PeriodEnd::End);
         let nothing =
             AccountConclusion { clusters: Vec::new(), unseen: Vec::new(), unconfirmed: Vec::new() };
-        SentinelEnd { conclusion: self.concluded.unwrap_or(nothing), period }
+        let (conclusion, told_lost) = (self.concluded.unwrap_or(nothing), self.told_lost);
+        SentinelEnd { conclusion, period, told_lost }
     }
+}
+
+/// The clusters that an earlier sentinel has recorded and that are not over.
+fn recorded(ledger: &SentinelLedger, now: OffsetDateTime) -> BTreeMap<ClusterKey, WatchedCluster> {
+    let records = ledger.records();
+    let mut clusters: BTreeMap<ClusterKey, WatchedCluster> = records
+        .map(|(key, record)| (key.clone(), WatchedCluster::from_record(record.clone())))
+        .collect();
+    // The machine watches those of which the ledger has only what was noted, too.
+    for key in ledger.known().into_keys() {
+        let unrecorded = || WatchedCluster::new(&key.0, &key.1, now);
+        clusters.entry(key.clone()).or_insert_with(unrecorded).is_found = true;
+    }
+    clusters
 }
 
 /// The place that an event is about.
@@ -839,6 +968,8 @@ fn place_of(event: &Event) -> Option<AccountRegion> {
         AccountEvent::Woke
         | AccountEvent::Pushed(..)
         | AccountEvent::Throttled(_)
+        | AccountEvent::PlaceFound(..)
+        | AccountEvent::PlaceGone(_)
         | AccountEvent::StopAsked => None,
     }
 }

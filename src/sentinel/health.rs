@@ -37,6 +37,9 @@ pub(crate) struct SentinelHealth {
     /// Each place by the name that people see, such as `eu-west-1 of account 123456789012`; none:
     /// the places are not known yet.
     places: Option<BTreeMap<String, PlaceHealth>>,
+    /// The account that the sentinel's own credentials belong to now, if it is another one than at
+    /// the start.
+    other_account: Option<String>,
 }
 
 /// The lists of one place.
@@ -52,7 +55,7 @@ impl SentinelHealth {
     /// The state at the start, when no place is known. `interval` is the setting.
     pub(crate) fn starting(interval: Duration, now: Instant) -> Self {
         let list_within = interval.saturating_mul(LIST_WITHIN_INTERVALS);
-        Self { started: now, turned: now, list_within, places: None }
+        Self { started: now, turned: now, list_within, places: None, other_account: None }
     }
 
     /// The driver's loop turns.
@@ -67,6 +70,23 @@ impl SentinelHealth {
         self.turned = now;
     }
 
+    /// A place is to be watched, too.
+    pub(crate) fn add_place(&mut self, name: String) {
+        self.places.get_or_insert_default().entry(name).or_default();
+    }
+
+    /// A place is not to be watched any more.
+    pub(crate) fn remove_place(&mut self, name: &str) {
+        if let Some(places) = &mut self.places {
+            places.remove(name);
+        }
+    }
+
+    /// The sentinel's own credentials belong to this account now; none: to that of the start.
+    pub(crate) fn set_other_account(&mut self, account: Option<String>) {
+        self.other_account = account;
+    }
+
     /// All clusters of a place were listed.
     pub(crate) fn listed(&mut self, place: &str, now: Instant) {
         if let Some(state) = self.place(place) {
@@ -78,7 +98,14 @@ impl SentinelHealth {
     /// are shown, since the endpoint may be open to others than the readers of the log.
     pub(crate) fn not_listed(&mut self, place: &str, error: &LookupError) {
         if let Some(state) = self.place(place) {
-            state.problem = Some(format!("{}: {}", error.operation, short_cause(error)));
+            state.problem = Some(in_short(error));
+        }
+    }
+
+    /// The regions of an account are unknown, by this problem.
+    pub(crate) fn unknown(&mut self, account: &str, problem: &str) {
+        if let Some(state) = self.place(account) {
+            state.problem = Some(problem.to_owned());
         }
     }
 
@@ -116,6 +143,14 @@ impl SentinelHealth {
     /// Text for people: a line for each cause, each with its end of line.
     pub(crate) fn ready(&self, now: Instant) -> Result<(), String> {
         let mut text = self.live(now).err().unwrap_or_default();
+        if let Some(account) = &self.other_account {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(
+                text,
+                "the credentials are of account {account} now, not of the one \
+                of the start"
+            );
+        }
         match &self.places {
             None => text.push_str("the regions to watch are not known yet\n"),
             Some(places) => {
@@ -147,6 +182,11 @@ impl SentinelHealth {
         }
         Some(why)
     }
+}
+
+/// The operation and the code of an error.
+pub(crate) fn in_short(error: &LookupError) -> String {
+    format!("{}: {}", error.operation, short_cause(error))
 }
 
 /// The code of an error, or its kind where AWS gave no code.
@@ -258,6 +298,39 @@ mod tests {
             LookupError::new("elasticmapreduce:ListClusters", LookupErrorKind::Throttled, "");
         health.not_listed(PLACES[0], &error);
         assert_eq!(health.ready(start + seconds(59)), Ok(()));
+    }
+
+    #[test]
+    fn a_place_that_is_found_must_be_listed_and_one_that_is_gone_need_not() {
+        let (mut health, start) = started();
+        health.listed(PLACES[0], start);
+        health.remove_place(PLACES[1]);
+        assert_eq!(health.ready(start), Ok(()));
+        health.add_place("af-south-1 of account 123456789012".to_owned());
+        assert_eq!(
+            health.ready(start).unwrap_err(),
+            "af-south-1 of account 123456789012: not listed yet\n"
+        );
+        // What was listed already stays listed.
+        health.add_place(PLACES[0].to_owned());
+        health.remove_place("af-south-1 of account 123456789012");
+        assert_eq!(health.ready(start), Ok(()));
+    }
+
+    #[test]
+    fn credentials_of_another_account_make_it_not_ready_at_once() {
+        let (mut health, start) = started();
+        for place in PLACES {
+            health.listed(place, start);
+        }
+        health.set_other_account(Some("210987654321".to_owned()));
+        assert_eq!(
+            health.ready(start).unwrap_err(),
+            "the credentials are of account 210987654321 now, not of the one of the start\n"
+        );
+        assert_eq!(health.live(start), Ok(()));
+        health.set_other_account(None);
+        assert_eq!(health.ready(start), Ok(()));
     }
 
     #[test]

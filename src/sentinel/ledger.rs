@@ -330,25 +330,29 @@ impl SentinelLedger {
         self.sync()
     }
 
-    /// Calls `each` with the last record of every cluster of this quarter that was seen since a
-    /// time, and is over. Those that live are not among them.
+    /// Calls `each` with the last record of every cluster that was seen since a time, and is over.
+    /// Those that live are not among them.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When a file of a quarter since then cannot be read.
     pub(crate) fn ended_since(
         &self,
         since: OffsetDateTime,
         mut each: impl FnMut(SentinelCluster),
     ) -> Result<(), SentinelLedgerError> {
-        let Some(file) = self.dir.open(&self.name)? else { return Ok(()) };
-        read_lines(&self.dir, &self.name, &file, |line| {
-            if let LedgerLine::Cluster { over: true, record } = line
-                && record.last_seen >= since
-            {
-                each(*record);
-            }
-        })
-        .map(drop)
+        let first = file_of(since);
+        let names = self.dir.names()?.into_iter();
+        for name in names.filter(|name| is_quarter(name) && *name >= first) {
+            let Some(file) = self.dir.open(&name)? else { continue };
+            read_lines(&self.dir, &name, &file, |line| {
+                if let LedgerLine::Cluster { over: true, record } = line
+                    && record.last_seen >= since
+                {
+                    each(*record);
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Adds a line; in a new quarter, to a new file.
@@ -645,5 +649,15 @@ mod tests {
         let mut ended = Vec::new();
         ledger.ended_since(NOW - Duration::MINUTE, |record| ended.push(record.id)).unwrap();
         assert_eq!(ended, [id("j-ENDED")]);
+        // Also where a new quarter has begun in the period.
+        let later = NOW + Duration::minutes(20);
+        let next = SentinelCluster { last_seen: later, ..record("j-NEXT") };
+        ledger.record(&next, true, later).unwrap();
+        ended.clear();
+        ledger.ended_since(NOW - Duration::MINUTE, |record| ended.push(record.id)).unwrap();
+        assert_eq!(ended, [id("j-ENDED"), id("j-NEXT")]);
+        ended.clear();
+        ledger.ended_since(later, |record| ended.push(record.id)).unwrap();
+        assert_eq!(ended, [id("j-NEXT")]);
     }
 }

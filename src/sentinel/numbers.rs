@@ -13,8 +13,10 @@ pub(crate) struct SentinelNumbers {
     pub(crate) started: OffsetDateTime,
     /// Each place, by account and region.
     pub(crate) places: BTreeMap<(String, String), PlaceNumbers>,
-    /// How often a cluster was given each verdict. A cluster whose verdict changes counts under
-    /// each verdict that it has had.
+    /// The accounts that are to be watched, and whether it is unknown which regions one has.
+    pub(crate) accounts: BTreeMap<String, bool>,
+    /// How many clusters have had each verdict. A cluster counts once under each verdict that it
+    /// has had; as unjudged only if it was not judged in time, or before its end.
     pub(crate) judged: BTreeMap<SentinelVerdict, u64>,
     /// How many clusters were seen for the first time.
     pub(crate) seen: u64,
@@ -32,6 +34,10 @@ pub(crate) struct SentinelNumbers {
     pub(crate) throttled: u64,
     /// How many reports wait to be delivered.
     pub(crate) undelivered: u64,
+    /// How many times in a row the report of a period could not be written.
+    pub(crate) unwritten: u64,
+    /// How many bytes the reports and the files of the quarters take on the disk.
+    pub(crate) stored_bytes: u64,
 }
 
 impl SentinelNumbers {
@@ -40,6 +46,7 @@ impl SentinelNumbers {
         Self {
             started,
             places: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             judged: BTreeMap::new(),
             seen: 0,
             terminations: 0,
@@ -49,6 +56,8 @@ impl SentinelNumbers {
             emr_calls: BTreeMap::new(),
             throttled: 0,
             undelivered: 0,
+            unwritten: 0,
+            stored_bytes: 0,
         }
     }
 }

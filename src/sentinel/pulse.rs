@@ -12,7 +12,7 @@ use crate::{
     sentinel::{
         health::{HEARTBEAT, SentinelHealth},
         numbers::SentinelNumbers,
-        places::AccountRegion,
+        places::{AccountRegion, account_in_words},
     },
     system::service_manager::{ServiceManager, ServiceState},
 };
@@ -83,6 +83,27 @@ impl Pulse {
     /// The loop was asked to end.
     pub(crate) fn stopping(&mut self) {
         self.manager.notify(ServiceState::Stopping);
+    }
+
+    /// A place is watched from now on.
+    pub(crate) fn found(&self, place: &AccountRegion) {
+        let place = place.in_words().to_string();
+        self.health.send_modify(|health| health.add_place(place));
+    }
+
+    /// A place cannot be used any more.
+    pub(crate) fn gone(&self, place: &AccountRegion) {
+        let place = place.in_words().to_string();
+        self.health.send_modify(|health| health.remove_place(&place));
+    }
+
+    /// The regions of an account are unknown by this problem; without one, they are known now.
+    pub(crate) fn account(&self, account: &str, problem: Option<&str>) {
+        let account = account_in_words(account);
+        self.health.send_modify(|health| match problem {
+            Some(problem) => health.unknown(&account, problem),
+            None => health.remove_place(&account),
+        });
     }
 
     /// A place has answered a list.

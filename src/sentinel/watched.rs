@@ -1,5 +1,7 @@
 //! A cluster that is watched: what is known of it, and its record for reports.
 
+use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 
 use crate::{
@@ -28,6 +30,10 @@ pub(crate) struct WatchedCluster {
     pub(crate) may_end: bool,
     /// The watcher watches it. Others are only looked at to find out what they are.
     pub(crate) is_found: bool,
+    /// This sentinel has judged it; its verdict may be from an earlier one before.
+    is_judged: bool,
+    /// The verdicts under which it was counted since the start.
+    counted: BTreeSet<SentinelVerdict>,
 }
 
 impl WatchedCluster {
@@ -57,7 +63,26 @@ impl WatchedCluster {
 
     /// A cluster that an earlier sentinel has recorded: the watcher watches it from the start.
     pub(crate) fn from_record(record: SentinelCluster) -> Self {
-        Self { knowledge: ClusterKnowledge::default(), record, may_end: false, is_found: true }
+        Self {
+            knowledge: ClusterKnowledge::default(),
+            record,
+            may_end: false,
+            is_found: true,
+            is_judged: false,
+            counted: BTreeSet::new(),
+        }
+    }
+
+    /// Its verdict, once this sentinel has decided about it.
+    pub(crate) fn decided(&self) -> Option<SentinelVerdict> {
+        let verdict = Some(self.record.verdict);
+        verdict.filter(|verdict| self.is_judged && *verdict != SentinelVerdict::Unjudged)
+    }
+
+    /// Counts it under a verdict. Returns whether it is watched, and counts there for the first
+    /// time since the start.
+    pub(crate) fn count(&mut self, verdict: SentinelVerdict) -> bool {
+        self.is_found && self.counted.insert(verdict)
     }
 
     /// A list showed it.
@@ -92,6 +117,7 @@ impl WatchedCluster {
     /// can be read again then.
     pub(crate) fn judged(&mut self, judged: &JudgedCluster, now: OffsetDateTime) {
         let Some(applied) = &judged.applied else { return };
+        self.is_judged = true;
         let record = &mut self.record;
         record.rule.clone_from(&applied.rule);
         let ends = matches!(
@@ -158,5 +184,34 @@ fn status_name(status: Status) -> &'static str {
         Status::Unknown => "unknown",
         Status::NotApplicable => "not-applicable",
         Status::Excepted => "excepted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_counts_once_under_each_verdict_that_it_has_had_since_the_start() {
+        let place = AccountRegion { account: "1".to_owned(), region: "eu-west-1".to_owned() };
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut cluster = WatchedCluster::new(&place, &"j-1".parse().unwrap(), now);
+        cluster.record.verdict = SentinelVerdict::Passed;
+        assert_eq!(cluster.decided(), None, "an earlier sentinel has judged it");
+        assert!(!cluster.count(SentinelVerdict::Passed), "it is not watched");
+        cluster.is_found = true;
+        cluster.is_judged = true;
+        assert_eq!(cluster.decided(), Some(SentinelVerdict::Passed));
+        let verdicts = [
+            SentinelVerdict::Passed,
+            SentinelVerdict::Unsafe,
+            SentinelVerdict::Passed,
+            SentinelVerdict::Unsafe,
+            SentinelVerdict::Unjudged,
+        ];
+        assert_eq!(
+            verdicts.map(|verdict| cluster.count(verdict)),
+            [true, true, false, false, true]
+        );
     }
 }

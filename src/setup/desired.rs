@@ -71,8 +71,9 @@ impl<'a> SetupInputs<'a> {
         partition(self.region())
     }
 
-    /// The ending of AWS's own domain names and service principals. Source: AWS CLI,
-    /// `aws emr create-default-roles`, which derives the principals from the endpoint's domain.
+    /// The ending of EMR's and EC2's service principals. Only China has one of its own: IAM in the
+    /// European Sovereign Cloud refuses `ec2.amazonaws.eu`. Sources: AWS CLI, `aws emr
+    /// create-default-roles`; pulumi-eks issue 2341.
     pub(super) fn domain(&self) -> &'static str {
         if self.partition() == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" }
     }

@@ -290,7 +290,7 @@ impl KeyUser {
         let endpoint = match via {
             ViaService::Itself => None,
             ViaService::S3 => Some(s3_endpoint(inputs)),
-            ViaService::Ec2 => Some(format!("ec2.{}.{}", inputs.region(), inputs.domain())),
+            ViaService::Ec2 => Some(via_service("ec2", inputs.region())),
         };
         let context = BTreeMap::from([
             ("kms:calleraccount", Some(inputs.account.as_str())),
@@ -364,7 +364,13 @@ pub(super) enum KeyStanding {
 
 /// S3 as the service that uses the key, in the region of the buckets.
 fn s3_endpoint(inputs: &SetupInputs<'_>) -> String {
-    format!("s3.{}.{}", inputs.s3_region(), inputs.domain())
+    via_service("s3", inputs.s3_region())
+}
+
+/// The value of `kms:ViaService`. Its domain is `amazonaws.com` in all partitions. Source: AWS KMS
+/// developer guide, kms:ViaService.
+fn via_service(service: &str, region: &str) -> String {
+    format!("{service}.{region}.amazonaws.com")
 }
 
 /// The policy of a new key: the account administers it, so that nobody is locked out, and only its

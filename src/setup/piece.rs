@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::cloudwatch::alarm::AlarmDefinition,
-    base::names::{BucketName, S3Object},
+    base::names::{BucketName, S3Object, endpoint_domain},
     facts::{
         account_state::{BucketEncryptionSettings, PolicyHolder, PublicAccessBlockSettings},
         object_lock::{DefaultRetention, VERSIONING_ON},
@@ -324,7 +324,7 @@ impl EventRule {
 pub(crate) fn queue_url(arn: &str) -> String {
     let part = |number: usize| arn.split(':').nth(number).unwrap_or_default();
     let (partition, region, account) = (part(1), part(3), part(4));
-    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let domain = endpoint_domain(partition);
     format!("https://sqs.{region}.{domain}/{account}/{}", last_of_arn(arn))
 }
 

@@ -710,7 +710,7 @@ fn a_plan_that_is_carried_out_makes_every_check_pass_and_leaves_nothing_to_do() 
         Policy { expected_keys: vec!["alias/acme".to_owned()], ..strict() },
     ];
     for release in RELEASES {
-        for region in ["eu-west-1", "us-gov-west-1", "cn-north-1"] {
+        for region in ["eu-west-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"] {
             for policy in &policies {
                 let mut setup = Setup::new(release, region);
                 setup.policy = policy.clone();

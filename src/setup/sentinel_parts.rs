@@ -81,7 +81,8 @@ impl SentinelTrust {
 
     /// The trust policy in a partition; with an external id only who knows it may assume the role.
     fn policy(&self, partition: &str, external_id: Option<&str>) -> Value {
-        // Source: AWS CLI, `aws emr create-default-roles`, which derives it from the domain.
+        // Source: AWS CLI, `aws emr create-default-roles`. The European Sovereign Cloud has the
+        // usual names (pulumi-eks issue 2341).
         let ec2 = if partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" };
         // Source: EKS user guide, EKS Pod Identity (the trust policy needs sts:TagSession).
         let (principal, actions) = match self {
@@ -409,7 +410,10 @@ pub(super) mod tests {
             |text, partition| trust(text).unwrap().policy(partition, None)["Statement"][0].clone();
         let service = |text| of(text, "aws")["Principal"].clone();
         assert_eq!(of("ec2", "aws-cn")["Principal"], json!({"Service": "ec2.amazonaws.com.cn"}));
-        assert_eq!(service("ec2"), json!({"Service": "ec2.amazonaws.com"}));
+        for partition in ["aws", "aws-us-gov", "aws-eusc"] {
+            let principal = json!({"Service": "ec2.amazonaws.com"});
+            assert_eq!(of("ec2", partition)["Principal"], principal);
+        }
         assert_eq!(service("ecs-tasks"), json!({"Service": "ecs-tasks.amazonaws.com"}));
         assert_eq!(service("eks-pods"), json!({"Service": "pods.eks.amazonaws.com"}));
         assert_eq!(service("lambda"), json!({"Service": "lambda.amazonaws.com"}));

@@ -17,10 +17,14 @@
 
 use std::path::{Path, PathBuf};
 
-use emr_simulator::{Command as Set, PutObject, Seed, Sse};
+use emr_simulator::{
+    Command as Set, PutObject, PutRole, Seed, Sse, StartCluster, StartState, Timings,
+};
 use regex::Regex;
+use serde_json::json;
 
 use crate::{
+    attach::like_the_runners,
     settings::guard_yml,
     support::{Stage, hermetic_command, programs},
 };
@@ -130,9 +134,46 @@ const SENTINEL: &str = "sentinel:
     - id: '210987654321'
       role: arn:aws:iam::210987654321:role/emr-etl-guard-sentinel
       external_id: acme-sentinel
+      regions: [eu-west-1]
+  interval: 1s
   rules:
     - {name: production, match: {subnet: subnet-0a1b2c3d}, on_unsafe: terminate}
 ";
+
+/// The account that the sentinel watches: its role, and a cluster without a security configuration in
+/// the subnet of the rule.
+fn watched_account(stage: &Stage) {
+    const ACCOUNT: &str = "210987654321";
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::123456789012:role/etl/emr-etl-guard"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "acme-sentinel"}},
+    }]});
+    let anything = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "*", "Resource": "*",
+    }]});
+    stage.set(Set::PutRole(PutRole {
+        name: "emr-etl-guard-sentinel".to_owned(),
+        account: Some(ACCOUNT.to_owned()),
+        trust: Some(trust),
+        policies: vec![anything],
+        ..PutRole::default()
+    }));
+    let mut request = like_the_runners();
+    request.as_object_mut().unwrap().remove("SecurityConfiguration");
+    request["Instances"]["Ec2SubnetId"] = "subnet-0a1b2c3d".into();
+    let timings = Timings { terminating: 1.0, ..Timings::all(36_000.0) };
+    stage.set(Set::SetTimings(timings));
+    stage.set(Set::StartCluster(StartCluster {
+        id: Some("j-2UNSAFE".to_owned()),
+        account: Some(ACCOUNT.to_owned()),
+        region: Some("eu-west-1".to_owned()),
+        state: StartState::Running,
+        request,
+        ..StartCluster::default()
+    }));
+}
 
 /// The stage on which a world's commands are run.
 pub(crate) fn stage(world: &str) -> Stage {
@@ -173,6 +214,7 @@ pub(crate) fn stage(world: &str) -> Stage {
         }
         "a sentinel" => {
             guard_yml(&stage, SENTINEL);
+            watched_account(&stage);
             return stage.env("EMR_ETL_GUARD_SETTINGS", "guard.yml");
         }
         other => panic!("there is no world `{other}`"),

@@ -23,7 +23,7 @@ const WATCH: [&str; 7] = [
 ];
 
 /// Gives the guard's role these policies and no others.
-fn with_policies(stage: &Stage, policies: Vec<Value>) {
+pub(crate) fn with_policies(stage: &Stage, policies: Vec<Value>) {
     stage.set(Set::PutRole(PutRole {
         name: "emr-etl-guard".to_owned(),
         path: Some("/etl/".to_owned()),

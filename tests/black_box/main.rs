@@ -64,6 +64,7 @@ mod secrets;
 mod sentinel;
 mod sentinel_accounts;
 mod sentinel_endpoint;
+mod sentinel_permissions;
 mod sentinel_reports;
 mod sentinel_settings;
 mod settings;

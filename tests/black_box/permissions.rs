@@ -7,7 +7,7 @@ use emr_etl_guard::{
     base::aws_calls::{Call, Resource},
     checks::catalogue::CATALOGUE,
 };
-use emr_simulator::{BucketEncryption, Command as Set, PutBucket};
+use emr_simulator::{BucketEncryption, Command as Set, PutBucket, Recorded};
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,22 +41,21 @@ pub(crate) fn printed(stage: &Stage) -> Value {
 
 /// The permissions for the calls that the guard made on a stage.
 fn needed(stage: &Stage) -> BTreeSet<String> {
-    let calls = || CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
-    stage
-        .requests_of_guard()
-        .map(|request| {
-            let (service, operation) = (&request.subject.service, &request.subject.operation);
-            // Buckets and accounts have calls with the same name.
-            let is_of_bucket =
-                |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
-            let mut known = calls().filter(|call| {
-                call.operation == operation && call.permission.starts_with(&format!("{service}:"))
-            });
-            let known = known.find(is_of_bucket);
-            known
-                .map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
-        })
-        .collect()
+    stage.requests_of_guard().map(|request| permission_for(&request)).collect()
+}
+
+/// The permission for a request.
+pub(crate) fn permission_for(request: &Recorded) -> String {
+    let (service, operation) = (&request.subject.service, &request.subject.operation);
+    // Buckets and accounts have calls with the same name.
+    let is_of_bucket =
+        |call: &&Call| call.on != Resource::Bucket || request.subject.bucket.is_some();
+    let calls = CATALOGUE.iter().flat_map(|check| check.asks.iter().copied());
+    let mut known = calls.filter(|call| {
+        call.operation == operation && call.permission.starts_with(&format!("{service}:"))
+    });
+    let known = known.find(is_of_bucket);
+    known.map_or_else(|| format!("{service}:{operation}"), |call| call.permission.to_owned())
 }
 
 fn with_alerts() -> Stage {

@@ -69,12 +69,12 @@ fn ledger(stage: &Stage) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn is_noted(stage: &Stage, entry: &str, id: &str) -> bool {
+pub(crate) fn is_noted(stage: &Stage, entry: &str, id: &str) -> bool {
     ledger(stage).iter().any(|line| line["entry"] == entry && line["id"] == id)
 }
 
 /// Stops a sentinel, as a service manager does.
-fn stop(stage: &Stage, child: Child) -> Played {
+pub(crate) fn stop(stage: &Stage, child: Child) -> Played {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let played = stage.finish(child);
     played.expect_code(0);
@@ -451,4 +451,40 @@ fn arguments_of_the_runner_are_no_arguments_of_the_sentinel() {
     let played = stage.play(command);
     played.expect_code(65);
     assert_eq!(stage.sim.requests().len(), 0);
+}
+
+#[test]
+fn once_a_cluster_that_does_not_start_in_time_is_not_judged() {
+    let stage = stage("");
+    stage.set(Set::SetTimings(Timings { starting: 36_000.0, ..Timings::all(36_000.0) }));
+    start(&stage, "j-STARTS", |_| {});
+    let short = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 2s\n";
+    stage.write("guard.yml", short);
+    let played = once(&stage);
+    played.expect_code(75);
+    let text = played.unbroken();
+    assert!(text.contains("j-STARTS") && text.contains("could not be judged within 2s"), "{text}");
+    assert_eq!(terminations(&stage), 0);
+}
+
+#[test]
+fn reports_that_take_much_space_are_said_and_nothing_removes_them_but_a_setting() {
+    let stage = stage("");
+    once(&stage).expect_code(0);
+    let reports = stage.path("state/sentinel/reports");
+    let large = std::fs::File::create(reports.join("large")).unwrap();
+    // It takes no space on the disk, but has this length.
+    large.set_len(1 << 30).unwrap();
+    let count = || std::fs::read_dir(&reports).unwrap().count();
+    let before = count();
+    let played = once(&stage);
+    played.expect_code(0);
+    let text = played.unbroken();
+    assert_eq!(text.matches("nothing removes old reports in").count(), 1, "{text}");
+    assert_eq!(count(), before + 1);
+    settings(&stage, "", "evidence_keep: 1\n");
+    let played = once(&stage);
+    played.expect_code(0);
+    assert_eq!(played.stderr, "");
+    assert_eq!(count(), 2, "the last one, and what is not the sentinel's");
 }

@@ -1,7 +1,9 @@
 //! The sentinel in other accounts, by roles that it assumes, and in the regions that it finds.
 
-use emr_simulator::{Command as Set, PutRole, SetRegion, StartCluster, StartState};
-use serde_json::json;
+use emr_simulator::{
+    Command as Set, Fault, FaultKind, PutRole, SetRegion, StartCluster, StartState,
+};
+use serde_json::{Value, json};
 
 use crate::{
     attach::{like_the_runners, start},
@@ -13,27 +15,32 @@ const OTHER: &str = "210987654321";
 const ROLE: &str = "arn:aws:iam::210987654321:role/sentinel";
 
 /// The role in the other account; the guard may assume it with an external id.
-fn put_role(stage: &Stage) {
+pub(crate) fn put_role(stage: &Stage) {
+    let anything = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "*", "Resource": "*",
+    }]});
+    put_role_with(stage, OTHER, anything);
+}
+
+/// The role in an account, with this policy.
+pub(crate) fn put_role_with(stage: &Stage, account: &str, policy: Value) {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
         "Principal": {"AWS": "arn:aws:iam::123456789012:role/etl/emr-etl-guard"},
         "Action": "sts:AssumeRole",
         "Condition": {"StringEquals": {"sts:ExternalId": "acme"}},
     }]});
-    let anything = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Action": "*", "Resource": "*",
-    }]});
     stage.set(Set::PutRole(PutRole {
         name: "sentinel".to_owned(),
-        account: Some(OTHER.to_owned()),
+        account: Some(account.to_owned()),
         trust: Some(trust),
-        policies: vec![anything],
+        policies: vec![policy],
         ..PutRole::default()
     }));
 }
 
 /// Starts a cluster without a security configuration.
-fn start_unsafe(stage: &Stage, id: &str, account: Option<&str>, region: &str) {
+pub(crate) fn start_unsafe(stage: &Stage, id: &str, account: Option<&str>, region: &str) {
     let mut request = like_the_runners();
     without_configuration(&mut request);
     stage.set(Set::StartCluster(StartCluster {
@@ -110,4 +117,37 @@ fn without_regions_all_that_are_enabled_are_watched_and_no_other() {
     let whole = played.transcript();
     assert!(whole.contains("watching af-south-1"), "{whole}");
     assert!(whole.contains("eu-west-1") && !whole.contains("ap-east-1"), "{whole}");
+}
+
+#[test]
+fn once_an_account_whose_regions_are_unknown_is_said_and_the_others_are_judged() {
+    const THIRD: &str = "345678901234";
+    let stage = stage("");
+    put_role(&stage);
+    let anything = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "*", "Resource": "*",
+    }]});
+    put_role_with(&stage, THIRD, anything);
+    let third = format!(
+        "    - id: '{THIRD}'\n      role: arn:aws:iam::{THIRD}:role/sentinel\n      \
+         external_id: acme\n      regions: [eu-west-1]\n"
+    );
+    watch_other(&stage, "acme", "2s", &third);
+    let denied = Fault::every("DescribeRegions", FaultKind::AccessDenied);
+    stage.set(Set::AddFault(denied));
+    let played = once(&stage);
+    played.expect_code(75);
+    let text = played.transcript();
+    assert!(text.contains(&format!("account {OTHER} is NOT watched")), "{text}");
+    assert!(text.contains(&format!("watching eu-west-1 of account {THIRD}")), "{text}");
+    assert_eq!(stage.sim.requests_for("DescribeRegions").len(), 1, "it is asked once");
+    // Its report says so, too.
+    let folder = std::fs::read_dir(stage.path("state/sentinel/reports")).unwrap();
+    let file = folder.map(|file| file.unwrap().path()).next().unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(report["places"][0]["account"], OTHER);
+    assert_eq!((&report["places"][0]["region"], &report["exit_code"]), (&json!("*"), &json!(75)));
+    // Where no other account is watched, nothing is.
+    watch_other(&stage, "acme", "2s", "");
+    once(&stage).expect_code(69);
 }

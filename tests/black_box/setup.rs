@@ -117,8 +117,10 @@ fn from_an_empty_account_one_command_leads_to_a_check_that_passes_and_to_a_confi
 }
 
 #[test]
-fn govcloud_and_china_have_their_own_partitions() {
-    for (region, partition) in [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")] {
+fn govcloud_china_and_the_sovereign_cloud_have_their_own_partitions() {
+    for (region, partition) in
+        [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn"), ("eusc-de-east-1", "aws-eusc")]
+    {
         let mut stage = empty_account(region);
         setup(&mut stage, &APPLY).expect_code(0);
         let text = account(&stage).to_string();

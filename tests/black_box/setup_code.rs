@@ -231,7 +231,7 @@ const IRELAND: &str = "eu-west-1";
 
 #[test]
 fn code_for_an_empty_account_describes_what_apply_makes_in_every_partition() {
-    for region in [IRELAND, "us-gov-west-1", "cn-north-1"] {
+    for region in [IRELAND, "us-gov-west-1", "cn-north-1", "eusc-de-east-1"] {
         let mut stage = empty_account(region);
         let compared = Compared::of(&mut stage, region, &[], region);
         assert_eq!(compared.agrees(), [21, 0, 36, 0], "{region}");
@@ -282,7 +282,7 @@ fn code_for_a_second_pipeline_with_the_same_key_and_buckets_describes_what_apply
 #[test]
 fn code_with_what_the_guard_itself_uses_describes_what_apply_makes_in_every_partition() {
     let options = ["--with=guard-policy,evidence-bucket,alert-topic,event-queue"];
-    for region in [IRELAND, "us-gov-west-1", "cn-north-1"] {
+    for region in [IRELAND, "us-gov-west-1", "cn-north-1", "eusc-de-east-1"] {
         let mut stage = empty_account(region);
         let compared = Compared::of(&mut stage, region, &options, region);
         assert_eq!(compared.agrees(), [29, 0, 49, 0], "{region}");

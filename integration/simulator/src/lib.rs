@@ -72,6 +72,7 @@ pub use emr_world::object::{
     AclGrant, Attributes, Checksum, Extent, Object, Older, Retention, Upload,
 };
 pub use emr_world::partition::partition_of;
+pub use emr_world::policy;
 pub use emr_world::scene::certificates;
 pub use emr_world::sse::{BucketEncryption, Sse};
 pub use emr_world::subject::{ANY_WRITE, Subject};

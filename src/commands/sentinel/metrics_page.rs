@@ -2,13 +2,14 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use tokio::time::sleep;
 
 use crate::{
+    commands::sentinel::call::DeliveryNumbers,
     report::metrics::{send::send_of_sentinel, sentinel::CONTENT_TYPE},
     sentinel::{
         endpoint::MetricsPage, numbers::SentinelNumbers, places::AccountRegion, pulse::SentinelView,
@@ -20,8 +21,8 @@ use crate::{
 /// `OTEL_METRIC_EXPORT_INTERVAL`.
 const EXPORT_EVERY: Duration = Duration::from_mins(1);
 
-/// The numbers as of now; none before the watch has begun. `undelivered`: the reports that wait.
-fn numbers_now(view: &SentinelView, undelivered: &AtomicU64) -> Option<SentinelNumbers> {
+/// The numbers as of now; none before the watch has begun. `delivery`: those of the reports.
+fn numbers_now(view: &SentinelView, delivery: &DeliveryNumbers) -> Option<SentinelNumbers> {
     let mut numbers = view.numbers.borrow().clone()?;
     let (health, now) = (view.health.borrow(), Instant::now());
     // Counted here, so that it grows also when the sentinel's loop hangs.
@@ -30,7 +31,9 @@ fn numbers_now(view: &SentinelView, undelivered: &AtomicU64) -> Option<SentinelN
         let name = AccountRegion { account, region }.in_words();
         place.list_age = health.list_age(name.as_str(), now);
     }
-    numbers.undelivered = undelivered.load(Ordering::Relaxed);
+    numbers.undelivered = delivery.undelivered.load(Ordering::Relaxed);
+    numbers.unwritten = delivery.unwritten.load(Ordering::Relaxed);
+    numbers.stored_bytes = delivery.stored_bytes.load(Ordering::Relaxed);
     Some(numbers)
 }
 
@@ -38,9 +41,9 @@ fn numbers_now(view: &SentinelView, undelivered: &AtomicU64) -> Option<SentinelN
 pub(super) fn metrics_page(
     view: &SentinelView,
     labels: &Labels,
-    undelivered: &AtomicU64,
+    delivery: &DeliveryNumbers,
 ) -> MetricsPage {
-    let text = match numbers_now(view, undelivered) {
+    let text = match numbers_now(view, delivery) {
         None => "# EOF\n".to_owned(),
         Some(numbers) => numbers.text(labels).unwrap_or_else(|error| {
             tracing::error!(%error, "the metrics have no text");
@@ -54,11 +57,11 @@ pub(super) fn metrics_page(
 pub(super) async fn export_metrics(
     view: &SentinelView,
     targets: &Targets,
-    undelivered: &AtomicU64,
+    delivery: &DeliveryNumbers,
 ) -> Infallible {
     loop {
         sleep(EXPORT_EVERY).await;
-        if let Some(numbers) = numbers_now(view, undelivered)
+        if let Some(numbers) = numbers_now(view, delivery)
             && let Err(trouble) = send_of_sentinel(targets, &numbers).await
         {
             tracing::warn!(trouble, "metrics are not sent");

@@ -51,6 +51,9 @@ impl SentinelNumbers {
             let count = self.judged.get(&verdict).copied().unwrap_or_default();
             (own(&[verdict_label(verdict)]), number(count))
         });
+        let accounts = self.accounts.iter().map(|(account, is_unseen)| {
+            (own(&[("account", account)]), f64::from(u8::from(*is_unseen)))
+        });
         let calls = self
             .emr_calls
             .iter()
@@ -63,6 +66,7 @@ impl SentinelNumbers {
             JUDGED.with(judged.into()),
             LIST_AGE.with(of_places(&|place| place.list_age.as_secs_f64())),
             UNSEEN.with(of_places(&|place| f64::from(u8::from(place.is_unseen)))),
+            ACCOUNT_UNSEEN.with(accounts.collect()),
             TERMINATIONS.with(one(number(self.terminations))),
             LAST_HOUR.with(one(number(self.terminations_last_hour))),
             LIMIT.with(one(f64::from(self.terminations_per_hour))),
@@ -70,6 +74,8 @@ impl SentinelNumbers {
             CALLS.with(calls.collect()),
             THROTTLED.with(one(number(self.throttled))),
             UNDELIVERED.with(one(number(self.undelivered))),
+            UNWRITTEN.with(one(number(self.unwritten))),
+            STORED.with(one(number(self.stored_bytes))),
         ]
     }
 }
@@ -108,14 +114,14 @@ const SEEN: Described = Described(
     "emr_etl_guard_sentinel_clusters_seen",
     "emr_etl_guard.sentinel.clusters_seen",
     "{cluster}",
-    "Clusters that were seen since the start",
+    "Clusters that were seen for the first time, since the start",
 );
 const JUDGED: Described = Described(
     MetricKind::Counter,
     "emr_etl_guard_sentinel_clusters_judged",
     "emr_etl_guard.sentinel.clusters_judged",
     "{cluster}",
-    "Clusters since the start, once under each verdict that they have had",
+    "Clusters, once under each verdict that they have had since the start",
 );
 const LIST_AGE: Described = Described(
     MetricKind::Gauge,
@@ -130,6 +136,13 @@ const UNSEEN: Described = Described(
     "emr_etl_guard.sentinel.place_unseen",
     "1",
     "1 where it is unknown at present which clusters a place has",
+);
+const ACCOUNT_UNSEEN: Described = Described(
+    MetricKind::Gauge,
+    "emr_etl_guard_sentinel_account_unseen",
+    "emr_etl_guard.sentinel.account_unseen",
+    "1",
+    "1 where it is unknown which regions an account has, so that none of them is watched",
 );
 const TERMINATIONS: Described = Described(
     MetricKind::Counter,
@@ -180,6 +193,20 @@ const UNDELIVERED: Described = Described(
     "{report}",
     "Reports that wait to be delivered",
 );
+const UNWRITTEN: Described = Described(
+    MetricKind::Gauge,
+    "emr_etl_guard_sentinel_reports_unwritten",
+    "emr_etl_guard.sentinel.reports_unwritten",
+    "{report}",
+    "Reports in a row that could not be written; the next one has what they were to have",
+);
+const STORED: Described = Described(
+    MetricKind::Gauge,
+    "emr_etl_guard_sentinel_stored_bytes",
+    "emr_etl_guard.sentinel.stored",
+    "By",
+    "The size of the reports and of the quarters' files in the state directory",
+);
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +236,10 @@ mod tests {
                 ),
                 (at("us-east-1"), place(&[], 900_000, true)),
             ]),
+            accounts: BTreeMap::from([
+                ("123456789012".to_owned(), false),
+                ("210987654321".to_owned(), true),
+            ]),
             judged: BTreeMap::from([(SentinelVerdict::Unsafe, 3), (SentinelVerdict::Passed, 40)]),
             seen: 42,
             terminations: 1,
@@ -221,6 +252,8 @@ mod tests {
             ]),
             throttled: 0,
             undelivered: 1,
+            unwritten: 2,
+            stored_bytes: 123_456,
         }
     }
 
@@ -247,6 +280,7 @@ mod tests {
     fn a_sentinel_that_has_seen_nothing_has_its_series() {
         let none = SentinelNumbers {
             places: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             judged: BTreeMap::new(),
             seen: 0,
             emr_calls: BTreeMap::new(),

@@ -12,7 +12,10 @@ use std::ffi::{OsStr, OsString};
 use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::{
-    base::printable::Printable,
+    base::{
+        names::{endpoint_domain, partition},
+        printable::Printable,
+    },
     runners::emr_etl_runner::environment::quoted_words,
     spec::observations::{LauncherRoute, RouteKind},
     system::http::proxy_address,
@@ -49,8 +52,7 @@ const RUBY: &str = "Ruby, URI::Generic#find_proxy";
 #[must_use]
 pub fn routes(guard: &Environment, runner: &Environment, region: &str) -> Vec<LauncherRoute> {
     let mut routes = Vec::new();
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    let host = &format!("elasticmapreduce.{region}.{suffix}");
+    let host = &format!("elasticmapreduce.{region}.{}", endpoint_domain(partition(region)));
     let (own, rubys) = (guards_proxy(guard, host), rubys_proxy(runner, host));
     if own != rubys {
         let by = |proxy: &Option<String>| match proxy {

@@ -1,12 +1,14 @@
 //! Owns AWS' partitions.
 
-/// The partition of a region: `aws`, `aws-cn`, `aws-us-gov`.
+/// The partition of a region: `aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`.
 #[must_use]
 pub fn partition_of(region: &str) -> &'static str {
     if region.starts_with("cn-") {
         "aws-cn"
     } else if region.starts_with("us-gov-") {
         "aws-us-gov"
+    } else if region.starts_with("eusc-") {
+        "aws-eusc"
     } else {
         "aws"
     }
@@ -45,6 +47,7 @@ pub fn is_region(name: &str) -> bool {
     let words: Vec<&str> = name.split('-').collect();
     let (area, rest) = match words.as_slice() {
         ["us", "gov", rest @ ..] => ("us", rest),
+        ["eusc", "de", rest @ ..] => ("eu", rest),
         [area, rest @ ..] => (*area, rest),
         [] => return false,
     };
@@ -61,8 +64,10 @@ mod tests {
 
     #[test]
     fn a_region_gives_its_partition() {
-        let regions = ["eu-west-1", "cn-northwest-1", "us-gov-west-1", "us-east-1"];
-        assert_eq!(regions.map(partition_of), ["aws", "aws-cn", "aws-us-gov", "aws"]);
+        let regions =
+            ["eu-west-1", "cn-northwest-1", "us-gov-west-1", "us-east-1", "eusc-de-east-1"];
+        let partitions = ["aws", "aws-cn", "aws-us-gov", "aws", "aws-eusc"];
+        assert_eq!(regions.map(partition_of), partitions);
         assert!(regions.into_iter().all(is_region));
         assert!(!["EU", "foo", "us-east", "us-gov-1", "eu-west-12", ""].into_iter().any(is_region));
         assert_eq!(partition_of_arn("arn:aws-cn:iam::1:role/r"), Some("aws-cn"));

@@ -33,7 +33,7 @@ impl OptInStatus {
 
 /// The regions that every account of their partition can use. Source: AWS Account Management
 /// reference guide, Enable or disable AWS Regions in your account.
-const ALWAYS: [&str; 21] = [
+const ALWAYS: [&str; 22] = [
     "ap-northeast-1",
     "ap-northeast-2",
     "ap-northeast-3",
@@ -48,6 +48,7 @@ const ALWAYS: [&str; 21] = [
     "eu-west-1",
     "eu-west-2",
     "eu-west-3",
+    "eusc-de-east-1",
     "sa-east-1",
     "us-east-1",
     "us-east-2",

@@ -75,6 +75,13 @@ pub enum AccountEvent<P, I> {
     ProtectionAnswered(P, I, Result<(), Refusal>),
     /// EMR throttled a request in this place.
     Throttled(P),
+    /// This place is watched from now on. Clusters that were created there since this time, if
+    /// there is one, may have lived unseen; where an earlier sentinel has seen the place, its time
+    /// counts.
+    PlaceFound(P, Option<AwsTime>),
+    /// This place cannot be used any more: its region was disabled. What is known of it counts
+    /// again if it is found again.
+    PlaceGone(P),
     /// The sentinel was asked to stop.
     StopAsked,
 }

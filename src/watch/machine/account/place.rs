@@ -55,6 +55,11 @@ impl<I: Id> Place<I> {
         self.over.insert(id, Past { created, forgotten: now });
     }
 
+    /// The clusters that are over and were reported, as far as it is known when they were created.
+    pub(super) fn past(&self) -> impl Iterator<Item = (&I, AwsTime)> {
+        self.over.iter().filter_map(|(id, past)| Some((id, past.created?)))
+    }
+
     /// Whether a cluster that is over was created before the time from which on clusters are seen:
     /// it was reported, or is from before the first sentinel's time.
     pub(super) fn is_history(&self, created: AwsTime) -> bool {

@@ -7,6 +7,7 @@ mod endings;
 mod lists;
 mod once;
 mod overdue;
+mod places;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,11 +15,9 @@ use crate::watch::machine::{
     account::{
         event::{AccountAction, AccountEntry, AccountEvent, AccountNotice, AccountVerdict},
         limit::TerminationLimit,
-        listing::PlaceListing,
         mutants::mutated,
         place::Place,
         plan::{AccountPlan, KnownCluster},
-        quota::PlaceQuota,
         tracked::Tracked,
     },
     conclusion::Obstacle,
@@ -76,28 +75,8 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
     pub fn start(&mut self, now: Moment) -> Vec<AccountAction<P, I>> {
         self.now = now;
         self.began = now;
-        for (index, place) in (0..).zip(&self.plan.places) {
-            let since = self.plan.seen_until.get(place).copied();
-            let listing = PlaceListing::new(now, since, self.plan.seed.wrapping_add(index));
-            let fresh = mutated!(self.plan, FreshQuotas);
-            let quota = PlaceQuota::new(self.plan.limits.interval, fresh);
-            self.places.insert(place.clone(), Place::new(listing, quota));
-        }
-        for ((place, id), created) in std::mem::take(&mut self.plan.over) {
-            if let Some(place) = self.places.get_mut(&place) {
-                place.remember(now, id, Some(created));
-            }
-        }
-        for ((at, id), known) in std::mem::take(&mut self.plan.known) {
-            if let Some(place) = self.places.get_mut(&at) {
-                let mut tracked = Tracked::new(now, known);
-                tracked.was_listed = true;
-                tracked.was_requested &= !mutated!(self.plan, EarlierEndForgotten);
-                place.clusters.insert(id.clone(), tracked);
-                if mutated!(self.plan, FoundTwice) {
-                    self.actions.push(AccountAction::Tell(AccountNotice::Found(at, id)));
-                }
-            }
+        for place in std::mem::take(&mut self.plan.places) {
+            self.place_found(place, None);
         }
         self.after_event()
     }
@@ -133,6 +112,8 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                     place.listing.throttled = true;
                 }
             }
+            AccountEvent::PlaceFound(place, since) => self.place_found(place, since),
+            AccountEvent::PlaceGone(place) => self.place_gone(&place),
             AccountEvent::StopAsked => self.conclude(),
         }
         self.after_event()

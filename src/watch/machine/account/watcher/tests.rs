@@ -355,3 +355,62 @@ fn a_cluster_whose_instances_never_appear_is_looked_at_again_nevertheless() {
         .filter(|question| matches!(question, AccountQuestion::Look { steps: true, .. }));
     assert!(looks.count() >= 8, "one at the start, and one in each quarter of an hour");
 }
+
+#[test]
+fn a_place_that_is_found_is_watched_from_then_on_with_what_lived_since() {
+    let mut plan = plan();
+    plan.places.clear();
+    plan.known.insert((IRELAND, 1), KnownCluster { told_unsafe: true, ..KnownCluster::default() });
+    let brief = Truth { state: State::Over, ..living(PASSED, false) };
+    let mut world = World::new(plan, &[(1, living(FAILED, false)), (2, brief)]);
+    world.pass(600);
+    assert_eq!((world.questions.len(), world.notices.len()), (0, 0));
+    let since = AwsTime(CREATED.0 - 1);
+    world.tell(AccountEvent::PlaceFound(IRELAND, Some(since)));
+    let first = world.waiting.first().cloned();
+    let Some(AccountAction::Ask(AccountQuestion::List { since: asked, .. })) = first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(asked, Some(since));
+    world.pass(600);
+    // The one that an earlier sentinel reported is not reported again; the brief one is seen.
+    assert_eq!(world.count(&AccountNotice::Unsafe(IRELAND, 1)), 0);
+    assert_eq!(world.count(&AccountNotice::Found(IRELAND, 1)), 0);
+    assert_eq!(world.count(&AccountNotice::Found(IRELAND, 2)), 1);
+    let asked = world.questions.len();
+    world.tell(AccountEvent::PlaceFound(IRELAND, None));
+    world.pass(1);
+    assert!(world.questions.len() <= asked + 1, "it is watched already");
+}
+
+#[test]
+fn a_place_that_is_gone_is_asked_no_more_and_remembered_if_it_comes_back() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, false)), (2, living(PASSED, false))]);
+    world.pass(120);
+    assert_eq!(world.count(&AccountNotice::Unsafe(IRELAND, 1)), 1);
+    world.tell(AccountEvent::PlaceGone(IRELAND));
+    let asked = world.questions.len();
+    world.pass(3_600);
+    // What was under way is answered, and changes nothing.
+    assert!(world.questions.len() <= asked + 2, "{:?}", &world.questions[asked..]);
+    assert!(!world.notices.iter().any(|notice| matches!(notice, AccountNotice::SightLost(..))));
+    world.tell(AccountEvent::PlaceFound(IRELAND, None));
+    world.pass(600);
+    assert!(world.questions.len() > asked + 2);
+    assert_eq!(world.count(&AccountNotice::Unsafe(IRELAND, 1)), 1, "it was reported before");
+    assert_eq!(world.count(&AccountNotice::Found(IRELAND, 2)), 1);
+}
+
+#[test]
+fn a_termination_in_a_place_that_is_gone_is_not_confirmed() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true))]);
+    world.refuses = true;
+    world.pass(60);
+    assert!(!world.terminated.is_empty());
+    world.tell(AccountEvent::PlaceGone(IRELAND));
+    let unconfirmed = AccountNotice::EndUnconfirmed(IRELAND, 1, Obstacle::Unknown);
+    assert_eq!(world.count(&unconfirmed), 1);
+    let requests = world.terminated.len();
+    world.pass(3_600);
+    assert_eq!(world.terminated.len(), requests);
+}
