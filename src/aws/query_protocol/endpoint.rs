@@ -92,10 +92,10 @@ impl EndpointSettings {
         if !is_host_label(region) {
             return Err(EndpointError::InvalidRegion);
         }
-        let fits = |partition: &&Partition| {
+        let has_region = |partition: &&Partition| {
             partition.prefixes.iter().any(|prefix| region.starts_with(prefix))
         };
-        let partition = PARTITIONS.iter().find(fits).unwrap_or(&AWS);
+        let partition = PARTITIONS.iter().find(has_region).unwrap_or(&AWS);
         let suffix = if self.dual_stack { partition.dual_stack_suffix } else { partition.suffix };
         // GovCloud's plain endpoints are FIPS endpoints.
         let is_plain_fips =
