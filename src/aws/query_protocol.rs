@@ -14,7 +14,9 @@
 mod endpoint;
 mod service;
 #[cfg(test)]
-pub(in crate::aws) mod tests;
+pub(crate) mod tap;
+#[cfg(test)]
+mod tests;
 pub(in crate::aws) mod xml;
 
 use std::{collections::BTreeSet, fmt};

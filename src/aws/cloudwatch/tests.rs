@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
-        tests::tap::{Tap, config},
+        tap::{Tap, config},
         xml::{AnswerError, Element},
     },
     base::lookup::{Lookup, LookupErrorKind},

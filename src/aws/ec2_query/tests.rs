@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
-        tests::tap::{Exchange, Tap, config},
+        tap::{Exchange, Tap, config},
         xml::{AnswerError, Element},
     },
     base::lookup::Lookup,

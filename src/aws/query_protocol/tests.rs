@@ -1,10 +1,11 @@
 //! What does not depend on the service: configured endpoints, regions, documents, errors.
 
-pub(in crate::aws) mod tap;
-
-use super::{endpoint::EndpointError, *};
+use super::{
+    endpoint::EndpointError,
+    tap::{Tap, config},
+    *,
+};
 use crate::base::{aws_calls, lookup::Lookup};
-use tap::{Tap, config};
 
 static SERVICE: QueryService = QueryService {
     id: "A Service",

@@ -49,9 +49,10 @@ impl<'a> Members<'a> {
     /// The structures of a list.
     pub(super) fn items(&self, list: &str) -> Vec<Self> {
         (1..)
-            .map(|number| format!("{list}.member.{number}"))
-            .take_while(|item| self.has(item))
-            .map(|item| self.below(&item))
+            .map_while(|number| {
+                let item = format!("{list}.member.{number}");
+                self.has(&item).then(|| self.below(&item))
+            })
             .collect()
     }
 
