@@ -90,7 +90,7 @@ impl HttpConnector for Connector {
         let exchanges = Arc::clone(&self.0.exchanges);
         HttpConnectorFuture::new(async move {
             let (status, body) =
-                answer.ok_or_else(|| ConnectorError::io("no answer is left".into()))?;
+                answer.ok_or_else(|| ConnectorError::io("used up".into()))?;
             exchange.status = status;
             exchange.answer.clone_from(&body);
             exchanges.lock().unwrap().push(exchange);
