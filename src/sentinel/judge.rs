@@ -170,9 +170,10 @@ impl ReadSurroundings {
         counts(self.at, &self.facts)
     }
 
-    /// Whether their security configuration is that of a cluster of this name that was created at
-    /// this time: it was read later, and EMR lets nobody change or delete one that is in use. If the
-    /// cluster was over by then, one that took its place is newer than the cluster: see `at_launch`.
+    /// Whether their security configuration is that of a cluster that names it and was created at
+    /// this time: it was read later, and EMR lets nobody change or delete one that is in use. If
+    /// the cluster was over by then, one that took its place is newer than the cluster, for which
+    /// `at_launch` looks.
     fn are_of(&self, created: OffsetDateTime) -> bool {
         let found = self.facts.security_configuration.as_ref().and_then(Lookup::found);
         found.is_some() && self.emr_time.is_some_and(|read| read >= created + CLOCKS_DIFFER)
