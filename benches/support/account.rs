@@ -102,7 +102,13 @@ pub(crate) struct Settings {
     pub(crate) places: usize,
     /// EMR's events come.
     pub(crate) events: bool,
+    /// Clusters that are alike have one security configuration; else each has its own.
+    pub(crate) one_configuration: bool,
 }
+
+/// A security configuration that was read so many seconds after a cluster's creation is the
+/// cluster's. Source: `src/sentinel/judge.rs`.
+const CLOCKS_DIFFER: f64 = 2.0;
 
 /// What was asked about a cluster so far, and what happened to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,6 +129,9 @@ pub(crate) struct Account {
     wake: f64,
     under_way: BinaryHeap<Reverse<(Duration, usize)>>,
     events: Vec<Option<Event>>,
+    /// When the configuration of the safe and of the unsafe clusters was read last.
+    read: BTreeMap<(Place, bool), f64>,
+    one_configuration: bool,
     buckets: BTreeMap<(Place, Call), (f64, f64)>,
     /// The calls so far.
     pub(crate) calls: BTreeMap<(Place, Call), u64>,
@@ -158,6 +167,8 @@ impl Account {
             wake: f64::INFINITY,
             under_way: BinaryHeap::new(),
             events: Vec::new(),
+            read: BTreeMap::new(),
+            one_configuration: settings.one_configuration,
             buckets: BTreeMap::new(),
             calls: BTreeMap::new(),
             throttled: 0,
@@ -256,8 +267,11 @@ impl Account {
             }
             AccountQuestion::Look { place, id, steps, fresh, number } => {
                 self.call(place, Call::DescribeCluster);
-                if fresh || !self.known[id].read_once {
+                let asked_configuration =
+                    fresh || !(self.known[id].read_once || self.is_shared(place, id));
+                if asked_configuration {
                     self.call(place, Call::DescribeSecurityConfiguration);
+                    self.read.insert((place, self.clusters[id].is_unsafe), self.now);
                 }
                 if steps {
                     self.call(place, Call::ListSteps);
@@ -267,12 +281,18 @@ impl Account {
                     self.call(place, Call::ListInstanceGroups);
                     self.call(place, Call::ListInstances);
                 }
-                self.known[id].steps |= steps;
+                self.known[id].steps |= steps || fresh;
                 self.known[id].details |= fresh;
                 self.known[id].read_once = true;
                 let described = self.described(id);
                 // The judgement is filled in when the answer comes.
-                let look = AccountLook { described, judgement: Judgement::NOTHING, fresh, number };
+                let look = AccountLook {
+                    described,
+                    judgement: Judgement::NOTHING,
+                    fresh,
+                    number,
+                    asked_configuration,
+                };
                 let takes = if fresh { SECOND_LOOK } else { LOOK };
                 self.send(self.now + takes, AccountEvent::Looked(place, id, look));
             }
@@ -310,12 +330,19 @@ impl Account {
         let (cluster, known) = (self.clusters[id], self.known[id]);
         Judgement {
             failed: cluster.is_unsafe,
-            unknown: false,
+            unknown: !known.steps,
             details_known: known.details,
             groups_known: known.details,
             steps_known: known.steps,
             ..Judgement::NOTHING
         }
+    }
+
+    /// Whether a look at another cluster has shown the security configuration of this one.
+    fn is_shared(&self, place: Place, id: usize) -> bool {
+        let cluster = self.clusters[id];
+        let read = self.read.get(&(place, cluster.is_unsafe)).filter(|_| self.one_configuration);
+        read.is_some_and(|read| *read >= cluster.launched + CLOCKS_DIFFER)
     }
 
     fn state(&self, id: usize) -> State {

@@ -567,6 +567,7 @@ impl SentinelDriver {
         number: u64,
     ) -> AccountLook {
         let now = OffsetDateTime::now_utc();
+        let asked_configuration = answers.asked_configuration;
         let cluster = self.cluster(key);
         cluster.knowledge.take(answers);
         cluster.described(now);
@@ -582,7 +583,7 @@ impl SentinelDriver {
             })
         });
         let described = described.unwrap_or(AwsAnswer::Absent);
-        AccountLook { described, judgement, fresh: kind.fresh, number }
+        AccountLook { described, judgement, fresh: kind.fresh, number, asked_configuration }
     }
 
     /// Judges a cluster by all that is known of it.

@@ -45,6 +45,8 @@ use crate::{
 const SURROUNDINGS_COUNT_FOR: Duration = Duration::from_mins(10);
 /// The same where not everything could be read.
 const GAPS_COUNT_FOR: Duration = Duration::from_mins(1);
+/// By how much the clocks of two of EMR's answers may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 /// How clusters are judged.
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub(crate) struct LookAnswers {
     security_configuration: Option<Lookup<SecurityConfiguration>>,
     surroundings: Option<Arc<Facts>>,
     closer: Option<ClusterDetails>,
+    /// EMR was asked for the security configuration.
+    pub(crate) asked_configuration: bool,
 }
 
 /// The result of judging what is known of a cluster.
@@ -147,9 +151,34 @@ struct SurroundingsKey {
     expected_keys: Vec<String>,
 }
 
-/// Surroundings with the time of their reading. The lock is held while they are read: clusters that
-/// start at once read them once.
-type SharedSurroundings = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Facts>)>>>;
+/// Surroundings that were read. The lock is held while they are read: clusters that start at once
+/// read them once.
+type SharedSurroundings = Arc<tokio::sync::Mutex<Option<ReadSurroundings>>>;
+
+/// Surroundings with the time of their reading.
+#[derive(Clone, Debug)]
+struct ReadSurroundings {
+    at: Instant,
+    /// EMR's clock before the security configuration was read last, and was the same.
+    emr_time: Option<OffsetDateTime>,
+    facts: Arc<Facts>,
+}
+
+impl ReadSurroundings {
+    /// Whether they still count.
+    fn count(&self) -> bool {
+        counts(self.at, &self.facts)
+    }
+
+    /// Whether their security configuration is that of a cluster that names it and was created at
+    /// this time: it was read later, and EMR lets nobody change or delete one that is in use. If
+    /// the cluster was over by then, one that took its place is newer than the cluster, for which
+    /// `at_launch` looks.
+    fn are_of(&self, created: OffsetDateTime) -> bool {
+        let found = self.facts.security_configuration.as_ref().and_then(Lookup::found);
+        found.is_some() && self.emr_time.is_some_and(|read| read >= created + CLOCKS_DIFFER)
+    }
+}
 
 impl PlaceAccess {
     /// The access to `place` by `aws`.
@@ -175,6 +204,7 @@ impl PlaceAccess {
                 security_configuration: None,
                 surroundings: None,
                 closer: None,
+                asked_configuration: false,
             };
         };
         // The final states of the steps of a cluster that is over are read once more.
@@ -183,15 +213,23 @@ impl PlaceAccess {
         }
         let surroundings = async {
             if is_over_and_known(facts, known) && !kind.fresh {
-                return (None, None);
+                return (None, None, false);
             }
             self.surroundings_of(facts, known, options, kind.fresh).await
         };
         let closer = async {
             if kind.fresh { Some(self.fresh_details(id, facts, known).await) } else { None }
         };
-        let ((security_configuration, surroundings), closer) = tokio::join!(surroundings, closer);
-        LookAnswers { cluster, steps, security_configuration, surroundings, closer }
+        let ((security_configuration, surroundings, asked_configuration), closer) =
+            tokio::join!(surroundings, closer);
+        LookAnswers {
+            cluster,
+            steps,
+            security_configuration,
+            surroundings,
+            closer,
+            asked_configuration,
+        }
     }
 
     /// Looks at the details of a cluster.
@@ -219,42 +257,50 @@ impl PlaceAccess {
         Box::pin(poll_details(&self.aws, id, nothing, Some(facts.has_fleets), volumes)).await
     }
 
-    /// The security configuration of a cluster and what it depends on. What was read lately counts,
-    /// if the security configuration of that name is still the same.
+    /// The security configuration of a cluster and what it depends on, and whether EMR was asked
+    /// for the former. What was read lately counts, if the security configuration of that name is
+    /// still the same.
     async fn surroundings_of(
         &self,
         facts: &ClusterFacts,
         known: &ClusterKnowledge,
         options: &JudgeOptions,
         fresh: bool,
-    ) -> (Option<Lookup<SecurityConfiguration>>, Option<Arc<Facts>>) {
+    ) -> (Option<Lookup<SecurityConfiguration>>, Option<Arc<Facts>>, bool) {
+        let is_named = facts.security_configuration.is_some();
         let Ok(spec) = cluster_spec::of(facts, &self.place.region) else {
             let found = self.security_configuration(facts).await;
-            return (found, None);
+            return (found, None, is_named);
         };
         let policy = options.applied(&self.place, facts, OffsetDateTime::now_utc().date()).policy;
         let running = RunningCluster::of(spec);
         let shared = self.shared(&running, &policy);
         let mut latest = shared.lock().await;
-        if let Some((_, read)) = latest.as_ref().filter(|(at, read)| !fresh && counts(*at, read)) {
+        let emr_time = self.aws.emr_clock.last();
+        if let Some(read) = latest.as_mut().filter(|read| !fresh && read.count()) {
+            let shared = Some(Arc::clone(&read.facts));
             let found = match &known.security_configuration {
                 // One that is in use can neither be changed nor deleted.
-                Some(Lookup::Found(_)) => return (None, Some(Arc::clone(read))),
+                Some(Lookup::Found(_)) => return (None, shared, false),
+                _ if read.are_of(facts.status.created) => {
+                    return (read.facts.security_configuration.clone(), shared, false);
+                }
                 _ => self.security_configuration(facts).await,
             };
-            let same = match (&found, &read.security_configuration) {
+            let same = match (&found, &read.facts.security_configuration) {
                 (None, None) => true,
                 (Some(Lookup::Found(now)), Some(Lookup::Found(then))) => now == then,
                 _ => false,
             };
             if same {
-                return (found, Some(Arc::clone(read)));
+                read.emr_time = emr_time;
+                return (found, shared, is_named);
             }
         }
         let question = running.question(&policy, options.time_limit);
         let read = Arc::new(Box::pin(gather::gather(&self.aws, question)).await);
-        *latest = Some((Instant::now(), Arc::clone(&read)));
-        (read.security_configuration.clone(), Some(read))
+        *latest = Some(ReadSurroundings { at: Instant::now(), emr_time, facts: Arc::clone(&read) });
+        (read.security_configuration.clone(), Some(read), is_named)
     }
 
     /// The place of what clusters like this one share.
@@ -274,9 +320,9 @@ impl PlaceAccess {
         // What is too old, and not being read now, is forgotten.
         all.retain(|of, shared| {
             *of == key
-                || shared.try_lock().map_or(true, |read| {
-                    read.as_ref().is_some_and(|(at, facts)| counts(*at, facts))
-                })
+                || shared
+                    .try_lock()
+                    .map_or(true, |read| read.as_ref().is_some_and(ReadSurroundings::count))
         });
         Arc::clone(all.entry(key).or_default())
     }
@@ -318,7 +364,8 @@ impl ClusterKnowledge {
 
     /// Stores the answers of a look.
     pub(crate) fn take(&mut self, answers: LookAnswers) {
-        let LookAnswers { cluster, steps, security_configuration, surroundings, closer } = answers;
+        let LookAnswers { cluster, steps, security_configuration, surroundings, closer, .. } =
+            answers;
         // The facts on an ended cluster are kept: they cannot change any more.
         let was_over = self.facts().is_some_and(|facts| facts.status.state.is_over());
         if cluster.found().is_some() || !was_over {
@@ -496,4 +543,37 @@ pub(crate) fn open_findings(findings: &[Finding]) -> Vec<&Finding> {
         required.filter_map(|finding| Some((rank(finding.status)?, finding))).collect();
     open.sort_by_key(|(rank, _)| *rank);
     open.into_iter().map(|(_, finding)| finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::checks::properties::World;
+
+    #[test]
+    fn a_security_configuration_that_was_read_serves_the_clusters_that_used_it_by_then() {
+        let read_at = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let read = |emr_time, facts| ReadSurroundings {
+            at: Instant::now(),
+            emr_time,
+            facts: Arc::new(facts),
+        };
+        let facts = World::new(true, false).facts;
+        let shared = read(Some(read_at), facts.clone());
+        let serves = |seconds: u64| shared.are_of(read_at - Duration::from_secs(seconds));
+        let served: BTreeSet<u64> = (0..5).filter(|seconds| serves(*seconds)).collect();
+        // The clocks of two answers may differ by two seconds.
+        assert_eq!(served, BTreeSet::from([2, 3, 4]));
+        assert!(!shared.are_of(read_at + Duration::from_secs(1)), "it was created later");
+        assert!(
+            !read(None, facts.clone()).are_of(OffsetDateTime::UNIX_EPOCH),
+            "the time is unknown"
+        );
+        for lost in [None, Some(Lookup::Absent)] {
+            let facts = Facts { security_configuration: lost, ..facts.clone() };
+            assert!(!read(Some(read_at), facts).are_of(OffsetDateTime::UNIX_EPOCH));
+        }
+    }
 }

@@ -120,15 +120,14 @@ impl<M: Copy + Debug> Request<M> {
 
     /// The command that prints a history that was made simpler.
     fn again(&self, seed: u64, path: &[usize]) -> String {
-        let mut command = format!("{} --history {seed}", self.program);
-        if !path.is_empty() {
-            let numbers: Vec<String> = path.iter().map(ToString::to_string).collect();
-            command += &format!(" --simpler {}", numbers.join(","));
-        }
-        if let Some(mutant) = self.mutant {
-            command += &format!(" --mutant {mutant:?}");
-        }
-        command
+        let numbers: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let simpler = if numbers.is_empty() {
+            String::new()
+        } else {
+            format!(" --simpler {}", numbers.join(","))
+        };
+        let mutant = self.mutant.map_or_else(String::new, |mutant| format!(" --mutant {mutant:?}"));
+        format!("{} --history {seed}{simpler}{mutant}", self.program)
     }
 }
 

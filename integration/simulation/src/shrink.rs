@@ -67,7 +67,9 @@ mod tests {
         fn simpler(&self) -> Vec<Self> {
             let mut all = Vec::new();
             for index in 0..self.0.len() {
-                all.push(self.with(|it| drop(it.0.remove(index))));
+                all.push(self.with(|it| {
+                    it.0.remove(index);
+                }));
                 all.push(self.with(|it| it.0[index] /= 2));
             }
             all

@@ -2,12 +2,14 @@
 //! time, shared by all guards and runners of an account. A request that would exceed a limit waits
 //! until the bucket has a token.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::watch::machine::{event::Action, plan::WatchMode, time::Moment};
 
 /// The quotas are stated for this poll interval; a longer interval does not lower them.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How many calls are remembered that may be taken back: more than are under way at once.
+const REMEMBERED: usize = 16;
 
 /// An operation with a quota of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +69,15 @@ pub(super) struct Buckets {
     /// They refill so many times slower than EMR's.
     slower: u32,
     buckets: [Bucket; Operation::ALL.len()],
+    /// The last calls of DescribeSecurityConfiguration: when, and when its bucket was full before.
+    configurations: VecDeque<(Moment, Moment)>,
 }
 
 impl Buckets {
     /// Full buckets.
     pub(super) fn full(interval: Duration, slower: u32) -> Self {
         let buckets = [Bucket { full: Moment::START }; Operation::ALL.len()];
-        Self { interval, slower, buckets }
+        Self { interval, slower, buckets, configurations: VecDeque::new() }
     }
 
     /// Empty buckets.
@@ -91,7 +95,29 @@ impl Buckets {
     pub(super) fn spend(&mut self, now: Moment, operation: Operation) {
         let one = self.refill(operation);
         let bucket = &mut self.buckets[operation as usize];
+        if operation == Operation::SecurityConfiguration {
+            if self.configurations.len() == REMEMBERED {
+                self.configurations.pop_front();
+            }
+            self.configurations.push_back((now, bucket.full));
+        }
         bucket.full = bucket.full.max(now).after(one);
+    }
+
+    /// Takes back a DescribeSecurityConfiguration that was accounted for at that time and not made.
+    /// What was accounted for since then is computed again: a bucket that was full in between has
+    /// lost what would have refilled it. One that is too old to be remembered stays spent.
+    pub(super) fn give_back(&mut self, spent: Moment) {
+        let one = self.refill(Operation::SecurityConfiguration);
+        let Some(index) = self.configurations.iter().position(|(at, _)| *at == spent) else {
+            return;
+        };
+        let Some((_, mut full)) = self.configurations.remove(index) else { return };
+        for (at, before) in self.configurations.range_mut(index..) {
+            *before = full;
+            full = full.max(*at).after(one);
+        }
+        self.buckets[Operation::SecurityConfiguration as usize].full = full;
     }
 
     /// When a call may be made after which `reserve` others may be made at once. More than the

@@ -60,6 +60,8 @@ impl Timeline {
 pub struct Launch {
     /// Where.
     pub place: Place,
+    /// Which security configuration it names.
+    pub configuration: u8,
     /// When.
     pub created: Ms,
     /// How long it is STARTING.

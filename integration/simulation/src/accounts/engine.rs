@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
     accounts::{
-        cluster::{Cluster, Fact, Id, Place, Volumes},
+        cluster::{Cluster, Fact, Id, Launch, Place, Volumes},
         history::{AccountHistory, Answer, Call, Record, What},
         scenario::{AccountScenario, Target, Trouble, draw},
         sentinel::{AccountOptions, Knowledge, Sentinel, aws_time, world_time},
@@ -29,6 +29,8 @@ use crate::{
 const NO_CLUSTER: Id = 1_000_000;
 /// How long a fact that was read replaces an answer, except in a second look.
 const CACHED: Ms = 2 * MINUTE;
+/// A security configuration that was read this long after a cluster's creation is the cluster's.
+const CLOCKS_DIFFER: Ms = 2 * SECOND;
 /// The limit of a history's events, to detect endless ones.
 const MOST_EVENTS: u32 = 200_000;
 
@@ -45,6 +47,8 @@ struct Shown {
     settings: Option<Fact>,
     volumes: Option<Volumes>,
     fresh: bool,
+    steps: bool,
+    asked_configuration: bool,
     number: Option<u64>,
     served: Ms,
 }
@@ -408,11 +412,13 @@ impl Engine {
                 operations.push(Operation::List);
                 (*place, None)
             }
-            AccountAction::Ask(Question::Look { place, id, steps, fresh, .. }) => {
+            AccountAction::Ask(Question::Look { place, id, steps, fresh, number }) => {
                 let known = self.sentinels[index].knowledge.get(id);
+                let is_known = known.is_some_and(|known| known.settings.is_some());
                 operations.push(Operation::Describe);
-                if *fresh || known.is_none_or(|known| known.settings.is_none()) {
+                if *fresh || !(is_known || self.is_shared(index, *place, *id)) {
                     operations.push(Operation::SecurityConfiguration);
+                    self.sentinels[index].asked.insert(*number);
                 }
                 if *fresh || *steps {
                     operations.push(Operation::Steps);
@@ -464,6 +470,16 @@ impl Engine {
         }));
     }
 
+    /// Whether a look at another cluster has shown the security configuration of this one, while
+    /// this one used it.
+    fn is_shared(&self, index: usize, place: Place, id: Id) -> bool {
+        self.cluster(place, id).is_some_and(|cluster| {
+            let Launch { configuration, created, .. } = cluster.launch;
+            let read = self.sentinels[index].read.get(&(place, configuration));
+            read.is_some_and(|read| *read >= created + CLOCKS_DIFFER && self.now - *read < CACHED)
+        })
+    }
+
     /// What happens to a request now.
     fn trouble(&self, place: Place, action: &Action) -> Option<Trouble> {
         let target = match action {
@@ -503,8 +519,9 @@ impl Engine {
                 let list = self.list(place, since.map(world_time), refused);
                 Reply::List(place, *number, self.now, list)
             }
-            AccountAction::Ask(Question::Look { id, fresh, number, .. }) => {
-                Reply::Shown(self.show(index, place, *id, Some(*number), *fresh, refused))
+            AccountAction::Ask(Question::Look { id, steps, fresh, number, .. }) => {
+                let kind = (*steps, *fresh);
+                Reply::Shown(self.show(index, place, *id, *number, kind, refused))
             }
             AccountAction::Ask(Question::Details { id, volumes, .. }) => {
                 Reply::Shown(self.show_details(place, *id, *volumes, refused))
@@ -564,8 +581,8 @@ impl Engine {
         index: usize,
         place: Place,
         id: Id,
-        number: Option<u64>,
-        fresh: bool,
+        number: u64,
+        (steps, fresh): (bool, bool),
         refused: bool,
     ) -> Shown {
         // What was read a short time ago may replace an answer, and a state may be old.
@@ -583,7 +600,9 @@ impl Engine {
             settings: None,
             volumes: None,
             fresh,
-            number,
+            steps: false,
+            asked_configuration: self.sentinels[index].asked.contains(&number),
+            number: Some(number),
             served: now,
         };
         if refused {
@@ -600,6 +619,11 @@ impl Engine {
         });
         shown.settings = reads.then(|| cluster.settings(now));
         shown.volumes = fresh.then(|| cluster.volumes(now));
+        shown.steps = steps || fresh || cluster.state(now) == State::Over;
+        if shown.asked_configuration && shown.settings.is_some_and(|it| it != Fact::Unreadable) {
+            let configuration = cluster.launch.configuration;
+            self.sentinels[index].read.insert((place, configuration), now);
+        }
         shown
     }
 
@@ -614,6 +638,8 @@ impl Engine {
             settings: None,
             volumes: seen,
             fresh: false,
+            steps: false,
+            asked_configuration: false,
             number: None,
             served: self.now,
         }
@@ -666,10 +692,11 @@ impl Engine {
     fn deliver_shown(&mut self, index: usize, shown: Shown) {
         let knowledge = self.sentinels[index].knowledge.entry(shown.id).or_default();
         knowledge.learn(shown.served, shown.settings, shown.volumes);
+        knowledge.steps |= shown.steps;
         let judgement = if shown.fresh {
             // Nothing known replaces an answer.
             let (settings, volumes, read) = (shown.settings, shown.volumes, shown.served);
-            let read = Knowledge { settings, volumes, read };
+            let read = Knowledge { settings, volumes, read, steps: shown.steps };
             if shown.settings.is_some() { read.judgement() } else { Judgement::NOTHING }
         } else {
             knowledge.judgement()
@@ -691,8 +718,8 @@ impl Engine {
         let event = match shown.number {
             None => AccountEvent::Detailed(place, id, judgement),
             Some(number) => {
-                let (described, fresh) = (shown.described, shown.fresh);
-                let look = AccountLook { described, judgement, fresh, number };
+                let Shown { described, fresh, asked_configuration, .. } = shown;
+                let look = AccountLook { described, judgement, fresh, number, asked_configuration };
                 AccountEvent::Looked(place, id, look)
             }
         };

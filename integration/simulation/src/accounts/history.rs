@@ -129,13 +129,13 @@ impl AccountHistory {
         std::iter::from_fn(move || {
             loop {
                 let record = records.next()?;
-                let follows = |next: &&&Record| {
+                let follows = |next: &&Record| {
                     (next.at, next.sentinel) == (record.at, record.sentinel)
                         && !matches!(next.what, What::Done | What::Listed(..))
                 };
                 match record.what {
                     What::Done => {}
-                    What::Listed(..) if records.peek().filter(follows).is_none() => {}
+                    What::Listed(..) if !records.peek().is_some_and(follows) => {}
                     _ => return Some(record),
                 }
             }

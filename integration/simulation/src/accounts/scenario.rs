@@ -151,14 +151,22 @@ pub fn draw(seed: u64) -> AccountScenario {
     let many = random.chance(4);
     let count = if many { random.between(8, 16) } else { random.between(0, 4) };
     let together = many.then(|| random.between(0, busy_until));
-    let launches: Vec<Launch> =
-        (0..count).map(|_| launch(random, places, busy_until, together)).collect();
+    // Most have one each, which takes more of the quota.
+    let one_configuration = seed.is_multiple_of(4);
+    let launch = |number: i64| Launch {
+        configuration: if one_configuration { 0 } else { u8::try_from(number).unwrap_or_default() },
+        ..launch(random, places, busy_until, together)
+    };
+    let launches: Vec<Launch> = (0..count).map(launch).collect();
     let sleep = (!calm && random.chance(12)).then(|| sleep(random, busy_until));
     let mut faults = if calm { Vec::new() } else { faults(random, places, busy_until) };
     if let Some(sleep) = sleep.filter(|_| random.chance(50)) {
         // Terminations are under way when the machine is suspended.
         faults.insert(0, refusals_before(sleep));
     }
+    // Many launches in a crash loop, each under a configuration of its own: what every start may
+    // take of the quota must show.
+    let in_a_loop = together.filter(|_| !calm && seed % 4 == 1);
     AccountScenario {
         noise: random.bits(),
         places,
@@ -168,7 +176,12 @@ pub fn draw(seed: u64) -> AccountScenario {
         stop: random.chance(4).then(|| random.between(0, busy_until)),
         busy_until,
         faults,
-        crashes: if calm { Vec::new() } else { crashes(random, sentinels, busy_until) },
+        crashes: if calm {
+            Vec::new()
+        } else {
+            let drawn = crashes(random, sentinels, busy_until);
+            in_a_loop.map_or(drawn, |at| crash_loop(at, busy_until))
+        },
         sleep,
         forged: if calm { Vec::new() } else { forged(random, places, busy_until, launches.len()) },
         events: random.chance(60).then(|| random.pick(&[100, 100, 50])),
@@ -185,6 +198,7 @@ fn launch(random: &mut Random, places: u8, busy: Ms, together: Option<Ms>) -> La
     let short = random.chance(20);
     let life = if short { 2 * MINUTE } else { 50 * MINUTE };
     Launch {
+        configuration: 0,
         place: u8::try_from(random.below(u64::from(places))).unwrap_or_default(),
         created,
         starting: random.between(5 * SECOND, 2 * MINUTE),
@@ -241,6 +255,16 @@ fn crashes(random: &mut Random, sentinels: usize, busy: Ms) -> Vec<Crash> {
             down: random.between(SECOND, 2 * MINUTE),
         })
         .collect()
+}
+
+fn crash_loop(from: Ms, busy: Ms) -> Vec<Crash> {
+    let crash = |number: Ms| Crash {
+        sentinel: 0,
+        at: (from + number * 4 * SECOND).min(busy),
+        cut: 3,
+        down: SECOND,
+    };
+    (1..=4).map(crash).collect()
 }
 
 fn sleep(random: &mut Random, busy: Ms) -> Sleep {

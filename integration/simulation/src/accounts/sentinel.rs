@@ -118,6 +118,8 @@ pub struct Knowledge {
     pub volumes: Option<Volumes>,
     /// When the settings were read.
     pub read: Ms,
+    /// Its steps were listed.
+    pub steps: bool,
 }
 
 impl Knowledge {
@@ -131,13 +133,14 @@ impl Knowledge {
         let unreadable = |fact| fact == Fact::Unreadable;
         Judgement {
             failed: self.settings == Some(Fact::Bad) || seen.flatten() == Some(Fact::Bad),
-            unknown: self.settings.is_none_or(unreadable)
+            unknown: !self.steps
+                || self.settings.is_none_or(unreadable)
                 || seen.is_none_or(|seen| seen.is_some_and(unreadable)),
             unseen: seen == Some(None),
             awaits_instances: seen == Some(None),
             details_known: self.volumes.is_some(),
             groups_known: self.volumes.is_some(),
-            steps_known: self.settings.is_some(),
+            steps_known: self.steps,
             ..Judgement::NOTHING
         }
     }
@@ -177,6 +180,10 @@ pub struct Sentinel {
     pub knowledge: BTreeMap<Id, Knowledge>,
     /// The clusters that it judged, and found to pass.
     pub passed: BTreeSet<Id>,
+    /// When each security configuration was read last.
+    pub read: BTreeMap<(Place, u8), Ms>,
+    /// The looks, by their numbers, that asked for a security configuration.
+    pub asked: BTreeSet<u64>,
 }
 
 impl Sentinel {
@@ -187,6 +194,8 @@ impl Sentinel {
         self.uncounted = 0;
         self.knowledge.clear();
         self.passed.clear();
+        self.read.clear();
+        self.asked.clear();
         let requests = self.ledger.ending.values().map(|requested| now - requested);
         self.watcher = Some(AccountWatcher::new(AccountPlan {
             places: (0..scenario.places).collect(),

@@ -35,13 +35,19 @@ impl Decisions for AccountScenario {
             all.push(self.with(|it| keep_launches(it, |other| other != index)));
         }
         for index in 0..self.faults.len() {
-            all.push(self.with(|it| drop(it.faults.remove(index))));
+            all.push(self.with(|it| {
+                it.faults.remove(index);
+            }));
         }
         for index in 0..self.crashes.len() {
-            all.push(self.with(|it| drop(it.crashes.remove(index))));
+            all.push(self.with(|it| {
+                it.crashes.remove(index);
+            }));
         }
         for index in 0..self.forged.len() {
-            all.push(self.with(|it| drop(it.forged.remove(index))));
+            all.push(self.with(|it| {
+                it.forged.remove(index);
+            }));
         }
         all.push(self.with(|it| it.busy_until = busy_until(it)));
         all.extend(simpler_launches(self));
@@ -89,7 +95,7 @@ fn busy_until(scenario: &AccountScenario) -> Ms {
 }
 
 fn simpler_launches(scenario: &AccountScenario) -> Vec<AccountScenario> {
-    let changes: [fn(&mut Launch); 13] = [
+    let changes: [fn(&mut Launch); 14] = [
         |it| it.settings = GOOD,
         |it| it.volumes = GOOD,
         |it| it.settings.change = None,
@@ -99,6 +105,7 @@ fn simpler_launches(scenario: &AccountScenario) -> Vec<AccountScenario> {
         |it| it.person = None,
         |it| it.list_lag = 0,
         |it| it.ends = false,
+        |it| it.configuration = 0,
         |it| it.created = 0,
         |it| it.starting = BRIEF,
         |it| it.bootstrapping = BRIEF,

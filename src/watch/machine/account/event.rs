@@ -54,6 +54,9 @@ pub struct AccountLook {
     pub fresh: bool,
     /// The number of the question.
     pub number: u64,
+    /// EMR was asked for the security configuration. It is not where a look at another cluster has
+    /// shown it, or where it is known.
+    pub asked_configuration: bool,
 }
 
 /// Something that happened.

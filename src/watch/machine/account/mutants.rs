@@ -60,6 +60,8 @@ crate::watch::machine::mutants::mutants! { AccountMutant:
     RoutineTakesAll,
     /// The buckets are full at every start.
     FreshQuotas,
+    /// Calls that were made are taken back.
+    MadeCallsGivenBack,
     /// A question without an answer blocks its cluster for ever.
     LostAnswerBlocks,
     /// A request to terminate without an answer blocks the termination for ever.

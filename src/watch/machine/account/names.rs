@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use crate::watch::machine::{
     account::{
-        ask::Ask,
         plan::AccountLimits,
         tracked::{UnderWay, rest},
     },
@@ -64,11 +63,15 @@ impl<I: Ord + Clone> Names<I> {
     }
 
     /// The question is sent.
-    pub(super) fn sent(&mut self, now: Moment, id: &I, number: u64) {
+    pub(super) fn sent(&mut self, id: &I, way: UnderWay) {
         if let Some(name) = self.0.get_mut(id) {
-            let ask = Ask::Look { steps: true };
-            name.under_way = Some(UnderWay { number, ask, asked: now });
+            name.under_way = Some(way);
         }
+    }
+
+    /// The question that has no answer yet.
+    pub(super) fn under_way(&self, id: &I) -> Option<UnderWay> {
+        self.0.get(id)?.under_way
     }
 
     /// EMR did not answer: it is described again later, a few times.

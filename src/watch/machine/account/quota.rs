@@ -55,6 +55,17 @@ impl PlaceQuota {
         calls.iter().map(from).max().unwrap_or(Moment::START)
     }
 
+    /// Takes back a DescribeSecurityConfiguration that was accounted for at that time, with this
+    /// urgency, and not made.
+    pub(super) fn give_back(&mut self, spent: Moment, urgency: Urgency) {
+        self.all.give_back(spent);
+        match urgency {
+            Urgency::Urgent => {}
+            Urgency::Named => self.named.give_back(spent),
+            Urgency::Routine => self.routine.give_back(spent),
+        }
+    }
+
     /// Accounts for calls that are made.
     pub(super) fn spend(&mut self, now: Moment, urgency: Urgency, calls: &[Operation]) {
         for call in calls {
@@ -126,6 +137,47 @@ mod tests {
         assert_eq!(at_once(&mut quota, at(60), Urgency::Routine), 5);
         assert_eq!(at_once(&mut quota, at(60), Urgency::Named), 0);
         assert_eq!(at_once(&mut quota, at(60), Urgency::Urgent), 5);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again_and_no_more() {
+        const CALL: [Operation; 1] = [Operation::SecurityConfiguration];
+        let left = |quota: &PlaceQuota, now: Moment| {
+            let mut quota = quota.clone();
+            let may = |_: &usize| {
+                let may = quota.allowed_from(Urgency::Urgent, &CALL) <= now;
+                if may {
+                    quota.spend(now, Urgency::Urgent, &CALL);
+                }
+                may
+            };
+            (0..100).take_while(may).count()
+        };
+        let full = || PlaceQuota::new(Duration::from_secs(30), false);
+        let mut quota = full();
+        for second in 100..103 {
+            quota.spend(at(second), Urgency::Urgent, &CALL);
+        }
+        assert_eq!(left(&quota, at(103)), 3);
+        quota.give_back(at(101), Urgency::Urgent);
+        assert_eq!(left(&quota, at(103)), 4);
+        quota.give_back(at(101), Urgency::Urgent);
+        assert_eq!(left(&quota, at(103)), 4, "only once");
+        // Whatever comes in between, it is as if the call had never been accounted for.
+        for urgency in [Urgency::Urgent, Urgency::Named, Urgency::Routine] {
+            for others in [&[][..], &[100, 101, 101], &[102, 110, 111], &[130, 130, 130, 130]] {
+                let (mut with, mut without) = (full(), full());
+                with.spend(at(100), urgency, &CALL);
+                for other in others {
+                    with.spend(at(*other), Urgency::Urgent, &CALL);
+                    without.spend(at(*other), Urgency::Urgent, &CALL);
+                }
+                with.give_back(at(100), urgency);
+                for now in 130..145 {
+                    assert_eq!(left(&with, at(now)), left(&without, at(now)), "{others:?}");
+                }
+            }
+        }
     }
 
     #[test]

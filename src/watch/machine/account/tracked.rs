@@ -31,6 +31,8 @@ pub(super) struct UnderWay {
     pub(super) number: u64,
     pub(super) ask: Ask,
     pub(super) asked: Moment,
+    /// With which urgency the call for the security configuration was accounted for, if it was.
+    pub(super) configuration: Option<Urgency>,
 }
 
 /// A cluster that is watched.
@@ -233,11 +235,12 @@ impl Tracked {
         let awaits = self.judgement.unseen && has_instances;
         let pause = if awaits { limits.interval } else { limits.drift };
         let details = routine(self.details(), detailed.after(pause));
-        if once {
-            return awaits.then_some(details);
-        }
         let pause = if self.has_changed { shortest(limits) } else { limits.drift };
         let look = routine(Ask::Look { steps: true }, self.looked.after(pause));
+        if once {
+            // The checks judge its instances by its state, which a list does not tell them.
+            return awaits.then_some(if self.has_changed { look } else { details });
+        }
         // Instances that never appear must not keep the steps from being looked at.
         Some(if details.due < look.due { details } else { look })
     }
@@ -258,7 +261,8 @@ impl Tracked {
     }
 
     /// A question is sent.
-    pub(super) fn sent(&mut self, now: Moment, number: u64, ask: Ask) {
+    pub(super) fn sent(&mut self, way: UnderWay) {
+        let UnderWay { asked: now, ask, .. } = way;
         match ask {
             Ask::Unprotect | Ask::Terminate => {
                 self.request = None;
@@ -276,7 +280,7 @@ impl Tracked {
             }
             Ask::Details { .. } => self.detailed = Some((now, self.state)),
         }
-        self.under_way = Some(UnderWay { number, ask, asked: now });
+        self.under_way = Some(way);
     }
 
     /// A question was answered, or its answer is not awaited any longer. While it left the cluster

@@ -6,7 +6,8 @@ use crate::watch::machine::{
         event::{AccountAction, AccountEntry, AccountQuestion},
         mutants::mutated,
         place::Place,
-        quota::calls_of,
+        quota::{PlaceQuota, calls_of},
+        tracked::UnderWay,
         watcher::AccountWatcher,
     },
     budget::Operation,
@@ -21,6 +22,8 @@ struct Item<I> {
     cluster: Option<I>,
     /// Its immutable facts are known.
     is_known: bool,
+    /// The cluster was never looked at.
+    is_first: bool,
 }
 
 impl<I> Item<I> {
@@ -30,6 +33,26 @@ impl<I> Item<I> {
             None => vec![Operation::List],
             Some(_) => calls_of(self.need.ask, self.is_known),
         }
+    }
+}
+
+impl<I: Id> Item<I> {
+    /// The question as it can be asked soonest, with its calls, and from when on. The first look
+    /// at a cluster does not wait for the quota of ListSteps: what it shows may suffice to report
+    /// the cluster, and the steps are looked at later.
+    fn soonest(self, now: Moment, quota: &PlaceQuota) -> (Self, Vec<Operation>, Moment) {
+        let with_calls = |item: Self| {
+            let calls = item.calls();
+            let from = quota.allowed_from(item.need.urgency, &calls);
+            (item, calls, from)
+        };
+        let is_first = self.is_first && self.need.ask == (Ask::Look { steps: true });
+        let bare = is_first.then(|| {
+            let need = DueAsk { ask: Ask::Look { steps: false }, ..self.need };
+            with_calls(Self { need, cluster: self.cluster.clone(), ..self })
+        });
+        let whole = with_calls(self);
+        bare.filter(|bare| whole.2 > now && bare.2 < whole.2).unwrap_or(whole)
     }
 }
 
@@ -57,14 +80,13 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         let mut next = Vec::new();
         let mut blocked: Vec<Operation> = Vec::new();
         for item in self.items(at) {
-            let DueAsk { ask, urgency, due } = item.need;
-            if due > now {
-                next.push(due);
+            if item.need.due > now {
+                next.push(item.need.due);
                 continue;
             }
             let place = self.places.get(at)?;
-            let calls = item.calls();
-            let from = place.quota.allowed_from(urgency, &calls);
+            let (item, calls, from) = item.soonest(now, &place.quota);
+            let ask = item.need.ask;
             // A question that waits holds back less urgent ones with the same calls.
             if from > now || calls.iter().any(|call| blocked.contains(call)) {
                 next.extend(Some(from).filter(|from| *from > now));
@@ -100,7 +122,8 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             urgency: Urgency::Urgent,
             due: place.listing.next,
         };
-        let mut items = vec![Item { need: list, cluster: None, is_known: true }];
+        let list = Item { need: list, cluster: None, is_known: true, is_first: false };
+        let mut items = vec![list];
         for (id, tracked) in &place.clusters {
             let once = self.plan.once || mutated!(self.plan, DriftForgotten);
             if let Some(mut need) = tracked.need(self.now, &self.plan.limits, (once, has_room)) {
@@ -108,14 +131,16 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                     need.urgency = Urgency::Urgent;
                 }
                 let is_known = tracked.was_decided;
-                items.push(Item { need, cluster: Some(id.clone()), is_known });
+                let is_first = tracked.described.is_none() && tracked.tries == 0;
+                items.push(Item { need, cluster: Some(id.clone()), is_known, is_first });
             }
         }
         for (id, due) in place.names.due() {
             let unpaced = mutated!(self.plan, NamesUnpaced);
             let urgency = if unpaced { Urgency::Urgent } else { Urgency::Named };
             let need = DueAsk { ask: Ask::Look { steps: true }, urgency, due };
-            items.push(Item { need, cluster: Some(id.clone()), is_known: false });
+            let cluster = Some(id.clone());
+            items.push(Item { need, cluster, is_known: false, is_first: true });
         }
         items.sort_by_key(|item| (item.need.urgency, item.need.due));
         items
@@ -125,8 +150,9 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
     fn send(&mut self, at: &P, item: Item<I>, calls: &[Operation]) {
         let (now, number, patience) = (self.now, self.next_number, self.patience());
         let Some(place) = self.places.get_mut(at) else { return };
-        place.quota.spend(now, item.need.urgency, calls);
-        let ask = item.need.ask;
+        let DueAsk { ask, urgency, .. } = item.need;
+        place.quota.spend(now, urgency, calls);
+        let configuration = calls.contains(&Operation::SecurityConfiguration).then_some(urgency);
         self.next_number += 1;
         match item.cluster {
             None => {
@@ -136,7 +162,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                 self.actions.push(AccountAction::Ask(question));
             }
             Some(id) => {
-                sent(place, now, &id, number, ask);
+                sent(place, &id, UnderWay { number, ask, asked: now, configuration });
                 self.send_about(at, id, number, ask);
             }
         }
@@ -174,9 +200,9 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
 }
 
 /// Records that a question about a cluster is sent.
-fn sent<I: Id>(place: &mut Place<I>, now: Moment, id: &I, number: u64, ask: Ask) {
+fn sent<I: Id>(place: &mut Place<I>, id: &I, way: UnderWay) {
     match place.clusters.get_mut(id) {
-        Some(tracked) => tracked.sent(now, number, ask),
-        None => place.names.sent(now, id, number),
+        Some(tracked) => tracked.sent(way),
+        None => place.names.sent(id, way),
     }
 }

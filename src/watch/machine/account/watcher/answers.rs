@@ -15,6 +15,7 @@ use crate::watch::machine::{
 
 impl<P: Id, I: Id> AccountWatcher<P, I> {
     pub(super) fn looked(&mut self, at: &P, id: &I, look: &AccountLook) {
+        self.give_back(at, id, look);
         if !self.is_tracked(at, id) && !self.described_first(at, id, look) {
             return;
         }
@@ -47,6 +48,20 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         // Unknown is not failed; and what was seen before a suspension is old.
         if counts && look.number >= counts_from && look.described.found().is_some() && fails {
             self.looked_again(at, id);
+        }
+    }
+
+    /// Takes the call for the security configuration back if it was not made.
+    fn give_back(&mut self, at: &P, id: &I, look: &AccountLook) {
+        if look.asked_configuration && !mutated!(self.plan, MadeCallsGivenBack) {
+            return;
+        }
+        let Some(place) = self.places.get_mut(at) else { return };
+        let of_cluster = place.clusters.get(id).and_then(|tracked| tracked.under_way);
+        let way = of_cluster.or_else(|| place.names.under_way(id));
+        let way = way.filter(|way| way.number == look.number);
+        if let Some((spent, urgency)) = way.and_then(|way| Some((way.asked, way.configuration?))) {
+            place.quota.give_back(spent, urgency);
         }
     }
 

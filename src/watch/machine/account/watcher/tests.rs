@@ -75,6 +75,8 @@ struct World {
     terminated: Vec<u32>,
     questions: Vec<AccountQuestion<&'static str, u32>>,
     refuses: bool,
+    /// One look at a security configuration serves all clusters.
+    shares_configurations: bool,
     conclusion: Option<AccountConclusion<&'static str, u32>>,
 }
 
@@ -93,6 +95,7 @@ impl World {
             terminated: Vec::new(),
             questions: Vec::new(),
             refuses: false,
+            shares_configurations: false,
             conclusion: None,
         };
         world.take(waiting);
@@ -177,7 +180,9 @@ impl World {
                         may_end: truth.may_end,
                     })
                 });
-                let look = AccountLook { described, judgement: judgement(id), fresh, number };
+                let judgement = judgement(id);
+                let asked_configuration = fresh || !self.shares_configurations;
+                let look = AccountLook { described, judgement, fresh, number, asked_configuration };
                 AccountEvent::Looked(place, id, look)
             }
             AccountQuestion::Details { place, id, .. } => {
@@ -413,4 +418,53 @@ fn a_termination_in_a_place_that_is_gone_is_not_confirmed() {
     let requests = world.terminated.len();
     world.pass(3_600);
     assert_eq!(world.terminated.len(), requests);
+}
+
+#[test]
+fn many_launches_at_once_are_reported_as_soon_as_they_can_be_described() {
+    let seconds_until_all_are_told = |shares_configurations| {
+        let mut world = World::new(plan(), &[]);
+        world.shares_configurations = shares_configurations;
+        // The buckets are full.
+        world.pass(600);
+        for id in 0..50 {
+            world.clusters.insert(id, living(FAILED, false));
+        }
+        let mut seconds = 0;
+        while (0..50).any(|id| world.count(&AccountNotice::Unsafe(IRELAND, id)) == 0) {
+            world.pass(1);
+            seconds += 1;
+        }
+        seconds
+    };
+    // A list shows them within 2 minutes. DescribeCluster then takes 10 and one more each second;
+    // DescribeSecurityConfiguration 5 and one more every two seconds.
+    let shared = seconds_until_all_are_told(true);
+    assert!((40..=120 + 45).contains(&shared), "{shared}");
+    let each = seconds_until_all_are_told(false);
+    assert!(each >= shared + 40, "{each}, and {shared} if one look serves all");
+}
+
+#[test]
+fn a_watch_that_judges_once_describes_a_cluster_again_whose_instances_came_later() {
+    let starting = Truth {
+        state: State::Starting,
+        judgement: Judgement { unseen: true, ..PASSED },
+        may_end: false,
+    };
+    let mut world = World::new(AccountPlan { once: true, ..plan() }, &[(1, starting)]);
+    world.pass(120);
+    let looks = |world: &World| {
+        let is_look =
+            |question: &&AccountQuestion<_, _>| matches!(question, AccountQuestion::Look { .. });
+        world.questions.iter().filter(is_look).count()
+    };
+    let before = looks(&world);
+    world.clusters.get_mut(&1).unwrap().state = State::Running;
+    world.pass(120);
+    assert_eq!(looks(&world), before + 1);
+    world.clusters.get_mut(&1).unwrap().judgement = PASSED;
+    world.pass(60);
+    let conclusion = world.conclusion.unwrap();
+    assert_eq!(conclusion.clusters, [((IRELAND, 1), AccountVerdict::Passed, false)]);
 }
