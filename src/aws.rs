@@ -13,6 +13,7 @@ mod http_connector;
 pub mod log;
 pub(crate) mod observers;
 pub(crate) mod patience;
+pub(crate) mod read_memory;
 pub mod region;
 mod shared_client;
 pub mod trust;

@@ -12,9 +12,12 @@ mod files;
 pub(crate) mod flags;
 mod later;
 mod look;
+mod report_file;
 mod sentinel;
 
+use nix::sys::signal::Signal;
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use crate::{
     aws::{ca_certificates, clients::Aws},
@@ -29,7 +32,7 @@ use crate::{
         error::GuardError,
         read_config::{self, read_config},
         run::guarded_run::Run,
-        setup::look::{Survey, may_change, options, survey},
+        setup::look::{Survey, account_to_change, options, survey},
     },
     permissions,
     report::{
@@ -44,10 +47,15 @@ use crate::{
         invocation::{Invocation, InvocationError, RunInvocation},
     },
     settings::resolve::Settings,
-    setup::{error::SetupError, options::SetupOptions, record::SetupRecord, undo::UndoneStep},
+    setup::{
+        error::SetupError,
+        journal::SetupIdentity,
+        options::SetupOptions,
+        record::{SetupRecord, UndoneStep},
+    },
     system::{
         output::out,
-        signals::{self, stop_signal},
+        signals::{self, Caught, stop_signal},
     },
 };
 
@@ -75,11 +83,11 @@ pub(crate) async fn setup(
     }
     ca_certificates::check_ca_certificates()?;
     let started = OffsetDateTime::now_utc();
-    let work = SetupWork { arguments, settings, report, options, invocation, config, started };
-    tokio::select! {
-        outcome = Box::pin(work.run()) => outcome,
-        signal = stop_signal(&mut caught) => Err(SetupError::Stopped(signal).into()),
-    }
+    let caught = Mutex::new(caught);
+    let work =
+        SetupWork { arguments, settings, report, options, invocation, config, started, caught };
+    work.keeps_record()?;
+    Box::pin(work.run()).await
 }
 
 /// The runner's arguments, which must be those of a run.
@@ -108,6 +116,7 @@ struct SetupWork<'a> {
     invocation: RunInvocation,
     config: RunnerConfig,
     started: OffsetDateTime,
+    caught: Mutex<Caught>,
 }
 
 /// How the command ends.
@@ -121,7 +130,22 @@ struct SetupEnd<'a> {
     outcome: Outcome,
 }
 
+/// The end of a look that is stopped by `signal`.
+fn nothing_changed(signal: Signal) -> SetupError {
+    SetupError::Stopped { signal, left: "nothing was changed".to_owned() }
+}
+
 impl SetupWork<'_> {
+    /// The result of `work`, unless a request to stop comes first. What is under way then is
+    /// dropped; what was asked of AWS may take effect nevertheless.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Signal> {
+        let stopped = async { stop_signal(&mut *self.caught.lock().await).await };
+        tokio::select! {
+            result = work => Ok(result),
+            signal = stopped => Err(signal),
+        }
+    }
+
     async fn run(&self) -> Result<Outcome, GuardError> {
         let regions = read_config::regions(&self.config);
         let aws = Aws::connect(&regions, Some(&self.config.credentials), &self.settings.aws).await;
@@ -132,7 +156,8 @@ impl SetupWork<'_> {
         if let Some(name) = &flags.retire {
             return Box::pin(self.retire(&aws, name)).await;
         }
-        let mut survey = Box::pin(self.survey(&aws, None)).await?;
+        let look = Box::pin(self.survey(&aws, None));
+        let mut survey = self.unless_stopped(look).await.map_err(nothing_changed)??;
         if flags.rotate_certificates {
             survey.plan = self.rotation(&survey)?;
         }
@@ -172,12 +197,18 @@ impl SetupWork<'_> {
         survey(aws, &run, &settings, &self.options).await
     }
 
-    /// The account, once nothing forbids a change in it.
-    async fn account(&self, aws: &Aws) -> Result<AccountId, GuardError> {
+    /// Which setup it is, once nothing forbids a change in the account.
+    async fn identity(&self, aws: &Aws) -> Result<SetupIdentity, GuardError> {
         let check = CheckOptions::default();
         let run = Run::new(&self.config, self.settings, &self.invocation, Some(&check))?;
-        let (account, _, _) = may_change(aws, &run, self.settings).await?;
-        Ok(account)
+        let account = Box::pin(account_to_change(aws, &run, self.settings));
+        let account = self.unless_stopped(account).await.map_err(nothing_changed)??;
+        Ok(self.identity_in(account))
+    }
+
+    fn identity_in(&self, account: AccountId) -> SetupIdentity {
+        let (name, region) = (self.options.name.clone(), self.config.emr_region.value.clone());
+        SetupIdentity { name, account, region }
     }
 
     /// The plan, for people.
@@ -204,8 +235,17 @@ impl SetupWork<'_> {
             report.say("everything that setup makes is in place; nothing was changed");
             return;
         }
+        let flags = &self.arguments.flags;
+        let has_code = flags.terraform.is_some() || flags.cloudformation.is_some();
         report.say(match outcome {
-            Outcome::Ended(0) => "nothing was changed; add --apply to make it live",
+            Outcome::Ended(0) if has_code => {
+                "nothing was changed; apply the code, or leave it and add --apply and --report FILE \
+                 to make the plan live"
+            }
+            Outcome::Ended(0) => {
+                "nothing was changed; add --apply to make it live, and --report FILE, which --undo \
+                 needs"
+            }
             Outcome::FactsUnknown => {
                 "nothing was changed; not everything could be looked at: see UNKNOWN and `by hand` \
                  above"

@@ -86,7 +86,11 @@ fn details(
         if !step.checks.is_empty() {
             details.push(("asked by", printable!("{}", step.checks.join(", "))));
         }
-        details.extend(step.piece.asked_by().map(|option| ("asked by", option.into())));
+        let option = step.piece.asked_by();
+        details.extend(option.map(|option| ("asked by", option.into())));
+        if step.checks.is_empty() && option.is_none() {
+            details.push(("asked by", "other pieces of this plan, which need it".into()));
+        }
         details.extend(what_checks_say(step, subject, findings));
     }
     match &step.action {

@@ -6,8 +6,8 @@ use crate::setup::{
     compare::says_the_same,
     piece::{AlertTopic, EventQueue, EventRule},
     present::is_as_wanted,
-    record::{AppliedAction, AppliedStep},
-    undo::{Early, Reverted, UndoResult, Undoing, kept, reverted},
+    record::{AppliedAction, AppliedStep, UndoResult},
+    undo::{Early, Reverted, Undoing, kept, reverted},
 };
 
 impl Undoing<'_> {

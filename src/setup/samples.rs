@@ -78,6 +78,34 @@ pub(super) fn samples() -> Vec<SamplePlan> {
     ]
 }
 
+/// The pieces of all these plans: at least one of each kind.
+pub(crate) fn pieces() -> Vec<Piece> {
+    let steps = samples().into_iter().flat_map(|sample| sample.plan.steps);
+    let pieces: Vec<Piece> = steps.map(|step| step.piece).collect();
+    let kind = |piece: &Piece| match piece {
+        Piece::Role(_) => 0,
+        Piece::InstanceProfile(_) => 1,
+        Piece::Key(_) => 2,
+        Piece::KeyPolicy(_) => 3,
+        Piece::KeyRotation(_) => 4,
+        Piece::InlinePolicy(_) => 5,
+        Piece::Bucket(_) => 6,
+        Piece::BucketEncryption(_) => 7,
+        Piece::PublicAccessBlock(_) => 8,
+        Piece::BucketPolicy(_) => 9,
+        Piece::Certificates(_) => 10,
+        Piece::SecurityConfiguration(_) => 11,
+        Piece::BucketVersioning(_) => 12,
+        Piece::ObjectLock(_) => 13,
+        Piece::AlertTopic(_) => 14,
+        Piece::EventQueue(_) => 15,
+        Piece::EventRule(_) => 16,
+    };
+    let there: BTreeSet<usize> = pieces.iter().map(kind).collect();
+    assert_eq!(there, (0..17).collect(), "no sample has a piece of some kind");
+    pieces
+}
+
 fn sample(
     name: &'static str,
     plan: SetupPlan,
