@@ -16,6 +16,7 @@ pub(crate) mod observers;
 mod own_account;
 pub(crate) mod patience;
 mod query_protocol;
+pub(crate) mod read_memory;
 pub mod region;
 mod shared_client;
 pub mod trust;

@@ -37,7 +37,7 @@ pub(crate) mod retire;
 mod role_steps;
 pub(crate) mod rotation_plan;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod sentinel_parts;
 pub(crate) mod sentinel_steps;
 pub(crate) mod terraform;

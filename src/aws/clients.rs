@@ -34,6 +34,7 @@ use crate::{
         observers::{ServiceClock, Throttled},
         own_account::{OwnAccountPin, PinnedCredentials},
         patience::Patience,
+        read_memory::ReadMemory,
         region::Regions,
         shared_client,
         trust::{AwsConnections, AwsTrust},
@@ -69,6 +70,17 @@ macro_rules! patient {
     }};
     (@classified aws_sdk_s3, $config:expr) => { $config.retry_classifier(SlowDown) };
     (@classified $service:ident, $config:expr) => { $config };
+}
+
+/// Copies a client and makes the copy ask `$memory` before it sends a read.
+macro_rules! remembering {
+    ($client:expr, $service:ident, $memory:expr) => {{
+        let config = $client.config();
+        let http_client = config.http_client().map(|client| $memory.before(client));
+        let mut config = config.to_builder();
+        config.set_http_client(http_client);
+        $service::Client::from_conf(config.build())
+    }};
 }
 
 /// A client that is created on first use, with the log of requests and the check of answers.
@@ -325,6 +337,31 @@ impl Aws {
             ec2: self.ec2.patient(patience),
             sts: patient!(self.sts, aws_sdk_sts, patience),
             runner_sts: patient!(self.runner_sts, aws_sdk_sts, patience),
+            ..self.clone()
+        }
+    }
+
+    /// The same clients for one look, of which each read is sent once. They must not be used for
+    /// changes, nor to look at something until it changes. EC2 has its own client, and what it is
+    /// asked is asked once.
+    pub(crate) fn remembering(&self, memory: &ReadMemory) -> Self {
+        macro_rules! lazy_remembering {
+            ($client:expr, $service:ident) => {{
+                let (client, memory) = ($client.clone(), memory.clone());
+                lazy(move || remembering!(client, $service, memory))
+            }};
+        }
+        Self {
+            queues: lazy_remembering!(self.queues, aws_sdk_sqs),
+            topics: lazy_remembering!(self.topics, aws_sdk_sns),
+            event_rules: lazy_remembering!(self.event_rules, aws_sdk_eventbridge),
+            emr: remembering!(self.emr, aws_sdk_emr, memory),
+            s3: remembering!(self.s3, aws_sdk_s3, memory),
+            s3control: lazy_remembering!(self.s3control, aws_sdk_s3control),
+            kms: remembering!(self.kms, aws_sdk_kms, memory),
+            iam: remembering!(self.iam, aws_sdk_iam, memory),
+            sts: remembering!(self.sts, aws_sdk_sts, memory),
+            runner_sts: remembering!(self.runner_sts, aws_sdk_sts, memory),
             ..self.clone()
         }
     }

@@ -38,6 +38,12 @@ const LONGEST_BODY: usize = 32 << 20;
 /// GetObject limit what they read.
 const IN_PIECES: &str = "x-id=GetObject";
 
+/// Whether a request to `uri` is for an object's content.
+pub(super) fn is_in_pieces(uri: &str) -> bool {
+    let query = uri.split_once('?').map(|(_, query)| query);
+    query.is_some_and(|query| query.split('&').any(|parameter| parameter == IN_PIECES))
+}
+
 /// A client that several of the SDK's clients share.
 pub(super) fn shared_client(trust: &AwsTrust) -> SharedHttpClient {
     SharedHttpClient::new(AwsHttpClient { trust: trust.clone(), connectors: Mutex::default() })
@@ -107,10 +113,7 @@ struct Bounded(SharedHttpConnector);
 
 impl HttpConnector for Bounded {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let is_in_pieces = request
-            .uri()
-            .split_once('?')
-            .is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == IN_PIECES));
+        let is_in_pieces = is_in_pieces(request.uri());
         let answer = self.0.call(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;

@@ -231,6 +231,19 @@ fn answered_by_aws(case: &Case<'_>) -> (Vec<Finding>, bool) {
     (findings, true)
 }
 
+/// The findings that say whether anything in the account may be changed: whose servers answered,
+/// and whether guard and runner have the same account.
+#[must_use]
+pub(crate) fn of_account(case: &Case<'_>) -> Vec<Finding> {
+    let (mut findings, is_aws) = answered_by_aws(case);
+    if !is_aws {
+        return findings;
+    }
+    findings.push(launch::same_account(case));
+    complete(&mut findings, case);
+    findings
+}
+
 /// The pre-flight findings that apply to an existing cluster, whoever has started it. `case` holds
 /// the cluster's own properties.
 #[must_use]

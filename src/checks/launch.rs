@@ -278,7 +278,7 @@ fn environment(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn same_account(case: &Case<'_>) -> Finding {
+pub(super) fn same_account(case: &Case<'_>) -> Finding {
     let subject = SAME_ACCOUNT.on("guard and runner", "one account");
     if let (Lookup::Found(_), Lookup::Denied(error) | Lookup::Unreachable(error)) =
         (&case.facts.guard, &case.facts.runner)

@@ -13,15 +13,17 @@ pub(crate) mod flags;
 mod later;
 mod live;
 mod look;
+mod report_file;
 mod sentinel;
+mod taking_back;
 
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use crate::{
     aws::{ca_certificates, clients::Aws},
     base::{
         json::pretty,
-        names::AccountId,
         outcome::Outcome,
         printable::{Printable, printable},
     },
@@ -31,8 +33,8 @@ use crate::{
         read_config::{self, read_config},
         run::guarded_run::Run,
         setup::{
-            live::{LiveSetup, SetupEnd},
-            look::{Survey, may_change, options, survey},
+            live::{LiveSetup, SetupEnd, nothing_changed},
+            look::{Survey, account_to_change, options, survey},
         },
     },
     permissions,
@@ -42,10 +44,10 @@ use crate::{
         invocation::{Invocation, InvocationError, RunInvocation},
     },
     settings::resolve::Settings,
-    setup::{error::SetupError, options::SetupOptions},
+    setup::{journal::SetupIdentity, options::SetupOptions},
     system::{
         output::out,
-        signals::{self, stop_signal},
+        signals::{self, Caught},
     },
 };
 
@@ -72,11 +74,11 @@ pub(crate) async fn setup(
     }
     ca_certificates::check_ca_certificates()?;
     let started = OffsetDateTime::now_utc();
-    let work = SetupWork { arguments, settings, report, options, invocation, config, started };
-    tokio::select! {
-        outcome = Box::pin(work.run()) => outcome,
-        signal = stop_signal(&mut caught) => Err(SetupError::Stopped(signal).into()),
-    }
+    let caught = Mutex::new(caught);
+    let work =
+        SetupWork { arguments, settings, report, options, invocation, config, started, caught };
+    work.live().keeps_record()?;
+    Box::pin(work.run()).await
 }
 
 /// The runner's arguments, which must be those of a run.
@@ -105,6 +107,7 @@ struct SetupWork<'a> {
     invocation: RunInvocation,
     config: RunnerConfig,
     started: OffsetDateTime,
+    caught: Mutex<Caught>,
 }
 
 impl SetupWork<'_> {
@@ -118,6 +121,7 @@ impl SetupWork<'_> {
             region: &self.config.emr_region.value,
             config: &self.config.origin,
             started: self.started,
+            caught: &self.caught,
         }
     }
 
@@ -131,7 +135,8 @@ impl SetupWork<'_> {
         if let Some(name) = &flags.retire {
             return Box::pin(self.retire(&aws, name)).await;
         }
-        let mut survey = Box::pin(self.survey(&aws, None)).await?;
+        let look = Box::pin(self.survey(&aws, None));
+        let mut survey = self.live().unless_stopped(look).await.map_err(nothing_changed)??;
         if flags.rotate_certificates {
             survey.plan = self.rotation(&survey)?;
         }
@@ -172,12 +177,14 @@ impl SetupWork<'_> {
         survey(aws, &run, &settings, &self.options).await
     }
 
-    /// The account, once nothing forbids a change in it.
-    async fn account(&self, aws: &Aws) -> Result<AccountId, GuardError> {
+    /// Which setup it is, once nothing forbids a change in the account.
+    async fn identity(&self, aws: &Aws) -> Result<SetupIdentity, GuardError> {
         let check = CheckOptions::default();
         let run = Run::new(&self.config, self.settings, &self.invocation, Some(&check))?;
-        let (account, _, _) = may_change(aws, &run, self.settings).await?;
-        Ok(account)
+        let account = Box::pin(account_to_change(aws, &run, self.settings));
+        let live = self.live();
+        let account = live.unless_stopped(account).await.map_err(nothing_changed)??;
+        Ok(live.identity(account))
     }
 
     /// The plan, for people.

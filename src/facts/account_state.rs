@@ -379,10 +379,11 @@ async fn bucket_state(aws: &Aws, account: &AccountId, bucket: &BucketName) -> Bu
         return BucketState { ours, region, ..BucketState::not_asked(why) };
     }
     let s3 = &in_region(&aws.s3, region.found());
+    // S3 has just said whose it is. Without the owner, these are the requests of `check`.
     let (encryption, policy, public_access_block, policy_is_public, website) = tokio::join!(
-        bucket_encryption(s3, account, bucket),
-        bucket_policy(s3, account, bucket),
-        public_access_block(s3, account, bucket),
+        bucket_encryption(s3, None, bucket),
+        bucket_policy(s3, None, bucket),
+        public_access_block(s3, None, bucket),
         policy_is_public(s3, account, bucket),
         website(s3, account, bucket),
     );
@@ -411,14 +412,14 @@ pub(crate) fn in_region(s3: &aws_sdk_s3::Client, region: Option<&String>) -> aws
     }
 }
 
-/// The encryption rule of a bucket of the account; `Absent` if it has none, as only stand-ins of
-/// AWS do.
+/// The encryption rule of a bucket, which belongs to `owner` if one is given; `Absent` if it has
+/// none, as only stand-ins of AWS do.
 pub(crate) async fn bucket_encryption(
     s3: &aws_sdk_s3::Client,
-    account: &AccountId,
+    owner: Option<&AccountId>,
     bucket: &BucketName,
 ) -> Lookup<BucketEncryptionSettings> {
-    let rule = s3::encryption_rule_of(s3, bucket, Some(account)).await;
+    let rule = s3::encryption_rule_of(s3, bucket, owner).await;
     rule.and_then(|rule| match rule.default {
         DefaultEncryption::Kind { kind, key } => Lookup::Found(BucketEncryptionSettings {
             kind,
@@ -434,26 +435,27 @@ pub(crate) async fn bucket_encryption(
     })
 }
 
-/// The policy of a bucket of the account; `Absent` if it has none.
+/// The policy of a bucket, which belongs to `owner` if one is given; `Absent` if it has none.
 pub(crate) async fn bucket_policy(
     s3: &aws_sdk_s3::Client,
-    account: &AccountId,
+    owner: Option<&AccountId>,
     bucket: &BucketName,
 ) -> Lookup<Value> {
-    let policy = s3::policy_of(s3, bucket, Some(account)).await;
+    let policy = s3::policy_of(s3, bucket, owner).await;
     policy.and_then(|policy| match policy {
         Some(text) => document(&aws_calls::GET_BUCKET_POLICY, &text),
         None => Lookup::Absent,
     })
 }
 
-/// The public access block of a bucket of the account; `Absent` if it has none.
+/// The public access block of a bucket, which belongs to `owner` if one is given; `Absent` if it
+/// has none.
 pub(crate) async fn public_access_block(
     s3: &aws_sdk_s3::Client,
-    account: &AccountId,
+    owner: Option<&AccountId>,
     bucket: &BucketName,
 ) -> Lookup<PublicAccessBlockSettings> {
-    let block = s3::block_of(s3, bucket, Some(account)).await;
+    let block = s3::block_of(s3, bucket, owner).await;
     block.and_then(|block| block.map_or(Lookup::Absent, |block| Lookup::Found(settings(block))))
 }
 

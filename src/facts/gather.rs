@@ -170,6 +170,20 @@ pub async fn gather(aws: &Aws, question: FactsQuery) -> Facts {
     }
 }
 
+/// Asks only who is asking: the identities of guard and runner, and with them whose servers answer.
+/// Every other fact is not asked for.
+pub(crate) async fn identities(aws: &Aws, question: &FactsQuery) -> Facts {
+    if aws.refused_endpoints().next().is_some() {
+        return nothing_asked(aws, question, ENDPOINT_REFUSED);
+    }
+    let time = TimeForAll::starting_now(question.time_limit);
+    let patient = aws.patient(&time.patience);
+    let gathering = Gathering::start(&patient, aws, question, time);
+    let (guard, runner) = gathering.identities.clone().await;
+    let connections = aws.connections();
+    Facts { guard, runner, connections, ..nothing_asked(aws, question, "not asked for") }
+}
+
 async fn look(aws: &Aws, question: &FactsQuery) -> Facts {
     let time = TimeForAll::starting_now(question.time_limit);
     let patient = aws.patient(&time.patience);

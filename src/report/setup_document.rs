@@ -14,8 +14,7 @@ use crate::{
     setup::{
         piece::MADE_KEY,
         plan::{SetupPlan, Step, StepAction},
-        record::SetupRecord,
-        undo::UndoneStep,
+        record::{SetupRecord, UndoneStep},
     },
 };
 

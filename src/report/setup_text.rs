@@ -86,6 +86,9 @@ fn details(
         if !step.checks.is_empty() {
             details.push(("asked by", printable!("{}", step.checks.join(", "))));
         }
+        if step.checks.is_empty() {
+            details.push(("asked by", "other pieces of this plan, which need it".into()));
+        }
         details.extend(what_checks_say(step, subject, findings));
     }
     match &step.action {

@@ -26,7 +26,7 @@ use crate::{
     },
     sentinel::record::{SentinelCluster, SentinelVerdict},
     settings::policy::{Policy, accepted},
-    setup::undo::{UndoResult, UndoneStep},
+    setup::record::{UndoResult, UndoneStep},
     watch::terminate::{UNSAFE, may_be_running},
 };
 

@@ -107,6 +107,24 @@ pub(crate) enum ApplyError {
         /// AWS's answer.
         failure: String,
     },
+    /// A new key cannot have its alias, because another key has it by now.
+    #[error(
+        "the alias {alias} was taken before the new KMS key {key} could have it: somebody else, \
+         such as another setup, gave it to another key meanwhile; seen: {saw}; no step of this setup \
+         uses the new key, and it is paid for until it is deleted; fix: `aws kms schedule-key-deletion --region \
+         {region} --key-id {key} --pending-window-in-days 7`, then run the same command again: it \
+         looks at the key with the alias"
+    )]
+    OrphanedKey {
+        /// The alias.
+        alias: String,
+        /// The ARN of the new key.
+        key: String,
+        /// Its region.
+        region: String,
+        /// What was seen of the alias.
+        saw: String,
+    },
     /// The change was made, and cannot be seen.
     #[error(
         "the {kind} {subject} does not show its change yet: {saw}; wait a minute, then run the \
@@ -368,6 +386,10 @@ impl<'a> Applying<'a> {
             (Some(before), Lookup::Found(present)) => is_as_before(&piece, before, present),
             _ => false,
         };
+        let taken = present.found().and_then(|present| self.alias_is_taken(&piece, present));
+        if let Some(taken) = taken {
+            return self.lost_alias(open, taken);
+        }
         match &present {
             Lookup::Found(present)
                 if is_as_wanted(&piece, present) || self.is_own_archive(&piece, present) =>
@@ -396,6 +418,23 @@ impl<'a> Applying<'a> {
                 Ok(self.journal.closed(WriteResult::Unknown, error.to_string())?)
             }
         }
+    }
+
+    /// Records the key that an earlier setup made and that another setup took the alias of.
+    fn lost_alias(&mut self, open: OpenPiece, orphaned: ApplyError) -> Result<(), ApplyError> {
+        let saw = orphaned.to_string();
+        self.journal.closed(WriteResult::Done, &*saw)?;
+        self.end(AppliedStep {
+            piece: open.last.piece,
+            action: open.last.action,
+            before: open.before,
+            made: MadeIds { arn: self.key.clone(), ..MadeIds::default() },
+            calls: open.calls,
+            at: OffsetDateTime::now_utc(),
+            verified: false,
+            error: Some(saw),
+        })?;
+        Err(orphaned)
     }
 
     /// Makes or changes one piece.
@@ -526,11 +565,7 @@ impl<'a> Applying<'a> {
                     None
                 }
                 Ok(Err(failure)) if failure.unclear => Some(failure),
-                Ok(Err(failure)) => {
-                    let (kind, subject) = (piece.kind(), piece.subject());
-                    let failure = failure.to_string();
-                    break Err(ApplyError::Refused { kind, subject, failure });
-                }
+                Ok(Err(failure)) => break Err(self.refused(piece, &write, &failure)),
                 Err(error) => break Err(error),
             };
             self.note_new(piece, &write, &made);
@@ -567,6 +602,29 @@ impl<'a> Applying<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Why a piece is not complete after AWS refused a call.
+    fn refused(&self, piece: &Piece, write: &PieceWrite, failure: &WriteFailure) -> ApplyError {
+        let (kind, subject) = (piece.kind(), piece.subject());
+        match write {
+            PieceWrite::CreateAlias { key } if failure.code == "AlreadyExistsException" => {
+                self.orphan(subject, key, failure.to_string())
+            }
+            _ => ApplyError::Refused { kind, subject, failure: failure.to_string() },
+        }
+    }
+
+    fn orphan(&self, alias: String, key: &str, saw: String) -> ApplyError {
+        let region = self.journal.identity().region.clone();
+        ApplyError::OrphanedKey { alias, key: key.to_owned(), region, saw }
+    }
+
+    /// The error where another key has the alias of the key that was made.
+    fn alias_is_taken(&self, piece: &Piece, present: &Value) -> Option<ApplyError> {
+        let (Piece::Key(of), Some(own)) = (piece, &self.key) else { return None };
+        let other = present["arn"].as_str().filter(|arn| *arn != own.as_str())?;
+        Some(self.orphan(of.alias.clone(), own, format!("it is the alias of {other}")))
     }
 
     /// Makes one call, again where AWS does not know yet what was made before. The outer error
@@ -763,6 +821,7 @@ impl<'a> Applying<'a> {
             let present = self.present(piece).await;
             match present {
                 Lookup::Found(present) => {
+                    self.alias_is_taken(piece, &present).map_or(Ok(()), Err)?;
                     let is_done = match piece {
                         Piece::Certificates(_) => self.is_own_archive(piece, &present),
                         _ => next_write(piece, Some(&present)).as_ref() != Some(write),

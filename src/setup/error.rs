@@ -52,8 +52,30 @@ pub(crate) enum SetupError {
     #[error("{0}")]
     Journal(#[from] SetupJournalError),
     /// A signal.
-    #[error("stopped by {0}; the same command continues from here")]
-    Stopped(Signal),
+    #[error("stopped by {signal}: {left}")]
+    Stopped {
+        /// Which one.
+        signal: Signal,
+        /// What was done until then, and how to go on.
+        left: String,
+    },
+    /// What was made is no longer there when everything was done.
+    #[error(
+        "the {first}{} is no longer as planned, although it was made or found in place: somebody \
+         else, such as another setup, changed it meanwhile, or AWS does not show it everywhere yet; \
+         see the lines above; fix: find out who else works on it, wait a minute, then run the same \
+         command again", and_others(*.others)
+    )]
+    Lost {
+        /// The first of these pieces.
+        first: String,
+        /// How many more there are.
+        others: usize,
+    },
+}
+
+fn and_others(number: usize) -> String {
+    if number == 0 { String::new() } else { format!(" (and {number} more)") }
 }
 
 /// What AWS or the network said, and which permission it is about.
@@ -69,15 +91,21 @@ impl SetupError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Usage(_) | Self::File(_) => Outcome::BadUsage,
-            Self::Retire(RetireError::Journal(_)) => Outcome::FactsUnknown,
+            Self::Retire(
+                RetireError::Journal(_)
+                | RetireError::Endpoint(_)
+                | RetireError::Unknown { .. }
+                | RetireError::NotVerified { .. },
+            ) => Outcome::FactsUnknown,
             Self::Refused(_) | Self::ByHand(_) | Self::Retire(_) => Outcome::Refused,
             Self::NotSeen(_)
             | Self::Unseen { .. }
             | Self::NoAccess(_)
             | Self::Apply(_)
             | Self::Undo(_)
-            | Self::Journal(_) => Outcome::FactsUnknown,
-            Self::Stopped(signal) => {
+            | Self::Journal(_)
+            | Self::Lost { .. } => Outcome::FactsUnknown,
+            Self::Stopped { signal, .. } => {
                 Outcome::Signalled(u8::try_from(*signal as i32).unwrap_or_default())
             }
         }

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::{
     base::{digest::sha256, names::AccountId},
     setup::{
         piece::Piece,
-        record::{AppliedAction, AppliedCall, AppliedStep, MadeIds},
+        record::{AppliedAction, AppliedCall, AppliedStep, MadeIds, UndoResult, UndoneStep},
     },
     system::private_dir::{LockError, PrivateDir, PrivateDirError},
 };
@@ -132,8 +132,14 @@ enum SetupEntry {
     Step(Box<AppliedStep>),
     /// What had been made was taken back.
     Undone { kind: String, subject: String },
+    /// An undo is about to take a piece back.
+    Undoing { kind: String, subject: String },
+    /// An undo has tried to take a piece back.
+    TakenBack(Box<UndoneStep>),
     /// The steps so far are in a report.
     Reported,
+    /// What was taken back so far is in a report.
+    UndoReported,
 }
 
 /// A piece that may be written in part.
@@ -180,13 +186,21 @@ impl LeftUndone {
         state_dir: &Path,
         identity: &SetupIdentity,
     ) -> Result<Self, SetupJournalError> {
-        let Some(folder) = PrivateDir::existing(state_dir)? else { return Ok(Self::default()) };
-        let Some(folder) = folder.existing_below(FOLDER)? else { return Ok(Self::default()) };
-        let name = identity.file_name();
-        let Some(bytes) = folder.read(&name)? else { return Ok(Self::default()) };
-        let state = entries(&bytes[..whole_lines(&bytes)]);
-        Ok(state.map_err(|error| error.of(&folder, &name))?.left_undone())
+        Ok(JournalState::existing(state_dir, identity)?.left_undone())
     }
+}
+
+/// Whether a setup with the journal of `identity` made the security configuration `name`, and it
+/// was not taken back. The journal is only read.
+///
+/// # Errors
+/// [`SetupJournalError`] when it cannot be read.
+pub(crate) fn made_configuration(
+    state_dir: &Path,
+    identity: &SetupIdentity,
+    name: &str,
+) -> Result<bool, SetupJournalError> {
+    Ok(JournalState::existing(state_dir, identity)?.made_configuration(name))
 }
 
 /// What the entries say.
@@ -201,6 +215,10 @@ struct JournalState {
     verified: BTreeSet<(String, String)>,
     /// When the first setup that no report has began.
     begun: Option<OffsetDateTime>,
+    /// What undos did that no report has: of each piece, the last attempt.
+    taken_back: Vec<UndoneStep>,
+    /// The pieces that undos were cut off in, by kind and subject.
+    undoing: BTreeSet<(String, String)>,
 }
 
 /// The journal of one setup, locked by this process until it is dropped.
@@ -304,10 +322,64 @@ impl SetupJournal {
     /// Whether a setup with this journal made the security configuration `name`, and it was not
     /// taken back.
     pub(crate) fn made_configuration(&self, name: &str) -> bool {
-        let is_it = |(kind, subject): &(String, String)| {
-            kind == "security configuration" && subject == name
-        };
-        self.state.known.keys().any(is_it)
+        self.state.made_configuration(name)
+    }
+
+    /// The last call, where its result is not known, as `CreateKey (KMS key alias/emr-etl)`.
+    pub(crate) fn call_under_way(&self) -> Option<String> {
+        let open = self.state.open.as_ref()?;
+        let piece = &open.last.piece;
+        Some(format!("{} ({} {})", open.last.operation, piece.kind(), piece.subject()))
+    }
+
+    /// The step that is under way, as a report has it that cannot say how it ended.
+    pub(crate) fn step_under_way(&self) -> Option<AppliedStep> {
+        let open = self.state.open.as_ref()?;
+        Some(AppliedStep {
+            piece: open.last.piece.clone(),
+            action: open.last.action,
+            before: open.before.clone(),
+            made: open.made.clone(),
+            calls: open.calls.clone(),
+            at: OffsetDateTime::now_utc(),
+            verified: false,
+            error: Some("it was stopped before this was looked at".to_owned()),
+        })
+    }
+
+    /// What came of the last attempt to take a piece back that no report has.
+    pub(super) fn taken_back(&self, piece: &Piece) -> Option<&UndoneStep> {
+        let key = key(piece);
+        self.state.taken_back.iter().find(|step| self::key(&step.piece) == key)
+    }
+
+    /// Whether an undo was cut off while it took this piece back.
+    pub(crate) fn is_undoing(&self, piece: &Piece) -> bool {
+        self.state.undoing.contains(&key(piece))
+    }
+
+    /// Records that a piece is about to be taken back.
+    pub(super) fn undoing(&mut self, piece: &Piece) -> Result<(), SetupJournalError> {
+        let (kind, subject) = key(piece);
+        self.write(SetupEntry::Undoing { kind, subject })
+    }
+
+    /// Records what came of taking a piece back.
+    pub(super) fn tried_to_undo(&mut self, step: UndoneStep) -> Result<(), SetupJournalError> {
+        self.write(SetupEntry::TakenBack(Box::new(step)))
+    }
+
+    /// Records that a report has everything that was taken back so far.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn undo_reported(&mut self) -> Result<(), SetupJournalError> {
+        self.write(SetupEntry::UndoReported)
+    }
+
+    /// Its file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path_of(&self.name)
     }
 
     pub(super) fn intend(&mut self, write: IntendedWrite) -> Result<(), SetupJournalError> {
@@ -368,6 +440,22 @@ impl SetupJournal {
 }
 
 impl JournalState {
+    /// What the journal of a setup says; nothing if there is none. It is only read.
+    fn existing(state_dir: &Path, identity: &SetupIdentity) -> Result<Self, SetupJournalError> {
+        let Some(folder) = PrivateDir::existing(state_dir)? else { return Ok(Self::default()) };
+        let Some(folder) = folder.existing_below(FOLDER)? else { return Ok(Self::default()) };
+        let name = identity.file_name();
+        let Some(bytes) = folder.read(&name)? else { return Ok(Self::default()) };
+        entries(&bytes[..whole_lines(&bytes)]).map_err(|error| error.of(&folder, &name))
+    }
+
+    fn made_configuration(&self, name: &str) -> bool {
+        let is_it = |(kind, subject): &(String, String)| {
+            kind == "security configuration" && subject == name
+        };
+        self.known.keys().any(is_it)
+    }
+
     /// Takes the next entry.
     fn take(&mut self, entry: SetupEntry) {
         match entry {
@@ -420,25 +508,45 @@ impl JournalState {
                 self.open = None;
             }
             SetupEntry::Step(step) => {
-                let key = key(&step.piece);
+                let key_of_step = key(&step.piece);
                 if step.verified {
-                    self.verified.insert(key);
+                    self.verified.insert(key_of_step.clone());
                 } else {
-                    self.verified.remove(&key);
+                    self.verified.remove(&key_of_step);
+                }
+                if step.action != AppliedAction::Found {
+                    self.taken_back.retain(|undone| key(&undone.piece) != key_of_step);
+                    self.undoing.remove(&key_of_step);
                 }
                 self.steps.push(*step);
                 self.open = None;
             }
-            SetupEntry::Undone { kind, subject } => {
-                let key = (kind, subject);
-                self.known.remove(&key);
-                self.verified.remove(&key);
+            SetupEntry::Undone { kind, subject } => self.forget(&(kind, subject)),
+            SetupEntry::Undoing { kind, subject } => {
+                self.undoing.insert((kind, subject));
+            }
+            SetupEntry::TakenBack(step) => {
+                let key = key(&step.piece);
+                if matches!(step.result, UndoResult::Undone { .. } | UndoResult::Gone) {
+                    self.forget(&key);
+                    self.steps.retain(|made| self::key(&made.piece) != key);
+                }
+                self.taken_back.retain(|undone| self::key(&undone.piece) != key);
+                self.taken_back.push(*step);
+                self.undoing.remove(&key);
             }
             SetupEntry::Reported => {
                 self.steps.clear();
                 self.begun = None;
             }
+            SetupEntry::UndoReported => self.taken_back.clear(),
         }
+    }
+
+    /// A piece is no longer one that `setup` made.
+    fn forget(&mut self, key: &(String, String)) {
+        self.known.remove(key);
+        self.verified.remove(key);
     }
 
     fn answer(&mut self, request: Option<String>, made: MadeIds) {

@@ -9,8 +9,8 @@ use crate::{
         compare::says_the_same,
         piece::{AlarmPiece, AlertTopic, EventQueue, EventRule},
         present::is_as_wanted,
-        record::{AppliedAction, AppliedStep},
-        undo::{Early, Reverted, UndoResult, Undoing, kept, reverted},
+        record::{AppliedAction, AppliedStep, UndoResult},
+        undo::{Early, Reverted, Undoing, kept, reverted},
         writes::QueueChange,
     },
 };

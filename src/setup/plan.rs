@@ -94,6 +94,20 @@ impl SetupPlan {
         self.steps.iter().filter(stops)
     }
 
+    /// Whether the plan has this piece as one that is there after it. The policy and the rotation
+    /// of a new key are parts of it.
+    pub(crate) fn has(&self, piece: &Piece) -> bool {
+        let is_of_key = matches!(piece, Piece::KeyPolicy(_) | Piece::KeyRotation(_));
+        let mut there = self.steps.iter().filter(|step| {
+            !matches!(step.action, StepAction::Refuse { .. } | StepAction::Unknown { .. })
+        });
+        there.any(|step| {
+            let planned = &step.piece;
+            (planned.kind() == piece.kind() && planned.subject() == piece.subject())
+                || (is_of_key && matches!(planned, Piece::Key(_)))
+        })
+    }
+
     /// Whether some step could not be decided.
     pub(crate) fn is_unknown(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, StepAction::Unknown { .. }))

@@ -86,7 +86,7 @@ impl PieceReader<'_> {
                     Lookup::Found(s3) => s3,
                     other => return other.map(|_| Value::Null),
                 };
-                let settings = bucket_encryption(&s3, self.account, &of.bucket).await;
+                let settings = bucket_encryption(&s3, Some(self.account), &of.bucket).await;
                 settings.map(|settings| json!(settings))
             }
             Piece::PublicAccessBlock(of) => {
@@ -94,11 +94,11 @@ impl PieceReader<'_> {
                     Lookup::Found(s3) => s3,
                     other => return other.map(|_| Value::Null),
                 };
-                let settings = public_access_block(&s3, self.account, &of.bucket).await;
+                let settings = public_access_block(&s3, Some(self.account), &of.bucket).await;
                 settings.map(|settings| json!(settings))
             }
             Piece::BucketPolicy(of) => match self.s3_of(&of.bucket).await {
-                Lookup::Found(s3) => bucket_policy(&s3, self.account, &of.bucket).await,
+                Lookup::Found(s3) => bucket_policy(&s3, Some(self.account), &of.bucket).await,
                 other => other.map(|_| Value::Null),
             },
             Piece::Certificates(archive) => {

@@ -1,5 +1,5 @@
 //! What `setup` has made and changed: the part of its report from which `setup --undo` takes it
-//! back.
+//! back. And what came of taking it back.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,4 +103,48 @@ pub(crate) struct AppliedCall {
     pub(crate) operation: String,
     /// AWS's id of the request; none if no answer came.
     pub(crate) request: Option<String>,
+}
+
+/// What came of taking back one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct UndoneStep {
+    /// The piece.
+    pub(crate) piece: Piece,
+    /// What came of it.
+    pub(crate) result: UndoResult,
+    /// The calls that changed something, in order.
+    pub(crate) calls: Vec<AppliedCall>,
+    /// When it ended, by this machine's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "crate::base::time_format::Rfc3339")]
+    pub(crate) at: OffsetDateTime,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub(crate) enum UndoResult {
+    /// It was taken back, and looked at afterwards.
+    Undone {
+        /// What of it stays, and why: statements that somebody changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stays: Option<String>,
+    },
+    /// It was not there any more, or nothing of it.
+    Gone,
+    /// It stays.
+    Kept {
+        /// Why.
+        why: String,
+    },
+    /// It stays, because it is not known whether it can be taken back.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+    /// AWS refused, or the change cannot be seen.
+    Failed {
+        /// Why.
+        why: String,
+    },
 }

@@ -21,9 +21,8 @@ use crate::{
         apply::SettlingTime,
         journal::{SetupJournal, SetupJournalError},
         piece::{MADE_KEY, NamedConfiguration, Piece},
-        record::{AppliedAction, AppliedCall, SetupRecord},
-        undo::{UndoResult, UndoneStep},
-        uses::{InUse, Uses},
+        record::{AppliedAction, AppliedCall, SetupRecord, UndoResult, UndoneStep},
+        uses::{InUse, Uses, UsesQuery},
         writes::SetupWriter,
     },
 };
@@ -71,6 +70,17 @@ pub(crate) enum RetireError {
         /// Why.
         why: String,
     },
+    /// It was to be deleted, and cannot be looked at afterwards.
+    #[error(
+        "whether the security configuration {name} is gone cannot be seen: {error}; EMR was asked \
+         to delete it; fix that, then run the same command again"
+    )]
+    NotVerified {
+        /// The security configuration.
+        name: String,
+        /// Why it cannot be seen.
+        error: Box<LookupError>,
+    },
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] SetupJournalError),
@@ -107,36 +117,9 @@ pub(super) async fn retire_at(
     inputs: RetireInputs<'_>,
     time: SettlingTime,
 ) -> Result<UndoneStep, RetireError> {
-    if let Some(refused) = aws.refused_endpoints().next() {
-        return Err(RetireError::Endpoint(refused.refusal()));
-    }
     let name = inputs.name;
     let aws = &aws.patient(&Patience::until(Instant::now() + PATIENCE));
-    let content = match emr::security_configuration_content(&aws.emr, name).await {
-        Lookup::Found(content) => content,
-        Lookup::Absent => return Err(RetireError::Absent(name.to_owned())),
-        Lookup::Denied(error) | Lookup::Unreachable(error) => return Err(unknown(name, &error)),
-    };
-    let is_recorded = inputs.record.is_some_and(|record| is_made_in(record, name, &content));
-    if !journal.made_configuration(name) && !is_recorded && !is_named_by_content(name, &content) {
-        return Err(RetireError::NotMade(name.to_owned()));
-    }
-    let in_use = |by: String| RetireError::InUse { name: name.to_owned(), by };
-    if inputs.configured.contains(name) {
-        return Err(in_use("a config or the settings of this command".to_owned()));
-    }
-    let runs = open_runs(inputs.state_dir).map_err(|error| RetireError::Unknown {
-        name: name.to_owned(),
-        why: format!("the open runs are not known ({error})"),
-    })?;
-    if let Some(run) = runs.iter().find(|run| run.prepared.selector.verified.name == name) {
-        return Err(in_use(format!("the open run {}", run.prepared.run)));
-    }
-    match Uses::look(aws).await.of_configuration(name) {
-        InUse::No => {}
-        InUse::By(by) => return Err(in_use(by)),
-        InUse::Unknown(why) => return Err(RetireError::Unknown { name: name.to_owned(), why }),
-    }
+    let content = unused(aws, journal.made_configuration(name), inputs).await?;
     let refused = |why: String| RetireError::Refused { name: name.to_owned(), why };
     let writer = SetupWriter::new(aws, &journal.identity().account);
     let answer = writer.delete_configuration(name).await;
@@ -167,7 +150,10 @@ pub(super) async fn retire_at(
             }
             Lookup::Found(_) => {}
             Lookup::Denied(error) | Lookup::Unreachable(error) => {
-                return Err(unknown(name, &error));
+                return Err(RetireError::NotVerified {
+                    name: name.to_owned(),
+                    error: Box::new(error),
+                });
             }
         }
     }
@@ -175,6 +161,54 @@ pub(super) async fn retire_at(
         Ok(_) => "it is still there".to_owned(),
         Err(failure) => failure.to_string(),
     }))
+}
+
+/// Whether the security configuration would be deleted now: `setup` made it (`made`: by its
+/// journal), and nothing uses it. Nothing is changed.
+///
+/// # Errors
+/// As [`retire`].
+pub(crate) async fn may_be_retired(
+    aws: &Aws,
+    made: bool,
+    inputs: RetireInputs<'_>,
+) -> Result<(), RetireError> {
+    let aws = aws.patient(&Patience::until(Instant::now() + PATIENCE));
+    unused(&aws, made, inputs).await.map(drop)
+}
+
+/// The content of a security configuration that `setup` made and that nothing uses.
+async fn unused(aws: &Aws, made: bool, inputs: RetireInputs<'_>) -> Result<Value, RetireError> {
+    if let Some(refused) = aws.refused_endpoints().next() {
+        return Err(RetireError::Endpoint(refused.refusal()));
+    }
+    let name = inputs.name;
+    let content = match emr::security_configuration_content(&aws.emr, name).await {
+        Lookup::Found(content) => content,
+        Lookup::Absent => return Err(RetireError::Absent(name.to_owned())),
+        Lookup::Denied(error) | Lookup::Unreachable(error) => return Err(unknown(name, &error)),
+    };
+    let is_recorded = inputs.record.is_some_and(|record| is_made_in(record, name, &content));
+    if !made && !is_recorded && !is_named_by_content(name, &content) {
+        return Err(RetireError::NotMade(name.to_owned()));
+    }
+    let in_use = |by: String| RetireError::InUse { name: name.to_owned(), by };
+    if inputs.configured.contains(name) {
+        return Err(in_use("a config or the settings of this command".to_owned()));
+    }
+    let runs = open_runs(inputs.state_dir).map_err(|error| RetireError::Unknown {
+        name: name.to_owned(),
+        why: format!("the open runs are not known ({error})"),
+    })?;
+    if let Some(run) = runs.iter().find(|run| run.prepared.selector.verified.name == name) {
+        return Err(in_use(format!("the open run {}", run.prepared.run)));
+    }
+    match Uses::look(aws, UsesQuery::OF_CONFIGURATION).await.of_configuration(name) {
+        InUse::No => {}
+        InUse::By(by) => return Err(in_use(by)),
+        InUse::Unknown(why) => return Err(RetireError::Unknown { name: name.to_owned(), why }),
+    }
+    Ok(content)
 }
 
 fn unknown(name: &str, error: &LookupError) -> RetireError {

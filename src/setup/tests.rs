@@ -28,8 +28,8 @@ use crate::{
             InstanceProfile, Key, MADE_KEY, NamedConfiguration, Piece, PublicAccessBlock, Role,
         },
         plan::{SetupPlan, Step, StepAction},
-        record::{AppliedStep, RECORD_VERSION, SetupRecord},
-        undo::{UndoneStep, undo_at},
+        record::{AppliedStep, RECORD_VERSION, SetupRecord, UndoneStep},
+        undo::undo_at,
     },
 };
 
@@ -105,6 +105,7 @@ impl Account {
         (result, told)
     }
 
+    /// Takes a record back. What was done is then in a report.
     async fn undo(&self, record: &SetupRecord) -> Vec<UndoneStep> {
         let mut journal = self.journal();
         let mut told = Vec::new();
@@ -113,6 +114,7 @@ impl Account {
         let undone = Box::pin(undone).await.unwrap();
         assert!(undone.stopped.is_none());
         assert_eq!(undone.steps, told);
+        journal.undo_reported().unwrap();
         undone.steps
     }
 

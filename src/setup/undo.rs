@@ -14,8 +14,6 @@ use aws_sdk_iam::{
     },
     types::InstanceProfile,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -36,14 +34,17 @@ use crate::{
         journal::{SetupIdentity, SetupJournal, SetupJournalError},
         piece::{Bucket, BucketObjectLock, Piece, Role},
         present::{PieceReader, is_as_wanted, is_default},
-        record::{AppliedAction, AppliedCall, AppliedStep, SetupRecord},
-        uses::{InUse, Uses, of_archive},
+        record::{AppliedAction, AppliedCall, AppliedStep, SetupRecord, UndoResult, UndoneStep},
+        uses::{InUse, Uses, UsesQuery, of_archive},
         writes::{SetupWriter, WriteDone, WriteFailure},
     },
 };
 
 /// The time for which throttled calls are tried again.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+const VERSIONING_STAYS: &str =
+    "Object Lock needs it, and S3 switches neither off again while the bucket exists";
 
 /// Why nothing is taken back.
 #[derive(Debug, thiserror::Error)]
@@ -65,50 +66,6 @@ pub(crate) enum UndoError {
         region: String,
         /// The present one.
         expected: String,
-    },
-}
-
-/// What came of taking back one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct UndoneStep {
-    /// The piece.
-    pub(crate) piece: Piece,
-    /// What came of it.
-    pub(crate) result: UndoResult,
-    /// The calls that changed something, in order.
-    pub(crate) calls: Vec<AppliedCall>,
-    /// When it ended, by this machine's clock.
-    #[serde(with = "time::serde::rfc3339")]
-    #[schemars(with = "crate::base::time_format::Rfc3339")]
-    pub(crate) at: OffsetDateTime,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "result", rename_all = "kebab-case")]
-pub(crate) enum UndoResult {
-    /// It was taken back, and looked at afterwards.
-    Undone {
-        /// What of it stays, and why: statements that somebody changed.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        stays: Option<String>,
-    },
-    /// It was not there any more, or nothing of it.
-    Gone,
-    /// It stays.
-    Kept {
-        /// Why.
-        why: String,
-    },
-    /// It stays, because it is not known whether it can be taken back.
-    Unknown {
-        /// Why not.
-        why: String,
-    },
-    /// AWS refused, or the change cannot be seen.
-    Failed {
-        /// Why.
-        why: String,
     },
 }
 
@@ -150,33 +107,40 @@ pub(super) async fn undo_at(
     }
     let identity = journal.identity().clone();
     is_of(record, &identity)?;
+    let made = record.steps.iter().rev().filter(|step| step.action != AppliedAction::Found);
     let patient = aws.patient(&Patience::until(Instant::now() + PATIENCE));
     let mut undoing = Undoing {
         reader: PieceReader { aws: &patient, account: &identity.account },
         writer: SetupWriter::new(&patient, &identity.account),
-        uses: Uses::look(&patient).await,
+        uses: Uses::look(&patient, UsesQuery::of(made.clone().map(|step| &step.piece))).await,
         time,
         calls: Vec::new(),
         archives: BTreeMap::new(),
     };
     let mut all = UndoneSteps { steps: Vec::new(), stopped: None };
-    for step in record.steps.iter().rev() {
-        if step.action == AppliedAction::Found {
-            continue;
+    for step in made {
+        let earlier = journal.taken_back(&step.piece).cloned();
+        let was_cut_off = journal.is_undoing(&step.piece);
+        all.stopped = journal.undoing(&step.piece).err();
+        if all.stopped.is_some() {
+            break;
         }
         let result = Box::pin(undoing.step(step)).await;
-        if matches!(result, UndoResult::Undone { .. } | UndoResult::Gone) {
-            all.stopped = journal.undone(&step.piece).err();
-        } else if let Piece::Certificates(archive) = &step.piece {
-            let S3Object { bucket, key } = &archive.object;
-            undoing.archives.insert(bucket.clone(), format!("s3://{bucket}/{key}"));
-        }
         let undone = UndoneStep {
             piece: step.piece.clone(),
             result,
             calls: std::mem::take(&mut undoing.calls),
             at: OffsetDateTime::now_utc(),
         };
+        let undone = after(earlier, was_cut_off, undone);
+        let is_gone = matches!(undone.result, UndoResult::Undone { .. } | UndoResult::Gone);
+        if let Piece::Certificates(archive) = &step.piece
+            && !is_gone
+        {
+            let S3Object { bucket, key } = &archive.object;
+            undoing.archives.insert(bucket.clone(), format!("s3://{bucket}/{key}"));
+        }
+        all.stopped = journal.tried_to_undo(undone.clone()).err();
         on_undone(&undone);
         all.steps.push(undone);
         if all.stopped.is_some() {
@@ -186,7 +150,51 @@ pub(super) async fn undo_at(
     Ok(all)
 }
 
-fn is_of(record: &SetupRecord, identity: &SetupIdentity) -> Result<(), UndoError> {
+/// What came of a step, with what an earlier undo did that no report has. `was_cut_off`: that undo
+/// was cut off in this step.
+fn after(earlier: Option<UndoneStep>, was_cut_off: bool, now: UndoneStep) -> UndoneStep {
+    let Some(earlier) = earlier else {
+        return match now.result {
+            UndoResult::Gone if was_cut_off => {
+                UndoneStep { result: UndoResult::Undone { stays: None }, ..now }
+            }
+            _ => now,
+        };
+    };
+    let was_undone = matches!(earlier.result, UndoResult::Undone { .. });
+    match &now.result {
+        UndoResult::Gone if was_undone => earlier,
+        UndoResult::Gone if was_cut_off => UndoneStep {
+            result: UndoResult::Undone { stays: None },
+            calls: [earlier.calls, now.calls].concat(),
+            ..now
+        },
+        UndoResult::Kept { why } if was_undone => UndoneStep {
+            result: UndoResult::Undone { stays: Some(why.clone()) },
+            calls: [earlier.calls, now.calls].concat(),
+            ..earlier
+        },
+        _ => UndoneStep { calls: [earlier.calls, now.calls].concat(), ..now },
+    }
+}
+
+/// Why a step is never taken back, whatever is seen of its piece; none if that depends.
+pub(crate) fn always_stays(step: &AppliedStep) -> Option<&'static str> {
+    match &step.piece {
+        Piece::Key(_) => Some("data under a deleted key are lost"),
+        Piece::BucketVersioning(_) => Some(VERSIONING_STAYS),
+        Piece::Role(_) | Piece::Bucket(_) if step.action != AppliedAction::Create => {
+            Some("setup did not make it")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a record is of this setup.
+///
+/// # Errors
+/// [`UndoError::Another`] if it is not.
+pub(crate) fn is_of(record: &SetupRecord, identity: &SetupIdentity) -> Result<(), UndoError> {
     let is_same = record.name == identity.name
         && record.account == identity.account.as_str()
         && record.region == identity.region;
@@ -297,9 +305,7 @@ impl Undoing<'_> {
                 self.settings(step, &present).await
             }
             Piece::Bucket(of) if is_new => self.bucket(piece, of).await,
-            Piece::BucketVersioning(_) => kept(
-                "Object Lock needs it, and S3 switches neither off again while the bucket exists",
-            ),
+            Piece::BucketVersioning(_) => kept(VERSIONING_STAYS),
             Piece::ObjectLock(of) => self.object_lock(step, of, &present).await,
             Piece::KeyRotation(of) => {
                 if present != true {
@@ -412,6 +418,9 @@ impl Undoing<'_> {
     /// Gives a bucket the settings back that it had.
     async fn settings(&mut self, step: &AppliedStep, present: &Value) -> Result<(), Early> {
         let piece = &step.piece;
+        if is_back(step, present) {
+            return Err(UndoResult::Gone);
+        }
         if !is_as_wanted(piece, present) {
             return kept(format!("somebody changed it since: {present}"));
         }
@@ -471,7 +480,7 @@ impl Undoing<'_> {
         present: &Value,
     ) -> Result<(), Early> {
         let piece = &step.piece;
-        if present.is_null() {
+        if present.is_null() || is_back(step, present) {
             return Err(UndoResult::Gone);
         }
         if !is_as_wanted(piece, present) {
@@ -634,6 +643,15 @@ impl Undoing<'_> {
             None => return Err(UndoResult::Gone),
         }
         Ok(())
+    }
+}
+
+/// Whether settings are as they were before setup changed them.
+fn is_back(step: &AppliedStep, present: &Value) -> bool {
+    let piece = &step.piece;
+    match &step.before {
+        Some(before) => before == present,
+        None => is_default(piece, present) && !is_as_wanted(piece, present),
     }
 }
 

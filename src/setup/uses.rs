@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::{
     aws::clients::Aws,
-    base::lookup::Lookup,
+    base::{aws_calls, lookup::Lookup},
     facts::{
-        account_state::instance_profile,
+        account_state::{PolicyHolder, instance_profile},
         emr::{self, ClusterFacts},
     },
+    setup::piece::{InlinePolicy, Piece},
 };
 
 /// Whether something is used: by what, or why that is not known.
@@ -32,12 +33,51 @@ pub(super) struct Uses {
     configurations: BTreeMap<String, Lookup<Value>>,
 }
 
+/// What has to be known of live clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UsesQuery {
+    /// Whether anything that clusters use is in question. Otherwise EMR is not asked.
+    clusters: bool,
+    /// Whether a role is.
+    roles: bool,
+    /// Whether a key is, which a cluster uses by its security configuration.
+    keys: bool,
+}
+
+impl UsesQuery {
+    /// For a security configuration, which `DescribeCluster` names.
+    pub(super) const OF_CONFIGURATION: Self = Self { clusters: true, roles: false, keys: false };
+
+    /// For all of these pieces.
+    pub(super) fn of<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Self {
+        let mut query = Self::default();
+        for piece in pieces {
+            match piece {
+                Piece::SecurityConfiguration(_) | Piece::InstanceProfile(_) => {}
+                Piece::Role(_) => query.roles = true,
+                Piece::InlinePolicy(InlinePolicy { holder: PolicyHolder::Role(_), .. }) => {
+                    query.roles = true;
+                }
+                Piece::KeyPolicy(_) => query.keys = true,
+                _ => continue,
+            }
+            query.clusters = true;
+        }
+        query
+    }
+}
+
 impl Uses {
-    pub(super) async fn look(aws: &Aws) -> Self {
-        let clusters = emr::live(&aws.emr).await;
+    pub(super) async fn look(aws: &Aws, query: UsesQuery) -> Self {
+        let clusters = if query.clusters {
+            emr::live(&aws.emr).await
+        } else {
+            Lookup::not_asked(&aws_calls::LIST_CLUSTERS, "nothing that clusters use is in question")
+        };
         let (mut roles, mut configurations) = (BTreeMap::new(), BTreeMap::new());
         for cluster in clusters.found().into_iter().flatten() {
             if let Some(profile) = cluster.instance_profile.as_deref().map(name_alone)
+                && query.roles
                 && !roles.contains_key(profile)
             {
                 let found = instance_profile(&aws.iam, profile).await;
@@ -45,6 +85,7 @@ impl Uses {
                 roles.insert(profile.to_owned(), role);
             }
             if let Some(name) = &cluster.security_configuration
+                && query.keys
                 && !configurations.contains_key(name)
             {
                 let content = emr::security_configuration_content(&aws.emr, name).await;

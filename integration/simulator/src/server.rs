@@ -174,7 +174,10 @@ async fn handle(
         return Ok(response(reply, "control", &http_date(OffsetDateTime::now_utc()), false));
     }
     let call = Call::new(parts, &body);
-    let Handled { seq, delay, outcome } = process(&shared, &call);
+    let Handled { seq, delay, mut outcome } = process(&shared, &call);
+    if matches!(outcome, Outcome::Held) {
+        outcome = released(&shared, &call, seq).await;
+    }
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
@@ -184,7 +187,7 @@ async fn handle(
         other => other,
     };
     let (reply, breaks_off) = match outcome {
-        Outcome::Hang => match std::future::pending::<Infallible>().await {},
+        Outcome::Hang | Outcome::Held => match std::future::pending::<Infallible>().await {},
         Outcome::Reset => {
             reset.store(true, Ordering::Release);
             return Err(ResetConnection);
@@ -255,7 +258,33 @@ enum Outcome {
     Truncated(Reply),
     Reset,
     Hang,
+    Held,
     ProxyPage(u16),
+}
+
+/// Waits until a held call is released, and processes it then.
+async fn released(shared: &Shared, call: &Call, seq: u64) -> Outcome {
+    while shared.lock().simulation.faults.still_hold(&call.subject) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut state = shared.lock();
+    state.simulation.catch_up();
+    let outcome = answer(&mut state, call, seq, None);
+    note_status(&mut state, seq, &outcome);
+    run_hooks(&mut state, call, Moment::Reply);
+    drop(state);
+    shared.notify();
+    outcome
+}
+
+/// Records the status of a reply.
+fn note_status(state: &mut State, seq: u64, outcome: &Outcome) {
+    if let Outcome::Reply(reply) | Outcome::Truncated(reply) = outcome
+        && let Some(record) = record(state, seq)
+    {
+        record.status = Some(reply.status);
+        record.error_code.clone_from(&reply.error);
+    }
 }
 
 /// The processing of a call under the lock: record, hooks, faults, effect, response.
@@ -279,12 +308,11 @@ fn process(shared: &Shared, call: &Call) -> Handled {
     };
     if let Some(record) = record(&mut state, seq) {
         record.fault = fault;
-        if let Outcome::Reply(reply) | Outcome::Truncated(reply) = &outcome {
-            record.status = Some(reply.status);
-            record.error_code.clone_from(&reply.error);
-        }
     }
-    run_hooks(&mut state, call, Moment::Reply);
+    note_status(&mut state, seq, &outcome);
+    if !matches!(outcome, Outcome::Held) {
+        run_hooks(&mut state, call, Moment::Reply);
+    }
     drop(state);
     shared.notify();
     Handled { seq, delay, outcome }
@@ -315,6 +343,7 @@ fn answer(state: &mut State, call: &Call, seq: u64, fault: Option<&FaultKind>) -
         }
         Some(FaultKind::Reset) => return Outcome::Reset,
         Some(FaultKind::Hang) => return Outcome::Hang,
+        Some(FaultKind::Hold) => return Outcome::Held,
         Some(FaultKind::ProxyPage { status }) => return Outcome::ProxyPage(*status),
         _ => {}
     }

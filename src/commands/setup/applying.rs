@@ -2,54 +2,81 @@
 
 use crate::{
     aws::clients::Aws,
-    base::{outcome::Outcome, printable::printable},
+    base::{
+        outcome::Outcome,
+        printable::{Printable, printable},
+    },
     checks::verdict::Verdict,
     commands::{
         error::GuardError,
         setup::{SetupWork, live::SetupEnd, look::Survey, outcome},
     },
     report::{setup_document::SetupMode, setup_text},
+    setup::journal::SetupJournal,
 };
 
 impl SetupWork<'_> {
-    /// Carries the plan of `survey` out.
+    /// Carries the plan of `survey` out. Whatever ends it, the report has what was done.
     pub(super) async fn apply(&self, aws: &Aws, mut survey: Survey) -> Result<Outcome, GuardError> {
         let live = self.live();
-        let mut journal = live.journal(&survey.account)?;
-        // What an earlier setup was cut off in is looked at before the plan is shown.
-        let (is_changed, recovered) = live.recover(aws, &mut journal).await;
-        if recovered.is_ok() && is_changed {
-            survey = Box::pin(self.survey(aws, None)).await?;
-            if self.arguments.flags.rotate_certificates {
-                survey.plan = self.rotation(&survey)?;
-            }
-        }
-        self.show(&survey);
-        self.write_code(&survey)?;
-        let without = ", or leave that part out with --without";
-        let carried_out = match recovered {
-            Ok(()) => live.carry_out(aws, &survey.plan, &mut journal, without).await,
-            Err(error) => Err(error.into()),
-        };
-        let record = live.record(&survey.account, &survey.plan, &journal);
-        let (outcome, result) = match carried_out {
-            Ok(()) => match Box::pin(self.verify(aws, &survey)).await {
-                Ok(outcome) => (outcome, Ok(outcome)),
-                Err(error) => (error.outcome(), Err(error)),
-            },
-            Err(error) => (error.outcome(), Err(error)),
-        };
+        let mut journal = live.journal(live.identity(survey.account.clone()))?;
+        let work = Box::pin(self.go_on(aws, &mut survey, &mut journal));
+        let carried_out = live.unless_stopped(work).await;
+        let is_complete = matches!(carried_out, Ok(Ok(())));
+        let verify = Box::pin(self.verify(aws, &survey));
+        let result = live.verified(carried_out, verify, &journal).await;
+        let outcome = result.as_ref().map_or_else(GuardError::outcome, |outcome| *outcome);
         let end = SetupEnd {
             mode: SetupMode::Apply,
             account: &survey.account,
             plan: Some(&survey.plan),
             left: setup_text::required_left(&survey.plan, &survey.findings),
-            record: Some(record),
+            record: Some(live.record(&survey.account, &survey.plan, &journal)),
             taken_back: Vec::new(),
             outcome,
         };
-        live.report_applied(aws, &mut journal, end)?;
+        live.report_applied(aws, &mut journal, end, is_complete)?;
+        if is_complete {
+            self.say_what_stays(&survey);
+        }
         result
+    }
+
+    /// Completes what an earlier setup was cut off in, then carries out the plan.
+    async fn go_on(
+        &self,
+        aws: &Aws,
+        survey: &mut Survey,
+        journal: &mut SetupJournal,
+    ) -> Result<(), GuardError> {
+        let live = self.live();
+        let (is_changed, recovered) = live.recover(aws, journal).await;
+        if recovered.is_ok() && is_changed {
+            *survey = Box::pin(self.survey(aws, None)).await?;
+            if self.arguments.flags.rotate_certificates {
+                survey.plan = self.rotation(survey)?;
+            }
+        }
+        self.show(survey);
+        self.write_code(survey)?;
+        recovered?;
+        let without = ", or leave that part out with --without";
+        live.carry_out(aws, &survey.plan, journal, without).await
+    }
+
+    /// What a rotation left as it was.
+    fn say_what_stays(&self, survey: &Survey) {
+        let new = survey.plan.security_configuration.as_deref();
+        if let Some(old) = self.configured().filter(|old| new.is_some_and(|new| new != *old))
+            && self.arguments.flags.rotate_certificates
+        {
+            self.report.say(printable!(
+                "the security configuration {} and its certificates stay for the clusters that \
+                 live; once nothing uses it: `emr-etl-guard setup --retire={} --apply CONFIG`",
+                Printable::from(old),
+                Printable::from(old)
+            ));
+        }
     }
 
     /// Writes the files, and asks everything again, as `check` with the security configuration of

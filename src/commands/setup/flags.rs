@@ -163,3 +163,77 @@ pub struct SetupFlags {
     #[arg(hide_short_help = true, long, help_heading = LATER)]
     pub permissions: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use clap::CommandFactory as _;
+    use regex::Regex;
+
+    use crate::commands::cli::Cli;
+
+    /// Options of the runner, and of the AWS CLI in commands of several lines.
+    const OF_OTHERS: [&str; 7] = [
+        "capabilities",
+        "debug",
+        "resources-to-import",
+        "s3-bucket",
+        "stack-name",
+        "template-body",
+        "template-url",
+    ];
+
+    /// The text of the code's files below a folder, or of one file.
+    fn code(path: &Path) -> Vec<(String, String)> {
+        if path.is_file() {
+            return vec![(path.display().to_string(), fs::read_to_string(path).unwrap())];
+        }
+        let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let of_code = |path: &std::path::PathBuf| {
+            path.is_dir() || path.extension().is_some_and(|it| it == "rs")
+        };
+        files.filter(of_code).flat_map(|path| code(&path)).collect()
+    }
+
+    #[test]
+    fn each_option_that_the_texts_of_setup_name_exists_with_its_value() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let paths = ["setup", "commands/setup", "commands/setup.rs", "report/setup_text.rs"];
+        // Options of the AWS CLI.
+        let of_others = Regex::new(r"aws\s+[a-z0-9-]+\s+[a-z0-9-]+\s[^`]*").unwrap();
+        let option =
+            Regex::new(r"[^a-zA-Z0-9-]--([a-z][a-z0-9-]+)(?:[ =]([a-z][a-z-]*))?").unwrap();
+        let cli = Cli::command();
+        let known: BTreeSet<&str> = cli
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments)
+            .filter_map(clap::Arg::get_long)
+            .collect();
+        let setup = cli.get_subcommands().find(|it| it.get_name() == "setup").unwrap();
+        let values = |option: &str| -> BTreeSet<String> {
+            let argument = setup.get_arguments().find(|it| it.get_long() == Some(option));
+            let values = argument.unwrap().get_possible_values();
+            values.iter().map(|value| value.get_name().to_owned()).collect()
+        };
+        let (mut seen, mut wrong) = (0, Vec::new());
+        for (file, text) in paths.iter().flat_map(|path| code(&root.join(path))) {
+            let text = text.replace("\\\n", " ");
+            let text = of_others.replace_all(&text, " ");
+            for found in option.captures_iter(&text) {
+                let (name, value) = (&found[1], found.get(2).map(|value| value.as_str()));
+                seen += 1;
+                let is_one = known.contains(name) || OF_OTHERS.contains(&name);
+                let has_value = match (name, value) {
+                    ("with" | "without", Some(value)) => values(name).contains(value),
+                    _ => true,
+                };
+                if !is_one || !has_value {
+                    wrong.push(format!("{file}: --{name} {}", value.unwrap_or_default()));
+                }
+            }
+        }
+        assert_eq!(wrong, [] as [&str; 0]);
+        assert!(seen > 30, "only {seen} were found");
+    }
+}

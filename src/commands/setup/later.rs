@@ -15,8 +15,9 @@ use crate::{
         error::GuardError,
         setup::{
             SetupWork,
-            live::{SetupEnd, record_in},
+            live::{SetupEnd, nothing_changed},
             look::Survey,
+            report_file::record_in,
         },
     },
     evidence::journal::state_dir,
@@ -24,6 +25,7 @@ use crate::{
     setup::{
         certificates,
         error::SetupError,
+        journal::made_configuration,
         piece::NamedConfiguration,
         plan::SetupPlan,
         retire::{self, RetireInputs},
@@ -70,22 +72,14 @@ impl SetupWork<'_> {
     /// Takes back what a report says was made.
     pub(super) async fn undo(&self, aws: &Aws, file: &Path) -> Result<Outcome, GuardError> {
         let record = record_in(file)?;
-        let account = self.account(aws).await?;
-        Box::pin(self.live().undo(aws, &account, &record)).await
+        let identity = self.identity(aws).await?;
+        Box::pin(self.live().undo(aws, identity, &record)).await
     }
 
     /// Deletes a security configuration that nothing uses.
     pub(super) async fn retire(&self, aws: &Aws, name: &str) -> Result<Outcome, GuardError> {
-        let account = self.account(aws).await?;
-        if !self.arguments.flags.apply {
-            self.report.say(printable!(
-                "the security configuration {} would be deleted, if setup made it and nothing uses \
-                 it; nothing was changed; add --apply to do it",
-                Printable::from(name)
-            ));
-            return Ok(Outcome::Ended(0));
-        }
-        let mut journal = self.live().journal(&account)?;
+        let live = self.live();
+        let identity = self.identity(aws).await?;
         let folder = state_dir(self.settings.state_dir.as_deref())?;
         let own = self.settings.security_configuration.as_deref();
         let of_config =
@@ -94,21 +88,47 @@ impl SetupWork<'_> {
             own.into_iter().chain(of_config).map(str::to_owned).collect();
         let inputs =
             RetireInputs { name, configured: &configured, state_dir: &folder, record: None };
-        let retired = retire::retire(aws, &mut journal, inputs).await.map_err(SetupError::from)?;
+        if !self.arguments.flags.apply {
+            let made = made_configuration(&folder, &identity, name).map_err(SetupError::from)?;
+            let look = Box::pin(retire::may_be_retired(aws, made, inputs));
+            let looked = live.unless_stopped(look).await.map_err(nothing_changed)?;
+            looked.map_err(SetupError::from)?;
+            self.report.say(printable!(
+                "the security configuration {} would be deleted: setup made it, and no live \
+                 cluster, no open run of this state directory, and neither this config nor the \
+                 settings use it",
+                Printable::from(name)
+            ));
+            self.report.say(
+                "configs of other pipelines and other hosts were not looked at; nothing was \
+                 changed; add --apply to do it",
+            );
+            return Ok(Outcome::Ended(0));
+        }
+        let mut journal = live.journal(identity)?;
+        let retiring = Box::pin(retire::retire(aws, &mut journal, inputs));
+        let retired = live.unless_stopped(retiring).await.map_err(|signal| {
+            let left = format!(
+                "whether the security configuration {name} was deleted is not known; fix: run the \
+                 same command again, which looks at it"
+            );
+            SetupError::Stopped { signal, left }
+        })?;
+        let retired = retired.map_err(SetupError::from)?;
         self.report.say(printable!(
             "the security configuration {} was deleted, and is gone",
             Printable::from(name)
         ));
         let end = SetupEnd {
             mode: SetupMode::Retire,
-            account: &account,
+            account: &journal.identity().account,
             plan: None,
             left: Vec::new(),
             record: None,
             taken_back: vec![retired],
             outcome: Outcome::Ended(0),
         };
-        self.live().write_report(aws, end)?;
+        live.write_report(aws, end)?;
         Ok(Outcome::Ended(0))
     }
 }

@@ -1,10 +1,11 @@
 //! What every `setup` does to an account, whatever it makes: it carries a plan out, takes one back,
 //! and writes the report of that.
 
-use std::{fs, path::Path};
+use std::{future::Future, path::Path};
 
-use serde::Deserialize;
+use nix::sys::signal::Signal;
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use crate::{
     aws::clients::Aws,
@@ -30,9 +31,9 @@ use crate::{
         journal::{SetupIdentity, SetupJournal},
         piece::CertificateArchive,
         plan::SetupPlan,
-        record::{AppliedAction, AppliedStep, RECORD_VERSION, SetupRecord},
-        undo::{self, UndoResult, UndoneStep, UndoneSteps},
+        record::{AppliedAction, AppliedStep, RECORD_VERSION, SetupRecord, UndoneStep},
     },
+    system::signals::{Caught, stop_signal},
 };
 
 /// One call of the command that may change an account.
@@ -47,6 +48,8 @@ pub(super) struct LiveSetup<'a> {
     /// The runner config that it is for; empty for a sentinel.
     pub(super) config: &'a str,
     pub(super) started: OffsetDateTime,
+    /// The signals that stop it.
+    pub(super) caught: &'a Mutex<Caught>,
 }
 
 /// How the command ends.
@@ -62,15 +65,68 @@ pub(super) struct SetupEnd<'a> {
     pub(super) outcome: Outcome,
 }
 
+/// The end of a look that is stopped by `signal`.
+pub(super) fn nothing_changed(signal: Signal) -> SetupError {
+    SetupError::Stopped { signal, left: "nothing was changed".to_owned() }
+}
+
 impl LiveSetup<'_> {
-    pub(super) fn journal(&self, account: &AccountId) -> Result<SetupJournal, GuardError> {
+    /// The result of `work`, unless a request to stop comes first. What is under way then is
+    /// dropped; what was asked of AWS may take effect nevertheless.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Signal> {
+        let stopped = async { stop_signal(&mut *self.caught.lock().await).await };
+        tokio::select! {
+            result = work => Ok(result),
+            signal = stopped => Err(signal),
+        }
+    }
+
+    /// Which setup it is in an account.
+    pub(super) fn identity(&self, account: AccountId) -> SetupIdentity {
+        SetupIdentity { name: self.name.to_owned(), account, region: self.region.to_owned() }
+    }
+
+    pub(super) fn journal(&self, identity: SetupIdentity) -> Result<SetupJournal, GuardError> {
         let folder = state_dir(self.settings.state_dir.as_deref())?;
-        let identity = SetupIdentity {
-            name: self.name.to_owned(),
-            account: account.clone(),
-            region: self.region.to_owned(),
-        };
         Ok(SetupJournal::open(&folder, identity).map_err(SetupError::from)?)
+    }
+
+    /// The result of `verify`, once a plan was carried out. A request to stop ends either.
+    pub(super) async fn verified(
+        &self,
+        carried_out: Result<Result<(), GuardError>, Signal>,
+        verify: impl Future<Output = Result<Outcome, GuardError>>,
+        journal: &SetupJournal,
+    ) -> Result<Outcome, GuardError> {
+        let verified = match carried_out {
+            Ok(Ok(())) => self.unless_stopped(verify).await,
+            Ok(Err(error)) => return Err(error),
+            Err(signal) => Err(signal),
+        };
+        verified.map_err(|signal| self.stopped(signal, journal))?
+    }
+
+    /// The end by `signal`, with what was done until then.
+    fn stopped(&self, signal: Signal, journal: &SetupJournal) -> SetupError {
+        let made = journal.steps().iter().any(|step| step.action != AppliedAction::Found);
+        let under_way = journal.call_under_way();
+        let mut left = match &self.settings.report.file {
+            _ if !made && under_way.is_none() => "nothing was changed".to_owned(),
+            Some(file) => format!("what was made until then is in {}", file.display()),
+            None => format!(
+                "what was made until then is in the journal {}, and the next `--apply` with \
+                 --report writes it into a report",
+                journal.path().display()
+            ),
+        };
+        let no_answer =
+            |call| format!("; the answer to {call} had not come, so it is looked at next");
+        left.push_str(&under_way.map(no_answer).unwrap_or_default());
+        left.push_str("; fix: run the same command again, which continues from here");
+        SetupError::Stopped { signal, left }
     }
 
     /// Completes what an earlier setup was cut off in. The first value is whether that changed what
@@ -118,13 +174,17 @@ impl LiveSetup<'_> {
         Ok(applied.map_err(SetupError::from)?)
     }
 
-    /// What was made, by the journal.
+    /// What was made: by this setup, by those that it continues, and by those whose record the
+    /// report file has.
     pub(super) fn record(
         &self,
         account: &AccountId,
         plan: &SetupPlan,
         journal: &SetupJournal,
     ) -> SetupRecord {
+        let mut steps = self.earlier_steps(journal.identity(), journal.steps());
+        steps.extend(journal.steps().iter().cloned());
+        steps.extend(journal.step_under_way());
         SetupRecord {
             version: RECORD_VERSION,
             name: self.name.to_owned(),
@@ -132,81 +192,33 @@ impl LiveSetup<'_> {
             region: self.region.to_owned(),
             started: journal.begun().unwrap_or(self.started),
             finished: OffsetDateTime::now_utc(),
-            steps: journal.steps().to_vec(),
+            steps,
             security_configuration: plan.security_configuration.clone(),
         }
     }
 
-    /// Writes the report of what was carried out.
+    /// Writes the report of what was carried out, `is_complete` or not.
     pub(super) fn report_applied(
         &self,
         aws: &Aws,
         journal: &mut SetupJournal,
         end: SetupEnd<'_>,
+        is_complete: bool,
     ) -> Result<(), GuardError> {
         self.write_report(aws, end)?;
-        // Without a report file, the steps stay in the journal for a later one.
+        if !is_complete {
+            // The steps stay in the journal for the report of the setup that continues this one.
+            return Ok(());
+        }
         if self.settings.report.file.is_some() {
             journal.reported().map_err(SetupError::from)?;
+        } else if journal.steps().iter().any(|step| step.action != AppliedAction::Found) {
+            self.report.say(
+                "what was made is in the journal of the state directory alone; `setup --apply \
+                 --report FILE` writes the report that --undo needs",
+            );
         }
         Ok(())
-    }
-
-    /// Takes back what a record says was made; without `--apply` it only says what that would be.
-    pub(super) async fn undo(
-        &self,
-        aws: &Aws,
-        account: &AccountId,
-        record: &SetupRecord,
-    ) -> Result<Outcome, GuardError> {
-        if !self.flags.apply {
-            let made = |step: &&AppliedStep| step.action != AppliedAction::Found;
-            self.report.say(
-                "these would be taken back, each if nothing uses it and nobody has changed it:",
-            );
-            for step in record.steps.iter().rev().filter(made) {
-                self.report.say(printable!(
-                    "{} {}",
-                    step.piece.kind(),
-                    Printable::from(step.piece.subject())
-                ));
-            }
-            self.report.say("nothing was changed; add --apply to do it");
-            return Ok(Outcome::Ended(0));
-        }
-        let mut journal = self.journal(account)?;
-        let report = self.report;
-        let mut on_undone = |step: &UndoneStep| {
-            report.say(printable!(
-                "{} {}: {}",
-                step.piece.kind(),
-                Printable::from(step.piece.subject()),
-                said(&step.result)
-            ));
-        };
-        let UndoneSteps { steps: taken_back, stopped } =
-            undo::undo(aws, record, &mut journal, &mut on_undone)
-                .await
-                .map_err(SetupError::from)?;
-        let is_open = |step: &UndoneStep| {
-            matches!(step.result, UndoResult::Unknown { .. } | UndoResult::Failed { .. })
-        };
-        let outcome = if stopped.is_some() || taken_back.iter().any(is_open) {
-            Outcome::FactsUnknown
-        } else {
-            Outcome::Ended(0)
-        };
-        let end = SetupEnd {
-            mode: SetupMode::Undo,
-            account,
-            plan: None,
-            left: Vec::new(),
-            record: None,
-            taken_back,
-            outcome,
-        };
-        self.write_report(aws, end)?;
-        stopped.map_or(Ok(outcome), |error| Err(SetupError::from(error).into()))
     }
 
     /// The result of a plan, and what to do next. `everything`: what is made.
@@ -219,8 +231,16 @@ impl LiveSetup<'_> {
             ));
             return;
         }
+        let has_code = self.flags.terraform.is_some() || self.flags.cloudformation.is_some();
         report.say(match outcome {
-            Outcome::Ended(0) => "nothing was changed; add --apply to make it live",
+            Outcome::Ended(0) if has_code => {
+                "nothing was changed; apply the code, or leave it and add --apply and --report FILE \
+                 to make the plan live"
+            }
+            Outcome::Ended(0) => {
+                "nothing was changed; add --apply to make it live, and --report FILE, which --undo \
+                 needs"
+            }
             Outcome::FactsUnknown => {
                 "nothing was changed; not everything could be looked at: see UNKNOWN and `by hand` \
                  above"
@@ -296,44 +316,4 @@ fn say_step(step: &AppliedStep, report: &Report) {
         step.piece.kind(),
         Printable::from(step.piece.subject())
     ));
-}
-
-/// What came of taking back one piece.
-fn said(result: &UndoResult) -> Printable {
-    match result {
-        UndoResult::Undone { stays: None } => printable!("taken back"),
-        UndoResult::Undone { stays: Some(why) } => {
-            printable!("taken back, except: {}", Printable::from(why))
-        }
-        UndoResult::Gone => printable!("was gone already"),
-        UndoResult::Kept { why } => printable!("stays: {}", Printable::from(why)),
-        UndoResult::Unknown { why } => {
-            printable!("stays, because not everything could be looked at: {}", Printable::from(why))
-        }
-        UndoResult::Failed { why } => printable!("not taken back: {}", Printable::from(why)),
-    }
-}
-
-/// What `--undo` needs of a report.
-#[derive(Deserialize)]
-struct ReportOfSetup {
-    command: String,
-    record: Option<SetupRecord>,
-}
-
-/// What the report of a `setup --apply` says was made.
-pub(super) fn record_in(file: &Path) -> Result<SetupRecord, SetupError> {
-    let wrong = |what: String| {
-        SetupError::File(format!(
-            "{}: {what}; expected: the report of a `setup --apply` (--report FILE)",
-            file.display()
-        ))
-    };
-    let text = fs::read(file).map_err(|error| wrong(error.to_string()))?;
-    let report: ReportOfSetup = serde_json::from_slice(&text)
-        .map_err(|error| wrong(format!("is no report of a setup ({error})")))?;
-    if report.command != "setup" {
-        return Err(wrong(format!("is the report of a `{}`", Printable::from(&report.command))));
-    }
-    report.record.ok_or_else(|| wrong("is the report of a plan, by which nothing was made".into()))
 }

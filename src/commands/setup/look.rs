@@ -1,7 +1,7 @@
 //! The look at the account before a plan: the findings of `check`, and what exists of the pieces.
 
 use crate::{
-    aws::clients::Aws,
+    aws::{clients::Aws, read_memory::ReadMemory},
     base::{
         lookup::Lookup,
         names::{AccountId, KeyReference, S3Object},
@@ -97,13 +97,15 @@ pub(crate) fn check_name(name: &str) -> Result<(), SetupError> {
     )))
 }
 
-/// Looks at the account, and plans.
+/// Looks at the account, and plans. No read is sent twice, although what `check` finds and what
+/// exists overlap.
 pub(crate) async fn survey(
     aws: &Aws,
     run: &Run<'_>,
     settings: &Settings,
     options: &SetupOptions,
 ) -> Result<Survey, GuardError> {
+    let aws = &aws.remembering(&ReadMemory::default());
     let (account, facts, findings) = may_change(aws, run, settings).await?;
     let (guard, launcher) = tokio::join!(
         guard_rights::principal(&aws.iam, facts.guard.clone()),
@@ -164,20 +166,42 @@ fn take_as_missing(state: &mut AccountState, undone: &LeftUndone, options: &Setu
 }
 
 /// The account, once nothing forbids a change in it, with what `check` finds in it.
-pub(crate) async fn may_change(
+async fn may_change(
     aws: &Aws,
     run: &Run<'_>,
     settings: &Settings,
 ) -> Result<(AccountId, Facts, Vec<Finding>), GuardError> {
     let facts = gather::gather(aws, run.question(false)).await;
+    has_access(aws, &facts, settings).await?;
+    let findings = catalogue::pre_flight(&run.case(&facts));
+    Ok((changeable(&facts, &findings)?, facts, findings))
+}
+
+/// The account, once nothing forbids a change in it. Only what decides that is asked.
+pub(crate) async fn account_to_change(
+    aws: &Aws,
+    run: &Run<'_>,
+    settings: &Settings,
+) -> Result<AccountId, GuardError> {
+    let facts = Box::pin(gather::identities(aws, &run.question(false))).await;
+    has_access(aws, &facts, settings).await?;
+    changeable(&facts, &catalogue::of_account(&run.case(&facts)))
+}
+
+/// Fails with the cause where no call is possible with the guard's credentials.
+async fn has_access(aws: &Aws, facts: &Facts, settings: &Settings) -> Result<(), GuardError> {
     if let Lookup::Denied(error) | Lookup::Unreachable(error) = &facts.guard
         && facts.total_cause().is_some()
         && let Some(cause) = NoAccess::by(error, aws, settings.aws.credentials).await
     {
         return Err(SetupError::NoAccess(cause).into());
     }
-    let findings = catalogue::pre_flight(&run.case(&facts));
-    if let Some(finding) = forbids_changes(&findings) {
+    Ok(())
+}
+
+/// The account, unless a finding forbids any change in it.
+fn changeable(facts: &Facts, findings: &[Finding]) -> Result<AccountId, GuardError> {
+    if let Some(finding) = forbids_changes(findings) {
         let (word, ends): (_, fn(String) -> SetupError) = match finding.status {
             Status::Unknown => ("unknown", SetupError::NotSeen),
             _ => ("failed", SetupError::Refused),
@@ -191,7 +215,7 @@ pub(crate) async fn may_change(
         ))
         .into());
     }
-    Ok((account(&facts)?, facts, findings))
+    Ok(account(facts)?)
 }
 
 /// The finding that forbids any change, if there is one.

@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use crate::{
     aws::{
@@ -24,8 +25,9 @@ use crate::{
         setup::{
             code_file::write_marked,
             flags::SetupFlags,
-            live::{LiveSetup, SetupEnd, record_in},
+            live::{LiveSetup, SetupEnd, nothing_changed},
             look::check_name,
+            report_file::record_in,
         },
     },
     facts::sts::{self, NoAccess},
@@ -36,6 +38,7 @@ use crate::{
         cloudformation::sentinel::sentinel_template,
         error::SetupError,
         guard_settings::{self, GuardSettings},
+        journal::SetupJournal,
         plan::SetupPlan,
         sentinel_parts::SentinelParts,
         sentinel_steps::{SentinelInputs, SentinelState},
@@ -43,7 +46,7 @@ use crate::{
     },
     system::{
         output::out,
-        signals::{self, stop_signal},
+        signals::{self, Caught},
     },
 };
 
@@ -62,7 +65,7 @@ pub(super) async fn setup(flags: &SetupFlags, settings: &Settings) -> Result<Out
     if flags.terraform.is_some() || flags.cloudformation.is_some() {
         return write(flags, settings, &options, &report);
     }
-    let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    let caught = signals::catch().map_err(anyhow::Error::from)?;
     ca_certificates::check_ca_certificates()?;
     let region = region(flags).await?;
     let work = SentinelWork {
@@ -72,11 +75,9 @@ pub(super) async fn setup(flags: &SetupFlags, settings: &Settings) -> Result<Out
         report,
         region,
         started: OffsetDateTime::now_utc(),
+        caught: Mutex::new(caught),
     };
-    tokio::select! {
-        outcome = Box::pin(work.run()) => outcome,
-        signal = stop_signal(&mut caught) => Err(SetupError::Stopped(signal).into()),
-    }
+    Box::pin(work.run()).await
 }
 
 /// The region in which queue, rule and alarms are made.
@@ -187,6 +188,7 @@ struct SentinelWork<'a> {
     report: Report,
     region: String,
     started: OffsetDateTime,
+    caught: Mutex<Caught>,
 }
 
 impl SentinelWork<'_> {
@@ -200,7 +202,9 @@ impl SentinelWork<'_> {
             region: &self.region,
             config: "",
             started: self.started,
+            caught: &self.caught,
         };
+        live.keeps_record()?;
         let record = self.flags.undo.as_deref().map(record_in).transpose()?;
         let parts = match &record {
             Some(_) => None,
@@ -208,14 +212,16 @@ impl SentinelWork<'_> {
         };
         let regions = Regions::all(self.region.clone());
         let aws = Aws::connect(&regions, None, &self.settings.aws).await;
-        let account = self.account(&aws).await?;
+        let account = Box::pin(self.account(&aws));
+        let account = live.unless_stopped(account).await.map_err(nothing_changed)??;
         if let Some(record) = &record {
-            return Box::pin(live.undo(&aws, &account, record)).await;
+            return Box::pin(live.undo(&aws, live.identity(account), record)).await;
         }
         let Some(parts) = &parts else { return Ok(Outcome::Ended(0)) };
         let inputs =
             SentinelInputs { parts, account: &account, region: &self.region, topic: self.topic() };
-        let plan = self.plan(&aws, &inputs).await;
+        let look = Box::pin(self.plan(&aws, &inputs));
+        let plan = live.unless_stopped(look).await.map_err(nothing_changed)?;
         if self.flags.apply {
             return Box::pin(self.apply(&live, &aws, &inputs, plan)).await;
         }
@@ -337,36 +343,42 @@ impl SentinelWork<'_> {
         inputs: &SentinelInputs<'_>,
         mut plan: SetupPlan,
     ) -> Result<Outcome, GuardError> {
-        let mut journal = live.journal(inputs.account)?;
-        // What an earlier setup was cut off in is looked at before the plan is shown.
-        let (is_changed, recovered) = live.recover(aws, &mut journal).await;
-        if recovered.is_ok() && is_changed {
-            plan = self.plan(aws, inputs).await;
-        }
-        self.show(inputs.account, &plan);
-        let carried_out = match recovered {
-            Ok(()) => live.carry_out(aws, &plan, &mut journal, "").await,
-            Err(error) => Err(error.into()),
-        };
-        let record = live.record(inputs.account, &plan, &journal);
-        let (outcome, result) = match carried_out {
-            Ok(()) => match Box::pin(self.verify(aws, inputs)).await {
-                Ok(outcome) => (outcome, Ok(outcome)),
-                Err(error) => (error.outcome(), Err(error)),
-            },
-            Err(error) => (error.outcome(), Err(error)),
-        };
+        let mut journal = live.journal(live.identity(inputs.account.clone()))?;
+        let work = Box::pin(self.go_on(live, aws, inputs, &mut plan, &mut journal));
+        let carried_out = live.unless_stopped(work).await;
+        let is_complete = matches!(carried_out, Ok(Ok(())));
+        let verify = Box::pin(self.verify(aws, inputs));
+        let result = live.verified(carried_out, verify, &journal).await;
+        let outcome = result.as_ref().map_or_else(GuardError::outcome, |outcome| *outcome);
         let end = SetupEnd {
             mode: SetupMode::Apply,
             account: inputs.account,
             plan: Some(&plan),
             left: Vec::new(),
-            record: Some(record),
+            record: Some(live.record(inputs.account, &plan, &journal)),
             taken_back: Vec::new(),
             outcome,
         };
-        live.report_applied(aws, &mut journal, end)?;
+        live.report_applied(aws, &mut journal, end, is_complete)?;
         result
+    }
+
+    /// Completes what an earlier setup was cut off in, then carries out the plan.
+    async fn go_on(
+        &self,
+        live: &LiveSetup<'_>,
+        aws: &Aws,
+        inputs: &SentinelInputs<'_>,
+        plan: &mut SetupPlan,
+        journal: &mut SetupJournal,
+    ) -> Result<(), GuardError> {
+        let (is_changed, recovered) = live.recover(aws, journal).await;
+        if recovered.is_ok() && is_changed {
+            *plan = self.plan(aws, inputs).await;
+        }
+        self.show(inputs.account, plan);
+        recovered?;
+        live.carry_out(aws, plan, journal, "").await
     }
 
     /// Looks at everything again, and writes the settings.

@@ -16,10 +16,7 @@ use crate::{
         setup_document::{PlannedAction, PlannedStep, SetupMode, SetupReport},
         signature::ReportSignature,
     },
-    setup::{
-        record::{AppliedAction, AppliedCall, AppliedStep},
-        undo::{UndoResult, UndoneStep},
-    },
+    setup::record::{AppliedAction, AppliedCall, AppliedStep, UndoResult, UndoneStep},
 };
 
 /// The whole page.

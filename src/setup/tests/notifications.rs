@@ -15,8 +15,7 @@ use crate::{
         options::SetupExtra,
         piece::{AlertTopic, EventQueue, EventRule},
         plan_tests::Setup,
-        record::AppliedAction,
-        undo::UndoResult,
+        record::{AppliedAction, UndoResult},
     },
 };
 

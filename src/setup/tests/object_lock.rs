@@ -6,8 +6,7 @@ use crate::{
     facts::object_lock::{DefaultRetention, LockState, RetentionMode, RetentionPeriod, lock_state},
     setup::{
         piece::{BucketObjectLock, BucketVersioning},
-        record::AppliedAction,
-        undo::UndoResult,
+        record::{AppliedAction, UndoResult},
     },
 };
 
@@ -132,7 +131,12 @@ async fn a_shorter_retention_comes_back_and_one_that_somebody_changed_stays() {
     let undone = account.undo(&record(steps.clone())).await;
     assert_eq!(undone[0].result, UndoResult::Undone { stays: None });
     assert_eq!(account.lock_state().await.lock, Lookup::Found(Some(governance(30))));
-    // It is not what setup made any more.
+    // It is as it was before setup.
+    let undone = account.undo(&record(steps.clone())).await;
+    assert_eq!(undone[0].result, UndoResult::Gone);
+    // It is neither that nor what setup made.
+    let other = step(lock(90), StepAction::Change { before: json!(governance(30)) });
+    account.apply(&plan(vec![other])).await.0.unwrap();
     let undone = account.undo(&record(steps)).await;
     let UndoResult::Kept { why } = &undone[0].result else { panic!("{undone:?}") };
     assert!(why.starts_with("somebody changed it since"), "{why}");

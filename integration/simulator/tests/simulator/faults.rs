@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use emr_simulator::{
-    Calls, Command, Fault, FaultKind, Hook, Moment, PutSecurityConfiguration, Rounds, SetLatency,
-    Simulator,
+    Calls, Command, Fault, FaultKind, Hook, Moment, Named, PutSecurityConfiguration, Recorded,
+    Rounds, SetLatency, Simulator,
 };
 use serde_json::json;
 
@@ -144,6 +144,33 @@ fn a_hanging_call_never_answers_and_does_not_keep_the_simulator_from_stopping() 
 }
 
 #[test]
+fn a_held_call_has_its_effect_when_it_is_released_and_not_before() {
+    let sim = stepped();
+    for (name, commands) in [
+        ("released", Command::Release(Named { name: "RunJobFlow".to_owned(), ..Named::default() })),
+        ("cleared", Command::ClearFaults),
+    ] {
+        let before = clusters(&sim);
+        add(&sim, Fault::nth("RunJobFlow", 1, FaultKind::Hold));
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| run_job_flow(&Client::new(&sim)));
+            let is_held = |request: &Recorded| {
+                request.operation() == "RunJobFlow" && request.status.is_none()
+            };
+            assert!(sim.wait_for_request(is_held, SOON).is_some(), "{name}");
+            assert_eq!(clusters(&sim), before, "{name}");
+            // Others are not held.
+            run_job_flow(&Client::new(&sim));
+            assert_eq!(clusters(&sim), before + 1, "{name}");
+            sim.apply(commands).unwrap();
+            held.join().unwrap();
+        });
+        assert_eq!(clusters(&sim), before + 2, "{name}");
+        assert!(sim.requests().iter().all(|request| request.status.is_some()), "{name}");
+    }
+}
+
+#[test]
 fn a_truncated_body_ends_early_and_a_garbage_body_is_no_json() {
     let sim = stepped();
     add(&sim, Fault::nth("ListClusters", 1, FaultKind::TruncatedBody));
@@ -243,7 +270,7 @@ fn a_hook_swaps_the_security_configuration_right_after_it_was_described() {
 #[test]
 fn a_hook_on_arrival_acts_before_the_call_does() {
     let sim = stepped();
-    let named = emr_simulator::Named { name: "acme-sc".to_owned(), ..Default::default() };
+    let named = Named { name: "acme-sc".to_owned(), ..Default::default() };
     let hook = Hook {
         when: Moment::Arrival,
         calls: Calls::Nth(2),

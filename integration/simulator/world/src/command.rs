@@ -95,6 +95,8 @@ pub enum Command {
     AddFault(Fault),
     /// Removes all such rules.
     ClearFaults,
+    /// Removes the rules that hold calls of the operation with this name, as the rules name it.
+    Release(Named),
     /// Applies commands when a certain call arrives.
     AddHook(Hook),
     /// Removes all such hooks.

@@ -67,6 +67,10 @@ pub enum FaultKind {
     Reset,
     /// There is never a response.
     Hang,
+    /// The call waits, without an effect yet, until calls of its operation are
+    /// [released](crate::command::Command::Release), or all faults are cleared. Then it is
+    /// processed as if it came only then.
+    Hold,
     /// Applied; half of the reply's body comes, then the connection ends.
     TruncatedBody,
     /// Applied; the reply's body is neither JSON nor XML.
@@ -189,6 +193,21 @@ impl Faults {
 
     pub(crate) fn clear(&mut self) {
         self.rules.clear();
+    }
+
+    /// Ends all holds of an operation.
+    pub(crate) fn release(&mut self, operation: &str) {
+        self.rules
+            .retain(|(fault, _)| fault.kind != FaultKind::Hold || fault.operation != operation);
+    }
+
+    /// Whether a call that was held still is.
+    #[must_use]
+    pub fn still_hold(&self, subject: &Subject) -> bool {
+        self.rules.iter().any(|(fault, _)| {
+            let (service, matching) = (fault.service.as_deref(), fault.matching.as_deref());
+            fault.kind == FaultKind::Hold && subject.matches(service, &fault.operation, matching)
+        })
     }
 
     /// Counts one call, and returns its faults.

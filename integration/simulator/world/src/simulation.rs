@@ -60,6 +60,7 @@ impl Simulation {
         match command {
             Command::AddFault(fault) => self.faults.add(fault),
             Command::ClearFaults => self.faults.clear(),
+            Command::Release(operation) => self.faults.release(&operation.name),
             Command::AddHook(hook) => self.hooks.add(hook),
             Command::ClearHooks => self.hooks.clear(),
             Command::SetClock(set) => self.clock.set(set.mode, set.at),
