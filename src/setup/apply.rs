@@ -386,11 +386,10 @@ impl<'a> Applying<'a> {
             (Some(before), Lookup::Found(present)) => is_as_before(&piece, before, present),
             _ => false,
         };
-        let taken = present.found().and_then(|present| self.alias_is_taken(&piece, present));
-        if let Some(taken) = taken {
-            return self.lost_alias(open, taken);
-        }
         match &present {
+            Lookup::Found(state) if self.alias_is_taken(&piece, state).is_some() => {
+                self.lost_alias(open, state)
+            }
             Lookup::Found(present)
                 if is_as_wanted(&piece, present) || self.is_own_archive(&piece, present) =>
             {
@@ -421,7 +420,8 @@ impl<'a> Applying<'a> {
     }
 
     /// Records the key that an earlier setup made and that another setup took the alias of.
-    fn lost_alias(&mut self, open: OpenPiece, orphaned: ApplyError) -> Result<(), ApplyError> {
+    fn lost_alias(&mut self, open: OpenPiece, state: &Value) -> Result<(), ApplyError> {
+        let Some(orphaned) = self.alias_is_taken(&open.last.piece, state) else { return Ok(()) };
         let saw = orphaned.to_string();
         self.journal.closed(WriteResult::Done, &*saw)?;
         self.end(AppliedStep {
