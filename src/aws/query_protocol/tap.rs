@@ -89,8 +89,7 @@ impl HttpConnector for Connector {
         let answer = self.0.answers.lock().unwrap().pop_front();
         let exchanges = Arc::clone(&self.0.exchanges);
         HttpConnectorFuture::new(async move {
-            let (status, body) =
-                answer.ok_or_else(|| ConnectorError::io("used up".into()))?;
+            let (status, body) = answer.ok_or_else(|| ConnectorError::io("used up".into()))?;
             exchange.status = status;
             exchange.answer.clone_from(&body);
             exchanges.lock().unwrap().push(exchange);
