@@ -562,8 +562,8 @@ mod tests {
         };
         let facts = World::new(true, false).facts;
         let shared = read(Some(read_at), facts.clone());
-        let serves = |seconds: u64| shared.are_of(read_at - Duration::from_secs(seconds));
-        let served: BTreeSet<u64> = (0..5).filter(|seconds| serves(*seconds)).collect();
+        let is_of = |seconds: u64| shared.are_of(read_at - Duration::from_secs(seconds));
+        let served: BTreeSet<u64> = (0..5).filter(|seconds| is_of(*seconds)).collect();
         // The clocks of two answers may differ by two seconds.
         assert_eq!(served, BTreeSet::from([2, 3, 4]));
         assert!(!shared.are_of(read_at + Duration::from_secs(1)), "it was created later");
