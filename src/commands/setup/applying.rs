@@ -12,7 +12,7 @@ use crate::{
         setup::{SetupWork, live::SetupEnd, look::Survey, outcome},
     },
     report::{setup_document::SetupMode, setup_text},
-    setup::journal::SetupJournal,
+    setup::{error::SetupError, journal::SetupJournal},
 };
 
 impl SetupWork<'_> {
@@ -100,12 +100,27 @@ impl SetupWork<'_> {
         let outcome = outcome(&after);
         let left = after.plan.changes().count();
         let verdict = Verdict::of(&after.findings);
-        if left > 0 {
+        let is_open = after.plan.obstacles().next().is_some();
+        if left > 0 || is_open {
             self.report.show(&setup_text::steps(&after.plan, &after.findings));
+        }
+        let mut lost = after.plan.changes().filter(|step| survey.plan.has(&step.piece));
+        if let Some(first) = lost.next() {
+            let first = format!("{} {}", first.piece.kind(), first.piece.subject());
+            return Err(SetupError::Lost { first, others: lost.count() }.into());
         }
         self.report.show(&setup_text::left_to_people(&after.plan, &after.findings));
         let refused = setup_text::required_left(&after.plan, &after.findings);
         self.report.say(match (verdict.refusal(), refused.is_empty()) {
+            _ if left > 0 => format!(
+                "the plan was carried out; {left} more to create or change, which it did not have: \
+                 see above, and run `emr-etl-guard setup` for a plan of all"
+            ),
+            _ if is_open => {
+                "the plan was carried out; what was looked at afterwards is not all as planned: \
+                 see REFUSED and UNKNOWN above"
+                    .to_owned()
+            }
             (None, _) => "setup is complete: `check` would pass".to_owned(),
             (Some(_), false) => format!(
                 "what setup makes is in place; `check` still refuses, because of what is left by \
@@ -118,7 +133,7 @@ impl SetupWork<'_> {
             }
         });
         Ok(match verdict.refusal() {
-            None => Outcome::Ended(0),
+            None => outcome,
             Some(refusal) if outcome == Outcome::Ended(0) => refusal,
             Some(_) => outcome,
         })

@@ -5,9 +5,9 @@ use emr_simulator::{Fault, FaultKind};
 
 use super::*;
 use crate::setup::{
+    record::UndoResult,
     sentinel_parts::{SentinelParts, tests::samples},
     sentinel_steps::{SentinelInputs, SentinelState},
-    undo::UndoResult,
 };
 
 /// The calls that make everything, in order.
