@@ -344,14 +344,14 @@ mod tests {
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
     const FOREIGN: &str = "arn:aws:kms:eu-west-1:999999999999:key/2";
 
-    fn under(key: &str, ebs: bool) -> Option<LocalDisk> {
-        Some(LocalDisk {
+    fn under(key: &str, ebs: bool) -> LocalDisk {
+        LocalDisk {
             provider: "AwsKms".to_owned(),
             key: Some(KeyReference::new(key)),
             custom_complete: false,
             s3_object: None,
             ebs,
-        })
+        }
     }
 
     fn expecting(key: &str) -> Policy {
@@ -360,7 +360,7 @@ mod tests {
 
     /// The finding on these disks before a launch, which is the same on a running cluster.
     fn judged(
-        disk: Option<LocalDisk>,
+        disk: impl Into<Option<LocalDisk>>,
         policy: &Policy,
         change: fn(&mut Facts),
     ) -> (Status, String, Option<&'static str>) {
@@ -368,7 +368,7 @@ mod tests {
         let Some(Lookup::Found(found)) = &mut world.facts.security_configuration else {
             unreachable!()
         };
-        found.content.local_disk = disk;
+        found.content.local_disk = disk.into();
         change(&mut world.facts);
         let of_disks = |findings: Vec<Finding>| {
             let mut findings =
@@ -432,12 +432,12 @@ mod tests {
     #[test]
     fn without_a_key_of_kms_another_check_decides_or_none_has_to() {
         let lenient = Policy { require: Vec::new(), ..expecting(KEY) };
-        for disk in [None, Some(LocalDisk { key: None, ..under(KEY, false).unwrap() })] {
+        for disk in [None, Some(LocalDisk { key: None, ..under(KEY, false) })] {
             let (status, _, waits_for) = judged(disk.clone(), &expecting(KEY), nothing);
             assert_eq!((status, waits_for), (Unknown, Some("local-disk-at-rest")));
             assert_eq!(judged(disk, &lenient, nothing).0, NotApplicable);
         }
-        let custom = LocalDisk { provider: "Custom".to_owned(), ..under(KEY, false).unwrap() };
+        let custom = LocalDisk { provider: "Custom".to_owned(), ..under(KEY, false) };
         assert_eq!(judged(Some(custom), &expecting(KEY), nothing).0, NotApplicable);
         let unread: fn(&mut Facts) = |facts| {
             let error = LookupError::new("x:Y", LookupErrorKind::Denied, "no");

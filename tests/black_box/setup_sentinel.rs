@@ -373,6 +373,9 @@ fn what_others_wrote_stays_and_comes_back_when_it_is_taken_back() {
     assert_eq!(sorted(after), sorted(before), "{}", played.transcript());
 }
 
+/// What somebody else made before.
+type WorldChange = Box<dyn FnOnce(&mut World)>;
+
 #[test]
 fn what_contradicts_or_belongs_to_somebody_else_is_refused_and_nothing_is_made() {
     let nobody = |action: &str, resource: &str| {
@@ -381,7 +384,7 @@ fn what_contradicts_or_belongs_to_somebody_else_is_refused_and_nothing_is_made()
     };
     let arn = format!("arn:aws:sqs:{IRELAND}:{ACCOUNT}:{NAME}");
     let (sends, reads) = (nobody("sqs:SendMessage", &arn), nobody("sqs:ReceiveMessage", &arn));
-    let cases: [(&str, Box<dyn FnOnce(&mut World)>, &str); 10] = [
+    let cases: [(&str, WorldChange, &str); 10] = [
         (
             "another trust",
             Box::new(|world| role(world).trust["Statement"][0]["Principal"] = json!({"AWS": "*"})),

@@ -30,7 +30,7 @@ fn own() -> SentinelParts {
 async fn planned(account: &Account) -> SetupPlan {
     let (parts, id) = (own(), AccountId::new(ACCOUNT));
     let inputs = SentinelInputs { parts: &parts, account: &id, region: REGION, topic: None };
-    inputs.plan(&SentinelState::look(&account.aws, &inputs).await)
+    inputs.plan(&Box::pin(SentinelState::look(&account.aws, &inputs)).await)
 }
 
 fn is_in_place(plan: &SetupPlan) -> bool {
