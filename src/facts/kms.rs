@@ -133,7 +133,8 @@ pub enum ViaService {
 }
 
 impl ViaService {
-    /// The value of `kms:ViaService`; none if the role calls KMS itself.
+    /// The value of `kms:ViaService`; none if the role calls KMS itself. It ends with
+    /// `.amazonaws.com` in all partitions. Source: AWS KMS developer guide, kms:ViaService.
     #[must_use]
     pub fn endpoint(self, region: &str) -> Option<String> {
         let service = match self {

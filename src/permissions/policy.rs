@@ -94,7 +94,8 @@ pub(super) fn certificate_key(regions: &[&str], partition: &str) -> Value {
         "Effect": "Allow",
         "Action": ["kms:Decrypt"],
         "Resource": keys,
-        // It is `.amazonaws.com` in all partitions. Source: AWS KMS developer guide, kms:ViaService.
+        // It is `.amazonaws.com` in all partitions. Source: AWS KMS developer guide,
+        // kms:ViaService.
         "Condition": {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}},
     })
 }

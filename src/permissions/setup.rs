@@ -144,13 +144,9 @@ static SENTINEL: [&Call; 14] = [
     &aws_calls::DELETE_ALARMS,
 ];
 
-/// The calls by which an undo looks at live clusters.
-static CLUSTERS: [&Call; 4] = [
-    &aws_calls::LIST_CLUSTERS,
-    &aws_calls::DESCRIBE_CLUSTER,
-    &aws_calls::GET_INSTANCE_PROFILE,
-    &aws_calls::DESCRIBE_SECURITY_CONFIGURATION,
-];
+/// The calls by which an undo sees whether a live cluster uses a role.
+static CLUSTERS: [&Call; 3] =
+    [&aws_calls::LIST_CLUSTERS, &aws_calls::DESCRIBE_CLUSTER, &aws_calls::GET_INSTANCE_PROFILE];
 
 /// The policy document of `setup --sentinel` in an account and a region of a partition, each of
 /// which may be `*`: for a role with this path and name, and a queue with this name.

@@ -4,8 +4,8 @@
 //! The chain is that of the folder `sentinel` in the state directory: runs with the same state
 //! directory have another one.
 //!
-//! Since when something was seen that no report has is on the disk, too: the first report of a later
-//! sentinel begins there.
+//! Since when something was seen that no report has is on the disk, too: the first report of a
+//! later sentinel begins there.
 
 use std::{cell::RefCell, path::PathBuf};
 

@@ -38,7 +38,8 @@ pub(crate) struct AskedAccounts {
 }
 
 impl AskedAccounts {
-    /// `clusters`: what an earlier sentinel has recorded of clusters in places that are not watched.
+    /// `clusters`: what an earlier sentinel has recorded of clusters in places that are not
+    /// watched.
     pub(crate) fn new(
         unseen: &[UnseenAccount],
         discovered: Vec<DiscoveredAccount>,

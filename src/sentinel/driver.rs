@@ -517,8 +517,8 @@ impl SentinelDriver {
         }
     }
 
-    /// Counts the verdict on a cluster that was looked at. One that the state machine does not watch
-    /// is forgotten.
+    /// Counts the verdict on a cluster that was looked at. One that the state machine does not
+    /// watch is forgotten.
     fn looked_at(&mut self, key: &ClusterKey) {
         let Some(cluster) = self.clusters.get(key) else { return };
         if !cluster.is_found {
@@ -804,8 +804,8 @@ impl SentinelDriver {
         self.ledger.seen_until().contains_key(place)
     }
 
-    /// Writes the last records of clusters that are over to the ledger, also those that could not be
-    /// written before.
+    /// Writes the last records of clusters that are over to the ledger, also those that could not
+    /// be written before.
     fn write_ended(&mut self) {
         let now = OffsetDateTime::now_utc();
         while let Some(record) = self.unwritten.first() {

@@ -40,8 +40,8 @@ impl RegionsPace {
     }
 }
 
-/// Asks for the regions of `accounts`, again and again, until the receiver is dropped. `unseen`: the
-/// accounts that did not answer at the start.
+/// Asks for the regions of `accounts`, again and again, until the receiver is dropped. `unseen`:
+/// the accounts that did not answer at the start.
 pub(crate) fn follow(
     accounts: Vec<DiscoveredAccount>,
     unseen: &[UnseenAccount],

@@ -203,7 +203,8 @@ impl KeyUser {
         &self,
         inputs: &SetupInputs<'_>,
     ) -> Vec<(&'static str, Vec<&'static str>, Value)> {
-        let by_s3 = json!({"StringEquals": {"kms:ViaService": s3_endpoint(inputs)}});
+        let s3 = ViaService::S3.endpoint(inputs.s3_region());
+        let by_s3 = json!({"StringEquals": {"kms:ViaService": s3}});
         let for_aws = json!({"Bool": {"kms:GrantIsForAWSResource": "true"}});
         match self.kind {
             KeyUserKind::Instances => vec![("InstanceRole", USE.to_vec(), Value::Null)],
@@ -287,11 +288,11 @@ impl KeyUser {
         policy: &str,
         (action, via): (&str, ViaService),
     ) -> PolicyDecision {
-        let endpoint = match via {
-            ViaService::Itself => None,
-            ViaService::S3 => Some(s3_endpoint(inputs)),
-            ViaService::Ec2 => Some(via_service("ec2", inputs.region())),
+        let region = match via {
+            ViaService::S3 => inputs.s3_region(),
+            ViaService::Itself | ViaService::Ec2 => inputs.region(),
         };
+        let endpoint = via.endpoint(region);
         let context = BTreeMap::from([
             ("kms:calleraccount", Some(inputs.account.as_str())),
             ("kms:viaservice", endpoint.as_deref()),
@@ -360,17 +361,6 @@ pub(super) enum KeyStanding {
     Unclear { statement: String },
     /// A statement denies it.
     Denied { action: &'static str, statement: String },
-}
-
-/// S3 as the service that uses the key, in the region of the buckets.
-fn s3_endpoint(inputs: &SetupInputs<'_>) -> String {
-    via_service("s3", inputs.s3_region())
-}
-
-/// The value of `kms:ViaService`. Its domain is `amazonaws.com` in all partitions. Source: AWS KMS
-/// developer guide, kms:ViaService.
-fn via_service(service: &str, region: &str) -> String {
-    format!("{service}.{region}.amazonaws.com")
 }
 
 /// The policy of a new key: the account administers it, so that nobody is locked out, and only its

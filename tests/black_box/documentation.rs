@@ -140,8 +140,8 @@ const SENTINEL: &str = "sentinel:
     - {name: production, match: {subnet: subnet-0a1b2c3d}, on_unsafe: terminate}
 ";
 
-/// The account that the sentinel watches: its role, and a cluster without a security configuration in
-/// the subnet of the rule.
+/// The account that the sentinel watches: its role, and a cluster without a security configuration
+/// in the subnet of the rule.
 fn watched_account(stage: &Stage) {
     const ACCOUNT: &str = "210987654321";
     let trust = json!({"Version": "2012-10-17", "Statement": [{

@@ -394,7 +394,7 @@ fn a_step_that_is_added_while_a_cluster_lives_is_judged() {
 #[test]
 fn a_place_whose_clusters_cannot_be_listed_is_said_and_no_reason_for_success() {
     let stage = stage("");
-    let short = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 2s\n";
+    let short = "sentinel:\n  regions: [eu-west-1]\n  interval: 100ms\n  judge_within: 6s\n";
     stage.write("guard.yml", short);
     stage.set(Set::AddFault(Fault::every("ListClusters", FaultKind::AccessDenied)));
     let played = once(&stage);

@@ -1,5 +1,5 @@
-//! The IAM policies that `explain --permissions --sentinel` prints: they allow exactly the calls that
-//! a sentinel makes, with its own credentials and with the role in another account.
+//! The IAM policies that `explain --permissions --sentinel` prints: they allow exactly the calls
+//! that a sentinel makes, with its own credentials and with the role in another account.
 
 use std::collections::{BTreeMap, BTreeSet};
 

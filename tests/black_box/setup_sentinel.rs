@@ -351,7 +351,8 @@ fn what_others_wrote_stays_and_comes_back_when_it_is_taken_back() {
     let stage = stage.env("EMR_ETL_GUARD_ALERT_SNS", TOPIC);
     topic(&stage, None);
     let topics = shape(&stage)["topic_settings"].clone();
-    setup(&stage, &APPLY).expect_code(0);
+    // The report of what was made at first would be continued.
+    setup(&stage, &[ECS, "--apply", "--report=change.json"]).expect_code(0);
     stage.sim.change_world(|world| {
         let settings = &alarm(world, "silent").settings;
         assert_eq!(settings["AlarmDescription"], "In their words");
@@ -365,7 +366,7 @@ fn what_others_wrote_stays_and_comes_back_when_it_is_taken_back() {
         assert_eq!(own[0]["Sid"], "Theirs");
         assert!(own.len() > 3, "{own:#?}");
     });
-    let played = setup(&stage, &["--undo=setup.json", "--apply"]);
+    let played = setup(&stage, &["--undo=change.json", "--apply"]);
     played.expect_code(0);
     let mut after = shape(&stage);
     assert_eq!(after["topic_settings"], topics);
@@ -679,6 +680,7 @@ fn the_policy_that_is_printed_allows_every_call_and_names_only_what_is_the_senti
     setup(&stage, &APPLY).expect_code(0);
     stage.sim.change_world(|world| drop(queue(world).attributes.remove("Policy")));
     setup(&stage, &[ECS, "--apply", "--report=change.json"]).expect_code(0);
+    setup(&stage, &["--undo=change.json", "--apply"]).expect_code(0);
     let mut request = like_the_runners();
     request["ServiceRole"] = json!("EMR_DefaultRole");
     stage.set(Set::StartCluster(StartCluster {
@@ -687,8 +689,7 @@ fn the_policy_that_is_printed_allows_every_call_and_names_only_what_is_the_senti
         request,
         ..StartCluster::default()
     }));
-    setup(&stage, &["--undo=change.json", "--apply"]).expect_code(0);
-    setup(&stage, &["--undo=setup.json", "--apply"]);
+    setup(&stage, &["--undo=setup.json", "--apply"]).expect_code(0);
     let asked = || {
         stage
             .requests_of_guard()

@@ -61,7 +61,7 @@ struct UnwrittenPeriod {
 /// A report that could not be written is tried again after so many intervals: ten minutes, with the
 /// default of 30 s.
 const RETRY_INTERVALS: u32 = 20;
-/// The size of all reports from which on people are told that nothing removes them.
+/// From this size on of all reports, a message says that nothing removes them.
 const LARGE: u64 = 1024 * 1024 * 1024;
 
 impl<'a> PeriodReports<'a> {

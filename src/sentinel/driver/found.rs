@@ -20,8 +20,8 @@ use crate::{
 /// After so many failures in a row it is reported that the regions of an account that is watched
 /// are unknown by now.
 const FAILURES_TOLD: u32 = 3;
-/// Clusters of a place that is found are listed from so long before it was looked for in vain: EMR's
-/// clock may differ from this machine's.
+/// Clusters of a place that is found are listed from so long before it was looked for in vain:
+/// EMR's clock may differ from this machine's.
 const CLOCKS_DIFFER: time::Duration = time::Duration::minutes(10);
 /// Why a region that was enabled later was not seen before.
 const FOUND_LATER: &str = "the region was not among those that were enabled when the account's \
