@@ -35,7 +35,6 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         }
         for (id, known) in taken(&mut self.plan.known, &at) {
             let mut tracked = Tracked::new(now, known);
-            tracked.was_listed = true;
             tracked.was_requested &= !mutated!(self.plan, EarlierEndForgotten);
             place.clusters.insert(id.clone(), tracked);
             if mutated!(self.plan, FoundTwice) {

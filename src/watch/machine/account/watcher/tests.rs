@@ -75,6 +75,8 @@ struct World {
     terminated: Vec<u32>,
     questions: Vec<AccountQuestion<&'static str, u32>>,
     refuses: bool,
+    /// In no list, and not to be described.
+    hidden: BTreeSet<u32>,
     /// One look at a security configuration serves all clusters.
     shares_configurations: bool,
     conclusion: Option<AccountConclusion<&'static str, u32>>,
@@ -95,6 +97,7 @@ impl World {
             terminated: Vec::new(),
             questions: Vec::new(),
             refuses: false,
+            hidden: BTreeSet::new(),
             shares_configurations: false,
             conclusion: None,
         };
@@ -163,7 +166,8 @@ impl World {
             |id| self.clusters.get(&id).map_or(Judgement::NOTHING, |truth| truth.judgement);
         match *question {
             AccountQuestion::List { place, number, .. } => {
-                let listed = self.clusters.iter().map(|(id, truth)| AccountListed {
+                let shown = self.clusters.iter().filter(|(id, _)| !self.hidden.contains(id));
+                let listed = shown.map(|(id, truth)| AccountListed {
                     id: *id,
                     state: truth.state,
                     created: CREATED,
@@ -172,6 +176,7 @@ impl World {
                 AccountEvent::Listed(place, number, AwsAnswer::Found(list))
             }
             AccountQuestion::Look { place, id, fresh, number, .. } => {
+                let throttled = || AwsAnswer::Failed("slow down".to_owned());
                 let described = self.clusters.get(&id).map_or(AwsAnswer::Absent, |truth| {
                     AwsAnswer::Found(AccountDescribed {
                         state: truth.state,
@@ -180,7 +185,9 @@ impl World {
                         may_end: truth.may_end,
                     })
                 });
-                let judgement = judgement(id);
+                let is_hidden = self.hidden.contains(&id);
+                let described = if is_hidden { throttled() } else { described };
+                let judgement = if is_hidden { Judgement::NOTHING } else { judgement(id) };
                 let asked_configuration = fresh || !self.shares_configurations;
                 let look = AccountLook { described, judgement, fresh, number, asked_configuration };
                 AccountEvent::Looked(place, id, look)
@@ -198,6 +205,22 @@ impl World {
 
 fn living(judgement: Judgement, may_end: bool) -> Truth {
     Truth { state: State::Running, judgement, may_end }
+}
+
+/// EMR's lists show a new cluster late. One that an earlier sentinel found by an event need not be in
+/// the first lists of a later one.
+#[test]
+fn a_known_cluster_that_no_list_has_shown_yet_is_not_taken_for_over() {
+    let mut plan = plan();
+    plan.known.insert((IRELAND, 1), KnownCluster::default());
+    let mut world = World::new(plan, &[(1, living(FAILED, false))]);
+    world.hidden.insert(1);
+    world.pass(900);
+    assert_eq!(world.count(&AccountNotice::Over(IRELAND, 1, AccountVerdict::Unjudged)), 0);
+    world.hidden.clear();
+    world.pass(600);
+    assert_eq!(world.count(&AccountNotice::Found(IRELAND, 1)), 0);
+    assert_eq!(world.count(&AccountNotice::Unsafe(IRELAND, 1)), 1);
 }
 
 #[test]
