@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 
 use crate::{
     inventories::{self, FORMS, Form, Line},
-    support::{Played, Stage, hermetic_command, programs, wait_until},
+    support::{Played, Stage, isolated_guard, wait_until},
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
 fn audit(stage: &Stage, words: &[&str]) -> Command {
     stage.write("config.yml", &stage.config);
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.arg("audit").args(words);
     stage.prepare(&mut command);
     command
@@ -120,7 +120,7 @@ fn all_locations_of_a_config_are_looked_at_each_in_its_role() {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(report["who"], json!({"user": user.name, "host": host.trim()}));
-    let mut html = hermetic_command(&programs().guard);
+    let mut html = isolated_guard();
     html.args(["report", "html"]).arg(stage.path("report.json"));
     let page = String::from_utf8(html.output().unwrap().stdout).unwrap();
     let who = format!("<dt>User</dt><dd><code>{}</code></dd>", user.name);
@@ -376,7 +376,7 @@ fn the_policy_that_is_printed_for_audits_allows_what_an_audit_asks_and_no_more()
     };
     let needed: BTreeSet<String> =
         stage.sim.requests().iter().map(|request| permission(request).to_owned()).collect();
-    let mut explain = hermetic_command(&programs().guard);
+    let mut explain = isolated_guard();
     explain.args(["explain", "--permissions", "--audit"]);
     stage.prepare(&mut explain);
     let policy: Value = serde_json::from_str(&stage.play(explain).expect_code(0).stdout).unwrap();

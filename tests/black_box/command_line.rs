@@ -2,11 +2,11 @@
 
 use emr_simulator::{Command as Set, Named};
 
-use crate::support::{Played, Stage, hermetic_command, programs};
+use crate::support::{Played, Stage, hermetic_command, isolated_guard, programs};
 
 fn play(arguments: &[&str]) -> Played {
     let stage = Stage::acme();
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(arguments);
     stage.prepare(&mut command);
     command.env_clear();
@@ -148,7 +148,7 @@ fn check_shows_the_whole_table_and_launches_nothing() {
 /// The guard with these arguments, in a folder with `config.yml` and `resolver.json`.
 fn typed(stage: &Stage, words: &[&str]) -> Played {
     drop(stage.command("check"));
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(words);
     stage.prepare(&mut command);
     stage.play(command)
@@ -207,7 +207,7 @@ fn an_s3_location_stays_a_location_though_a_file_has_its_name() {
     stage.write("s3:/acme-log", &stage.config);
     stage.write("acme-log", &stage.config);
     let audit = |word: &str| {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(["audit", word]);
         stage.prepare(&mut command);
         command.env("AWS_REGION", "eu-west-1");

@@ -7,7 +7,7 @@ use emr_simulator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Played, Stage, hermetic_command, programs, valid_document};
+use crate::support::{Played, Stage, hermetic_command, isolated_guard, programs, valid_document};
 
 fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
     report[name].as_array().unwrap()
@@ -240,7 +240,7 @@ fn documents(stage: &Stage, folder: &str) -> Vec<String> {
 
 /// Runs `report verify` on files of the stage.
 fn verify(stage: &Stage, files: &[&str]) -> Played {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["report", "verify", "--key", "public.pem"]).args(files);
     stage.prepare(&mut command);
     stage.play(command)
@@ -575,7 +575,7 @@ fn a_run_whose_guard_was_killed_is_named_by_the_document_of_the_guard_that_close
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(documents(&stage, "kept").len(), 0);
-    let mut resume = hermetic_command(&programs().guard);
+    let mut resume = isolated_guard();
     resume.args(["watch", "--resume", "--evidence=kept"]);
     stage.prepare(&mut resume);
     stage.play(resume).expect_code(0);
@@ -890,7 +890,7 @@ fn the_printed_policy_allows_what_documents_need_and_only_where_settings_ask_for
     stage.set(bucket(|_| {}));
     stage.set(signing_key("ECC_NIST_P256"));
     let print = |stage: &Stage| -> Value {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(["explain", "--permissions"]);
         stage.prepare(&mut command);
         serde_json::from_str(&stage.play(command).stdout).unwrap()

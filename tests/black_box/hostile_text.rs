@@ -11,7 +11,7 @@ use crate::{
     receiver::{Answer, Receiver},
     reencrypt,
     reencrypt_trust::put,
-    support::{Played, Stage, hermetic_command, programs},
+    support::{Played, Stage, isolated_guard},
 };
 
 /// An ESC sequence, an OSC sequence, C1 controls, every kind of line end, forged lines, and
@@ -72,7 +72,7 @@ fn telling(stage: Stage, receiver: &Receiver) -> Stage {
 /// The formats that are rendered from the report.
 fn forms(stage: &Stage) -> Vec<(String, String)> {
     let made = ["html", "markdown", "junit", "sarif", "asff", "ocsf"].map(|form| {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(["report", form, "report.json"]);
         stage.prepare(&mut command);
         let output = command.output().unwrap();
@@ -246,7 +246,7 @@ fn the_keys_of_what_was_written() {
 }
 
 fn words(stage: &Stage, words: &[&str]) -> Played {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(words);
     stage.prepare(&mut command);
     stage.play(command)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     reencrypt::{apply, asked, command, object, of_config, stage as old_bucket},
-    support::{Played, Stage, hermetic_command, programs},
+    support::{Played, Stage, isolated_guard},
 };
 
 fn put(stage: &Stage, key: &str, sse: Sse) {
@@ -34,7 +34,7 @@ fn with_two_pages(bucket: PutBucket) -> Stage {
 }
 
 fn audited(stage: &Stage, words: &[&str]) -> (Played, Value) {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["audit", "s3://old/", "--json"]).args(words);
     stage.prepare(&mut command);
     let played = stage.play(command);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     attach::started_by_hand,
     resume::murder,
-    support::{Played, Stage, closed_port, hermetic_command, programs, under_way, wait_until},
+    support::{Played, Stage, closed_port, isolated_guard, under_way, wait_until},
 };
 
 /// The longest first line, in characters.
@@ -174,7 +174,7 @@ fn the_other_commands_stop_at_the_same_probe_with_the_same_message() {
         &["audit", "s3://acme-archive"][..],
         &["reencrypt", "s3://acme-archive"][..],
     ] {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(words);
         stage.prepare(&mut command);
         let played = stage.play(command);

@@ -14,7 +14,7 @@ use nix::{
 use serde_json::json;
 
 use crate::support::{
-    Played, Stage, hermetic_command, programs, runner_pid, under_way, under_way_for,
+    Played, Stage, hermetic_command, isolated_guard, runner_pid, under_way, under_way_for,
 };
 
 const END_IT: &str = "aws emr modify-cluster-attributes --region eu-west-1 --cluster-id j-ID \
@@ -24,7 +24,7 @@ const FORMS: [&str; 6] = ["html", "markdown", "junit", "asff", "sarif", "ocsf"];
 /// Each format of the run's report, with the ids of clusters redacted.
 fn forms(stage: &Stage, played: &Played) -> Vec<(&'static str, String)> {
     let made = FORMS.map(|form| {
-        let output = hermetic_command(&programs().guard)
+        let output = isolated_guard()
             .args(["report", form, "report.json"])
             .current_dir(stage.folder.path())
             .env_clear()

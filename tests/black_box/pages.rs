@@ -11,11 +11,11 @@ use emr_simulator::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Stage, hermetic_command, programs};
+use crate::support::{Stage, isolated_guard};
 
 /// Runs `report` with these arguments in the stage's folder, with an empty environment.
 fn report(stage: &Stage, words: &[&str]) -> Output {
-    hermetic_command(&programs().guard)
+    isolated_guard()
         .arg("report")
         .args(words)
         .current_dir(stage.folder.path())
@@ -141,7 +141,7 @@ fn a_document_may_come_through_a_pipe_and_what_is_made_of_it_may_go_to_a_file() 
     let stage = Stage::acme().option("--json");
     let played = stage.check();
     played.expect_code(0);
-    let mut child = hermetic_command(&programs().guard)
+    let mut child = isolated_guard()
         .args(["report", "html", "-", "--out", "page.html"])
         .current_dir(stage.folder.path())
         .env_clear()
@@ -279,7 +279,7 @@ fn of_an_audit_and_of_a_reencrypt_there_is_every_form_but_those_for_findings_ser
             body: Some("x".to_owned()),
             ..PutObject::default()
         }));
-        let mut guard = hermetic_command(&programs().guard);
+        let mut guard = isolated_guard();
         guard.arg(command).args(words);
         stage.prepare(&mut guard);
         guard.env("AWS_REGION", "eu-west-1");

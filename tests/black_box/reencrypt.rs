@@ -9,7 +9,7 @@ use emr_simulator::{
 };
 use serde_json::json;
 
-use crate::support::{Played, Stage, hermetic_command, programs, wait_until};
+use crate::support::{Played, Stage, isolated_guard, wait_until};
 
 /// The key of the security configuration in the scene.
 pub(crate) const KEY: &str =
@@ -37,7 +37,7 @@ pub(crate) fn unencrypted(body: &str) -> PutObject {
 
 /// The command line, without a runner config.
 pub(crate) fn command(stage: &Stage, words: &[&str]) -> std::process::Command {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.arg("reencrypt").args(words);
     stage.prepare(&mut command);
     command.env("AWS_REGION", "eu-west-1");

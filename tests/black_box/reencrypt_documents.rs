@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     reencrypt::{GIB, KEY, apply, asked, command, object, stage},
-    support::{Played, Stage, hermetic_command, programs, valid_document},
+    support::{Played, Stage, isolated_guard, valid_document},
 };
 
 fn put(stage: &Stage, key: &str, object: PutObject) {
@@ -63,7 +63,7 @@ fn bill(bill: &Value) -> BTreeMap<String, u64> {
 
 pub(crate) fn page(stage: &Stage, document: &Value) -> String {
     stage.write("document.json", &document.to_string());
-    let mut guard = hermetic_command(&programs().guard);
+    let mut guard = isolated_guard();
     guard.args(["report", "html", "document.json"]);
     stage.prepare(&mut guard);
     let played = stage.play(guard);

@@ -15,7 +15,7 @@ use crate::{
     sentinel::{is_noted, once, settings, stage, stop, without_configuration},
     sentinel_accounts::put_role_with,
     shown_by_aws::fleets,
-    support::{Stage, hermetic_command, programs, wait_until},
+    support::{Stage, isolated_guard, wait_until},
 };
 
 const OTHER: &str = "210987654321";
@@ -34,7 +34,7 @@ fn is_known(action: &str) -> bool {
 
 /// The policy that is printed for the settings of a stage.
 fn printed(stage: &Stage, words: &[&str]) -> Value {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["explain", "--permissions", "--sentinel"]).args(words);
     stage.prepare(&mut command);
     command.env("EMR_ETL_GUARD_SETTINGS", "guard.yml");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     attach::start,
     sentinel::{once, settings, stage, without_configuration},
-    support::{hermetic_command, programs},
+    support::{hermetic_command, isolated_guard},
 };
 
 const FIRST: &str = include_str!("../recordings/documents/sentinel-1-v1.json");
@@ -29,7 +29,7 @@ fn both() -> tempfile::TempDir {
 }
 
 fn report(folder: &Path, words: &[&str]) -> Output {
-    let mut guard = hermetic_command(&programs().guard);
+    let mut guard = isolated_guard();
     guard.arg("report").args(words).current_dir(folder).env_clear().output().unwrap()
 }
 

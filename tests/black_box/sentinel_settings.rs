@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     settings::guard_yml,
-    support::{Played, Stage, hermetic_command, programs},
+    support::{Played, Stage, isolated_guard},
 };
 
 const ROLE: &str = "arn:aws:iam::210987654321:role/emr-etl-guard-sentinel";
@@ -20,7 +20,7 @@ fn stage(text: &str) -> Stage {
 /// What `explain --permissions --sentinel` does with these settings and further words.
 fn explained(text: &str, words: &[&str]) -> Played {
     let stage = stage(text);
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["explain", "--permissions", "--sentinel"]).args(words);
     stage.prepare(&mut command);
     let played = stage.play(command);
@@ -81,7 +81,7 @@ fn the_own_credentials_assume_roles_and_the_roles_terminate_only_by_a_rule() {
 fn what_a_sentinel_needs_is_written_as_code_without_a_config_and_without_asking_aws() {
     let stage = stage(&accounts("  on_unsafe: terminate\n"));
     let setup = |words: &[&str]| {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(["setup", "--sentinel"]).args(words);
         stage.prepare(&mut command);
         stage.play(command)

@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{Played, Stage, hermetic_command, programs};
+use crate::support::{Played, Stage, hermetic_command, isolated_guard, programs};
 
 /// Writes `guard.yml` so that nobody else may write it, whatever the umask is.
 pub(crate) fn guard_yml(stage: &Stage, text: &str) {
@@ -128,7 +128,7 @@ fn every_command_that_reads_settings_holds_what_is_locked() {
         &["reencrypt", "s3://acme-archive"],
         &["explain", "--permissions"],
     ] {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(arguments);
         stage.prepare(&mut command);
         refused(&stage.play(command));
@@ -259,7 +259,7 @@ fn a_run_whose_watch_checks_are_lowered_is_not_enforced_and_never_called_verifie
         "{}",
         played.stderr
     );
-    let mut pages = hermetic_command(&programs().guard);
+    let mut pages = isolated_guard();
     pages.args(["report", "markdown", "report.json"]);
     stage.prepare(&mut pages);
     let page = stage.play(pages).stdout;

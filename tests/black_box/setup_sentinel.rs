@@ -14,7 +14,7 @@ use crate::{
     sentinel::without_configuration,
     setup::{document, permission, to_do, writes},
     setup_code::{Account, Code, Template},
-    support::{Played, Stage, hermetic_command, programs, wait_until},
+    support::{Played, Stage, isolated_guard, wait_until},
 };
 
 const IRELAND: &str = "eu-west-1";
@@ -36,7 +36,7 @@ fn empty_account(region: &str) -> Stage {
 }
 
 fn setup(stage: &Stage, options: &[&str]) -> Played {
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["setup", "--sentinel"]).args(options);
     stage.prepare(&mut command);
     stage.play(command)
@@ -140,7 +140,7 @@ fn from_an_empty_account_one_command_makes_what_the_plan_says_and_a_second_does_
     setup(&stage, &[ECS, "--apply", "--report=again.json"]).expect_code(0);
     assert_eq!(to_do(&stage, "again.json"), [] as [&str; 0]);
     assert_eq!(writes(&stage), WRITES);
-    let mut page = hermetic_command(&programs().guard);
+    let mut page = isolated_guard();
     page.args(["report", "html", "setup.json", "--out", "setup.html"]);
     stage.prepare(&mut page);
     stage.play(page).expect_code(0);
@@ -591,7 +591,7 @@ fn a_denied_call_is_named_and_the_next_setup_goes_on_from_there() {
 fn killed_at_first_write(stage: &Stage, kind: FaultKind) -> bool {
     stage.set(Set::ClearRequests);
     stage.set(Set::AddFault(Fault::nth(ANY_WRITE, 1, kind)));
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["setup", "--sentinel"]).args(APPLY);
     stage.prepare(&mut command);
     let mut child = command.spawn().unwrap();

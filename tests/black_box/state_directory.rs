@@ -13,7 +13,7 @@ use std::{
 use emr_simulator::{ClusterState, Command as Set, Fault, FaultKind, PutBucket, PutObject, Sse};
 use serde_json::{Value, json};
 
-use crate::support::{Played, Programs, Stage, hermetic_command, programs, under_way};
+use crate::support::{Played, Programs, Stage, isolated_guard, programs, under_way};
 
 /// A user that no test runs as, and its group.
 const OTHER: u32 = 12_345;
@@ -89,7 +89,7 @@ fn every_command_that_works_in_the_state_directory_refuses_one_that_is_not_its_o
         &["audit", "s3://old/", "--resume"][..],
         &["reencrypt", "s3://old", "--bucket", "old", "--apply"],
     ] {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(words);
         stage.prepare(&mut command);
         command.env("AWS_REGION", "eu-west-1");
@@ -259,7 +259,7 @@ fn no_link_in_the_state_directory_leads_a_write_elsewhere() {
         let played = match words {
             None => stage.run(),
             Some(words) => {
-                let mut command = hermetic_command(&programs().guard);
+                let mut command = isolated_guard();
                 command.args(words);
                 stage.prepare(&mut command);
                 command.env("AWS_REGION", "eu-west-1");
@@ -311,7 +311,7 @@ fn no_link_beside_a_report_a_list_or_evidence_leads_a_write_elsewhere() {
         &["audit", "s3://old/", "--offenders=o.csv", "--report=report.json"][..],
         &["audit", "s3://old/", "--offenders=o.csv", "--report=report.json", "--resume"],
     ] {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(words);
         stage.prepare(&mut command);
         command.env("AWS_REGION", "eu-west-1");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use emr_simulator::{ClockMode, Command as Set, Fault, FaultKind, SetClock};
 use nix::sys::signal::Signal;
 
-use crate::support::{Stage, hermetic_command, programs, wait_until};
+use crate::support::{Stage, isolated_guard, wait_until};
 
 /// A stage whose runner only records that it was launched.
 fn noting() -> Stage {
@@ -26,7 +26,7 @@ fn twelve_guards_of_one_account_that_start_in_the_same_second_all_launch() {
     // is answered after three and a half seconds, which is more than three attempts take.
     stage.set(Set::SetClock(SetClock { mode: ClockMode::Scaled(2.0), at: None }));
     let start = |number: usize| {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command
             .args(["run", "--quiet", "--state-dir", &format!("state-{number}"), "--"])
             .args(&stage.arguments);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     settings::guard_yml,
-    support::{Authority, Stage, hermetic_command, programs, under_way_for, wait_until},
+    support::{Authority, Stage, isolated_guard, under_way_for, wait_until},
 };
 
 /// Every endpoint that the report names.
@@ -130,7 +130,7 @@ fn over_tls_a_check_and_a_run_pass_where_the_authority_is_allowed() {
 #[test]
 fn the_document_of_an_audit_tells_who_vouched_for_aws() {
     let stage = Stage::acme().over_tls().env("AWS_REGION", "eu-west-1");
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["audit", "s3://acme-archive", "--json"]);
     stage.prepare(&mut command);
     let played = stage.play(command);
@@ -201,7 +201,7 @@ fn no_command_asks_a_server_whose_authority_is_neither_public_nor_allowed() {
         &["reencrypt", "s3://acme-old/data"],
         &["watch", "j-1ABCDEFGHIJKL"],
     ] {
-        let mut command = hermetic_command(&programs().guard);
+        let mut command = isolated_guard();
         command.args(arguments);
         stage.prepare(&mut command);
         let played = stage.play(command);

@@ -25,7 +25,7 @@ use rustls::{
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822, macros::format_description};
 
-use crate::support::{Played, Stage, digest, hermetic_command, programs};
+use crate::support::{Played, Stage, digest, isolated_guard};
 
 /// More than the concurrent requests, so that connections are reused.
 const OBJECTS: usize = 200;
@@ -147,7 +147,7 @@ fn audit(endpoint: &str, env: &[(&str, &str)]) -> (Played, Value) {
     for (name, value) in env {
         stage = stage.env(name, value);
     }
-    let mut command = hermetic_command(&programs().guard);
+    let mut command = isolated_guard();
     command.args(["audit", "s3://acme-old/data", "--json"]);
     stage.prepare(&mut command);
     let played = stage.play(command);

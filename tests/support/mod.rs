@@ -90,7 +90,7 @@ fn built() -> &'static (Programs, PathBuf) {
 }
 
 /// The guard in the state of [`hermetic_command`], without a fork of the tests' process.
-fn isolated_guard() -> Command {
+pub(crate) fn isolated_guard() -> Command {
     let (programs, isolated) = built();
     let mut command = Command::new(isolated);
     command.arg(&programs.guard);
