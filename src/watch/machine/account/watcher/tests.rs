@@ -207,8 +207,8 @@ fn living(judgement: Judgement, may_end: bool) -> Truth {
     Truth { state: State::Running, judgement, may_end }
 }
 
-/// EMR's lists show a new cluster late. One that an earlier sentinel found by an event need not be in
-/// the first lists of a later one.
+/// EMR's lists show a new cluster late. One that an earlier sentinel found by an event need not be
+/// in the first lists of a later one.
 #[test]
 fn a_known_cluster_that_no_list_has_shown_yet_is_not_taken_for_over() {
     let mut plan = plan();
