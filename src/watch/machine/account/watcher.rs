@@ -9,7 +9,10 @@ mod once;
 mod overdue;
 mod places;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::watch::machine::{
     account::{
@@ -32,6 +35,8 @@ use crate::watch::machine::{
 pub struct AccountWatcher<P, I> {
     plan: AccountPlan<P, I>,
     places: BTreeMap<P, Place<I>>,
+    /// The places that were watched and cannot be used any more.
+    gone: BTreeSet<P>,
     limit: TerminationLimit<(P, I)>,
     /// The number of the next question.
     next_number: u64,
@@ -58,6 +63,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         Self {
             limit: TerminationLimit::new(plan.limits.terminations_per_hour, terminated),
             places: BTreeMap::new(),
+            gone: BTreeSet::new(),
             next_number: 1,
             counts_from: 0,
             began: Moment::START,
@@ -214,12 +220,13 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         }
     }
 
-    /// How many clusters and ids are remembered.
+    /// How many clusters and ids are remembered, also in places that are not watched.
     #[cfg(feature = "mutants")]
     #[must_use]
     pub fn remembered(&self) -> usize {
         let of = |place: &Place<I>| place.clusters.len() + place.remembered();
-        self.places.values().map(of).sum()
+        let elsewhere = self.plan.known.len() + self.plan.over.len();
+        elsewhere + self.places.values().map(of).sum::<usize>()
     }
 
     fn tracked_mut(&mut self, at: &P, id: &I) -> Option<&mut Tracked> {

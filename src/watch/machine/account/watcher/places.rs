@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::watch::machine::{
     account::{
-        event::{AccountAction, AccountNotice},
+        event::{AccountAction, AccountEntry, AccountNotice},
         listing::PlaceListing,
         mutants::mutated,
         place::Place,
@@ -25,7 +25,14 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             return;
         }
         let now = self.now;
-        let since = self.plan.seen_until.get(&at).copied().or(since);
+        self.gone.remove(&at);
+        let seen = self.plan.seen_until.get(&at).copied();
+        if let Some(since) = since.filter(|_| seen.is_none()) {
+            // A later sentinel that finds the place at its start would not know it, and clusters
+            // that were over by then would stay unseen.
+            self.note(AccountEntry::SeenUntil(at.clone(), since));
+        }
+        let since = seen.or(since);
         let index = u64::try_from(self.places.len()).unwrap_or_default();
         let listing = PlaceListing::new(now, since, self.plan.seed.wrapping_add(index));
         let quota = PlaceQuota::new(self.plan.limits.interval, mutated!(self.plan, FreshQuotas));
@@ -49,6 +56,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
     /// termination was requested cannot be confirmed.
     pub(super) fn place_gone(&mut self, at: &P) {
         let Some(place) = self.places.remove(at) else { return };
+        self.gone.insert(at.clone());
         if let Some(since) = place.listing.since {
             self.plan.seen_until.insert(at.clone(), since);
         }
