@@ -59,7 +59,9 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                 clusters.push((cluster, tracked.verdict(), tracked.is_over()));
             }
         }
-        self.conclude_elsewhere(&mut clusters, &mut unseen);
+        if !mutated!(self.plan, GoneIsLeftOut) {
+            self.conclude_elsewhere(&mut clusters, &mut unseen);
+        }
         // These are of places that are not watched.
         let known = self.plan.known.iter().filter(|(_, known)| known.ending);
         unconfirmed.extend(known.map(|(cluster, _)| cluster.clone()));

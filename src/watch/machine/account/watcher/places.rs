@@ -27,6 +27,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         let now = self.now;
         self.gone.remove(&at);
         let seen = self.plan.seen_until.get(&at).copied();
+        let since = since.filter(|_| !mutated!(self.plan, FoundSinceForgotten));
         if let Some(since) = since.filter(|_| seen.is_none()) {
             // A later sentinel that finds the place at its start would not know it, and clusters
             // that were over by then would stay unseen.
@@ -55,16 +56,21 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
     /// Forgets a place, but for what counts if it is found again. The end of a cluster whose
     /// termination was requested cannot be confirmed.
     pub(super) fn place_gone(&mut self, at: &P) {
+        if mutated!(self.plan, GoneIsAsked) {
+            return;
+        }
         let Some(place) = self.places.remove(at) else { return };
         self.gone.insert(at.clone());
-        if let Some(since) = place.listing.since {
+        let is_kept = !mutated!(self.plan, GoneSightForgotten);
+        if let Some(since) = place.listing.since.filter(|_| is_kept) {
             self.plan.seen_until.insert(at.clone(), since);
         }
         for (id, created) in place.past() {
             self.plan.over.insert((at.clone(), id.clone()), created);
         }
         for (id, tracked) in place.clusters {
-            if tracked.was_requested && !tracked.is_over() {
+            let is_told = !mutated!(self.plan, GoneEndNotTold);
+            if tracked.was_requested && !tracked.is_over() && is_told {
                 let (at, id) = (at.clone(), id.clone());
                 self.tell(AccountNotice::EndUnconfirmed(at, id, Obstacle::Unknown));
             }
@@ -73,7 +79,9 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                 told_unjudged: tracked.told_unjudged,
                 ending: tracked.was_requested,
             };
-            self.plan.known.insert((at.clone(), id), known);
+            if !mutated!(self.plan, GoneForgotten) {
+                self.plan.known.insert((at.clone(), id), known);
+            }
         }
     }
 }
