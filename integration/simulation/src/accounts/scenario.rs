@@ -184,7 +184,7 @@ pub fn draw(seed: u64) -> AccountScenario {
     let random = &mut random;
     let places = random.pick(&[1, 1, 1, 2, 3]);
     let sentinels = if random.chance(6) { 2 } else { 1 };
-    let busy_until = if random.chance(3) {
+    let mut busy_until = if random.chance(3) {
         random.between(HOUR, 2 * HOUR)
     } else {
         random.between(2 * MINUTE, 10 * MINUTE)
@@ -199,7 +199,7 @@ pub fn draw(seed: u64) -> AccountScenario {
         configuration: if one_configuration { 0 } else { u8::try_from(number).unwrap_or_default() },
         ..launch(random, places, busy_until, together)
     };
-    let launches: Vec<Launch> = (0..count).map(launch).collect();
+    let mut launches: Vec<Launch> = (0..count).map(launch).collect();
     let sleep = (!calm && random.chance(12)).then(|| sleep(random, busy_until));
     let mut faults = if calm { Vec::new() } else { faults(random, places, busy_until) };
     if let Some(sleep) = sleep.filter(|_| random.chance(50)) {
@@ -211,8 +211,16 @@ pub fn draw(seed: u64) -> AccountScenario {
     let in_a_loop = together.filter(|_| !calm && seed % 4 == 1);
     // From numbers of their own: all else stays as it is.
     let mut own = Random::new(seed ^ ABSENCES);
-    let absences =
-        if own.chance(20) { absences(&mut own, places, busy_until, &launches) } else { Vec::new() };
+    let mut absences = Vec::new();
+    if own.chance(20) {
+        // Longer than what a sentinel that finds a place lists back to in any case.
+        let is_long = own.chance(20);
+        busy_until += if is_long { 30 * MINUTE } else { 0 };
+        absences = drawn_absences(&mut own, (places, busy_until, is_long), &launches);
+        let number = u8::try_from(launches.len()).unwrap_or_default();
+        let brief = absences.first().and_then(|absence| brief(&mut own, absence));
+        launches.extend(brief.map(|brief| Launch { configuration: number, ..brief }));
+    }
     AccountScenario {
         noise: random.bits(),
         places,
@@ -294,7 +302,11 @@ fn faults(random: &mut Random, places: u8, busy: Ms) -> Vec<Fault> {
 }
 
 /// Times in which one place cannot be used, one after the other.
-fn absences(random: &mut Random, places: u8, busy: Ms, launches: &[Launch]) -> Vec<Absence> {
+fn drawn_absences(
+    random: &mut Random,
+    (places, busy, is_long): (u8, Ms, bool),
+    launches: &[Launch],
+) -> Vec<Absence> {
     let place = u8::try_from(random.below(u64::from(places))).unwrap_or_default();
     let here: Vec<Ms> = launches
         .iter()
@@ -302,9 +314,12 @@ fn absences(random: &mut Random, places: u8, busy: Ms, launches: &[Launch]) -> V
         .map(|launch| launch.created + launch.list_lag)
         .collect();
     let mut all: Vec<Absence> = Vec::new();
-    let unknown_at_first = random.chance(40);
-    for number in 0..random.pick(&[1, 1, 1, 2, 3]) {
-        let noticed = if random.chance(50) { 0 } else { random.between(SECOND, MINUTE) };
+    // It comes and goes every few seconds, and all that is known there is asked for each time.
+    let flickers = !is_long && random.chance(15);
+    let unknown_at_first = !flickers && random.chance(40);
+    for number in 0..if flickers { 6 } else { random.pick(&[1, 1, 1, 2, 3]) } {
+        let noticed =
+            if flickers || random.chance(50) { 0 } else { random.between(SECOND, MINUTE) };
         let earliest = all
             .last()
             .map_or(Some(0), |last| last.until.map(|until| until + last.noticed + SECOND));
@@ -312,19 +327,53 @@ fn absences(random: &mut Random, places: u8, busy: Ms, launches: &[Launch]) -> V
         let Some(earliest) = earliest.filter(|earliest| *earliest < latest) else { break };
         let from = if number == 0 && unknown_at_first {
             -HOUR
+        } else if flickers && number > 0 {
+            earliest
         } else if !here.is_empty() && random.chance(60) {
             // What was just launched is asked about, reported, or terminated.
             (random.pick(&here) + random.between(0, 2 * MINUTE)).clamp(earliest, latest)
         } else {
             random.between(earliest, latest)
         };
-        let longest = random.pick(&[10 * SECOND, 5 * MINUTE, 30 * MINUTE]);
-        let until = from.max(0) + random.between(SECOND, longest);
+        let longest = random.pick(&[10 * SECOND, 5 * MINUTE, 5 * MINUTE]);
+        let length = if is_long {
+            random.between(15 * MINUTE, 30 * MINUTE)
+        } else if flickers {
+            SECOND
+        } else {
+            random.between(SECOND, longest)
+        };
+        let until = from.max(0) + length;
         let stays = until > latest || random.chance(10);
         let looked = random.between(0, 10 * MINUTE);
         all.push(Absence { place, from, until: (!stays).then_some(until), noticed, looked });
     }
     all
+}
+
+/// A cluster that is launched, and over, while a place cannot be used, if there is time for it.
+fn brief(random: &mut Random, absence: &Absence) -> Option<Launch> {
+    let (from, until) = (absence.from.max(0), absence.until?);
+    let latest = until - 2 * MINUTE;
+    if latest < from || random.chance(40) {
+        return None;
+    }
+    let latest = if random.chance(50) { latest.min(from + MINUTE) } else { latest };
+    Some(Launch {
+        configuration: 0,
+        place: absence.place,
+        created: random.between(from, latest),
+        starting: random.between(5 * SECOND, 30 * SECOND),
+        bootstrapping: random.between(5 * SECOND, 30 * SECOND),
+        lasts: Some(random.between(10 * SECOND, 30 * SECOND)),
+        terminating: random.between(5 * SECOND, 20 * SECOND),
+        list_lag: 0,
+        protected: false,
+        ends: random.chance(60),
+        settings: timeline(random),
+        volumes: timeline(random),
+        person: None,
+    })
 }
 
 /// A crash when a place goes or comes back, or a short time after that.

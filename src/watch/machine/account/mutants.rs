@@ -95,6 +95,8 @@ crate::watch::machine::mutants::mutants! { AccountMutant:
     GoneForgotten,
     /// It is forgotten up to when the clusters of a place that goes were seen.
     GoneSightForgotten,
+    /// The buckets of a place that comes back are those of one that was never asked.
+    GoneQuotaForgotten,
     /// Terminations in a place that goes are not reported as unconfirmed.
     GoneEndNotTold,
     /// The conclusion leaves out places that are gone.

@@ -9,10 +9,7 @@ mod once;
 mod overdue;
 mod places;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::watch::machine::{
     account::{
@@ -21,6 +18,7 @@ use crate::watch::machine::{
         mutants::mutated,
         place::Place,
         plan::{AccountPlan, KnownCluster},
+        quota::PlaceQuota,
         tracked::Tracked,
     },
     conclusion::Obstacle,
@@ -35,8 +33,8 @@ use crate::watch::machine::{
 pub struct AccountWatcher<P, I> {
     plan: AccountPlan<P, I>,
     places: BTreeMap<P, Place<I>>,
-    /// The places that were watched and cannot be used any more.
-    gone: BTreeSet<P>,
+    /// The places that were watched and cannot be used any more, with what their quotas left.
+    gone: BTreeMap<P, PlaceQuota>,
     limit: TerminationLimit<(P, I)>,
     /// The number of the next question.
     next_number: u64,
@@ -63,7 +61,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         Self {
             limit: TerminationLimit::new(plan.limits.terminations_per_hour, terminated),
             places: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             next_number: 1,
             counts_from: 0,
             began: Moment::START,

@@ -84,8 +84,8 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         unseen: &mut Vec<(P, String)>,
     ) {
         let why = "it could not be used any more";
-        unseen.extend(self.gone.iter().map(|at| (at.clone(), why.to_owned())));
-        let known = self.plan.known.iter().filter(|((at, _), _)| self.gone.contains(at));
+        unseen.extend(self.gone.keys().map(|at| (at.clone(), why.to_owned())));
+        let known = self.plan.known.iter().filter(|((at, _), _)| self.gone.contains_key(at));
         clusters.extend(known.map(|(cluster, known)| {
             let verdict =
                 if known.told_unsafe { AccountVerdict::Unsafe } else { AccountVerdict::Unjudged };

@@ -25,7 +25,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             return;
         }
         let now = self.now;
-        self.gone.remove(&at);
+        let quota = self.gone.remove(&at).filter(|_| !mutated!(self.plan, GoneQuotaForgotten));
         let seen = self.plan.seen_until.get(&at).copied();
         let since = since.filter(|_| !mutated!(self.plan, FoundSinceForgotten));
         if let Some(since) = since.filter(|_| seen.is_none()) {
@@ -36,7 +36,10 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         let since = seen.or(since);
         let index = u64::try_from(self.places.len()).unwrap_or_default();
         let listing = PlaceListing::new(now, since, self.plan.seed.wrapping_add(index));
-        let quota = PlaceQuota::new(self.plan.limits.interval, mutated!(self.plan, FreshQuotas));
+        // One that comes back has no more left than when it went.
+        let interval = self.plan.limits.interval;
+        let quota =
+            quota.unwrap_or_else(|| PlaceQuota::new(interval, mutated!(self.plan, FreshQuotas)));
         let mut place = Place::new(listing, quota);
         for (id, created) in taken(&mut self.plan.over, &at) {
             place.remember(now, id, Some(created));
@@ -60,7 +63,6 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             return;
         }
         let Some(place) = self.places.remove(at) else { return };
-        self.gone.insert(at.clone());
         let is_kept = !mutated!(self.plan, GoneSightForgotten);
         if let Some(since) = place.listing.since.filter(|_| is_kept) {
             self.plan.seen_until.insert(at.clone(), since);
@@ -68,6 +70,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         for (id, created) in place.past() {
             self.plan.over.insert((at.clone(), id.clone()), created);
         }
+        self.gone.insert(at.clone(), place.quota);
         for (id, tracked) in place.clusters {
             let is_told = !mutated!(self.plan, GoneEndNotTold);
             if tracked.was_requested && !tracked.is_over() && is_told {

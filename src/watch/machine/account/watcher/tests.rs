@@ -471,6 +471,27 @@ fn since_when_clusters_are_looked_for_in_a_place_that_is_found_is_noted() {
 }
 
 #[test]
+fn a_place_that_comes_back_has_no_more_of_the_quota_than_before() {
+    let clusters: Vec<(u32, Truth)> = (0..20).map(|id| (id, living(PASSED, false))).collect();
+    let mut world = World::new(plan(), &clusters);
+    world.pass(600);
+    let looks = |world: &World| {
+        let is_look =
+            |question: &&AccountQuestion<_, _>| matches!(question, AccountQuestion::Look { .. });
+        world.questions.iter().filter(is_look).count()
+    };
+    let before = looks(&world);
+    for _ in 0..3 {
+        world.tell(AccountEvent::PlaceGone(IRELAND));
+        world.tell(AccountEvent::PlaceFound(IRELAND, None));
+        world.pass(2);
+    }
+    // DescribeSecurityConfiguration takes 5, and one more every two seconds.
+    let asked = looks(&world) - before;
+    assert!((5..=9).contains(&asked), "{asked}");
+}
+
+#[test]
 fn many_launches_at_once_are_reported_as_soon_as_they_can_be_described() {
     let seconds_until_all_are_told = |shares_configurations| {
         let mut world = World::new(plan(), &[]);
