@@ -90,8 +90,8 @@ pub struct Forged {
     pub real: Option<usize>,
 }
 
-/// A time in which a place cannot be used: its region is disabled, or the regions of its account are
-/// unknown.
+/// A time in which a place cannot be used: its region is disabled, or the regions of its account
+/// are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absence {
     /// Which.

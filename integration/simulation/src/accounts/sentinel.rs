@@ -223,8 +223,8 @@ impl Sentinel {
         }));
     }
 
-    /// It finds a place that it last looked for in vain at this time. Returns since when clusters may
-    /// have lived there unseen, unless it watches it already.
+    /// It finds a place that it last looked for in vain at this time. Returns since when clusters
+    /// may have lived there unseen, unless it watches it already.
     pub fn finds(&mut self, place: Place, looked: Ms) -> Option<Ms> {
         // It looks at its start, too.
         self.places.insert(place).then(|| looked.max(self.start) - CLOCKS_MAY_DIFFER)

@@ -99,7 +99,7 @@ pub(super) fn open_ends_are_told(history: &AccountHistory) -> Result<(), String>
                 What::PlaceGone(place) => {
                     due = open.iter().copied().filter(|id| is_in(history, *id, *place)).collect();
                 }
-                // What it has not told, the next one follows if it finds the place.
+                // The next one follows what was not reported, if it finds the place.
                 What::Killed => due.clear(),
                 What::Done => {
                     if let Some(id) = due.first() {

@@ -94,7 +94,7 @@ fn unjudged_is_told(history: &AccountHistory) -> Result<(), String> {
     for cluster in &history.clusters {
         let place = cluster.launch.place;
         let Some(watched) = watched_to_the_end(history, 0, place) else { continue };
-        // The time in which it must be judged begins anew where its place is found.
+        // The time in which it must be judged begins again where its place is found.
         let from = (cluster.launch.created + cluster.launch.list_lag).max(watched).max(1);
         let until = from + JUDGE_WITHIN + 12 * MINUTE;
         let never = cluster.launch.settings.first == crate::accounts::cluster::Fact::Unreadable

@@ -66,9 +66,9 @@ pub(super) fn found_and_over_once(history: &AccountHistory) -> Result<(), String
     Ok(())
 }
 
-/// When the first list of a place was made, and since when clusters are seen that were created then,
-/// also if they were over by the time of the list: in a place that was found, since the time that
-/// was said. A kill while it is handled, before it is noted, can lose each of them.
+/// When the first list of a place was made, and since when clusters are seen that were created
+/// then, also if they were over by the time of the list: in a place that was found, since the time
+/// that was said. A kill while it is handled, before it is noted, can lose each of them.
 fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<(Ms, Ms)> {
     let (mut list, mut found, mut since) = (None, None, None);
     let mut is_watched = false;
