@@ -276,7 +276,8 @@ fn limited_ones_follow(history: &AccountHistory) -> Result<(), String> {
     let from = end - 20 * MINUTE;
     let mut last: BTreeMap<Id, Ms> = BTreeMap::new();
     for record in &history.records {
-        if let What::Terminate(id) = record.what {
+        // What was noted counts, also where the sentinel was killed before it sent the request.
+        if let What::Noted(AccountEntry::Ending(_, id)) = record.what {
             last.insert(id, record.at);
         }
     }
@@ -286,7 +287,7 @@ fn limited_ones_follow(history: &AccountHistory) -> Result<(), String> {
         let waits = is_excused(history, cluster.id, from - 10 * MINUTE);
         let lives = cluster.ends().is_none()
             && watched_to_the_end(history, 0, cluster.launch.place).is_some();
-        if bad && waits && lives && recent < limit && !last.contains_key(&cluster.id) {
+        if bad && waits && lives && recent < limit && !was_requested(history, cluster.id, end) {
             return Err(format!("{} waits for the limit, which has room", cluster.id));
         }
     }
