@@ -259,7 +259,8 @@ impl SentinelLedger {
         self.state.over.clone()
     }
 
-    /// For each place: all clusters that were created before then have been seen.
+    /// For each place: clusters that were created from then on are looked for, see
+    /// [`AccountEntry::SeenUntil`].
     pub(crate) fn seen_until(&self) -> BTreeMap<AccountRegion, AwsTime> {
         self.state.seen_until.clone()
     }

@@ -48,6 +48,8 @@ fn a_broken_law_is_shown_by_a_short_history_that_can_be_seen_again() {
         AccountMutant::LostTerminationBlocks,
         AccountMutant::SuspendedLookEnds,
         AccountMutant::NoOverlap,
+        AccountMutant::FoundSinceForgotten,
+        AccountMutant::GoneForgotten,
     ] {
         let options = AccountOptions { mutant: Some(mutant) };
         let (seed, (law, _)) = catch(mutant, 0..SEEDS).unwrap();

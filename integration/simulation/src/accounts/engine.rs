@@ -6,7 +6,7 @@ use crate::{
     accounts::{
         cluster::{Cluster, Fact, Id, Launch, Place, Volumes},
         history::{AccountHistory, Answer, Call, Record, What},
-        scenario::{AccountScenario, Target, Trouble, draw},
+        scenario::{Absence, AccountScenario, Target, Trouble, draw},
         sentinel::{AccountOptions, Knowledge, Sentinel, aws_time, world_time},
     },
     model::faults::Operation,
@@ -71,6 +71,8 @@ enum Item {
     Person(usize),
     Push(Place, Id),
     Forge(usize),
+    Gone(usize),
+    Found(usize),
     Serve(usize, u32, Action),
     Deliver(usize, u32, Reply),
     Wake(usize, u32),
@@ -186,6 +188,15 @@ impl Engine {
         for index in 0..self.scenario.forged.len() {
             self.push(self.scenario.forged[index].at, Item::Forge(index));
         }
+        for index in 0..self.scenario.absences.len() {
+            let absence = self.scenario.absences[index];
+            if absence.from >= 0 {
+                self.push(absence.from + absence.noticed, Item::Gone(index));
+            }
+            if let Some(until) = absence.until {
+                self.push(until + absence.noticed, Item::Found(index));
+            }
+        }
         for sentinel in 0..self.scenario.sentinels {
             self.push(0, Item::Start(sentinel));
         }
@@ -263,6 +274,8 @@ impl Engine {
                 }
             }
             Item::Forge(index) => self.forge(index),
+            Item::Gone(index) => self.gone(index),
+            Item::Found(index) => self.found(index),
             Item::Serve(sentinel, life, action) => self.serve(sentinel, life, &action),
             Item::Deliver(sentinel, life, reply) => self.deliver(sentinel, life, reply),
             Item::Wake(sentinel, life) => {
@@ -284,7 +297,8 @@ impl Engine {
         sentinel.begin(self.now, &self.scenario, self.options);
         let moment = sentinel.moment(self.now);
         let actions = sentinel.watcher.as_mut().map(|watcher| watcher.start(moment));
-        self.record(index, What::Started);
+        let places = self.sentinels[index].places.clone();
+        self.record(index, What::Started(places));
         self.perform(index, actions.unwrap_or_default());
     }
 
@@ -319,6 +333,44 @@ impl Engine {
         let watchers = self.sentinels.iter().filter_map(|sentinel| sentinel.watcher.as_ref());
         let most = watchers.map(AccountWatcher::remembered).max();
         self.peak = self.peak.max(most.unwrap_or(0));
+    }
+
+    /// The sentinels notice that a place cannot be used, if that is still so.
+    fn gone(&mut self, index: usize) {
+        let place = self.scenario.absences[index].place;
+        if !self.scenario.is_absent(place, self.now) {
+            return;
+        }
+        for index in self.watching() {
+            if self.sentinels[index].loses(place, &self.clusters) {
+                self.record(index, What::PlaceGone(place));
+                self.tell(index, AccountEvent::PlaceGone(place));
+            }
+        }
+    }
+
+    /// The sentinels find a place that can be used again, if that is still so.
+    fn found(&mut self, index: usize) {
+        let Absence { place, until, looked, .. } = self.scenario.absences[index];
+        if self.scenario.is_absent(place, self.now) {
+            return;
+        }
+        let looked = until.unwrap_or_default() - looked;
+        for index in self.watching() {
+            if let Some(since) = self.sentinels[index].finds(place, looked) {
+                self.record(index, What::PlaceFound(place, since));
+                self.tell(index, AccountEvent::PlaceFound(place, Some(aws_time(since))));
+            }
+        }
+    }
+
+    /// The sentinels that live, and whose watch has not ended.
+    fn watching(&self) -> Vec<usize> {
+        let lives = |index: &usize| {
+            let sentinel = &self.sentinels[*index];
+            sentinel.watcher.is_some() && !sentinel.is_finished
+        };
+        (0..self.sentinels.len()).filter(lives).collect()
     }
 
     /// Hands an event to a sentinel that lives, and performs its actions.
@@ -482,6 +534,9 @@ impl Engine {
 
     /// What happens to a request now.
     fn trouble(&self, place: Place, action: &Action) -> Option<Trouble> {
+        if self.scenario.is_absent(place, self.now) {
+            return Some(Trouble::Denied);
+        }
         let target = match action {
             AccountAction::Ask(Question::List { .. }) => Target::Lists,
             AccountAction::Ask(_) => Target::Looks,

@@ -1,5 +1,7 @@
 //! What happened in a history of an account.
 
+use std::collections::BTreeSet;
+
 use crate::{
     accounts::{
         cluster::{Cluster, Id, Place},
@@ -35,8 +37,12 @@ pub struct Answer {
 /// Something that happened to a sentinel.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// It started.
-    Started,
+    /// It started, and watches these places.
+    Started(BTreeSet<Place>),
+    /// It watches this place from now on. It may have been there, unseen, since this time.
+    PlaceFound(Place, Ms),
+    /// It cannot use this place any more.
+    PlaceGone(Place),
     /// It was killed.
     Killed,
     /// People were notified.

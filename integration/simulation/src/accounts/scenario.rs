@@ -6,6 +6,9 @@ use crate::{
     scenario::{HOUR, MINUTE, Ms, SECOND},
 };
 
+/// The times in which a place cannot be used are drawn from the numbers of another seed.
+const ABSENCES: u64 = 0x9_1ACE;
+
 /// After the last fault and crash, a history goes on for this long.
 pub const QUIET: Ms = 23 * MINUTE;
 
@@ -87,6 +90,36 @@ pub struct Forged {
     pub real: Option<usize>,
 }
 
+/// A time in which a place cannot be used: its region is disabled, or the regions of its account
+/// are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// Which.
+    pub place: u8,
+    /// From when; before the start: it was never watched before.
+    pub from: Ms,
+    /// Until when; none: for good.
+    pub until: Option<Ms>,
+    /// How long after each of both a sentinel notices it.
+    pub noticed: Ms,
+    /// How long before the end a sentinel last looked for it in vain.
+    pub looked: Ms,
+}
+
+impl Absence {
+    /// Whether the place cannot be used then.
+    #[must_use]
+    pub fn covers(&self, at: Ms) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether it does not concern this time, also as far as it is noticed later.
+    #[must_use]
+    pub fn is_apart(&self, from: Ms, until: Ms) -> bool {
+        until < self.from || self.until.is_some_and(|end| end + self.noticed < from)
+    }
+}
+
 /// All decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountScenario {
@@ -108,6 +141,8 @@ pub struct AccountScenario {
     pub launches: Vec<Launch>,
     /// The faults of AWS.
     pub faults: Vec<Fault>,
+    /// The times in which a place cannot be used.
+    pub absences: Vec<Absence>,
     /// The crashes.
     pub crashes: Vec<Crash>,
     /// The suspension of the machine.
@@ -123,9 +158,16 @@ impl AccountScenario {
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.faults.is_empty()
+            && self.absences.is_empty()
             && self.crashes.is_empty()
             && self.sleep.is_none()
             && self.forged.is_empty()
+    }
+
+    /// Whether this place cannot be used then.
+    #[must_use]
+    pub fn is_absent(&self, place: u8, at: Ms) -> bool {
+        self.absences.iter().any(|absence| absence.place == place && absence.covers(at))
     }
 
     /// When the history ends.
@@ -142,7 +184,7 @@ pub fn draw(seed: u64) -> AccountScenario {
     let random = &mut random;
     let places = random.pick(&[1, 1, 1, 2, 3]);
     let sentinels = if random.chance(6) { 2 } else { 1 };
-    let busy_until = if random.chance(3) {
+    let mut busy_until = if random.chance(3) {
         random.between(HOUR, 2 * HOUR)
     } else {
         random.between(2 * MINUTE, 10 * MINUTE)
@@ -157,7 +199,7 @@ pub fn draw(seed: u64) -> AccountScenario {
         configuration: if one_configuration { 0 } else { u8::try_from(number).unwrap_or_default() },
         ..launch(random, places, busy_until, together)
     };
-    let launches: Vec<Launch> = (0..count).map(launch).collect();
+    let mut launches: Vec<Launch> = (0..count).map(launch).collect();
     let sleep = (!calm && random.chance(12)).then(|| sleep(random, busy_until));
     let mut faults = if calm { Vec::new() } else { faults(random, places, busy_until) };
     if let Some(sleep) = sleep.filter(|_| random.chance(50)) {
@@ -167,6 +209,18 @@ pub fn draw(seed: u64) -> AccountScenario {
     // Many launches in a crash loop, each under a configuration of its own: what every start may
     // take of the quota must show.
     let in_a_loop = together.filter(|_| !calm && seed % 4 == 1);
+    // From numbers of their own: all else stays as it is.
+    let mut own = Random::new(seed ^ ABSENCES);
+    let mut absences = Vec::new();
+    if own.chance(20) {
+        // Longer than what a sentinel that finds a place lists back to in any case.
+        let is_long = own.chance(20);
+        busy_until += if is_long { 30 * MINUTE } else { 0 };
+        absences = drawn_absences(&mut own, (places, busy_until, is_long), &launches);
+        let number = u8::try_from(launches.len()).unwrap_or_default();
+        let brief = absences.first().and_then(|absence| brief(&mut own, absence));
+        launches.extend(brief.map(|brief| Launch { configuration: number, ..brief }));
+    }
     AccountScenario {
         noise: random.bits(),
         places,
@@ -179,13 +233,15 @@ pub fn draw(seed: u64) -> AccountScenario {
         crashes: if calm {
             Vec::new()
         } else {
-            let drawn = crashes(random, sentinels, busy_until);
+            let mut drawn = crashes(random, sentinels, busy_until);
+            drawn.extend(crash_around(&mut own, &absences, busy_until));
             in_a_loop.map_or(drawn, |at| crash_loop(at, busy_until))
         },
         sleep,
         forged: if calm { Vec::new() } else { forged(random, places, busy_until, launches.len()) },
         events: random.chance(60).then(|| random.pick(&[100, 100, 50])),
         launches,
+        absences,
     }
 }
 
@@ -243,6 +299,92 @@ fn faults(random: &mut Random, places: u8, busy: Ms) -> Vec<Fault> {
             }
         })
         .collect()
+}
+
+/// Times in which one place cannot be used, one after the other.
+fn drawn_absences(
+    random: &mut Random,
+    (places, busy, is_long): (u8, Ms, bool),
+    launches: &[Launch],
+) -> Vec<Absence> {
+    let place = u8::try_from(random.below(u64::from(places))).unwrap_or_default();
+    let here: Vec<Ms> = launches
+        .iter()
+        .filter(|launch| launch.place == place && launch.created + launch.list_lag > 0)
+        .map(|launch| launch.created + launch.list_lag)
+        .collect();
+    let mut all: Vec<Absence> = Vec::new();
+    // It comes and goes every few seconds, and all that is known there is asked for each time.
+    let flickers = !is_long && random.chance(15);
+    let unknown_at_first = !flickers && random.chance(40);
+    for number in 0..if flickers { 6 } else { random.pick(&[1, 1, 1, 2, 3]) } {
+        let noticed =
+            if flickers || random.chance(50) { 0 } else { random.between(SECOND, MINUTE) };
+        let earliest = all
+            .last()
+            .map_or(Some(0), |last| last.until.map(|until| until + last.noticed + SECOND));
+        let latest = busy - noticed;
+        let Some(earliest) = earliest.filter(|earliest| *earliest < latest) else { break };
+        let from = if number == 0 && unknown_at_first {
+            -HOUR
+        } else if flickers && number > 0 {
+            earliest
+        } else if !here.is_empty() && random.chance(60) {
+            // What was just launched is asked about, reported, or terminated.
+            (random.pick(&here) + random.between(0, 2 * MINUTE)).clamp(earliest, latest)
+        } else {
+            random.between(earliest, latest)
+        };
+        let longest = random.pick(&[10 * SECOND, 5 * MINUTE, 5 * MINUTE]);
+        let length = if is_long {
+            random.between(15 * MINUTE, 30 * MINUTE)
+        } else if flickers {
+            SECOND
+        } else {
+            random.between(SECOND, longest)
+        };
+        let until = from.max(0) + length;
+        let stays = until > latest || random.chance(10);
+        let looked = random.between(0, 10 * MINUTE);
+        all.push(Absence { place, from, until: (!stays).then_some(until), noticed, looked });
+    }
+    all
+}
+
+/// A cluster that is launched, and over, while a place cannot be used, if there is time for it.
+fn brief(random: &mut Random, absence: &Absence) -> Option<Launch> {
+    let (from, until) = (absence.from.max(0), absence.until?);
+    let latest = until - 2 * MINUTE;
+    if latest < from || random.chance(40) {
+        return None;
+    }
+    let latest = if random.chance(50) { latest.min(from + MINUTE) } else { latest };
+    Some(Launch {
+        configuration: 0,
+        place: absence.place,
+        created: random.between(from, latest),
+        starting: random.between(5 * SECOND, 30 * SECOND),
+        bootstrapping: random.between(5 * SECOND, 30 * SECOND),
+        lasts: Some(random.between(10 * SECOND, 30 * SECOND)),
+        terminating: random.between(5 * SECOND, 20 * SECOND),
+        list_lag: 0,
+        protected: false,
+        ends: random.chance(60),
+        settings: timeline(random),
+        volumes: timeline(random),
+        person: None,
+    })
+}
+
+/// A crash when a place goes or comes back, or a short time after that.
+fn crash_around(random: &mut Random, absences: &[Absence], busy: Ms) -> Option<Crash> {
+    let absence = absences.first().filter(|_| random.chance(40))?;
+    let noticed = [Some(absence.from), absence.until].map(|at| at.map(|at| at + absence.noticed));
+    let later = if random.chance(60) { 0 } else { random.between(0, 2 * MINUTE) };
+    let at = random.pick(&noticed)? + later;
+    let cut = usize::try_from(random.below(5)).unwrap_or_default();
+    let down = random.between(SECOND, 2 * MINUTE);
+    (0..busy).contains(&at).then_some(Crash { sentinel: 0, at, cut, down })
 }
 
 fn crashes(random: &mut Random, sentinels: usize, busy: Ms) -> Vec<Crash> {

@@ -9,7 +9,7 @@ use std::{
 use crate::watch::machine::account::mutants::AccountMutant;
 use crate::{
     accounts::{
-        cluster::{Fact, Id, Place, Volumes},
+        cluster::{Cluster, Fact, Id, Place, Volumes},
         scenario::AccountScenario,
     },
     guard::span,
@@ -33,6 +33,8 @@ pub const JUDGE_WITHIN: Ms = 6 * MINUTE;
 pub const TERMINATION: Ms = 4 * MINUTE;
 /// How long a cluster goes on without being looked at again.
 pub const DRIFT: Ms = 6 * MINUTE;
+/// Clusters of a place that is found are listed from so long before it was looked for in vain.
+const CLOCKS_MAY_DIFFER: Ms = 10 * MINUTE;
 /// AWS's clock shows this when the history's shows 0.
 const AWS_CLOCK: Ms = 1_700_000_000_000;
 
@@ -174,6 +176,8 @@ pub struct Sentinel {
     pub dies: Option<(usize, Ms)>,
     /// The watch has ended.
     pub is_finished: bool,
+    /// The places that it watches.
+    pub places: BTreeSet<Place>,
     /// What it has written.
     pub ledger: Ledger,
     /// What its driver knows.
@@ -196,9 +200,11 @@ impl Sentinel {
         self.passed.clear();
         self.read.clear();
         self.asked.clear();
+        let usable = |place: &Place| !scenario.is_absent(*place, now);
+        self.places = (0..scenario.places).filter(usable).collect();
         let requests = self.ledger.ending.values().map(|requested| now - requested);
         self.watcher = Some(AccountWatcher::new(AccountPlan {
-            places: (0..scenario.places).collect(),
+            places: self.places.clone(),
             limits: AccountLimits {
                 interval: span(INTERVAL),
                 judge_within: span(JUDGE_WITHIN),
@@ -215,6 +221,28 @@ impl Sentinel {
             #[cfg(feature = "mutants")]
             mutant: options.mutant,
         }));
+    }
+
+    /// It finds a place that it last looked for in vain at this time. Returns since when clusters
+    /// may have lived there unseen, unless it watches it already.
+    pub fn finds(&mut self, place: Place, looked: Ms) -> Option<Ms> {
+        // It looks at its start, too.
+        self.places.insert(place).then(|| looked.max(self.start) - CLOCKS_MAY_DIFFER)
+    }
+
+    /// It cannot use a place any more. What it has read there is asked for again if it comes back.
+    /// Returns whether it watched it.
+    pub fn loses(&mut self, place: Place, clusters: &[Cluster]) -> bool {
+        let here = |id: &Id| {
+            clusters.iter().any(|cluster| cluster.id == *id && cluster.launch.place == place)
+        };
+        if !self.places.remove(&place) {
+            return false;
+        }
+        self.knowledge.retain(|id, _| !here(id));
+        self.passed.retain(|id| !here(id));
+        self.read.retain(|(of, _), _| *of != place);
+        true
     }
 
     /// Its clock did not go on for so long.

@@ -21,6 +21,7 @@ impl Decisions for AccountScenario {
             self.with(|it| keep_launches(it, |index| index < self.launches.len() / 2)),
             self.with(|it| keep_launches(it, |index| index >= self.launches.len() / 2)),
             self.with(|it| it.faults.clear()),
+            self.with(|it| it.absences.clear()),
             self.with(|it| it.crashes.clear()),
             self.with(|it| it.forged.clear()),
             self.with(|it| it.sleep = None),
@@ -37,6 +38,11 @@ impl Decisions for AccountScenario {
         for index in 0..self.faults.len() {
             all.push(self.with(|it| {
                 it.faults.remove(index);
+            }));
+        }
+        for index in 0..self.absences.len() {
+            all.push(self.with(|it| {
+                it.absences.remove(index);
             }));
         }
         for index in 0..self.crashes.len() {
@@ -80,6 +86,8 @@ fn one_place(scenario: &mut AccountScenario) {
     scenario.launches.iter_mut().for_each(|launch| launch.place = 0);
     scenario.faults.iter_mut().for_each(|fault| fault.place = 0);
     scenario.forged.iter_mut().for_each(|forged| forged.place = 0);
+    // They are all of one place.
+    scenario.absences.iter_mut().for_each(|absence| absence.place = 0);
 }
 
 /// The end of the last of the decisions, which are all made before the quiet time begins.
@@ -87,11 +95,22 @@ fn busy_until(scenario: &AccountScenario) -> Ms {
     let of_launch = |launch: &Launch| [launch.created, launch.person.unwrap_or_default()];
     let launches = scenario.launches.iter().flat_map(of_launch);
     let faults = scenario.faults.iter().map(|fault| fault.until);
+    let absences = scenario
+        .absences
+        .iter()
+        .map(|absence| absence.until.unwrap_or(absence.from) + absence.noticed);
     let crashes = scenario.crashes.iter().map(|crash| crash.at);
     let forged = scenario.forged.iter().map(|forged| forged.at);
     let sleep = scenario.sleep.iter().map(|sleep| sleep.until);
     let others = scenario.stop.iter().copied().chain(sleep).chain([SHORTEST]);
-    launches.chain(faults).chain(crashes).chain(forged).chain(others).max().unwrap_or(SHORTEST)
+    launches
+        .chain(faults)
+        .chain(absences)
+        .chain(crashes)
+        .chain(forged)
+        .chain(others)
+        .max()
+        .unwrap_or(SHORTEST)
 }
 
 fn simpler_launches(scenario: &AccountScenario) -> Vec<AccountScenario> {
@@ -123,6 +142,16 @@ fn simpler_troubles(scenario: &AccountScenario) -> Vec<AccountScenario> {
             let fault = &mut it.faults[index];
             fault.until = fault.from + (fault.until - fault.from) / 2;
         }));
+    }
+    for index in 0..scenario.absences.len() {
+        all.push(scenario.with(|it| {
+            let absence = &mut it.absences[index];
+            let from = absence.from.max(0);
+            let halved = |until: Ms| from + ((until - from) / 2).max(SECOND);
+            absence.until = absence.until.map(|until| halved(until).min(until));
+        }));
+        all.push(scenario.with(|it| it.absences[index].noticed = 0));
+        all.push(scenario.with(|it| it.absences[index].looked = 0));
     }
     for index in 0..scenario.crashes.len() {
         all.push(scenario.with(|it| it.crashes[index].cut = 0));

@@ -1,9 +1,13 @@
 //! Many histories of accounts, on all processors.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use crate::{
     accounts::{
+        cluster::{Cluster, Id},
         engine::run,
         history::{AccountHistory, What},
         laws::{self, LAWS},
@@ -37,6 +41,15 @@ pub const EXPECTED: &[&str] = &[
     "notice: sight lost",
     "notice: unjudged",
     "notice: unsafe",
+    "place: back",
+    "place: back after a restart",
+    "place: found for the first time",
+    "place: found, a cluster was over meanwhile",
+    "place: gone with a question under way",
+    "place: gone with a request under way",
+    "place: gone with an end open",
+    "place: gone with an unsafe cluster",
+    "place: gone, and never found",
     "sentinel: killed",
 ];
 
@@ -72,6 +85,7 @@ impl AccountSweep {
         self.records += history.records.len() as u64;
         let mut occurred: Vec<&str> =
             history.records.iter().filter_map(|record| name(&record.what, &history)).collect();
+        occurred.extend(of_places(&history));
         occurred.sort_unstable();
         occurred.dedup();
         for what in occurred {
@@ -123,6 +137,87 @@ fn name(what: &What, history: &AccountHistory) -> Option<&'static str> {
         },
         _ => return None,
     })
+}
+
+/// What occurred when places were found and went.
+fn of_places(history: &AccountHistory) -> BTreeSet<&'static str> {
+    let mut occurred = BTreeSet::new();
+    if history.scenario.absences.is_empty() {
+        return occurred;
+    }
+    let (mut seen, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    let (mut asked, mut requested) = (BTreeSet::new(), BTreeSet::new());
+    let (mut is_unsafe, mut open) = (BTreeSet::new(), BTreeSet::new());
+    let mut was_restarted = false;
+    let place_of = |id: Id| history.cluster(id).map(|cluster| cluster.launch.place);
+    for record in history.of(0) {
+        match &record.what {
+            What::Started(places) => {
+                was_restarted = true;
+                asked.clear();
+                requested.clear();
+                lost.retain(|place| !places.contains(place));
+                seen.extend(places);
+            }
+            What::Asked { id, .. } => {
+                asked.insert(*id);
+            }
+            What::Answered(answer) => {
+                asked.remove(&answer.id);
+            }
+            What::Terminate(id) => {
+                requested.insert(*id);
+                open.insert(*id);
+            }
+            What::Accepted(id) => {
+                requested.remove(id);
+            }
+            What::Told(AccountNotice::Unsafe(_, id)) => {
+                is_unsafe.insert(*id);
+            }
+            What::Told(AccountNotice::EndUnconfirmed(_, id, _)) => {
+                open.remove(id);
+            }
+            What::Told(AccountNotice::Over(_, id, _)) => {
+                is_unsafe.remove(id);
+                open.remove(id);
+            }
+            What::PlaceGone(place) => {
+                was_restarted = false;
+                lost.insert(*place);
+                let here = |ids: &BTreeSet<Id>| ids.iter().any(|id| place_of(*id) == Some(*place));
+                for (ids, name) in [
+                    (&asked, "place: gone with a question under way"),
+                    (&requested, "place: gone with a request under way"),
+                    (&is_unsafe, "place: gone with an unsafe cluster"),
+                    (&open, "place: gone with an end open"),
+                ] {
+                    occurred.extend(here(ids).then_some(name));
+                }
+            }
+            What::PlaceFound(place, since) => {
+                let is_new = seen.insert(*place);
+                occurred.insert(match lost.remove(place) {
+                    true if was_restarted => "place: back after a restart",
+                    false if is_new => "place: found for the first time",
+                    _ => "place: back",
+                });
+                let was_over = |cluster: &Cluster| {
+                    cluster.launch.place == *place
+                        && cluster.launch.created > *since
+                        && cluster.over().is_some_and(|over| over < record.at)
+                };
+                if history.clusters.iter().any(was_over) {
+                    occurred.insert("place: found, a cluster was over meanwhile");
+                }
+            }
+            _ => {}
+        }
+    }
+    if !lost.is_empty() {
+        occurred.insert("place: gone, and never found");
+    }
+    occurred
 }
 
 /// The first of these seeds with which a law fails because of the deliberate fault: without the

@@ -138,7 +138,8 @@ pub enum AccountEntry<P, I> {
     ToldUnsafe(P, I),
     /// It was just reported that this cluster could not be judged in time.
     ToldUnjudged(P, I),
-    /// Every cluster of this place that was created before then has been seen.
+    /// Clusters of this place that were created from then on are looked for, also those that are
+    /// over by then: every earlier one has been seen, or is from before the place was found.
     SeenUntil(P, AwsTime),
 }
 

@@ -87,4 +87,18 @@ crate::watch::machine::mutants::mutants! { AccountMutant:
     EarlierEndForgotten,
     /// A cluster that passes again is not reported.
     ClearedNotTold,
+    /// A place that is found is not listed back to the time since when it may have been there.
+    FoundSinceForgotten,
+    /// A place that is gone is asked all the same.
+    GoneIsAsked,
+    /// What was known of the clusters of a place that goes is forgotten.
+    GoneForgotten,
+    /// It is forgotten up to when the clusters of a place that goes were seen.
+    GoneSightForgotten,
+    /// The buckets of a place that comes back are those of one that was never asked.
+    GoneQuotaForgotten,
+    /// Terminations in a place that goes are not reported as unconfirmed.
+    GoneEndNotTold,
+    /// The conclusion leaves out places that are gone.
+    GoneIsLeftOut,
 }

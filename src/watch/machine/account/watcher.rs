@@ -18,6 +18,7 @@ use crate::watch::machine::{
         mutants::mutated,
         place::Place,
         plan::{AccountPlan, KnownCluster},
+        quota::PlaceQuota,
         tracked::Tracked,
     },
     conclusion::Obstacle,
@@ -32,6 +33,8 @@ use crate::watch::machine::{
 pub struct AccountWatcher<P, I> {
     plan: AccountPlan<P, I>,
     places: BTreeMap<P, Place<I>>,
+    /// The places that were watched and cannot be used any more, with what their quotas left.
+    gone: BTreeMap<P, PlaceQuota>,
     limit: TerminationLimit<(P, I)>,
     /// The number of the next question.
     next_number: u64,
@@ -58,6 +61,7 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         Self {
             limit: TerminationLimit::new(plan.limits.terminations_per_hour, terminated),
             places: BTreeMap::new(),
+            gone: BTreeMap::new(),
             next_number: 1,
             counts_from: 0,
             began: Moment::START,
@@ -214,12 +218,13 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
         }
     }
 
-    /// How many clusters and ids are remembered.
+    /// How many clusters and ids are remembered, also in places that are not watched.
     #[cfg(feature = "mutants")]
     #[must_use]
     pub fn remembered(&self) -> usize {
         let of = |place: &Place<I>| place.clusters.len() + place.remembered();
-        self.places.values().map(of).sum()
+        let elsewhere = self.plan.known.len() + self.plan.over.len();
+        elsewhere + self.places.values().map(of).sum::<usize>()
     }
 
     fn tracked_mut(&mut self, at: &P, id: &I) -> Option<&mut Tracked> {

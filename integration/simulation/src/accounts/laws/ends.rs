@@ -7,6 +7,10 @@ use crate::{
         cluster::{Cluster, Id},
         engine::ends,
         history::{AccountHistory, Record, What},
+        laws::{
+            FOUND,
+            places::{is_in, watched_to_the_end},
+        },
         sentinel::{DRIFT, INTERVAL},
     },
     scenario::{HOUR, MINUTE, Ms},
@@ -18,10 +22,6 @@ const ANSWER: Ms = 12 * INTERVAL;
 /// From one request, or the second look, to the next request: the pauses of a termination, and an
 /// answer that does not come.
 const AGAIN: Ms = ANSWER + 2 * MINUTE;
-/// From the time that a list shows it to the first look at a cluster, with the largest pause of
-/// lists.
-const FOUND: Ms = 4 * INTERVAL + MINUTE;
-
 /// From a change of a cluster that was looked at before to the look that shows it: also where
 /// something about it cannot be read, so that it is looked at in two ways in turn.
 const AGED: Ms = DRIFT + FOUND + 7 * MINUTE;
@@ -106,11 +106,19 @@ fn walk(
         let mut told: BTreeSet<Id> = BTreeSet::new();
         for Record { at, what, .. } in history.of(sentinel) {
             match what {
-                What::Started => {
+                What::Started(_) => {
                     known.clear();
                     for id in &told {
                         let earlier = Known { told_before: Some(0), ..Known::default() };
                         known.insert(*id, earlier);
+                    }
+                }
+                // A second look of before does not count after that.
+                What::PlaceGone(place) => {
+                    for (id, known) in &mut known {
+                        if is_in(history, *id, *place) {
+                            known.confirmed = None;
+                        }
                     }
                 }
                 What::Noted(AccountEntry::ToldUnsafe(_, id)) => {
@@ -210,8 +218,11 @@ pub(super) fn soon(history: &AccountHistory) -> Result<(), String> {
         let is_steady = launch.settings.change.is_none() && launch.volumes.change.is_none();
         let is_new = is_steady && (bad <= listed || bad <= launch.created + launch.starting);
         let bound = if is_new { FOUND + MINUTE } else { AGED } + queue;
+        let Some(watched) = watched_to_the_end(history, 0, launch.place) else { continue };
         let seen = listed.max(bad);
         let from = if scenario.is_calm() { seen.max(0) } else { seen.max(quiet + 8 * MINUTE) };
+        // Everything in a place that was just found is looked at as if it were new.
+        let from = from.max(watched);
         let limit = from + if scenario.is_calm() { bound } else { AGED + queue };
         let lives = cluster.ends().is_none_or(|ends| ends > limit);
         if limit > scenario.end() || !lives && !was_requested(history, cluster.id, scenario.end()) {
@@ -265,7 +276,8 @@ fn limited_ones_follow(history: &AccountHistory) -> Result<(), String> {
     let from = end - 20 * MINUTE;
     let mut last: BTreeMap<Id, Ms> = BTreeMap::new();
     for record in &history.records {
-        if let What::Terminate(id) = record.what {
+        // What was noted counts, also where the sentinel was killed before it sent the request.
+        if let What::Noted(AccountEntry::Ending(_, id)) = record.what {
             last.insert(id, record.at);
         }
     }
@@ -273,8 +285,9 @@ fn limited_ones_follow(history: &AccountHistory) -> Result<(), String> {
     for cluster in &history.clusters {
         let bad = cluster.bad_since().is_some_and(|bad| bad < from - 20 * MINUTE);
         let waits = is_excused(history, cluster.id, from - 10 * MINUTE);
-        let lives = cluster.ends().is_none();
-        if bad && waits && lives && recent < limit && !last.contains_key(&cluster.id) {
+        let lives = cluster.ends().is_none()
+            && watched_to_the_end(history, 0, cluster.launch.place).is_some();
+        if bad && waits && lives && recent < limit && !was_requested(history, cluster.id, end) {
             return Err(format!("{} waits for the limit, which has room", cluster.id));
         }
     }

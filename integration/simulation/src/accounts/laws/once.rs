@@ -4,6 +4,7 @@ use crate::{
     accounts::{
         cluster::{Fact, Id, Place},
         history::{AccountHistory, Record, What},
+        laws::places::watched,
         sentinel::{JUDGE_WITHIN, TERMINATION},
     },
     scenario::{MINUTE, Ms},
@@ -13,7 +14,7 @@ use crate::{
 /// Law (J): it ends within its limits, and its conclusion is true.
 pub(super) fn ends_with_the_truth(history: &AccountHistory) -> Result<(), String> {
     for sentinel in 0..history.scenario.sentinels {
-        let started = history.of(sentinel).filter(|record| matches!(record.what, What::Started));
+        let started = history.of(sentinel).filter(|record| matches!(record.what, What::Started(_)));
         let Some(start) = started.last().map(|record| record.at) else { continue };
         let finished = history.of(sentinel).find_map(|record| match &record.what {
             What::Finished(conclusion) => Some((record.at, conclusion)),
@@ -72,6 +73,13 @@ fn is_true(
             record.at >= start && matches!(record.what, What::Listed(of, _) if of == place)
         });
         let unseen = conclusion.unseen.iter().any(|(of, _)| *of == place);
+        // A place that was not found since the start is not the watcher's: the sentinel around it
+        // says that it looks for the place in vain.
+        let times = watched(history, sentinel, place);
+        let Some(last) = times.last().filter(|last| last.until > start) else { continue };
+        if last.until <= end && !unseen {
+            return Err(format!("place {place} is gone, and that is not said"));
+        }
         if !listed && !unseen {
             return Err(format!("place {place} was not seen, and that is not said"));
         }

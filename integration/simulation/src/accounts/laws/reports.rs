@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     accounts::{
-        cluster::Id,
+        cluster::{Id, Place},
         history::{AccountHistory, Record, What},
+        laws::places::{is_in, watched_to_the_end},
         scenario::{Target, Trouble},
         sentinel::{INTERVAL, JUDGE_WITHIN},
     },
@@ -32,6 +33,7 @@ fn told_at_once(history: &AccountHistory, sentinel: usize) -> Result<(), String>
     let mut told: BTreeSet<Id> = BTreeSet::new();
     let mut watched: BTreeSet<Id> = BTreeSet::new();
     let mut failed: BTreeSet<Id> = BTreeSet::new();
+    let mut places: BTreeSet<Place> = BTreeSet::new();
     for Record { at, what, .. } in history.of(sentinel) {
         match what {
             What::Told(AccountNotice::Unsafe(_, id)) => {
@@ -47,7 +49,19 @@ fn told_at_once(history: &AccountHistory, sentinel: usize) -> Result<(), String>
                 watched.remove(id);
                 failed.remove(id);
             }
-            What::Answered(answer) if answer.failed => {
+            What::Started(known) => places.clone_from(known),
+            What::PlaceFound(place, _) => {
+                places.insert(*place);
+            }
+            What::PlaceGone(place) => {
+                places.remove(place);
+            }
+            // An answer from a place that is gone meanwhile changes nothing: if the place comes
+            // back, what lives there is judged again, by law (N).
+            What::Answered(answer)
+                if answer.failed
+                    && places.iter().any(|place| is_in(history, answer.id, *place)) =>
+            {
                 failed.insert(answer.id);
             }
             // The sentinel was killed while it handled the answer: the next one judges it again.
@@ -78,15 +92,17 @@ fn undisturbed(history: &AccountHistory, from: Ms, until: Ms) -> bool {
 fn unjudged_is_told(history: &AccountHistory) -> Result<(), String> {
     let end = history.scenario.end();
     for cluster in &history.clusters {
-        let from = (cluster.launch.created + cluster.launch.list_lag).max(1);
+        let place = cluster.launch.place;
+        let Some(watched) = watched_to_the_end(history, 0, place) else { continue };
+        // The time in which it must be judged begins again where its place is found.
+        let from = (cluster.launch.created + cluster.launch.list_lag).max(watched).max(1);
         let until = from + JUDGE_WITHIN + 12 * MINUTE;
         let never = cluster.launch.settings.first == crate::accounts::cluster::Fact::Unreadable
             && cluster.launch.settings.change.is_none();
         let lives = cluster.over().is_none_or(|over| over > until);
+        let faults = &history.scenario.faults;
         let quiet =
-            history.scenario.faults.iter().all(|fault| {
-                fault.place != cluster.launch.place || fault.until + 10 * MINUTE < from
-            });
+            faults.iter().all(|fault| fault.place != place || fault.until + 10 * MINUTE < from);
         if !never || !lives || until > end || !quiet || !undisturbed(history, from, until) {
             continue;
         }
@@ -118,7 +134,11 @@ fn lost_sight_is_told(history: &AccountHistory) -> Result<(), String> {
             matches!(&record.what, What::Told(AccountNotice::SightLost(place, _))
                 if *place == fault.place && record.at <= fault.until)
         });
-        if !earlier && !is_told {
+        // A place that is gone meanwhile is not listed at all.
+        let gone = history.scenario.absences.iter().any(|absence| {
+            absence.place == fault.place && !absence.is_apart(fault.from, fault.until)
+        });
+        if !earlier && !gone && !is_told {
             return Err(format!("place {} cannot be listed, and nobody is told", fault.place));
         }
     }
@@ -140,7 +160,9 @@ fn cleared_is_told(history: &AccountHistory) -> Result<(), String> {
     }
     for (id, told) in is_unsafe {
         let Some(cluster) = history.cluster(id).filter(|_| told) else { continue };
-        let good = cluster.passes_from().is_some_and(|from| from + 20 * MINUTE < end);
+        let Some(watched) = watched_to_the_end(history, 0, cluster.launch.place) else { continue };
+        let passes = cluster.passes_from().map(|from| from.max(watched));
+        let good = passes.is_some_and(|from| from + 20 * MINUTE < end);
         if good && cluster.ends().is_none() && history.calls.len() < 3_000 {
             return Err(format!("{id} passes again, and is not told"));
         }

@@ -3,7 +3,7 @@
 use crate::{
     accounts::{
         history::{AccountHistory, What},
-        laws::count,
+        laws::{count, places::watched_to_the_end},
     },
     scenario::{MINUTE, Ms},
     watch::machine::account::event::{AccountEntry, AccountNotice},
@@ -44,11 +44,15 @@ pub(super) fn found_and_over_once(history: &AccountHistory) -> Result<(), String
             if scenario.once || scenario.stop.is_some() {
                 continue;
             }
+            // The rest can be known of clusters that are seen until the end.
+            if watched_to_the_end(history, sentinel, cluster.launch.place).is_none() {
+                continue;
+            }
             let first_list = first_list(history, sentinel, cluster.launch.place);
             let shown = cluster.launch.created + cluster.launch.list_lag;
-            let could_be_seen = first_list.is_some_and(|first| {
+            let could_be_seen = first_list.is_some_and(|(first, since)| {
                 let at_first = shown <= first && ended + cluster.launch.list_lag > first;
-                at_first || cluster.launch.created > first
+                at_first || cluster.launch.created > since
             });
             let settled = scenario.end() - REPORTED;
             if could_be_seen && shown < settled && found == 0 {
@@ -62,13 +66,34 @@ pub(super) fn found_and_over_once(history: &AccountHistory) -> Result<(), String
     Ok(())
 }
 
-/// The first list of a place that is in the ledger, too: a kill right after a list can lose it.
-fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<Ms> {
-    let mut last = None;
+/// When the first list of a place was made, and since when clusters are seen that were created
+/// then, also if they were over by the time of the list: in a place that was found, since the time
+/// that was said. A kill while it is handled, before it is noted, can lose each of them.
+fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<(Ms, Ms)> {
+    let (mut list, mut found, mut since) = (None, None, None);
+    let mut is_watched = false;
+    // A list from before the place was found does not count.
+    let mut from = Ms::MIN;
     for record in history.of(sentinel) {
         match &record.what {
-            What::Listed(of, served) if *of == place => last = Some(*served),
-            What::Noted(AccountEntry::SeenUntil(of, _)) if *of == place => return last,
+            What::Started(places) => {
+                (list, found, is_watched) = (None, None, places.contains(&place));
+            }
+            What::PlaceFound(of, since) if *of == place => {
+                (list, found, is_watched, from) = (None, Some(*since), true, record.at);
+            }
+            What::PlaceGone(of) if *of == place => (list, is_watched) = (None, false),
+            What::Listed(of, served) if is_watched && *of == place && *served >= from => {
+                list = list.or(Some(*served));
+            }
+            // What is noted stays, also if the sentinel is killed then.
+            What::Noted(AccountEntry::SeenUntil(of, _)) if *of != place => {}
+            What::Done | What::Noted(AccountEntry::SeenUntil(..)) => {
+                since = since.or(found.take());
+                if let Some(first) = list {
+                    return Some((first, since.unwrap_or(first)));
+                }
+            }
             _ => {}
         }
     }
@@ -79,10 +104,12 @@ fn first_list(history: &AccountHistory, sentinel: usize, place: u8) -> Option<Ms
 /// short time ago.
 pub(super) fn memory_is_bounded(history: &AccountHistory) -> Result<(), String> {
     let end = history.scenario.end();
-    let recent = history
-        .clusters
-        .iter()
-        .filter(|cluster| cluster.over().is_none_or(|over| over > end - REMEMBERED));
+    let recent = history.clusters.iter().filter(|cluster| {
+        // What is known of a place that is gone counts if it comes back.
+        let is_gone = (0..history.scenario.sentinels)
+            .any(|sentinel| watched_to_the_end(history, sentinel, cluster.launch.place).is_none());
+        is_gone || cluster.over().is_none_or(|over| over > end - REMEMBERED)
+    });
     // EMR may be asked at this moment about a cluster that an event names.
     let most = recent.count() + usize::from(history.scenario.places);
     if history.peak > history.clusters.len() + NAMES * usize::from(history.scenario.places) {

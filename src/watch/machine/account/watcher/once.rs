@@ -2,7 +2,7 @@
 
 use crate::watch::machine::{
     account::{
-        event::{AccountAction, AccountConclusion},
+        event::{AccountAction, AccountConclusion, AccountVerdict},
         mutants::mutated,
         tracked::Tracked,
         watcher::AccountWatcher,
@@ -59,6 +59,12 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                 clusters.push((cluster, tracked.verdict(), tracked.is_over()));
             }
         }
+        if !mutated!(self.plan, GoneIsLeftOut) {
+            self.conclude_elsewhere(&mut clusters, &mut unseen);
+        }
+        // These are of places that are not watched.
+        let known = self.plan.known.iter().filter(|(_, known)| known.ending);
+        unconfirmed.extend(known.map(|(cluster, _)| cluster.clone()));
         if mutated!(self.plan, UnseenIsLeftOut) {
             unseen.clear();
         }
@@ -67,6 +73,23 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             clusters,
             unseen,
             unconfirmed,
+        }));
+    }
+
+    /// Names the places that are gone, and what was reported of the clusters there: nothing else of
+    /// them is known any more.
+    fn conclude_elsewhere(
+        &self,
+        clusters: &mut Vec<((P, I), AccountVerdict, bool)>,
+        unseen: &mut Vec<(P, String)>,
+    ) {
+        let why = "it could not be used any more";
+        unseen.extend(self.gone.keys().map(|at| (at.clone(), why.to_owned())));
+        let known = self.plan.known.iter().filter(|((at, _), _)| self.gone.contains_key(at));
+        clusters.extend(known.map(|(cluster, known)| {
+            let verdict =
+                if known.told_unsafe { AccountVerdict::Unsafe } else { AccountVerdict::Unjudged };
+            (cluster.clone(), verdict, false)
         }));
     }
 }

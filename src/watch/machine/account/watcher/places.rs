@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::watch::machine::{
     account::{
-        event::{AccountAction, AccountNotice},
+        event::{AccountAction, AccountEntry, AccountNotice},
         listing::PlaceListing,
         mutants::mutated,
         place::Place,
@@ -25,10 +25,21 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
             return;
         }
         let now = self.now;
-        let since = self.plan.seen_until.get(&at).copied().or(since);
+        let quota = self.gone.remove(&at).filter(|_| !mutated!(self.plan, GoneQuotaForgotten));
+        let seen = self.plan.seen_until.get(&at).copied();
+        let since = since.filter(|_| !mutated!(self.plan, FoundSinceForgotten));
+        if let Some(since) = since.filter(|_| seen.is_none()) {
+            // A later sentinel that finds the place at its start would not know it, and clusters
+            // that were over by then would stay unseen.
+            self.note(AccountEntry::SeenUntil(at.clone(), since));
+        }
+        let since = seen.or(since);
         let index = u64::try_from(self.places.len()).unwrap_or_default();
         let listing = PlaceListing::new(now, since, self.plan.seed.wrapping_add(index));
-        let quota = PlaceQuota::new(self.plan.limits.interval, mutated!(self.plan, FreshQuotas));
+        // One that comes back has no more left than when it went.
+        let interval = self.plan.limits.interval;
+        let quota =
+            quota.unwrap_or_else(|| PlaceQuota::new(interval, mutated!(self.plan, FreshQuotas)));
         let mut place = Place::new(listing, quota);
         for (id, created) in taken(&mut self.plan.over, &at) {
             place.remember(now, id, Some(created));
@@ -47,15 +58,21 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
     /// Forgets a place, but for what counts if it is found again. The end of a cluster whose
     /// termination was requested cannot be confirmed.
     pub(super) fn place_gone(&mut self, at: &P) {
+        if mutated!(self.plan, GoneIsAsked) {
+            return;
+        }
         let Some(place) = self.places.remove(at) else { return };
-        if let Some(since) = place.listing.since {
+        let is_kept = !mutated!(self.plan, GoneSightForgotten);
+        if let Some(since) = place.listing.since.filter(|_| is_kept) {
             self.plan.seen_until.insert(at.clone(), since);
         }
         for (id, created) in place.past() {
             self.plan.over.insert((at.clone(), id.clone()), created);
         }
+        self.gone.insert(at.clone(), place.quota);
         for (id, tracked) in place.clusters {
-            if tracked.was_requested && !tracked.is_over() {
+            let is_told = !mutated!(self.plan, GoneEndNotTold);
+            if tracked.was_requested && !tracked.is_over() && is_told {
                 let (at, id) = (at.clone(), id.clone());
                 self.tell(AccountNotice::EndUnconfirmed(at, id, Obstacle::Unknown));
             }
@@ -64,7 +81,9 @@ impl<P: Id, I: Id> AccountWatcher<P, I> {
                 told_unjudged: tracked.told_unjudged,
                 ending: tracked.was_requested,
             };
-            self.plan.known.insert((at.clone(), id), known);
+            if !mutated!(self.plan, GoneForgotten) {
+                self.plan.known.insert((at.clone(), id), known);
+            }
         }
     }
 }

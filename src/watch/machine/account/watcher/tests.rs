@@ -444,6 +444,77 @@ fn a_termination_in_a_place_that_is_gone_is_not_confirmed() {
 }
 
 #[test]
+fn a_stop_names_a_place_that_is_gone_and_what_is_open_there() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, true)), (2, living(PASSED, true))]);
+    world.refuses = true;
+    world.pass(60);
+    world.tell(AccountEvent::PlaceGone(IRELAND));
+    world.tell(AccountEvent::StopAsked);
+    let conclusion = world.conclusion.unwrap();
+    let unseen: Vec<&str> = conclusion.unseen.iter().map(|(at, _)| *at).collect();
+    assert_eq!((unseen, conclusion.unconfirmed), (vec![IRELAND], vec![(IRELAND, 1)]));
+    // What it was known to be is not known any more; what was reported stays.
+    assert_eq!(
+        conclusion.clusters,
+        [
+            ((IRELAND, 1), AccountVerdict::Unsafe, false),
+            ((IRELAND, 2), AccountVerdict::Unjudged, false),
+        ]
+    );
+}
+
+#[test]
+fn a_stop_names_no_place_that_came_back() {
+    let mut world = World::new(plan(), &[(1, living(FAILED, false))]);
+    world.pass(60);
+    world.tell(AccountEvent::PlaceGone(IRELAND));
+    world.tell(AccountEvent::PlaceFound(IRELAND, None));
+    world.pass(60);
+    world.tell(AccountEvent::StopAsked);
+    let conclusion = world.conclusion.unwrap();
+    assert_eq!((conclusion.unseen, conclusion.unconfirmed), (vec![], vec![]));
+    assert_eq!(conclusion.clusters, [((IRELAND, 1), AccountVerdict::Unsafe, false)]);
+}
+
+#[test]
+fn since_when_clusters_are_looked_for_in_a_place_that_is_found_is_noted() {
+    let mut plan = plan();
+    plan.places.clear();
+    let mut world = World::new(plan, &[]);
+    // A later sentinel finds the place at its start, and would not know it.
+    let since = AwsTime(CREATED.0 - 1);
+    world.tell(AccountEvent::PlaceFound(IRELAND, Some(since)));
+    world.pass(60);
+    assert_eq!(world.noted, [AccountEntry::SeenUntil(IRELAND, since)]);
+    // A time that an earlier sentinel, or this one, has noted counts, and is not noted again.
+    world.tell(AccountEvent::PlaceGone(IRELAND));
+    world.tell(AccountEvent::PlaceFound(IRELAND, Some(CREATED)));
+    world.pass(60);
+    assert_eq!(world.noted.len(), 1);
+}
+
+#[test]
+fn a_place_that_comes_back_has_no_more_of_the_quota_than_before() {
+    let clusters: Vec<(u32, Truth)> = (0..20).map(|id| (id, living(PASSED, false))).collect();
+    let mut world = World::new(plan(), &clusters);
+    world.pass(600);
+    let looks = |world: &World| {
+        let is_look =
+            |question: &&AccountQuestion<_, _>| matches!(question, AccountQuestion::Look { .. });
+        world.questions.iter().filter(is_look).count()
+    };
+    let before = looks(&world);
+    for _ in 0..3 {
+        world.tell(AccountEvent::PlaceGone(IRELAND));
+        world.tell(AccountEvent::PlaceFound(IRELAND, None));
+        world.pass(2);
+    }
+    // DescribeSecurityConfiguration takes 5, and one more every two seconds.
+    let asked = looks(&world) - before;
+    assert!((5..=9).contains(&asked), "{asked}");
+}
+
+#[test]
 fn many_launches_at_once_are_reported_as_soon_as_they_can_be_described() {
     let seconds_until_all_are_told = |shares_configurations| {
         let mut world = World::new(plan(), &[]);
