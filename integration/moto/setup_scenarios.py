@@ -225,7 +225,7 @@ def from_an_empty_account_setup_makes_everything_and_takes_it_back(stage: Stage)
         ended = stage.call("setup", *words, *RUN, **world.credentials)
         expect(
             asked.errors,
-            {NO_SIMULATION} | more,
+            ({NO_SIMULATION} if not any(it.startswith("--undo") for it in words) else set()) | more,
             f"answers of moto that are errors, to `setup {' '.join(words)}`",
         )
         return ended
@@ -241,11 +241,12 @@ def from_an_empty_account_setup_makes_everything_and_takes_it_back(stage: Stage)
 
         # Live.
         ended = setup("--apply", "--without=launcher", "--write-config")
-        expect(ended.code, 0, "exit code of --apply")
+        expect(ended.code, FACTS_UNKNOWN, "exit code of --apply, by the call that moto lacks")
         expect(
-            "setup is complete: `check` would pass" in ended.stdout + ended.stderr,
+            "the plan was carried out; not everything could be looked at afterwards"
+            in ended.stdout + ended.stderr,
             True,
-            "whether it says that `check` would pass",
+            "whether it says that the plan was carried out",
         )
         steps = ended.report["record"]["steps"]
         planned = set(plan_of(ended.report, "create"))

@@ -116,9 +116,14 @@ impl SetupWork<'_> {
                 "the plan was carried out; {left} more to create or change, which it did not have: \
                  see above, and run `emr-etl-guard setup` for a plan of all"
             ),
+            _ if after.plan.is_unknown() => {
+                "the plan was carried out; not everything could be looked at afterwards: see \
+                 UNKNOWN above"
+                    .to_owned()
+            }
             _ if is_open => {
-                "the plan was carried out; what was looked at afterwards is not all as planned: \
-                 see REFUSED and UNKNOWN above"
+                "the plan was carried out; what was seen afterwards is not all as planned: see \
+                 REFUSED above"
                     .to_owned()
             }
             (None, _) => "setup is complete: `check` would pass".to_owned(),
