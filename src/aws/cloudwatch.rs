@@ -17,14 +17,14 @@ use crate::{
     aws::{
         log::CallLog,
         patience::Patience,
-        query_protocol::{Acknowledged, Called, EndpointSettings, Form, QueryClient, QueryService},
+        query_protocol::{Acknowledged, Called, Form, QueryClient, QueryService},
     },
     base::aws_calls::{self, Call},
 };
 use alarm::{AlarmDefinition, MetricAlarm};
 
 /// How CloudWatch is called.
-static CLOUDWATCH: QueryService = QueryService {
+pub(super) static CLOUDWATCH: QueryService = QueryService {
     id: "CloudWatch",
     name: "cloudwatch",
     prefix: "monitoring",
@@ -33,16 +33,6 @@ static CLOUDWATCH: QueryService = QueryService {
 };
 /// How many alarms one call can name, and how many are on a page.
 pub(crate) const MOST_NAMES: usize = 100;
-
-/// CloudWatch's endpoint.
-pub(super) fn endpoint(
-    region: Option<String>,
-    fips: bool,
-    dual_stack: bool,
-    configured: Option<String>,
-) -> EndpointSettings {
-    EndpointSettings { service: &CLOUDWATCH, region, fips, dual_stack, configured }
-}
 
 /// The client.
 #[derive(Clone, Debug)]

@@ -11,30 +11,20 @@ use crate::{
     aws::{
         log::CallLog,
         patience::Patience,
-        query_protocol::{Called, EndpointSettings, Form, QueryClient, QueryService},
+        query_protocol::{Called, Form, QueryClient, QueryService},
     },
     base::aws_calls::{self, Call},
 };
 use answers::{Ec2DhcpOptions, Ec2Subnet, Ec2Volume, Ec2Vpc, VpcAttribute};
 
 /// How EC2 is called.
-static EC2: QueryService = QueryService {
+pub(super) static EC2: QueryService = QueryService {
     id: "EC2",
     name: "ec2",
     prefix: "ec2",
     has_gov_fips_prefix: true,
     version: "2016-11-15",
 };
-
-/// EC2's endpoint.
-pub(super) fn endpoint(
-    region: Option<String>,
-    fips: bool,
-    dual_stack: bool,
-    configured: Option<String>,
-) -> EndpointSettings {
-    EndpointSettings { service: &EC2, region, fips, dual_stack, configured }
-}
 
 /// The client.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::{cloudwatch, ec2_query};
+use crate::aws::{cloudwatch::CLOUDWATCH, ec2_query::EC2, query_protocol::EndpointSettings};
 
 /// An endpoint that the SDK was configured to use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -114,15 +114,11 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
             })
         }};
     }
+    let regional =
+        |service| EndpointSettings::regional(service, region, fips, dual_stack).url().ok();
     let urls = match service {
-        "CLOUDWATCH" => {
-            let region = Some(region.to_owned());
-            vec![cloudwatch::endpoint(region, fips, dual_stack, None).url().ok()]
-        }
-        "EC2" => {
-            let region = Some(region.to_owned());
-            vec![ec2_query::endpoint(region, fips, dual_stack, None).url().ok()]
-        }
+        "CLOUDWATCH" => vec![regional(&CLOUDWATCH)],
+        "EC2" => vec![regional(&EC2)],
         "EMR" => vec![resolved!(aws_sdk_emr)],
         "EVENTBRIDGE" => vec![resolved!(aws_sdk_eventbridge)],
         "IAM" => vec![resolved!(aws_sdk_iam)],

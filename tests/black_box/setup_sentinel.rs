@@ -1,11 +1,11 @@
 //! `setup --sentinel` on whole accounts: what it plans and makes, whatever is there already, that a
 //! sentinel with the settings that it writes reads its queue, and that the code describes the same.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::Command};
 
 use emr_simulator::{
-    ANY_WRITE, Alarm, Command as Set, Fault, FaultKind, PutRole, QueueSettings, Role, Seed,
-    StartCluster, StartState, TopicSettings, World, partition_of,
+    Alarm, Command as Set, Fault, FaultKind, PutRole, QueueSettings, Role, Seed, StartCluster,
+    StartState, TopicSettings, World, partition_of,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ use crate::{
     sentinel::without_configuration,
     setup::{document, permission, to_do, writes},
     setup_code::{Account, Code, Template},
+    setup_states::killed_at_first_write,
     support::{Played, Stage, isolated_guard, wait_until},
 };
 
@@ -35,11 +36,15 @@ fn empty_account(region: &str) -> Stage {
     stage.timed()
 }
 
-fn setup(stage: &Stage, options: &[&str]) -> Played {
+fn command(stage: &Stage, options: &[&str]) -> Command {
     let mut command = isolated_guard();
     command.args(["setup", "--sentinel"]).args(options);
     stage.prepare(&mut command);
-    stage.play(command)
+    command
+}
+
+fn setup(stage: &Stage, options: &[&str]) -> Played {
+    stage.play(command(stage, options))
 }
 
 fn made_account() -> Stage {
@@ -587,34 +592,16 @@ fn a_denied_call_is_named_and_the_next_setup_goes_on_from_there() {
     assert_eq!(shape(&stage), whole);
 }
 
-/// Starts `setup --apply` and kills it at its first write: before that takes effect, or after.
-fn killed_at_first_write(stage: &Stage, kind: FaultKind) -> bool {
-    stage.set(Set::ClearRequests);
-    stage.set(Set::AddFault(Fault::nth(ANY_WRITE, 1, kind)));
-    let mut command = isolated_guard();
-    command.args(["setup", "--sentinel"]).args(APPLY);
-    stage.prepare(&mut command);
-    let mut child = command.spawn().unwrap();
-    let mut has_ended = false;
-    wait_until("it is held, or has ended", || {
-        has_ended = child.try_wait().unwrap().is_some();
-        has_ended || stage.sim.requests().iter().any(|request| request.fault.is_some())
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    stage.set(Set::ClearFaults);
-    !has_ended
-}
-
 #[test]
 fn killed_at_every_step_and_again_each_setup_makes_one_more_and_none_twice() {
     let whole = made_account();
     let stage = empty_account(IRELAND);
     let before = shape(&stage);
+    let killed = |kind| killed_at_first_write(&stage, command(&stage, &APPLY), kind);
     let mut done = Vec::new();
     for (index, operation) in WRITES.iter().enumerate() {
-        assert!(killed_at_first_write(&stage, FaultKind::Hang), "{index}: {operation}");
-        assert!(killed_at_first_write(&stage, FaultKind::AppliedThenHang), "{index}: {operation}");
+        assert!(killed(FaultKind::Hang), "{index}: {operation}");
+        assert!(killed(FaultKind::AppliedThenHang), "{index}: {operation}");
         done.extend(writes(&stage));
     }
     assert_eq!(done, WRITES, "every write once, in the order of an undisturbed setup");

@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     io::{Read as _, Write as _},
     net::TcpStream,
+    process::Command,
 };
 
 use emr_simulator::{
@@ -602,10 +603,10 @@ fn a_denied_look_changes_nothing_and_is_never_taken_for_done() {
 
 /// Starts `setup --apply` and kills it at its first write: before that takes effect, or after.
 /// False: it has ended without a write.
-fn killed_at_first_write(stage: &Stage, kind: FaultKind) -> bool {
+pub(crate) fn killed_at_first_write(stage: &Stage, mut apply: Command, kind: FaultKind) -> bool {
     stage.set(Set::ClearRequests);
     stage.set(Set::AddFault(Fault::nth(ANY_WRITE, 1, kind)));
-    let mut child = stage.with_options("setup", &APPLY).spawn().unwrap();
+    let mut child = apply.spawn().unwrap();
     let mut has_ended = false;
     wait_until("it is held, or has ended", || {
         has_ended = child.try_wait().unwrap().is_some();
@@ -622,13 +623,16 @@ fn killed_at_every_step_and_again_each_setup_makes_one_more_and_none_twice() {
     let whole = made_account();
     let expected = writes(&whole);
     let mut stage = empty_account("eu-west-1");
+    let killed = |stage: &Stage, kind| {
+        killed_at_first_write(stage, stage.with_options("setup", &APPLY), kind)
+    };
     let mut done = Vec::new();
     for (index, operation) in expected.iter().enumerate() {
         // src/setup/tests has both kinds at each write.
         if index % 6 == 0 {
-            assert!(killed_at_first_write(&stage, FaultKind::Hang), "{index}: {operation}");
+            assert!(killed(&stage, FaultKind::Hang), "{index}: {operation}");
         }
-        assert!(killed_at_first_write(&stage, FaultKind::AppliedThenHang), "{index}: {operation}");
+        assert!(killed(&stage, FaultKind::AppliedThenHang), "{index}: {operation}");
         done.extend(writes(&stage));
         let journal = std::fs::read_dir(stage.path("state/setups")).unwrap().count();
         assert!(journal > 0, "{index}: what is under way is written down");

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
+        EndpointSettings,
         tap::{Tap, config},
         xml::{AnswerError, Element},
     },
@@ -109,7 +110,7 @@ fn each_region_has_the_endpoint_that_botocore_has_for_it() {
     let endpoints = recorded().endpoints;
     assert!(endpoints.len() > 100);
     for (region, fips, dual_stack, wanted) in endpoints {
-        let settings = endpoint(Some(region), fips, dual_stack, None);
+        let settings = EndpointSettings::regional(&CLOUDWATCH, &region, fips, dual_stack);
         assert_eq!(settings.url().ok(), wanted, "{settings:?}");
     }
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     aws::query_protocol::{
+        EndpointSettings,
         tap::{Exchange, Tap, config},
         xml::{AnswerError, Element},
     },
@@ -136,7 +137,7 @@ async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
 #[test]
 fn each_region_has_the_endpoint_that_the_sdk_has_for_it() {
     for (region, fips, dual_stack, wanted) in recorded().endpoints {
-        let settings = endpoint(Some(region), fips, dual_stack, None);
+        let settings = EndpointSettings::regional(&EC2, &region, fips, dual_stack);
         assert_eq!(settings.url().ok(), wanted, "{settings:?}");
     }
 }

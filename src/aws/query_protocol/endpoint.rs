@@ -79,6 +79,16 @@ const AWS: Partition =
     Partition { prefixes: &[], suffix: "amazonaws.com", dual_stack_suffix: "api.aws" };
 
 impl EndpointSettings {
+    /// Those of a region in which no endpoint is configured.
+    pub(in crate::aws) fn regional(
+        service: &'static QueryService,
+        region: &str,
+        fips: bool,
+        dual_stack: bool,
+    ) -> Self {
+        Self { service, region: Some(region.to_owned()), fips, dual_stack, configured: None }
+    }
+
     /// The endpoint's URL.
     pub(in crate::aws) fn url(&self) -> Result<String, EndpointError> {
         if let Some(configured) = &self.configured {
