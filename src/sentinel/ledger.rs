@@ -45,7 +45,8 @@ const LOCK: &str = "sentinel.lock";
 /// How long terminations count.
 const TERMINATIONS_COUNT_FOR: Duration = Duration::HOUR;
 /// How often the times until which the places were seen are written. They only decide how much of
-/// the past a later sentinel lists again.
+/// the past a later sentinel lists again; a place's first one, without which it would list nothing
+/// of the past, is written at once.
 const SEEN_EVERY: Duration = Duration::MINUTE;
 
 /// Why the ledger cannot be used.
@@ -286,8 +287,8 @@ impl SentinelLedger {
             AccountEntry::ToldUnsafe(place, id) => LedgerLine::ToldUnsafe { place, id },
             AccountEntry::ToldUnjudged(place, id) => LedgerLine::ToldUnjudged { place, id },
             AccountEntry::SeenUntil(place, until) => {
-                self.state.seen_until.insert(place, until);
-                return self.write_seen(now, false);
+                let is_first = self.state.seen_until.insert(place, until).is_none();
+                return self.write_seen(now, is_first);
             }
         };
         self.add(line, now)?;
@@ -589,6 +590,21 @@ mod tests {
         assert_eq!(ledger.seen_until(), BTreeMap::from([(place(), AwsTime(7))]));
         assert_eq!(ledger.terminations(later), [std::time::Duration::from_mins(5)]);
         assert_eq!(ledger.records().count(), 1);
+    }
+
+    #[test]
+    fn a_sentinel_that_is_killed_has_written_since_when_each_place_was_seen() {
+        let folder = folder();
+        let place = |region: &str| AccountRegion { region: region.to_owned(), ..place() };
+        let mut ledger = SentinelLedger::open(folder.path(), NOW).unwrap();
+        let regions = ["eu-west-1", "eu-west-2", "us-east-1"];
+        for (region, until) in regions.into_iter().zip(1..) {
+            ledger.note(AccountEntry::SeenUntil(place(region), AwsTime(until)), NOW).unwrap();
+        }
+        drop(ledger);
+        let ledger = SentinelLedger::open(folder.path(), NOW).unwrap();
+        let seen = regions.into_iter().zip(1..).map(|(region, at)| (place(region), AwsTime(at)));
+        assert_eq!(ledger.seen_until(), seen.collect());
     }
 
     #[test]

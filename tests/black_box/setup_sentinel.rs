@@ -672,7 +672,7 @@ fn the_policy_that_is_printed_allows_every_call_and_names_only_what_is_the_senti
     request["ServiceRole"] = json!("EMR_DefaultRole");
     stage.set(Set::StartCluster(StartCluster {
         id: Some("j-LIVE".to_owned()),
-        state: StartState::Running,
+        state: StartState::Waiting,
         request,
         ..StartCluster::default()
     }));

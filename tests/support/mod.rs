@@ -61,9 +61,10 @@ fn built() -> &'static (Programs, PathBuf) {
             // `--report-time` of the test harness needs this variable; cargo would treat it as
             // another compiler and rebuild everything.
             .env_remove("RUSTC_BOOTSTRAP")
-            // With the examples, whose dependencies are those of the tests: the same features, or
+            // With an example, whose dependencies are those of the tests: the same features, or
             // cargo would rebuild every AWS crate.
-            .args(["build", "--bins", "--examples", "--message-format=json-render-diagnostics"])
+            .args(["build", "--bin=emr-etl-guard", "--bin=standin-runner", "--example=isolated"])
+            .arg("--message-format=json-render-diagnostics")
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())
