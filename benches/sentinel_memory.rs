@@ -13,7 +13,11 @@
 #[expect(dead_code, reason = "the tests need more of the stage than the benchmark")]
 mod support;
 
-use std::{collections::BTreeSet, process::Child, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Child,
+    time::Duration,
+};
 
 use emr_simulator::{
     Advance, ClockMode, Command as Set, SetClock, StartCluster, StartState, Switch, Timings,
@@ -47,20 +51,24 @@ fn start(stage: &Stage, id: String, first: StartState) {
     stage.set(Set::StartCluster(start));
 }
 
-/// Waits until the sentinel has described all clusters whose ids begin like this.
-fn wait_for_looks(stage: &Stage, prefix: &str, count: usize) {
-    let mut seen = BTreeSet::new();
+/// Waits until the sentinel has made each of these calls about all clusters whose ids begin like
+/// this.
+fn wait_for_looks(stage: &Stage, prefix: &str, count: usize, operations: &[&'static str]) {
+    let mut seen: BTreeMap<&str, BTreeSet<String>> =
+        operations.iter().map(|operation| (*operation, BTreeSet::new())).collect();
     let found = stage.sim.wait_for_request(
         |request| {
-            let id = request.cluster_id().filter(|id| id.starts_with(prefix));
-            if let Some(id) = id.filter(|_| request.operation() == "DescribeCluster") {
+            if let Some(id) = request.cluster_id().filter(|id| id.starts_with(prefix))
+                && let Some(seen) = seen.get_mut(request.operation())
+            {
                 seen.insert(id.to_owned());
             }
-            seen.len() == count
+            seen.values().all(|seen| seen.len() == count)
         },
         PATIENCE,
     );
-    assert!(found.is_some(), "{} of {count} clusters were judged", seen.len());
+    let seen: Vec<(&str, usize)> = seen.iter().map(|(name, seen)| (*name, seen.len())).collect();
+    assert!(found.is_some(), "of {count} clusters: {seen:?}");
     stage.set(Set::ClearRequests);
 }
 
@@ -88,15 +96,15 @@ fn main() {
         .for_each(|number| start(&stage, format!("j-LIVES{number:04}"), StartState::Waiting));
     let mut child = stage.sentinel(&[]).spawn().expect("the guard starts");
     println!("resident memory of `sentinel`, {LIVING} clusters that live");
-    wait_for_looks(&stage, "j-LIVES", LIVING);
-    print_memory(&child, "all are judged");
+    wait_for_looks(&stage, "j-LIVES", LIVING, &["DescribeCluster", "ListInstances"]);
+    print_memory(&child, "all are judged, in detail too");
     stage.set(Set::SetTimings(Timings::all(3.0)));
     for round in 1..=passing / DAY {
         let prefix = format!("j-R{round:04}");
         for number in 0..DAY {
             start(&stage, format!("{prefix}N{number:04}"), StartState::Starting);
         }
-        wait_for_looks(&stage, &prefix, DAY);
+        wait_for_looks(&stage, &prefix, DAY, &["DescribeCluster"]);
         let are_over = stage.sim.wait_until(
             |world| {
                 let mut own = world.clusters.iter().filter(|it| it.id.starts_with(&prefix));
