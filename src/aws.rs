@@ -11,6 +11,7 @@ pub(crate) mod ec2_query;
 pub mod endpoint;
 pub(crate) mod fast_s3;
 mod http_connector;
+pub(crate) mod iam_query;
 pub mod log;
 pub(crate) mod observers;
 mod own_account;

@@ -30,6 +30,7 @@ use crate::{
         endpoint::{
             EndpointOverride, NOTIFICATIONS, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws,
         },
+        iam_query::Iam,
         log::CallLog,
         observers::{ServiceClock, Throttled},
         own_account::{OwnAccountPin, PinnedCredentials},
@@ -120,7 +121,7 @@ pub struct Aws {
     /// S3's control plane.
     pub(crate) s3control: Lazy<aws_sdk_s3control::Client>,
     pub(crate) kms: aws_sdk_kms::Client,
-    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) iam: Iam,
     pub(crate) ec2: Ec2,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS with the runner's own keys: gives the account in which clusters will be launched.
@@ -201,8 +202,7 @@ impl Aws {
         let event_rules = lazy_logged!(base, calls, aws_sdk_eventbridge);
         let cloudwatch = {
             let (base, calls) = (base.clone(), calls.clone());
-            let endpoint = notification_endpoints.iter().find(|it| it.service == "CLOUDWATCH");
-            let configured = endpoint.map(|endpoint| endpoint.url.clone());
+            let configured = configured(&notification_endpoints, "CLOUDWATCH");
             lazy(move || CloudWatch::new(&base, configured, &calls))
         };
         let runner_sts = aws_sdk_sts::config::Builder::from(base)
@@ -224,12 +224,8 @@ impl Aws {
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
             .build();
-        let iam = aws_sdk_iam::config::Builder::from(base)
-            .interceptor(calls.clone())
-            .interceptor(AnswerForm)
-            .build();
-        let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
-        let ec2 = Ec2::new(base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
+        let iam = Iam::new(base, configured(&endpoints, "IAM"), &calls);
+        let ec2 = Ec2::new(base, configured(&endpoints, "EC2"), &calls);
         let sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
@@ -249,7 +245,7 @@ impl Aws {
             s3_clock,
             s3control,
             kms: aws_sdk_kms::Client::from_conf(kms),
-            iam: aws_sdk_iam::Client::from_conf(iam),
+            iam,
             ec2,
             sts: aws_sdk_sts::Client::from_conf(sts),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
@@ -333,7 +329,7 @@ impl Aws {
             s3: patient!(self.s3, aws_sdk_s3, patience),
             s3control,
             kms: patient!(self.kms, aws_sdk_kms, patience),
-            iam: patient!(self.iam, aws_sdk_iam, patience),
+            iam: self.iam.patient(patience),
             ec2: self.ec2.patient(patience),
             sts: patient!(self.sts, aws_sdk_sts, patience),
             runner_sts: patient!(self.runner_sts, aws_sdk_sts, patience),
@@ -342,8 +338,8 @@ impl Aws {
     }
 
     /// The same clients for one look, of which each read is sent once. They must not be used for
-    /// changes, nor to look at something until it changes. EC2 has its own client, and what it is
-    /// asked is asked once.
+    /// changes, nor to look at something until it changes. EC2 and CloudWatch are not among them:
+    /// what they are asked is asked once.
     pub(crate) fn remembering(&self, memory: &ReadMemory) -> Self {
         macro_rules! lazy_remembering {
             ($client:expr, $service:ident) => {{
@@ -359,7 +355,7 @@ impl Aws {
             s3: remembering!(self.s3, aws_sdk_s3, memory),
             s3control: lazy_remembering!(self.s3control, aws_sdk_s3control),
             kms: remembering!(self.kms, aws_sdk_kms, memory),
-            iam: remembering!(self.iam, aws_sdk_iam, memory),
+            iam: self.iam.remembering(memory),
             sts: remembering!(self.sts, aws_sdk_sts, memory),
             runner_sts: remembering!(self.runner_sts, aws_sdk_sts, memory),
             ..self.clone()
@@ -452,6 +448,12 @@ impl SharedAccess {
         let regions = Regions::all(region.to_owned());
         Aws::of(&config, &regions, None, &self.options, self.trust.clone())
     }
+}
+
+/// The configured endpoint of a service.
+fn configured(endpoints: &[EndpointOverride], service: &str) -> Option<String> {
+    let endpoint = endpoints.iter().find(|endpoint| endpoint.service == service);
+    endpoint.map(|endpoint| endpoint.url.clone())
 }
 
 /// The name of the sessions in which the guard acts in other accounts. It is shown in CloudTrail.

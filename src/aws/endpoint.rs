@@ -5,7 +5,9 @@ use futures_util::FutureExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::{cloudwatch::CLOUDWATCH, ec2_query::EC2, query_protocol::EndpointSettings};
+use crate::aws::{
+    cloudwatch::CLOUDWATCH, ec2_query::EC2, iam_query::IAM, query_protocol::EndpointSettings,
+};
 
 /// An endpoint that the SDK was configured to use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -114,14 +116,14 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
             })
         }};
     }
-    let regional =
+    let of_query =
         |service| EndpointSettings::regional(service, region, fips, dual_stack).url().ok();
     let urls = match service {
-        "CLOUDWATCH" => vec![regional(&CLOUDWATCH)],
-        "EC2" => vec![regional(&EC2)],
+        "CLOUDWATCH" => vec![of_query(&CLOUDWATCH)],
+        "EC2" => vec![of_query(&EC2)],
         "EMR" => vec![resolved!(aws_sdk_emr)],
         "EVENTBRIDGE" => vec![resolved!(aws_sdk_eventbridge)],
-        "IAM" => vec![resolved!(aws_sdk_iam)],
+        "IAM" => vec![of_query(&IAM)],
         "KMS" => vec![resolved!(aws_sdk_kms)],
         "S3" => vec![resolved!(aws_sdk_s3), resolved!(aws_sdk_s3, use_global_endpoint = true)],
         S3_CONTROL => vec![resolved!(aws_sdk_s3control, requires_account_id = false)],
