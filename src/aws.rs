@@ -20,5 +20,6 @@ mod query_protocol;
 pub(crate) mod read_memory;
 pub mod region;
 mod shared_client;
+pub(crate) mod sns_query;
 pub mod trust;
 pub(crate) mod whole_list;

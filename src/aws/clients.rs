@@ -38,6 +38,7 @@ use crate::{
         read_memory::ReadMemory,
         region::Regions,
         shared_client,
+        sns_query::Sns,
         trust::{AwsConnections, AwsTrust},
     },
     base::{
@@ -109,7 +110,7 @@ pub struct Aws {
     pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
     /// SQS, SNS and EventBridge for `setup`.
     pub(crate) queues: Lazy<aws_sdk_sqs::Client>,
-    pub(crate) topics: Lazy<aws_sdk_sns::Client>,
+    pub(crate) topics: Lazy<Sns>,
     pub(crate) event_rules: Lazy<aws_sdk_eventbridge::Client>,
     /// CloudWatch for `setup`.
     pub(crate) cloudwatch: Lazy<CloudWatch>,
@@ -198,13 +199,16 @@ impl Aws {
             lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
         let queues = lazy_logged!(base, calls, aws_sdk_sqs);
-        let topics = lazy_logged!(base, calls, aws_sdk_sns);
         let event_rules = lazy_logged!(base, calls, aws_sdk_eventbridge);
-        let cloudwatch = {
-            let (base, calls) = (base.clone(), calls.clone());
-            let configured = configured(&notification_endpoints, "CLOUDWATCH");
-            lazy(move || CloudWatch::new(&base, configured, &calls))
-        };
+        macro_rules! lazy_query {
+            ($client:ident, $service:literal) => {{
+                let (base, calls) = (base.clone(), calls.clone());
+                let configured = configured(&notification_endpoints, $service);
+                lazy(move || $client::new(&base, configured, &calls))
+            }};
+        }
+        let topics = lazy_query!(Sns, "SNS");
+        let cloudwatch = lazy_query!(CloudWatch, "CLOUDWATCH");
         let runner_sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm);
@@ -310,10 +314,12 @@ impl Aws {
             let (s3control, patience) = (self.s3control.clone(), patience.clone());
             lazy(move || patient!(s3control, aws_sdk_s3control, patience))
         };
-        let cloudwatch = {
-            let (cloudwatch, patience) = (self.cloudwatch.clone(), patience.clone());
-            lazy(move || cloudwatch.patient(&patience))
-        };
+        macro_rules! lazy_patient_query {
+            ($client:expr) => {{
+                let (client, patience) = ($client.clone(), patience.clone());
+                lazy(move || client.patient(&patience))
+            }};
+        }
         macro_rules! lazy_patient {
             ($client:expr, $service:ident) => {{
                 let (client, patience) = ($client.clone(), patience.clone());
@@ -322,8 +328,8 @@ impl Aws {
         }
         Self {
             queues: lazy_patient!(self.queues, aws_sdk_sqs),
-            topics: lazy_patient!(self.topics, aws_sdk_sns),
-            cloudwatch,
+            topics: lazy_patient_query!(self.topics),
+            cloudwatch: lazy_patient_query!(self.cloudwatch),
             event_rules: lazy_patient!(self.event_rules, aws_sdk_eventbridge),
             emr: patient!(self.emr, aws_sdk_emr, patience),
             s3: patient!(self.s3, aws_sdk_s3, patience),
@@ -341,6 +347,7 @@ impl Aws {
     /// changes, nor to look at something until it changes. EC2 and CloudWatch are not among them:
     /// what they are asked is asked once.
     pub(crate) fn remembering(&self, memory: &ReadMemory) -> Self {
+        let (topics, of_topics) = (self.topics.clone(), memory.clone());
         macro_rules! lazy_remembering {
             ($client:expr, $service:ident) => {{
                 let (client, memory) = ($client.clone(), memory.clone());
@@ -349,7 +356,7 @@ impl Aws {
         }
         Self {
             queues: lazy_remembering!(self.queues, aws_sdk_sqs),
-            topics: lazy_remembering!(self.topics, aws_sdk_sns),
+            topics: lazy(move || topics.remembering(&of_topics)),
             event_rules: lazy_remembering!(self.event_rules, aws_sdk_eventbridge),
             emr: remembering!(self.emr, aws_sdk_emr, memory),
             s3: remembering!(self.s3, aws_sdk_s3, memory),
@@ -588,13 +595,16 @@ pub(crate) async fn sns(
     options: &AwsOptions,
     runner: Option<&RunnerCredentials>,
     limit: Duration,
-) -> Result<aws_sdk_sns::Client, String> {
+) -> Result<Sns, String> {
     let options = AwsOptions { timeout: limit, ..options.clone() };
     let trust = AwsTrust::new(&options.allow_roots);
     let base = load(region, &options, runner.map(static_credentials).as_ref(), &trust).await;
     match endpoint(&base, "SNS", &options.allow_endpoints) {
         Some(refused) if !refused.accepted => Err(refused.refusal()),
-        _ => Ok(aws_sdk_sns::Client::new(&base)),
+        endpoint => {
+            let configured = endpoint.map(|endpoint| endpoint.url);
+            Ok(Sns::new(&base, configured, &CallLog::default()))
+        }
     }
 }
 

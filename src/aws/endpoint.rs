@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::aws::{
     cloudwatch::CLOUDWATCH, ec2_query::EC2, iam_query::IAM, query_protocol::EndpointSettings,
+    sns_query::SNS,
 };
 
 /// An endpoint that the SDK was configured to use instead of AWS's own.
@@ -127,7 +128,7 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
         "KMS" => vec![resolved!(aws_sdk_kms)],
         "S3" => vec![resolved!(aws_sdk_s3), resolved!(aws_sdk_s3, use_global_endpoint = true)],
         S3_CONTROL => vec![resolved!(aws_sdk_s3control, requires_account_id = false)],
-        "SNS" => vec![resolved!(aws_sdk_sns)],
+        "SNS" => vec![of_query(&SNS)],
         "SQS" => vec![resolved!(aws_sdk_sqs)],
         "STS" => vec![resolved!(aws_sdk_sts), resolved!(aws_sdk_sts, use_global_endpoint = true)],
         _ => Vec::new(),

@@ -1,4 +1,5 @@
-//! The Query protocol of AWS: forms in, XML out. CloudWatch, EC2 and IAM are called by it.
+//! The Query protocol of AWS: forms in, XML out. CloudWatch, EC2, IAM and SNS
+//! are called by it.
 //!
 //! The SDK's clients for these services have hundreds of operations, and would take much of the
 //! time of a release build. The clients here use the same runtime and parts as the SDK's other

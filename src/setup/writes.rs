@@ -29,6 +29,7 @@ use crate::{
         cloudwatch::{CloudWatch, alarm::AlarmDefinition},
         iam_query::Iam,
         patience::is_throttling,
+        sns_query::Sns,
     },
     base::{
         aws_calls::{self, Call},
@@ -145,7 +146,7 @@ pub(super) struct SetupWriter {
     kms: aws_sdk_kms::Client,
     iam: Iam,
     emr: aws_sdk_emr::Client,
-    topics: aws_sdk_sns::Client,
+    topics: Sns,
     queues: aws_sdk_sqs::Client,
     event_rules: aws_sdk_eventbridge::Client,
     alarms: CloudWatch,
@@ -169,7 +170,7 @@ impl SetupWriter {
             kms: sent_once!(aws.kms, aws_sdk_kms),
             iam: aws.iam.without_retries(),
             emr: sent_once!(aws.emr, aws_sdk_emr),
-            topics: sent_once!(aws.topics, aws_sdk_sns),
+            topics: aws.topics.without_retries(),
             queues: sent_once!(aws.queues, aws_sdk_sqs),
             event_rules: sent_once!(aws.event_rules, aws_sdk_eventbridge),
             alarms: aws.cloudwatch.without_retries(),
@@ -525,31 +526,26 @@ impl SetupWriter {
     }
 
     pub(super) async fn create_topic(&self, topic: &AlertTopic) -> WriteAnswer {
-        let request = self.topics.create_topic().name(topic.name());
-        let request = request.attributes("KmsMasterKeyId", &topic.key);
-        let result = request.attributes("Policy", topic.policy.to_string()).send().await;
-        sorted(&aws_calls::CREATE_TOPIC, result, |answer| MadeIds {
-            arn: answer.topic_arn().map(str::to_owned),
-            ..MadeIds::default()
-        })
+        let policy = topic.policy.to_string();
+        let attributes = [("KmsMasterKeyId", topic.key.as_str()), ("Policy", policy.as_str())];
+        let result = self.topics.create_topic(topic.name(), &attributes).await;
+        sorted(&aws_calls::CREATE_TOPIC, result, |created| of_arn(&created.arn))
     }
 
     pub(super) async fn set_topic_policy(&self, topic: &str, policy: &Value) -> WriteAnswer {
-        let request = self.topics.set_topic_attributes().topic_arn(topic).attribute_name("Policy");
-        let result = request.attribute_value(policy.to_string()).send().await;
+        let policy = policy.to_string();
+        let result = self.topics.set_topic_attribute(topic, "Policy", &policy).await;
         sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, result, nothing)
     }
 
     /// Encrypts a topic's messages under `key`, or, if that is empty, not any more.
     pub(super) async fn set_topic_key(&self, topic: &str, key: &str) -> WriteAnswer {
-        let request = self.topics.set_topic_attributes().topic_arn(topic);
-        let request = request.attribute_name("KmsMasterKeyId").attribute_value(key);
-        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, request.send().await, nothing)
+        let result = self.topics.set_topic_attribute(topic, "KmsMasterKeyId", key).await;
+        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, result, nothing)
     }
 
     pub(super) async fn delete_topic(&self, topic: &str) -> WriteAnswer {
-        let result = self.topics.delete_topic().topic_arn(topic).send().await;
-        sorted(&aws_calls::DELETE_TOPIC, result, nothing)
+        sorted(&aws_calls::DELETE_TOPIC, self.topics.delete_topic(topic).await, nothing)
     }
 
     pub(super) async fn create_queue(&self, queue: &EventQueue) -> WriteAnswer {
