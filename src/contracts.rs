@@ -14,7 +14,7 @@ use emr_simulator::Simulator;
 use serde_json::{Value, json};
 
 use crate::{
-    aws::clients::Aws,
+    aws::{answer::describe, clients::Aws, sns_query::TopicMessage},
     contracts::{
         about::About,
         fixture::Fixture,
@@ -49,7 +49,7 @@ async fn ask(fixture: &Fixture, others: &[Fixture], is_answered: bool) -> Asked 
         Some("watch") => watch::contracts::ask(&aws, operation, about).await,
         Some("evidence") => evidence::contracts::ask(&aws, operation, about).await,
         Some("setup") => Box::pin(setup::contracts::ask(&aws, operation, about)).await,
-        Some("report") => Some(publish(&proxy.url).await),
+        Some("report") => Some(publish(&aws).await),
         _ => Box::pin(facts::contracts::ask(&aws, operation, on, about)).await,
     };
     let facts = facts.unwrap_or_else(|| panic!("{}: the guard makes no such call", fixture.name));
@@ -58,31 +58,18 @@ async fn ask(fixture: &Fixture, others: &[Fixture], is_answered: bool) -> Asked 
     Asked { facts, simulated }
 }
 
-/// Publishes as `report::alerts::sns` does. Its client is configured by environment variables.
-async fn publish(url: &str) -> Value {
-    let config = Aws::for_tests(url).sts.config().to_builder().build();
-    let sns = aws_sdk_sns::config::Builder::new()
-        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
-        .region(config.region().cloned())
-        .endpoint_url(url)
-        .credentials_provider(aws_sdk_sts::config::Credentials::new(
-            "AKIAGUARD",
-            "secret",
-            None,
-            None,
-            "test",
-        ))
-        .http_client(config.http_client().unwrap())
-        .build();
-    let sent = aws_sdk_sns::Client::from_conf(sns)
-        .publish()
-        .topic_arn("arn:aws:sns:eu-west-1:123456789012:etl-alerts")
-        .message("text")
-        .send()
-        .await;
-    match sent {
-        Ok(answer) => json!({"found": answer.message_id.is_some()}),
-        Err(error) => crate::aws::answer::describe(&error).into(),
+/// Publishes as `report::alerts::sns` does.
+async fn publish(aws: &Aws) -> Value {
+    let message = TopicMessage {
+        topic: "arn:aws:sns:eu-west-1:123456789012:etl-alerts",
+        subject: "A subject",
+        by_protocol: "{\"default\": \"text\"}",
+        kind: "refused",
+        fifo: None,
+    };
+    match aws.topics.publish(&message).await {
+        Ok(id) => json!({"found": !id.is_empty()}),
+        Err(error) => describe(&error).into(),
     }
 }
 

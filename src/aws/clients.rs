@@ -30,6 +30,7 @@ use crate::{
         endpoint::{
             EndpointOverride, NOTIFICATIONS, S3_CONTROL, SERVICES, endpoint, endpoints, is_aws,
         },
+        iam_query::Iam,
         log::CallLog,
         observers::{ServiceClock, Throttled},
         own_account::{OwnAccountPin, PinnedCredentials},
@@ -37,6 +38,7 @@ use crate::{
         read_memory::ReadMemory,
         region::Regions,
         shared_client,
+        sns_query::Sns,
         trust::{AwsConnections, AwsTrust},
     },
     base::{
@@ -108,7 +110,7 @@ pub struct Aws {
     pub(crate) sqs: Lazy<aws_sdk_sqs::Client>,
     /// SQS, SNS and EventBridge for `setup`.
     pub(crate) queues: Lazy<aws_sdk_sqs::Client>,
-    pub(crate) topics: Lazy<aws_sdk_sns::Client>,
+    pub(crate) topics: Lazy<Sns>,
     pub(crate) event_rules: Lazy<aws_sdk_eventbridge::Client>,
     /// CloudWatch for `setup`.
     pub(crate) cloudwatch: Lazy<CloudWatch>,
@@ -120,7 +122,7 @@ pub struct Aws {
     /// S3's control plane.
     pub(crate) s3control: Lazy<aws_sdk_s3control::Client>,
     pub(crate) kms: aws_sdk_kms::Client,
-    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) iam: Iam,
     pub(crate) ec2: Ec2,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS with the runner's own keys: gives the account in which clusters will be launched.
@@ -197,14 +199,16 @@ impl Aws {
             lazy(move || aws_sdk_sqs::Client::from_conf(waiting(&base)))
         };
         let queues = lazy_logged!(base, calls, aws_sdk_sqs);
-        let topics = lazy_logged!(base, calls, aws_sdk_sns);
         let event_rules = lazy_logged!(base, calls, aws_sdk_eventbridge);
-        let cloudwatch = {
-            let (base, calls) = (base.clone(), calls.clone());
-            let endpoint = notification_endpoints.iter().find(|it| it.service == "CLOUDWATCH");
-            let configured = endpoint.map(|endpoint| endpoint.url.clone());
-            lazy(move || CloudWatch::new(&base, configured, &calls))
-        };
+        macro_rules! lazy_query {
+            ($client:ident, $service:literal) => {{
+                let (base, calls) = (base.clone(), calls.clone());
+                let configured = configured(&notification_endpoints, $service);
+                lazy(move || $client::new(&base, configured, &calls))
+            }};
+        }
+        let topics = lazy_query!(Sns, "SNS");
+        let cloudwatch = lazy_query!(CloudWatch, "CLOUDWATCH");
         let runner_sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(calls.clone())
             .interceptor(AnswerForm);
@@ -224,12 +228,8 @@ impl Aws {
             .interceptor(calls.clone())
             .interceptor(AnswerForm)
             .build();
-        let iam = aws_sdk_iam::config::Builder::from(base)
-            .interceptor(calls.clone())
-            .interceptor(AnswerForm)
-            .build();
-        let ec2_endpoint = endpoints.iter().find(|endpoint| endpoint.service == "EC2");
-        let ec2 = Ec2::new(base, ec2_endpoint.map(|endpoint| endpoint.url.clone()), &calls);
+        let iam = Iam::new(base, configured(&endpoints, "IAM"), &calls);
+        let ec2 = Ec2::new(base, configured(&endpoints, "EC2"), &calls);
         let sts = aws_sdk_sts::config::Builder::from(base)
             .interceptor(emr_clock.clone())
             .interceptor(calls.clone())
@@ -249,7 +249,7 @@ impl Aws {
             s3_clock,
             s3control,
             kms: aws_sdk_kms::Client::from_conf(kms),
-            iam: aws_sdk_iam::Client::from_conf(iam),
+            iam,
             ec2,
             sts: aws_sdk_sts::Client::from_conf(sts),
             runner_sts: aws_sdk_sts::Client::from_conf(runner_sts),
@@ -314,10 +314,12 @@ impl Aws {
             let (s3control, patience) = (self.s3control.clone(), patience.clone());
             lazy(move || patient!(s3control, aws_sdk_s3control, patience))
         };
-        let cloudwatch = {
-            let (cloudwatch, patience) = (self.cloudwatch.clone(), patience.clone());
-            lazy(move || cloudwatch.patient(&patience))
-        };
+        macro_rules! lazy_patient_query {
+            ($client:expr) => {{
+                let (client, patience) = ($client.clone(), patience.clone());
+                lazy(move || client.patient(&patience))
+            }};
+        }
         macro_rules! lazy_patient {
             ($client:expr, $service:ident) => {{
                 let (client, patience) = ($client.clone(), patience.clone());
@@ -326,14 +328,14 @@ impl Aws {
         }
         Self {
             queues: lazy_patient!(self.queues, aws_sdk_sqs),
-            topics: lazy_patient!(self.topics, aws_sdk_sns),
-            cloudwatch,
+            topics: lazy_patient_query!(self.topics),
+            cloudwatch: lazy_patient_query!(self.cloudwatch),
             event_rules: lazy_patient!(self.event_rules, aws_sdk_eventbridge),
             emr: patient!(self.emr, aws_sdk_emr, patience),
             s3: patient!(self.s3, aws_sdk_s3, patience),
             s3control,
             kms: patient!(self.kms, aws_sdk_kms, patience),
-            iam: patient!(self.iam, aws_sdk_iam, patience),
+            iam: self.iam.patient(patience),
             ec2: self.ec2.patient(patience),
             sts: patient!(self.sts, aws_sdk_sts, patience),
             runner_sts: patient!(self.runner_sts, aws_sdk_sts, patience),
@@ -342,9 +344,10 @@ impl Aws {
     }
 
     /// The same clients for one look, of which each read is sent once. They must not be used for
-    /// changes, nor to look at something until it changes. EC2 has its own client, and what it is
-    /// asked is asked once.
+    /// changes, nor to look at something until it changes. EC2 and CloudWatch are not among them:
+    /// what they are asked is asked once.
     pub(crate) fn remembering(&self, memory: &ReadMemory) -> Self {
+        let (topics, of_topics) = (self.topics.clone(), memory.clone());
         macro_rules! lazy_remembering {
             ($client:expr, $service:ident) => {{
                 let (client, memory) = ($client.clone(), memory.clone());
@@ -353,13 +356,13 @@ impl Aws {
         }
         Self {
             queues: lazy_remembering!(self.queues, aws_sdk_sqs),
-            topics: lazy_remembering!(self.topics, aws_sdk_sns),
+            topics: lazy(move || topics.remembering(&of_topics)),
             event_rules: lazy_remembering!(self.event_rules, aws_sdk_eventbridge),
             emr: remembering!(self.emr, aws_sdk_emr, memory),
             s3: remembering!(self.s3, aws_sdk_s3, memory),
             s3control: lazy_remembering!(self.s3control, aws_sdk_s3control),
             kms: remembering!(self.kms, aws_sdk_kms, memory),
-            iam: remembering!(self.iam, aws_sdk_iam, memory),
+            iam: self.iam.remembering(memory),
             sts: remembering!(self.sts, aws_sdk_sts, memory),
             runner_sts: remembering!(self.runner_sts, aws_sdk_sts, memory),
             ..self.clone()
@@ -452,6 +455,12 @@ impl SharedAccess {
         let regions = Regions::all(region.to_owned());
         Aws::of(&config, &regions, None, &self.options, self.trust.clone())
     }
+}
+
+/// The configured endpoint of a service.
+fn configured(endpoints: &[EndpointOverride], service: &str) -> Option<String> {
+    let endpoint = endpoints.iter().find(|endpoint| endpoint.service == service);
+    endpoint.map(|endpoint| endpoint.url.clone())
 }
 
 /// The name of the sessions in which the guard acts in other accounts. It is shown in CloudTrail.
@@ -586,13 +595,16 @@ pub(crate) async fn sns(
     options: &AwsOptions,
     runner: Option<&RunnerCredentials>,
     limit: Duration,
-) -> Result<aws_sdk_sns::Client, String> {
+) -> Result<Sns, String> {
     let options = AwsOptions { timeout: limit, ..options.clone() };
     let trust = AwsTrust::new(&options.allow_roots);
     let base = load(region, &options, runner.map(static_credentials).as_ref(), &trust).await;
     match endpoint(&base, "SNS", &options.allow_endpoints) {
         Some(refused) if !refused.accepted => Err(refused.refusal()),
-        _ => Ok(aws_sdk_sns::Client::new(&base)),
+        endpoint => {
+            let configured = endpoint.map(|endpoint| endpoint.url);
+            Ok(Sns::new(&base, configured, &CallLog::default()))
+        }
     }
 }
 

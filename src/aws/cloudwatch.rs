@@ -17,7 +17,7 @@ use crate::{
     aws::{
         log::CallLog,
         patience::Patience,
-        query_protocol::{Acknowledged, Called, Form, QueryClient, QueryService},
+        query_protocol::{Acknowledged, Called, Form, QueryClient, QueryService, ServiceHosts},
     },
     base::aws_calls::{self, Call},
 };
@@ -28,7 +28,7 @@ pub(super) static CLOUDWATCH: QueryService = QueryService {
     id: "CloudWatch",
     name: "cloudwatch",
     prefix: "monitoring",
-    has_gov_fips_prefix: false,
+    hosts: ServiceHosts::Regional { has_gov_fips_prefix: false },
     version: "2010-08-01",
 };
 /// How many alarms one call can name, and how many are on a page.

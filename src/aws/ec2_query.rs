@@ -11,7 +11,7 @@ use crate::{
     aws::{
         log::CallLog,
         patience::Patience,
-        query_protocol::{Called, Form, QueryClient, QueryService},
+        query_protocol::{Called, Form, QueryClient, QueryService, ServiceHosts},
     },
     base::aws_calls::{self, Call},
 };
@@ -22,7 +22,7 @@ pub(super) static EC2: QueryService = QueryService {
     id: "EC2",
     name: "ec2",
     prefix: "ec2",
-    has_gov_fips_prefix: true,
+    hosts: ServiceHosts::Regional { has_gov_fips_prefix: true },
     version: "2016-11-15",
 };
 

@@ -5,7 +5,10 @@ use futures_util::FutureExt as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::aws::{cloudwatch::CLOUDWATCH, ec2_query::EC2, query_protocol::EndpointSettings};
+use crate::aws::{
+    cloudwatch::CLOUDWATCH, ec2_query::EC2, iam_query::IAM, query_protocol::EndpointSettings,
+    sns_query::SNS,
+};
 
 /// An endpoint that the SDK was configured to use instead of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -77,6 +80,19 @@ fn same_origin(a: &str, b: &str) -> bool {
     matches!((origin(a), origin(b)), (Some(a), Some(b)) if a == b)
 }
 
+/// A region of each partition. Where a service has one name for all regions of a partition, as IAM
+/// has, any of them gives it.
+const A_REGION_OF_EACH: [&str; 8] = [
+    "us-east-1",
+    "cn-north-1",
+    "us-gov-west-1",
+    "us-iso-east-1",
+    "us-isob-east-1",
+    "eu-isoe-west-1",
+    "us-isof-south-1",
+    "eusc-de-east-1",
+];
+
 /// Whether a URL is an endpoint of AWS for this service, over TLS: one that the SDK's own rules
 /// give for some region, with or without FIPS and IPv6, or an interface endpoint of that service.
 ///
@@ -85,8 +101,7 @@ fn same_origin(a: &str, b: &str) -> bool {
 pub(super) fn is_aws(service: &str, url: &str) -> bool {
     let Some((scheme, authority)) = origin(url) else { return false };
     let host = authority.strip_suffix(":443").unwrap_or(&authority);
-    // If a service has one name for all regions, any region gives it.
-    let regions = host.split('.').filter(|label| label.contains('-')).chain(["us-east-1"]);
+    let regions = host.split('.').filter(|label| label.contains('-')).chain(A_REGION_OF_EACH);
     scheme == "https"
         && regions.into_iter().any(|region| {
             [(false, false), (true, false), (false, true), (true, true)]
@@ -114,18 +129,18 @@ fn own_hosts(service: &str, region: &str, fips: bool, dual_stack: bool) -> Vec<S
             })
         }};
     }
-    let regional =
+    let of_query =
         |service| EndpointSettings::regional(service, region, fips, dual_stack).url().ok();
     let urls = match service {
-        "CLOUDWATCH" => vec![regional(&CLOUDWATCH)],
-        "EC2" => vec![regional(&EC2)],
+        "CLOUDWATCH" => vec![of_query(&CLOUDWATCH)],
+        "EC2" => vec![of_query(&EC2)],
         "EMR" => vec![resolved!(aws_sdk_emr)],
         "EVENTBRIDGE" => vec![resolved!(aws_sdk_eventbridge)],
-        "IAM" => vec![resolved!(aws_sdk_iam)],
+        "IAM" => vec![of_query(&IAM)],
         "KMS" => vec![resolved!(aws_sdk_kms)],
         "S3" => vec![resolved!(aws_sdk_s3), resolved!(aws_sdk_s3, use_global_endpoint = true)],
         S3_CONTROL => vec![resolved!(aws_sdk_s3control, requires_account_id = false)],
-        "SNS" => vec![resolved!(aws_sdk_sns)],
+        "SNS" => vec![of_query(&SNS)],
         "SQS" => vec![resolved!(aws_sdk_sqs)],
         "STS" => vec![resolved!(aws_sdk_sts), resolved!(aws_sdk_sts, use_global_endpoint = true)],
         _ => Vec::new(),
@@ -175,6 +190,10 @@ mod tests {
             ("EMR", "elasticmapreduce.eusc-de-east-1.amazonaws.eu"),
             ("IAM", "iam.amazonaws.com"),
             ("IAM", "iam.eusc-de-east-1.amazonaws.eu"),
+            ("IAM", "iam.us-gov.amazonaws.com"),
+            ("IAM", "iam.us-gov.api.aws"),
+            ("IAM", "iam-fips.amazonaws.com.cn"),
+            ("IAM", "iam.global.api.amazonwebservices.eu"),
             ("STS", "sts.amazonaws.com"),
             ("STS", "sts.eu-west-1.amazonaws.com"),
             ("EC2", "ec2.eu-west-1.amazonaws.com"),

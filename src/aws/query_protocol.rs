@@ -1,4 +1,5 @@
-//! The Query protocol of AWS: forms in, XML out. EC2 and CloudWatch are called by it.
+//! The Query protocol of AWS: forms in, XML out. CloudWatch, EC2, IAM and SNS
+//! are called by it.
 //!
 //! The SDK's clients for these services have hundreds of operations, and would take much of the
 //! time of a release build. The clients here use the same runtime and parts as the SDK's other
@@ -12,6 +13,7 @@
 //! they ask for; errors are read in both forms.
 
 mod endpoint;
+mod partition;
 mod service;
 #[cfg(test)]
 pub(crate) mod tap;
@@ -51,6 +53,7 @@ use aws_smithy_runtime_api::{
     client::{
         auth::{AuthSchemeOptionResolverParams, static_resolver::StaticAuthSchemeOptionResolver},
         endpoint::EndpointResolverParams,
+        http::SharedHttpClient,
         interceptors::context::{Error, Input, Output},
         orchestrator::{HttpRequest, HttpResponse, Metadata, OrchestratorError},
         result::SdkError,
@@ -75,11 +78,12 @@ use aws_types::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    aws::{answer_form::AnswerForm, log::CallLog, patience::Patience},
+    aws::{answer_form::AnswerForm, log::CallLog, patience::Patience, read_memory::ReadMemory},
     base::aws_calls::Call,
 };
 pub(in crate::aws) use endpoint::EndpointSettings;
-pub(in crate::aws) use service::QueryService;
+pub(in crate::aws) use partition::Partition;
+pub(in crate::aws) use service::{GlobalHosts, QueryService, ServiceHosts};
 use xml::{AnswerError, Element};
 
 /// The maximum number of pages in a list. One call requests the volumes of 200 instances or 100
@@ -94,6 +98,7 @@ pub(in crate::aws) struct QueryClient {
     service: &'static QueryService,
     plugins: RuntimePlugins,
     limits: Option<TimeoutConfig>,
+    http_client: Option<SharedHttpClient>,
 }
 
 /// The result of a call.
@@ -131,7 +136,8 @@ impl QueryClient {
         let plugins = RuntimePlugins::new()
             .with_client_plugins(default_plugins(defaults))
             .with_client_plugin(plugin);
-        Self { service, plugins, limits: base.timeout_config().cloned() }
+        let (limits, http_client) = (base.timeout_config().cloned(), base.http_client());
+        Self { service, plugins, limits, http_client }
     }
 
     /// A copy of the client that waits while AWS throttles.
@@ -154,6 +160,13 @@ impl QueryClient {
         self.with(StaticRuntimePlugin::new().with_config(layer.freeze()))
     }
 
+    /// A copy of the client that asks `memory` before it sends a read.
+    pub(in crate::aws) fn remembering(&self, memory: &ReadMemory) -> Self {
+        let http_client = self.http_client.clone().map(|client| memory.before(client));
+        let components = RuntimeComponentsBuilder::new("memory").with_http_client(http_client);
+        self.with(StaticRuntimePlugin::new().with_runtime_components(components))
+    }
+
     fn with(&self, plugin: StaticRuntimePlugin) -> Self {
         Self { plugins: self.plugins.clone().with_client_plugin(plugin), ..self.clone() }
     }
@@ -171,6 +184,19 @@ impl QueryClient {
     pub(in crate::aws) async fn acknowledged(&self, form: Form) -> Called<Acknowledged> {
         let read = |_: &Element, response: &HttpResponse| {
             Ok(Acknowledged { request_id: response.request_id().map(str::to_owned) })
+        };
+        self.send(form, read).await
+    }
+
+    /// Makes a call that makes something, of which `arn` reads the ARN.
+    pub(in crate::aws) async fn created(
+        &self,
+        form: Form,
+        arn: impl Fn(&Element) -> Result<String, AnswerError> + Send + Sync + 'static,
+    ) -> Called<CreatedArn> {
+        let read = move |answer: &Element, response: &HttpResponse| {
+            let request_id = response.request_id().map(str::to_owned);
+            Ok(CreatedArn { arn: arn(answer)?, request_id })
         };
         self.send(form, read).await
     }
@@ -324,6 +350,17 @@ impl Form {
         self.add(name, value);
         self
     }
+
+    /// Adds a list of texts, in the form that all services but EC2 have.
+    pub(in crate::aws) fn add_list(
+        &mut self,
+        name: &str,
+        texts: impl IntoIterator<Item = impl AsRef<str>>,
+    ) {
+        for (index, text) in texts.into_iter().enumerate() {
+            self.add(&format!("{name}.member.{}", index + 1), text.as_ref());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -386,6 +423,19 @@ pub(crate) struct Acknowledged {
 }
 
 impl RequestId for Acknowledged {
+    fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+}
+
+/// The answer to a call that made something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CreatedArn {
+    pub(crate) arn: String,
+    request_id: Option<String>,
+}
+
+impl RequestId for CreatedArn {
     fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }

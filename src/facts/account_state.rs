@@ -6,16 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_iam::{
-    operation::list_attached_role_policies::ListAttachedRolePoliciesOutput, types::AttachedPolicy,
-};
 use futures_util::{FutureExt as _, future::join_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    aws::{bucket_region::is_code, clients::Aws, patience::Patience, whole_list::whole_list},
+    aws::{
+        bucket_region::is_code,
+        clients::Aws,
+        iam_query::{Iam, simulation::ContextValue},
+        patience::Patience,
+        whole_list::whole_list,
+    },
     base::{
         aws_calls::{self, Call},
         lookup::Lookup,
@@ -28,7 +31,7 @@ use crate::{
         notification_state::{self, NotificationQuery, NotificationState},
         object_lock::{LockState, lock_state},
         s3::{self, DefaultEncryption},
-        simulation::{ContextValue, SimulationDecision, SimulationQuery, every_request, simulate},
+        simulation::{SimulationDecision, SimulationQuery, every_request, simulate},
         stored::encryption_kind,
     },
     settings::policy::EncryptionKind,
@@ -588,7 +591,7 @@ const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
 
 /// The instance profile and the roles.
 async fn roles(
-    iam: &aws_sdk_iam::Client,
+    iam: &Iam,
     query: &AccountStateQuery,
 ) -> (Lookup<InstanceProfileState>, BTreeMap<String, Lookup<RoleState>>) {
     let of_instances = async {
@@ -616,31 +619,23 @@ async fn roles(
 }
 
 /// The instance profile `name`.
-pub(crate) async fn instance_profile(
-    iam: &aws_sdk_iam::Client,
-    name: &str,
-) -> Lookup<InstanceProfileState> {
-    let result = iam.get_instance_profile().instance_profile_name(name).send().await;
-    let call = &aws_calls::GET_INSTANCE_PROFILE;
-    Lookup::from_call(call, NO_ENTITY, result).and_then(|answer| {
-        let state = answer.instance_profile.map(|profile| InstanceProfileState {
+pub(crate) async fn instance_profile(iam: &Iam, name: &str) -> Lookup<InstanceProfileState> {
+    let result = iam.instance_profile(name).await;
+    Lookup::from_call(&aws_calls::GET_INSTANCE_PROFILE, NO_ENTITY, result).map(|profile| {
+        InstanceProfileState {
             arn: profile.arn,
-            role: profile.roles.into_iter().next().map(|role| (role.role_name, role.arn)),
-        });
-        Lookup::expect_in_answer(call, state)
+            role: profile.roles.into_iter().next().map(|role| (role.name, role.arn)),
+        }
     })
 }
 
 /// The role `name`.
-pub(crate) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleState> {
+pub(crate) async fn role(iam: &Iam, name: &str) -> Lookup<RoleState> {
     let call = &aws_calls::GET_ROLE;
-    let result = iam.get_role().role_name(name).send().await;
-    let role = Lookup::from_call(call, NO_ENTITY, result).and_then(|answer| {
-        let parts =
-            answer.role.and_then(|role| Some((role.arn, role.assume_role_policy_document?)));
-        Lookup::expect_in_answer(call, parts)
+    let role = Lookup::from_call(call, NO_ENTITY, iam.role(name).await).and_then(|role| {
+        let trust = Lookup::expect_in_answer(call, role.trust);
+        trust.and_then(|trust| decoded(call, &trust)).map(|trust| (role.arn, trust))
     });
-    let role = role.and_then(|(arn, trust)| decoded(call, &trust).map(|trust| (arn, trust)));
     let attached = match &role {
         Lookup::Found(_) => attached_policies(iam, name).await,
         _ => Lookup::Absent,
@@ -648,45 +643,28 @@ pub(crate) async fn role(iam: &aws_sdk_iam::Client, name: &str) -> Lookup<RoleSt
     role.map(|(arn, trust)| RoleState { arn, trust, attached })
 }
 
-async fn attached_policies(iam: &aws_sdk_iam::Client, role: &str) -> Lookup<BTreeSet<String>> {
-    let request = iam.list_attached_role_policies().role_name(role);
+async fn attached_policies(iam: &Iam, role: &str) -> Lookup<BTreeSet<String>> {
     let pages = whole_list(
         &aws_calls::LIST_ATTACHED_ROLE_POLICIES,
         NO_ENTITY,
-        |marker| request.clone().set_marker(marker).send(),
-        ListAttachedRolePoliciesOutput::marker,
-        |page| {
-            let policies = page.attached_policies.as_ref()?.iter();
-            Some(policies.filter_map(AttachedPolicy::policy_arn).collect())
-        },
+        |marker| iam.attached_policies(role, marker),
+        |page| page.marker.as_deref(),
+        |page| Some(page.items.iter().map(String::as_str).collect()),
     );
-    pages.await.map(|pages| {
-        let policies =
-            pages.into_iter().flat_map(|page| page.attached_policies.unwrap_or_default());
-        policies.filter_map(|policy| policy.policy_arn).collect()
-    })
+    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
 }
 
 /// The inline policy `name`; `Absent` if its holder or the policy does not exist.
-pub(crate) async fn inline_policy(
-    iam: &aws_sdk_iam::Client,
-    holder: &PolicyHolder,
-    name: &str,
-) -> Lookup<Value> {
-    match holder {
+pub(crate) async fn inline_policy(iam: &Iam, holder: &PolicyHolder, name: &str) -> Lookup<Value> {
+    let (call, result) = match holder {
         PolicyHolder::Role(role) => {
-            let call = &aws_calls::GET_ROLE_POLICY;
-            let result = iam.get_role_policy().role_name(role).policy_name(name).send().await;
-            Lookup::from_call(call, NO_ENTITY, result)
-                .and_then(|answer| decoded(call, &answer.policy_document))
+            (&aws_calls::GET_ROLE_POLICY, iam.role_policy(role, name).await)
         }
         PolicyHolder::User(user) => {
-            let call = &aws_calls::GET_USER_POLICY;
-            let result = iam.get_user_policy().user_name(user).policy_name(name).send().await;
-            Lookup::from_call(call, NO_ENTITY, result)
-                .and_then(|answer| decoded(call, &answer.policy_document))
+            (&aws_calls::GET_USER_POLICY, iam.user_policy(user, name).await)
         }
-    }
+    };
+    Lookup::from_call(call, NO_ENTITY, result).and_then(|document| decoded(call, &document))
 }
 
 /// A policy document as IAM gives it: JSON, encoded as a part of a URL.
@@ -712,7 +690,7 @@ type Batch<'a> = (&'a PolicyHolder, &'a str, &'a [String], &'a [(String, String)
 /// What each holder lacks. One call covers all resources on which a holder needs the same actions,
 /// because IAM throttles these calls early.
 async fn lacks(
-    iam: &aws_sdk_iam::Client,
+    iam: &Iam,
     query: &AccountStateQuery,
 ) -> BTreeMap<PolicyHolder, Lookup<BTreeSet<(String, String)>>> {
     let mut batches: BTreeMap<Batch<'_>, BTreeSet<&str>> = BTreeMap::new();

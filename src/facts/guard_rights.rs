@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use aws_smithy_types::retry::RetryConfig;
 
 use crate::{
+    aws::iam_query::{Iam, simulation::ContextValue},
     base::{
         aws_calls::{self, Call},
         lookup::Lookup,
@@ -13,7 +14,7 @@ use crate::{
     },
     facts::{
         iam,
-        simulation::{self, ContextValue, Simulated, SimulationQuery, SimulationVerdict},
+        simulation::{self, Simulated, SimulationQuery, SimulationVerdict},
         sts::CallerIdentity,
     },
 };
@@ -115,10 +116,7 @@ impl GuardRights {
 
 /// The principal of `identity`. A session's ARN lacks the path of its role; the role's own ARN has
 /// it.
-pub(crate) async fn principal(
-    iam: &aws_sdk_iam::Client,
-    identity: Lookup<CallerIdentity>,
-) -> Lookup<Principal> {
+pub(crate) async fn principal(iam: &Iam, identity: Lookup<CallerIdentity>) -> Lookup<Principal> {
     let arn = match identity {
         Lookup::Found(identity) => identity.arn,
         other => return other.map(|identity| Principal::Other(identity.arn)),
@@ -143,7 +141,7 @@ pub(super) fn cluster_arn(identity: &CallerIdentity, region: &str) -> String {
 
 /// Simulates each call of the watch by `principal` on `cluster`.
 pub(super) async fn simulate(
-    iam: &aws_sdk_iam::Client,
+    iam: &Iam,
     principal: &str,
     cluster: &str,
     region: &str,
@@ -181,7 +179,7 @@ pub(crate) const ADD_TAGS: &str = "elasticmapreduce:AddTags";
 /// Simulates whether `principal` may set these tags on a new cluster. The request has all tags, and
 /// conditions may apply to each.
 pub(super) async fn may_tag(
-    iam: &aws_sdk_iam::Client,
+    iam: &Iam,
     principal: &str,
     cluster: &str,
     region: &str,

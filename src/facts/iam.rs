@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::base::{aws_calls, lookup::Lookup};
+use crate::{
+    aws::iam_query::Iam,
+    base::{aws_calls, lookup::Lookup},
+};
 
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -25,43 +28,32 @@ fn is_named(named: &str, found: &str) -> bool {
 
 /// The role behind an instance profile, `named` in `aws.emr.jobflow_role` by its ARN, or by its
 /// name, which is often also the role's name.
-pub(super) async fn instance_role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
-    let name = name_alone(named);
-    let result = iam.get_instance_profile().instance_profile_name(name).send().await;
+pub(super) async fn instance_role(iam: &Iam, named: &str) -> Lookup<RoleFacts> {
+    let result = iam.instance_profile(name_alone(named)).await;
     Lookup::from_call(
         &aws_calls::GET_INSTANCE_PROFILE,
         &["NoSuchEntity", "NoSuchEntityException"],
         result,
     )
-    .and_then(|answer| {
-        let call = &aws_calls::GET_INSTANCE_PROFILE;
-        let none = || Lookup::unusable(call, "it holds no instance profile");
-        answer.instance_profile.map_or_else(none, Lookup::Found).and_then(|profile| {
-            if !is_named(named, &profile.arn) {
-                return Lookup::Absent;
-            }
-            // A profile may contain no role.
-            profile
-                .roles
-                .into_iter()
-                .next()
-                .map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
-        })
+    .and_then(|profile| {
+        if !is_named(named, &profile.arn) {
+            return Lookup::Absent;
+        }
+        // A profile may contain no role.
+        let role = profile.roles.into_iter().next();
+        role.map_or(Lookup::Absent, |role| Lookup::Found(RoleFacts { arn: role.arn }))
     })
 }
 
 /// The role `named` by its name or its ARN.
-pub(super) async fn role(iam: &aws_sdk_iam::Client, named: &str) -> Lookup<RoleFacts> {
-    let result = iam.get_role().role_name(name_alone(named)).send().await;
+pub(super) async fn role(iam: &Iam, named: &str) -> Lookup<RoleFacts> {
+    let result = iam.role(name_alone(named)).await;
     Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
-        .and_then(|answer| {
-            let none = || Lookup::unusable(&aws_calls::GET_ROLE, "it holds no role");
-            answer.role.map_or_else(none, Lookup::Found).and_then(|role| {
-                if is_named(named, &role.arn) {
-                    Lookup::Found(RoleFacts { arn: role.arn })
-                } else {
-                    Lookup::Absent
-                }
-            })
+        .and_then(|role| {
+            if is_named(named, &role.arn) {
+                Lookup::Found(RoleFacts { arn: role.arn })
+            } else {
+                Lookup::Absent
+            }
         })
 }

@@ -8,13 +8,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    aws::whole_list::whole_list,
+    aws::{iam_query::simulation::ContextValue, whole_list::whole_list},
     base::{
         aws_calls,
         lookup::Lookup,
         names::{KeyArn, KeyReference},
     },
-    facts::simulation::{ContextValue, Simulated, SimulationDecision, every_request},
+    facts::simulation::{Simulated, SimulationDecision, every_request},
 };
 
 /// The facts about one key.

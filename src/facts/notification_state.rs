@@ -131,9 +131,8 @@ pub(crate) async fn topic(aws: &Aws, arn: &str) -> Lookup<TopicState> {
     if let Some(why) = aws.notification_refusal("SNS") {
         return Lookup::not_asked(call, &why);
     }
-    let result = aws.topics.get_topic_attributes().topic_arn(arn).send().await;
-    Lookup::from_call(call, &["NotFound", "NotFoundException"], result).and_then(|answer| {
-        let attributes = answer.attributes.unwrap_or_default();
+    let result = aws.topics.topic_attributes(arn).await;
+    Lookup::from_call(call, &["NotFound", "NotFoundException"], result).and_then(|attributes| {
         let text = |name: &str| attributes.get(name).filter(|text| !text.is_empty());
         let number = |name: &str| text(name).and_then(|text| text.parse::<u64>().ok());
         let (Some(policy), Some(confirmed), Some(pending)) =

@@ -4,18 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_iam::{
-    operation::simulate_principal_policy::SimulatePrincipalPolicyOutput,
-    types::{
-        ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType,
-        ResourceSpecificResult,
-    },
-};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    aws::whole_list::whole_list,
+    aws::{
+        iam_query::{
+            Iam,
+            simulation::{
+                ContextValue, EvaluationDecision, EvaluationResult, ResourceResult,
+                SimulationRequest,
+            },
+        },
+        whole_list::whole_list,
+    },
     base::{aws_calls, lookup::Lookup},
 };
 
@@ -96,29 +98,6 @@ impl Simulated {
     }
 }
 
-/// One condition key of a request, with its values.
-#[derive(Clone, Debug)]
-pub(crate) struct ContextValue {
-    key: String,
-    values: Vec<String>,
-    kind: ContextKeyTypeEnum,
-}
-
-impl ContextValue {
-    pub(crate) fn text(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { key: key.into(), values: vec![value.into()], kind: ContextKeyTypeEnum::String }
-    }
-
-    pub(crate) fn texts(key: &str, values: Vec<String>) -> Self {
-        Self { key: key.to_owned(), values, kind: ContextKeyTypeEnum::StringList }
-    }
-
-    pub(crate) fn truth(key: &str, value: bool) -> Self {
-        let values = vec![value.to_string()];
-        Self { key: key.to_owned(), values, kind: ContextKeyTypeEnum::Boolean }
-    }
-}
-
 /// The condition keys of every request of the role or user with this ARN, in `region`. Source: AWS
 /// IAM user guide, "AWS global condition context keys".
 pub(crate) fn every_request(principal: &str, region: &str) -> Vec<ContextValue> {
@@ -148,36 +127,23 @@ pub(crate) struct SimulationQuery<'a> {
 pub(crate) type Simulations = BTreeMap<(String, String), Simulated>;
 
 /// Simulates every action on every resource.
-pub(super) async fn simulate(
-    iam: &aws_sdk_iam::Client,
-    query: SimulationQuery<'_>,
-) -> Lookup<Simulations> {
-    let owned = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let entry = |value: ContextValue| {
-        ContextEntry::builder()
-            .context_key_name(value.key)
-            .set_context_key_values(Some(value.values))
-            .context_key_type(value.kind)
-            .build()
+pub(super) async fn simulate(iam: &Iam, query: SimulationQuery<'_>) -> Lookup<Simulations> {
+    let request = SimulationRequest {
+        principal: query.principal,
+        actions: query.actions,
+        resources: query.resources,
+        context: &query.context,
     };
-    let request = iam
-        .simulate_principal_policy()
-        .policy_source_arn(query.principal)
-        .set_action_names(owned(query.actions))
-        .set_resource_arns(owned(query.resources))
-        .set_context_entries(Some(query.context.into_iter().map(entry).collect()));
     let pages = whole_list(
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
         &["NoSuchEntity", "NoSuchEntityException"],
-        |marker| request.clone().set_marker(marker).send(),
-        SimulatePrincipalPolicyOutput::marker,
+        |marker| iam.simulate(&request, marker),
+        |page| page.marker.as_deref(),
         |_| Some(Vec::new()),
     );
     pages.await.and_then(|pages| {
-        let results: Vec<EvaluationResult> = pages
-            .into_iter()
-            .flat_map(|page| page.evaluation_results.unwrap_or_default())
-            .collect();
+        let results: Vec<EvaluationResult> =
+            pages.into_iter().flat_map(|page| page.items).collect();
         let mut simulations = Simulations::new();
         for action in query.actions {
             for resource in query.resources {
@@ -202,81 +168,65 @@ fn missing(action: &str, resource: &str, results: usize) -> Lookup<Simulations> 
 /// The result for one action on one resource. If resources are named, each has its own result
 /// within the action's, and only that has the missing keys.
 fn of_one(results: &[EvaluationResult], action: &str, resource: &str) -> Option<Simulated> {
-    let of_action = || results.iter().filter(|it| it.eval_action_name.eq_ignore_ascii_case(action));
+    let of_action = || results.iter().filter(|it| it.action.eq_ignore_ascii_case(action));
     let specific = of_action().find_map(|result| {
-        let own = result.resource_specific_results();
-        Some((result, own.iter().find(|own| own.eval_resource_name == resource)?))
+        Some((result, result.specific.iter().find(|own| own.resource == resource)?))
     });
     if let Some((result, own)) = specific {
-        return of_resource(result, own);
+        return Some(of_resource(result, own));
     }
-    let result = of_action().find(|it| it.eval_resource_name.as_deref() == Some(resource))?;
+    let result = of_action().find(|it| it.resource.as_deref() == Some(resource))?;
     Some(Simulated {
-        decision: decision(&result.eval_decision)?,
-        missing: result.missing_context_values().iter().cloned().collect(),
-        boundary: boundary(result),
-        organization: organization(result),
+        decision: result.decision.into(),
+        missing: result.missing.iter().cloned().collect(),
+        boundary: result.boundary,
+        organization: result.organization,
     })
 }
 
-fn of_resource(result: &EvaluationResult, own: &ResourceSpecificResult) -> Option<Simulated> {
-    let of_action = result.missing_context_values().iter();
-    Some(Simulated {
-        decision: decision(&own.eval_resource_decision)?,
-        missing: of_action.chain(own.missing_context_values()).cloned().collect(),
-        boundary: own
-            .permissions_boundary_decision_detail()
-            .map(|detail| detail.allowed_by_permissions_boundary)
-            .or_else(|| boundary(result)),
-        organization: organization(result),
-    })
+fn of_resource(result: &EvaluationResult, own: &ResourceResult) -> Simulated {
+    Simulated {
+        decision: own.decision.into(),
+        missing: result.missing.iter().chain(&own.missing).cloned().collect(),
+        boundary: own.boundary.or(result.boundary),
+        organization: result.organization,
+    }
 }
 
-fn boundary(result: &EvaluationResult) -> Option<bool> {
-    let detail = result.permissions_boundary_decision_detail()?;
-    Some(detail.allowed_by_permissions_boundary)
-}
-
-fn organization(result: &EvaluationResult) -> Option<bool> {
-    Some(result.organizations_decision_detail()?.allowed_by_organizations)
-}
-
-fn decision(decision: &PolicyEvaluationDecisionType) -> Option<SimulationDecision> {
-    match decision {
-        PolicyEvaluationDecisionType::Allowed => Some(SimulationDecision::Allowed),
-        PolicyEvaluationDecisionType::ImplicitDeny => Some(SimulationDecision::NotAllowed),
-        PolicyEvaluationDecisionType::ExplicitDeny => Some(SimulationDecision::Denied),
-        _ => None,
+impl From<EvaluationDecision> for SimulationDecision {
+    fn from(decision: EvaluationDecision) -> Self {
+        match decision {
+            EvaluationDecision::Allowed => Self::Allowed,
+            EvaluationDecision::ImplicitDeny => Self::NotAllowed,
+            EvaluationDecision::ExplicitDeny => Self::Denied,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_iam::types::{OrganizationsDecisionDetail, PermissionsBoundaryDecisionDetail};
-
     use super::*;
-    use PolicyEvaluationDecisionType::{Allowed, ExplicitDeny, ImplicitDeny};
+    use EvaluationDecision::{Allowed, ExplicitDeny, ImplicitDeny};
 
-    fn result(decision: &PolicyEvaluationDecisionType) -> EvaluationResult {
-        EvaluationResult::builder()
-            .eval_action_name("kms:Decrypt")
-            .eval_decision(decision.clone())
-            .eval_resource_name("arn:a")
-            .build()
-            .unwrap()
+    fn result(decision: EvaluationDecision) -> EvaluationResult {
+        EvaluationResult {
+            action: "kms:Decrypt".to_owned(),
+            resource: Some("arn:a".to_owned()),
+            decision,
+            missing: Vec::new(),
+            boundary: None,
+            organization: None,
+            specific: Vec::new(),
+        }
     }
 
-    fn specific(
-        resource: &str,
-        decision: &PolicyEvaluationDecisionType,
-        missing: &[&str],
-    ) -> ResourceSpecificResult {
-        ResourceSpecificResult::builder()
-            .eval_resource_name(resource)
-            .eval_resource_decision(decision.clone())
-            .set_missing_context_values(Some(missing.iter().map(ToString::to_string).collect()))
-            .build()
-            .unwrap()
+    fn specific(resource: &str, decision: EvaluationDecision, missing: &[&str]) -> ResourceResult {
+        ResourceResult {
+            resource: resource.to_owned(),
+            decision,
+            missing: missing.iter().map(ToString::to_string).collect(),
+            boundary: None,
+        }
     }
 
     fn of(results: &[EvaluationResult], resource: &str) -> Option<SimulationVerdict> {
@@ -285,15 +235,14 @@ mod tests {
 
     #[test]
     fn each_resource_has_a_result_of_its_own_within_the_actions() {
-        let mut one = result(&ImplicitDeny);
-        one.resource_specific_results =
-            Some(vec![specific("arn:a", &Allowed, &[]), specific("arn:b", &ExplicitDeny, &[])]);
-        let results = [one];
+        let specific = [("arn:a", Allowed), ("arn:b", ExplicitDeny)]
+            .map(|(resource, decision)| specific(resource, decision, &[]));
+        let results = [EvaluationResult { specific: specific.into(), ..result(ImplicitDeny) }];
         assert_eq!(of(&results, "arn:a"), Some(SimulationVerdict::Allowed));
         assert_eq!(of(&results, "arn:b"), Some(SimulationVerdict::Denied));
         assert_eq!(of(&results, "arn:c"), None);
         assert_eq!(of_one(&results, "kms:Encrypt", "arn:a"), None);
-        let without = [result(&Allowed)];
+        let without = [result(Allowed)];
         assert_eq!(of(&without, "arn:a"), Some(SimulationVerdict::Allowed));
     }
 
@@ -304,29 +253,24 @@ mod tests {
             (ImplicitDeny, SimulationVerdict::NotAllowed, Some(false)),
             (ExplicitDeny, SimulationVerdict::Denied, Some(true)),
         ] {
-            assert_eq!(of(&[result(&decision)], "arn:a"), Some(plain.clone()));
-            let mut missing = result(&decision);
-            missing.resource_specific_results =
-                Some(vec![specific("arn:a", &decision, &["aws:SourceIp"])]);
+            assert_eq!(of(&[result(decision)], "arn:a"), Some(plain.clone()));
+            let mut missing = result(decision);
+            missing.specific = vec![specific("arn:a", decision, &["aws:SourceIp"])];
             let unclear = denied.map(|denied| SimulationVerdict::Unclear {
                 denied,
                 missing: "aws:SourceIp".to_owned(),
             });
             assert_eq!(of(&[missing], "arn:a"), Some(unclear.unwrap_or(plain.clone())));
             for allows in [false, true] {
-                let mut organization = result(&decision);
-                let detail = OrganizationsDecisionDetail::builder();
-                organization.organizations_decision_detail =
-                    Some(detail.allowed_by_organizations(allows).build());
+                let mut organization = result(decision);
+                organization.organization = Some(allows);
                 let blind = denied.filter(|_| !allows);
                 let expected = blind.map(|denied| SimulationVerdict::Organization { denied });
                 assert_eq!(of(&[organization], "arn:a"), Some(expected.unwrap_or(plain.clone())));
             }
         }
-        let mut bounded = result(&ImplicitDeny);
-        let detail = PermissionsBoundaryDecisionDetail::builder();
-        bounded.permissions_boundary_decision_detail =
-            Some(detail.allowed_by_permissions_boundary(false).build());
+        let mut bounded = result(ImplicitDeny);
+        bounded.boundary = Some(false);
         assert_eq!(of(&[bounded], "arn:a"), Some(SimulationVerdict::BoundedOut));
     }
 }

@@ -7,18 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_iam::{
-    operation::{
-        list_instance_profiles_for_role::ListInstanceProfilesForRoleOutput,
-        list_role_policies::ListRolePoliciesOutput,
-    },
-    types::InstanceProfile,
-};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::{clients::Aws, patience::Patience, whole_list::whole_list},
+    aws::{clients::Aws, iam_query::Iam, patience::Patience, whole_list::whole_list},
     base::{
         aws_calls,
         lookup::{Lookup, LookupError},
@@ -658,38 +651,27 @@ fn is_back(step: &AppliedStep, present: &Value) -> bool {
 const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
 
 /// The names of a role's inline policies.
-pub(super) async fn role_policies(iam: &aws_sdk_iam::Client, role: &str) -> Lookup<Vec<String>> {
-    let request = iam.list_role_policies().role_name(role);
+pub(super) async fn role_policies(iam: &Iam, role: &str) -> Lookup<Vec<String>> {
     let pages = whole_list(
         &aws_calls::LIST_ROLE_POLICIES,
         NO_ENTITY,
-        |marker| request.clone().set_marker(marker).send(),
-        ListRolePoliciesOutput::marker,
-        |page| Some(page.policy_names.iter().map(String::as_str).collect()),
+        |marker| iam.role_policies(role, marker),
+        |page| page.marker.as_deref(),
+        |page| Some(page.items.iter().map(String::as_str).collect()),
     );
-    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.policy_names).collect())
+    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
 }
 
 /// The names of the instance profiles that hold a role.
-pub(super) async fn instance_profiles(
-    iam: &aws_sdk_iam::Client,
-    role: &str,
-) -> Lookup<Vec<String>> {
-    let request = iam.list_instance_profiles_for_role().role_name(role);
+pub(super) async fn instance_profiles(iam: &Iam, role: &str) -> Lookup<Vec<String>> {
     let pages = whole_list(
         &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
         NO_ENTITY,
-        |marker| request.clone().set_marker(marker).send(),
-        ListInstanceProfilesForRoleOutput::marker,
-        |page| {
-            let profiles = page.instance_profiles.iter();
-            Some(profiles.map(InstanceProfile::instance_profile_name).collect())
-        },
+        |marker| iam.instance_profiles_of(role, marker),
+        |page| page.marker.as_deref(),
+        |page| Some(page.items.iter().map(String::as_str).collect()),
     );
-    pages.await.map(|pages| {
-        let profiles = pages.into_iter().flat_map(|page| page.instance_profiles);
-        profiles.map(|profile| profile.instance_profile_name).collect()
-    })
+    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
 }
 
 /// What a document is without the statements of setup.

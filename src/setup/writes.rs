@@ -27,7 +27,9 @@ use crate::{
         answer::{describe, kind},
         clients::Aws,
         cloudwatch::{CloudWatch, alarm::AlarmDefinition},
+        iam_query::Iam,
         patience::is_throttling,
+        sns_query::Sns,
     },
     base::{
         aws_calls::{self, Call},
@@ -132,15 +134,19 @@ fn nothing<T>(_: &T) -> MadeIds {
     MadeIds::default()
 }
 
+fn of_arn(arn: &str) -> MadeIds {
+    MadeIds { arn: Some(arn.to_owned()), ..MadeIds::default() }
+}
+
 /// The clients for changes. None of them sends a call again by itself: whether a call without an
 /// answer took effect is looked at first.
 #[derive(Clone, Debug)]
 pub(super) struct SetupWriter {
     s3: aws_sdk_s3::Client,
     kms: aws_sdk_kms::Client,
-    iam: aws_sdk_iam::Client,
+    iam: Iam,
     emr: aws_sdk_emr::Client,
-    topics: aws_sdk_sns::Client,
+    topics: Sns,
     queues: aws_sdk_sqs::Client,
     event_rules: aws_sdk_eventbridge::Client,
     alarms: CloudWatch,
@@ -162,9 +168,9 @@ impl SetupWriter {
         Self {
             s3: sent_once!(aws.s3, aws_sdk_s3),
             kms: sent_once!(aws.kms, aws_sdk_kms),
-            iam: sent_once!(aws.iam, aws_sdk_iam),
+            iam: aws.iam.without_retries(),
             emr: sent_once!(aws.emr, aws_sdk_emr),
-            topics: sent_once!(aws.topics, aws_sdk_sns),
+            topics: aws.topics.without_retries(),
             queues: sent_once!(aws.queues, aws_sdk_sqs),
             event_rules: sent_once!(aws.event_rules, aws_sdk_eventbridge),
             alarms: aws.cloudwatch.without_retries(),
@@ -183,53 +189,42 @@ impl SetupWriter {
     }
 
     pub(super) async fn create_role(&self, role: &Role) -> WriteAnswer {
-        let request = self.iam.create_role().role_name(&role.name);
-        let path = Some(role.path.clone()).filter(|path| path != Role::NO_PATH);
-        let request = request.set_path(path);
-        let result = request.assume_role_policy_document(role.trust.to_string()).send().await;
-        sorted(&aws_calls::CREATE_ROLE, result, |answer| MadeIds {
-            arn: answer.role().map(|role| role.arn().to_owned()),
-            ..MadeIds::default()
-        })
+        let path = Some(role.path.as_str()).filter(|path| *path != Role::NO_PATH);
+        let result = self.iam.create_role(&role.name, path, &role.trust.to_string()).await;
+        sorted(&aws_calls::CREATE_ROLE, result, |created| of_arn(&created.arn))
     }
 
     pub(super) async fn attach_role_policy(&self, role: &str, policy: &str) -> WriteAnswer {
-        let request = self.iam.attach_role_policy().role_name(role).policy_arn(policy);
-        sorted(&aws_calls::ATTACH_ROLE_POLICY, request.send().await, nothing)
+        let result = self.iam.attach_role_policy(role, policy).await;
+        sorted(&aws_calls::ATTACH_ROLE_POLICY, result, nothing)
     }
 
     pub(super) async fn detach_role_policy(&self, role: &str, policy: &str) -> WriteAnswer {
-        let request = self.iam.detach_role_policy().role_name(role).policy_arn(policy);
-        sorted(&aws_calls::DETACH_ROLE_POLICY, request.send().await, nothing)
+        let result = self.iam.detach_role_policy(role, policy).await;
+        sorted(&aws_calls::DETACH_ROLE_POLICY, result, nothing)
     }
 
     pub(super) async fn delete_role(&self, role: &str) -> WriteAnswer {
-        let result = self.iam.delete_role().role_name(role).send().await;
-        sorted(&aws_calls::DELETE_ROLE, result, nothing)
+        sorted(&aws_calls::DELETE_ROLE, self.iam.delete_role(role).await, nothing)
     }
 
     pub(super) async fn create_instance_profile(&self, name: &str) -> WriteAnswer {
-        let result = self.iam.create_instance_profile().instance_profile_name(name).send().await;
-        sorted(&aws_calls::CREATE_INSTANCE_PROFILE, result, |answer| MadeIds {
-            arn: answer.instance_profile().map(|profile| profile.arn().to_owned()),
-            ..MadeIds::default()
-        })
+        let result = self.iam.create_instance_profile(name).await;
+        sorted(&aws_calls::CREATE_INSTANCE_PROFILE, result, |created| of_arn(&created.arn))
     }
 
     pub(super) async fn add_role(&self, profile: &str, role: &str) -> WriteAnswer {
-        let request = self.iam.add_role_to_instance_profile().instance_profile_name(profile);
-        let result = request.role_name(role).send().await;
+        let result = self.iam.add_role(profile, role).await;
         sorted(&aws_calls::ADD_ROLE_TO_INSTANCE_PROFILE, result, nothing)
     }
 
     pub(super) async fn remove_role(&self, profile: &str, role: &str) -> WriteAnswer {
-        let request = self.iam.remove_role_from_instance_profile().instance_profile_name(profile);
-        let result = request.role_name(role).send().await;
+        let result = self.iam.remove_role(profile, role).await;
         sorted(&aws_calls::REMOVE_ROLE_FROM_INSTANCE_PROFILE, result, nothing)
     }
 
     pub(super) async fn delete_instance_profile(&self, name: &str) -> WriteAnswer {
-        let result = self.iam.delete_instance_profile().instance_profile_name(name).send().await;
+        let result = self.iam.delete_instance_profile(name).await;
         sorted(&aws_calls::DELETE_INSTANCE_PROFILE, result, nothing)
     }
 
@@ -242,13 +237,11 @@ impl SetupWriter {
         let policy = policy.to_string();
         match holder {
             PolicyHolder::Role(role) => {
-                let request = self.iam.put_role_policy().role_name(role).policy_name(name);
-                let result = request.policy_document(policy).send().await;
+                let result = self.iam.put_role_policy(role, name, &policy).await;
                 sorted(&aws_calls::PUT_ROLE_POLICY, result, nothing)
             }
             PolicyHolder::User(user) => {
-                let request = self.iam.put_user_policy().user_name(user).policy_name(name);
-                let result = request.policy_document(policy).send().await;
+                let result = self.iam.put_user_policy(user, name, &policy).await;
                 sorted(&aws_calls::PUT_USER_POLICY, result, nothing)
             }
         }
@@ -261,12 +254,12 @@ impl SetupWriter {
     ) -> WriteAnswer {
         match holder {
             PolicyHolder::Role(role) => {
-                let request = self.iam.delete_role_policy().role_name(role).policy_name(name);
-                sorted(&aws_calls::DELETE_ROLE_POLICY, request.send().await, nothing)
+                let result = self.iam.delete_role_policy(role, name).await;
+                sorted(&aws_calls::DELETE_ROLE_POLICY, result, nothing)
             }
             PolicyHolder::User(user) => {
-                let request = self.iam.delete_user_policy().user_name(user).policy_name(name);
-                sorted(&aws_calls::DELETE_USER_POLICY, request.send().await, nothing)
+                let result = self.iam.delete_user_policy(user, name).await;
+                sorted(&aws_calls::DELETE_USER_POLICY, result, nothing)
             }
         }
     }
@@ -533,31 +526,26 @@ impl SetupWriter {
     }
 
     pub(super) async fn create_topic(&self, topic: &AlertTopic) -> WriteAnswer {
-        let request = self.topics.create_topic().name(topic.name());
-        let request = request.attributes("KmsMasterKeyId", &topic.key);
-        let result = request.attributes("Policy", topic.policy.to_string()).send().await;
-        sorted(&aws_calls::CREATE_TOPIC, result, |answer| MadeIds {
-            arn: answer.topic_arn().map(str::to_owned),
-            ..MadeIds::default()
-        })
+        let policy = topic.policy.to_string();
+        let attributes = [("KmsMasterKeyId", topic.key.as_str()), ("Policy", policy.as_str())];
+        let result = self.topics.create_topic(topic.name(), &attributes).await;
+        sorted(&aws_calls::CREATE_TOPIC, result, |created| of_arn(&created.arn))
     }
 
     pub(super) async fn set_topic_policy(&self, topic: &str, policy: &Value) -> WriteAnswer {
-        let request = self.topics.set_topic_attributes().topic_arn(topic).attribute_name("Policy");
-        let result = request.attribute_value(policy.to_string()).send().await;
+        let policy = policy.to_string();
+        let result = self.topics.set_topic_attribute(topic, "Policy", &policy).await;
         sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, result, nothing)
     }
 
     /// Encrypts a topic's messages under `key`, or, if that is empty, not any more.
     pub(super) async fn set_topic_key(&self, topic: &str, key: &str) -> WriteAnswer {
-        let request = self.topics.set_topic_attributes().topic_arn(topic);
-        let request = request.attribute_name("KmsMasterKeyId").attribute_value(key);
-        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, request.send().await, nothing)
+        let result = self.topics.set_topic_attribute(topic, "KmsMasterKeyId", key).await;
+        sorted(&aws_calls::SET_TOPIC_ATTRIBUTES, result, nothing)
     }
 
     pub(super) async fn delete_topic(&self, topic: &str) -> WriteAnswer {
-        let result = self.topics.delete_topic().topic_arn(topic).send().await;
-        sorted(&aws_calls::DELETE_TOPIC, result, nothing)
+        sorted(&aws_calls::DELETE_TOPIC, self.topics.delete_topic(topic).await, nothing)
     }
 
     pub(super) async fn create_queue(&self, queue: &EventQueue) -> WriteAnswer {

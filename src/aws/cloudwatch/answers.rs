@@ -25,15 +25,13 @@ const OTHER_SETTINGS: [&str; 4] = [
 pub(super) fn alarm_page(
     answer: &Element,
 ) -> Result<(Vec<MetricAlarm>, Option<String>), AnswerError> {
-    let result = answer
-        .child("DescribeAlarmsResult")?
-        .ok_or(AnswerError::Missing("DescribeAlarmsResult"))?;
+    let result = answer.required("DescribeAlarmsResult")?;
     Ok((result.list("MetricAlarms", MEMBER, alarm)?, result.text("NextToken")?))
 }
 
 fn alarm(item: &Element) -> Result<MetricAlarm, AnswerError> {
-    let (name, arn) = (required(item, "AlarmName")?, required(item, "AlarmArn")?);
-    let state = required(item, "StateValue")?;
+    let (name, arn) = (item.required_text("AlarmName")?, item.required_text("AlarmArn")?);
+    let state = item.required_text("StateValue")?;
     let mut has_other_settings = false;
     for name in OTHER_SETTINGS {
         has_other_settings |= item.child(name)?.is_some();
@@ -44,9 +42,9 @@ fn alarm(item: &Element) -> Result<MetricAlarm, AnswerError> {
 
 fn definition(item: &Element) -> Result<AlarmDefinition, AnswerError> {
     let evaluation_periods = number(item, "EvaluationPeriods")?;
-    let threshold = required(item, "Threshold")?;
+    let threshold = item.required_text("Threshold")?;
     let actions = |name| {
-        let actions = item.inner_list(name, MEMBER, |action| leaf(action, MEMBER))?;
+        let actions = item.inner_list(name, MEMBER, |action| action.leaf(MEMBER))?;
         Ok(actions.into_iter().collect())
     };
     let source = match item.child("Metrics")? {
@@ -54,7 +52,7 @@ fn definition(item: &Element) -> Result<AlarmDefinition, AnswerError> {
         _ => AlarmSource::Metric(MetricStatistic {
             statistic: match optional(item, "ExtendedStatistic")? {
                 Some(statistic) => statistic,
-                None => required(item, "Statistic")?,
+                None => item.required_text("Statistic")?,
             },
             period: number(item, "Period")?,
             unit: optional(item, "Unit")?,
@@ -62,10 +60,10 @@ fn definition(item: &Element) -> Result<AlarmDefinition, AnswerError> {
         }),
     };
     Ok(AlarmDefinition {
-        name: required(item, "AlarmName")?,
+        name: item.required_text("AlarmName")?,
         description: optional(item, "AlarmDescription")?,
         source,
-        comparison: required(item, "ComparisonOperator")?,
+        comparison: item.required_text("ComparisonOperator")?,
         threshold: AlarmThreshold::parse(&threshold).ok_or(AnswerError::Unexpected("Threshold"))?,
         evaluation_periods,
         datapoints_to_alarm: optional_number(item, "DatapointsToAlarm")?
@@ -82,7 +80,7 @@ fn definition(item: &Element) -> Result<AlarmDefinition, AnswerError> {
 
 /// Namespace, name and dimensions of a metric, as an alarm and a query both have them.
 fn metric(item: &Element) -> Result<MetricStatistic, AnswerError> {
-    let dimension = |item: &Element| Ok((required(item, "Name")?, item.text("Value")?));
+    let dimension = |item: &Element| Ok((item.required_text("Name")?, item.text("Value")?));
     let mut dimensions = BTreeMap::new();
     for (name, value) in item.inner_list("Dimensions", MEMBER, dimension)? {
         let value = value.ok_or(AnswerError::Missing("Value"))?;
@@ -91,8 +89,8 @@ fn metric(item: &Element) -> Result<MetricStatistic, AnswerError> {
         }
     }
     Ok(MetricStatistic {
-        namespace: required(item, "Namespace")?,
-        metric: required(item, "MetricName")?,
+        namespace: item.required_text("Namespace")?,
+        metric: item.required_text("MetricName")?,
         dimensions,
         statistic: String::new(),
         period: 0,
@@ -113,16 +111,16 @@ fn queries_of(item: &Element) -> Result<BTreeMap<String, AlarmQuery>, AnswerErro
 fn query(item: &Element) -> Result<(String, AlarmQuery), AnswerError> {
     let source = match item.child("MetricStat")? {
         Some(of) => {
-            let inner = of.child("Metric")?.ok_or(AnswerError::Missing("Metric"))?;
+            let inner = of.required("Metric")?;
             QuerySource::Metric(MetricStatistic {
-                statistic: required(of, "Stat")?,
+                statistic: of.required_text("Stat")?,
                 period: number(of, "Period")?,
                 unit: optional(of, "Unit")?,
                 ..metric(inner)?
             })
         }
         None => QuerySource::Expression {
-            text: required(item, "Expression")?,
+            text: item.required_text("Expression")?,
             period: optional_number(item, "Period")?,
         },
     };
@@ -133,16 +131,12 @@ fn query(item: &Element) -> Result<(String, AlarmQuery), AnswerError> {
         return_data: item.flag("ReturnData")?.unwrap_or(true),
         account: optional(item, "AccountId")?,
     };
-    Ok((required(item, "Id")?, query))
+    Ok((item.required_text("Id")?, query))
 }
 
 /// The text of a child that has one.
 fn optional(item: &Element, name: &'static str) -> Result<Option<String>, AnswerError> {
     Ok(item.text(name)?.filter(|text| !text.is_empty()))
-}
-
-fn required(item: &Element, name: &'static str) -> Result<String, AnswerError> {
-    optional(item, name)?.ok_or(AnswerError::Missing(name))
 }
 
 fn optional_number(item: &Element, name: &'static str) -> Result<Option<u32>, AnswerError> {
@@ -152,13 +146,4 @@ fn optional_number(item: &Element, name: &'static str) -> Result<Option<u32>, An
 
 fn number(item: &Element, name: &'static str) -> Result<u32, AnswerError> {
     optional_number(item, name)?.ok_or(AnswerError::Missing(name))
-}
-
-/// The text of an element without children.
-fn leaf(item: &Element, name: &'static str) -> Result<String, AnswerError> {
-    if item.children.is_empty() {
-        Ok(item.text.clone())
-    } else {
-        Err(AnswerError::Unexpected(name))
-    }
 }

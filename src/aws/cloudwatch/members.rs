@@ -1,6 +1,6 @@
 //! Writes an alarm as the members of a form.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::aws::{
     cloudwatch::alarm::{AlarmDefinition, AlarmQuery, AlarmSource, MetricStatistic, QuerySource},
@@ -15,9 +15,9 @@ pub(super) fn add_alarm(form: &mut Form, alarm: &AlarmDefinition) {
     form.add("AlarmName", &alarm.name);
     add_optional(form, "AlarmDescription", alarm.description.as_deref());
     form.add("ActionsEnabled", &alarm.actions_enabled.to_string());
-    add_texts(form, "OKActions", &alarm.ok_actions);
-    add_texts(form, "AlarmActions", &alarm.alarm_actions);
-    add_texts(form, "InsufficientDataActions", &alarm.insufficient_data_actions);
+    form.add_list("OKActions", &alarm.ok_actions);
+    form.add_list("AlarmActions", &alarm.alarm_actions);
+    form.add_list("InsufficientDataActions", &alarm.insufficient_data_actions);
     match &alarm.source {
         AlarmSource::Metric(metric) => {
             let is_plain = STATISTICS.contains(&metric.statistic.as_str());
@@ -78,12 +78,6 @@ fn add_metric(form: &mut Form, prefix: &str, metric: &MetricStatistic) {
     form.add(&format!("{prefix}Namespace"), &metric.namespace);
     form.add(&format!("{prefix}MetricName"), &metric.metric);
     add_pairs(form, &format!("{prefix}Dimensions"), ["Name", "Value"], &metric.dimensions);
-}
-
-fn add_texts(form: &mut Form, list: &str, texts: &BTreeSet<String>) {
-    for (index, text) in texts.iter().enumerate() {
-        form.add(&format!("{list}.member.{}", index + 1), text);
-    }
 }
 
 fn add_optional(form: &mut Form, name: &str, value: Option<&str>) {

@@ -1,15 +1,19 @@
-//! The endpoint of a service: the configured one, else the regional one of the partition.
+//! The endpoint of a service: the configured one, else the one of the region or of its partition.
 //!
-//! The rules are those of the SDK's clients. `ec2_query/tests/recorded.json` holds the endpoints
-//! that its client for EC2 used for regions of all partitions, with FIPS and dual-stack, and
-//! `cloudwatch/tests/recorded.json` those that botocore has for CloudWatch.
+//! The rules are those of the SDK's clients. The file `tests/recorded.json` of each client here
+//! holds the endpoints that the SDK's client, or botocore, has for regions of all partitions, with
+//! FIPS and dual-stack.
 
+use aws_runtime::auth::sigv4::SCHEME_ID;
 use aws_smithy_runtime_api::client::endpoint::{
     EndpointFuture, EndpointResolverParams, ResolveEndpoint,
 };
-use aws_smithy_types::endpoint::Endpoint;
+use aws_smithy_types::endpoint::{Endpoint, EndpointAuthScheme};
 
-use crate::aws::query_protocol::service::QueryService;
+use crate::aws::query_protocol::{
+    partition::Partition,
+    service::{GlobalHosts, QueryService, ServiceHosts},
+};
 
 /// The settings that decide on the endpoint.
 #[derive(Clone, Debug)]
@@ -37,46 +41,18 @@ pub(in crate::aws) enum EndpointError {
     DualStackConfigured,
 }
 
-/// A group of regions whose host names have the same suffix.
-struct Partition {
-    /// The prefixes of the regions' names.
-    prefixes: &'static [&'static str],
-    suffix: &'static str,
-    dual_stack_suffix: &'static str,
+/// An endpoint.
+struct ServiceEndpoint {
+    url: String,
+    /// The region for which requests are signed, if it is not the client's.
+    signing_region: Option<&'static str>,
 }
 
-/// All partitions except `aws`, which applies if no prefix matches. Source: the partitions file of
-/// the AWS SDKs.
-const PARTITIONS: [Partition; 6] = [
-    Partition {
-        prefixes: &["cn-", "aws-cn-"],
-        suffix: "amazonaws.com.cn",
-        dual_stack_suffix: "api.amazonwebservices.com.cn",
-    },
-    Partition { prefixes: &["us-iso-"], suffix: "c2s.ic.gov", dual_stack_suffix: "api.aws.ic.gov" },
-    Partition {
-        prefixes: &["us-isob-"],
-        suffix: "sc2s.sgov.gov",
-        dual_stack_suffix: "api.aws.scloud",
-    },
-    Partition {
-        prefixes: &["eu-isoe-"],
-        suffix: "cloud.adc-e.uk",
-        dual_stack_suffix: "api.cloud-aws.adc-e.uk",
-    },
-    Partition {
-        prefixes: &["us-isof-"],
-        suffix: "csp.hci.ic.gov",
-        dual_stack_suffix: "api.aws.hci.ic.gov",
-    },
-    Partition {
-        prefixes: &["eusc-"],
-        suffix: "amazonaws.eu",
-        dual_stack_suffix: "api.amazonwebservices.eu",
-    },
-];
-const AWS: Partition =
-    Partition { prefixes: &[], suffix: "amazonaws.com", dual_stack_suffix: "api.aws" };
+impl From<String> for ServiceEndpoint {
+    fn from(url: String) -> Self {
+        Self { url, signing_region: None }
+    }
+}
 
 impl EndpointSettings {
     /// Those of a region in which no endpoint is configured.
@@ -91,33 +67,59 @@ impl EndpointSettings {
 
     /// The endpoint's URL.
     pub(in crate::aws) fn url(&self) -> Result<String, EndpointError> {
+        self.endpoint().map(|endpoint| endpoint.url)
+    }
+
+    fn endpoint(&self) -> Result<ServiceEndpoint, EndpointError> {
         if let Some(configured) = &self.configured {
             return match (self.fips, self.dual_stack) {
                 (true, _) => Err(EndpointError::FipsConfigured),
                 (false, true) => Err(EndpointError::DualStackConfigured),
-                (false, false) => Ok(configured.clone()),
+                (false, false) => Ok(configured.clone().into()),
             };
         }
         let region = self.region.as_deref().ok_or(EndpointError::NoRegion)?;
         if !is_host_label(region) {
             return Err(EndpointError::InvalidRegion);
         }
-        let has_region = |partition: &&Partition| {
-            partition.prefixes.iter().any(|prefix| region.starts_with(prefix))
+        let partition = Partition::of_region(region);
+        Ok(match self.service.hosts {
+            ServiceHosts::Global(hosts) => self.global(&hosts(partition)),
+            ServiceHosts::Regional { has_gov_fips_prefix } => {
+                // GovCloud's plain endpoints are FIPS endpoints.
+                let is_plain_fips =
+                    region.starts_with("us-gov-") && !(self.dual_stack && has_gov_fips_prefix);
+                let fips = if self.fips && !is_plain_fips { "-fips" } else { "" };
+                let (prefix, suffix) = (self.service.prefix, partition.suffix(self.dual_stack));
+                format!("https://{prefix}{fips}.{region}.{suffix}").into()
+            }
+        })
+    }
+
+    fn global(&self, hosts: &GlobalHosts) -> ServiceEndpoint {
+        let host = match (self.fips, self.dual_stack) {
+            (false, false) => hosts.plain,
+            (true, false) => hosts.fips,
+            (false, true) => hosts.dual_stack,
+            (true, true) => hosts.dual_stack_fips,
         };
-        let partition = PARTITIONS.iter().find(has_region).unwrap_or(&AWS);
-        let suffix = if self.dual_stack { partition.dual_stack_suffix } else { partition.suffix };
-        // GovCloud's plain endpoints are FIPS endpoints.
-        let is_plain_fips =
-            region.starts_with("us-gov-") && !(self.dual_stack && self.service.has_gov_fips_prefix);
-        let fips = if self.fips && !is_plain_fips { "-fips" } else { "" };
-        Ok(format!("https://{}{fips}.{region}.{suffix}", self.service.prefix))
+        let signing_region = Some(hosts.signing_region);
+        ServiceEndpoint { url: format!("https://{host}"), signing_region }
     }
 }
 
 impl ResolveEndpoint for EndpointSettings {
     fn resolve_endpoint<'a>(&'a self, _: &'a EndpointResolverParams) -> EndpointFuture<'a> {
-        let endpoint = self.url().map(|url| Endpoint::builder().url(url).build());
+        let endpoint = self.endpoint().map(|ServiceEndpoint { url, signing_region }| {
+            let endpoint = Endpoint::builder().url(url);
+            match signing_region {
+                Some(region) => {
+                    let scheme = EndpointAuthScheme::with_capacity(SCHEME_ID.inner().to_owned(), 1);
+                    endpoint.auth_scheme(scheme.put("signingRegion", region)).build()
+                }
+                None => endpoint.build(),
+            }
+        });
         EndpointFuture::ready(endpoint.map_err(Into::into))
     }
 }

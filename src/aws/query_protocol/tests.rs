@@ -11,7 +11,7 @@ static SERVICE: QueryService = QueryService {
     id: "A Service",
     name: "aservice",
     prefix: "service",
-    has_gov_fips_prefix: true,
+    hosts: ServiceHosts::Regional { has_gov_fips_prefix: true },
     version: "2026-01-01",
 };
 

@@ -107,11 +107,30 @@ impl Element {
         if named.next().is_some() { Err(AnswerError::Repeated(name)) } else { Ok(first) }
     }
 
+    /// The child with this name, which every answer of AWS has.
+    pub(in crate::aws) fn required(&self, name: &'static str) -> Result<&Self, AnswerError> {
+        self.child(name)?.ok_or(AnswerError::Missing(name))
+    }
+
     /// The text of the child with this name.
     pub(in crate::aws) fn text(&self, name: &'static str) -> Result<Option<String>, AnswerError> {
         match self.child(name)? {
             Some(child) if !child.children.is_empty() => Err(AnswerError::Unexpected(name)),
             child => Ok(child.map(|child| child.text.clone())),
+        }
+    }
+
+    /// The text of the child with this name, which has one in every answer of AWS.
+    pub(in crate::aws) fn required_text(&self, name: &'static str) -> Result<String, AnswerError> {
+        self.text(name)?.filter(|text| !text.is_empty()).ok_or(AnswerError::Missing(name))
+    }
+
+    /// The text of an element without children. `name` is its name.
+    pub(in crate::aws) fn leaf(&self, name: &'static str) -> Result<String, AnswerError> {
+        if self.children.is_empty() {
+            Ok(self.text.clone())
+        } else {
+            Err(AnswerError::Unexpected(name))
         }
     }
 
@@ -133,7 +152,7 @@ impl Element {
         item: &str,
         read: impl Fn(&Self) -> Result<T, AnswerError>,
     ) -> Result<Vec<T>, AnswerError> {
-        self.child(name)?.ok_or(AnswerError::Missing(name))?.items(name, item, read)
+        self.required(name)?.items(name, item, read)
     }
 
     /// The same for a list inside an item, which may be absent if it is empty.

@@ -2,11 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use aws_sdk_sns::types::MessageAttributeValue;
 use serde_json::json;
 
 use crate::{
-    aws::{answer::describe, clients},
+    aws::{
+        answer::describe,
+        clients,
+        sns_query::{FifoIds, TopicMessage},
+    },
     base::{aws_calls, json::compact},
     report::alerts::message::Message,
     settings::{alert_channels::Topic, aws_options::AwsOptions},
@@ -18,7 +21,7 @@ const SUBJECT: usize = 100;
 /// SNS accepts 256 KiB, including attributes; people need no text of that length.
 const TEXT: usize = 16 * 1024;
 
-/// Publishes it. The SDK retries transient errors.
+/// Publishes it. The client retries transient errors.
 pub(crate) async fn send(
     topic: &Topic,
     message: &Message,
@@ -33,25 +36,19 @@ pub(crate) async fn send(
         "default": text, "sqs": json, "lambda": json, "http": json, "https": json, "firehose": json
     }))
     .map_err(|error| error.to_string())?;
-    let kind = MessageAttributeValue::builder()
-        .data_type("String")
-        .string_value(message.kind().to_string())
-        .build();
-    let mut publish = client
-        .publish()
-        .topic_arn(&topic.arn)
-        .subject(subject(message.headline()))
-        .message_structure("json")
-        .message(by_protocol)
-        .message_attributes("kind", kind.map_err(|error| error.to_string())?);
+    let (subject, kind) = (subject(message.headline()), message.kind().to_string());
     // Source: Amazon SNS API reference, CreateTopic.
-    if Path::new(&topic.arn).extension().is_some_and(|ending| ending == "fifo") {
-        publish = publish
-            .message_group_id("emr-etl-guard")
-            .message_deduplication_id(uuid::Uuid::now_v7().to_string());
-    }
-    publish
-        .send()
+    let is_fifo = Path::new(&topic.arn).extension().is_some_and(|ending| ending == "fifo");
+    let deduplication = uuid::Uuid::now_v7().to_string();
+    let message = TopicMessage {
+        topic: &topic.arn,
+        subject: &subject,
+        by_protocol: &by_protocol,
+        kind: &kind,
+        fifo: is_fifo.then_some(FifoIds { group: "emr-etl-guard", deduplication: &deduplication }),
+    };
+    client
+        .publish(&message)
         .await
         .map(drop)
         .map_err(|error| format!("{}: {}", aws_calls::PUBLISH.permission, describe(&error)))

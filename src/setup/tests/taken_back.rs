@@ -95,9 +95,8 @@ async fn what_somebody_changed_since_stays() {
     s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
     account.command(json!({"put_object": {"bucket": BUCKET, "key": "theirs"}}));
     let iam = &account.aws.iam;
-    let attach = iam.attach_role_policy().role_name("acme-service");
     let other = "arn:aws:iam::aws:policy/service-role/AmazonElasticMapReduceforEC2Role";
-    attach.policy_arn(other).send().await.unwrap();
+    iam.attach_role_policy("acme-service", other).await.unwrap();
     let undone = account.undo(&record).await;
     assert!(matches!(result_of(&undone, "bucket policy"), UndoResult::Undone { .. }));
     assert!(matches!(result_of(&undone, "bucket"), UndoResult::Kept { .. }), "{undone:#?}");
