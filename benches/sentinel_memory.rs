@@ -94,7 +94,10 @@ fn main() {
     stage.set(Set::SetTimings(Timings::all(36_000.0)));
     (0..LIVING)
         .for_each(|number| start(&stage, format!("j-LIVES{number:04}"), StartState::Waiting));
-    let mut child = stage.sentinel(&[]).spawn().expect("the guard starts");
+    let log = std::fs::File::create(stage.path("log")).expect("a log");
+    let both = log.try_clone().expect("the same log");
+    let mut sentinel = stage.sentinel(&[]);
+    let mut child = sentinel.stdout(log).stderr(both).spawn().expect("the guard starts");
     println!("resident memory of `sentinel`, {LIVING} clusters that live");
     wait_for_looks(&stage, "j-LIVES", LIVING, &["DescribeCluster", "ListInstances"]);
     print_memory(&child, "all are judged, in detail too");
