@@ -61,7 +61,7 @@ use crate::{
     },
     report::{notify::Notify, options::CheckOptions},
     settings::resolve::Settings,
-    system::{core_dumps, heap, output, screen, signals},
+    system::{background_output, core_dumps, heap, output, screen, signals},
 };
 
 /// Runs the program: from the process' arguments to its exit code.
@@ -96,6 +96,7 @@ pub fn main() -> ExitCode {
             Outcome::BadUsage.code()
         }
     };
+    background_output::finish();
     ExitCode::from(code)
 }
 

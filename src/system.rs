@@ -1,6 +1,7 @@
 //! This process and this machine: child processes, signals, the terminal, standard
 //! streams, and files of this process's own.
 
+pub(crate) mod background_output;
 pub(crate) mod bar;
 pub(crate) mod core_dumps;
 pub(crate) mod file_owner;

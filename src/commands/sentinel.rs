@@ -68,6 +68,7 @@ use crate::{
         sentinel_options::SentinelOptions,
     },
     system::{
+        output,
         service_manager::ServiceManager,
         signals::{self, Caught, stop_signal},
     },
@@ -87,6 +88,8 @@ pub(crate) async fn sentinel(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
+    // Clusters are judged, and alerts sent, also where nobody reads what is printed.
+    output::write_in_background();
     if !arguments.launch.arguments.is_empty() {
         let why = "`sentinel` launches nothing and takes no arguments of the runner";
         return Err(InvocationError::Rejected(why.to_owned()).into());

@@ -13,8 +13,9 @@ use nix::{fcntl::OFlag, sys::stat::fstat};
 use crate::{
     base::printable::{Printable, neutralised_lines, with_bounded_lines},
     system::{
+        background_output::{self, Stream},
         file_owner::{FileUser, OwnedPath},
-        screen::{self, Stream},
+        screen,
     },
 };
 
@@ -42,11 +43,31 @@ pub(crate) fn out_coloured(text: &str) {
     out_bytes(text.as_bytes());
 }
 
-/// A failed write must not stop a run: a closed pipe is not a reason to fail.
 fn out_bytes(bytes: &[u8]) {
-    let _ = screen::above(Stream::Out, bytes, || {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush())
+    write(Stream::Out, bytes);
+}
+
+/// From now on, nothing waits until somebody reads what is printed.
+pub(crate) fn write_in_background() {
+    if let Err(error) = background_output::start(write_now) {
+        tracing::error!(%error, "the output is not written in the background");
+    }
+}
+
+fn write(to: Stream, bytes: &[u8]) {
+    if !background_output::take(to, bytes) {
+        write_now(to, bytes);
+    }
+}
+
+/// A failed write must not stop a run: a closed pipe is not a reason to fail.
+fn write_now(to: Stream, bytes: &[u8]) {
+    let _ = screen::above(to, bytes, || match to {
+        Stream::Out => {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+        Stream::Err => io::stderr().lock().write_all(bytes),
     });
 }
 
@@ -59,10 +80,7 @@ pub(crate) fn err(text: &str) {
 /// The same with each line as long as it is: for a command that must be in the first line, because
 /// nothing else may be read.
 pub(crate) fn err_unbroken(text: &str) {
-    let text = neutralised_lines(text);
-    let _ = screen::above(Stream::Err, text.as_bytes(), || {
-        io::stderr().lock().write_all(text.as_bytes())
-    });
+    write(Stream::Err, neutralised_lines(text).as_bytes());
 }
 
 /// Copies the output of another program to the two streams, byte for byte.
@@ -71,7 +89,7 @@ pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) {
         out_bytes(stdout);
     }
     if !stderr.is_empty() {
-        let _ = screen::above(Stream::Err, stderr, || io::stderr().lock().write_all(stderr));
+        write(Stream::Err, stderr);
     }
 }
 

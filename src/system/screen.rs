@@ -16,7 +16,10 @@ use std::{
 use nix::unistd::{getpgrp, tcgetpgrp};
 use terminal_size::{Height, Width, terminal_size_of};
 
-use crate::base::printable::neutralised;
+use crate::{
+    base::printable::neutralised,
+    system::background_output::{self, Stream},
+};
 
 /// Whether SIGTSTP (a stop by the terminal) is handled, so that the live view can be cleared before
 /// the stop.
@@ -25,13 +28,6 @@ pub(super) static HEARS_STOPS: AtomicBool = AtomicBool::new(false);
 /// Whether SIGTSTP is handled.
 pub(crate) fn hears_stops() -> bool {
     HEARS_STOPS.load(Ordering::Acquire)
-}
-
-/// Which of this process's streams is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Out,
-    Err,
 }
 
 /// The state of the terminal.
@@ -204,7 +200,9 @@ impl Write for AboveLiveView {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let line = format!("{}\n", neutralised(text.strip_suffix('\n').unwrap_or(&text)));
-        above(Stream::Err, line.as_bytes(), || io::stderr().lock().write_all(line.as_bytes()))?;
+        if !background_output::take(Stream::Err, line.as_bytes()) {
+            above(Stream::Err, line.as_bytes(), || io::stderr().lock().write_all(line.as_bytes()))?;
+        }
         Ok(bytes.len())
     }
 

@@ -1,13 +1,17 @@
 //! The sentinel judges every cluster of the account: it tells of unsafe ones once, terminates them
 //! only where a rule says so and a second look agrees, and knows after a restart what it has done.
 
-use std::process::Child;
+use std::{
+    io::{Read as _, Write as _},
+    process::Child,
+};
 
 use emr_simulator::{
     Command as Set, Fault, FaultKind, Named, PutSecurityConfiguration, SendMessage, Timings,
     UpdateCluster,
 };
 use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -130,6 +134,35 @@ fn an_unsafe_cluster_is_told_once_and_only_told() {
             insta::assert_snapshot!(played.redact(&played.stderr));
         }
     }
+}
+
+#[test]
+fn a_sentinel_whose_output_nobody_reads_judges_alerts_terminates_and_stops() {
+    let topic = "arn:aws:sns:eu-west-1:123456789012:etl-alerts";
+    let stage = stage("");
+    stage.set(Set::PutTopic(Named { name: "etl-alerts".to_owned(), ..Named::default() }));
+    settings(&stage, "  on_unsafe: terminate\n", &format!("alert_sns: {topic}\n"));
+    start(&stage, "j-BAD", without_configuration);
+    // A pipe that is full: the first message would wait for ever.
+    let (mut reader, full) = std::io::pipe().unwrap();
+    let wait = |flags| fcntl(&full, FcntlArg::F_SETFL(flags)).unwrap();
+    wait(OFlag::O_NONBLOCK);
+    while (&full).write(b"x").is_ok() {}
+    wait(OFlag::empty());
+    let mut sentinel = stage.sentinel(&[]);
+    sentinel.stdout(full.try_clone().unwrap()).stderr(full.try_clone().unwrap());
+    let mut child = sentinel.spawn().unwrap();
+    drop(sentinel);
+    wait_until("it is terminated, and an alert is sent", || {
+        terminations(&stage) == 1 && !stage.sim.requests_for("Publish").is_empty()
+    });
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(full);
+    // What it had to say is lost with it, but for what the end waited for.
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text.trim_start_matches('x'), "");
 }
 
 #[test]

@@ -28,8 +28,9 @@ use crate::{
     evidence::timeline::GuardAction,
     report::reporter::Report,
     system::{
+        background_output::Stream,
         process::Running,
-        screen::{self, Stream},
+        screen,
         signals::{self, Caught},
     },
     watch::{
