@@ -88,8 +88,11 @@ pub(crate) async fn sentinel(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    // Clusters are judged, and alerts sent, also where nobody reads what is printed.
-    output::write_in_background();
+    // Clusters are judged, and alerts sent, also where nobody reads what is printed. The end of one
+    // that judges once waits for its readers, as other commands do.
+    if !arguments.once {
+        output::write_in_background();
+    }
     if !arguments.launch.arguments.is_empty() {
         let why = "`sentinel` launches nothing and takes no arguments of the runner";
         return Err(InvocationError::Rejected(why.to_owned()).into());
