@@ -51,8 +51,8 @@ fn start(stage: &Stage, id: String, first: StartState) {
     stage.set(Set::StartCluster(start));
 }
 
-/// Waits until the sentinel has made each of these calls about all clusters whose ids begin like
-/// this.
+/// Waits until the sentinel has made each of these calls for all clusters whose ids have this
+/// prefix.
 fn wait_for_looks(stage: &Stage, prefix: &str, count: usize, operations: &[&'static str]) {
     let mut seen: BTreeMap<&str, BTreeSet<String>> =
         operations.iter().map(|operation| (*operation, BTreeSet::new())).collect();

@@ -88,8 +88,8 @@ pub(crate) async fn sentinel(
     notify: &Notify,
 ) -> Result<Outcome, GuardError> {
     let mut caught = signals::catch().map_err(anyhow::Error::from)?;
-    // Clusters are judged, and alerts sent, also where nobody reads what is printed. The end of one
-    // that judges once waits for its readers, as other commands do.
+    // A full pipe must not stop the judging of clusters and the alerts. With `--once`, the process
+    // waits until its output is read, as other commands do.
     if !arguments.once {
         output::write_in_background();
     }

@@ -1,8 +1,8 @@
-//! Writing to standard output and standard error in the background. A process that lives long must
-//! go on even if nobody reads what it says: a pager that was suspended, or a log driver that cannot
-//! reach its service, leaves the pipe full, and every write into it waits.
+//! Writing to standard output and standard error in the background. A long-running process must
+//! not stop when its output is not read: a suspended pager, or a log driver that cannot reach its
+//! service, leaves the pipe full, and every write to it blocks.
 //!
-//! Until [`start`] is called, messages are written by those who have them.
+//! Until [`start`] is called, each message is written by its caller.
 
 use std::{
     collections::VecDeque,
@@ -19,9 +19,9 @@ pub(crate) enum Stream {
     Err,
 }
 
-/// How many bytes wait at most. Further messages are left out, and counted.
+/// The size of the queue, in bytes. When it is full, further messages are dropped, and counted.
 const MOST_WAITING: usize = 1 << 20;
-/// How long the end of the process waits for what is not written yet.
+/// How long the process waits at its end until the queue is empty.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The writer of this process, once there is one.
@@ -30,7 +30,7 @@ static WRITER: OnceLock<&BackgroundWriter> = OnceLock::new();
 /// From now on, a thread writes all messages with `write`, in order.
 ///
 /// # Errors
-/// When there can be no such thread; messages are written as before.
+/// When the thread cannot be started. Messages are then written as before.
 pub(super) fn start(write: fn(Stream, &[u8])) -> io::Result<()> {
     if WRITER.get().is_none() {
         let writer: &BackgroundWriter = Box::leak(Box::default());
@@ -41,7 +41,7 @@ pub(super) fn start(write: fn(Stream, &[u8])) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves a message to the writer, and returns whether there is one.
+/// Queues a message for the background writer. Returns false if there is none.
 pub(super) fn take(to: Stream, message: &[u8]) -> bool {
     WRITER.get().is_some_and(|writer| {
         writer.add(to, message);
@@ -49,32 +49,32 @@ pub(super) fn take(to: Stream, message: &[u8]) -> bool {
     })
 }
 
-/// Waits until everything is written, for a limited time.
+/// Waits until all queued messages are written, for a limited time.
 pub(crate) fn finish() {
     if let Some(writer) = WRITER.get() {
         writer.finish(PATIENCE);
     }
 }
 
-/// The messages that are not written yet.
+/// The queue of messages that are not written yet.
 #[derive(Debug, Default)]
 struct Waiting {
     messages: VecDeque<(Stream, Vec<u8>)>,
     bytes: usize,
-    /// How many messages were left out since the last one that was taken.
-    left_out: u64,
+    /// How many messages were dropped since the last one that was queued.
+    dropped: u64,
     /// One is being written.
     is_writing: bool,
 }
 
 impl Waiting {
-    /// Says how many messages are missing at this point, if any are.
-    fn say_left_out(&mut self) {
-        let count = mem::take(&mut self.left_out);
+    /// Queues a warning with the number of messages that were dropped here, if any were.
+    fn warn_of_dropped(&mut self) {
+        let count = mem::take(&mut self.dropped);
         if count > 0 {
             let line = format!(
-                "emr-etl-guard: warning: {count} messages are missing here: nobody has read the \
-                 output for a while\n"
+                "emr-etl-guard: warning: {count} messages were dropped here: standard output and \
+                 standard error were not read\n"
             );
             self.push(Stream::Err, line.as_bytes());
         }
@@ -100,10 +100,10 @@ impl BackgroundWriter {
     fn add(&self, to: Stream, message: &[u8]) {
         let mut waiting = self.waiting();
         if waiting.bytes + message.len() > MOST_WAITING {
-            waiting.left_out += 1;
+            waiting.dropped += 1;
             return;
         }
-        waiting.say_left_out();
+        waiting.warn_of_dropped();
         waiting.push(to, message);
         self.changed.notify_all();
     }
@@ -133,11 +133,11 @@ impl BackgroundWriter {
 
     fn finish(&self, patience: Duration) {
         let mut waiting = self.waiting();
-        waiting.say_left_out();
+        waiting.warn_of_dropped();
         self.changed.notify_all();
         let is_unfinished =
             |waiting: &mut Waiting| waiting.is_writing || !waiting.messages.is_empty();
-        // What is not written by then, nobody reads.
+        // What is not written by then is lost.
         drop(self.changed.wait_timeout_while(waiting, patience, is_unfinished));
     }
 }
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer whose thread passes on what it writes, and waits each time until that is taken.
+    /// A writer whose thread sends each message to a channel, and blocks until it is received.
     fn writer() -> (Arc<BackgroundWriter>, mpsc::Receiver<String>) {
         let (sender, written) = mpsc::sync_channel(0);
         let writer = Arc::new(BackgroundWriter::default());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_and_what_is_too_much_is_left_out_and_counted() {
+    fn callers_do_not_block_and_messages_beyond_the_limit_are_dropped_and_counted() {
         let (writer, written) = writer();
         let large = vec![b'x'; MOST_WAITING / 2];
         writer.add(Stream::Err, b"first");
@@ -179,8 +179,8 @@ mod tests {
         assert!(written.recv().unwrap().starts_with("Out xxx"));
         assert_eq!(
             written.recv().unwrap(),
-            "Err emr-etl-guard: warning: 2 messages are missing here: nobody has read the output \
-             for a while\n"
+            "Err emr-etl-guard: warning: 2 messages were dropped here: standard output and \
+             standard error were not read\n"
         );
         assert_eq!(written.recv().unwrap(), "Out last");
         writer.finish(Duration::from_secs(60));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_what_is_written_and_not_for_what_nobody_reads() {
+    fn the_end_waits_for_queued_messages_but_not_for_ever() {
         let (writer, written) = writer();
         writer.add(Stream::Out, b"one");
         writer.add(Stream::Err, b"two");

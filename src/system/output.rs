@@ -47,7 +47,7 @@ fn out_bytes(bytes: &[u8]) {
     write(Stream::Out, bytes);
 }
 
-/// From now on, nothing waits until somebody reads what is printed.
+/// From now on, printing does not block when the output is not read.
 pub(crate) fn write_in_background() {
     if let Err(error) = background_output::start(write_now) {
         tracing::error!(%error, "the output is not written in the background");
