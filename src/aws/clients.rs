@@ -58,6 +58,15 @@ fn lazy<C>(make: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
     Arc::new(LazyLock::new(Box::new(make)))
 }
 
+/// A copy of such a client, which is created on first use, too.
+fn lazy_copy<C: Send + Sync + 'static>(
+    of: &Lazy<C>,
+    copy: impl FnOnce(&C) -> C + Send + 'static,
+) -> Lazy<C> {
+    let of = Arc::clone(of);
+    lazy(move || copy(&of))
+}
+
 /// Copies a client and makes the copy wait while AWS throttles.
 macro_rules! patient {
     ($client:expr, $service:ident, $patience:expr) => {{
@@ -310,30 +319,24 @@ impl Aws {
     /// objects that a run reads do not: S3's limits for them are very high, and HEAD requests have
     /// their own rate control.
     pub(crate) fn patient(&self, patience: &Patience) -> Self {
-        let s3control = {
-            let (s3control, patience) = (self.s3control.clone(), patience.clone());
-            lazy(move || patient!(s3control, aws_sdk_s3control, patience))
-        };
-        macro_rules! lazy_patient_query {
-            ($client:expr) => {{
-                let (client, patience) = ($client.clone(), patience.clone());
-                lazy(move || client.patient(&patience))
-            }};
-        }
         macro_rules! lazy_patient {
+            ($client:expr) => {{
+                let patience = patience.clone();
+                lazy_copy(&$client, move |client| client.patient(&patience))
+            }};
             ($client:expr, $service:ident) => {{
-                let (client, patience) = ($client.clone(), patience.clone());
-                lazy(move || patient!(client, $service, patience))
+                let patience = patience.clone();
+                lazy_copy(&$client, move |client| patient!(client, $service, patience))
             }};
         }
         Self {
             queues: lazy_patient!(self.queues, aws_sdk_sqs),
-            topics: lazy_patient_query!(self.topics),
-            cloudwatch: lazy_patient_query!(self.cloudwatch),
+            topics: lazy_patient!(self.topics),
+            cloudwatch: lazy_patient!(self.cloudwatch),
             event_rules: lazy_patient!(self.event_rules, aws_sdk_eventbridge),
             emr: patient!(self.emr, aws_sdk_emr, patience),
             s3: patient!(self.s3, aws_sdk_s3, patience),
-            s3control,
+            s3control: lazy_patient!(self.s3control, aws_sdk_s3control),
             kms: patient!(self.kms, aws_sdk_kms, patience),
             iam: self.iam.patient(patience),
             ec2: self.ec2.patient(patience),
@@ -347,16 +350,19 @@ impl Aws {
     /// changes, nor to look at something until it changes. EC2 and CloudWatch are not among them:
     /// what they are asked is asked once.
     pub(crate) fn remembering(&self, memory: &ReadMemory) -> Self {
-        let (topics, of_topics) = (self.topics.clone(), memory.clone());
         macro_rules! lazy_remembering {
+            ($client:expr) => {{
+                let memory = memory.clone();
+                lazy_copy(&$client, move |client| client.remembering(&memory))
+            }};
             ($client:expr, $service:ident) => {{
-                let (client, memory) = ($client.clone(), memory.clone());
-                lazy(move || remembering!(client, $service, memory))
+                let memory = memory.clone();
+                lazy_copy(&$client, move |client| remembering!(client, $service, memory))
             }};
         }
         Self {
             queues: lazy_remembering!(self.queues, aws_sdk_sqs),
-            topics: lazy(move || topics.remembering(&of_topics)),
+            topics: lazy_remembering!(self.topics),
             event_rules: lazy_remembering!(self.event_rules, aws_sdk_eventbridge),
             emr: remembering!(self.emr, aws_sdk_emr, memory),
             s3: remembering!(self.s3, aws_sdk_s3, memory),

@@ -59,9 +59,7 @@ impl CloudWatch {
     /// not exist.
     pub(crate) async fn alarms(&self, names: &[String]) -> Called<Vec<MetricAlarm>> {
         let mut form = form(&aws_calls::DESCRIBE_ALARMS);
-        for (index, name) in names.iter().enumerate() {
-            form.add(&format!("AlarmNames.member.{}", index + 1), name);
-        }
+        form.add_list("AlarmNames", names);
         form.add("MaxRecords", &MOST_NAMES.to_string());
         self.0.pages(form, answers::alarm_page).await
     }

@@ -18,8 +18,12 @@ use crate::{
             Acknowledged, Called, CreatedArn, Form, QueryClient, QueryService, ServiceHosts,
         },
         read_memory::ReadMemory,
+        whole_list::whole_list,
     },
-    base::aws_calls::{self, Call},
+    base::{
+        aws_calls::{self, Call},
+        lookup::Lookup,
+    },
 };
 use answers::{IamInstanceProfile, IamPage, IamRole};
 use simulation::{EvaluationResult, SimulationRequest};
@@ -32,6 +36,27 @@ pub(super) static IAM: QueryService = QueryService {
     hosts: ServiceHosts::Global(hosts::of_partition),
     version: "2010-05-08",
 };
+
+/// The error codes for something that does not exist.
+pub(crate) const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
+
+/// All items of a list of names or ARNs. `ask` requests the page after a marker.
+pub(crate) async fn whole_iam_list<F>(
+    call: &Call,
+    ask: impl Fn(Option<String>) -> F,
+) -> Lookup<Vec<String>>
+where
+    F: Future<Output = Called<IamPage<String>>>,
+{
+    let pages = whole_list(
+        call,
+        NO_ENTITY,
+        ask,
+        |page| page.marker.as_deref(),
+        |page| Some(page.items.iter().map(String::as_str).collect()),
+    );
+    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
+}
 
 /// The client. Its lists are read page by page: each method takes the marker of its page, which is
 /// none for the first one.

@@ -15,9 +15,8 @@ use crate::{
     aws::{
         bucket_region::is_code,
         clients::Aws,
-        iam_query::{Iam, simulation::ContextValue},
+        iam_query::{Iam, NO_ENTITY, simulation::ContextValue, whole_iam_list},
         patience::Patience,
-        whole_list::whole_list,
     },
     base::{
         aws_calls::{self, Call},
@@ -586,9 +585,6 @@ pub(crate) async fn key_state(
     })
 }
 
-/// IAM's error codes for something that does not exist.
-const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
-
 /// The instance profile and the roles.
 async fn roles(
     iam: &Iam,
@@ -644,14 +640,9 @@ pub(crate) async fn role(iam: &Iam, name: &str) -> Lookup<RoleState> {
 }
 
 async fn attached_policies(iam: &Iam, role: &str) -> Lookup<BTreeSet<String>> {
-    let pages = whole_list(
-        &aws_calls::LIST_ATTACHED_ROLE_POLICIES,
-        NO_ENTITY,
-        |marker| iam.attached_policies(role, marker),
-        |page| page.marker.as_deref(),
-        |page| Some(page.items.iter().map(String::as_str).collect()),
-    );
-    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
+    let call = &aws_calls::LIST_ATTACHED_ROLE_POLICIES;
+    let policies = whole_iam_list(call, |marker| iam.attached_policies(role, marker));
+    policies.await.map(BTreeSet::from_iter)
 }
 
 /// The inline policy `name`; `Absent` if its holder or the policy does not exist.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    aws::iam_query::Iam,
+    aws::iam_query::{Iam, NO_ENTITY},
     base::{aws_calls, lookup::Lookup},
 };
 
@@ -30,12 +30,7 @@ fn is_named(named: &str, found: &str) -> bool {
 /// name, which is often also the role's name.
 pub(super) async fn instance_role(iam: &Iam, named: &str) -> Lookup<RoleFacts> {
     let result = iam.instance_profile(name_alone(named)).await;
-    Lookup::from_call(
-        &aws_calls::GET_INSTANCE_PROFILE,
-        &["NoSuchEntity", "NoSuchEntityException"],
-        result,
-    )
-    .and_then(|profile| {
+    Lookup::from_call(&aws_calls::GET_INSTANCE_PROFILE, NO_ENTITY, result).and_then(|profile| {
         if !is_named(named, &profile.arn) {
             return Lookup::Absent;
         }
@@ -48,12 +43,11 @@ pub(super) async fn instance_role(iam: &Iam, named: &str) -> Lookup<RoleFacts> {
 /// The role `named` by its name or its ARN.
 pub(super) async fn role(iam: &Iam, named: &str) -> Lookup<RoleFacts> {
     let result = iam.role(name_alone(named)).await;
-    Lookup::from_call(&aws_calls::GET_ROLE, &["NoSuchEntity", "NoSuchEntityException"], result)
-        .and_then(|role| {
-            if is_named(named, &role.arn) {
-                Lookup::Found(RoleFacts { arn: role.arn })
-            } else {
-                Lookup::Absent
-            }
-        })
+    Lookup::from_call(&aws_calls::GET_ROLE, NO_ENTITY, result).and_then(|role| {
+        if is_named(named, &role.arn) {
+            Lookup::Found(RoleFacts { arn: role.arn })
+        } else {
+            Lookup::Absent
+        }
+    })
 }

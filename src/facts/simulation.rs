@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     aws::{
         iam_query::{
-            Iam,
+            Iam, NO_ENTITY,
             simulation::{
                 ContextValue, EvaluationDecision, EvaluationResult, ResourceResult,
                 SimulationRequest,
@@ -136,7 +136,7 @@ pub(super) async fn simulate(iam: &Iam, query: SimulationQuery<'_>) -> Lookup<Si
     };
     let pages = whole_list(
         &aws_calls::SIMULATE_PRINCIPAL_POLICY,
-        &["NoSuchEntity", "NoSuchEntityException"],
+        NO_ENTITY,
         |marker| iam.simulate(&request, marker),
         |page| page.marker.as_deref(),
         |_| Some(Vec::new()),

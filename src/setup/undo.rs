@@ -11,7 +11,11 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::{
-    aws::{clients::Aws, iam_query::Iam, patience::Patience, whole_list::whole_list},
+    aws::{
+        clients::Aws,
+        iam_query::{Iam, whole_iam_list},
+        patience::Patience,
+    },
     base::{
         aws_calls,
         lookup::{Lookup, LookupError},
@@ -648,30 +652,16 @@ fn is_back(step: &AppliedStep, present: &Value) -> bool {
     }
 }
 
-const NO_ENTITY: &[&str] = &["NoSuchEntity", "NoSuchEntityException"];
-
 /// The names of a role's inline policies.
 pub(super) async fn role_policies(iam: &Iam, role: &str) -> Lookup<Vec<String>> {
-    let pages = whole_list(
-        &aws_calls::LIST_ROLE_POLICIES,
-        NO_ENTITY,
-        |marker| iam.role_policies(role, marker),
-        |page| page.marker.as_deref(),
-        |page| Some(page.items.iter().map(String::as_str).collect()),
-    );
-    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
+    let call = &aws_calls::LIST_ROLE_POLICIES;
+    whole_iam_list(call, |marker| iam.role_policies(role, marker)).await
 }
 
 /// The names of the instance profiles that hold a role.
 pub(super) async fn instance_profiles(iam: &Iam, role: &str) -> Lookup<Vec<String>> {
-    let pages = whole_list(
-        &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE,
-        NO_ENTITY,
-        |marker| iam.instance_profiles_of(role, marker),
-        |page| page.marker.as_deref(),
-        |page| Some(page.items.iter().map(String::as_str).collect()),
-    );
-    pages.await.map(|pages| pages.into_iter().flat_map(|page| page.items).collect())
+    let call = &aws_calls::LIST_INSTANCE_PROFILES_FOR_ROLE;
+    whole_iam_list(call, |marker| iam.instance_profiles_of(role, marker)).await
 }
 
 /// What a document is without the statements of setup.

@@ -107,9 +107,7 @@ async fn ask(ec2: &Ec2, operation: &str, about: &[String]) -> Value {
 #[tokio::test]
 async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
     for case in recorded().cases {
-        let answers: Vec<(u16, &str)> =
-            case.exchanges.iter().map(|it| (it.status, it.answer.as_str())).collect();
-        let tap = Tap::answering(&answers);
+        let tap = Tap::replaying(&case.exchanges);
         let calls = CallLog::default();
         let ec2 = Ec2::new(&config(&tap), None, &calls);
         let read = ask(&ec2, &case.operation, &case.about).await;

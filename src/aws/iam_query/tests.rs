@@ -3,7 +3,6 @@
 //! others, before the SDK's client was removed.
 
 use aws_config::Region;
-use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::endpoint::{EndpointResolverParams, ResolveEndpoint as _};
 use aws_smithy_types::Document;
 use proptest::prelude::*;
@@ -14,7 +13,7 @@ use super::{simulation::ContextValue, *};
 use crate::{
     aws::query_protocol::{
         EndpointSettings,
-        tap::{Exchange, Tap, config},
+        tap::{RecordedCall, Tap, config, read_as_recorded},
         xml::Element,
     },
     base::lookup::{Lookup, LookupErrorKind},
@@ -22,21 +21,11 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Recorded {
-    cases: Vec<Case>,
+    cases: Vec<RecordedCall>,
     /// Region, FIPS, dual-stack, and the resulting endpoint with the region of its signatures.
     endpoints: Vec<(String, bool, bool, String, String)>,
     /// Region, FIPS, dual-stack, the configured endpoint, and the region of the signature.
     signed: Vec<(String, bool, bool, Option<String>, String)>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    operation: String,
-    about: Value,
-    exchanges: Vec<Exchange>,
-    /// What was found, the error, or `unreadable`.
-    read: Value,
 }
 
 fn recorded() -> Recorded {
@@ -59,27 +48,16 @@ const STRICTER: [&str; 11] = [
     "the answer to another call",
 ];
 
-/// The result of a call, in the form of the recorded ones.
-fn result<T>(result: Called<T>, found: impl FnOnce(T) -> Value) -> Value {
-    match result {
-        Ok(answer) => json!({"found": found(answer)}),
-        Err(error) => match error.as_service_error() {
-            Some(error) => json!({"error": {"code": error.code(), "message": error.message()}}),
-            None => json!("unreadable"),
-        },
-    }
-}
-
 fn read<T: Serialize>(answer: Called<T>) -> Value {
-    result(answer, |found| serde_json::to_value(found).unwrap())
+    read_as_recorded(answer, |found| serde_json::to_value(found).unwrap())
 }
 
 fn done(answer: Called<Acknowledged>) -> Value {
-    result(answer, |_| Value::Null)
+    read_as_recorded(answer, |_| Value::Null)
 }
 
 fn created(answer: Called<CreatedArn>) -> Value {
-    result(answer, |created| created.arn.into())
+    read_as_recorded(answer, |created| created.arn.into())
 }
 
 async fn simulated(iam: &Iam, about: &Value, marker: Option<String>) -> Value {
@@ -139,9 +117,7 @@ async fn ask(iam: &Iam, operation: &str, about: &Value) -> Value {
 #[tokio::test]
 async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
     for case in recorded().cases {
-        let answers: Vec<(u16, &str)> =
-            case.exchanges.iter().map(|it| (it.status, it.answer.as_str())).collect();
-        let tap = Tap::answering(&answers);
+        let tap = Tap::replaying(&case.exchanges);
         let calls = CallLog::default();
         let read = ask(&Iam::new(&config(&tap), None, &calls), &case.operation, &case.about).await;
         let wanted = if STRICTER.contains(&&*case.name) { json!("unreadable") } else { case.read };
@@ -192,14 +168,9 @@ async fn a_list_that_goes_round_in_a_circle_is_an_error() {
                 </ListRolePoliciesResponse>";
     let tap = Tap::answering(&[(200, page); 3]);
     let iam = Iam::new(&config(&tap), None, &CallLog::default());
-    let pages = crate::aws::whole_list::whole_list(
-        &aws_calls::LIST_ROLE_POLICIES,
-        &[],
-        |marker| iam.role_policies("nodes", marker),
-        |page| page.marker.as_deref(),
-        |page| Some(page.items.iter().map(String::as_str).collect()),
-    );
-    let Lookup::Unreachable(error) = pages.await else { panic!("it was read") };
+    let call = &aws_calls::LIST_ROLE_POLICIES;
+    let names = whole_iam_list(call, |marker| iam.role_policies("nodes", marker));
+    let Lookup::Unreachable(error) = names.await else { panic!("it was read") };
     assert_eq!(error.kind, LookupErrorKind::UnreadableAnswer);
     assert_eq!(tap.exchanges().len(), 2);
 }

@@ -8,7 +8,10 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::primitives::SdkBody;
-use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sts::{
+    config::{Credentials, SharedCredentialsProvider},
+    error::ProvideErrorMetadata as _,
+};
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -19,6 +22,9 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_types::SdkConfig;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::aws::query_protocol::Called;
 
 /// What a client over `tap` is made of.
 pub(in crate::aws) fn config(tap: &Tap) -> SdkConfig {
@@ -50,6 +56,32 @@ pub(in crate::aws) struct Exchange {
     pub(in crate::aws) answer: String,
 }
 
+/// What the SDK's client for a service sent and read in one call.
+#[derive(Deserialize)]
+pub(in crate::aws) struct RecordedCall {
+    pub(in crate::aws) name: String,
+    pub(in crate::aws) operation: String,
+    pub(in crate::aws) about: Value,
+    pub(in crate::aws) exchanges: Vec<Exchange>,
+    /// See [`read_as_recorded`].
+    pub(in crate::aws) read: Value,
+}
+
+/// The result of a call, in the form of the recorded ones: what was found, the error, or
+/// `unreadable`.
+pub(in crate::aws) fn read_as_recorded<T>(
+    result: Called<T>,
+    found: impl FnOnce(T) -> Value,
+) -> Value {
+    match result {
+        Ok(answer) => json!({"found": found(answer)}),
+        Err(error) => match error.as_service_error() {
+            Some(error) => json!({"error": {"code": error.code(), "message": error.message()}}),
+            None => json!("unreadable"),
+        },
+    }
+}
+
 /// The client.
 #[derive(Clone, Debug)]
 pub(in crate::aws) struct Tap {
@@ -62,6 +94,13 @@ impl Tap {
     pub(in crate::aws) fn answering(answers: &[(u16, &str)]) -> Self {
         let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
         Self { answers: Arc::new(Mutex::new(answers)), exchanges: Arc::default() }
+    }
+
+    /// A client that gives the answers of these exchanges again.
+    pub(in crate::aws) fn replaying(exchanges: &[Exchange]) -> Self {
+        let answers: Vec<(u16, &str)> =
+            exchanges.iter().map(|it| (it.status, it.answer.as_str())).collect();
+        Self::answering(&answers)
     }
 
     /// The requests and answers so far.

@@ -1,31 +1,20 @@
 //! Compares the client with what the SDK's client for SNS sent and read, as stored in
 //! `tests/recorded.json`. That was recorded once, before the SDK's client was removed.
 
-use aws_sdk_sts::error::ProvideErrorMetadata;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::aws::query_protocol::{
     EndpointSettings,
-    tap::{Exchange, Tap, config},
+    tap::{RecordedCall, Tap, config, read_as_recorded},
 };
 
 #[derive(Deserialize)]
 struct Recorded {
-    cases: Vec<Case>,
+    cases: Vec<RecordedCall>,
     /// Region, FIPS, dual-stack, and the resulting endpoint.
     endpoints: Vec<(String, bool, bool, String)>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    operation: String,
-    about: Value,
-    exchanges: Vec<Exchange>,
-    /// What was found, the error, or `unreadable`.
-    read: Value,
 }
 
 fn recorded() -> Recorded {
@@ -44,34 +33,25 @@ const STRICTER: [&str; 7] = [
     "no body",
 ];
 
-/// The result of a call, in the form of the recorded ones.
-fn result<T>(result: Called<T>, found: impl FnOnce(T) -> Value) -> Value {
-    match result {
-        Ok(answer) => json!({"found": found(answer)}),
-        Err(error) => match error.as_service_error() {
-            Some(error) => json!({"error": {"code": error.code(), "message": error.message()}}),
-            None => json!("unreadable"),
-        },
-    }
-}
-
 async fn ask(sns: &Sns, operation: &str, about: &Value) -> Value {
     let of = |name: &str| about[name].as_str().unwrap_or_else(|| panic!("{operation}: {name}"));
     match operation {
-        "GetTopicAttributes" => result(sns.topic_attributes(of("topic")).await, |it| json!(it)),
+        "GetTopicAttributes" => {
+            read_as_recorded(sns.topic_attributes(of("topic")).await, |it| json!(it))
+        }
         "CreateTopic" => {
             let attributes = about["attributes"].as_object().unwrap();
             let attributes: Vec<(&str, &str)> = attributes
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
                 .collect();
-            result(sns.create_topic(of("name"), &attributes).await, |it| it.arn.into())
+            read_as_recorded(sns.create_topic(of("name"), &attributes).await, |it| it.arn.into())
         }
         "SetTopicAttributes" => {
             let set = sns.set_topic_attribute(of("topic"), of("name"), of("value"));
-            result(set.await, |_| Value::Null)
+            read_as_recorded(set.await, |_| Value::Null)
         }
-        "DeleteTopic" => result(sns.delete_topic(of("topic")).await, |_| Value::Null),
+        "DeleteTopic" => read_as_recorded(sns.delete_topic(of("topic")).await, |_| Value::Null),
         "Publish" => {
             let fifo = about["deduplication"].as_str();
             let message = TopicMessage {
@@ -81,7 +61,7 @@ async fn ask(sns: &Sns, operation: &str, about: &Value) -> Value {
                 kind: of("kind"),
                 fifo: fifo.map(|deduplication| FifoIds { group: "emr-etl-guard", deduplication }),
             };
-            result(sns.publish(&message).await, Value::from)
+            read_as_recorded(sns.publish(&message).await, Value::from)
         }
         other => panic!("{other}"),
     }
@@ -90,9 +70,7 @@ async fn ask(sns: &Sns, operation: &str, about: &Value) -> Value {
 #[tokio::test]
 async fn it_sends_and_reads_what_the_sdks_client_sent_and_read() {
     for case in recorded().cases {
-        let answers: Vec<(u16, &str)> =
-            case.exchanges.iter().map(|it| (it.status, it.answer.as_str())).collect();
-        let tap = Tap::answering(&answers);
+        let tap = Tap::replaying(&case.exchanges);
         let calls = CallLog::default();
         let read = ask(&Sns::new(&config(&tap), None, &calls), &case.operation, &case.about).await;
         let wanted = if STRICTER.contains(&&*case.name) { json!("unreadable") } else { case.read };
